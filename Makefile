@@ -1,0 +1,40 @@
+# One word per job. Everything happens in .venv (or VENV=somewhere/else).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test setup check fmt bench clean
+
+demo: $(VENV)/.train            ## No data needed: synthesise a city, compare two recipes, report, classify.
+	$(BIN)/soundmark demo
+
+test: setup                     ## The whole suite.
+	$(BIN)/python -m pytest
+
+setup: $(VENV)/.test            ## The environment of a developer.
+
+check: setup                    ## Lint, format and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fmt: setup                      ## Put the code into its format.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup                    ## What is measured, as tables.
+	$(BIN)/python benchmarks/features.py
+
+clean:
+	rm -rf $(VENV) demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train]"
+	touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $@ $(VENV)/.train

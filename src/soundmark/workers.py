@@ -1,0 +1,109 @@
+"""One function over many items in as many processes as there are cores, in order of completion.
+
+Workers are spawned, never forked, so that this works the same on Linux, macOS and Windows and beside torch's threads.
+They leave Ctrl-C to their parent, and end by themselves when the parent is killed.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing.connection import wait as wait_for
+from typing import TypeVar
+
+from soundmark.errors import SoundmarkError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+Progress = Callable[[str, int, int, str], None]
+"""``progress(description, done, total, unit)``: told of every step of a long job; the command line draws it."""
+
+
+def silent(description: str, done: int, total: int, unit: str) -> None:
+    """The progress of somebody who does not want to be told."""
+
+
+def duration(seconds: float) -> str:
+    """A time for people.
+
+    >>> duration(42), duration(600), duration(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def cores() -> int:
+    """How many processors this process may use: its affinity, not the machine's count.
+
+    >>> cores() >= 1
+    True
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def each(
+    function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int | None = None
+) -> Iterator[tuple[int, Result]]:
+    """``(index, function(items[index]))`` as each is done, computed by ``jobs`` processes (all cores by default).
+
+    ``function`` stands at the top level of a module and its items and results can be pickled between processes. With
+    one job, or one item, no process is started. At most four items per process are under way, so memory does not grow
+    with the number of items.
+
+    Raises:
+        SoundmarkError: the workers could not be started, or one was killed (out of memory, say).
+
+    >>> sorted(each(abs, [-3, 2, -1], jobs=1))
+    [(0, 3), (1, 2), (2, 1)]
+    """
+    jobs = min(jobs or cores(), len(items))
+    if jobs <= 1:
+        yield from ((index, function(item)) for index, item in enumerate(items))
+        return
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_settle_in)
+    try:
+        yield from _in_flight(pool, function, items, most=4 * jobs)
+    except BrokenProcessPool as error:
+        raise SoundmarkError(
+            "a worker process ended unexpectedly: it was killed (out of memory?), or the calling script does not guard "
+            'its code by `if __name__ == "__main__":`. Guard it, or use jobs=1.'
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_flight(
+    pool: ProcessPoolExecutor, function: Callable[[Item], Result], items: Sequence[Item], most: int
+) -> Iterator[tuple[int, Result]]:
+    waiting = iter(enumerate(items))
+    running: dict[Future[Result], int] = {pool.submit(function, item): i for i, item in islice(waiting, most)}
+    while running:
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            yield running.pop(future), future.result()
+            for index, item in islice(waiting, 1):
+                running[pool.submit(function, item)] = index
+
+
+def _settle_in() -> None:
+    """Make this process a good worker: the parent handles Ctrl-C, and its death is this process' end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait_for([sentinel])
+    os._exit(1)
