@@ -1,0 +1,222 @@
+"""A trained model is one ``.onnx`` file: the graph and, in its metadata, everything needed to use and to judge it.
+
+The graph takes ``spectrogram`` float32 ``[batch, 1, freq, time]`` and gives ``logits`` ``[batch, classes]`` (and
+``embedding`` where there is one). The metadata key ``soundmark`` holds the ``Card`` as JSON; ``soundmark_sha256`` is the
+digest of the card and the graph, so that a damaged file is refused rather than believed. Opening a file runs no code of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from soundmark import atomic, spectrograms
+from soundmark.errors import BundleError
+from soundmark.spectrograms import Representation
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+SCHEMA = 1
+ACTIVATIONS = ("softmax", "sigmoid")
+# ModelProto.metadata_props is field 14, a message: its key in protobuf's wire format is 14 << 3 | 2.
+METADATA_TAG = b"\x72"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a model says of itself: what it listens for, how it was made, how good it was found to be."""
+
+    classes: tuple[str, ...]
+    representation: Representation
+    window_s: float
+    activation: str = "softmax"
+    temperature: float = 1.0
+    unknown: float | None = None  # the score below which the answer is "none of these"; None: no such answer
+    recipe: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)  # name, fingerprint, clips, split, licence, citation
+    scores: dict[str, Any] = field(default_factory=dict)  # with protocol and intervals
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The card as it stands in the file."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values |= {"classes": list(self.classes), "representation": self.representation.settings()}
+        return json.dumps({"schema": SCHEMA, **values}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str, name: str) -> Card:
+        """The card in ``text``, of the file called ``name``.
+
+        Raises:
+            BundleError: it is of a later schema, or is not what a card should be.
+        """
+        try:
+            values = json.loads(text)
+            schema = values.pop("schema")
+            if schema != SCHEMA:
+                raise BundleError(
+                    f'"{name}" is a model of schema {schema}; this soundmark reads schema {SCHEMA}. Upgrade soundmark.'
+                )
+            values["classes"] = tuple(values["classes"])
+            values["representation"] = spectrograms.from_settings(values["representation"])
+            card = cls(**{key: value for key, value in values.items() if key in cls.__dataclass_fields__})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BundleError(f'"{name}" has a card that cannot be read: {error}. Train or fetch the model again.') from error
+        card._check(name)
+        return card
+
+    def _check(self, name: str) -> None:
+        wrong = None
+        if len(self.classes) < 1 or not all(isinstance(label, str) for label in self.classes):
+            wrong = "its classes are not a list of names"
+        elif self.activation not in ACTIVATIONS:
+            wrong = f'its activation is "{self.activation}", not one of {", ".join(ACTIVATIONS)}'
+        elif not isinstance(self.window_s, int | float) or not 0 < self.window_s < 86_400:
+            wrong = f"its window_s is {self.window_s!r}"
+        elif not isinstance(self.temperature, int | float) or not self.temperature > 0:
+            wrong = f"its temperature is {self.temperature!r}"
+        if wrong:
+            raise BundleError(f'"{name}" has a card that cannot be used: {wrong}. Train or fetch the model again.')
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A graph, as the bytes of an ONNX file, and its card."""
+
+    graph: bytes
+    card: Card
+
+    @cached_property
+    def session(self) -> onnxruntime.InferenceSession:
+        """The graph, ready to run on all the cores of this process."""
+        return _session(self.graph)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of what the graph gives: ``logits``, and ``embedding`` where there is one."""
+        return tuple(output.name for output in self.session.get_outputs())
+
+    def run(self, spectrograms: np.ndarray, output: str = "logits") -> np.ndarray:
+        """``output`` of the graph, float32 ``[batch, ...]``, for ``spectrograms`` ``[batch, freq, time]``."""
+        batch = np.ascontiguousarray(spectrograms[:, np.newaxis], np.float32)
+        result: np.ndarray = self.session.run([output], {"spectrogram": batch})[0]
+        return result
+
+    def activate(self, logits: np.ndarray) -> np.ndarray:
+        """Probabilities float32 ``[batch, classes]`` of ``logits``, by the card's temperature and activation.
+
+        Softmax or sigmoid, as the card says: nothing may assume that a row sums to one.
+        """
+        scaled = logits.astype(np.float64) / self.card.temperature
+        if self.card.activation == "sigmoid":
+            return (1 / (1 + np.exp(-scaled))).astype(np.float32)
+        powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    def write(self, path: str | PathLike[str]) -> None:
+        """Write the file, whole or not at all.
+
+        Raises:
+            OutputError: the place cannot be written.
+        """
+        card = self.card.to_json()
+        digest = _digest(self.graph, card)
+        # Protobuf messages joined end to end are one merged message: the metadata goes behind the graph, which stays as
+        # it was, byte for byte.
+        metadata = b"".join(_metadata_entry(k, v) for k, v in (("soundmark", card), ("soundmark_sha256", digest)))
+        atomic.write_bytes(path, self.graph + metadata)
+
+
+def read(path: str | PathLike[str]) -> Bundle:
+    """The model in the file at ``path``.
+
+    Raises:
+        BundleError: there is no such file, or it is no soundmark model, or is damaged, or of a later schema.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        what = "is a folder; a model is one .onnx file" if path.is_dir() else f"cannot be read: {error.strerror}"
+        raise BundleError(f'the model "{path}" {what}.{_models_below(path)}') from error
+    metadata = _metadata(data, path)
+    if "soundmark" not in metadata:
+        raise BundleError(f'"{path}" is an ONNX file without a soundmark card: soundmark uses models that it trained.')
+    card = metadata["soundmark"]
+    length = sum(len(_metadata_entry(key, metadata.get(key, ""))) for key in ("soundmark", "soundmark_sha256"))
+    if metadata.get("soundmark_sha256") != _digest(data[:-length], card):
+        raise BundleError(f'"{path}" was damaged or changed after it was written. Train or fetch the model again.')
+    return Bundle(data[:-length], Card.from_json(card, str(path)))
+
+
+def _session(graph: bytes) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    from soundmark.workers import cores
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cores()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _metadata(data: bytes, path: Path) -> dict[str, str]:
+    from onnxruntime.capi import onnxruntime_pybind11_state as states
+
+    try:
+        return dict(_session(data).get_modelmeta().custom_metadata_map)
+    except (states.InvalidProtobuf, states.InvalidGraph, states.Fail, states.InvalidArgument, states.NotImplemented) as error:
+        raise BundleError(f'"{path}" ({len(data)} bytes) is not a model: ONNX Runtime cannot read it. Give a .onnx file that soundmark wrote.') from error
+
+
+def _models_below(folder: Path) -> str:
+    """A hint at the models in a folder that was given for one."""
+    models = sorted(folder.rglob("model.onnx"))[:3] if folder.is_dir() else []
+    return f" There is {', '.join(str(model) for model in models)}." if models else ""
+
+
+def _digest(graph: bytes, card: str) -> str:
+    return hashlib.sha256(hashlib.sha256(graph).digest() + card.encode()).hexdigest()
+
+
+def _metadata_entry(key: str, value: str) -> bytes:
+    """One ``metadata_props`` entry of a ``ModelProto`` (onnx.proto3: key is field 1, value is field 2)."""
+    entry = _field(b"\x0a", key.encode()) + _field(b"\x12", value.encode())
+    return _field(METADATA_TAG, entry)
+
+
+def _field(tag: bytes, content: bytes) -> bytes:
+    return tag + _varint(len(content)) + content
+
+
+def _varint(n: int) -> bytes:
+    """``n`` in protobuf's variable-length form: seven bits a byte, the least first."""
+    groups: list[int] = []
+    while True:
+        n, low = n >> 7, n & 0x7F
+        if not n:
+            return bytes([*groups, low])
+        groups.append(low | 0x80)
+
+
+def check_agreement(bundle: Bundle, expected: np.ndarray, spectrograms: np.ndarray, *, tolerance: float = 1e-4) -> float:
+    """The largest difference between ``expected`` probabilities ``[batch, classes]`` and the graph's own.
+
+    Raises:
+        BundleError: it is more than ``tolerance``: such a model is not written.
+    """
+    difference = float(np.abs(bundle.activate(bundle.run(spectrograms)) - expected).max())
+    if not difference <= tolerance:
+        raise BundleError(
+            f"the exported graph differs from the trained network by {difference:.2g} in probability (allowed: "
+            f"{tolerance:g}); the model is not written. Please report this with the versions of torch and onnxruntime."
+        )
+    return difference

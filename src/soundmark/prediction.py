@@ -1,0 +1,158 @@
+"""A model and audio to ``Scores``: the one path by which anything is scored, on the ONNX graph.
+
+>>> import soundmark
+>>> soundmark.load("missing.onnx")
+Traceback (most recent call last):
+...
+soundmark.errors.BundleError: the model "missing.onnx" cannot be read: No such file or directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike, fspath
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from soundmark import audio, bundle
+from soundmark.audio import Sound
+from soundmark.bundle import Bundle, Card
+from soundmark.errors import AudioError, SettingsError
+
+Source = str | PathLike[str] | bytes | BinaryIO | np.ndarray | Sound
+BATCH = 250  # spectrograms that the graph is given at a time
+WHOLE = 1.05  # an input of up to this many windows is scored whole
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model says of stretches of sound: one row each.
+
+    ``items`` names the input of each row, ``start_s`` and ``stop_s`` (float64 ``[n]``) are where in it the stretch lies,
+    ``probabilities`` is float32 ``[n, classes]``. Nothing assumes that a row sums to one.
+    """
+
+    items: tuple[str, ...]
+    start_s: np.ndarray
+    stop_s: np.ndarray
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def mean(self) -> np.ndarray:
+        """The mean over all rows, float32 ``[classes]``: a long recording's own answer."""
+        result: np.ndarray = self.probabilities.mean(axis=0)
+        return result
+
+    def to_dataframe(self) -> Any:
+        """A pandas ``DataFrame`` with a column per class, indexed by ``(file, start_time, end_time)``."""
+        import pandas as pd
+
+        index = pd.MultiIndex.from_arrays([self.items, self.start_s, self.stop_s], names=["file", "start_time", "end_time"])
+        return pd.DataFrame(self.probabilities, index=index, columns=list(self.classes))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model, ready to use; torch is not needed."""
+
+    bundle: Bundle
+
+    @property
+    def card(self) -> Card:
+        """What the model says of itself."""
+        return self.bundle.card
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The classes, in the order of every row of probabilities."""
+        return self.card.classes
+
+    def probabilities(self, spectrograms: np.ndarray) -> np.ndarray:
+        """Probabilities float32 ``[n, classes]`` of spectrograms ``[n, freq, time]`` that the card's representation made."""
+        rows = [
+            self.bundle.activate(self.bundle.run(spectrograms[start : start + BATCH]))
+            for start in range(0, len(spectrograms), BATCH)
+        ]
+        return np.concatenate(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
+
+    def scores(self, source: Source, rate_hz: int | None = None, *, overlap: float = 0.0) -> Scores:
+        """The scores of a sound: one row for up to 1.05 windows, else one per window.
+
+        ``source`` is a path, the bytes of an audio file, an open binary file, or samples ``[n]`` or ``[n, channels]`` at
+        ``rate_hz``. Windows follow each other by ``1 - overlap`` of their length; the last is shifted back so that no
+        sample goes unheard.
+
+        Raises:
+            AudioError: the sound cannot be read.
+            SettingsError: ``overlap`` is not in 0 ≤ overlap < 1, or samples come without their rate.
+        """
+        if not 0 <= overlap < 1:
+            raise SettingsError(f"overlap is {overlap!r}: give a share of the window, at least 0 and below 1.")
+        sound = _sound(source, rate_hz)
+        if self.card.representation.rate_hz:
+            rate = self.card.representation.rate_hz
+            sound = Sound(audio.resample(sound.samples, sound.rate_hz, rate), rate)
+        spans = list(windows(len(sound.samples), self.card.window_s * sound.rate_hz, overlap))
+        spectrograms = np.stack([self.card.representation(sound.samples[a:b], sound.rate_hz) for a, b in spans])
+        edges = np.array(spans, np.float64) / sound.rate_hz
+        name = fspath(source) if isinstance(source, str | PathLike) else "-"
+        return Scores((str(name),) * len(spans), edges[:, 0], edges[:, 1], self.classes, self.probabilities(spectrograms))
+
+    def classify(self, source: Source, rate_hz: int | None = None, *, top_k: int | None = None) -> list[dict[str, Any]]:
+        """The classes of a sound with their scores, best first: ``[{"label": "siren", "score": 0.93}, ...]``.
+
+        Raises:
+            AudioError, SettingsError: as ``scores``.
+        """
+        mean = self.scores(source, rate_hz).mean()
+        best = np.argsort(-mean, kind="stable")[:top_k]
+        return [{"label": self.classes[i], "score": float(mean[i])} for i in best]
+
+
+def load(path: str | PathLike[str]) -> Model:
+    """The model in the ``.onnx`` file at ``path``.
+
+    Raises:
+        BundleError: there is no such file, or it is no soundmark model, or is damaged, or of a later schema.
+    """
+    return Model(bundle.read(path))
+
+
+def windows(n_samples: int, window_samples: float, overlap: float = 0.0) -> Iterator[tuple[int, int]]:
+    """Start and stop of the windows that ``n_samples`` are heard in.
+
+    >>> list(windows(1000, 1000)), list(windows(1050, 1000))
+    ([(0, 1000)], [(0, 1050)])
+    >>> list(windows(2500, 1000))
+    [(0, 1000), (1000, 2000), (1500, 2500)]
+    >>> list(windows(2000, 1000, overlap=0.5))
+    [(0, 1000), (500, 1500), (1000, 2000)]
+    """
+    if n_samples <= WHOLE * window_samples:
+        yield 0, n_samples
+        return
+    length = round(window_samples)
+    hop = max(1, round(length * (1 - overlap)))
+    for start in range(0, n_samples - length, hop):
+        yield start, start + length
+    yield n_samples - length, n_samples
+
+
+def _sound(source: Source, rate_hz: int | None) -> Sound:
+    if isinstance(source, Sound):
+        return source
+    if not isinstance(source, np.ndarray):
+        return audio.read(source)
+    if rate_hz is None or rate_hz <= 0:
+        raise SettingsError(f"samples came with the rate {rate_hz!r}: say how many there are per second, as rate_hz=22050.")
+    samples = np.asarray(source, np.float32)
+    samples = audio.to_mono(samples) if samples.ndim == 2 else samples
+    if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
+        raise AudioError(f"samples of shape {source.shape} cannot be heard: give finite numbers, [n] or [n, channels], at least one.")
+    return Sound(samples, int(rate_hz))

@@ -1,0 +1,395 @@
+"""Features and a recipe to a trained network and its graph: the loop in the open.
+
+Whatever is random in an epoch (the order of the clips, dropout) follows from the recipe's seed and the epoch's number
+alone, so a run that was killed goes on from its last epoch with exactly what the uninterrupted run would have drawn.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import logging
+import platform
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from soundmark import atomic, models, workers
+from soundmark.errors import SettingsError
+from soundmark.recipes import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Examples, and which of them to use: ``features`` float32 ``[n, freq, time]`` (memory-mapped will do)."""
+
+    features: np.ndarray
+    labels: np.ndarray  # int64 [n]
+    train: np.ndarray  # int64 indices
+    validation: np.ndarray  # int64 indices, only watched; may be empty
+    n_classes: int
+    checksum: str = ""  # of the features, where they come from a store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One line of ``history.csv``: mean cross entropies in nats and accuracies; training's own with dropout on."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """What a run computes on: chosen by the processor's flags, never by timing, and kept when the run is resumed."""
+
+    device: str
+    precision: str  # "bfloat16" or "float32"
+    threads: int
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which the training's forward passes are computed."""
+        return torch.autocast(self.device, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A trained network (in evaluation mode, on the processor), the way there, and what it was computed on."""
+
+    network: nn.Module
+    history: tuple[Epoch, ...]
+    engine: Engine
+
+
+def choose_engine(device: str = "auto") -> Engine:
+    """The device (CUDA, MPS or the processor), precision and number of threads for this machine.
+
+    bfloat16 where it is native: AVX512-BF16 or AMX on x86, bf16 on 64-bit ARM, CUDA where the card says so.
+
+    Raises:
+        SettingsError: the device is unknown, or is not there.
+
+    >>> choose_engine("cpu").device
+    'cpu'
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    name = next(name for name, is_there in there.items() if is_there) if device == "auto" else device
+    if not there.get(name):
+        known = ", ".join(name for name, is_there in there.items() if is_there)
+        raise SettingsError(f'there is no device "{device}" on this machine. Known here: auto, {known}.')
+    native = torch.cuda.is_bf16_supported() if name == "cuda" else name == "cpu" and _processor_has_bfloat16()
+    return Engine(device=name, precision="bfloat16" if native else "float32", threads=workers.cores())
+
+
+def _processor_has_bfloat16() -> bool:
+    """Whether the processor's flags name bfloat16 arithmetic. Linux tells; elsewhere float32 is the safe answer."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:
+        return False
+    return bool(flags & {"avx512_bf16", "amx_bf16"}) or (platform.machine() == "aarch64" and "bf16" in flags)
+
+
+def train(
+    data: Data,
+    recipe: Recipe,
+    *,
+    checkpoint: Path | None = None,
+    device: str = "auto",
+    on_batch: Callable[[int, int], None] = lambda done, total: None,
+    on_epoch: Callable[[tuple[Epoch, ...]], None] = lambda history: None,
+) -> Trained:
+    """Train the recipe's network on ``data``. The last epoch's weights are the result: no epoch is picked.
+
+    With ``checkpoint``, every epoch is saved there, and a run that was cut goes on from it to the same final weights.
+    ``on_batch(done, total)`` is told of every batch, counted over the whole run, ``on_epoch``
+    of the history after every epoch.
+
+    Raises:
+        SettingsError: the device is not there, or the features' shape does not suit the network.
+        OutputError: the checkpoint cannot be written.
+
+    >>> from soundmark import recipes
+    >>> rng = np.random.default_rng(0)
+    >>> data = Data(features=rng.random((8, 64, 64), np.float32), labels=np.arange(8) % 2, train=np.arange(6),
+    ...             validation=np.arange(6, 8), n_classes=2)
+    >>> from dataclasses import replace
+    >>> trained = train(data, replace(recipes.named("seed-mel"), epochs=2, batch_size=4), device="cpu")
+    >>> [epoch.epoch for epoch in trained.history]
+    [1, 2]
+    """
+    saved = _Checkpoint.load(checkpoint, _fingerprint(data, recipe), device) if checkpoint else None
+    engine = saved.engine if saved else choose_engine(device)
+    torch.set_num_threads(engine.threads)
+    torch.manual_seed(recipe.seed)
+    network = models.build(recipe.network, shape=data.features.shape[1:], n_classes=data.n_classes)
+    network.to(engine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, betas=recipe.adam_betas)
+    history = saved.restore(network, optimizer) if saved else []
+    per_epoch = -(-len(data.train) // recipe.batch_size)
+    for epoch in range(len(history) + 1, recipe.epochs + 1):
+        start = time.perf_counter()
+        done = (epoch - 1) * per_epoch
+        train_loss, train_accuracy = _train_epoch(
+            network, optimizer, data, recipe, engine, epoch, lambda n, done=done: on_batch(done + n, recipe.epochs * per_epoch)
+        )
+        validation_loss, validation_accuracy = _validate(network, data, recipe.batch_size, engine)
+        history.append(
+            Epoch(
+                epoch=epoch,
+                train_loss=train_loss,
+                train_accuracy=train_accuracy,
+                validation_loss=validation_loss,
+                validation_accuracy=validation_accuracy,
+                seconds=time.perf_counter() - start,
+            )
+        )
+        on_epoch(tuple(history))
+        if checkpoint:
+            _Checkpoint.of(network, optimizer, history, engine).save(checkpoint, _fingerprint(data, recipe))
+    return Trained(network=network.to("cpu").eval(), history=tuple(history), engine=engine)
+
+
+def seconds_per_example(recipe: Recipe, *, n_classes: int, device: str = "auto") -> float:
+    """What one example costs in training, from two batches of zeros timed after a first; for an estimate only."""
+    n = min(recipe.batch_size, 64)
+    engine = choose_engine(device)
+    torch.set_num_threads(engine.threads)
+    shape = recipe.representation.shape
+    data = Data(
+        features=np.zeros((2 * n, *shape), np.float32),
+        labels=np.zeros(2 * n, np.int64),
+        train=np.arange(2 * n),
+        validation=np.arange(0),
+        n_classes=n_classes,
+    )
+    network = models.build(recipe.network, shape=shape, n_classes=n_classes)
+    network.to(engine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(network.parameters())
+    small = replace(recipe, batch_size=n)
+    _train_epoch(network, optimizer, data, small, engine, 0, lambda number: None)
+    start = time.perf_counter()
+    _train_epoch(network, optimizer, data, small, engine, 1, lambda number: None)
+    return (time.perf_counter() - start) / (2 * n)
+
+
+def _train_epoch(
+    network: nn.Module,
+    optimizer: torch.optim.Adam,
+    data: Data,
+    recipe: Recipe,
+    engine: Engine,
+    epoch: int,
+    on_batch: Callable[[int], None],
+) -> tuple[float, float]:
+    """One pass over the training clips in a new order; the mean loss and the accuracy on the way."""
+    torch.manual_seed(_epoch_seed(recipe.seed, epoch))  # dropout draws from the global generator
+    order = np.random.default_rng([recipe.seed, epoch]).permutation(data.train)
+    loss_sum, correct = 0.0, 0
+    network.train()
+    for number, start in enumerate(range(0, len(order), recipe.batch_size), 1):
+        chosen = order[start : start + recipe.batch_size]  # the last one may be partial, as Keras has it
+        x, y = _batch(data, chosen, engine)
+        with engine.autocast():
+            logits = network(x)
+        loss = F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), y)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        step_as_keras(optimizer, recipe.adam_epsilon)
+        loss_sum += loss.item() * len(chosen)
+        correct += int((logits.argmax(1) == y).sum())
+        on_batch(number)
+    return loss_sum / len(order), correct / len(order)
+
+
+def step_as_keras(optimizer: torch.optim.Adam, epsilon: float) -> None:
+    """One step of Adam with epsilon where Keras has it: added to √v before the bias correction of v, not after.
+
+    Keras (3.x, ``keras/src/optimizers/adam.py``) computes, with v the running mean of squared gradients at step t,
+
+        w −= lr · √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε)
+
+    and PyTorch ``w −= lr / (1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + ε′)``: the same where ``ε′ = ε / √(1 − β₂ᵗ)``.
+    """
+    for group in optimizer.param_groups:
+        states = (optimizer.state[parameter] for parameter in group["params"])
+        step = 1 + max((int(state["step"]) for state in states if state), default=0)
+        group["eps"] = epsilon / (1 - group["betas"][1] ** step) ** 0.5
+    optimizer.step()
+
+
+@torch.no_grad()
+def _validate(network: nn.Module, data: Data, batch_size: int, engine: Engine) -> tuple[float | None, float | None]:
+    """Mean loss and accuracy on the validation clips, in float32; ``None`` where there are none."""
+    if not len(data.validation):
+        return None, None
+    network.eval()
+    loss_sum, correct = 0.0, 0
+    for start in range(0, len(data.validation), batch_size):
+        x, y = _batch(data, data.validation[start : start + batch_size], engine)
+        logits = network(x)
+        loss_sum += F.cross_entropy(logits, y, reduction="sum").item()
+        correct += int((logits.argmax(1) == y).sum())
+    return loss_sum / len(data.validation), correct / len(data.validation)
+
+
+def _batch(data: Data, chosen: np.ndarray, engine: Engine) -> tuple[Tensor, Tensor]:
+    """Spectrograms ``[batch, 1, freq, time]``, channels last, and labels ``[batch]``, on the device."""
+    x = torch.from_numpy(data.features[chosen])[:, None].to(engine.device, memory_format=torch.channels_last)
+    return x, torch.from_numpy(data.labels[chosen]).to(engine.device)
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def write_history(path: Path, history: tuple[Epoch, ...]) -> None:
+    """Write ``history.csv``: a line per epoch; numbers in full, so that they read back as they were.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(Epoch)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(epoch) for epoch in history)
+    atomic.write_text(path, text.getvalue())
+
+
+def read_history(path: Path) -> tuple[Epoch, ...]:
+    """The epochs in a ``history.csv`` that ``write_history`` wrote."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [{key: float(value) if value else None for key, value in row.items()} for row in csv.DictReader(file)]
+    return tuple(Epoch(**{**row, "epoch": int(row["epoch"] or 0)}) for row in rows)  # type: ignore[arg-type]
+
+
+def export_graph(network: nn.Module, shape: tuple[int, int]) -> bytes:
+    """The network as the bytes of an ONNX file: ``spectrogram`` ``[batch, 1, freq, time]`` in, ``logits`` out.
+
+    >>> graph = export_graph(models.build("seed_cnn", shape=(22, 22), n_classes=3), (22, 22))
+    >>> graph[:1] == b"\\x08"  # the first field of an ONNX model: its version
+    True
+    """
+    example = torch.zeros(2, 1, *shape)
+    network = network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    with warnings.catch_warnings(), _quiet("torch.onnx"):
+        warnings.simplefilter("ignore", FutureWarning)  # of the exporter's own use of torch
+        warnings.simplefilter("ignore", DeprecationWarning)
+        program = torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            verbose=False,
+            input_names=["spectrogram"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+        )
+    assert program is not None  # noqa: S101 (torch's own annotation allows None, for the older exporter)
+    graph: bytes = program.model_proto.SerializeToString()
+    return graph
+
+
+class _quiet(AbstractContextManager[None]):  # noqa: N801 (used as a verb)
+    """Keep a logger's warnings to itself: the exporter's are about packages that are not needed here."""
+
+    def __init__(self, name: str) -> None:
+        self.logger = logging.getLogger(name)
+
+    def __enter__(self) -> None:
+        self.level = self.logger.level
+        self.logger.setLevel(logging.ERROR)
+
+    def __exit__(self, *_: object) -> None:
+        self.logger.setLevel(self.level)
+
+
+def probabilities(network: nn.Module, spectrograms: np.ndarray) -> np.ndarray:
+    """What torch itself says, in float32: softmax ``[batch, classes]`` of ``spectrograms`` ``[batch, freq, time]``."""
+    with torch.no_grad():
+        result: np.ndarray = network.eval()(torch.from_numpy(np.array(spectrograms))[:, None]).softmax(1).numpy()
+    return result
+
+
+@dataclass(frozen=True)
+class _Checkpoint:
+    """The state after an epoch: tensors in safetensors, the rest in its metadata, with a digest over both."""
+
+    tensors: dict[str, Tensor]
+    history: tuple[Epoch, ...]
+    engine: Engine
+
+    @classmethod
+    def of(cls, network: nn.Module, optimizer: torch.optim.Adam, history: list[Epoch], engine: Engine) -> _Checkpoint:
+        tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
+        return cls({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, tuple(history), engine)
+
+    def save(self, path: Path, fingerprint: str) -> None:
+        from safetensors.torch import save
+
+        about = {"run": fingerprint, "engine": asdict(self.engine), "history": [asdict(epoch) for epoch in self.history]}
+        text = json.dumps(about)
+        atomic.write_bytes(path, save(self.tensors, {"about": text, "sha256": _digest(self.tensors, text)}))
+
+    @classmethod
+    def load(cls, path: Path, fingerprint: str, device: str) -> _Checkpoint | None:
+        """The checkpoint at ``path``; ``None`` where there is none, or none of this run, or a damaged one."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            about = json.loads(metadata["about"])
+        except (OSError, SafetensorError, KeyError, ValueError):
+            return None
+        if about["run"] != fingerprint or metadata["sha256"] != _digest(tensors, metadata["about"]):
+            return None
+        engine = Engine(**about["engine"])
+        if device not in ("auto", engine.device):
+            return None
+        return cls(tensors, tuple(Epoch(**epoch) for epoch in about["history"]), engine)
+
+    def restore(self, network: nn.Module, optimizer: torch.optim.Adam) -> list[Epoch]:
+        """Put the state back; the history so far."""
+        weights = {name[8:]: value for name, value in self.tensors.items() if name.startswith("network.")}
+        network.load_state_dict(weights)
+        states: dict[int, dict[str, Tensor]] = {}
+        for name, value in self.tensors.items():
+            if name.startswith("adam."):
+                _, index, key = name.split(".")
+                states.setdefault(int(index), {})[key] = value
+        optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+        return list(self.history)
+
+
+def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _fingerprint(data: Data, recipe: Recipe) -> str:
+    """What a checkpoint belongs to: the recipe, the features, the labels and the split."""
+    about = [recipe.settings(), data.n_classes, list(data.features.shape), data.checksum]
+    digest = hashlib.sha256(json.dumps(about).encode())
+    for array in (data.labels, data.train, data.validation):
+        digest.update(array.astype(np.int64).tobytes())
+    return digest.hexdigest()
