@@ -1,0 +1,350 @@
+"""A path to a ``Dataset`` of ``Clip``s: one file per layout, each recognised by what is there.
+
+One more layout is one more module here and its name in ``LAYOUTS``. Such a module holds
+
+    KIND                            what people call it: "a CSV table"
+    OPTIONS                         which options of ``Dataset.open`` it takes
+    find(path) -> Path | None       the place to load from, or None: this is something else
+    load(place, **options)          the ``Dataset``
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from soundmark import audio
+from soundmark.errors import AudioError, DatasetError, SettingsError
+
+SUFFIXES = (
+    ".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3",
+    ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
+)  # fmt: skip
+"""How the names of sound files end that libsndfile reads."""
+
+LAYOUTS = ("urbansound8k", "esc50", "table", "folders")  # asked in this order: the particular before the general
+
+
+class Layout(Protocol):
+    """What a module of this folder offers."""
+
+    KIND: str
+    OPTIONS: tuple[str, ...]
+    find: Callable[[Path], Path | None]
+    load: Callable[..., Dataset]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One labelled stretch of one file.
+
+    ``source`` names the recording that it was cut from (UrbanSound8K's ``fsID``): clips that share it sound alike.
+
+    >>> Clip(path=Path("dog/1.wav"), label="dog").stop_s is None
+    True
+    """
+
+    path: Path
+    label: str
+    start_s: float = 0.0
+    stop_s: float | None = None  # None: to the end of the file
+    fold: int | None = None
+    source: str | None = None
+    salience: str | None = None  # "foreground" or "background"
+    time: str | None = None  # when it was recorded, ISO 8601
+    expected_s: float | None = None  # how long the table says it is; a file that is shorter was cut off
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Something that the data set names and that could not be used, with the reason.
+
+    >>> Skipped("audio/fold1/7061-6-0-0.wav", "row 5: it is not there").path
+    'audio/fold1/7061-6-0-0.wav'
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Clips, the classes they belong to (in the data set's own order), and what was not there.
+
+    The arrays have one entry per clip, in the clips' order, and cannot be written to.
+
+    Raises:
+        DatasetError: a class is named twice, or a clip's label is not among the classes.
+
+    >>> clips = (Clip(path=Path("a.wav"), label="dog", fold=2), Clip(path=Path("b.wav"), label="cat", fold=1))
+    >>> data = Dataset(name="pets", root=Path("."), classes=("cat", "dog"), clips=clips)
+    >>> data.labels, data.folds, data.share
+    (array([1, 0]), (1, 2), '2 of 2 clips (100 %)')
+    """
+
+    name: str
+    root: Path
+    classes: tuple[str, ...]
+    clips: tuple[Clip, ...]
+    skipped: tuple[Skipped, ...] = ()  # named by the table, not on the disk
+    complete_size: int | None = None  # clips in a complete copy, where that is known
+    window_s: float = 4.0  # the length that a model trained on these clips listens to at once
+    licence: str = "unknown"
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        twice = [name for name in self.classes if self.classes.count(name) > 1]
+        if twice:
+            raise DatasetError(f'class "{twice[0]}" stands twice in the classes of {self.name}: name each once.')
+        foreign = {clip.label for clip in self.clips} - set(self.classes)
+        if foreign:
+            raise DatasetError(
+                f'label "{min(foreign)}" is not a class of {self.name}. Known: {", ".join(self.classes)}.'
+            )
+
+    @staticmethod
+    def open(
+        path: str | os.PathLike[str], *, subset: str | None = None, classes: Sequence[str] | None = None
+    ) -> Dataset:
+        """The data set at ``path``, whose layout is recognised: UrbanSound8K, ESC-50, a CSV table, a folder per class.
+
+        Args:
+            path: the root of the data set, or its table. One level off is found, too.
+            subset: "esc10" for ESC-50's ten classes of a freer licence.
+            classes: for a CSV table or class folders, their order; any other label is then an error.
+
+        Raises:
+            DatasetError: nothing is there, it is no data set, or a row of its table cannot be meant.
+            SettingsError: an option that this layout does not have.
+
+        >>> import tempfile
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for name in ("dog/fold1/rex.wav", "cat/fold2/mia.wav"):
+        ...     (root / name).parent.mkdir(parents=True)
+        ...     (root / name).touch()
+        >>> data = Dataset.open(root)
+        >>> data.classes, data.folds, [data.relative_path(clip) for clip in data.clips]
+        (('cat', 'dog'), (1, 2), ['cat/fold2/mia.wav', 'dog/fold1/rex.wav'])
+        """
+        path = Path(path).expanduser()
+        if not path.exists():
+            raise DatasetError(f'there is no "{path}". {_WHAT_TO_GIVE}')
+        given: dict[str, Any] = {"subset": subset, "classes": classes}
+        options = {name: value for name, value in given.items() if value is not None}
+        for layout in _layouts():
+            place = layout.find(path)
+            if place is not None:
+                refused = [name for name in options if name not in layout.OPTIONS]
+                if refused:
+                    raise SettingsError(f'"{path}" is {layout.KIND}, which has no option "{refused[0]}": leave it out.')
+                return layout.load(place, **options)
+        raise DatasetError(f'"{path}" is not a data set. {_WHAT_TO_GIVE}')
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """The class of each clip as an index into ``classes``, int64 [n]."""
+        index = {name: i for i, name in enumerate(self.classes)}
+        return _fixed(np.array([index[clip.label] for clip in self.clips], np.int64))
+
+    @cached_property
+    def sources(self) -> NDArray[np.str_]:
+        """The recording that each clip was cut from, str [n]; the clip's own path where that is not known."""
+        return _fixed(np.array([clip.source or self.relative_path(clip) for clip in self.clips], np.str_))
+
+    @cached_property
+    def fold_of(self) -> NDArray[np.int64]:
+        """The official fold of each clip, int64 [n]; 0 where a clip has none."""
+        return _fixed(np.array([clip.fold or 0 for clip in self.clips], np.int64))
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """The official folds that there are, in ascending order."""
+        return tuple(sorted({clip.fold for clip in self.clips if clip.fold is not None}))
+
+    @property
+    def share(self) -> str:
+        """What share of the data set is there, in words: "2 097 of 8 732 clips (24 %)"."""
+        there = len(self.clips)
+        whole = max(self.complete_size or 0, there + len(self.skipped))
+        percent = 100 * there // whole if whole else 100  # rounded down: only a whole copy is 100 %
+        return f"{there:,} of {whole:,} clips ({percent or '< 1'} %)".replace(",", " ")
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether this is a part of a data set whose full size is known: what is absent is then no fault."""
+        return self.complete_size is not None and len(self.clips) < self.complete_size
+
+    def faults(self, skipped: Sequence[Skipped]) -> tuple[Skipped, ...]:
+        """Those of ``skipped`` that somebody must look at: all but what a partial copy does not have.
+
+        >>> absent, broken = Skipped("a.wav", "row 2: it is not there"), Skipped("b.wav", "it holds no samples")
+        >>> data = Dataset(name="x", root=Path("."), classes=(), clips=(), skipped=(absent,), complete_size=9)
+        >>> data.faults([absent, broken])
+        (Skipped(path='b.wav', reason='it holds no samples'),)
+        """
+        absent = set(self.skipped) if self.is_partial else set()
+        return tuple(item for item in skipped if item not in absent)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that stand for the clips and their order.
+
+        Two copies on two machines have the same; another file size, label, fold, recording or class changes it.
+        Other contents of the same size do not: who keeps something computed from them looks at the files' times, too.
+        The files are looked at when this is first asked for.
+        """
+        listing = Listing()
+        digest = hashlib.sha256(json.dumps(self.classes).encode())
+        for clip in self.clips:
+            stretch = (clip.start_s, clip.stop_s, clip.label, clip.fold, clip.source)
+            digest.update(json.dumps([self.relative_path(clip), listing.size(clip.path), *stretch]).encode())
+        return digest.hexdigest()[:16]
+
+    def relative_path(self, clip: Clip) -> str:
+        """The clip's path as it is on every machine: relative to the root, with forward slashes.
+
+        >>> data = Dataset(name="pets", root=Path("pets"), classes=("cat",), clips=())
+        >>> data.relative_path(Clip(path=Path("pets/cat/1.wav"), label="cat"))
+        'cat/1.wav'
+        """
+        return relative(clip.path, self.root)
+
+    def select(self, indices: ArrayLike) -> Dataset:
+        """The data set with only the clips at ``indices``, in that order; classes and all else stay.
+
+        >>> clips = (Clip(path=Path("a.wav"), label="dog"), Clip(path=Path("b.wav"), label="cat"))
+        >>> data = Dataset(name="pets", root=Path("."), classes=("cat", "dog"), clips=clips)
+        >>> data.select([1]).clips[0].label, len(data.without([1]).clips)
+        ('cat', 1)
+        """
+        return replace(self, clips=tuple(self.clips[int(i)] for i in np.asarray(indices, np.int64)))
+
+    def without(self, indices: ArrayLike) -> Dataset:
+        """The data set without the clips at ``indices``; the order of the others stays."""
+        keep = np.ones(len(self.clips), bool)
+        keep[np.asarray(indices, np.int64)] = False
+        return self.select(np.flatnonzero(keep))
+
+
+class Listing:
+    """Which files there are and how big, from one look at each folder: thousands of single questions would be slow.
+
+    >>> Listing().size(Path(__file__).with_name("no such file")) is None
+    True
+    """
+
+    def __init__(self) -> None:
+        self._folders: dict[str, dict[str, os.DirEntry[str]]] = {}
+
+    def has(self, path: Path) -> bool:
+        """Whether ``path`` is a file."""
+        return self._entry(path) is not None
+
+    def size(self, path: Path) -> int | None:
+        """The size of the file in bytes; None where there is none."""
+        entry = self._entry(path)
+        return None if entry is None else entry.stat().st_size
+
+    def _entry(self, path: Path) -> os.DirEntry[str] | None:
+        folder, name = os.path.split(path)
+        if folder not in self._folders:
+            self._folders[folder] = _files_in(folder)
+        return self._folders[folder].get(os.path.normcase(name))
+
+
+def _files_in(folder: str) -> dict[str, os.DirEntry[str]]:
+    try:
+        with os.scandir(folder or ".") as entries:
+            return {os.path.normcase(entry.name): entry for entry in entries if entry.is_file()}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise DatasetError(
+            f'the folder "{folder}" cannot be read: {error.strerror}. Look at its permissions.'
+        ) from error
+
+
+def relative(path: Path, root: Path) -> str:
+    """``path`` seen from ``root``, with forward slashes; as it is where no way leads there (another drive).
+
+    >>> relative(Path("a/b.wav"), Path("a")), relative(Path("b.wav"), Path("a"))
+    ('b.wav', '../b.wav')
+    """
+    text, prefix = str(path), str(root) + os.sep
+    if text.startswith(prefix) and ".." not in path.parts:
+        return text[len(prefix) :].replace(os.sep, "/")
+    try:
+        return os.path.relpath(path, root).replace(os.sep, "/")
+    except ValueError:  # Windows: no relative path leads to another drive
+        return path.as_posix()
+
+
+def root_of(path: Path, tables: Iterable[str], unpacked_as: Iterable[str]) -> Path | None:
+    """The root above one of ``tables``, where ``path`` is the root, its parent, one of its folders, or the table.
+
+    >>> root_of(Path("nowhere"), ["meta/esc50.csv"], ["ESC-50"]) is None
+    True
+    """
+    for table in tables:
+        depth = table.count("/")
+        if f"/{path.as_posix()}".endswith(f"/{table}") and path.is_file():
+            return path.parents[depth]
+        inside = path.name in {"audio", table.split("/")[0]} and path.is_dir()
+        candidates = [path.parent] if inside and depth else []
+        for root in (*candidates, path, *(path / name for name in unpacked_as)):
+            if (root / table).is_file():
+                return root
+    return None
+
+
+def typical_length_s(clips: Sequence[Clip], *, sample: int = 200) -> float:
+    """The length in seconds that 95 % of the clips do not exceed, rounded up to a tenth: what a model should listen to.
+
+    At most ``sample`` clips, evenly spaced, are looked at, and only at their headers. A thousandth of a second is
+    forgiven, as files run over by a sample. Where no file can be read it is ``Dataset``'s default.
+
+    >>> typical_length_s([Clip(path=Path("a.wav"), label="dog", start_s=1.0, stop_s=2.55)])
+    1.6
+    """
+    chosen = np.linspace(0, len(clips) - 1, min(len(clips), sample)).round().astype(np.int64)
+    lengths_s = [length for i in chosen if (length := _length_s(clips[i])) is not None]
+    if not lengths_s:
+        return Dataset.window_s
+    tenths = round(float(np.percentile(lengths_s, 95)) * 10, 2)
+    return max(1, math.ceil(tenths)) / 10
+
+
+def _length_s(clip: Clip) -> float | None:
+    if clip.stop_s is not None:
+        return clip.stop_s - clip.start_s
+    try:
+        return max(0.0, audio.info(clip.path).duration_s - clip.start_s)
+    except AudioError:  # whoever reads the clip will name it; here it has no say
+        return None
+
+
+def _fixed(array: NDArray[Any]) -> NDArray[Any]:
+    array.setflags(write=False)
+    return array
+
+
+def _layouts() -> Iterable[Layout]:
+    for name in LAYOUTS:  # loaded when asked for: they import this module
+        yield cast(Layout, importlib.import_module(f"{__name__}.{name}"))
+
+
+_WHAT_TO_GIVE = (
+    "Give the folder of UrbanSound8K or ESC-50, a CSV table with the columns path and label, "
+    "or a folder with one folder of sound files per class."
+)

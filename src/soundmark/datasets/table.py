@@ -1,0 +1,236 @@
+"""A CSV table of clips, and how any data set's table is read: row by row, each knowing where it stands.
+
+Columns ``path`` and ``label``; optionally ``start``, ``end`` (seconds), ``fold``, ``source``, ``salience``, ``time``.
+Paths are relative to the table's folder. Rows count as a spreadsheet shows them: the header is row 1.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from soundmark.datasets import SUFFIXES, Clip, Dataset, Listing, Skipped, relative, typical_length_s
+from soundmark.errors import DatasetError, unknown_name
+
+KIND = "a CSV table"
+OPTIONS = ("classes",)
+
+SALIENCE = {"1": "foreground", "2": "background", "foreground": "foreground", "background": "background", "": None}
+
+
+def find(path: Path) -> Path | None:
+    """``path`` itself where it is a file, unless it is a sound.
+
+    >>> find(Path(__file__).parent) is None
+    True
+    """
+    return path if path.is_file() and path.suffix.lower() not in SUFFIXES else None
+
+
+def load(path: Path, *, classes: Sequence[str] | None = None) -> Dataset:
+    r"""The clips that the table names, in its order; classes in order of first appearance unless ``classes`` is given.
+
+    A row whose file is not there, or that repeats another word for word, is named in ``skipped``.
+
+    Raises:
+        DatasetError: the table or a row of it cannot be meant (file and row are named), or none of its files is there.
+
+    >>> import tempfile
+    >>> table = Path(tempfile.mkdtemp()) / "labels.csv"
+    >>> _ = table.with_name("rex.wav").write_bytes(b"")
+    >>> _ = table.write_text("path,label,start,end\nrex.wav,dog,0,1.5\nmia.wav,cat,0,2\n")
+    >>> data = load(table)
+    >>> data.classes, data.window_s, data.skipped
+    (('dog', 'cat'), 1.5, (Skipped(path='mia.wav', reason='row 3: it is not there'),))
+    """
+    rows = read_rows(path, ("path", "label"))
+    known = tuple(classes) if classes is not None else tuple(dict.fromkeys(row.text("label") for row in rows))
+    clips, skipped = present(path.parent, _unrepeated(path.parent, [(row, _clip(row, known)) for row in rows]))
+    return Dataset(
+        name=path.stem,
+        root=path.parent,
+        classes=known,
+        clips=clips,
+        skipped=skipped,
+        window_s=typical_length_s(clips),
+    )
+
+
+def _clip(row: Row, classes: Sequence[str]) -> Clip:
+    start_s, stop_s = row.seconds("start") or 0.0, row.seconds("end")
+    if stop_s is not None and stop_s <= start_s:
+        raise row.error("end", f"must lie after start={start_s:g}")
+    return Clip(
+        path=row.table.parent / row.text("path").replace("\\", "/"),
+        label=row.one_of("label", classes),
+        start_s=start_s,
+        stop_s=stop_s,
+        fold=row.whole("fold", least=1) if row.get("fold") else None,
+        source=row.get("source") or None,
+        salience=row.salience(),
+        time=row.get("time") or None,
+    )
+
+
+def _unrepeated(root: Path, rows: Sequence[tuple[Row, Clip]]) -> Iterable[tuple[Row, Clip | Skipped]]:
+    """Each row's clip, or why it is left out: the same stretch with the same label stood there before."""
+    first: dict[tuple[Path, float, float | None, str], int] = {}
+    for row, clip in rows:
+        number = first.setdefault((clip.path, clip.start_s, clip.stop_s, clip.label), row.number)
+        same = number != row.number
+        yield row, Skipped(relative(clip.path, root), f"row {row.number}: repeats row {number}") if same else clip
+
+
+def present(root: Path, rows: Iterable[tuple[Row, Clip | Skipped]]) -> tuple[tuple[Clip, ...], tuple[Skipped, ...]]:
+    """The clips whose file is on the disk, and the rows left out, by name and reason.
+
+    Raises:
+        DatasetError: no file that the rows name is there.
+
+    >>> row = Row(Path("labels.csv"), 2, {})
+    >>> present(Path("pets"), [(row, Clip(path=Path("pets/rex.wav"), label="dog"))])
+    Traceback (most recent call last):
+    soundmark.errors.DatasetError: "labels.csv" names 1 files, and none is there: row 2 asks for "pets/rex.wav"...
+    """
+    listing, clips, skipped, absent = Listing(), [], [], []
+    for row, clip in rows:
+        if isinstance(clip, Skipped):
+            skipped.append(clip)
+        elif listing.has(clip.path):
+            clips.append(clip)
+        else:
+            skipped.append(Skipped(relative(clip.path, root), f"row {row.number}: it is not there"))
+            absent.append((row, clip))
+    if not clips:
+        row, clip = absent[0]
+        raise DatasetError(
+            f'"{row.table}" names {len(absent)} files, and none is there: row {row.number} asks for "{clip.path}". '
+            "Put the sound files there, or correct the paths."
+        )
+    return tuple(clips), tuple(skipped)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table; what it is asked for is checked, and an error says where it stands.
+
+    >>> row = Row(Path("labels.csv"), 7, {"fold": "ten"})
+    >>> row.whole("fold", least=1)
+    Traceback (most recent call last):
+    soundmark.errors.DatasetError: "labels.csv", row 7: fold="ten" must be a whole number, 1 or more.
+    """
+
+    table: Path
+    number: int
+    cells: dict[str, str]
+
+    def get(self, column: str) -> str:
+        """The cell without the blanks around it; "" where it is empty or there is no such column."""
+        return self.cells.get(column.lower(), "")
+
+    def text(self, column: str) -> str:
+        """The cell, which must hold something."""
+        value = self.get(column)
+        if not value:
+            raise self.error(column, "must not be empty")
+        return value
+
+    def one_of(self, column: str, known: Iterable[str]) -> str:
+        """The cell, which must be one of the known values."""
+        value = self.text(column)
+        if value not in known:
+            raise DatasetError(f"{self._place}: {unknown_name(column, value, known)}")
+        return value
+
+    def whole(self, column: str, *, least: int, most: int | None = None) -> int:
+        """The cell as a whole number from ``least`` to ``most``; 3.0, as spreadsheets write 3, is one."""
+        digits, _, rest = self.get(column).partition(".")
+        value = int(digits) if digits.isascii() and digits.isdigit() and not rest.strip("0") else None
+        if value is None or value < least or (most is not None and value > most):
+            span = f"{least} or more" if most is None else f"from {least} to {most}"
+            raise self.error(column, f"must be a whole number, {span}")
+        return value
+
+    def seconds(self, column: str) -> float | None:
+        """The cell as a time in seconds, 0 or more; None where it is empty."""
+        value = self.get(column)
+        if not value:
+            return None
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        if not 0 <= seconds < math.inf:
+            raise self.error(column, "must be a number of seconds, 0 or more, like 1.5")
+        return seconds
+
+    def salience(self) -> str | None:
+        """Whether the sound stands in the foreground (1) or in the background (2); None where that is not told."""
+        value = self.get("salience").lower()
+        if value not in SALIENCE:
+            raise self.error("salience", "must be 1 (foreground) or 2 (background)")
+        return SALIENCE[value]
+
+    def error(self, column: str, rule: str) -> DatasetError:
+        """The error for a cell that breaks a rule."""
+        return DatasetError(f'{self._place}: {column}="{self.get(column)}" {rule}.')
+
+    @property
+    def _place(self) -> str:
+        return f'"{self.table}", row {self.number}'
+
+
+def read_rows(path: Path, required: Sequence[str]) -> list[Row]:
+    r"""The rows of a CSV file with commas, semicolons or tabs, whose header has the ``required`` columns in any case.
+
+    Raises:
+        DatasetError: it cannot be read as UTF-8 text, a required column is missing, or there are no rows.
+
+    >>> import tempfile
+    >>> table = Path(tempfile.mkdtemp()) / "labels.csv"
+    >>> _ = table.write_text('Path;Label\n"a;b.wav"; dog \n')
+    >>> [(row.number, row.text("path"), row.text("label")) for row in read_rows(table, ("path", "label"))]
+    [(2, 'a;b.wav', 'dog')]
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = file.readline()
+            file.seek(0)
+            delimiter = max(",;\t", key=header.count)
+            records = list(enumerate(csv.reader(file, delimiter=delimiter, strict=True), start=1))
+    except UnicodeDecodeError as error:
+        raise DatasetError(f'"{path}" is not UTF-8 text ({error.reason}): save it as "CSV UTF-8".') from error
+    except csv.Error as error:
+        raise DatasetError(f'"{path}" is not a CSV table ({error}): are all quotes closed?') from error
+    except OSError as error:
+        raise DatasetError(f'"{path}" cannot be read: {error.strerror}.') from error
+    columns = _header(path, records[0][1] if records else [], required)
+    rows = [_row(path, number, columns, record) for number, record in records[1:] if any(map(str.strip, record))]
+    if not rows:
+        raise DatasetError(f'"{path}" names no clips: it has a header and no rows.')
+    return rows
+
+
+def _header(path: Path, names: Sequence[str], required: Sequence[str]) -> list[str]:
+    header = [name.strip().lower() for name in names]
+    missing = [name for name in required if name.lower() not in header]
+    if missing:
+        there = ", ".join(name.strip() for name in names) or "none, the file is empty"
+        raise DatasetError(f'"{path}" has no column "{missing[0]}". Columns there: {there}.')
+    twice = [name for name in header if name and header.count(name) > 1]
+    if twice:
+        raise DatasetError(f'"{path}" has two columns "{twice[0]}": which one is meant? Rename the other.')
+    return header
+
+
+def _row(path: Path, number: int, header: Sequence[str], record: Sequence[str]) -> Row:
+    cells = [cell.strip() for cell in record]
+    if any(cells[len(header) :]):
+        raise DatasetError(
+            f'"{path}", row {number} has {len(cells)} cells under {len(header)} columns: '
+            "put quotes around a value that holds the delimiter."
+        )
+    return Row(path, number, dict(zip(header, cells, strict=False)))

@@ -1,0 +1,501 @@
+"""What is in a data set, and what is wrong with it: every clip is heard once, in as many processes as there are cores.
+
+``inspect`` measures, ``sections`` puts it in words and ``figure`` in a picture. What counts as a fault:
+
+silent      no sample of the clip exceeds −80 dB of full scale
+clipped     three or more samples in a row stand at full scale in a channel (the largest 16-bit value, or the largest
+            8-bit one in an 8-bit file), so that the peaks of the sound were probably cut off
+truncated   the file ends before its header says, or the clip is more than 50 ms shorter than its table says
+duplicate   two clips hold the same samples, mono, at the same rate; silence excepted
+"""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundmark import atomic, audio, workers
+from soundmark.datasets import Clip, Dataset, Skipped
+from soundmark.errors import AudioError, SettingsError, unknown_name
+
+SILENCE_PEAK = 10 ** (-80 / 20)
+CLIPPED_SAMPLES = 3  # a peak that merely touches full scale is one or two samples wide
+MISSING_S = 0.05
+BLUE = "#0072B2"  # of Okabe and Ito's palette, which all eyes tell apart
+MOST_ROWS = 50  # of a table of faults for people; the Inspection holds them all
+CHUNK = 32  # clips per task: a task costs a process a message there and back
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One way in which sound is written, and how many clips are written so."""
+
+    container: str
+    subtype: str
+    rate_hz: int
+    channels: int
+    clips: int
+
+    def __str__(self) -> str:
+        channels = {1: "mono", 2: "stereo"}.get(self.channels, f"{self.channels} channels")
+        return f"{self.container} {self.subtype}, {self.rate_hz / 1000:g} kHz, {channels}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A clip that something is wrong with, and what."""
+
+    path: str
+    label: str
+    fold: int | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Clips that hold the same samples."""
+
+    paths: tuple[str, ...]
+    labels: tuple[str, ...]
+    folds: tuple[int | None, ...]
+    same_files: bool  # byte for byte, not only what is heard
+
+    @property
+    def across(self) -> str:
+        """Which border they cross: "classes", "folds", "classes and folds", or "" for none."""
+        borders = {"classes": self.labels, "folds": self.folds}
+        return " and ".join(name for name, values in borders.items() if len(set(values)) > 1)
+
+
+@dataclass(frozen=True)
+class SharedRecording:
+    """A recording that stands in more than one fold, and the label that it has in each."""
+
+    source: str
+    folds: tuple[int, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Inspection:
+    """Everything that ``inspect`` found; paths are relative to ``root``."""
+
+    name: str
+    root: Path
+    share: str
+    classes: tuple[str, ...]
+    folds: tuple[int | None, ...]  # None: clips without one
+    counts: NDArray[np.int64]  # clips, [classes, folds]
+    durations_s: NDArray[np.float64]  # [clips], NaN where the clip cannot be read
+    encodings: tuple[Encoding, ...]  # the most frequent first
+    silent: tuple[Finding, ...]
+    clipped: tuple[Finding, ...]
+    truncated: tuple[Finding, ...]
+    duplicates: tuple[Duplicates, ...]
+    recordings_in_folds: tuple[SharedRecording, ...]
+    recordings_and_class_in_folds: tuple[SharedRecording, ...]
+    unreadable: tuple[Skipped, ...]
+    skipped: tuple[Skipped, ...]  # what the data set itself left out, with its reasons
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """How many clips, groups or recordings each fault concerns, in the order in which they are told."""
+        return {
+            "unreadable clips": len(self.unreadable),
+            "truncated clips": len(self.truncated),
+            "silent clips": len(self.silent),
+            "clipped clips": len(self.clipped),
+            "groups of identical clips": len(self.duplicates),
+            "recordings across folds": len(self.recordings_in_folds),
+            "recordings across folds in one class": len(self.recordings_and_class_in_folds),
+            "left out": len(self.skipped),
+        }
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the inspection as a person reads it: a title, a sentence, a table (which may have no rows)."""
+
+    title: str
+    text: str
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What one clip told when it was heard; a reason why not in ``error``."""
+
+    error: str = ""
+    duration_s: float = math.nan
+    encoding: tuple[str, str, int, int] = ("", "", 0, 0)
+    peak: float = 0.0
+    clipped_runs: int = 0
+    missing: str = ""
+    digest: bytes = b""
+
+
+def inspect(dataset: Dataset, *, progress: workers.Progress | None = None, jobs: int | None = None) -> Inspection:
+    """Hear every clip of a data set and say what is there and what is wrong with it.
+
+    Args:
+        dataset: the data set.
+        progress: told of every step.
+        jobs: processes; all cores by default. They are spawned, so a script guards its code by ``__name__``.
+
+    >>> import tempfile
+    >>> pets = Path(tempfile.mkdtemp())
+    >>> (pets / "dog").mkdir()
+    >>> audio.write(pets / "dog" / "rex.wav", 0.5 * np.sin(np.arange(8000)), 8000)
+    >>> found = inspect(Dataset.open(pets), jobs=1)
+    >>> found.counts, found.folds, found.durations_s, sum(found.faults.values())
+    (array([[1]]), (None,), array([1.]), 0)
+    """
+    heard = _hear(dataset.clips, progress or workers.silent, jobs)
+    folds = (*dataset.folds, *([None] if np.any(dataset.fold_of == 0) else []))
+    columns = np.searchsorted(dataset.folds, dataset.fold_of) if dataset.folds else np.zeros(len(heard), np.int64)
+    columns[dataset.fold_of == 0] = len(dataset.folds)
+    counts = np.zeros((len(dataset.classes), len(folds)), np.int64)
+    np.add.at(counts, (dataset.labels, columns), 1)
+    encodings = Counter(one.encoding for one in heard if not one.error)
+    unreadable = [(clip, one.error) for clip, one in zip(dataset.clips, heard, strict=True) if one.error]
+    return Inspection(
+        name=dataset.name,
+        root=dataset.root,
+        share=dataset.share,
+        classes=dataset.classes,
+        folds=folds,
+        counts=counts,
+        durations_s=np.array([one.duration_s for one in heard], np.float64),
+        encodings=tuple(Encoding(*encoding, clips) for encoding, clips in encodings.most_common()),
+        silent=_findings(dataset, [_silence(one) for one in heard]),
+        clipped=_findings(dataset, [f"peaks cut off: {one.clipped_runs}" if one.clipped_runs else "" for one in heard]),
+        truncated=_findings(dataset, [one.missing for one in heard]),
+        duplicates=_duplicates(dataset, heard),
+        recordings_in_folds=recordings_in_folds(dataset),
+        recordings_and_class_in_folds=recordings_in_folds(dataset, same_class=True),
+        unreadable=tuple(Skipped(dataset.relative_path(clip), reason) for clip, reason in unreadable),
+        skipped=dataset.skipped,
+    )
+
+
+def recordings_in_folds(dataset: Dataset, *, same_class: bool = False) -> tuple[SharedRecording, ...]:
+    """The recordings that stand in more than one official fold; with ``same_class``, under one label.
+
+    Five recordings of UrbanSound8K do, each under another label in each fold, so none with ``same_class``.
+
+    >>> dog, cat = (Clip(path=Path(name), label=name, fold=i, source="7") for i, name in enumerate(["dog", "cat"], 1))
+    >>> data = Dataset(name="pets", root=Path("."), classes=("dog", "cat"), clips=(dog, cat))
+    >>> recordings_in_folds(data)
+    (SharedRecording(source='7', folds=(1, 2), labels=('dog', 'cat')),)
+    >>> recordings_in_folds(data, same_class=True)
+    ()
+    """
+    stands_in: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+    for clip, source in zip(dataset.clips, dataset.sources.tolist(), strict=True):
+        if clip.fold is not None:
+            stands_in[source, clip.label if same_class else ""][clip.fold] = clip.label
+    return tuple(
+        SharedRecording(source, tuple(sorted(folds)), tuple(folds[fold] for fold in sorted(folds)))
+        for (source, _), folds in stands_in.items()
+        if len(folds) > 1
+    )
+
+
+def sections(inspection: Inspection) -> tuple[Section, ...]:
+    """The inspection in words and tables, for whoever draws them; every fault has a sentence, also where there is none.
+
+    >>> import tempfile
+    >>> pets = Path(tempfile.mkdtemp())
+    >>> (pets / "dog").mkdir()
+    >>> audio.write(pets / "dog" / "rex.wav", 0.5 * np.sin(np.arange(8000)), 8000)
+    >>> [section.title for section in sections(inspect(Dataset.open(pets), jobs=1))]
+    ['Data set', 'Clips per class and fold', 'Durations', 'Encodings', 'Faults']
+    """
+    lengths_s = inspection.durations_s[np.isfinite(inspection.durations_s)]
+    durations = "no clip could be read"
+    if lengths_s.size:
+        low, middle, high = lengths_s.min(), np.median(lengths_s), lengths_s.max()
+        durations = f"{low:.3f} s to {high:.3f} s, median {middle:.3f} s; {_hours(lengths_s.sum())} in all"
+    return (
+        Section(
+            "Data set",
+            f'{inspection.name}, {inspection.share}, {len(inspection.classes)} classes, in "{inspection.root}"',
+        ),
+        _counts_section(inspection),
+        Section("Durations", durations),
+        Section(
+            "Encodings",
+            f"{len(inspection.encodings)} in all",
+            ("encoding", "clips"),
+            tuple((str(encoding), str(encoding.clips)) for encoding in inspection.encodings),
+        ),
+        *_fault_sections(inspection),
+    )
+
+
+def _counts_section(inspection: Inspection) -> Section:
+    heads = [f"fold {fold}" if fold is not None else "no fold" for fold in inspection.folds]
+    rows = [
+        (name, *map(str, counts), str(counts.sum()))
+        for name, counts in zip(inspection.classes, inspection.counts, strict=True)
+    ]
+    total = ("all", *map(str, inspection.counts.sum(axis=0)), str(inspection.counts.sum()))
+    return Section("Clips per class and fold", "", ("class", *heads, "all"), (*rows, total))
+
+
+def _fault_sections(inspection: Inspection) -> list[Section]:
+    """A summary, then a table for each fault that there is."""
+    found = [f"{number} {what}" for what, number in inspection.faults.items() if number]
+    summary = "; ".join(found) or "none found: every clip can be read, is whole, sounds, and stands there once"
+    clips, lists = ("path", "class", "fold", "what"), ("path", "reason")
+    recordings = ("recording", "folds", "classes")
+    tables = (
+        ("Unreadable", lists, [(one.path, one.reason) for one in inspection.unreadable]),
+        ("Truncated", clips, _finding_rows(inspection.truncated)),
+        ("Silent", clips, _finding_rows(inspection.silent)),
+        ("Clipped", clips, _finding_rows(inspection.clipped)),
+        ("Identical clips", ("paths", "classes", "folds", "identical"), _duplicate_rows(inspection.duplicates)),
+        ("Recordings across folds", recordings, _recording_rows(inspection.recordings_in_folds)),
+        (
+            "Recordings across folds in one class",
+            recordings,
+            _recording_rows(inspection.recordings_and_class_in_folds),
+        ),
+        ("Left out", lists, [(one.path, one.reason) for one in inspection.skipped]),
+    )
+    details = [
+        Section(title, _told(len(rows)), columns, tuple(rows[:MOST_ROWS])) for title, columns, rows in tables if rows
+    ]
+    return [Section("Faults", summary), *details]
+
+
+def _told(number: int) -> str:
+    return f"{number}" if number <= MOST_ROWS else f"{number}, the first {MOST_ROWS} of them:"
+
+
+Rows = list[tuple[str, ...]]
+
+
+def _finding_rows(findings: Sequence[Finding]) -> Rows:
+    return [(one.path, one.label, _fold(one.fold), one.detail) for one in findings]
+
+
+def _duplicate_rows(groups: Sequence[Duplicates]) -> Rows:
+    return [
+        (
+            _each(group.paths),
+            _each(group.labels),
+            _each(map(_fold, group.folds)),
+            "files" if group.same_files else "samples",
+        )
+        for group in groups
+    ]
+
+
+def _recording_rows(recordings: Sequence[SharedRecording]) -> Rows:
+    return [(one.source, _each(map(str, one.folds)), _each(one.labels)) for one in recordings]
+
+
+def _each(words: Iterable[str]) -> str:
+    """Each word once, in the order in which they come."""
+    return ", ".join(dict.fromkeys(words))
+
+
+def figure(inspection: Inspection, path: str | os.PathLike[str]) -> None:
+    """Draw the inspection: clips per class and fold, durations, encodings and faults; the file's ending says how.
+
+    Raises:
+        SettingsError: the ending is none that Matplotlib writes, or Matplotlib is not installed.
+        OutputError: the file cannot be written.
+
+    >>> import tempfile
+    >>> pets = Path(tempfile.mkdtemp())
+    >>> (pets / "dog").mkdir()
+    >>> audio.write(pets / "dog" / "rex.wav", 0.5 * np.sin(np.arange(8000)), 8000)
+    >>> figure(inspect(Dataset.open(pets), jobs=1), pets / "pets.png")
+    >>> (pets / "pets.png").read_bytes()[1:4]
+    b'PNG'
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise SettingsError('drawing needs Matplotlib: pip install "soundmark[train]".') from error
+    path = Path(path)
+    height = 0.25 * max(len(inspection.classes), 10)
+    drawing = Figure(figsize=(12, 4 + height), layout="constrained")
+    endings = drawing.canvas.get_supported_filetypes()
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in endings:
+        raise unknown_name("picture format", kind, sorted(endings))
+    (counts, durations), (encodings, faults) = drawing.subplots(2, 2, height_ratios=(height, 2.5))
+    drawing.suptitle(f"{inspection.name}: {inspection.share}")
+    _draw_counts(counts, inspection)
+    _draw_durations(durations, inspection)
+    most = inspection.encodings[:8]
+    of = f" (8 of {len(inspection.encodings)})" if len(inspection.encodings) > 8 else ""
+    _draw_bars(encodings, f"Encodings{of}", {str(encoding): encoding.clips for encoding in most}, "clips")
+    wrong = {what: number for what, number in inspection.faults.items() if what != "left out"}  # that is in the title
+    _draw_bars(faults, "Faults" if any(wrong.values()) else "Faults: none found", wrong, "number")
+    with atomic.whole(path) as temporary:
+        drawing.savefig(temporary, format=kind, dpi=120)
+
+
+def _draw_counts(axes: Any, inspection: Inspection) -> None:
+    """A field per class and fold, its number written into it, so that colour is never needed to read it."""
+    counts = inspection.counts
+    axes.imshow(counts, cmap="cividis", aspect="auto", vmin=0)
+    for (row, column), count in np.ndenumerate(counts):
+        dark = count < 0.6 * counts.max()
+        axes.text(column, row, f"{count}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    axes.set_yticks(range(len(inspection.classes)), [_plain(name) for name in inspection.classes])
+    axes.set_xticks(range(len(inspection.folds)), [_fold(fold) or "none" for fold in inspection.folds])
+    axes.set(title="Clips per class and fold", xlabel="fold", ylabel="class")
+
+
+def _draw_durations(axes: Any, inspection: Inspection) -> None:
+    lengths_s = inspection.durations_s[np.isfinite(inspection.durations_s)]
+    if lengths_s.size:
+        axes.hist(lengths_s, bins=40, range=(0, max(1.0, float(lengths_s.max()))), color=BLUE)
+        axes.set_yscale("symlog", linthresh=10)  # 7 000 clips of four seconds should not hide one of a tenth
+    axes.set(title="Durations", xlabel="duration in s", ylabel="clips")
+
+
+def _draw_bars(axes: Any, title: str, numbers: Mapping[str, int], unit: str) -> None:
+    bars = axes.barh([_plain(name) for name in numbers], list(numbers.values()), color=BLUE)
+    axes.bar_label(bars, padding=3)
+    axes.set(title=title, xlabel=unit)
+    axes.set_xlim(0, 1.15 * max([1, *numbers.values()]))
+    axes.set_ylim(max(len(numbers), 6) - 0.5, -0.5)  # from the top; a single bar is no wall
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _plain(name: str) -> str:
+    """A name without what Matplotlib would take for a formula."""
+    return name.replace("$", r"\$")
+
+
+# ── hearing the clips ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _hear(clips: Sequence[Clip], progress: workers.Progress, jobs: int | None) -> list[_Heard]:
+    chunks = [clips[start : start + CHUNK] for start in range(0, len(clips), CHUNK)]
+    heard: list[list[_Heard]] = [[] for _ in chunks]
+    done = 0
+    progress("inspecting", done, len(clips), "clips")
+    for number, results in workers.each(_hear_chunk, chunks, jobs=jobs):
+        heard[number] = results
+        done += len(results)
+        progress("inspecting", done, len(clips), "clips")
+    return [one for results in heard for one in results]
+
+
+def _hear_chunk(clips: Sequence[Clip]) -> list[_Heard]:
+    return [_hear_one(clip) for clip in clips]
+
+
+def _hear_one(clip: Clip) -> _Heard:
+    try:
+        found = audio.info(clip.path)
+        sound = audio.read(clip.path, start_s=clip.start_s, stop_s=clip.stop_s)
+    except AudioError as error:
+        return _Heard(error=str(error))
+    return _Heard(
+        duration_s=sound.duration_s,
+        encoding=(found.container, found.subtype, found.rate_hz, found.channels),
+        peak=float(np.abs(sound.samples).max()),
+        clipped_runs=_clipped_runs(clip, found, sound),
+        missing=sound.note or _missing(clip, sound.duration_s),
+        digest=hashlib.sha256(sound.rate_hz.to_bytes(8, "little") + sound.samples.tobytes()).digest(),
+    )
+
+
+def _missing(clip: Clip, duration_s: float) -> str:
+    if clip.expected_s is None or duration_s >= clip.expected_s - MISSING_S:
+        return ""
+    return f"lasts {duration_s:.3f} s of the {clip.expected_s:.3f} s that the table says"
+
+
+def _clipped_runs(clip: Clip, found: audio.AudioInfo, sound: audio.Sound) -> int:
+    """How often ``CLIPPED_SAMPLES`` or more samples in a row stand at full scale, over all channels."""
+    full_scale = 127 / 128 if found.subtype in ("PCM_U8", "PCM_S8") else 32767 / 32768
+    return sum(_runs(np.abs(channel) >= full_scale) for channel in _channels(clip, found, sound))
+
+
+def _channels(clip: Clip, found: audio.AudioInfo, sound: audio.Sound) -> NDArray[np.float32]:
+    """The samples channel by channel [channels, n], as the mean of two hides that one is cut."""
+    import soundfile
+
+    if found.channels == 1:
+        return sound.samples[None]
+    start = round(clip.start_s * found.rate_hz)
+    try:
+        samples = soundfile.read(clip.path, len(sound.samples), start, dtype="float32", always_2d=True)[0]
+    except soundfile.LibsndfileError:  # cut off: the mean of what could be salvaged has to do
+        return sound.samples[None]
+    return samples.T
+
+
+def _runs(flags: NDArray[np.bool_]) -> int:
+    """How many runs of at least ``CLIPPED_SAMPLES`` there are."""
+    if np.count_nonzero(flags) < CLIPPED_SAMPLES:
+        return 0
+    borders = np.flatnonzero(np.diff(flags, prepend=False, append=False))
+    return int(np.count_nonzero(borders[1::2] - borders[::2] >= CLIPPED_SAMPLES))
+
+
+# ── from what was heard to what it means ───────────────────────────────────────────────────────────────────────────
+
+
+def _silence(heard: _Heard) -> str:
+    if heard.error or heard.peak > SILENCE_PEAK:
+        return ""
+    return f"peak {20 * math.log10(heard.peak):.0f} dB" if heard.peak > 0 else "nothing but zeros"
+
+
+def _findings(dataset: Dataset, details: Sequence[str]) -> tuple[Finding, ...]:
+    return tuple(
+        Finding(dataset.relative_path(clip), clip.label, clip.fold, detail)
+        for clip, detail in zip(dataset.clips, details, strict=True)
+        if detail
+    )
+
+
+def _duplicates(dataset: Dataset, heard: Sequence[_Heard]) -> tuple[Duplicates, ...]:
+    groups: dict[bytes, list[Clip]] = defaultdict(list)
+    for clip, one in zip(dataset.clips, heard, strict=True):
+        if not one.error and one.peak > SILENCE_PEAK:
+            groups[one.digest].append(clip)
+    return tuple(
+        Duplicates(
+            paths=tuple(dataset.relative_path(clip) for clip in clips),
+            labels=tuple(clip.label for clip in clips),
+            folds=tuple(clip.fold for clip in clips),
+            same_files=all(filecmp.cmp(clips[0].path, clip.path, shallow=False) for clip in clips[1:]),
+        )
+        for clips in groups.values()
+        if len(clips) > 1
+    )
+
+
+def _fold(fold: int | None) -> str:
+    return "" if fold is None else str(fold)
+
+
+def _hours(seconds: float) -> str:
+    """A length in the unit that suits it.
+
+    >>> _hours(90), _hours(9000)
+    ('1.5 min', '2.5 h')
+    """
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"

@@ -1,0 +1,216 @@
+"""A ``Dataset`` to train and test indices, and how much a split gives away.
+
+Clips that were cut from one recording sound alike. A random split puts them on both sides, so that a model may
+recognise the recording instead of the sound; official folds and ``grouped_folds`` keep them together. ``leak``
+measures it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundmark.datasets import Dataset
+from soundmark.errors import DatasetError, SettingsError
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Which clips are trained on and which are tested, as indices into ``dataset.clips``.
+
+    >>> Split(np.array([0, 2]), np.array([1]), fold=3).test
+    array([1])
+    """
+
+    train: Indices
+    test: Indices
+    fold: int | None = None  # the official fold that is tested
+
+
+@dataclass(frozen=True)
+class Leak:
+    """What the training clips give away about the test clips, as shares of the test clips from 0 to 1.
+
+    >>> Leak(recording=0.9, recording_and_class=0.9, lookup_accuracy=0.88).recording
+    0.9
+    """
+
+    recording: float  # whose recording is trained on, too
+    recording_and_class: float  # whose recording is trained on under the same label
+    lookup_accuracy: float  # that are right when the training label of the recording is looked up, unheard
+
+
+def random_split(n: int, *, test_share: float = 0.33, seed: int = 42) -> Split:
+    """``n`` clips dealt at random: ``ceil(n · test_share)`` to test, the others to train, both in dealt order.
+
+    Index for index ``sklearn.model_selection.train_test_split(np.arange(n), test_size=test_share, random_state=seed)``
+    of scikit-learn 1.x, without scikit-learn.
+
+    Raises:
+        SettingsError: ``test_share`` is not between 0 and 1.
+        DatasetError: one side would be empty.
+
+    >>> split = random_split(6)
+    >>> split.train, split.test
+    (array([5, 2, 4, 3]), array([0, 1]))
+    """
+    if not 0 < test_share < 1:
+        raise SettingsError(f"test_share={test_share} must lie between 0 and 1: it is the share of clips to test on.")
+    n_test = math.ceil(test_share * n)
+    if not 0 < n_test < n:
+        raise DatasetError(
+            f"{n} clips cannot be split with test_share={test_share}: one side would be empty. Add clips."
+        )
+    dealt = np.random.RandomState(seed).permutation(n).astype(np.int64)  # the generator that scikit-learn uses
+    return Split(train=dealt[n_test:], test=dealt[:n_test])
+
+
+def official_folds(dataset: Dataset, only: Iterable[int] | None = None) -> list[Split]:
+    """Each official fold tested once, trained on all the others; ``only`` restricts which are tested.
+
+    Raises:
+        DatasetError: the data set has no folds, only one, or a clip in none.
+        SettingsError: ``only`` names a fold that is not there, or no fold at all.
+
+    >>> from pathlib import Path
+    >>> from soundmark.datasets import Clip
+    >>> clips = tuple(Clip(path=Path(f"{i}.wav"), label="dog", fold=1 + i % 3) for i in range(6))
+    >>> data = Dataset(name="pets", root=Path("."), classes=("dog",), clips=clips)
+    >>> [(split.fold, split.train, split.test) for split in official_folds(data, only=[2])]
+    [(2, array([0, 2, 3, 5]), array([1, 4]))]
+    """
+    _check_folds(dataset)
+    tested = dataset.folds if only is None else tuple(sorted(set(only)))
+    known = ", ".join(map(str, dataset.folds))
+    unknown = [fold for fold in tested if fold not in dataset.folds]
+    if unknown:
+        raise SettingsError(f"{dataset.name} has no fold {unknown[0]} here. Known: {known}.")
+    if not tested:
+        raise SettingsError(f"no fold was chosen to test on. Known: {known}.")
+    return [
+        Split(np.flatnonzero(dataset.fold_of != fold), np.flatnonzero(dataset.fold_of == fold), fold) for fold in tested
+    ]
+
+
+def _check_folds(dataset: Dataset) -> None:
+    loose = np.flatnonzero(dataset.fold_of == 0)
+    if loose.size == len(dataset.clips):
+        raise DatasetError(f"{dataset.name} has no official folds: use a random split, or give its clips a fold.")
+    if loose.size:
+        first = dataset.relative_path(dataset.clips[int(loose[0])])
+        raise DatasetError(
+            f'{loose.size} of the {len(dataset.clips)} clips of {dataset.name} are in no fold, "{first}" first: '
+            "give each clip a fold, or none."
+        )
+    if len(dataset.folds) == 1:
+        raise DatasetError(
+            f"{dataset.name} has only fold {dataset.folds[0]} here: there is nothing to train on while it is tested. "
+            "Add another fold, or use a random split."
+        )
+
+
+def grouped_folds(dataset: Dataset, k: int = 5, seed: int = 42) -> list[Split]:
+    """``k`` folds that keep each recording together and have about the same share of each class.
+
+    The recordings are dealt one by one, the largest first, each to the fold that has least of what it brings. With
+    ``c[f, y]`` clips of class ``y`` in fold ``f``, ``N[y]`` in all and ``g[y]`` in the recording, that is the fold with
+    the smallest ``Σ c[f, y]·g[y] / N[y]²``: the one where ``Σ (c[f, y] / N[y])²``, which is least for equal shares,
+    grows least. The seed deals recordings of the same size in another order.
+
+    Raises:
+        SettingsError: ``k`` is less than 2.
+        DatasetError: there are fewer recordings than folds.
+
+    >>> from pathlib import Path
+    >>> from soundmark.datasets import Clip
+    >>> clips = tuple(Clip(path=Path(f"{i}.wav"), label="dog", source=str(i // 2)) for i in range(8))
+    >>> data = Dataset(name="pets", root=Path("."), classes=("dog",), clips=clips)
+    >>> [split.test for split in grouped_folds(data, k=2)]
+    [array([2, 3, 6, 7]), array([0, 1, 4, 5])]
+    """
+    groups, counts = _counts_per_source(dataset)
+    if k < 2:
+        raise SettingsError(f"k={k} folds are no folds: 2 or more are needed.")
+    if len(counts) < k:
+        raise DatasetError(f"{dataset.name} has {len(counts)} recordings, too few for k={k} folds. Choose a smaller k.")
+    weight = 1.0 / np.maximum(counts.sum(axis=0), 1.0) ** 2
+    shuffled = np.random.default_rng(seed).permutation(len(counts))
+    dealt = np.zeros((k, counts.shape[1]))
+    fold_of_group = np.zeros(len(counts), np.int64)
+    for group in shuffled[np.argsort(-counts[shuffled].sum(axis=1), kind="stable")]:
+        brings = dealt @ (counts[group] * weight)
+        fold = np.lexsort((dealt.sum(axis=1), brings))[0]  # the smaller fold where they have the same
+        fold_of_group[group] = fold
+        dealt[fold] += counts[group]
+    fold_of = fold_of_group[groups] + 1
+    return [Split(np.flatnonzero(fold_of != f), np.flatnonzero(fold_of == f), f) for f in range(1, k + 1)]
+
+
+def _counts_per_source(dataset: Dataset) -> tuple[Indices, NDArray[np.float64]]:
+    """The number of each clip's recording [n], and the clips of each class in each recording [recordings, classes]."""
+    names, groups = np.unique(dataset.sources, return_inverse=True)
+    counts = np.zeros((len(names), len(dataset.classes)))
+    np.add.at(counts, (groups, dataset.labels), 1)
+    return groups.astype(np.int64), counts
+
+
+def untrained_classes(dataset: Dataset, split: Split) -> tuple[str, ...]:
+    """The classes without a training clip: whatever is tested, the model cannot have learned them.
+
+    >>> from pathlib import Path
+    >>> from soundmark.datasets import Clip
+    >>> clips = (Clip(path=Path("a.wav"), label="dog", fold=1), Clip(path=Path("b.wav"), label="cat", fold=2))
+    >>> data = Dataset(name="pets", root=Path("."), classes=("cat", "dog"), clips=clips)
+    >>> [untrained_classes(data, split) for split in official_folds(data)]
+    [('dog',), ('cat',)]
+    """
+    trained = set(dataset.labels[split.train].tolist())
+    return tuple(name for i, name in enumerate(dataset.classes) if i not in trained)
+
+
+def leak(dataset: Dataset, splits: Split | Sequence[Split]) -> Leak:
+    """How much the training clips give away about the test clips, pooled over the test clips of all splits.
+
+    The look-up answers each test clip with the most frequent training label of its recording; where the recording was
+    not trained on, with the most frequent of all. A tie goes to the class that stands first.
+
+    Raises:
+        DatasetError: there is no test clip.
+
+    >>> from pathlib import Path
+    >>> from soundmark.datasets import Clip
+    >>> clips = tuple(Clip(path=Path(f"{i}.wav"), label="dog", source=s) for i, s in enumerate("AAB"))
+    >>> data = Dataset(name="pets", root=Path("."), classes=("dog",), clips=clips)
+    >>> leak(data, Split(np.array([0]), np.array([1, 2])))
+    Leak(recording=0.5, recording_and_class=0.5, lookup_accuracy=1.0)
+    """
+    splits = [splits] if isinstance(splits, Split) else list(splits)
+    labels, source_of = dataset.labels, np.unique(dataset.sources, return_inverse=True)[1].astype(np.int64)
+    pair_of = source_of * len(dataset.classes) + labels
+    total, seen, seen_alike, right = 0, 0, 0, 0
+    for split in splits:
+        guess = _look_up(source_of, labels, split)
+        total += len(split.test)
+        seen += int(np.isin(source_of[split.test], source_of[split.train]).sum())
+        seen_alike += int(np.isin(pair_of[split.test], pair_of[split.train]).sum())
+        right += int((guess == labels[split.test]).sum())
+    if not total:
+        raise DatasetError(f"{dataset.name} was split without a test clip: there is no leak to measure.")
+    return Leak(seen / total, seen_alike / total, right / total)
+
+
+def _look_up(source_of: Indices, labels: Indices, split: Split) -> Indices:
+    """The label of each test clip as its recording alone tells it, int64 [test]; −1 where nothing was trained on."""
+    everywhere = np.bincount(labels[split.train], minlength=1)
+    answer = np.full(source_of.max(initial=-1) + 1, everywhere.argmax() if len(split.train) else -1)
+    pairs, counts = np.unique(np.stack([source_of[split.train], labels[split.train]]), axis=1, return_counts=True)
+    sources, candidates = pairs
+    order = np.lexsort((-candidates, counts))  # written in this order, the most frequent, then the first class, stays
+    answer[sources[order]] = candidates[order]
+    return answer[source_of[split.test]]

@@ -1,0 +1,243 @@
+"""Splits: scikit-learn as the oracle of the random one, written-out folds, and a slow twin of the leak."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+
+from soundmark.datasets import Clip, Dataset
+from soundmark.errors import DatasetError, SettingsError
+from soundmark.splits import Leak, Split, grouped_folds, leak, official_folds, random_split, untrained_classes
+
+
+def dataset(*rows: tuple[str, str | None, int | None], classes: tuple[str, ...] | None = None) -> Dataset:
+    """Clips of (label, source, fold)."""
+    clips = tuple(
+        Clip(path=Path(f"{i}.wav"), label=label, source=source, fold=fold)
+        for i, (label, source, fold) in enumerate(rows)
+    )
+    known = classes or tuple(sorted({clip.label for clip in clips}))
+    return Dataset(name="pets", root=Path(), classes=known, clips=clips)
+
+
+@pytest.fixture(scope="module")
+def real(shared: Path) -> Dataset:
+    """All 8 732 rows of UrbanSound8K, without their sound."""
+    with (shared / "urbansound8k" / "UrbanSound8K.csv").open() as file:
+        return dataset(*((row["class"], row["fsID"], int(row["fold"])) for row in csv.DictReader(file)))
+
+
+def many(n: int, seed: int) -> Dataset:
+    """Clips at random: recordings of uneven size, some of several classes, four folds."""
+    rng = np.random.default_rng(seed)
+    labels, sources = rng.integers(0, 5, n), rng.integers(0, max(2, n // 4), n)
+    folds = rng.integers(1, 5, n)
+    return dataset(*((f"class {y}", f"r{s}", int(f)) for y, s, f in zip(labels, sources, folds, strict=True)))
+
+
+# --- Random -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [3, 4, 7, 10, 100, 101, 300, 999, 2097, 8731, 8732])
+@pytest.mark.parametrize("test_share", [0.1, 0.2, 0.25, 0.33, 0.5, 2 / 3])
+@pytest.mark.parametrize("seed", [0, 42, 2**32 - 1])
+def test_random_split_is_scikit_learns(n: int, test_share: float, seed: int):
+    train, test = train_test_split(np.arange(n), test_size=test_share, random_state=seed)
+    split = random_split(n, test_share=test_share, seed=seed)
+    np.testing.assert_array_equal(split.train, train)
+    np.testing.assert_array_equal(split.test, test)
+    assert split.train.dtype == split.test.dtype == np.int64
+
+
+def test_random_split_is_the_notebooks_by_default():
+    train, test = train_test_split(np.arange(8732), test_size=0.33, random_state=42)
+    split = random_split(8732)
+    np.testing.assert_array_equal(split.train, train)
+    np.testing.assert_array_equal(split.test, test)
+    assert (len(split.train), len(split.test), split.fold) == (5850, 2882, None)
+
+
+@pytest.mark.parametrize("test_share", [0, 1, -0.1, 1.5, float("nan")])
+def test_random_split_refuses_a_share(test_share: float):
+    with pytest.raises(SettingsError, match=rf"test_share={test_share} must lie between 0 and 1"):
+        random_split(10, test_share=test_share)
+
+
+@pytest.mark.parametrize(("n", "test_share"), [(0, 0.33), (1, 0.33), (2, 0.6), (10, 0.95)])
+def test_random_split_refuses_an_empty_side(n: int, test_share: float):
+    with pytest.raises(DatasetError, match=rf"{n} clips cannot be split with test_share={test_share}: one side"):
+        random_split(n, test_share=test_share)
+
+
+# --- Official folds ---------------------------------------------------------------------------------------------------
+
+
+def test_each_fold_is_tested_once_and_trained_on_all_others():
+    data = dataset(("cat", None, 3), ("dog", None, 1), ("cat", None, 10), ("dog", None, 3))
+    assert [(s.fold, s.train.tolist(), s.test.tolist()) for s in official_folds(data)] == [
+        (1, [0, 2, 3], [1]),
+        (3, [1, 2], [0, 3]),
+        (10, [0, 1, 3], [2]),
+    ]
+
+
+def test_only_restricts_what_is_tested_not_what_is_trained_on():
+    data = dataset(("cat", None, 1), ("cat", None, 2), ("cat", None, 3))
+    assert [(s.fold, s.train.tolist()) for s in official_folds(data, only=(3, 1, 3))] == [(1, [1, 2]), (3, [0, 1])]
+
+
+def test_official_folds_of_the_real_table(real: Dataset):
+    splits = official_folds(real)
+    assert [split.fold for split in splits] == list(range(1, 11))
+    assert sorted(np.concatenate([split.test for split in splits]).tolist()) == list(range(8732))
+    assert all(len(split.train) + len(split.test) == 8732 for split in splits)
+
+
+def test_a_data_set_without_folds_is_refused():
+    with pytest.raises(DatasetError, match="pets has no official folds: use a random split"):
+        official_folds(dataset(("cat", None, None), ("dog", None, None)))
+
+
+def test_a_single_fold_is_refused():
+    with pytest.raises(DatasetError, match="pets has only fold 7 here: there is nothing to train on"):
+        official_folds(dataset(("cat", None, 7), ("dog", None, 7)))
+
+
+def test_a_clip_in_no_fold_is_refused():
+    data = dataset(("cat", None, 1), ("cat", None, None), ("dog", None, 2))
+    with pytest.raises(DatasetError, match=r'1 of the 3 clips of pets are in no fold, "1.wav" first'):
+        official_folds(data)
+
+
+def test_an_unknown_fold_is_refused():
+    data = dataset(("cat", None, 1), ("dog", None, 3))
+    with pytest.raises(SettingsError, match=r"pets has no fold 2 here. Known: 1, 3"):
+        official_folds(data, only=[1, 2])
+    with pytest.raises(SettingsError, match=r"no fold was chosen to test on. Known: 1, 3"):
+        official_folds(data, only=[])
+
+
+def test_classes_that_are_not_trained_are_named():
+    data = dataset(("cat", None, 1), ("dog", None, 1), ("dog", None, 2), classes=("fox", "cat", "dog"))
+    assert [untrained_classes(data, split) for split in official_folds(data)] == [("fox", "cat"), ("fox",)]
+
+
+# --- Grouped folds ----------------------------------------------------------------------------------------------------
+
+
+def test_grouped_folds_keep_recordings_together(real: Dataset):
+    splits = grouped_folds(real, k=5)
+    assert [split.fold for split in splits] == [1, 2, 3, 4, 5]
+    assert sorted(np.concatenate([split.test for split in splits]).tolist()) == list(range(8732))
+    for split in splits:
+        assert not set(real.sources[split.test].tolist()) & set(real.sources[split.train].tolist())
+        assert len(split.train) + len(split.test) == 8732
+    assert leak(real, splits).recording == 0
+
+
+def test_grouped_folds_are_as_even_as_scikit_learns(real: Dataset):
+    """The spread of each class's share over the folds, against an independent way of dealing."""
+
+    def spread(tests: list[np.ndarray]) -> float:
+        counts = np.array([np.bincount(real.labels[test], minlength=10) for test in tests])
+        return float((counts / counts.sum(axis=0)).std(axis=0).max())
+
+    theirs = StratifiedGroupKFold(n_splits=5).split(np.zeros(8732), real.labels, real.sources)
+    ours = spread([split.test for split in grouped_folds(real, k=5)])
+    assert ours <= 1.1 * spread([test for _, test in theirs])
+    assert ours < 0.01
+
+
+def test_grouped_folds_are_seeded():
+    data = many(200, seed=1)
+    first, again, other = (grouped_folds(data, k=4, seed=seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(a.test, b.test) for a, b in zip(first, again, strict=True))
+    assert any(not np.array_equal(a.test, b.test) for a, b in zip(first, other, strict=True))
+
+
+def test_grouped_folds_refuse():
+    data = dataset(("cat", "a", None), ("cat", "a", None), ("dog", "b", None))
+    assert len(grouped_folds(data, k=2)) == 2
+    with pytest.raises(DatasetError, match=r"pets has 2 recordings, too few for k=3 folds"):
+        grouped_folds(data, k=3)
+    with pytest.raises(SettingsError, match=r"k=1 folds are no folds"):
+        grouped_folds(data, k=1)
+
+
+# --- The leak ---------------------------------------------------------------------------------------------------------
+
+
+def naive_leak(data: Dataset, splits: list[Split]) -> Leak:
+    """The definition, clip by clip."""
+    seen, alike, right, total = 0, 0, 0, 0
+    for split in splits:
+        trained = [(data.sources[i], data.clips[i].label) for i in split.train]
+        for i in split.test:
+            source, label = data.sources[i], data.clips[i].label
+            total += 1
+            seen += source in {s for s, _ in trained}
+            alike += (source, label) in trained
+            votes = Counter(y for s, y in trained if s == source) or Counter(y for _, y in trained)
+            most = max(votes.values())
+            right += label == next(name for name in data.classes if votes[name] == most)
+    return Leak(seen / total, alike / total, right / total)
+
+
+def test_leak_written_out():
+    """Recording A is trained on as cat, cat, dog; B as dog; C not at all: dog, the most frequent, is answered."""
+    data = dataset(
+        ("cat", "A", None), ("cat", "A", None), ("dog", "A", None), ("dog", "B", None), ("dog", "D", None),
+        ("cat", "A", None), ("dog", "A", None), ("cat", "B", None), ("dog", "C", None), ("fox", "C", None),
+    )  # fmt: skip
+    split = Split(np.arange(5), np.arange(5, 10))
+    # seen: A, A, B of 5; with its class: A cat, A dog; looked up: right are A cat and C dog, wrong A dog, B and C fox
+    assert leak(data, split) == Leak(recording=3 / 5, recording_and_class=2 / 5, lookup_accuracy=2 / 5)
+
+
+def test_leak_pools_the_test_clips_not_the_splits():
+    data = dataset(("cat", "A", 1), ("cat", "A", 2), ("cat", "B", 2), ("cat", "C", 2))
+    # fold 1: one clip, seen; fold 2: three clips, one of them seen
+    assert leak(data, official_folds(data)) == Leak(recording=0.5, recording_and_class=0.5, lookup_accuracy=1.0)
+
+
+def test_a_tie_goes_to_the_first_class():
+    rows = (("dog", "A", None), ("cat", "A", None), ("cat", "A", None), ("dog", "B", None))
+    split = Split(np.array([0, 1]), np.array([2, 3]))
+    assert leak(dataset(*rows, classes=("cat", "dog")), split).lookup_accuracy == 0.5  # A: cat; B, unseen: cat
+    assert leak(dataset(*rows, classes=("dog", "cat")), split).lookup_accuracy == 0.5  # A: dog; B, unseen: dog
+    only_a = Split(np.array([0, 1]), np.array([2]))
+    assert leak(dataset(*rows, classes=("cat", "dog")), only_a).lookup_accuracy == 1.0
+    assert leak(dataset(*rows, classes=("dog", "cat")), only_a).lookup_accuracy == 0.0
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_leak_equals_its_slow_twin(seed: int):
+    data = many(40 + 10 * seed, seed)
+    random, folds = random_split(len(data.clips), seed=seed), official_folds(data)
+    assert leak(data, random) == naive_leak(data, [random])
+    assert leak(data, folds) == naive_leak(data, folds)
+    assert leak(data, grouped_folds(data, k=3)) == naive_leak(data, grouped_folds(data, k=3))
+
+
+def test_leak_without_training_clips_is_none():
+    data = dataset(("cat", "A", None), ("dog", "A", None))
+    assert leak(data, Split(np.array([], np.int64), np.array([0, 1]))) == Leak(0, 0, 0)
+
+
+def test_leak_without_test_clips_is_refused():
+    data = dataset(("cat", "A", None))
+    with pytest.raises(DatasetError, match="pets was split without a test clip"):
+        leak(data, [])
+    with pytest.raises(DatasetError, match="pets was split without a test clip"):
+        leak(data, Split(np.array([0]), np.array([], np.int64)))
+
+
+def test_the_notebooks_split_of_the_real_table_leaks(real: Dataset):
+    """2 753 of 2 882 test clips share their recording with a training clip; the folds part all but five recordings."""
+    random = leak(real, random_split(len(real.clips)))
+    assert random == Leak(recording=2753 / 2882, recording_and_class=2753 / 2882, lookup_accuracy=2748 / 2882)
+    folds = leak(real, official_folds(real))
+    assert folds == Leak(recording=152 / 8732, recording_and_class=0.0, lookup_accuracy=878 / 8732)
