@@ -55,7 +55,7 @@ def layers(network: seed_cnn.SeedCNN) -> list[torch.nn.Module]:
 
 
 def copy_weights(model, network: seed_cnn.SeedCNN) -> None:
-    """Keras' weights into ours: kernels [rows, columns, in, out] to [out, in, rows, columns], dense [in, out] to [out, in]."""
+    """Keras' weights into ours: [rows, columns, in, out] to [out, in, rows, columns], [in, out] to [out, in]."""
     theirs = [layer for layer in model.layers if layer.get_weights()]
     for ours, layer in zip(layers(network), theirs, strict=True):
         kernel, bias = layer.get_weights()
@@ -94,7 +94,9 @@ def test_says_what_the_notebooks_model_says_with_the_same_weights():
     model, network = notebook_model(), seed_cnn.build((64, 64), N_CLASSES)
     copy_weights(model, network)
     x = np.random.default_rng(1).normal(0, 1, (12, 64, 64)).astype(np.float32)
-    np.testing.assert_allclose(training.probabilities(network, x), model.predict(x[..., None], verbose=0), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        training.probabilities(network, x), model.predict(x[..., None], verbose=0), rtol=0, atol=1e-5
+    )
 
 
 def test_first_eight_adam_steps_have_the_notebooks_losses(float64, monkeypatch):
@@ -115,7 +117,9 @@ def test_first_eight_adam_steps_have_the_notebooks_losses(float64, monkeypatch):
     # Our own loop, one batch an epoch, so that its history holds the loss of every step.
     monkeypatch.setattr(models, "build", lambda *_, **__: network)
     monkeypatch.setattr(seed_cnn.F, "dropout", lambda x, *_: x)
-    monkeypatch.setattr(training, "choose_engine", lambda _: training.Engine(device="cpu", precision="float32", threads=2))
+    monkeypatch.setattr(
+        training, "choose_engine", lambda _: training.Engine(device="cpu", precision="float32", threads=2)
+    )
     recipe = replace(recipes.named("seed-mel"), epochs=8)
     data = training.Data(features=x, labels=y, train=np.arange(9), validation=np.arange(0), n_classes=N_CLASSES)
     losses = [epoch.train_loss for epoch in training.train(data, recipe).history]

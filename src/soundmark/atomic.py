@@ -46,7 +46,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write ``text`` to ``path`` as UTF-8 with ``\\n`` line ends, whole or not at all."""
+    """Write ``text`` to ``path`` as UTF-8, line ends as they are, whole or not at all."""
     write_bytes(path, text.encode())
 
 

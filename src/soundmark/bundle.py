@@ -1,8 +1,9 @@
 """A trained model is one ``.onnx`` file: the graph and, in its metadata, everything needed to use and to judge it.
 
 The graph takes ``spectrogram`` float32 ``[batch, 1, freq, time]`` and gives ``logits`` ``[batch, classes]`` (and
-``embedding`` where there is one). The metadata key ``soundmark`` holds the ``Card`` as JSON; ``soundmark_sha256`` is the
-digest of the card and the graph, so that a damaged file is refused rather than believed. Opening a file runs no code of it.
+``embedding`` where there is one). The metadata key ``soundmark`` holds the ``Card`` as JSON; ``soundmark_sha256`` is
+the digest of the card and the graph, so that a damaged file is refused rather than believed. Opening a file runs no
+code of it.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ class Card:
             values["representation"] = spectrograms.from_settings(values["representation"])
             card = cls(**{key: value for key, value in values.items() if key in cls.__dataclass_fields__})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BundleError(f'"{name}" has a card that cannot be read: {error}. Train or fetch the model again.') from error
+            raise BundleError(
+                f'"{name}" has a card that cannot be read: {error}. Train or fetch the model again.'
+            ) from error
         card._check(name)
         return card
 
@@ -117,7 +120,7 @@ class Bundle:
         """
         scaled = logits.astype(np.float64) / self.card.temperature
         if self.card.activation == "sigmoid":
-            return (1 / (1 + np.exp(-scaled))).astype(np.float32)
+            return (0.5 + 0.5 * np.tanh(0.5 * scaled)).astype(np.float32)  # the logistic function, without its overflow
         powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
 
@@ -173,8 +176,17 @@ def _metadata(data: bytes, path: Path) -> dict[str, str]:
 
     try:
         return dict(_session(data).get_modelmeta().custom_metadata_map)
-    except (states.InvalidProtobuf, states.InvalidGraph, states.Fail, states.InvalidArgument, states.NotImplemented) as error:
-        raise BundleError(f'"{path}" ({len(data)} bytes) is not a model: ONNX Runtime cannot read it. Give a .onnx file that soundmark wrote.') from error
+    except (
+        states.InvalidProtobuf,
+        states.InvalidGraph,
+        states.Fail,
+        states.InvalidArgument,
+        states.NotImplemented,
+    ) as error:
+        raise BundleError(
+            f'"{path}" ({len(data)} bytes) is not a model: ONNX Runtime cannot read it. '
+            "Give a .onnx file that soundmark wrote."
+        ) from error
 
 
 def _models_below(folder: Path) -> str:
@@ -207,7 +219,9 @@ def _varint(n: int) -> bytes:
         groups.append(low | 0x80)
 
 
-def check_agreement(bundle: Bundle, expected: np.ndarray, spectrograms: np.ndarray, *, tolerance: float = 1e-4) -> float:
+def check_agreement(
+    bundle: Bundle, expected: np.ndarray, spectrograms: np.ndarray, *, tolerance: float = 1e-4
+) -> float:
     """The largest difference between ``expected`` probabilities ``[batch, classes]`` and the graph's own.
 
     Raises:

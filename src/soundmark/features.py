@@ -6,8 +6,8 @@ A store is a folder in the user's cache directory (or where ``SOUNDMARK_CACHE`` 
     journal.jsonl    a line per finished chunk of clips: its number, checksum, failures and seconds
     key.json         what the store was made from
 
-The key covers the representation with its parameters and every clip's path, size, modification time and cut. Where it no
-longer fits, the store is made anew; where a chunk's checksum no longer fits, that chunk is.
+The key covers the representation with its parameters and every clip's path, size, modification time and cut. Where it
+no longer fits, the store is made anew; where a chunk's checksum no longer fits, that chunk is.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def build(
 ) -> Features:
     """The features of every clip of ``dataset``: read from the store, or computed into it.
 
-    A clip that cannot be read is named in ``skipped`` and its row is zeros; the others are done. A killed call is gone on
-    with by the next one.
+    A clip that cannot be read is named in ``skipped`` and its row is zeros; the others are done. A killed call is gone
+    on with by the next one.
 
     Raises:
         OutputError: the cache directory cannot be written.
@@ -94,7 +94,9 @@ def build(
         finished = _finished(folder)
         missing = [n for n in range(-(-len(dataset.clips) // CHUNK)) if n not in finished]
         todo = [_Task(folder, representation, n, dataset.clips[n * CHUNK : (n + 1) * CHUNK]) for n in missing]
-        computed = _compute(folder, todo, jobs, partial(progress, f"{representation.name} features"), len(dataset.clips))
+        computed = _compute(
+            folder, todo, jobs, partial(progress, f"{representation.name} features"), len(dataset.clips)
+        )
         finished |= computed
     failures = {clip: reason for chunk in finished.values() for clip, reason in chunk.failures.items()}
     usable = np.ones(len(dataset.clips), bool)
@@ -141,7 +143,7 @@ def _compute_chunk(task: _Task) -> _Chunk:
     store = np.load(task.folder / "features.npy", mmap_mode="r+")
     store[task.number * CHUNK :][: len(array)] = array
     store.flush()
-    return _Chunk(task.number, zlib.crc32(array), failures, time.perf_counter() - start)
+    return _Chunk(task.number, zlib.crc32(array.data), failures, time.perf_counter() - start)
 
 
 def _compute(folder: Path, todo: list[_Task], jobs: int | None, progress: Any, total: int) -> dict[int, _Chunk]:
@@ -177,7 +179,7 @@ def _finished(folder: Path) -> dict[int, _Chunk]:
         except (ValueError, KeyError, TypeError):
             continue  # a line that a kill, or a bad disk, cut short: its chunk is computed again
         rows = array[chunk.number * CHUNK : (chunk.number + 1) * CHUNK]
-        if len(rows) and zlib.crc32(np.ascontiguousarray(rows)) == chunk.checksum:
+        if len(rows) and zlib.crc32(np.ascontiguousarray(rows).data) == chunk.checksum:
             chunks[chunk.number] = chunk
     return chunks
 

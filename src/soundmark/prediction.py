@@ -31,8 +31,8 @@ WHOLE = 1.05  # an input of up to this many windows is scored whole
 class Scores:
     """What a model says of stretches of sound: one row each.
 
-    ``items`` names the input of each row, ``start_s`` and ``stop_s`` (float64 ``[n]``) are where in it the stretch lies,
-    ``probabilities`` is float32 ``[n, classes]``. Nothing assumes that a row sums to one.
+    ``items`` names the input of each row, ``start_s`` and ``stop_s`` (float64 ``[n]``) are where in it the stretch
+    lies, ``probabilities`` is float32 ``[n, classes]``. Nothing assumes that a row sums to one.
     """
 
     items: tuple[str, ...]
@@ -53,7 +53,9 @@ class Scores:
         """A pandas ``DataFrame`` with a column per class, indexed by ``(file, start_time, end_time)``."""
         import pandas as pd
 
-        index = pd.MultiIndex.from_arrays([self.items, self.start_s, self.stop_s], names=["file", "start_time", "end_time"])
+        index = pd.MultiIndex.from_arrays(
+            [self.items, self.start_s, self.stop_s], names=["file", "start_time", "end_time"]
+        )
         return pd.DataFrame(self.probabilities, index=index, columns=list(self.classes))
 
 
@@ -74,7 +76,7 @@ class Model:
         return self.card.classes
 
     def probabilities(self, spectrograms: np.ndarray) -> np.ndarray:
-        """Probabilities float32 ``[n, classes]`` of spectrograms ``[n, freq, time]`` that the card's representation made."""
+        """Probabilities float32 ``[n, classes]`` of spectrograms ``[n, freq, time]`` of the card's kind."""
         rows = [
             self.bundle.activate(self.bundle.run(spectrograms[start : start + BATCH]))
             for start in range(0, len(spectrograms), BATCH)
@@ -84,9 +86,9 @@ class Model:
     def scores(self, source: Source, rate_hz: int | None = None, *, overlap: float = 0.0) -> Scores:
         """The scores of a sound: one row for up to 1.05 windows, else one per window.
 
-        ``source`` is a path, the bytes of an audio file, an open binary file, or samples ``[n]`` or ``[n, channels]`` at
-        ``rate_hz``. Windows follow each other by ``1 - overlap`` of their length; the last is shifted back so that no
-        sample goes unheard.
+        ``source`` is a path, the bytes of an audio file, an open binary file, or samples ``[n]`` or ``[n, channels]``
+        at ``rate_hz``. Windows follow each other by ``1 - overlap`` of their length; the last is shifted back so that
+        no sample goes unheard.
 
         Raises:
             AudioError: the sound cannot be read.
@@ -102,7 +104,9 @@ class Model:
         spectrograms = np.stack([self.card.representation(sound.samples[a:b], sound.rate_hz) for a, b in spans])
         edges = np.array(spans, np.float64) / sound.rate_hz
         name = fspath(source) if isinstance(source, str | PathLike) else "-"
-        return Scores((str(name),) * len(spans), edges[:, 0], edges[:, 1], self.classes, self.probabilities(spectrograms))
+        return Scores(
+            (str(name),) * len(spans), edges[:, 0], edges[:, 1], self.classes, self.probabilities(spectrograms)
+        )
 
     def classify(self, source: Source, rate_hz: int | None = None, *, top_k: int | None = None) -> list[dict[str, Any]]:
         """The classes of a sound with their scores, best first: ``[{"label": "siren", "score": 0.93}, ...]``.
@@ -150,9 +154,13 @@ def _sound(source: Source, rate_hz: int | None) -> Sound:
     if not isinstance(source, np.ndarray):
         return audio.read(source)
     if rate_hz is None or rate_hz <= 0:
-        raise SettingsError(f"samples came with the rate {rate_hz!r}: say how many there are per second, as rate_hz=22050.")
+        raise SettingsError(
+            f"samples came with the rate {rate_hz!r}: say how many there are per second, as rate_hz=22050."
+        )
     samples = np.asarray(source, np.float32)
     samples = audio.to_mono(samples) if samples.ndim == 2 else samples
     if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
-        raise AudioError(f"samples of shape {source.shape} cannot be heard: give finite numbers, [n] or [n, channels], at least one.")
+        raise AudioError(
+            f"samples of shape {source.shape} cannot be heard: give finite numbers, [n] or [n, channels], at least one."
+        )
     return Sound(samples, int(rate_hz))

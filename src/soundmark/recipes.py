@@ -47,8 +47,12 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
             raise unknown_name("network", self.network, NETWORKS)
-        if not self.name or not set(self.name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."):
-            raise SettingsError(f'a recipe is called "{self.name}": use letters, digits, "-", "_" and "." (it names a folder).')
+        if not self.name or not set(self.name) <= set(
+            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+        ):
+            raise SettingsError(
+                f'a recipe is called "{self.name}": use letters, digits, "-", "_" and "." (it names a folder).'
+            )
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
             _check_whole(name, getattr(self, name), least)
         for name in ("learning_rate", "adam_epsilon"):

@@ -1,7 +1,7 @@
 """``[batch, 1, freq, time]`` to logits ``[batch, classes]``: one file per network, loaded when asked for.
 
-A network is a ``torch.nn.Module`` that keeps any normalisation inside, so that its graph takes the spectrogram as it is.
-Its module has ``build(shape, n_classes)``; its name stands in ``recipes.NETWORKS``.
+A network is a ``torch.nn.Module`` that keeps any normalisation inside, so that its graph takes the spectrogram as it
+is. Its module has ``build(shape, n_classes)``; its name stands in ``recipes.NETWORKS``.
 """
 
 from __future__ import annotations

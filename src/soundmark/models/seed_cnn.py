@@ -11,7 +11,6 @@ the work (both are monotonic, so they commute), and the network ends in logits, 
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -56,7 +55,9 @@ def build(shape: tuple[int, int], n_classes: int) -> SeedCNN:
     torch.Size([2, 10])
     """
     if min(shape) < SMALLEST:
-        raise SettingsError(f"seed_cnn takes spectrograms of at least {SMALLEST} × {SMALLEST}; this one is {shape[0]} × {shape[1]}.")
+        raise SettingsError(
+            f"seed_cnn takes spectrograms of at least {SMALLEST} × {SMALLEST}; this one is {shape[0]} × {shape[1]}."
+        )
     return SeedCNN(shape, n_classes)
 
 
