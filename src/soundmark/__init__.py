@@ -1,0 +1,75 @@
+"""From labelled recordings to a sound classifier that can be trusted, on a laptop without a GPU.
+
+    file ─ audio ─▶ samples ─ spectrograms ─▶ image ─ models ─▶ logits ─ prediction ─▶ Scores ─▶ report
+
+The modules, in the order in which to read them; each imports only those above it:
+
+    errors          the exception tree, and how a message is phrased
+    atomic          files that appear whole or not at all
+    workers         one function over many items, in as many processes as there are cores
+    audio           a file, bytes or a stream to float32 mono samples at a rate
+    datasets        a path to a Dataset of Clips; one file per layout
+    splits          a Dataset to train and test indices, and the leak between them
+    inspection      what is in a data set, and what is wrong with it
+    spectrograms    samples to [freq, time]; one file per representation
+    features        a Dataset and a representation to a memory-mapped store
+    pictures        a Dataset and a representation to PNGs, a folder per class
+    recipes         Recipe, the only home of a default; the named recipes
+    models          [batch, 1, freq, time] to logits; one file per network
+    bundle          a trained model as one .onnx file
+    training        features and a recipe to a trained network and its graph
+    prediction      a model and audio to Scores
+    metrics         labels and scores to numbers with intervals
+    classification  files and folders to what is heard in each
+    runs            one unit of a run: a recipe trained on one split, exported, scored, written
+    testing         a model on a data set, on clips that it was not trained on
+    plans           what a comparison will do, and what it costs
+    evaluation      recipes × protocols × folds to an Evaluation
+    report          an Evaluation to one self-contained HTML page
+    demo            the whole of it on a synthesised city
+    terminal        tables and progress bars for people
+    cli             one sub-command per verb
+
+In Python:
+
+    import soundmark
+    model = soundmark.load("RUN/seed-mel/random/model.onnx")
+    model.classify("street.wav")            # [{"label": "siren", "score": 0.93}, ...] best first
+    data = soundmark.Dataset.open("UrbanSound8K")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from soundmark.errors import SoundmarkError
+
+if TYPE_CHECKING:
+    from soundmark.datasets import Clip, Dataset
+    from soundmark.evaluation import Evaluation
+    from soundmark.prediction import Model, Scores, load
+    from soundmark.recipes import Recipe
+
+__all__ = ["Clip", "Dataset", "Evaluation", "Model", "Recipe", "Scores", "SoundmarkError", "load"]
+
+# Loaded when first asked for, so that `import soundmark` and `soundmark --help` cost nothing.
+_HOMES = {
+    "Clip": "datasets",
+    "Dataset": "datasets",
+    "Evaluation": "evaluation",
+    "Model": "prediction",
+    "Recipe": "recipes",
+    "Scores": "prediction",
+    "load": "prediction",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,321 @@
+"""Recipes × protocols × folds to an ``Evaluation``: train on one part, test on the other, say how good, how surely.
+
+A run stands in a folder, and the same call goes on with it, unit by unit, after a kill:
+
+    RUN/<recipe>/random/{model.onnx, history.csv, recipe.toml, predictions.csv}
+    RUN/<recipe>/folds/predictions.csv                       every test clip once
+    RUN/<recipe>/folds/fold-<k>/{...}
+    RUN/metrics.json
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from soundmark import atomic, features, metrics, runs, splits, workers
+from soundmark.datasets import Dataset, Skipped
+from soundmark.features import Features
+from soundmark.plans import Plan
+from soundmark.recipes import Recipe
+from soundmark.runs import Outcome, Unit
+from soundmark.splits import Leak, Split
+from soundmark.workers import Progress
+
+if TYPE_CHECKING:
+    from soundmark.training import Epoch
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldResult:
+    """One training of a recipe, and its accuracy on what was kept back."""
+
+    fold: int | None  # None: the random split
+    n_train: int
+    n_test: int
+    accuracy: float
+    history: tuple[Epoch, ...]
+    model: Path
+    threads: int
+    precision: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One recipe under one protocol, every test clip once."""
+
+    recipe: Recipe
+    protocol: str
+    folds: tuple[FoldResult, ...]
+    test: np.ndarray  # int64 [n] indices into the data set's clips, ascending
+    labels: np.ndarray  # int64 [n]
+    probabilities: np.ndarray  # float32 [n, classes]
+    summary: metrics.Summary
+    fold_mean: float
+    fold_sd: float  # NaN where there is one fold
+    leak: Leak
+    seconds: Mapping[str, float]  # features, training, testing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two recipes on the same test clips."""
+
+    protocol: str
+    recipes: tuple[str, str]
+    difference: metrics.PairedDifference  # the first's accuracy minus the second's
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Everything that a comparison found, and what it was found on."""
+
+    dataset: Dataset
+    seed: int
+    results: tuple[Result, ...]
+    comparisons: tuple[Comparison, ...]
+    skipped: tuple[Skipped, ...]
+    versions: Mapping[str, str]
+    machine: Mapping[str, Any]
+    command: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """``metrics.json``, as the design has it; what cannot be told is ``null``."""
+        data = self.dataset
+        return {
+            "schema": SCHEMA,
+            "soundmark": self.versions.get("soundmark"),
+            "versions": dict(self.versions),
+            "machine": dict(self.machine),
+            "seed": self.seed,
+            "command": self.command,
+            "dataset": {
+                "name": data.name,
+                "path": str(data.root),
+                "clips": len(data.clips),
+                "classes": list(data.classes),
+                "fingerprint": data.fingerprint,
+            },
+            "skipped": [asdict(skipped) for skipped in self.skipped],
+            "results": [_result_json(result) for result in self.results],
+            "comparisons": [_comparison_json(comparison) for comparison in self.comparisons],
+        }
+
+
+def compare(
+    plan: Plan,
+    folder: str | PathLike[str],
+    *,
+    jobs: int | None = None,
+    device: str = "auto",
+    fresh: bool = False,
+    command: str = "",
+    progress: Progress = workers.silent,
+) -> Evaluation:
+    """Carry out ``plan`` in ``folder``: write its units, predictions and ``metrics.json``, and say what was found.
+
+    A clip that cannot be read is left out of every recipe, after the split is drawn, and named in ``skipped``.
+
+    Raises:
+        OutputError: ``folder`` cannot be written, is written to by another process, or holds another run.
+        AudioError: not one clip could be read.
+    """
+    folder, dataset = Path(folder), plan.dataset
+    with runs.only_one(folder):
+        stores = {
+            recipe.name: features.build(dataset, recipe.representation, jobs=jobs, fresh=fresh, progress=progress)
+            for recipe in plan.recipes
+        }
+        usable = np.logical_and.reduce([store.usable for store in stores.values()])
+        skipped = {
+            clip: item
+            for store in stores.values()
+            for clip, item in zip(np.flatnonzero(~store.usable), store.skipped, strict=True)
+        }
+        units = [
+            Unit(
+                recipe=recipe,
+                protocol=protocol,
+                split=runs.usable(split, usable),
+                folder=_unit_folder(folder, recipe, protocol, split),
+            )
+            for recipe in plan.recipes
+            for protocol, chosen in plan.splits.items()
+            for split in chosen
+        ]
+        for unit in units:
+            runs.check_sides(unit)
+        if fresh:
+            runs.clear(unit.folder for unit in units)
+        else:
+            for unit in units:  # refuse a folder of another run before the first hour is spent on it
+                runs.find(unit, dataset, stores[unit.recipe.name])
+        outcomes = [
+            runs.run(unit, dataset, stores[unit.recipe.name], device=device, progress=progress) for unit in units
+        ]
+        named = (*dataset.skipped, *(skipped[clip] for clip in sorted(skipped)))
+        evaluation = _evaluation(plan, outcomes, stores, named, command)
+        for result in evaluation.results:
+            if result.protocol == "folds":
+                path = folder / result.recipe.name / "folds" / "predictions.csv"
+                runs.write_predictions(path, dataset, result.test, result.probabilities)
+        atomic.write_text(
+            folder / "metrics.json",
+            json.dumps(evaluation.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        )
+    return evaluation
+
+
+def _unit_folder(folder: Path, recipe: Recipe, protocol: str, split: Split) -> Path:
+    place = folder / recipe.name / protocol
+    return place if split.fold is None else place / f"fold-{split.fold}"
+
+
+def _evaluation(
+    plan: Plan, outcomes: Sequence[Outcome], stores: Mapping[str, Features], skipped: tuple[Skipped, ...], command: str
+) -> Evaluation:
+    grouped = {
+        (recipe.name, protocol): [
+            o for o in outcomes if (o.unit.recipe.name, o.unit.protocol) == (recipe.name, protocol)
+        ]
+        for protocol in plan.splits
+        for recipe in plan.recipes
+    }
+    results = tuple(_result(plan.dataset, group, stores[name].seconds) for (name, _), group in grouped.items())
+    return Evaluation(
+        dataset=plan.dataset,
+        seed=plan.recipes[0].seed,
+        results=results,
+        comparisons=tuple(
+            _comparison(plan.dataset, a, b) for a, b in combinations(results, 2) if a.protocol == b.protocol
+        ),
+        skipped=skipped,
+        versions=runs.versions(),
+        machine=runs.machine(),
+        command=command,
+    )
+
+
+def _result(dataset: Dataset, outcomes: Sequence[Outcome], features_s: float) -> Result:
+    test = np.concatenate([outcome.unit.split.test for outcome in outcomes])
+    order = np.argsort(test, kind="stable")
+    test = test[order]
+    labels = dataset.labels[test]
+    probabilities = np.concatenate([outcome.probabilities for outcome in outcomes])[order]
+    folds = tuple(_fold_result(dataset, outcome) for outcome in outcomes)
+    accuracies = [fold.accuracy for fold in folds]
+    recipe = outcomes[0].unit.recipe
+    return Result(
+        recipe=recipe,
+        protocol=outcomes[0].unit.protocol,
+        folds=folds,
+        test=test,
+        labels=labels,
+        probabilities=probabilities,
+        summary=metrics.summarise(
+            labels,
+            probabilities,
+            classes=dataset.classes,
+            sources=dataset.sources[test],
+            salience=[dataset.clips[i].salience for i in test],
+            seed=recipe.seed,
+        ),
+        fold_mean=float(np.mean(accuracies)),
+        fold_sd=float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else float("nan"),
+        leak=splits.leak(dataset, [outcome.unit.split for outcome in outcomes]),
+        seconds={
+            "features": features_s,
+            "training": sum(outcome.training_s for outcome in outcomes),
+            "testing": sum(outcome.testing_s for outcome in outcomes),
+        },
+    )
+
+
+def _fold_result(dataset: Dataset, outcome: Outcome) -> FoldResult:
+    split = outcome.unit.split
+    return FoldResult(
+        fold=split.fold,
+        n_train=len(split.train),
+        n_test=len(split.test),
+        accuracy=metrics.accuracy(dataset.labels[split.test], metrics.top_class(outcome.probabilities)),
+        history=outcome.history,
+        model=outcome.model,
+        threads=outcome.engine["threads"],
+        precision=outcome.engine["precision"],
+    )
+
+
+def _comparison(dataset: Dataset, a: Result, b: Result) -> Comparison:
+    difference = metrics.paired_difference(
+        a.labels, a.probabilities, b.probabilities, sources=dataset.sources[a.test], seed=a.recipe.seed
+    )
+    return Comparison(protocol=a.protocol, recipes=(a.recipe.name, b.recipe.name), difference=difference)
+
+
+def _result_json(result: Result) -> dict[str, Any]:
+    summary = result.summary
+    return {
+        "recipe": result.recipe.name,
+        "protocol": result.protocol,
+        "n_train": round(
+            sum(fold.n_train for fold in result.folds) / len(result.folds)
+        ),  # each fold's own stands below
+        "n_test": summary.n,
+        "accuracy": summary.accuracy,
+        "accuracy_interval": _ends(summary.accuracy_interval),
+        "top2_accuracy": summary.top2_accuracy,
+        "macro_f1": summary.macro_f1,
+        "log_loss": summary.log_loss,
+        "ece": summary.ece,
+        "per_class": [asdict(scores) for scores in summary.per_class],
+        "per_salience": summary.per_salience,
+        "confusion": summary.confusion.tolist(),
+        "folds": [
+            {
+                "fold": f.fold,
+                "n": f.n_test,
+                "n_train": f.n_train,
+                "accuracy": f.accuracy,
+                "precision": f.precision,
+                "threads": f.threads,
+            }
+            for f in result.folds
+        ],
+        "fold_mean": result.fold_mean,
+        "fold_sd": _told(result.fold_sd),
+        "leak": {key: _told(value) for key, value in asdict(result.leak).items()},
+        "seconds": dict(result.seconds),
+    }
+
+
+def _comparison_json(comparison: Comparison) -> dict[str, Any]:
+    found = comparison.difference
+    return {
+        "protocol": comparison.protocol,
+        "recipes": list(comparison.recipes),
+        "difference": found.difference,
+        "interval": _ends(found.interval),
+        "p": _told(found.p),
+        "mcnemar_p": _told(found.mcnemar_p),
+        "clips": found.clips,
+        "recordings": found.recordings,
+    }
+
+
+def _ends(interval: metrics.Interval) -> list[float | None]:
+    return [_told(interval.low), _told(interval.high)]
+
+
+def _told(value: float) -> float | None:
+    """The number, or ``None`` where it is not one: JSON has no NaN."""
+    return value if math.isfinite(value) else None

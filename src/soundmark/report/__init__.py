@@ -1,0 +1,146 @@
+"""``Evaluation`` to one self-contained HTML page: it loads nothing, runs no script, and says what was found first.
+
+words.py        how numbers and findings are said
+markup.py       elements that escape whatever comes from data
+figures.py      the drawings, SVG
+view.py         what the sections share
+scores.py, clips.py, provenance.py    the sections
+page.html, page.css                   the page around them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from soundmark import atomic
+from soundmark.report import clips, figures, provenance, scores
+from soundmark.report.markup import Html, element, join, text
+from soundmark.report.view import View
+from soundmark.report.words import protocol_title
+
+if TYPE_CHECKING:
+    from soundmark.evaluation import Evaluation
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page: the id and title of its heading, one sentence on what to see, and what draws it."""
+
+    name: str
+    title: str
+    lead: str
+    draw: Callable[[View], Html]
+
+
+def write(evaluation: Evaluation, path: Path) -> None:
+    """Render the report on ``evaluation`` and write it to ``path``, whole or not at all.
+
+    Raises:
+        OutputError: the place cannot be written.
+
+    >>> import tempfile
+    >>> from soundmark.datasets import Dataset
+    >>> from soundmark.evaluation import Evaluation
+    >>> data = Dataset(name="city", root=Path("."), classes=("dog", "cat"), clips=())
+    >>> place = Path(tempfile.mkdtemp()) / "report.html"
+    >>> write(
+    ...     Evaluation(dataset=data, seed=0, results=(), comparisons=(), skipped=(), versions={}, machine={}), place
+    ... )
+    >>> place.read_text(encoding="utf-8").startswith("<!doctype html>")
+    True
+    """
+    atomic.write_text(path, render(evaluation))
+
+
+def render(evaluation: Evaluation) -> str:
+    """The whole report on an evaluation as one HTML page.
+
+    The same evaluation gives the same bytes. A clip that cannot be read to be drawn is named on the page.
+
+    >>> from pathlib import Path
+    >>> from soundmark.datasets import Dataset
+    >>> from soundmark.evaluation import Evaluation
+    >>> data = Dataset(name="Dogs & cats", root=Path("."), classes=("dog", "cat"), clips=())
+    >>> page = render(Evaluation(dataset=data, seed=0, results=(), comparisons=(), skipped=(), versions={}, machine={}))
+    >>> "<h1>How well Dogs &amp; cats is classified</h1>" in page, "https://" in page
+    (True, False)
+    """
+    view = View(evaluation)
+    drawn = [(section, section.draw(view)) for section in SECTIONS]
+    folder = files("soundmark.report")
+    return Template((folder / "page.html").read_text(encoding="utf-8")).substitute(
+        title=text(_title(view)),
+        css=(folder / "page.css").read_text(encoding="utf-8"),
+        contents=join(element("li", element("a", one.title, href=f"#{one.name}")) for one, _ in drawn),
+        sections=join(_as_element(section, body) for section, body in drawn),
+        version=text(evaluation.versions.get("soundmark", "")),
+    )
+
+
+def _title(view: View) -> str:
+    name = view.evaluation.dataset.name
+    return f"Images or numbers? {name}" if view.image_minus_mel else f"How well {name} is classified"
+
+
+def _as_element(section: Section, body: Html) -> Html:
+    lead = element("p", section.lead, class_="lead") if section.lead else ""
+    return element("section", element("h2", section.title), lead, body, id=section.name)
+
+
+def _training(view: View) -> Html:
+    """Loss and accuracy by epoch, all recipes of a protocol on one pair of axes."""
+    panels = []
+    for protocol, results in view.by_protocol.items():
+        for quantity in ("loss", "accuracy"):
+            heading = element("h3", f"{protocol_title(protocol)}: {quantity}")
+            drawing = figures.curves(results, view.colours(results), quantity=quantity)
+            panels.append(element("figure", heading, drawing))
+    return join([view.legend("— validation", "╌ training"), element("div", *panels, class_="figures")])
+
+
+def _calibration(view: View) -> Html:
+    """Reliability diagrams, with the ECE of every result."""
+    panels = []
+    for protocol, results in view.by_protocol.items():
+        errors = [join([view.badge(one.recipe.name), f" ECE {one.summary.ece:.3f}"]) for one in results]
+        drawing = figures.reliability(results, view.colours(results))
+        caption = element("figcaption", join(errors, ", "))
+        panels.append(element("figure", element("h3", protocol_title(protocol)), drawing, caption))
+    return element("div", *panels, class_="figures")
+
+
+SECTIONS = (
+    Section("answer", "The answer", "", scores.answer),
+    Section("scores", "Scores", "Accuracies with 95 % intervals that count recordings, not clips.", scores.scores),
+    Section(
+        "training",
+        "Training, epoch by epoch",
+        "The notebook’s “Test Loss” curves. Thin lines are single folds, strong ones their mean. The last epoch "
+        "counts, whatever the curves say: none was picked on test clips.",
+        _training,
+    ),
+    Section("leak", "What the recording gives away", "", scores.leak),
+    Section("classes", "Class by class", "F1, precision and recall; bars are F1.", scores.classes),
+    Section(
+        "confusions",
+        "Confusions",
+        "A row is a true class, a column what it was called; a cell is as dark as its share of the row.",
+        scores.confusions,
+    ),
+    Section(
+        "calibration",
+        "Can its probabilities be believed?",
+        "Dots below the dotted line: surer than right. A dot’s area is its share of the clips.",
+        _calibration,
+    ),
+    Section("examples", "What the networks see", "", clips.examples),
+    Section("mistakes", "The most confident mistakes", "", clips.mistakes),
+    Section("differences", "Paired differences", "Two recipes on the same clips.", scores.differences),
+    Section("left-out", "Left out", "", provenance.left_out),
+    Section("made", "How this was made", "", provenance.made),
+)

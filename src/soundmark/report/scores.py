@@ -1,0 +1,278 @@
+"""The sections that say how good the recipes are: the answer, the scores, the differences, class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from soundmark import metrics
+from soundmark.report import figures, words
+from soundmark.report.markup import Html, element, join, table
+from soundmark.report.view import View
+
+if TYPE_CHECKING:
+    from soundmark.evaluation import Comparison, Result
+
+
+def answer(view: View) -> Html:
+    """What the page found, in one sentence and a panel per protocol."""
+    data = view.evaluation.dataset
+    share = (
+        f" of {words.count(data.complete_size)}" if data.complete_size and data.complete_size > len(data.clips) else ""
+    )
+    clips = f"{words.count(len(data.clips))}{share} clips of {data.name} in {len(data.classes)} classes"
+    claims = view.image_minus_mel
+    if claims:
+        asked = "The notebook behind these recipes found that “images do 10 % better” than numbers."
+        lede = element("p", asked, " ", element("strong", f"On {clips}, {_findings(claims)}."), class_="lede")
+        panels = [_claim_panel(view, one) for one in claims]
+    else:
+        lede = element("p", f"How well {words.listed(list(view.recipes))} told apart {clips}.", class_="lede")
+        panels = [_accuracy_panel(view, results) for results in view.by_protocol.values()]
+    rates = element("p", f"The files that were tested are recorded at {view.rates}. ", _rates_heard(view))
+    return join([lede, element("div", *panels, class_="panels"), rates])
+
+
+def _findings(claims: Sequence[Comparison]) -> str:
+    """What was found under which protocols, each finding said once."""
+    where: dict[str, list[str]] = {}
+    for one in claims:
+        where.setdefault(words.verdict(one.difference).clause, []).append(_under(one.protocol))
+    return words.listed([f"{clause} {words.listed(places)}" for clause, places in where.items()])
+
+
+def _under(protocol: str) -> str:
+    return {"random": "under a random split", "folds": "on the official folds"}.get(protocol, f"under {protocol}")
+
+
+def _claim_panel(view: View, comparison: Comparison) -> Html:
+    found, verdict = comparison.difference, words.verdict(comparison.difference)
+    by_name = {result.recipe.name: result for result in view.by_protocol[comparison.protocol]}
+    image, mel = (by_name[name].summary for name in comparison.recipes)
+    return element(
+        "article",
+        element("h3", words.protocol_title(comparison.protocol)),
+        element("p", verdict.word, class_="verdict"),
+        element("p", f"image − mel = {words.points(found.difference)} points", class_="big"),
+        element("p", f"95 % interval {words.interval(found.interval, signed=True)}, p {words.p_value(found.p)}"),
+        element("p", verdict.sentence),
+        element(
+            "p",
+            f"{words.percent(image.accuracy)} against {words.percent(mel.accuracy)} of {words.count(found.clips)} "
+            f"test clips from {words.count(found.recordings)} recordings.",
+            class_="quiet",
+        ),
+        class_="panel",
+    )
+
+
+def _accuracy_panel(view: View, results: Sequence[Result]) -> Html:
+    lines = [
+        element(
+            "p", view.badge(result.recipe.name), element("span", words.percent(result.summary.accuracy), class_="big"),
+            f" {words.interval(result.summary.accuracy_interval)}", class_="score",
+        )
+        for result in results
+    ]  # fmt: skip
+    return element("article", element("h3", words.protocol_title(results[0].protocol)), *lines, class_="panel")
+
+
+def _rates_heard(view: View) -> str:
+    heard = []
+    for result in view.first_of_recipe:
+        rate_hz = result.recipe.representation.rate_hz
+        heard.append(f"{result.recipe.name} at {f'{words.count(rate_hz)} Hz' if rate_hz else 'the rate of each file'}")
+    return f"They are heard by {words.listed(heard)}."
+
+
+def scores(view: View) -> Html:
+    """The main table, the protocols in two sentences each, and the folds one by one."""
+    parts: list[Html] = []
+    for protocol, results in view.by_protocol.items():
+        explained = element("p", words.PROTOCOLS.get(protocol, ("", ""))[1], class_="quiet")
+        parts += [element("h3", words.protocol_title(protocol)), explained, _score_table(view, results)]
+        if len(results[0].folds) > 1:
+            parts += [element("h4", "Fold by fold"), _fold_table(view, results)]
+    return join(parts)
+
+
+def _score_table(view: View, results: Sequence[Result]) -> Html:
+    folded = any(len(result.folds) > 1 for result in results)
+    head = [
+        "Recipe", "Accuracy", "95 % interval", "Macro F1", "Top 2", "Log loss", "ECE", *(["Folds, mean ± SD"] * folded),
+        "Clips trained on", "tested on", "Time",
+    ]  # fmt: skip
+    return table(head, [_score_row(view, result, folded=folded) for result in results], class_="numbers")
+
+
+def _score_row(view: View, result: Result, *, folded: bool) -> list[object]:
+    summary = result.summary
+    trained = sorted({fold.n_train for fold in result.folds})
+    spread = f"{words.percent(result.fold_mean)} ± {words.number(100 * result.fold_sd, 1)}"
+    return [
+        view.badge(result.recipe.name),
+        element("strong", words.percent(summary.accuracy)),
+        words.interval(summary.accuracy_interval),
+        words.number(summary.macro_f1, 3),
+        words.percent(summary.top2_accuracy),
+        words.number(summary.log_loss),
+        words.number(summary.ece, 3),
+        *([spread if len(result.folds) > 1 else words.NOTHING] * folded),
+        "–".join(words.count(size) for size in dict.fromkeys((trained[0], trained[-1]))),
+        words.count(summary.n),
+        words.duration(sum(result.seconds.values())),
+    ]
+
+
+def _fold_table(view: View, results: Sequence[Result]) -> Html:
+    head = ["Fold", "Trained on", "Tested on", *(view.badge(result.recipe.name) for result in results)]
+    rows = []
+    for same in zip(*(result.folds for result in results), strict=True):
+        sizes = [words.count(same[0].n_train), words.count(same[0].n_test)]
+        rows.append([same[0].fold, *sizes, *(words.percent(one.accuracy) for one in same)])
+    return table(head, rows, class_="numbers")
+
+
+def leak(view: View) -> Html:
+    """What knowing the recording gives away, beside what the recipes score."""
+    parts = []
+    for protocol, results in view.by_protocol.items():
+        given = results[0].leak
+        title = words.protocol_title(protocol)
+        marks = [
+            figures.Mark(one.recipe.name, one.summary.accuracy, one.summary.accuracy_interval, colour)
+            for one, colour in zip(results, view.colours(results), strict=True)
+        ]
+        marks.append(figures.Mark("look-up by recording", given.lookup_accuracy, None, figures.INK))
+        commonest = np.bincount(results[0].labels).max(initial=0) / max(1, len(results[0].labels))
+        drawing = figures.shares(marks, name=f"leak {protocol}", description=f"{title}: accuracies", chance=commonest)
+        finding = (
+            f"{words.percent(given.recording)} of the test clips come from a recording that is also trained on "
+            f"({words.percent(given.recording_and_class)} with the same class). Looking the recording up, without "
+            f"hearing anything, would be right on {words.percent(given.lookup_accuracy)}."
+        )
+        parts.append(element("figure", element("h3", title), drawing, element("figcaption", finding)))
+    note = (
+        "Dots are accuracies, bars their 95 % intervals, the dotted line what always naming the commonest class would "
+        "score. A network that scores no better than the look-up has not been shown to know the classes."
+    )
+    return join([element("div", *parts, class_="figures"), element("p", note, class_="quiet")])
+
+
+def differences(view: View) -> Html:
+    """Every pair of recipes under every protocol, on the same clips."""
+    if not view.evaluation.comparisons:
+        return element("p", "Only one recipe was run, so there is nothing to compare it with.")
+    head = [
+        "Protocol", "Difference", "Points", "95 % interval", "Sign-flip p", "McNemar p*", "Clips", "Recordings",
+    ]  # fmt: skip
+    rows = [
+        [
+            words.protocol_title(one.protocol),
+            join([view.badge(one.recipes[0]), " − ", view.badge(one.recipes[1])]),
+            element("strong", words.points(one.difference.difference)),
+            words.interval(one.difference.interval, signed=True),
+            words.p_value(one.difference.p).removeprefix("= "),
+            words.p_value(one.difference.mcnemar_p).removeprefix("= "),
+            words.count(one.difference.clips),
+            words.count(one.difference.recordings),
+        ]
+        for one in view.evaluation.comparisons
+    ]
+    note = (
+        "* McNemar’s test counts clips as if they were independent. Clips of one recording are not, so it is too sure "
+        "of itself; it stands here because papers report it. Interval and sign-flip test count recordings. None of "
+        "them knows how much another training seed would change."
+    )
+    return join([table(head, rows, class_="numbers"), element("p", note, class_="quiet")])
+
+
+def classes(view: View) -> Html:
+    """F1, precision and recall of every class, and accuracy by salience."""
+    parts: list[Html] = []
+    for protocol, results in view.by_protocol.items():
+        parts += [element("h3", words.protocol_title(protocol)), _class_table(view, results)]
+        if any(result.summary.per_salience for result in results):
+            parts.append(_salience_table(view, results))
+    return join([view.legend(), *parts])
+
+
+def _class_table(view: View, results: Sequence[Result]) -> Html:
+    head: list[object] = ["Class", "Clips"]
+    for result in results:
+        head += [join([view.badge(result.recipe.name), " F1"]), "precision", "recall"]
+    rows = []
+    for same in zip(*(result.summary.per_class for result in results), strict=True):
+        row: list[object] = [same[0].label, words.count(same[0].support)]
+        for result, one in zip(results, same, strict=True):
+            row += [_bar(view, result, one), words.number(one.precision), words.number(one.recall)]
+        rows.append(row)
+    return table(head, rows, class_="numbers")
+
+
+def _bar(view: View, result: Result, one: metrics.ClassScores) -> Html:
+    index = view.recipes.index(result.recipe.name) % len(figures.RECIPES)
+    length = element("i", class_=f"bar recipe-{index}", style=f"width:{4.5 * one.f1:.2f}em")
+    return element("span", element("span", length, class_="track"), words.number(one.f1), class_="barred")
+
+
+def _salience_table(view: View, results: Sequence[Result]) -> Html:
+    marks = list(dict.fromkeys(mark for result in results for mark in result.summary.per_salience))
+    rows = [
+        [mark, words.count(results[0].summary.per_salience[mark]["n"]), *(_salient(result, mark) for result in results)]
+        for mark in marks
+    ]
+    head = ["The sound is in the", "Clips", *(view.badge(result.recipe.name) for result in results)]
+    return join([element("h4", "Accuracy by salience"), table(head, rows, class_="numbers")])
+
+
+def _salient(result: Result, mark: str) -> str:
+    return words.percent(result.summary.per_salience[mark]["accuracy"])
+
+
+def confusions(view: View) -> Html:
+    """A matrix for every result, and its commonest mistakes in words."""
+    parts: list[Html] = []
+    for protocol, results in view.by_protocol.items():
+        names = view.evaluation.dataset.classes
+        wide = " wide" if len(names) > 15 else ""
+        cards = [
+            element(
+                "article",
+                element("h4", view.badge(result.recipe.name)),
+                _matrix(result.summary.confusion, names),
+                _most_confused(result, names),
+                class_="confusion",
+            )
+            for result in results
+        ]
+        parts += [element("h3", words.protocol_title(protocol)), element("div", *cards, class_=f"matrices{wide}")]
+    return join(parts)
+
+
+def _matrix(counts: metrics.Integers, names: Sequence[str]) -> Html:
+    """A confusion matrix: counts in the cells, which are as dark as their share of the row."""
+    header = element("tr", element("td"), *(element("th", element("span", name), scope="col") for name in names))
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    rows = [
+        element("tr", element("th", name, scope="row", title=name), *map(_cell, counts[i].tolist(), shares[i].tolist()))
+        for i, name in enumerate(names)
+    ]
+    whole = element("table", element("thead", header), element("tbody", *rows), class_="matrix")
+    return element("div", whole, class_="scroll")
+
+
+def _cell(clips: int, share: float) -> Html:
+    if not clips:
+        return element("td")
+    return element("td", clips, class_="strong" if share > 0.5 else None, style=f"--share:{share:.2f}")
+
+
+def _most_confused(result: Result, names: Sequence[str]) -> Html:
+    lines = [
+        element("li", f"{one.true} called {one.predicted}: {words.count(one.count)} ({words.percent(one.share, 0)})")
+        for one in metrics.most_confused(result.summary.confusion, names, limit=5)
+    ]
+    return element("ol", *lines, class_="pairs") if lines else element("p", "No clip was mistaken.", class_="quiet")

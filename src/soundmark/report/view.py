@@ -1,0 +1,100 @@
+"""An ``Evaluation`` as the page looks at it: results by protocol, one colour for each recipe, clips read once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from soundmark import audio
+from soundmark.datasets import Clip, Skipped
+from soundmark.errors import AudioError
+from soundmark.report import figures
+from soundmark.report.markup import Html, element
+from soundmark.report.words import count, listed
+
+if TYPE_CHECKING:
+    from soundmark.audio import Sound
+    from soundmark.evaluation import Comparison, Evaluation, Result
+
+LONGEST_S = 10.0  # of a clip that is drawn or played
+
+
+@dataclass
+class View:
+    """What the sections of the page share."""
+
+    evaluation: Evaluation
+    unread: dict[str, Skipped] = field(default_factory=dict)  # clips that could not be read for drawing, by path
+
+    @cached_property
+    def recipes(self) -> tuple[str, ...]:
+        """The recipes' names in the order of the results, each once: their place is their colour."""
+        return tuple(dict.fromkeys(result.recipe.name for result in self.evaluation.results))
+
+    @cached_property
+    def by_protocol(self) -> dict[str, list[Result]]:
+        """The results of each protocol, in order."""
+        protocols = dict.fromkeys(result.protocol for result in self.evaluation.results)
+        return {name: [one for one in self.evaluation.results if one.protocol == name] for name in protocols}
+
+    @cached_property
+    def first_of_recipe(self) -> list[Result]:
+        """One result of each recipe, for what does not depend on the protocol."""
+        return [next(one for one in self.evaluation.results if one.recipe.name == name) for name in self.recipes]
+
+    @cached_property
+    def image_minus_mel(self) -> list[Comparison]:
+        """The comparisons that the notebook's claim is about: the notebook's image recipe minus its mel recipe."""
+        kinds = {result.recipe.name: result.recipe.representation.name for result in self.evaluation.results}
+        fitting = [
+            one for one in self.evaluation.comparisons if [kinds[name] for name in one.recipes] == ["image", "mel"]
+        ]
+        return list({one.protocol: one for one in reversed(fitting)}.values())[::-1]
+
+    def colours(self, results: list[Result]) -> list[str]:
+        """The drawing colour of each result's recipe."""
+        return [figures.recipe_colour(self.recipes.index(result.recipe.name)) for result in results]
+
+    def badge(self, recipe: str) -> Html:
+        """The recipe's name beside its colour."""
+        index = self.recipes.index(recipe) % len(figures.RECIPES)
+        return element("span", element("i", class_=f"dot recipe-{index}"), recipe, class_="badge")
+
+    def legend(self, *extra: object) -> Html:
+        """The recipes' colours, and what else the drawings beside it use."""
+        parts = [self.badge(name) for name in self.recipes]
+        return element("p", *parts, *(element("span", one, class_="key") for one in extra), class_="legend")
+
+    def read(self, clip: Clip) -> Sound | None:
+        """The clip's sound at its file's own rate, at most ``LONGEST_S`` of it; None, and noted, if unreadable."""
+        latest_s = clip.start_s + LONGEST_S
+        try:
+            end_s = audio.info(clip.path).duration_s if clip.stop_s is None else clip.stop_s
+            return audio.read(clip.path, start_s=clip.start_s, stop_s=latest_s if end_s > latest_s else clip.stop_s)
+        except AudioError as error:
+            self.unread[str(clip.path)] = Skipped(self.evaluation.dataset.relative_path(clip), str(error))
+            return None
+
+    @cached_property
+    def rates(self) -> str:
+        """The sample rates of the tested clips' files, commonest first, in words."""
+        clips = self.evaluation.dataset.clips
+        tested = {clips[i].path for result in self.evaluation.results for i in result.test}
+        found: Counter[int] = Counter()
+        for path in sorted(tested):
+            try:
+                found[audio.info(path).rate_hz] += 1
+            except AudioError:
+                continue  # it was readable when it was scored; the page says what it can
+        return _rates_in_words(found)
+
+
+def _rates_in_words(found: Counter[int]) -> str:
+    """The rates of so many files each: all of them where they are few, the commonest three otherwise."""
+    if len(found) <= 1:
+        return f"{count(next(iter(found)))} Hz" if found else "sample rates that can no longer be read"
+    shown = [f"{count(rate)} Hz ({count(files)} files)" for rate, files in found.most_common(3)]
+    others = len(found) - len(shown)
+    return listed([*shown, f"{others} other rate{'s' if others > 1 else ''}"] if others else shown)

@@ -1,0 +1,419 @@
+"""One unit of a run: a recipe trained on one split, its graph, and what that graph says of the test clips.
+
+<unit>/checkpoint.safetensors    while it is being trained
+<unit>/history.csv               a line per epoch, from the first one on
+<unit>/recipe.toml
+<unit>/predictions.csv           where a part was kept back: path, fold, source, label, predicted, a column per class
+<unit>/model.onnx                last: a unit that has one, of the same recipe and data, is finished
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import logging
+import os
+import platform
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from soundmark import atomic, bundle, features, metrics, splits, workers
+from soundmark.bundle import Bundle, Card
+from soundmark.datasets import Dataset, Skipped
+from soundmark.errors import BundleError, DatasetError, OutputError, SettingsError
+from soundmark.features import Features
+from soundmark.prediction import Model
+from soundmark.recipes import Recipe
+from soundmark.splits import Split
+
+if TYPE_CHECKING:
+    from soundmark.training import Epoch
+
+log = logging.getLogger("soundmark")
+PACKAGES = ("soundmark", "numpy", "soundfile", "soxr", "ducc0", "pillow", "onnxruntime", "torch", "onnx", "onnxscript")
+CHECKED = 256  # test or training clips on which the graph is held against the network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """One training: a recipe, a split of the usable clips, and the folder that it goes to."""
+
+    recipe: Recipe
+    protocol: str  # "random", "folds", or "all": nothing kept back
+    split: Split
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """What the unit is called in a line of progress."""
+        part = {"all": "all clips", "random": "random split"}.get(self.protocol, f"fold {self.split.fold}")
+        return f"{self.recipe.name}, {part}"
+
+    def about(self, dataset: Dataset, store: Features) -> dict[str, Any]:
+        """What its model says of its data. Another run's unit is told from this one by it."""
+        trained_on = hashlib.sha256(np.sort(self.split.train).astype(np.int64).tobytes()).hexdigest()[:16]
+        return {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "features": store.checksum,
+            "protocol": self.protocol,
+            "test_fold": self.split.fold,
+            "n_train": len(self.split.train),
+            "n_test": len(self.split.test),
+            "trained_on": trained_on,
+            "licence": dataset.licence,
+            "citation": dataset.citation,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a finished unit gives."""
+
+    unit: Unit
+    history: tuple[Epoch, ...]
+    engine: Mapping[str, Any]  # device, precision and threads that it was trained with
+    probabilities: np.ndarray  # float32 [n_test, classes], in the order of the split's test clips
+    training_s: float
+    testing_s: float
+
+    @property
+    def model(self) -> Path:
+        """Its bundle."""
+        return self.unit.folder / "model.onnx"
+
+
+def run(
+    unit: Unit,
+    dataset: Dataset,
+    store: Features,
+    *,
+    device: str = "auto",
+    progress: workers.Progress = workers.silent,
+) -> Outcome:
+    """Train, export, check, score and write ``unit``; or read it, where it is finished.
+
+    Raises:
+        BundleError: the graph does not say what the network says.
+        OutputError: the folder cannot be written, or holds a unit of something else.
+    """
+    if finished := find(unit, dataset, store):
+        progress(f"{unit.name}: done before", 1, 1, "units")
+        return finished
+    from soundmark import training
+
+    atomic.make_folder(unit.folder)
+    data = training.Data(
+        features=store.array,
+        labels=dataset.labels,
+        train=unit.split.train,
+        validation=unit.split.test,
+        n_classes=len(dataset.classes),
+        checksum=store.checksum,
+    )
+    checkpoint, history = unit.folder / "checkpoint.safetensors", unit.folder / "history.csv"
+    trained = training.train(
+        data,
+        unit.recipe,
+        checkpoint=checkpoint,
+        device=device,
+        on_batch=lambda done, total: progress(unit.name, done, total, "batches"),
+        on_epoch=lambda epochs: training.write_history(history, epochs),
+    )
+    graph = training.export_graph(trained.network, store.array.shape[1:])
+    card = _card(unit, dataset, store, {**asdict(trained.engine)})
+    sample = store.array[np.concatenate([unit.split.test, unit.split.train])[:CHECKED]]
+    bundle.check_agreement(Bundle(graph, card), training.probabilities(trained.network, sample), sample)
+    start = time.perf_counter()
+    scored = Model(Bundle(graph, card)).probabilities(store.array[unit.split.test])
+    testing_s = time.perf_counter() - start
+    training.write_history(history, trained.history)
+    atomic.write_text(unit.folder / "recipe.toml", unit.recipe.to_toml())
+    if len(unit.split.test):
+        write_predictions(unit.folder / "predictions.csv", dataset, unit.split.test, scored)
+        card = replace(card, scores=own_scores(unit, dataset, scored), data={**card.data, "testing_s": testing_s})
+    Bundle(graph, card).write(unit.folder / "model.onnx")
+    checkpoint.unlink(missing_ok=True)
+    return _outcome(unit, trained.history, card, scored)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A model that ``train`` made."""
+
+    model: Path
+    card: Card
+    skipped: tuple[Skipped, ...]
+
+
+def train(
+    dataset: Dataset,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    test_fold: int | None = None,
+    scores: Path | None = None,
+    jobs: int | None = None,
+    device: str = "auto",
+    fresh: bool = False,
+    progress: workers.Progress = workers.silent,
+) -> Made:
+    """One model, ``folder/model.onnx``, from all clips or from all but one fold, which is then scored.
+
+    With ``scores``, the folder of a comparison, its cross-validated scores of this recipe stand on the model's card.
+
+    Raises:
+        SettingsError: there is no such fold, or the comparison has no such recipe.
+        OutputError: the folder cannot be written, or holds another run.
+    """
+    told = {} if scores is None else scores_of(scores, recipe, dataset)
+    everything = Split(np.arange(len(dataset.clips)), np.arange(0))
+    split = everything if test_fold is None else splits.official_folds(dataset, only=[test_fold])[0]
+    with only_one(folder):
+        store = features.build(dataset, recipe.representation, jobs=jobs, fresh=fresh, progress=progress)
+        unit = Unit(
+            recipe=recipe,
+            protocol="all" if test_fold is None else "folds",
+            split=usable(split, store.usable),
+            folder=folder,
+        )
+        check_sides(unit)
+        if fresh:
+            clear([folder])
+        made = run(unit, dataset, store, device=device, progress=progress)
+        model = bundle.read(made.model)
+        if told:
+            model = Bundle(model.graph, replace(model.card, scores=told))
+            model.write(made.model)
+    return Made(model=made.model, card=model.card, skipped=(*dataset.skipped, *store.skipped))
+
+
+def scores_of(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
+    """What the comparison in ``folder`` found of ``recipe``: on the official folds, or else on the random split.
+
+    Raises:
+        SettingsError: there is no comparison, none of this recipe, or one on other data.
+    """
+    path = folder / "metrics.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        results = {entry["protocol"]: entry for entry in found["results"] if entry["recipe"] == recipe.name}
+        fingerprint = found["dataset"]["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(
+            f'"{path}" is not the outcome of a comparison: give the folder that `soundmark compare` wrote.'
+        ) from error
+    if not results:
+        raise SettingsError(f'the comparison in "{folder}" has no recipe {recipe.name}: compare it first.')
+    if fingerprint != dataset.fingerprint:
+        raise SettingsError(
+            f'the comparison in "{folder}" is of other data (fingerprint {fingerprint}, not {dataset.fingerprint}).'
+        )
+    result = results.get("folds") or next(iter(results.values()))
+    keys = ("protocol", "n_test", "accuracy", "accuracy_interval", "macro_f1", "ece", "fold_mean", "fold_sd")
+    return {"cross_validated": True, **{key: result[key] for key in keys}}
+
+
+def usable(split: Split, readable: np.ndarray) -> Split:
+    """The split without the clips that could not be read: no other clip changes sides."""
+    return replace(split, train=split.train[readable[split.train]], test=np.sort(split.test[readable[split.test]]))
+
+
+def check_sides(unit: Unit) -> None:
+    """Refuse to train on nothing, or on one class alone, or to test on nothing.
+
+    Raises:
+        DatasetError: with what is there.
+    """
+    n_train, n_test = len(unit.split.train), len(unit.split.test)
+    if not n_train or (not n_test and unit.protocol != "all"):
+        raise DatasetError(
+            f"{unit.name}: {n_train} clips to train on and {n_test} to test on can be read; it needs some of both. "
+            "`soundmark inspect` names the others with the reason."
+        )
+
+
+def find(unit: Unit, dataset: Dataset, store: Features) -> Outcome | None:
+    """The finished unit in its folder; ``None`` where there is none, or a damaged one (which is said).
+
+    Raises:
+        OutputError: there is a finished unit of another recipe or other data.
+    """
+    path = unit.folder / "model.onnx"
+    if not path.exists():
+        return None
+    try:
+        card = bundle.read(path).card
+        refuse_other(unit, dataset, store, card)
+        probabilities = np.zeros((0, len(dataset.classes)), np.float32)
+        if len(unit.split.test):
+            probabilities = read_predictions(unit.folder / "predictions.csv", dataset, unit.split.test)
+        from soundmark import training
+
+        history = training.read_history(unit.folder / "history.csv")
+    except (BundleError, ValueError, KeyError, OSError) as error:
+        log.warning("%s is made again: %s", unit.name, error)
+        return None
+    return _outcome(unit, history, card, probabilities)
+
+
+def refuse_other(unit: Unit, dataset: Dataset, store: Features, card: Card) -> None:
+    """Refuse a folder whose model was made from something else.
+
+    Raises:
+        OutputError: with what differs.
+    """
+    ours, theirs = unit.about(dataset, store), card.data
+    differing = [key for key, value in ours.items() if theirs.get(key) != value]
+    settings = unit.recipe.settings()
+    differing += [f"recipe.{key}" for key, value in settings.items() if card.recipe.get(key) != value]
+    if differing:
+        raise OutputError(
+            f'"{unit.folder}" holds another run: it differs in {", ".join(differing)}. Choose another folder '
+            "with -o, or start this one over with --fresh."
+        )
+
+
+def _outcome(unit: Unit, history: tuple[Epoch, ...], card: Card, probabilities: np.ndarray) -> Outcome:
+    return Outcome(
+        unit=unit,
+        history=history,
+        engine={key: card.data["engine"][key] for key in ("device", "precision", "threads")},
+        probabilities=probabilities,
+        training_s=sum(epoch.seconds for epoch in history),
+        testing_s=card.data.get("testing_s", 0.0),
+    )
+
+
+def _card(unit: Unit, dataset: Dataset, store: Features, engine: dict[str, Any]) -> Card:
+    return Card(
+        classes=dataset.classes,
+        representation=unit.recipe.representation,
+        window_s=dataset.window_s,
+        recipe=unit.recipe.settings(),
+        data={**unit.about(dataset, store), "engine": engine},
+        versions=versions(),
+    )
+
+
+def own_scores(unit: Unit, dataset: Dataset, probabilities: np.ndarray) -> dict[str, Any]:
+    """What the card says of how good the model is: on the clips that were kept back from its own training."""
+    test = unit.split.test
+    summary = metrics.summarise(
+        dataset.labels[test],
+        probabilities,
+        classes=dataset.classes,
+        sources=dataset.sources[test],
+        seed=unit.recipe.seed,
+    )
+    return {
+        "protocol": unit.protocol,
+        "test_fold": unit.split.fold,
+        "n_test": summary.n,
+        "accuracy": summary.accuracy,
+        "accuracy_interval": [summary.accuracy_interval.low, summary.accuracy_interval.high],
+        "macro_f1": summary.macro_f1,
+        "ece": summary.ece,
+    }
+
+
+def write_predictions(path: Path, dataset: Dataset, test: np.ndarray, probabilities: np.ndarray) -> None:
+    """Write a line per test clip; nine digits, so that the float32 numbers read back as they were.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "fold", "source", "label", "predicted", *dataset.classes])
+    for index, row in zip(test, probabilities, strict=True):
+        clip = dataset.clips[index]
+        known = [clip.fold if clip.fold is not None else "", clip.source or ""]
+        predicted = dataset.classes[int(row.argmax())]
+        writer.writerow([dataset.relative_path(clip), *known, clip.label, predicted, *(f"{p:.9g}" for p in row)])
+    atomic.write_text(path, text.getvalue())
+
+
+def read_predictions(path: Path, dataset: Dataset, test: np.ndarray) -> np.ndarray:
+    """Probabilities float32 ``[n, classes]`` of the ``test`` clips from a file that ``write_predictions`` wrote.
+
+    Raises:
+        ValueError: the file is of other clips or classes.
+        OSError: it cannot be read.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = list(csv.reader(file))
+    if tuple(header[5:]) != dataset.classes or [row[0] for row in rows] != [
+        dataset.relative_path(dataset.clips[i]) for i in test
+    ]:
+        raise ValueError(f'"{path}" is of other clips')
+    return np.array([row[5:] for row in rows], np.float64).astype(np.float32).reshape(len(rows), len(dataset.classes))
+
+
+def clear(folders: Iterable[Path]) -> None:
+    """Remove what a unit wrote from each of ``folders``, and nothing else."""
+    for folder in folders:
+        for name in ("model.onnx", "predictions.csv", "recipe.toml", "history.csv", "checkpoint.safetensors"):
+            (folder / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` for this process.
+
+    Raises:
+        OutputError: another process holds it, or it cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(atomic.make_folder(folder) / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise OutputError(
+            f'another soundmark is writing to "{folder}". Wait for it, or choose another folder with -o.'
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def versions() -> dict[str, str]:
+    """The versions that can change a number."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """The machine, in the words of its own system."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    return {
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": workers.cores(),
+        "memory_gb": round(memory / 2**30, 1) if memory else None,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown"

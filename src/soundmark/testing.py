@@ -1,0 +1,110 @@
+"""A model on a data set: how good it is there, on clips that it was not trained on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from soundmark import atomic, features, metrics, runs, splits, workers
+from soundmark.datasets import Dataset, Skipped
+from soundmark.errors import DatasetError
+from soundmark.prediction import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """A model's figures on a data set."""
+
+    classes: tuple[str, ...]
+    summary: metrics.Summary
+    note: str  # which clips were scored, and what that is worth
+    skipped: tuple[Skipped, ...]
+
+
+def evaluate(
+    model: Model,
+    dataset: Dataset,
+    *,
+    folder: Path | None = None,
+    jobs: int | None = None,
+    progress: workers.Progress = workers.silent,
+) -> Tested:
+    """The figures of ``model`` on ``dataset``; of its own data set only what it was not trained on.
+
+    With ``folder``, ``predictions.csv`` and ``metrics.json`` are written there.
+
+    Raises:
+        DatasetError: a class that the model does not know, or no clip that it was not trained on.
+        OutputError: the folder cannot be written.
+    """
+    foreign = [name for name in dataset.classes if name not in model.classes]
+    if foreign:
+        known = ", ".join(model.classes)
+        raise DatasetError(
+            f'{dataset.name} has the class "{foreign[0]}", which the model does not know. It knows: {known}.'
+        )
+    dataset = replace(dataset, classes=model.classes, clips=dataset.clips)
+    kept_back, note = untrained(model, dataset)
+    store = features.build(dataset, model.card.representation, jobs=jobs, progress=progress)
+    test = kept_back[store.usable[kept_back]]
+    if not len(test):
+        raise DatasetError(f"no clip of {dataset.name} is left to score: {note}.")
+    probabilities = model.probabilities(store.array[test])
+    summary = metrics.summarise(
+        dataset.labels[test],
+        probabilities,
+        classes=model.classes,
+        sources=dataset.sources[test],
+        salience=[dataset.clips[i].salience for i in test],
+    )
+    tested = Tested(classes=model.classes, summary=summary, note=note, skipped=(*dataset.skipped, *store.skipped))
+    if folder:
+        runs.write_predictions(folder / "predictions.csv", dataset, test, probabilities)
+        atomic.write_text(folder / "metrics.json", json.dumps(_to_json(tested), indent=1, ensure_ascii=False) + "\n")
+    return tested
+
+
+def untrained(model: Model, dataset: Dataset) -> tuple[np.ndarray, str]:
+    """The clips that ``model`` was not trained on, int64 indices, and the sentence that says which they are."""
+    made_from = model.card.data
+    everything = np.arange(len(dataset.clips))
+    if made_from.get("name") != dataset.name:
+        return (
+            everything,
+            f"all clips; the model was trained on other data ({made_from.get('name', 'it does not say which')})",
+        )
+    if made_from.get("protocol") == "folds" and made_from.get("test_fold") in dataset.folds:
+        fold = made_from["test_fold"]
+        return np.flatnonzero(dataset.fold_of == fold), f"fold {fold}, which was kept back from the model's training"
+    if made_from.get("fingerprint") != dataset.fingerprint:
+        return everything, (
+            f"all clips; the model was trained on {dataset.name}, too, but not on this very copy: some of "
+            "these clips may be among those it was trained on, and then the figures are too good"
+        )
+    if made_from.get("protocol") == "random":
+        return np.sort(
+            splits.random_split(len(dataset.clips)).test
+        ), "the random third that was kept back from the model's training"
+    return np.arange(0), "the model was trained on every one; `soundmark compare` says how good its recipe is"
+
+
+def _to_json(tested: Tested) -> dict[str, object]:
+    summary = tested.summary
+    low, high = summary.accuracy_interval.low, summary.accuracy_interval.high
+    return {
+        "schema": 1,
+        "note": tested.note,
+        "n_test": summary.n,
+        "accuracy": summary.accuracy,
+        "accuracy_interval": [low, high] if summary.accuracy_interval.known else [None, None],
+        "macro_f1": summary.macro_f1,
+        "log_loss": summary.log_loss,
+        "ece": summary.ece,
+        "per_class": [asdict(scores) for scores in summary.per_class],
+        "per_salience": summary.per_salience,
+        "confusion": summary.confusion.tolist(),
+        "skipped": [asdict(item) for item in tested.skipped],
+    }

@@ -1,0 +1,170 @@
+"""A model in one file: what it holds comes back, and what is no model is refused in a sentence."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from soundmark import bundle, models, recipes, training
+from soundmark.bundle import Bundle, Card
+from soundmark.errors import BundleError, OutputError
+from soundmark.spectrograms import Mel
+
+CARD = Card(
+    classes=("dog", "siren", "ärger"),
+    representation=Mel(size=(32, 32)),
+    window_s=4.0,
+    recipe=recipes.named("seed-mel").settings(),
+    data={"name": "city", "fingerprint": "0123456789abcdef"},
+)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return models.build("seed_cnn", shape=(32, 32), n_classes=3)
+
+
+@pytest.fixture(scope="module")
+def made(network) -> Bundle:
+    return Bundle(training.export_graph(network, (32, 32)), CARD)
+
+
+@pytest.fixture
+def path(made, tmp_path):
+    made.write(tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
+
+
+@pytest.fixture(scope="module")
+def examples():
+    return np.random.default_rng(0).normal(-40, 20, (300, 32, 32)).astype(np.float32)
+
+
+def test_comes_back_as_it_was(made, path):
+    again = bundle.read(path)
+    assert again == made
+    assert again.card.classes == ("dog", "siren", "ärger")
+    assert again.outputs == ("logits",)
+
+
+def test_is_an_onnx_file_that_onnx_itself_accepts(path):
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    card = json.loads({entry.key: entry.value for entry in model.metadata_props}["soundmark"])
+    assert card["schema"] == 1
+    assert set(card) >= {
+        "classes",
+        "representation",
+        "window_s",
+        "activation",
+        "temperature",
+        "unknown",
+        "recipe",
+        "data",
+        "scores",
+        "versions",
+    }
+    assert [i.name for i in model.graph.input] == ["spectrogram"]
+    dimensions = model.graph.input[0].type.tensor_type.shape.dim
+    assert dimensions[0].dim_param
+    assert [d.dim_value for d in dimensions[1:]] == [1, 32, 32]
+
+
+@pytest.mark.parametrize("n", [1, 2, 250, 300])
+def test_the_graph_says_what_the_network_says_for_any_batch(network, made, examples, n):
+    expected = training.probabilities(network, examples[:n])
+    assert bundle.check_agreement(made, expected, examples[:n]) <= 1e-4
+    torch_logits = network(torch.from_numpy(examples[:n])[:, None]).detach().numpy()
+    np.testing.assert_allclose(made.run(examples[:n]), torch_logits, rtol=1e-4, atol=1e-3)
+
+
+def test_a_graph_that_differs_is_refused(network, made, examples):
+    expected = training.probabilities(network, examples[:4])
+    with pytest.raises(BundleError, match="differs from the trained network by"):
+        bundle.check_agreement(made, expected[::-1], examples[:4])
+    with pytest.raises(BundleError, match="differs from the trained network by nan"):
+        bundle.check_agreement(made, expected * np.float32("nan"), examples[:4])
+
+
+def test_probabilities_are_those_of_the_card(made):
+    logits = np.array([[1.0, 2.0, 4.0], [800.0, 0.0, -800.0]], np.float32)
+    e = np.exp([1.0, 2.0, 4.0])
+    np.testing.assert_allclose(made.activate(logits)[0], e / e.sum(), rtol=1e-6)
+    np.testing.assert_array_equal(made.activate(logits)[1], [1, 0, 0])
+    warm = Bundle(made.graph, replace(CARD, temperature=2.0))
+    e = np.exp([0.5, 1.0, 2.0])
+    np.testing.assert_allclose(warm.activate(logits)[0], e / e.sum(), rtol=1e-6)
+    apart = Bundle(made.graph, replace(CARD, activation="sigmoid"))
+    np.testing.assert_allclose(apart.activate(logits)[0], [0.73105858, 0.88079708, 0.98201379], rtol=1e-6)
+    np.testing.assert_array_equal(apart.activate(logits)[1], [1, 0.5, 0])
+
+
+@pytest.mark.parametrize("place", [10, 1000, -1, -200, -2000])
+def test_a_flipped_byte_is_noticed(path, place):
+    data = bytearray(path.read_bytes())
+    data[place] ^= 0x10
+    path.write_bytes(data)
+    with pytest.raises(BundleError, match=re.escape(str(path))):
+        bundle.read(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"RIFF" + bytes(100)])
+def test_what_is_no_model_is_refused(tmp_path, content):
+    path = tmp_path / "x.onnx"
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match=r"x\.onnx"):
+        bundle.read(path)
+
+
+def test_half_a_model_is_refused(path):
+    path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2])
+    with pytest.raises(BundleError, match="is not a model"):
+        bundle.read(path)
+
+
+def test_somebody_elses_onnx_is_refused(made, tmp_path):
+    (tmp_path / "other.onnx").write_bytes(made.graph)
+    with pytest.raises(BundleError, match="without a soundmark card"):
+        bundle.read(tmp_path / "other.onnx")
+
+
+def test_a_later_schema_asks_for_a_later_soundmark(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "SCHEMA", 2)
+    made.write(tmp_path / "later.onnx")
+    monkeypatch.undo()
+    with pytest.raises(BundleError, match="schema 2; this soundmark reads schema 1. Upgrade"):
+        bundle.read(tmp_path / "later.onnx")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"classes": ()}, "classes"),
+        ({"activation": "relu"}, 'activation is "relu"'),
+        ({"window_s": -1.0}, "window_s is -1.0"),
+        ({"temperature": 0.0}, "temperature is 0.0"),
+    ],
+)
+def test_a_card_that_cannot_be_used_is_refused(made, tmp_path, change, match):
+    Bundle(made.graph, replace(CARD, **change)).write(tmp_path / "odd.onnx")
+    with pytest.raises(BundleError, match=match):
+        bundle.read(tmp_path / "odd.onnx")
+
+
+def test_a_missing_file_and_a_folder_are_named(path, tmp_path):
+    with pytest.raises(BundleError, match="cannot be read: No such file"):
+        bundle.read(tmp_path / "none.onnx")
+    with pytest.raises(BundleError, match=r"is a folder; .* There is .*model\.onnx"):
+        bundle.read(tmp_path)
+
+
+def test_is_written_whole_or_not_at_all(made, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write"):
+        made.write(tmp_path / "file" / "model.onnx")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

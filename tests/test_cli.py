@@ -1,0 +1,271 @@
+"""The command line as a new user meets it: what it prints where, and its exit status. Real commands, real files."""
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from soundmark import audio, features
+from soundmark.datasets import Dataset, synthetic
+from soundmark.pictures import read
+from soundmark.spectrograms import Image
+
+SMALL = ["--epochs", "1", "--batch-size", "16"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def soundmark(cache):
+    """Run the installed command; what it printed and its exit status."""
+
+    def call(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "soundmark.cli", *map(str, arguments)]
+        environment = {**os.environ, "SOUNDMARK_CACHE": str(cache), "COLUMNS": "100"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **options)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory) -> Path:
+    return synthetic.write(tmp_path_factory.mktemp("city") / "city", recordings_per_class=3, clips_per_recording=1)
+
+
+@pytest.fixture(scope="module")
+def model(soundmark, city, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    done = soundmark("train", city, "-o", folder, "--recipe", "seed-mel", "--test-fold", 3, *SMALL)
+    assert done.returncode == 0, done.stderr
+    return folder / "model.onnx"
+
+
+def clips(city: Path, n: int) -> list[Path]:
+    return [clip.path for clip in Dataset.open(city).clips[:n]]
+
+
+def test_compare_prints_a_table_and_writes_the_report(soundmark, city, tmp_path):
+    run = tmp_path / "run"
+    done = soundmark("compare", city, "-o", run, "--protocol", "random", *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"seed-image .*random", done.stdout)
+    assert re.search(r"seed-mel .*random", done.stdout)
+    assert "seed-image − seed-mel, random:" in done.stdout
+    assert "2 trainings" in done.stderr
+    assert str(run / "report.html") in done.stderr.replace("\n", "")
+    assert (run / "report.html").read_text().startswith("<!doctype html>")
+    found = json.loads((run / "metrics.json").read_text())
+    assert found["command"].startswith("soundmark compare")
+    again = soundmark("compare", city, "-o", run, "--protocol", "random", *SMALL)
+    assert again.stdout == done.stdout
+    assert "done before" in again.stderr
+
+
+def test_train_evaluate_show(soundmark, city, model, tmp_path):
+    shown = soundmark("show", model)
+    assert shown.returncode == 0
+    for word in ("siren, street_music", "mel", "fold 3 kept back", "95 % interval", "seed_cnn"):
+        assert word in shown.stdout, word
+    done = soundmark("evaluate", city, "-m", model, "-o", tmp_path / "out")
+    assert done.returncode == 0
+    assert "fold 3, which was kept back" in done.stdout
+    assert (tmp_path / "out" / "predictions.csv").read_bytes() == (model.parent / "predictions.csv").read_bytes()
+
+
+def test_classify_for_a_person(soundmark, city, model):
+    files = clips(city, 2)
+    done = soundmark("classify", *files, "-m", model, "--top-k", 2)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert len(re.findall(r"\d\.\d{3}", done.stdout)) == 4
+
+
+def test_classify_for_a_program(soundmark, city, model):
+    files = clips(city, 3)
+    answers = json.loads(soundmark("classify", *files, "-m", model, "--format", "json", "--top-k", 10).stdout)
+    assert [answer["file"] for answer in answers] == [str(path) for path in files]
+    for answer in answers:
+        scores = [entry["score"] for entry in answer["classes"]]
+        assert scores == sorted(scores, reverse=True)
+        assert sum(scores) == pytest.approx(1, abs=1e-5)
+    rows = list(csv.DictReader(io.StringIO(soundmark("classify", *files, "-m", model, "--format", "csv").stdout)))
+    assert [row["label"] for row in rows[:3]] == [entry["label"] for entry in answers[0]["classes"][:3]]
+    assert [row["rank"] for row in rows[:4]] == ["1", "2", "3", "1"]
+
+
+def test_classify_takes_folders(soundmark, city, model):
+    answers = json.loads(soundmark("classify", city / "audio" / "fold1", "-m", model, "--format", "json").stdout)
+    assert len(answers) == len(list((city / "audio" / "fold1").iterdir()))
+
+
+def test_classify_names_what_it_cannot_read_and_does_the_others(soundmark, city, model, tmp_path):
+    (tmp_path / "text.wav").write_text("hello")
+    (tmp_path / "empty folder").mkdir()
+    files = [tmp_path / "none.wav", *clips(city, 1), tmp_path / "text.wav", tmp_path / "empty folder"]
+    done = soundmark("classify", *files, "-m", model, "--format", "json")
+    assert done.returncode == 1
+    answers = json.loads(done.stdout)
+    assert sorted(answer["file"] for answer in answers if "error" in answer) == sorted(str(f) for f in (files[0], *files[2:]))
+    assert len([line for line in done.stderr.splitlines() if line.startswith("soundmark: ")]) == 3
+
+
+def test_spectrograms_are_the_features(soundmark, city, tmp_path, cache, monkeypatch):
+    done = soundmark("spectrograms", city, tmp_path / "pictures")
+    assert done.returncode == 0, done.stderr
+    data = Dataset.open(city)
+    assert sorted(p.name for p in (tmp_path / "pictures").iterdir() if p.is_dir()) == sorted(data.classes)
+    monkeypatch.setenv("SOUNDMARK_CACHE", str(cache))
+    store = features.build(data, Image(), jobs=1)
+    for index, clip in enumerate(data.clips):
+        path = tmp_path / "pictures" / clip.label / f"{clip.path.stem}.png"
+        with Pillow.open(path) as picture:
+            assert (picture.mode, picture.size, picture.format) == ("L", (224, 224), "PNG")
+        np.testing.assert_array_equal(read(path, Image()), store.array[index])
+    stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "pictures").rglob("*.png")}
+    soundmark("spectrograms", city, tmp_path / "pictures")
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "pictures").rglob("*.png")} == stamps
+
+
+def test_spectrograms_for_people(soundmark, city, tmp_path):
+    few = tmp_path / "few"
+    few.mkdir()
+    (few / "hum").mkdir()
+    (few / "bark").mkdir()
+    for folder, path in zip(("hum", "bark"), clips(city, 2), strict=True):
+        shutil.copy(path, few / folder)
+    done = soundmark("spectrograms", few, tmp_path / "out", "--axes", "--colours", "viridis", "--recipe", "seed-mel")
+    assert done.returncode == 0, done.stderr
+    with Pillow.open(next((tmp_path / "out").rglob("*.png"))) as opened:
+        picture = np.asarray(opened)
+    assert picture.shape[2] >= 3
+    assert (picture[..., 0] != picture[..., 2]).any()
+    wrong = soundmark("spectrograms", few, tmp_path / "out2", "--colours", "virids")
+    assert wrong.returncode == 2
+    assert 'no colour map "virids". Did you mean "viridis"?' in wrong.stderr
+
+
+def test_labels_from_outside_name_no_path(soundmark, city, tmp_path):
+    shutil.copy(clips(city, 1)[0], tmp_path / "a.wav")
+    (tmp_path / "list.csv").write_text("path,label\na.wav,../../../escaped\na.wav,/etc\n")
+    done = soundmark("spectrograms", tmp_path / "list.csv", tmp_path / "deep" / "out")
+    written = set(tmp_path.rglob("*.png"))
+    assert written, done.stderr
+    assert all((tmp_path / "deep" / "out") in p.parents for p in written)
+
+
+def test_inspect_prints_and_draws(soundmark, city, tmp_path):
+    done = soundmark("inspect", city, "-o", tmp_path / "city.png")
+    assert done.returncode == 0
+    assert "Clips per class and fold" in done.stdout
+    with Pillow.open(tmp_path / "city.png") as picture:
+        assert picture.size[0] > 500
+
+
+def test_an_unreadable_clip_makes_the_status_1(soundmark, city, tmp_path):
+    copy = shutil.copytree(city, tmp_path / "city")
+    broken = Dataset.open(copy).clips[4].path
+    broken.write_text("no sound")
+    done = soundmark("compare", copy, "-o", tmp_path / "run", "--recipe", "seed-mel", "--protocol", "random", *SMALL)
+    assert done.returncode == 1
+    assert broken.name in done.stderr
+    assert (tmp_path / "run" / "metrics.json").exists()
+    assert soundmark("inspect", copy).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", "nowhere", "-o", "run"], 'there is no "nowhere"'),
+        (["compare", "{city}", "-o", "run", "--recipe", "seed-mell"], 'no recipe "seed-mell". Did you mean "seed-mel"?'),
+        (["compare", "{city}", "-o", "run", "--protocol", "fold"], 'no protocol "fold". Did you mean "folds"?'),
+        (["compare", "{city}", "-o", "run", "--folds", "1;2"], '--folds is "1;2"'),
+        (["compare", "{city}", "-o", "run", "--folds", "9"], "has no fold 9 here. Known: 1, 2, 3"),
+        (["compare", "{city}", "-o", "run", "--epochs", "0"], "epochs is 0: give a whole number of at least 1"),
+        (["compare", "{city}", "-o", "run", "--learning-rate", "nan"], "learning_rate is nan: give a number above 0"),
+        (["compare", "{city}", "-o", "run", "--device", "tpu"], 'no device "tpu" on this machine'),
+        (["compare", "{city}", "-o", "{model}"], "cannot write"),
+        (["train", "{city}", "-o", "run", "--test-fold", "4"], "has no fold 4 here"),
+        (["train", "{city}", "-o", "run", "--scores", "nowhere"], "not the outcome of a comparison"),
+        (["classify", "x.wav", "-m", "none.onnx"], 'the model "none.onnx" cannot be read'),
+        (["classify", "x.wav", "-m", "{city}/metadata/UrbanSound8K.csv"], "is not a model"),
+        (["show", "{city}"], "is a folder; a model is one .onnx file"),
+        (["evaluate", "{city}", "-m", "{city}/audio"], "is a folder"),
+        (["compare", "{city}", "-o", "run", "--recipe", "none.toml"], 'the recipe "none.toml" cannot be read'),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_a_sentence(soundmark, city, model, tmp_path, arguments, message):
+    done = soundmark(*(argument.format(city=city, model=model) for argument in arguments), cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr.replace("\n", " "), done.stderr
+    assert done.stdout == ""
+    assert len([line for line in done.stderr.splitlines() if line.startswith("soundmark: ")]) == 1
+
+
+def test_a_recipe_of_ones_own(soundmark, city, tmp_path):
+    (tmp_path / "mine.toml").write_text('name = "mine"\nepochs = 1\n\n[representation]\nname = "mel"\nn_mels = 40\n')
+    done = soundmark("train", city, "-o", tmp_path / "run", "--recipe", tmp_path / "mine.toml", "--batch-size", 16)
+    assert done.returncode == 0, done.stderr
+    assert "n_mels = 40" in (tmp_path / "run" / "recipe.toml").read_text()
+    (tmp_path / "mine.toml").write_text('name = "mine"\nepoch = 1\n\n[representation]\nname = "mel"\n')
+    done = soundmark("train", city, "-o", tmp_path / "run2", "--recipe", tmp_path / "mine.toml")
+    assert done.returncode == 2
+    assert 'no field of a recipe "epoch". Did you mean "epochs"?' in done.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize(("cut", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_run_that_was_stopped_is_gone_on_with(soundmark, city, cache, tmp_path, cut, status):
+    arguments = ["compare", city, "--recipe", "seed-mel", "--protocol", "random", "--epochs", "4", "--batch-size", "16"]
+    run = tmp_path / "cut"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "soundmark.cli", *map(str, arguments), "-o", str(run)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "SOUNDMARK_CACHE": str(cache)},
+    )
+    history = run / "seed-mel" / "random" / "history.csv"
+    for _ in range(6000):
+        if history.exists() or process.poll() is not None:
+            break
+        time.sleep(0.01)
+    process.send_signal(cut)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == status, err
+    assert "Traceback" not in err
+    if cut != signal.SIGKILL:
+        assert "the same command goes on from there" in err
+    assert not (run / "metrics.json").exists()
+    assert not list(run.rglob("*.part"))
+    assert soundmark(*arguments, "-o", run).returncode == 0
+    assert soundmark(*arguments, "-o", tmp_path / "whole").returncode == 0
+    for name in ("seed-mel/random/predictions.csv", "seed-mel/random/recipe.toml"):
+        assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_pipe_that_is_closed_early_is_no_error(model, city):
+    command = f'"{sys.executable}" -m soundmark.cli classify "{city}/audio" -m "{model}" --format csv | head -n 1'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "file,rank,label,score\n"
+    assert "Traceback" not in done.stderr
+
+
+def test_a_one_sample_clip_is_classified(soundmark, model, tmp_path):
+    audio.write(tmp_path / "one.wav", np.ones(1, np.float32) / 2, 192_000)
+    done = soundmark("classify", tmp_path / "one.wav", "-m", model)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,312 @@
+"""Comparisons: what they write is what the clips say, twice the same, and a kill costs no more than the step it cut."""
+
+import csv
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss
+from sklearn.model_selection import train_test_split
+
+from soundmark import audio, bundle, evaluation, plans, recipes, runs, testing
+from soundmark.datasets import Dataset, synthetic
+from soundmark.errors import DatasetError, OutputError, SettingsError
+from soundmark.prediction import load
+from soundmark.spectrograms import Image, Mel
+
+SMALL = [
+    replace(recipes.named("seed-image"), representation=Image(size=(24, 24)), epochs=2, batch_size=16),
+    replace(recipes.named("seed-mel"), representation=Mel(size=(24, 24)), epochs=2, batch_size=16),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOUNDMARK_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def city_folder(tmp_path_factory) -> Path:
+    return synthetic.write(tmp_path_factory.mktemp("city") / "city", recordings_per_class=3, clips_per_recording=2)
+
+
+@pytest.fixture(scope="module")
+def city(city_folder) -> Dataset:
+    return Dataset.open(city_folder)
+
+
+@pytest.fixture(scope="module")
+def run(city, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "run"
+    evaluation.compare(plans.plan(city, SMALL), folder)
+    return folder
+
+
+def figures(folder: Path) -> dict:
+    """``metrics.json`` without the seconds."""
+    found = json.loads((folder / "metrics.json").read_text())
+    for result in found["results"]:
+        del result["seconds"]
+    return found
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_writes_the_files_of_the_design(run):
+    for recipe in ("seed-image", "seed-mel"):
+        for unit in ("random", "folds/fold-1", "folds/fold-2", "folds/fold-3"):
+            names = {path.name for path in (run / recipe / unit).iterdir()}
+            assert names == {"model.onnx", "history.csv", "recipe.toml", "predictions.csv"}
+        assert (run / recipe / "folds" / "predictions.csv").is_file()
+
+
+def test_predictions_have_every_test_clip_once(run, city):
+    rows = table(run / "seed-mel" / "folds" / "predictions.csv")
+    assert list(rows[0]) == ["path", "fold", "source", "label", "predicted", *city.classes]
+    assert [row["path"] for row in rows] == [city.relative_path(clip) for clip in city.clips]
+    for row, clip in zip(rows, city.clips, strict=True):
+        assert (row["fold"], row["source"], row["label"]) == (str(clip.fold), clip.source, clip.label)
+        scores = [float(row[name]) for name in city.classes]
+        assert sum(scores) == pytest.approx(1, abs=1e-5)
+        assert row["predicted"] == city.classes[int(np.argmax(scores))]
+
+
+def test_the_random_split_is_scikit_learns(run, city):
+    _, test = train_test_split(np.arange(len(city.clips)), test_size=0.33, random_state=42)
+    expected = [city.relative_path(city.clips[i]) for i in sorted(test)]
+    assert [row["path"] for row in table(run / "seed-mel" / "random" / "predictions.csv")] == expected
+
+
+@pytest.mark.parametrize("protocol", ["random", "folds"])
+@pytest.mark.parametrize("recipe", ["seed-image", "seed-mel"])
+def test_the_figures_are_scikit_learns_on_the_predictions(run, city, recipe, protocol):
+    result = next(r for r in figures(run)["results"] if (r["recipe"], r["protocol"]) == (recipe, protocol))
+    rows = table(run / recipe / protocol / "predictions.csv")
+    truth = [row["label"] for row in rows]
+    predicted = [row["predicted"] for row in rows]
+    p = np.array([[float(row[name]) for name in city.classes] for row in rows])
+    order = sorted(city.classes)
+    columns = [city.classes.index(name) for name in order]
+    assert result["n_test"] == len(rows)
+    assert result["accuracy"] == pytest.approx(accuracy_score(truth, predicted))
+    assert result["macro_f1"] == pytest.approx(f1_score(truth, predicted, average="macro", zero_division=0))
+    assert result["log_loss"] == pytest.approx(log_loss(truth, p[:, columns], labels=order), rel=1e-6)
+    assert result["confusion"] == confusion_matrix(truth, predicted, labels=city.classes).tolist()
+    assert result["accuracy_interval"][0] <= result["accuracy"] <= result["accuracy_interval"][1]
+
+
+def test_says_what_the_design_says(run, city):
+    found = json.loads((run / "metrics.json").read_text())
+    assert found["schema"] == 1
+    assert found["dataset"] == {
+        "name": city.name,
+        "path": str(city.root),
+        "clips": len(city.clips),
+        "classes": list(city.classes),
+        "fingerprint": city.fingerprint,
+    }
+    assert {"soundmark", "versions", "machine", "seed", "skipped", "results", "comparisons"} <= set(found)
+    keys = "recipe protocol n_train n_test accuracy accuracy_interval macro_f1 log_loss ece per_class per_salience "
+    keys += "confusion folds fold_mean fold_sd leak seconds"
+    assert set(keys.split()) <= set(found["results"][0])
+    assert set(found["results"][0]["leak"]) == {"recording", "recording_and_class", "lookup_accuracy"}
+    assert set(found["results"][0]["seconds"]) == {"features", "training", "testing"}
+    assert {c["protocol"] for c in found["comparisons"]} == {"random", "folds"}
+    for comparison in found["comparisons"]:
+        by_recipe = {r["recipe"]: r["accuracy"] for r in found["results"] if r["protocol"] == comparison["protocol"]}
+        assert comparison["recipes"] == ["seed-image", "seed-mel"]
+        assert comparison["difference"] == pytest.approx(by_recipe["seed-image"] - by_recipe["seed-mel"])
+
+
+def test_the_figures_are_the_files_own(run, city):
+    """The model that was written, on the clips' files, says what predictions.csv says."""
+    unit = run / "seed-image" / "folds" / "fold-2"
+    model = load(unit / "model.onnx")
+    for row in table(unit / "predictions.csv")[::9]:
+        scores = model.scores(city.root / row["path"]).probabilities[0]
+        np.testing.assert_allclose(scores, [float(row[name]) for name in city.classes], atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_predictions(run, city, tmp_path):
+    evaluation.compare(plans.plan(city, SMALL[1:], protocols=["folds"]), tmp_path / "again")
+    for path in ("folds/predictions.csv", "folds/fold-3/predictions.csv"):
+        assert (tmp_path / "again" / "seed-mel" / path).read_bytes() == (run / "seed-mel" / path).read_bytes()
+
+
+def test_a_second_call_trains_nothing_and_says_the_same(run, city, tmp_path, monkeypatch):
+    folder = shutil.copytree(run, tmp_path / "run")
+    monkeypatch.setattr("soundmark.training.train", None)
+    evaluation.compare(plans.plan(city, SMALL), folder)
+    assert json.loads((folder / "metrics.json").read_text()) == json.loads((run / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize("lost", ["model.onnx", "predictions.csv", "history.csv"])
+def test_a_lost_or_damaged_part_of_a_unit_is_made_again(run, city, tmp_path, lost):
+    folder = shutil.copytree(run, tmp_path / "run")
+    (folder / "seed-mel" / "random" / lost).unlink()
+    damaged = folder / "seed-mel" / "folds" / "fold-1" / "model.onnx"
+    damaged.write_bytes(damaged.read_bytes()[:-3])
+    evaluation.compare(plans.plan(city, SMALL), folder)
+    assert figures(folder) == figures(run)
+    assert (folder / "seed-mel/random/predictions.csv").read_bytes() == (
+        run / "seed-mel/random/predictions.csv"
+    ).read_bytes()
+
+
+def test_refuses_a_folder_of_another_run(run, city, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run")
+    other = [replace(SMALL[1], learning_rate=0.5)]
+    with pytest.raises(OutputError, match=r"holds another run: it differs in recipe\.learning_rate.*--fresh"):
+        evaluation.compare(plans.plan(city, other), folder)
+    with pytest.raises(OutputError, match="it differs in fingerprint, features"):
+        evaluation.compare(plans.plan(city.without([0]), SMALL), folder)
+    assert figures(folder) == figures(run)
+
+
+def test_fresh_starts_over(run, city, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run")
+    (folder / "notes.txt").write_text("mine")
+    other = [replace(SMALL[1], seed=3)]
+    evaluation.compare(plans.plan(city, other, protocols=["random"]), folder, fresh=True)
+    assert bundle.read(folder / "seed-mel" / "random" / "model.onnx").card.recipe["seed"] == 3
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_an_unreadable_clip_is_named_and_moves_no_other(run, city_folder, tmp_path):
+    data = Dataset.open(shutil.copytree(city_folder, tmp_path / "city"))
+    data.clips[10].path.write_bytes(b"RIFF")
+    found = evaluation.compare(plans.plan(data, SMALL[1:], protocols=["random"]), tmp_path / "run")
+    name = data.relative_path(data.clips[10])
+    assert [item.path for item in found.skipped] == [name]
+    assert [item["path"] for item in json.loads((tmp_path / "run" / "metrics.json").read_text())["skipped"]] == [name]
+    before = {row["path"] for row in table(run / "seed-mel" / "random" / "predictions.csv")}
+    after = {row["path"] for row in table(tmp_path / "run" / "seed-mel" / "random" / "predictions.csv")}
+    assert after == before - {name}
+    only = found.results[0].folds[0]
+    assert only.n_train + only.n_test == len(data.clips) - 1
+
+
+def test_folds_restricts_what_is_tested_not_what_is_trained_on(city):
+    plan = plans.plan(city, SMALL, protocols=["folds"], folds=[2])
+    assert [(split.fold, len(split.train)) for split in plan.splits["folds"]] == [(2, int((city.fold_of != 2).sum()))]
+    assert plan.trainings == 2
+
+
+def test_without_folds_there_is_the_random_protocol(city):
+    loose = replace(city, clips=tuple(replace(clip, fold=None) for clip in city.clips))
+    assert list(plans.plan(loose, SMALL).splits) == ["random"]
+    with pytest.raises(DatasetError, match="no official folds"):
+        plans.plan(loose, SMALL, protocols=["folds"])
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"protocols": ["fold"]}, 'no protocol "fold". Did you mean "folds"'),
+        ({"folds": [7]}, "no fold 7 here. Known: 1, 2, 3"),
+        ({"folds": [1], "protocols": ["random"]}, "leave one of them out"),
+        ({"recipes": []}, "the recipes are none"),
+        ({"recipes": [SMALL[0], SMALL[0]]}, "each name once"),
+    ],
+)
+def test_a_plan_that_cannot_be_meant_is_refused(city, change, match):
+    arguments = {"recipes": SMALL, **change}
+    with pytest.raises(SettingsError, match=match):
+        plans.plan(city, **arguments)
+
+
+def test_one_class_alone_is_refused(city):
+    one = replace(city, classes=city.classes[:1], clips=tuple(c for c in city.clips if c.label == city.classes[0]))
+    with pytest.raises(DatasetError, match="at least two classes"):
+        plans.plan(one, SMALL)
+
+
+def test_two_at_once_do_not_write_to_one_folder(city, tmp_path):
+    with runs.only_one(tmp_path / "run"), pytest.raises(OutputError, match="another soundmark is writing"):
+        evaluation.compare(plans.plan(city, SMALL), tmp_path / "run")
+
+
+def test_states_its_cost(city):
+    text = plans.cost(plans.plan(city, SMALL))
+    assert "8 trainings (random × 1, folds × 3, for each recipe)" in text
+    assert re.search(r"about \d+ s on \d+ cores", text)
+
+
+def test_train_uses_all_clips_unless_told_otherwise(city, run, tmp_path):
+    made = runs.train(city, SMALL[1], tmp_path / "all", scores=run)
+    assert made.card.data["n_train"] == len(city.clips)
+    assert made.card.scores["cross_validated"]
+    assert made.card.scores["accuracy"] == next(
+        r["accuracy"] for r in figures(run)["results"] if (r["recipe"], r["protocol"]) == ("seed-mel", "folds")
+    )
+    assert bundle.read(tmp_path / "all" / "model.onnx").card == made.card
+    assert runs.train(city, SMALL[1], tmp_path / "all").card.scores == made.card.scores  # a second call trains nothing
+
+
+def test_train_with_a_test_fold_is_the_comparisons_own_unit(city, run, tmp_path):
+    made = runs.train(city, SMALL[1], tmp_path / "kept", test_fold=2)
+    ours, theirs = (folder / "predictions.csv" for folder in (tmp_path / "kept", run / "seed-mel/folds/fold-2"))
+    assert ours.read_bytes() == theirs.read_bytes()
+    assert made.card.scores["test_fold"] == 2
+
+
+@pytest.mark.parametrize(
+    ("break_it", "match"),
+    [
+        (lambda folder: (folder / "metrics.json").unlink(), "not the outcome of a comparison"),
+        (lambda folder: (folder / "metrics.json").write_text("[1]"), "not the outcome of a comparison"),
+    ],
+)
+def test_scores_come_from_a_comparison(city, run, tmp_path, break_it, match):
+    folder = shutil.copytree(run, tmp_path / "run")
+    break_it(folder)
+    with pytest.raises(SettingsError, match=match):
+        runs.train(city, SMALL[1], tmp_path / "all", scores=folder)
+    with pytest.raises(SettingsError, match="no recipe seed-image-22k"):
+        runs.scores_of(run, recipes.named("seed-image-22k"), city)
+    with pytest.raises(SettingsError, match="is of other data"):
+        runs.scores_of(run, SMALL[1], city.without([0]))
+
+
+def test_evaluate_leaves_out_what_was_trained_on(city, run):
+    rows = table(run / "seed-mel" / "folds" / "fold-1" / "predictions.csv")
+    tested = testing.evaluate(load(run / "seed-mel" / "folds" / "fold-1" / "model.onnx"), city)
+    assert tested.summary.n == len(rows)
+    assert tested.summary.accuracy == pytest.approx(np.mean([row["label"] == row["predicted"] for row in rows]))
+    tested = testing.evaluate(load(run / "seed-mel" / "random" / "model.onnx"), city)
+    assert tested.summary.n == len(table(run / "seed-mel" / "random" / "predictions.csv"))
+
+
+def test_evaluate_scores_all_of_another_data_set(city, run, tmp_path):
+    other = Dataset.open(synthetic.write(tmp_path / "other", recordings_per_class=3, clips_per_recording=1, seed=9))
+    other = replace(other, name="other", classes=tuple(reversed(other.classes)))
+    tested = testing.evaluate(load(run / "seed-mel" / "random" / "model.onnx"), other, folder=tmp_path / "out")
+    assert tested.summary.n == len(other.clips)
+    assert list(tested.classes) == list(city.classes)
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["n_test"] == len(other.clips)
+    assert len(table(tmp_path / "out" / "predictions.csv")) == len(other.clips)
+
+
+def test_evaluate_refuses_what_it_could_only_flatter(city, run, tmp_path):
+    made = runs.train(city, SMALL[1], tmp_path / "all")
+    with pytest.raises(DatasetError, match="the model was trained on every one"):
+        testing.evaluate(load(made.model), city)
+    stranger = replace(city, classes=(*city.classes, "owl"))
+    with pytest.raises(DatasetError, match='has the class "owl", which the model does not know'):
+        testing.evaluate(load(made.model), stranger)
+
+
+def test_a_silent_clip_is_a_clip(city_folder, tmp_path):
+    data = Dataset.open(shutil.copytree(city_folder, tmp_path / "city"))
+    audio.write(data.clips[0].path, np.zeros(1, np.float32), 8000)
+    found = evaluation.compare(plans.plan(data, SMALL[:1], protocols=["random"]), tmp_path / "run")
+    assert found.skipped == ()

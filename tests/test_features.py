@@ -1,0 +1,169 @@
+"""The store: what it holds, what makes it anew, and what a kill leaves of it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from soundmark import audio, features
+from soundmark.datasets import Clip, Dataset, synthetic
+from soundmark.errors import OutputError
+from soundmark.spectrograms import Image, Mel
+
+
+@pytest.fixture(scope="module")
+def city_folder(tmp_path_factory) -> Path:
+    return synthetic.write(tmp_path_factory.mktemp("city") / "city", recordings_per_class=6, clips_per_recording=2)
+
+
+@pytest.fixture
+def city(city_folder, tmp_path) -> Dataset:
+    """A copy of 150 clips that a test may damage."""
+    return Dataset.open(shutil.copytree(city_folder, tmp_path / "city"))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def expected(dataset: Dataset, representation) -> np.ndarray:
+    """Every clip's spectrogram, one at a time."""
+    sounds = [audio.read(clip.path) for clip in dataset.clips]
+    return np.stack([representation(sound.samples, sound.rate_hz) for sound in sounds])
+
+
+@pytest.mark.parametrize("representation", [Mel(), Image()])
+def test_holds_what_each_clip_alone_gives(city, representation):
+    store = features.build(city, representation, jobs=2)
+    assert store.array.dtype == np.float32
+    np.testing.assert_array_equal(store.array, expected(city, representation))
+    assert store.usable.all()
+    assert store.skipped == ()
+    assert store.built == len(city.clips)
+
+
+def test_a_second_call_computes_nothing(city):
+    first = features.build(city, Mel(), jobs=1)
+    second = features.build(city, Mel(), jobs=1)
+    assert second.built == 0
+    assert (second.checksum, second.seconds) == (first.checksum, first.seconds)
+
+
+def test_the_number_of_processes_changes_nothing(city):
+    one = features.build(city, Mel(), jobs=1)
+    two = features.build(city, Mel(), jobs=2, fresh=True)
+    assert two.built == len(city.clips)
+    assert two.checksum == one.checksum
+
+
+def test_a_changed_file_makes_it_anew(city):
+    before = features.build(city, Mel(), jobs=1)
+    audio.write(city.clips[7].path, np.zeros(22050, np.float32), 22050)
+    after = features.build(city, Mel(), jobs=1)
+    assert after.built == len(city.clips)
+    assert not after.array[7].any()
+    assert after.checksum != before.checksum
+
+
+def test_another_representation_has_its_own(city):
+    features.build(city, Mel(), jobs=1)
+    assert features.build(city, Mel(n_mels=64), jobs=1).built == len(city.clips)
+    assert features.build(city, Mel(), jobs=1).built == 0
+
+
+def test_an_unreadable_clip_is_named_and_stops_no_other(city):
+    good = expected(city, Mel())
+    city.clips[3].path.write_text("this is no sound")
+    city.clips[40].path.unlink()
+    store = features.build(city, Mel(), jobs=2)
+    assert [item.path for item in store.skipped] == [city.relative_path(city.clips[i]) for i in (3, 40)]
+    assert all(Path(item.path).name in item.reason for item in store.skipped)
+    assert np.flatnonzero(~store.usable).tolist() == [3, 40]
+    np.testing.assert_array_equal(store.array[store.usable], good[store.usable])
+    assert not store.array[[3, 40]].any()
+
+
+def test_a_flipped_byte_is_noticed_and_its_chunk_computed_again(city):
+    good = expected(city, Mel())
+    store = features.build(city, Mel(), jobs=1)
+    with (store.folder / "features.npy").open("r+b") as file:
+        file.seek(128 + 4 * 64 * 64 * 5 + 17)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    again = features.build(city, Mel(), jobs=1)
+    assert again.built == features.CHUNK
+    np.testing.assert_array_equal(again.array, good)
+
+
+@pytest.mark.parametrize("damage", ["features.npy", "journal.jsonl", "key.json"])
+def test_a_lost_part_is_made_again(city, damage):
+    store = features.build(city, Mel(), jobs=1)
+    (store.folder / damage).unlink()
+    assert features.build(city, Mel(), jobs=1).checksum == store.checksum
+
+
+def test_a_cut_is_part_of_what_a_clip_is(city):
+    clip = replace(city.clips[0], start_s=0.1, stop_s=0.3)
+    store = features.build(replace(city, name="cut", clips=(clip, city.clips[0])), Mel(), jobs=1)
+    sound = audio.read(clip.path)
+    np.testing.assert_array_equal(store.array[0], Mel()(sound.samples[2205:6615], 22050))
+    assert not np.array_equal(store.array[0], store.array[1])
+
+
+def test_says_where_there_is_no_room_to_write(city, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path / "file"))
+    with pytest.raises(OutputError, match="cannot write"):
+        features.build(city, Mel(), jobs=1)
+
+
+BUILD = """
+import sys
+from soundmark import features
+from soundmark.datasets import Dataset
+from soundmark.spectrograms import Mel
+if __name__ == "__main__":
+    features.build(Dataset.open(sys.argv[1]), Mel(), jobs=2)
+"""
+
+
+@pytest.mark.parametrize("cut", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_build_is_gone_on_with(city, cache, tmp_path, cut):
+    (tmp_path / "build.py").write_text(BUILD)
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "build.py", city.root], stderr=subprocess.DEVNULL, cwd=tmp_path
+    )
+    journal = None
+    for _ in range(2000):
+        journal = next(cache.rglob("journal.jsonl"), None)
+        if (journal and journal.read_text()) or process.poll() is not None:
+            break
+        time.sleep(0.005)
+    process.send_signal(cut)
+    process.wait(timeout=30)
+    finished = journal.read_text().count("\n")
+    assert finished >= 1
+    store = features.build(city, Mel(), jobs=1)
+    assert store.built <= len(city.clips) - (finished - 1) * features.CHUNK - len(city.clips) % features.CHUNK
+    np.testing.assert_array_equal(store.array, expected(city, Mel()))
+
+
+def test_takes_a_data_set_of_one_clip(city):
+    one = city.select([0])
+    assert features.build(one, Mel()).array.shape == (1, 64, 64)
+
+
+def test_a_file_that_goes_between_listing_and_reading_is_named(city):
+    gone = Clip(path=city.root / "audio" / "gone.wav", label=city.classes[0])
+    store = features.build(replace(city, clips=(city.clips[0], gone)), Mel(), jobs=1)
+    assert [item.path for item in store.skipped] == ["audio/gone.wav"]

@@ -1,0 +1,158 @@
+"""One scoring path: files, bytes and samples, short and long, all give what the store's spectrogram gives."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+
+import soundmark
+from soundmark import audio, models, training
+from soundmark.bundle import Bundle, Card
+from soundmark.errors import AudioError, SettingsError
+from soundmark.prediction import Model, windows
+from soundmark.spectrograms import Image, Mel
+
+RATE_HZ = 44_100
+
+
+def model_of(representation) -> Model:
+    torch.manual_seed(0)
+    network = models.build("seed_cnn", shape=representation.shape, n_classes=3)
+    card = Card(classes=("b", "a", "c"), representation=representation, window_s=1.0)
+    return Model(Bundle(training.export_graph(network, representation.shape), card))
+
+
+@pytest.fixture(scope="module", params=[Mel(size=(32, 32)), Image(size=(32, 32)), Image(size=(32, 32), rate_hz=22_050)])
+def model(request) -> Model:
+    return model_of(request.param)
+
+
+@pytest.fixture(scope="module")
+def samples() -> np.ndarray:
+    """3.3 s that change as they go on, exactly representable in 16 bits."""
+    t = np.arange(int(3.3 * RATE_HZ)) / RATE_HZ
+    wave = 0.5 * np.sin(2 * np.pi * (200 + 900 * t) * t) * (1 + 0.5 * np.sin(2 * np.pi * 3 * t))
+    return (np.round(wave * 30_000) / 32_768).astype(np.float32)
+
+
+@pytest.fixture
+def path(samples, tmp_path):
+    audio.write(tmp_path / "long.wav", samples, RATE_HZ)
+    return tmp_path / "long.wav"
+
+
+def test_path_bytes_file_and_samples_give_the_same(model, path, samples):
+    expected = model.scores(path)
+    assert expected.items == (str(path),) * 4
+    for source in (str(path), path.read_bytes(), io.BytesIO(path.read_bytes())):
+        np.testing.assert_array_equal(model.scores(source).probabilities, expected.probabilities)
+    given = model.scores(samples, RATE_HZ)
+    np.testing.assert_array_equal(given.probabilities, expected.probabilities)
+    assert given.items == ("-",) * 4
+
+
+def test_stereo_is_heard_as_its_mean(model, samples):
+    stereo = np.stack([samples * 0.5, samples * 1.5], axis=1)
+    np.testing.assert_allclose(
+        model.scores(stereo, RATE_HZ).probabilities, model.scores(samples, RATE_HZ).probabilities, atol=1e-5
+    )
+
+
+def test_a_short_sound_is_scored_whole_as_in_training(model, samples):
+    short = samples[:RATE_HZ]
+    expected = model.probabilities(model.card.representation(short, RATE_HZ)[None])
+    scores = model.scores(short, RATE_HZ)
+    np.testing.assert_array_equal(scores.probabilities, expected)
+    assert (scores.start_s.tolist(), scores.stop_s.tolist()) == ([0.0], [1.0])
+
+
+def test_a_long_sound_is_heard_to_its_end(model, samples):
+    scores = model.scores(samples, RATE_HZ)
+    np.testing.assert_allclose(scores.start_s, [0, 1, 2, 2.3], atol=1e-4)
+    np.testing.assert_allclose(scores.stop_s, [1, 2, 3, 3.3], atol=1e-4)
+    last = model.scores(audio.resample(samples, RATE_HZ, model.card.representation.rate_hz or RATE_HZ)[-1:], RATE_HZ)
+    assert last.probabilities.shape == (1, 3)
+    assert model.classify(samples, RATE_HZ)[0]["score"] == pytest.approx(scores.probabilities.mean(axis=0).max())
+
+
+def test_overlap_gives_more_windows(model, samples):
+    scores = model.scores(samples, RATE_HZ, overlap=0.5)
+    np.testing.assert_allclose(scores.start_s, [0, 0.5, 1, 1.5, 2, 2.3], atol=1e-4)
+    np.testing.assert_allclose(
+        scores.probabilities[[0, 2, 4, 5]], model.scores(samples, RATE_HZ).probabilities, atol=1e-6
+    )
+
+
+def test_the_best_class_comes_first(model, samples):
+    answer = model.classify(samples, RATE_HZ)
+    assert sorted(entry["label"] for entry in answer) == ["a", "b", "c"]
+    assert [entry["score"] for entry in answer] == sorted((entry["score"] for entry in answer), reverse=True)
+    assert model.classify(samples, RATE_HZ, top_k=1) == answer[:1]
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 250, 251])
+def test_a_batch_changes_no_clip(model, n):
+    x = np.random.default_rng(0).normal(-30, 10, (n, 32, 32)).astype(np.float32)
+    together = model.probabilities(x)
+    assert together.shape == (n, 3)
+    for i in range(0, n, 83):
+        np.testing.assert_allclose(model.probabilities(x[i : i + 1])[0], together[i], atol=1e-6)
+
+
+@pytest.mark.parametrize("sound", [np.zeros(1), np.zeros(100_000), np.full(50_000, 0.7), np.ones((1000, 8))])
+def test_odd_sounds_get_an_answer(model, sound):
+    scores = model.scores(sound, 192_000)
+    assert np.isfinite(scores.probabilities).all()
+    np.testing.assert_allclose(scores.probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sound", "error", "match"),
+    [
+        (np.array([0.0, np.nan]), AudioError, "finite numbers"),
+        (np.zeros(0), AudioError, "at least one"),
+        (np.zeros((2, 2, 2)), AudioError, r"shape \(2, 2, 2\)"),
+        (b"no sound", AudioError, "bytes"),
+    ],
+)
+def test_what_cannot_be_heard_is_refused(model, sound, error, match):
+    with pytest.raises(error, match=match):
+        model.scores(sound, 22_050)
+
+
+def test_samples_need_their_rate(model, samples):
+    with pytest.raises(SettingsError, match="rate_hz=22050"):
+        model.classify(samples)
+    with pytest.raises(SettingsError, match="overlap is 1"):
+        model.scores(samples, RATE_HZ, overlap=1)
+
+
+@pytest.mark.parametrize("n", [1, 999, 1000, 1049, 1050, 1051, 1999, 2000, 2001, 12345])
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.9])
+def test_windows_leave_no_sample_unheard(n, overlap):
+    spans = list(windows(n, 1000, overlap))
+    heard = np.zeros(n, int)
+    for start, stop in spans:
+        assert 0 <= start < stop <= n
+        heard[start:stop] += 1
+    assert heard.all()
+    assert len(spans) == len(set(spans))
+    if n <= 1050:
+        assert spans == [(0, n)]
+    else:
+        assert {stop - start for start, stop in spans} == {1000}
+
+
+def test_scores_as_a_table(model, samples):
+    pandas = pytest.importorskip("pandas", reason="pandas comes with the extra `table`")
+    table = model.scores(samples, RATE_HZ).to_dataframe()
+    assert isinstance(table, pandas.DataFrame)
+    assert table.index.names == ["file", "start_time", "end_time"]
+    assert list(table.columns) == ["b", "a", "c"]
+
+
+def test_the_front_door(model, tmp_path, path):
+    model.bundle.write(tmp_path / "model.onnx")
+    loaded = soundmark.load(tmp_path / "model.onnx")
+    assert loaded.classify(path) == model.classify(path)

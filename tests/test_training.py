@@ -1,0 +1,161 @@
+"""The loop: the same seed gives the same weights, and a run that was cut goes on to the same end."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from soundmark import recipes, training
+from soundmark.errors import SettingsError
+from soundmark.spectrograms import Mel
+
+RECIPE = replace(recipes.named("seed-mel"), representation=Mel(size=(32, 32)), epochs=3, batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def data() -> training.Data:
+    """Two classes that can be told apart, 40 examples (so that the last batch is a partial one), 10 to watch."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 50)
+    features = rng.normal(0, 1, (50, 32, 32)).astype(np.float32) + labels[:, None, None].astype(np.float32)
+    return training.Data(
+        features=features, labels=labels, train=np.arange(40), validation=np.arange(40, 50), n_classes=2
+    )
+
+
+def weights(trained: training.Trained) -> np.ndarray:
+    return torch.cat([p.detach().flatten() for p in trained.network.parameters()]).numpy()
+
+
+@pytest.fixture(scope="module")
+def whole(data) -> training.Trained:
+    return training.train(data, RECIPE, device="cpu")
+
+
+def without_seconds(trained: training.Trained) -> list[training.Epoch]:
+    return [replace(epoch, seconds=0.0) for epoch in trained.history]
+
+
+def test_the_same_seed_gives_the_same_weights(data, whole):
+    again = training.train(data, RECIPE, device="cpu")
+    np.testing.assert_array_equal(weights(again), weights(whole))
+    assert without_seconds(again) == without_seconds(whole)
+
+
+def test_another_seed_gives_others(data, whole):
+    other = training.train(data, replace(RECIPE, seed=1), device="cpu")
+    assert not np.array_equal(weights(other), weights(whole))
+
+
+class Cut(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("batch", [1, 4, 5, 8])
+def test_a_run_that_was_cut_ends_as_the_whole_one(data, whole, tmp_path, batch):
+    def cut(done: int, total: int) -> None:
+        assert total == 9
+        if done == batch:
+            raise Cut
+
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(Cut):
+        training.train(data, RECIPE, checkpoint=checkpoint, device="cpu", on_batch=cut)
+    seen = []
+    again = training.train(
+        data, RECIPE, checkpoint=checkpoint, device="cpu", on_batch=lambda done, _: seen.append(done)
+    )
+    np.testing.assert_array_equal(weights(again), weights(whole))
+    assert without_seconds(again) == without_seconds(whole)
+    finished = (batch - 1) // 3  # whole epochs before the cut: none of their batches is trained twice
+    assert seen == list(range(3 * finished + 1, 10))
+
+
+def test_goes_on_with_the_threads_and_precision_it_began_with(data, tmp_path, monkeypatch):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    monkeypatch.setattr(
+        training, "choose_engine", lambda _: training.Engine(device="cpu", precision="float32", threads=1)
+    )
+    training.train(data, replace(RECIPE), checkpoint=checkpoint, device="cpu")
+    monkeypatch.undo()
+    again = training.train(data, RECIPE, checkpoint=checkpoint, device="cpu")
+    assert (again.engine.precision, again.engine.threads) == ("float32", 1)
+    assert torch.get_num_threads() == 1
+    torch.set_num_threads(training.choose_engine("cpu").threads)
+
+
+@pytest.mark.parametrize("place", [5, 3000, -5])
+def test_a_damaged_checkpoint_is_not_believed(data, whole, tmp_path, place):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    training.train(data, RECIPE, checkpoint=checkpoint, device="cpu")
+    content = bytearray(checkpoint.read_bytes())
+    content[place] ^= 0x04
+    checkpoint.write_bytes(content)
+    again = training.train(data, RECIPE, checkpoint=checkpoint, device="cpu")
+    np.testing.assert_array_equal(weights(again), weights(whole))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"recipe": replace(RECIPE, learning_rate=2e-3)}, {"labels": 1}, {"checksum": "other"}, {"train": np.arange(39)}],
+)
+def test_a_checkpoint_of_something_else_is_not_used(data, tmp_path, change):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    training.train(data, RECIPE, checkpoint=checkpoint, device="cpu")
+    recipe = change.pop("recipe", RECIPE)
+    if "labels" in change:
+        change["labels"] = 1 - data.labels
+    seen = []
+    training.train(
+        replace(data, **change), recipe, checkpoint=checkpoint, device="cpu", on_batch=lambda done, _: seen.append(done)
+    )
+    assert seen[0] == 1
+
+
+def test_history_reads_back_as_it_was(whole, tmp_path):
+    training.write_history(tmp_path / "history.csv", whole.history)
+    assert training.read_history(tmp_path / "history.csv") == whole.history
+    header = (tmp_path / "history.csv").read_text().splitlines()[0]
+    assert header == "epoch,train_loss,train_accuracy,validation_loss,validation_accuracy,seconds"
+
+
+def test_without_validation_there_is_no_figure_for_it(data, tmp_path):
+    trained = training.train(replace(data, validation=np.arange(0)), replace(RECIPE, epochs=1), device="cpu")
+    assert trained.history[0].validation_loss is None
+    training.write_history(tmp_path / "history.csv", trained.history)
+    assert training.read_history(tmp_path / "history.csv") == trained.history
+
+
+def test_learns_what_can_be_learnt(data):
+    trained = training.train(data, replace(RECIPE, epochs=12), device="cpu")
+    assert trained.history[-1].validation_accuracy >= 0.9
+    assert trained.history[-1].validation_loss < trained.history[0].validation_loss
+
+
+def test_the_validation_loss_is_that_of_the_weights_after_the_epoch(data, whole):
+    p = training.probabilities(whole.network, data.features[40:])
+    loss = -np.log(p[np.arange(10), data.labels[40:]]).mean()
+    assert whole.history[-1].validation_loss == pytest.approx(loss, rel=1e-4)
+    assert whole.history[-1].validation_accuracy == (p.argmax(1) == data.labels[40:]).mean()
+
+
+def test_refuses_a_device_that_is_not_there():
+    with pytest.raises(SettingsError, match='there is no device "tpu" on this machine. Known here: auto, .*cpu'):
+        training.choose_engine("tpu")
+
+
+@pytest.mark.parametrize(
+    ("flags", "machine", "native"),
+    [
+        ("flags : fpu avx512f avx512_bf16 amx_tile", "x86_64", True),
+        ("flags : fpu amx_bf16", "x86_64", True),
+        ("flags : fpu avx2 avx512f", "x86_64", False),
+        ("Features : fp asimd bf16", "aarch64", True),
+        ("flags : bf16", "x86_64", False),
+    ],
+)
+def test_precision_follows_from_the_processors_flags(monkeypatch, flags, machine, native):
+    monkeypatch.setattr(training.Path, "read_text", lambda *_, **__: flags)
+    monkeypatch.setattr(training.platform, "machine", lambda: machine)
+    assert training.choose_engine("cpu").precision == ("bfloat16" if native else "float32")
