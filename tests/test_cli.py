@@ -121,7 +121,8 @@ def test_classify_names_what_it_cannot_read_and_does_the_others(soundmark, city,
     done = soundmark("classify", *files, "-m", model, "--format", "json")
     assert done.returncode == 1
     answers = json.loads(done.stdout)
-    assert sorted(answer["file"] for answer in answers if "error" in answer) == sorted(str(f) for f in (files[0], *files[2:]))
+    failed = [answer["file"] for answer in answers if "error" in answer]
+    assert sorted(failed) == sorted(str(path) for path in (files[0], *files[2:]))
     assert len([line for line in done.stderr.splitlines() if line.startswith("soundmark: ")]) == 3
 
 
@@ -192,7 +193,7 @@ def test_an_unreadable_clip_makes_the_status_1(soundmark, city, tmp_path):
     ("arguments", "message"),
     [
         (["compare", "nowhere", "-o", "run"], 'there is no "nowhere"'),
-        (["compare", "{city}", "-o", "run", "--recipe", "seed-mell"], 'no recipe "seed-mell". Did you mean "seed-mel"?'),
+        (["compare", "{city}", "-o", "run", "--recipe", "seed-mell"], 'Did you mean "seed-mel"? Known: seed-image'),
         (["compare", "{city}", "-o", "run", "--protocol", "fold"], 'no protocol "fold". Did you mean "folds"?'),
         (["compare", "{city}", "-o", "run", "--folds", "1;2"], '--folds is "1;2"'),
         (["compare", "{city}", "-o", "run", "--folds", "9"], "has no fold 9 here. Known: 1, 2, 3"),

@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss
 from sklearn.model_selection import train_test_split
 
-from soundmark import audio, bundle, evaluation, plans, recipes, runs, testing
+from soundmark import audio, bundle, evaluation, plans, recipes, runs, scoring
 from soundmark.datasets import Dataset, synthetic
 from soundmark.errors import DatasetError, OutputError, SettingsError
 from soundmark.prediction import load
@@ -279,17 +279,17 @@ def test_scores_come_from_a_comparison(city, run, tmp_path, break_it, match):
 
 def test_evaluate_leaves_out_what_was_trained_on(city, run):
     rows = table(run / "seed-mel" / "folds" / "fold-1" / "predictions.csv")
-    tested = testing.evaluate(load(run / "seed-mel" / "folds" / "fold-1" / "model.onnx"), city)
+    tested = scoring.evaluate(load(run / "seed-mel" / "folds" / "fold-1" / "model.onnx"), city)
     assert tested.summary.n == len(rows)
     assert tested.summary.accuracy == pytest.approx(np.mean([row["label"] == row["predicted"] for row in rows]))
-    tested = testing.evaluate(load(run / "seed-mel" / "random" / "model.onnx"), city)
+    tested = scoring.evaluate(load(run / "seed-mel" / "random" / "model.onnx"), city)
     assert tested.summary.n == len(table(run / "seed-mel" / "random" / "predictions.csv"))
 
 
 def test_evaluate_scores_all_of_another_data_set(city, run, tmp_path):
     other = Dataset.open(synthetic.write(tmp_path / "other", recordings_per_class=3, clips_per_recording=1, seed=9))
     other = replace(other, name="other", classes=tuple(reversed(other.classes)))
-    tested = testing.evaluate(load(run / "seed-mel" / "random" / "model.onnx"), other, folder=tmp_path / "out")
+    tested = scoring.evaluate(load(run / "seed-mel" / "random" / "model.onnx"), other, folder=tmp_path / "out")
     assert tested.summary.n == len(other.clips)
     assert list(tested.classes) == list(city.classes)
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["n_test"] == len(other.clips)
@@ -299,10 +299,10 @@ def test_evaluate_scores_all_of_another_data_set(city, run, tmp_path):
 def test_evaluate_refuses_what_it_could_only_flatter(city, run, tmp_path):
     made = runs.train(city, SMALL[1], tmp_path / "all")
     with pytest.raises(DatasetError, match="the model was trained on every one"):
-        testing.evaluate(load(made.model), city)
+        scoring.evaluate(load(made.model), city)
     stranger = replace(city, classes=(*city.classes, "owl"))
     with pytest.raises(DatasetError, match='has the class "owl", which the model does not know'):
-        testing.evaluate(load(made.model), stranger)
+        scoring.evaluate(load(made.model), stranger)
 
 
 def test_a_silent_clip_is_a_clip(city_folder, tmp_path):

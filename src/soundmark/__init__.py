@@ -22,7 +22,7 @@ The modules, in the order in which to read them; each imports only those above i
     metrics         labels and scores to numbers with intervals
     classification  files and folders to what is heard in each
     runs            one unit of a run: a recipe trained on one split, exported, scored, written
-    testing         a model on a data set, on clips that it was not trained on
+    scoring         a model on a data set, on clips that it was not trained on
     plans           what a comparison will do, and what it costs
     evaluation      recipes × protocols × folds to an Evaluation
     report          an Evaluation to one self-contained HTML page

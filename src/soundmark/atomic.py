@@ -40,13 +40,23 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write ``data`` to ``path``, whole or not at all."""
+    """Write ``data`` to ``path``, whole or not at all.
+
+    >>> write_bytes(folder / "new" / "data.bin", b"1234")
+    >>> (folder / "new" / "data.bin").read_bytes()
+    b'1234'
+    """
     with whole(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write ``text`` to ``path`` as UTF-8, line ends as they are, whole or not at all."""
+    """Write ``text`` to ``path`` as UTF-8, line ends as they are, whole or not at all.
+
+    >>> write_text(folder / "a.txt", "Hörprobe")
+    >>> (folder / "a.txt").stat().st_size
+    9
+    """
     write_bytes(path, text.encode())
 
 
@@ -55,6 +65,9 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
     Raises:
         OutputError: it is a file, or it cannot be made or written to.
+
+    >>> make_folder(folder / "run" / "fold-1").is_dir()
+    True
     """
     path = Path(path)
     try:
@@ -67,6 +80,10 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
-    """The error for a place that the operating system will not write to, in its own words."""
+    """The error for a place that the operating system will not write to, in its own words.
+
+    >>> print(cannot_write(Path("run"), OSError(28, "No space left on device")))
+    cannot write "run": No space left on device. Free the place or choose another with -o.
+    """
     why = "there is a file of that name" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
     return OutputError(f'cannot write "{path}": {why}. Free the place or choose another with -o.')

@@ -143,6 +143,10 @@ def read(path: str | PathLike[str]) -> Bundle:
 
     Raises:
         BundleError: there is no such file, or it is no soundmark model, or is damaged, or of a later schema.
+
+    >>> model.bundle.write(folder / "model.onnx")
+    >>> read(folder / "model.onnx").card.classes[:2]
+    ('air_conditioner', 'car_horn')
     """
     path = Path(path)
     try:
@@ -226,6 +230,10 @@ def check_agreement(
 
     Raises:
         BundleError: it is more than ``tolerance``: such a model is not written.
+
+    >>> silence = np.zeros((1, 24, 24), np.float32)
+    >>> check_agreement(model.bundle, model.probabilities(silence), silence)
+    0.0
     """
     difference = float(np.abs(bundle.activate(bundle.run(spectrograms)) - expected).max())
     if not difference <= tolerance:

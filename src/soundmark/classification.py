@@ -43,7 +43,12 @@ class Classified:
 
 
 def classify(model: Model, inputs: Sequence[Path], *, top_k: int) -> Classified:
-    """What ``model`` hears in each file of ``inputs`` and below each folder; one that cannot be read stops no other."""
+    """What ``model`` hears in each file of ``inputs`` and below each folder; one that cannot be read stops no other.
+
+    >>> found = classify(model, [city.clips[0].path, folder / "none.wav"], top_k=2)
+    >>> [len(answer) for answer in found.answers.values()], list(found.failures) == [str(folder / "none.wav")]
+    ([2], True)
+    """
     answers: dict[str, Answer] = {}
     failures: dict[str, str] = {}
     for path in _files(inputs, failures):

@@ -251,13 +251,13 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """How good a model is on a data set; clips that it was trained on are left out."""
-    from soundmark import prediction, terminal, testing
+    from soundmark import prediction, scoring, terminal
 
     loaded = prediction.load(model)
     data = _open(dataset, subset)
     with terminal.progress(quiet) as progress:
-        tested = testing.evaluate(loaded, data, folder=output, jobs=jobs, progress=progress)
-    terminal.show_test(tested)
+        tested = scoring.evaluate(loaded, data, folder=output, jobs=jobs, progress=progress)
+    terminal.show_scored(tested)
     faults = data.faults(tested.skipped)
     terminal.name_skipped(faults)
     raise typer.Exit(1 if faults else 0)

@@ -129,6 +129,11 @@ def compare(
     Raises:
         OutputError: ``folder`` cannot be written, is written to by another process, or holds another run.
         AudioError: not one clip could be read.
+
+    >>> from soundmark import plans
+    >>> found = compare(plans.plan(city, [recipe], protocols=["random"]), folder / "run")
+    >>> found.results[0].summary.n, len(found.results[0].folds)
+    (20, 1)
     """
     folder, dataset = Path(folder), plan.dataset
     with runs.only_one(folder):

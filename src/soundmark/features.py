@@ -62,7 +62,11 @@ class _Chunk:
 
 
 def cache_folder() -> Path:
-    """Where stores stand: ``SOUNDMARK_CACHE``, or the user's cache directory by the custom of the system."""
+    """Where stores stand: ``SOUNDMARK_CACHE``, or the user's cache directory by the custom of the system.
+
+    >>> cache_folder() == folder / "cache"  # the examples run with SOUNDMARK_CACHE
+    True
+    """
     if given := os.environ.get("SOUNDMARK_CACHE"):
         return Path(given)
     if sys.platform == "win32":
@@ -87,6 +91,11 @@ def build(
 
     Raises:
         OutputError: the cache directory cannot be written.
+
+    >>> from soundmark.spectrograms import Mel
+    >>> store = build(city, Mel(), jobs=1)
+    >>> store.array.shape, store.built, build(city, Mel()).built
+    ((60, 64, 64), 60, 0)
     """
     folder = _folder(dataset, representation)
     with _only_one(folder, progress):
@@ -117,6 +126,10 @@ def spectrogram(clip: Clip, representation: Representation) -> np.ndarray:
 
     Raises:
         AudioError: the clip cannot be read.
+
+    >>> from soundmark.spectrograms import Mel
+    >>> spectrogram(city.clips[0], Mel()).shape
+    (64, 64)
     """
     sound = audio.read(clip.path, start_s=clip.start_s, stop_s=clip.stop_s)
     return representation(sound.samples, sound.rate_hz)

@@ -56,6 +56,11 @@ def write(
     Raises:
         OutputError: the folder cannot be written.
         SettingsError: there is no colour map of that name.
+
+    >>> write(city.select([0]), Image(), folder / "pictures", jobs=1).count
+    1
+    >>> [path.parent.name for path in (folder / "pictures").rglob("*.png")]
+    ['air_conditioner']
     """
     if colours is not None:
         _check_colours(colours)
@@ -80,7 +85,14 @@ def write(
 
 
 def read(path: str | os.PathLike[str], representation: Image) -> np.ndarray:
-    """A grey picture of ``write``'s, as the notebook reads it: float32 ``[freq, time]``, bit for bit the features."""
+    """A grey picture of ``write``'s, as the notebook reads it: float32 ``[freq, time]``, bit for bit the features.
+
+    >>> from soundmark import features
+    >>> _ = write(city.select([0]), Image(), folder, jobs=1)
+    >>> path = next(folder.rglob("*.png"))
+    >>> bool((read(path, Image()) == features.spectrogram(city.clips[0], Image())).all())
+    True
+    """
     from PIL import Image as Pillow
 
     with Pillow.open(path) as picture:
@@ -91,6 +103,12 @@ def names(dataset: Dataset) -> list[Path]:
     """Where each clip's picture stands: ``<class>/<file name>.png``, with a number where two would be one.
 
     Labels come from outside: whatever is no letter, digit, space, dot, hyphen or underscore becomes an underscore.
+
+    >>> from dataclasses import replace
+    >>> strange = replace(city.clips[0], path=Path("a.wav"), label="../etc")
+    >>> twice = Dataset(name="x", root=Path("."), classes=("../etc",), clips=(strange, strange))
+    >>> [name.as_posix() for name in names(twice)]
+    ['_etc/a.png', '_etc/a_2.png']
     """
     given: Counter[Path] = Counter()
     result = []
@@ -152,7 +170,13 @@ def _save(pixels: np.ndarray, path: Path) -> None:
 
 
 def draw(picture: Picture, path: Path, *, colours: str, axes: bool, title: str = "") -> None:
-    """One picture for people: in colour, and with axes in seconds and hertz where they are wanted."""
+    """One picture for people: in colour, and with axes in seconds and hertz where they are wanted.
+
+    >>> picture = Image().picture(np.zeros(22050, np.float32), 22050)
+    >>> draw(picture, folder / "silence.png", colours="magma", axes=True, title="silence")
+    >>> (folder / "silence.png").read_bytes()[1:4]
+    b'PNG'
+    """
     import matplotlib
 
     if not axes:

@@ -124,6 +124,10 @@ def load(path: str | PathLike[str]) -> Model:
 
     Raises:
         BundleError: there is no such file, or it is no soundmark model, or is damaged, or of a later schema.
+
+    >>> model.bundle.write(folder / "model.onnx")
+    >>> load(folder / "model.onnx").classify(city.clips[0].path) == model.classify(city.clips[0].path)
+    True
     """
     return Model(bundle.read(path))
 

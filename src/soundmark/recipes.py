@@ -129,6 +129,9 @@ def named(name: str) -> Recipe:
 
     Raises:
         SettingsError: there is no such recipe, with the known names, or the file cannot be read.
+
+    >>> named("seed-image-22k").representation.rate_hz
+    22050
     """
     if name in RECIPES:
         return RECIPES[name]

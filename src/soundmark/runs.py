@@ -105,6 +105,13 @@ def run(
     Raises:
         BundleError: the graph does not say what the network says.
         OutputError: the folder cannot be written, or holds a unit of something else.
+
+    >>> store = features.build(city, recipe.representation, jobs=1)
+    >>> split = splits.official_folds(city, only=[1])[0]
+    >>> unit = Unit(recipe=recipe, protocol="folds", split=split, folder=folder / "fold-1")
+    >>> outcome = run(unit, city, store)
+    >>> outcome.probabilities.shape, outcome.model.name
+    ((20, 10), 'model.onnx')
     """
     if finished := find(unit, dataset, store):
         progress(f"{unit.name}: done before", 1, 1, "units")
@@ -140,7 +147,7 @@ def run(
     atomic.write_text(unit.folder / "recipe.toml", unit.recipe.to_toml())
     if len(unit.split.test):
         write_predictions(unit.folder / "predictions.csv", dataset, unit.split.test, scored)
-        card = replace(card, scores=own_scores(unit, dataset, scored), data={**card.data, "testing_s": testing_s})
+        card = replace(card, scores=_own_scores(unit, dataset, scored), data={**card.data, "testing_s": testing_s})
     Bundle(graph, card).write(unit.folder / "model.onnx")
     checkpoint.unlink(missing_ok=True)
     return _outcome(unit, trained.history, card, scored)
@@ -174,6 +181,9 @@ def train(
     Raises:
         SettingsError: there is no such fold, or the comparison has no such recipe.
         OutputError: the folder cannot be written, or holds another run.
+
+    >>> train(city, recipe, folder / "run").card.data["n_train"]
+    60
     """
     told = {} if scores is None else scores_of(scores, recipe, dataset)
     everything = Split(np.arange(len(dataset.clips)), np.arange(0))
@@ -202,6 +212,10 @@ def scores_of(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
 
     Raises:
         SettingsError: there is no comparison, none of this recipe, or one on other data.
+
+    >>> scores_of(folder, recipe, city)
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: ...metrics.json" is not the outcome of a comparison: give the folder that ...
     """
     path = folder / "metrics.json"
     try:
@@ -224,7 +238,12 @@ def scores_of(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
 
 
 def usable(split: Split, readable: np.ndarray) -> Split:
-    """The split without the clips that could not be read: no other clip changes sides."""
+    """The split without the clips that could not be read: no other clip changes sides.
+
+    >>> split = Split(np.array([0, 3]), np.array([2, 1]))
+    >>> usable(split, np.array([True, True, True, False])).train
+    array([0])
+    """
     return replace(split, train=split.train[readable[split.train]], test=np.sort(split.test[readable[split.test]]))
 
 
@@ -233,6 +252,11 @@ def check_sides(unit: Unit) -> None:
 
     Raises:
         DatasetError: with what is there.
+
+    >>> nothing = Split(np.arange(0), np.arange(3))
+    >>> check_sides(Unit(recipe=recipe, protocol="random", split=nothing, folder=folder))
+    Traceback (most recent call last):
+    soundmark.errors.DatasetError: seed-mel, random split: 0 clips to train on and 3 to test on can be read; ...
     """
     n_train, n_test = len(unit.split.train), len(unit.split.test)
     if not n_train or (not n_test and unit.protocol != "all"):
@@ -247,13 +271,18 @@ def find(unit: Unit, dataset: Dataset, store: Features) -> Outcome | None:
 
     Raises:
         OutputError: there is a finished unit of another recipe or other data.
+
+    >>> split = splits.official_folds(city, only=[1])[0]
+    >>> unit = Unit(recipe=recipe, protocol="folds", split=split, folder=folder / "fold-1")
+    >>> find(unit, city, features.build(city, recipe.representation, jobs=1)) is None
+    True
     """
     path = unit.folder / "model.onnx"
     if not path.exists():
         return None
     try:
         card = bundle.read(path).card
-        refuse_other(unit, dataset, store, card)
+        _refuse_other(unit, dataset, store, card)
         probabilities = np.zeros((0, len(dataset.classes)), np.float32)
         if len(unit.split.test):
             probabilities = read_predictions(unit.folder / "predictions.csv", dataset, unit.split.test)
@@ -266,7 +295,7 @@ def find(unit: Unit, dataset: Dataset, store: Features) -> Outcome | None:
     return _outcome(unit, history, card, probabilities)
 
 
-def refuse_other(unit: Unit, dataset: Dataset, store: Features, card: Card) -> None:
+def _refuse_other(unit: Unit, dataset: Dataset, store: Features, card: Card) -> None:
     """Refuse a folder whose model was made from something else.
 
     Raises:
@@ -305,7 +334,7 @@ def _card(unit: Unit, dataset: Dataset, store: Features, engine: dict[str, Any])
     )
 
 
-def own_scores(unit: Unit, dataset: Dataset, probabilities: np.ndarray) -> dict[str, Any]:
+def _own_scores(unit: Unit, dataset: Dataset, probabilities: np.ndarray) -> dict[str, Any]:
     """What the card says of how good the model is: on the clips that were kept back from its own training."""
     test = unit.split.test
     summary = metrics.summarise(
@@ -331,6 +360,10 @@ def write_predictions(path: Path, dataset: Dataset, test: np.ndarray, probabilit
 
     Raises:
         OutputError: the place cannot be written.
+
+    >>> write_predictions(folder / "predictions.csv", city, np.array([0]), np.eye(10, dtype=np.float32)[[8]])
+    >>> (folder / "predictions.csv").read_text().splitlines()[1].split(",")[3:]
+    ['air_conditioner', 'siren', '0', '0', '0', '0', '0', '0', '0', '0', '1', '0']
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -349,6 +382,11 @@ def read_predictions(path: Path, dataset: Dataset, test: np.ndarray) -> np.ndarr
     Raises:
         ValueError: the file is of other clips or classes.
         OSError: it cannot be read.
+
+    >>> scores = np.full((1, 10), 0.1, np.float32)
+    >>> write_predictions(folder / "predictions.csv", city, np.array([3]), scores)
+    >>> bool((read_predictions(folder / "predictions.csv", city, np.array([3])) == scores).all())
+    True
     """
     with path.open(newline="", encoding="utf-8") as file:
         header, *rows = list(csv.reader(file))
@@ -360,7 +398,13 @@ def read_predictions(path: Path, dataset: Dataset, test: np.ndarray) -> np.ndarr
 
 
 def clear(folders: Iterable[Path]) -> None:
-    """Remove what a unit wrote from each of ``folders``, and nothing else."""
+    """Remove what a unit wrote from each of ``folders``, and nothing else.
+
+    >>> atomic.write_text(folder / "history.csv", "epoch")
+    >>> clear([folder])
+    >>> list(folder.glob("*.csv"))
+    []
+    """
     for folder in folders:
         for name in ("model.onnx", "predictions.csv", "recipe.toml", "history.csv", "checkpoint.safetensors"):
             (folder / name).unlink(missing_ok=True)
@@ -372,6 +416,10 @@ def only_one(folder: Path) -> Iterator[None]:
 
     Raises:
         OutputError: another process holds it, or it cannot be written.
+
+    >>> with only_one(folder / "run"):
+    ...     (folder / "run").is_dir()
+    True
     """
     from filelock import FileLock, Timeout
 
@@ -389,7 +437,11 @@ def only_one(folder: Path) -> Iterator[None]:
 
 
 def versions() -> dict[str, str]:
-    """The versions that can change a number."""
+    """The versions that can change a number.
+
+    >>> sorted(versions())[:3]
+    ['ducc0', 'numpy', 'onnx']
+    """
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -400,7 +452,11 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """The machine, in the words of its own system."""
+    """The machine, in the words of its own system.
+
+    >>> sorted(machine())
+    ['cores', 'memory_gb', 'processor', 'system']
+    """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
     return {
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from soundmark.datasets import Skipped
     from soundmark.evaluation import Evaluation, Result
     from soundmark.inspection import Inspection
-    from soundmark.testing import Tested
+    from soundmark.scoring import Scored
 
 NAMED = 10  # skipped files that are named on the screen; the rest are counted, and stand in metrics.json
 LINE_EVERY_S = 10.0  # how often a log file, which is no terminal, is told of progress
@@ -175,7 +175,7 @@ def show_inspection(inspection: Inspection) -> None:
         out.print()
 
 
-def show_test(tested: Tested) -> None:
+def show_scored(tested: Scored) -> None:
     """A model's figures on a data set."""
     summary, interval = tested.summary, tested.summary.accuracy_interval
     out.print(Text(f"Scored: {summary.n:,} clips: {tested.note}."), soft_wrap=True)

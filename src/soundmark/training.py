@@ -161,7 +161,11 @@ def train(
 
 
 def seconds_per_example(recipe: Recipe, *, n_classes: int, device: str = "auto") -> float:
-    """What one example costs in training, from two batches of zeros timed after a first; for an estimate only."""
+    """What one example costs in training, from two batches of zeros timed after a first; for an estimate only.
+
+    >>> 0 < seconds_per_example(recipe, n_classes=10) < 10
+    True
+    """
     n = min(recipe.batch_size, 64)
     engine = choose_engine(device)
     torch.set_num_threads(engine.threads)
@@ -221,6 +225,12 @@ def step_as_keras(optimizer: torch.optim.Adam, epsilon: float) -> None:
         w −= lr · √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε)
 
     and PyTorch ``w −= lr / (1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + ε′)``: the same where ``ε′ = ε / √(1 − β₂ᵗ)``.
+
+    >>> weight = torch.nn.Parameter(torch.ones(1, dtype=torch.float64))
+    >>> weight.grad = torch.ones(1, dtype=torch.float64)
+    >>> step_as_keras(torch.optim.Adam([weight], lr=0.5), epsilon=1e-7)
+    >>> round(weight.item(), 7)  # ε where PyTorch has it would give 0.5
+    0.5000016
     """
     for group in optimizer.param_groups:
         states = (optimizer.state[parameter] for parameter in group["params"])
@@ -259,6 +269,13 @@ def write_history(path: Path, history: tuple[Epoch, ...]) -> None:
 
     Raises:
         OutputError: the place cannot be written.
+
+    >>> epoch = Epoch(
+    ...     epoch=1, train_loss=0.7, train_accuracy=0.5, validation_loss=None, validation_accuracy=None, seconds=2.0
+    ... )
+    >>> write_history(folder / "history.csv", (epoch,))
+    >>> (folder / "history.csv").read_text().splitlines()[1]
+    '1,0.7,0.5,,,2.0'
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(Epoch)], lineterminator="\n")
@@ -268,7 +285,15 @@ def write_history(path: Path, history: tuple[Epoch, ...]) -> None:
 
 
 def read_history(path: Path) -> tuple[Epoch, ...]:
-    """The epochs in a ``history.csv`` that ``write_history`` wrote."""
+    """The epochs in a ``history.csv`` that ``write_history`` wrote.
+
+    >>> epoch = Epoch(
+    ...     epoch=1, train_loss=0.7, train_accuracy=0.5, validation_loss=None, validation_accuracy=None, seconds=2.0
+    ... )
+    >>> write_history(folder / "history.csv", (epoch,))
+    >>> read_history(folder / "history.csv") == (epoch,)
+    True
+    """
     with path.open(newline="", encoding="utf-8") as file:
         rows = [{key: float(value) if value else None for key, value in row.items()} for row in csv.DictReader(file)]
     return tuple(Epoch(**{**row, "epoch": int(row["epoch"] or 0)}) for row in rows)  # type: ignore[arg-type]
@@ -315,7 +340,11 @@ class _quiet(AbstractContextManager[None]):  # noqa: N801 (used as a verb)
 
 
 def probabilities(network: nn.Module, spectrograms: np.ndarray) -> np.ndarray:
-    """What torch itself says, in float32: softmax ``[batch, classes]`` of ``spectrograms`` ``[batch, freq, time]``."""
+    """What torch itself says, in float32: softmax ``[batch, classes]`` of ``spectrograms`` ``[batch, freq, time]``.
+
+    >>> probabilities(models.build("seed_cnn", shape=(22, 22), n_classes=3), np.zeros((2, 22, 22), np.float32)).shape
+    (2, 3)
+    """
     with torch.no_grad():
         result: np.ndarray = network.eval()(torch.from_numpy(np.array(spectrograms))[:, None]).softmax(1).numpy()
     return result

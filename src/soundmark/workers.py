@@ -27,7 +27,10 @@ Progress = Callable[[str, int, int, str], None]
 
 
 def silent(description: str, done: int, total: int, unit: str) -> None:
-    """The progress of somebody who does not want to be told."""
+    """The progress of somebody who does not want to be told.
+
+    >>> silent("features", 3, 10, "clips")
+    """
 
 
 def duration(seconds: float) -> str:

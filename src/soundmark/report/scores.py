@@ -127,7 +127,7 @@ def _score_row(view: View, result: Result, *, folded: bool) -> list[object]:
 
 
 def _fold_table(view: View, results: Sequence[Result]) -> Html:
-    head = ["Fold", "Trained on", "Tested on", *(view.badge(result.recipe.name) for result in results)]
+    head = ["Fold", "Trained on", "Scored on", *(view.badge(result.recipe.name) for result in results)]
     rows = []
     for same in zip(*(result.folds for result in results), strict=True):
         sizes = [words.count(same[0].n_train), words.count(same[0].n_test)]

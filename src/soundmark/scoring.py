@@ -15,7 +15,7 @@ from soundmark.prediction import Model
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tested:
+class Scored:
     """A model's figures on a data set."""
 
     classes: tuple[str, ...]
@@ -31,7 +31,7 @@ def evaluate(
     folder: Path | None = None,
     jobs: int | None = None,
     progress: workers.Progress = workers.silent,
-) -> Tested:
+) -> Scored:
     """The figures of ``model`` on ``dataset``; of its own data set only what it was not trained on.
 
     With ``folder``, ``predictions.csv`` and ``metrics.json`` are written there.
@@ -39,6 +39,10 @@ def evaluate(
     Raises:
         DatasetError: a class that the model does not know, or no clip that it was not trained on.
         OutputError: the folder cannot be written.
+
+    >>> tested = evaluate(model, city, jobs=1)  # it was trained on folds 1 and 2
+    >>> tested.summary.n, tested.note
+    (20, "fold 3, which was kept back from the model's training")
     """
     foreign = [name for name in dataset.classes if name not in model.classes]
     if foreign:
@@ -60,7 +64,7 @@ def evaluate(
         sources=dataset.sources[test],
         salience=[dataset.clips[i].salience for i in test],
     )
-    tested = Tested(classes=model.classes, summary=summary, note=note, skipped=(*dataset.skipped, *store.skipped))
+    tested = Scored(classes=model.classes, summary=summary, note=note, skipped=(*dataset.skipped, *store.skipped))
     if folder:
         runs.write_predictions(folder / "predictions.csv", dataset, test, probabilities)
         atomic.write_text(folder / "metrics.json", json.dumps(_to_json(tested), indent=1, ensure_ascii=False) + "\n")
@@ -68,7 +72,12 @@ def evaluate(
 
 
 def untrained(model: Model, dataset: Dataset) -> tuple[np.ndarray, str]:
-    """The clips that ``model`` was not trained on, int64 indices, and the sentence that says which they are."""
+    """The clips that ``model`` was not trained on, int64 indices, and the sentence that says which they are.
+
+    >>> clips, note = untrained(model, city)
+    >>> set(city.fold_of[clips].tolist())
+    {3}
+    """
     made_from = model.card.data
     everything = np.arange(len(dataset.clips))
     if made_from.get("name") != dataset.name:
@@ -91,7 +100,7 @@ def untrained(model: Model, dataset: Dataset) -> tuple[np.ndarray, str]:
     return np.arange(0), "the model was trained on every one; `soundmark compare` says how good its recipe is"
 
 
-def _to_json(tested: Tested) -> dict[str, object]:
+def _to_json(tested: Scored) -> dict[str, object]:
     summary = tested.summary
     low, high = summary.accuracy_interval.low, summary.accuracy_interval.high
     return {

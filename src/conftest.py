@@ -1,0 +1,51 @@
+"""What the examples in the docstrings find ready: a small city, a model of it, and an empty folder."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def example_city(tmp_path_factory: pytest.TempPathFactory):
+    """``city``: 60 clips or so, ten classes, three folds."""
+    from soundmark.datasets import Dataset, synthetic
+
+    root = synthetic.write(tmp_path_factory.mktemp("city") / "city", recordings_per_class=3, clips_per_recording=1)
+    return Dataset.open(root)
+
+
+@pytest.fixture(scope="session")
+def example_recipe():
+    """``recipe``: one that takes a second."""
+    from soundmark import recipes
+    from soundmark.spectrograms import Mel
+
+    return replace(recipes.named("seed-mel"), representation=Mel(size=(24, 24)), epochs=1, batch_size=30)
+
+
+@pytest.fixture(scope="session")
+def example_model(example_city, example_recipe, tmp_path_factory: pytest.TempPathFactory):
+    """``model``: of that recipe, trained on two folds of that city."""
+    from soundmark import prediction, runs
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOUNDMARK_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return prediction.load(
+            runs.train(example_city, example_recipe, tmp_path_factory.mktemp("model"), test_fold=3).model
+        )
+
+
+NEEDS = ("city", "recipe", "model")
+
+
+@pytest.fixture(autouse=True)
+def _ready(request: pytest.FixtureRequest, doctest_namespace: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path / "cache"))
+    doctest_namespace["folder"] = tmp_path
+    source = (
+        "".join(example.source for example in request.node.dtest.examples) if hasattr(request.node, "dtest") else ""
+    )
+    for name in NEEDS:  # a model takes seconds: only for the examples that speak of it
+        if name in source:
+            doctest_namespace[name] = request.getfixturevalue(f"example_{name}")

@@ -1,0 +1,52 @@
+"""`soundmark demo`, as a newcomer runs it: whole, and its report opened in a real browser."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from browser import examine
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    place = tmp_path_factory.mktemp("demo")
+    environment = {**os.environ, "SOUNDMARK_CACHE": str(place / "cache"), "COLUMNS": "100"}
+    command = [sys.executable, "-m", "soundmark.cli", "demo"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=place, timeout=1500)
+    assert done.returncode == 0, done.stderr
+    return place / "demo", done
+
+
+@pytest.mark.slow
+def test_both_recipes_learn_and_neither_is_perfect(demo):
+    folder, _ = demo
+    results = json.loads((folder / "metrics.json").read_text())["results"]
+    assert sorted((r["recipe"], r["protocol"]) for r in results) == [
+        (recipe, protocol) for recipe in ("seed-image", "seed-mel") for protocol in ("folds", "random")
+    ]
+    for result in results:
+        assert 0.35 < result["accuracy"] < 1, (result["recipe"], result["protocol"])  # chance is 0.1
+
+
+@pytest.mark.slow
+def test_says_where_everything_is_and_classifies_a_clip_nobody_heard(demo):
+    folder, done = demo
+    assert "unseen-siren.wav" in done.stdout
+    assert "demo/report.html" in done.stderr.replace("\n", "")
+    assert "batch 16" in done.stderr
+    for name in ("report.html", "metrics.json", "unseen-siren.wav", "city/metadata/UrbanSound8K.csv"):
+        assert (folder / name).is_file()
+
+
+@pytest.mark.slow
+def test_the_report_opens_in_a_browser(demo):
+    folder, _ = demo
+    page = examine((folder / "report.html").read_text())
+    assert page.errors == []
+    assert page.requests == []
+    assert page.images
+    assert all(width > 0 for width in page.images)
+    assert page.sounds
+    assert "batch_size 16" in page.text or "batches of 16" in page.text or "16" in page.text
