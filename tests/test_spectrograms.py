@@ -1,0 +1,150 @@
+"""What holds for every representation, and so for the next one: it is tested by standing in the list."""
+
+import json
+from dataclasses import FrozenInstanceError, replace
+
+import numpy as np
+import pytest
+
+from soundmark.errors import AudioError, SettingsError
+from soundmark.spectrograms import REPRESENTATIONS, from_settings
+
+RATE_HZ = 22050
+FAMILY = pytest.mark.parametrize("representation", [kind() for kind in REPRESENTATIONS.values()], ids=lambda r: r.name)
+
+
+def click(frames: int) -> np.ndarray:
+    samples = np.zeros(frames, np.float32)
+    samples[frames // 2] = 1
+    return samples
+
+
+SOUNDS = {
+    "silence": np.zeros(RATE_HZ, np.float32),
+    "one silent sample": np.zeros(1, np.float32),
+    "one sample": np.ones(1, np.float32),
+    "two samples": np.array([1, -1], np.float32),
+    "click": click(RATE_HZ),
+    "offset": np.ones(RATE_HZ, np.float32),
+    "full-scale square wave": np.sign(np.sin(np.arange(4 * RATE_HZ) * 0.05)).astype(np.float32),
+    "alternating": np.tile(np.array([1, -1], np.float32), RATE_HZ),
+    "noise": np.random.default_rng(0).uniform(-1, 1, 4 * RATE_HZ).astype(np.float32),
+    "faint noise": np.random.default_rng(0).uniform(-1e-30, 1e-30, RATE_HZ).astype(np.float32),
+    "absurdly loud": np.full(RATE_HZ, 1e12, np.float32) * click(RATE_HZ),
+    "ten seconds": np.random.default_rng(0).uniform(-1, 1, 10 * RATE_HZ).astype(np.float32),
+}
+
+
+@FAMILY
+@pytest.mark.parametrize("sound", SOUNDS)
+def test_result_has_the_declared_shape_and_is_finite_float32(representation, sound):
+    samples = SOUNDS[sound].copy()
+    result = representation(samples, RATE_HZ)
+    assert result.shape == representation.shape == (64, 64)
+    assert result.dtype == np.float32
+    assert np.isfinite(result).all()
+    np.testing.assert_array_equal(samples, SOUNDS[sound], err_msg="the samples were modified")
+    np.testing.assert_array_equal(
+        representation(samples, RATE_HZ), result, err_msg="a second time gives another result"
+    )
+
+
+@FAMILY
+@pytest.mark.parametrize("rate_hz", [8000, 11024, 44100, 192000])
+def test_any_rate_is_taken(representation, rate_hz):
+    assert representation(SOUNDS["noise"], rate_hz).shape == representation.shape
+
+
+@FAMILY
+def test_another_size_is_another_shape(representation):
+    other = replace(representation, size=(32, 48))
+    assert other.shape == (32, 48)
+    assert other(SOUNDS["noise"], RATE_HZ).shape == (32, 48)
+
+
+@FAMILY
+def test_low_frequencies_are_told_from_high_ones(representation):
+    low, high = (np.sin(2 * np.pi * f_hz / RATE_HZ * np.arange(RATE_HZ)).astype(np.float32) for f_hz in (300, 8000))
+    difference = np.abs(representation(low, RATE_HZ) - representation(high, RATE_HZ)).mean(axis=1)
+    assert (difference > difference.max() / 2).sum() < 32  # a few rows, not all
+
+
+@FAMILY
+def test_lists_integers_and_float64_are_taken(representation):
+    expected = representation(np.array([0, 1, 0, -1] * 1000, np.float32), RATE_HZ)
+    for samples in ([0, 1, 0, -1] * 1000, np.array([0, 1, 0, -1] * 1000), np.array([0.0, 1, 0, -1] * 1000)):
+        np.testing.assert_array_equal(representation(samples, RATE_HZ), expected)
+
+
+@FAMILY
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ([], r"with n > 0, and these have \[0\]"),
+        (np.zeros((2, 100)), r"must be mono, of the shape \[n\] with n > 0, and these have \[2, 100\]"),
+        ([0.0, np.nan, np.inf], r"2 of 3 samples are no numbers"),
+        ([0.0, -1e20], r"a sample is ±1e\+20: samples should lie within −1…1"),
+    ],
+)
+def test_what_is_no_sound_is_refused(representation, samples, message):
+    with pytest.raises(AudioError, match=message):
+        representation(samples, RATE_HZ)
+
+
+@FAMILY
+def test_settings_survive_json_and_give_the_same_object(representation):
+    changed = replace(representation, size=(16, 24))
+    for original in (representation, changed):
+        settings = json.loads(json.dumps(original.settings()))
+        assert settings["name"] == original.name
+        assert from_settings(settings) == original
+        assert hash(from_settings(settings)) == hash(original)
+    assert representation != changed
+
+
+@FAMILY
+def test_parameters_do_not_change(representation):
+    with pytest.raises(FrozenInstanceError):
+        representation.size = (1, 1)
+
+
+@FAMILY
+def test_unknown_parameters_versions_and_values_are_refused(representation):
+    settings = representation.settings()
+    with pytest.raises(SettingsError, match=rf'no parameter of {representation.name} "sise". Did you mean "size"\?'):
+        from_settings({**settings, "sise": [1, 1]})
+    with pytest.raises(SettingsError, match=rf"these settings are for version 99 of {representation.name}"):
+        from_settings({**settings, "version": 99})
+    for size in ([64], [64, 0], [64, 64.0], "64", None):
+        with pytest.raises(SettingsError, match=rf"size of {representation.name} is .*two whole numbers above 0"):
+            from_settings({**settings, "size": size})
+    with pytest.raises(SettingsError, match="rate_hz of"):
+        from_settings({**settings, "rate_hz": 0})
+
+
+@pytest.mark.parametrize("name", ["imag", None, ["mel"]])
+def test_unknown_representations_are_refused(name):
+    with pytest.raises(SettingsError, match="there is no representation"):
+        from_settings({"name": name})
+
+
+@FAMILY
+@pytest.mark.parametrize("sound", SOUNDS)
+def test_picture_is_upright_and_knows_its_axes(representation, sound):
+    picture = representation.picture(SOUNDS[sound], RATE_HZ)
+    assert picture.image.dtype == np.uint8
+    assert picture.image.ndim == 2
+    assert picture.frequencies_hz.shape == picture.image.shape[:1]
+    assert (np.diff(picture.frequencies_hz) < 0).all()
+    assert picture.f_max_hz == RATE_HZ / 2
+    assert picture.duration_s == len(SOUNDS[sound]) / RATE_HZ
+    assert picture.db_min < picture.db_max
+
+
+@FAMILY
+def test_picture_shows_a_tone_bright_at_its_frequency(representation):
+    tone = 0.1 * np.sin(2 * np.pi * 2000 / RATE_HZ * np.arange(RATE_HZ))
+    picture = representation.picture(tone, RATE_HZ)
+    brightest = int(picture.image.mean(axis=1).argmax())
+    assert picture.row_of(2000) == pytest.approx(brightest, abs=1)
+    assert picture.frequencies_hz[brightest] == pytest.approx(2000, rel=0.05)
