@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from soundmark import recipes, training
+from soundmark import history, recipes, training
 from soundmark.errors import SettingsError
 from soundmark.spectrograms import Mel
 
@@ -114,8 +114,8 @@ def test_a_checkpoint_of_something_else_is_not_used(data, tmp_path, change):
 
 
 def test_history_reads_back_as_it_was(whole, tmp_path):
-    training.write_history(tmp_path / "history.csv", whole.history)
-    assert training.read_history(tmp_path / "history.csv") == whole.history
+    history.write(tmp_path / "history.csv", whole.history)
+    assert history.read(tmp_path / "history.csv") == whole.history
     header = (tmp_path / "history.csv").read_text().splitlines()[0]
     assert header == "epoch,train_loss,train_accuracy,validation_loss,validation_accuracy,seconds"
 
@@ -123,8 +123,8 @@ def test_history_reads_back_as_it_was(whole, tmp_path):
 def test_without_validation_there_is_no_figure_for_it(data, tmp_path):
     trained = training.train(replace(data, validation=np.arange(0)), replace(RECIPE, epochs=1), device="cpu")
     assert trained.history[0].validation_loss is None
-    training.write_history(tmp_path / "history.csv", trained.history)
-    assert training.read_history(tmp_path / "history.csv") == trained.history
+    history.write(tmp_path / "history.csv", trained.history)
+    assert history.read(tmp_path / "history.csv") == trained.history
 
 
 def test_learns_what_can_be_learnt(data):

@@ -17,9 +17,13 @@ The modules, in the order in which to read them; each imports only those above i
     recipes         Recipe, the only home of a default; the named recipes
     models          [batch, 1, freq, time] to logits; one file per network
     bundle          a trained model as one .onnx file
+    history         how a training went, a line per epoch
+    checkpoint      the state of a training after an epoch, on the disk
     training        features and a recipe to a trained network and its graph
     prediction      a model and audio to Scores
     metrics         labels and scores to numbers with intervals
+    predictions     what was said of each test clip, as a table
+    provenance      what a number was computed with: versions and machine
     classification  files and folders to what is heard in each
     runs            one unit of a run: a recipe trained on one split, exported, scored, written
     scoring         a model on a data set, on clips that it was not trained on

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from soundmark import atomic, features, metrics, runs, splits, workers
+from soundmark import atomic, features, metrics, predictions, provenance, runs, splits, workers
 from soundmark.datasets import Dataset, Skipped
 from soundmark.features import Features
 from soundmark.plans import Plan
@@ -31,7 +31,7 @@ from soundmark.splits import Leak, Split
 from soundmark.workers import Progress
 
 if TYPE_CHECKING:
-    from soundmark.training import Epoch
+    from soundmark.history import Epoch
 
 SCHEMA = 1
 
@@ -173,7 +173,7 @@ def compare(
         for result in evaluation.results:
             if result.protocol == "folds":
                 path = folder / result.recipe.name / "folds" / "predictions.csv"
-                runs.write_predictions(path, dataset, result.test, result.probabilities)
+                predictions.write(path, dataset, result.test, result.probabilities)
         atomic.write_text(
             folder / "metrics.json",
             json.dumps(evaluation.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
@@ -205,8 +205,8 @@ def _evaluation(
             _comparison(plan.dataset, a, b) for a, b in combinations(results, 2) if a.protocol == b.protocol
         ),
         skipped=skipped,
-        versions=runs.versions(),
-        machine=runs.machine(),
+        versions=provenance.versions(),
+        machine=provenance.machine(),
         command=command,
     )
 

@@ -9,37 +9,29 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import logging
-import os
-import platform
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from soundmark import atomic, bundle, features, metrics, splits, workers
+from soundmark import atomic, bundle, features, history, metrics, predictions, provenance, splits, workers
 from soundmark.bundle import Bundle, Card
 from soundmark.datasets import Dataset, Skipped
 from soundmark.errors import BundleError, DatasetError, OutputError, SettingsError
 from soundmark.features import Features
+from soundmark.history import Epoch
 from soundmark.prediction import Model
 from soundmark.recipes import Recipe
 from soundmark.splits import Split
 
-if TYPE_CHECKING:
-    from soundmark.training import Epoch
-
 log = logging.getLogger("soundmark")
-PACKAGES = ("soundmark", "numpy", "soundfile", "soxr", "ducc0", "pillow", "onnxruntime", "torch", "onnx", "onnxscript")
 CHECKED = 256  # test or training clips on which the graph is held against the network
 
 
@@ -127,14 +119,14 @@ def run(
         n_classes=len(dataset.classes),
         checksum=store.checksum,
     )
-    checkpoint, history = unit.folder / "checkpoint.safetensors", unit.folder / "history.csv"
+    checkpoint = unit.folder / "checkpoint.safetensors"
     trained = training.train(
         data,
         unit.recipe,
         checkpoint=checkpoint,
         device=device,
         on_batch=lambda done, total: progress(unit.name, done, total, "batches"),
-        on_epoch=lambda epochs: training.write_history(history, epochs),
+        on_epoch=lambda epochs: history.write(unit.folder / "history.csv", epochs),
     )
     graph = training.export_graph(trained.network, store.array.shape[1:])
     card = _card(unit, dataset, store, {**asdict(trained.engine)})
@@ -143,10 +135,10 @@ def run(
     start = time.perf_counter()
     scored = Model(Bundle(graph, card)).probabilities(store.array[unit.split.test])
     testing_s = time.perf_counter() - start
-    training.write_history(history, trained.history)
+    history.write(unit.folder / "history.csv", trained.history)
     atomic.write_text(unit.folder / "recipe.toml", unit.recipe.to_toml())
     if len(unit.split.test):
-        write_predictions(unit.folder / "predictions.csv", dataset, unit.split.test, scored)
+        predictions.write(unit.folder / "predictions.csv", dataset, unit.split.test, scored)
         card = replace(card, scores=_own_scores(unit, dataset, scored), data={**card.data, "testing_s": testing_s})
     Bundle(graph, card).write(unit.folder / "model.onnx")
     checkpoint.unlink(missing_ok=True)
@@ -285,14 +277,12 @@ def find(unit: Unit, dataset: Dataset, store: Features) -> Outcome | None:
         _refuse_other(unit, dataset, store, card)
         probabilities = np.zeros((0, len(dataset.classes)), np.float32)
         if len(unit.split.test):
-            probabilities = read_predictions(unit.folder / "predictions.csv", dataset, unit.split.test)
-        from soundmark import training
-
-        history = training.read_history(unit.folder / "history.csv")
+            probabilities = predictions.read(unit.folder / "predictions.csv", dataset, unit.split.test)
+        epochs = history.read(unit.folder / "history.csv")
     except (BundleError, ValueError, KeyError, OSError) as error:
         log.warning("%s is made again: %s", unit.name, error)
         return None
-    return _outcome(unit, history, card, probabilities)
+    return _outcome(unit, epochs, card, probabilities)
 
 
 def _refuse_other(unit: Unit, dataset: Dataset, store: Features, card: Card) -> None:
@@ -312,13 +302,13 @@ def _refuse_other(unit: Unit, dataset: Dataset, store: Features, card: Card) -> 
         )
 
 
-def _outcome(unit: Unit, history: tuple[Epoch, ...], card: Card, probabilities: np.ndarray) -> Outcome:
+def _outcome(unit: Unit, epochs: tuple[Epoch, ...], card: Card, probabilities: np.ndarray) -> Outcome:
     return Outcome(
         unit=unit,
-        history=history,
+        history=epochs,
         engine={key: card.data["engine"][key] for key in ("device", "precision", "threads")},
         probabilities=probabilities,
-        training_s=sum(epoch.seconds for epoch in history),
+        training_s=sum(epoch.seconds for epoch in epochs),
         testing_s=card.data.get("testing_s", 0.0),
     )
 
@@ -330,7 +320,7 @@ def _card(unit: Unit, dataset: Dataset, store: Features, engine: dict[str, Any])
         window_s=dataset.window_s,
         recipe=unit.recipe.settings(),
         data={**unit.about(dataset, store), "engine": engine},
-        versions=versions(),
+        versions=provenance.versions(),
     )
 
 
@@ -353,48 +343,6 @@ def _own_scores(unit: Unit, dataset: Dataset, probabilities: np.ndarray) -> dict
         "macro_f1": summary.macro_f1,
         "ece": summary.ece,
     }
-
-
-def write_predictions(path: Path, dataset: Dataset, test: np.ndarray, probabilities: np.ndarray) -> None:
-    """Write a line per test clip; nine digits, so that the float32 numbers read back as they were.
-
-    Raises:
-        OutputError: the place cannot be written.
-
-    >>> write_predictions(folder / "predictions.csv", city, np.array([0]), np.eye(10, dtype=np.float32)[[8]])
-    >>> (folder / "predictions.csv").read_text().splitlines()[1].split(",")[3:]
-    ['air_conditioner', 'siren', '0', '0', '0', '0', '0', '0', '0', '0', '1', '0']
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "fold", "source", "label", "predicted", *dataset.classes])
-    for index, row in zip(test, probabilities, strict=True):
-        clip = dataset.clips[index]
-        known = [clip.fold if clip.fold is not None else "", clip.source or ""]
-        predicted = dataset.classes[int(row.argmax())]
-        writer.writerow([dataset.relative_path(clip), *known, clip.label, predicted, *(f"{p:.9g}" for p in row)])
-    atomic.write_text(path, text.getvalue())
-
-
-def read_predictions(path: Path, dataset: Dataset, test: np.ndarray) -> np.ndarray:
-    """Probabilities float32 ``[n, classes]`` of the ``test`` clips from a file that ``write_predictions`` wrote.
-
-    Raises:
-        ValueError: the file is of other clips or classes.
-        OSError: it cannot be read.
-
-    >>> scores = np.full((1, 10), 0.1, np.float32)
-    >>> write_predictions(folder / "predictions.csv", city, np.array([3]), scores)
-    >>> bool((read_predictions(folder / "predictions.csv", city, np.array([3])) == scores).all())
-    True
-    """
-    with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = list(csv.reader(file))
-    if tuple(header[5:]) != dataset.classes or [row[0] for row in rows] != [
-        dataset.relative_path(dataset.clips[i]) for i in test
-    ]:
-        raise ValueError(f'"{path}" is of other clips')
-    return np.array([row[5:] for row in rows], np.float64).astype(np.float32).reshape(len(rows), len(dataset.classes))
 
 
 def clear(folders: Iterable[Path]) -> None:
@@ -434,42 +382,3 @@ def only_one(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def versions() -> dict[str, str]:
-    """The versions that can change a number.
-
-    >>> sorted(versions())[:3]
-    ['ducc0', 'numpy', 'onnx']
-    """
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def machine() -> dict[str, Any]:
-    """The machine, in the words of its own system.
-
-    >>> sorted(machine())
-    ['cores', 'memory_gb', 'processor', 'system']
-    """
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
-    return {
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "processor": _processor(),
-        "cores": workers.cores(),
-        "memory_gb": round(memory / 2**30, 1) if memory else None,
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from soundmark import atomic, features, metrics, runs, splits, workers
+from soundmark import atomic, features, metrics, predictions, splits, workers
 from soundmark.datasets import Dataset, Skipped
 from soundmark.errors import DatasetError
 from soundmark.prediction import Model
@@ -66,7 +66,7 @@ def evaluate(
     )
     tested = Scored(classes=model.classes, summary=summary, note=note, skipped=(*dataset.skipped, *store.skipped))
     if folder:
-        runs.write_predictions(folder / "predictions.csv", dataset, test, probabilities)
+        predictions.write(folder / "predictions.csv", dataset, test, probabilities)
         atomic.write_text(folder / "metrics.json", json.dumps(_to_json(tested), indent=1, ensure_ascii=False) + "\n")
     return tested
 

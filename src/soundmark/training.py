@@ -6,17 +6,15 @@ alone, so a run that was killed goes on from its last epoch with exactly what th
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import logging
 import platform
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundmark import atomic, models, workers
+from soundmark import models, workers
+from soundmark.checkpoint import Checkpoint, Engine
 from soundmark.errors import SettingsError
+from soundmark.history import Epoch
 from soundmark.recipes import Recipe
 
 
@@ -39,31 +39,6 @@ class Data:
     validation: np.ndarray  # int64 indices, only watched; may be empty
     n_classes: int
     checksum: str = ""  # of the features, where they come from a store
-
-
-@dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """One line of ``history.csv``: mean cross entropies in nats and accuracies; training's own with dropout on."""
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float | None
-    validation_accuracy: float | None
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Engine:
-    """What a run computes on: chosen by the processor's flags, never by timing, and kept when the run is resumed."""
-
-    device: str
-    precision: str  # "bfloat16" or "float32"
-    threads: int
-
-    def autocast(self) -> AbstractContextManager[object]:
-        """The context in which the training's forward passes are computed."""
-        return torch.autocast(self.device, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +107,7 @@ def train(
     >>> [epoch.epoch for epoch in trained.history]
     [1, 2]
     """
-    saved = _Checkpoint.load(checkpoint, _fingerprint(data, recipe), device) if checkpoint else None
+    saved = Checkpoint.load(checkpoint, _fingerprint(data, recipe), device) if checkpoint else None
     engine = saved.engine if saved else choose_engine(device)
     torch.set_num_threads(engine.threads)
     torch.manual_seed(recipe.seed)
@@ -156,7 +131,7 @@ def train(
         )
         on_epoch(tuple(history))
         if checkpoint:
-            _Checkpoint.of(network, optimizer, history, engine).save(checkpoint, _fingerprint(data, recipe))
+            Checkpoint.of(network, optimizer, history, engine).save(checkpoint, _fingerprint(data, recipe))
     return Trained(network=network.to("cpu").eval(), history=tuple(history), engine=engine)
 
 
@@ -264,41 +239,6 @@ def _epoch_seed(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def write_history(path: Path, history: tuple[Epoch, ...]) -> None:
-    """Write ``history.csv``: a line per epoch; numbers in full, so that they read back as they were.
-
-    Raises:
-        OutputError: the place cannot be written.
-
-    >>> epoch = Epoch(
-    ...     epoch=1, train_loss=0.7, train_accuracy=0.5, validation_loss=None, validation_accuracy=None, seconds=2.0
-    ... )
-    >>> write_history(folder / "history.csv", (epoch,))
-    >>> (folder / "history.csv").read_text().splitlines()[1]
-    '1,0.7,0.5,,,2.0'
-    """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Epoch)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(epoch) for epoch in history)
-    atomic.write_text(path, text.getvalue())
-
-
-def read_history(path: Path) -> tuple[Epoch, ...]:
-    """The epochs in a ``history.csv`` that ``write_history`` wrote.
-
-    >>> epoch = Epoch(
-    ...     epoch=1, train_loss=0.7, train_accuracy=0.5, validation_loss=None, validation_accuracy=None, seconds=2.0
-    ... )
-    >>> write_history(folder / "history.csv", (epoch,))
-    >>> read_history(folder / "history.csv") == (epoch,)
-    True
-    """
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [{key: float(value) if value else None for key, value in row.items()} for row in csv.DictReader(file)]
-    return tuple(Epoch(**{**row, "epoch": int(row["epoch"] or 0)}) for row in rows)  # type: ignore[arg-type]
-
-
 def export_graph(network: nn.Module, shape: tuple[int, int]) -> bytes:
     """The network as the bytes of an ONNX file: ``spectrogram`` ``[batch, 1, freq, time]`` in, ``logits`` out.
 
@@ -348,72 +288,6 @@ def probabilities(network: nn.Module, spectrograms: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         result: np.ndarray = network.eval()(torch.from_numpy(np.array(spectrograms))[:, None]).softmax(1).numpy()
     return result
-
-
-@dataclass(frozen=True)
-class _Checkpoint:
-    """The state after an epoch: tensors in safetensors, the rest in its metadata, with a digest over both."""
-
-    tensors: dict[str, Tensor]
-    history: tuple[Epoch, ...]
-    engine: Engine
-
-    @classmethod
-    def of(cls, network: nn.Module, optimizer: torch.optim.Adam, history: list[Epoch], engine: Engine) -> _Checkpoint:
-        tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
-        for index, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
-        return cls({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, tuple(history), engine)
-
-    def save(self, path: Path, fingerprint: str) -> None:
-        from safetensors.torch import save
-
-        about = {
-            "run": fingerprint,
-            "engine": asdict(self.engine),
-            "history": [asdict(epoch) for epoch in self.history],
-        }
-        text = json.dumps(about)
-        atomic.write_bytes(path, save(self.tensors, {"about": text, "sha256": _digest(self.tensors, text)}))
-
-    @classmethod
-    def load(cls, path: Path, fingerprint: str, device: str) -> _Checkpoint | None:
-        """The checkpoint at ``path``; ``None`` where there is none, or none of this run, or a damaged one."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            about = json.loads(metadata["about"])
-        except (OSError, SafetensorError, KeyError, ValueError):
-            return None
-        if about["run"] != fingerprint or metadata["sha256"] != _digest(tensors, metadata["about"]):
-            return None
-        engine = Engine(**about["engine"])
-        if device not in ("auto", engine.device):
-            return None
-        return cls(tensors, tuple(Epoch(**epoch) for epoch in about["history"]), engine)
-
-    def restore(self, network: nn.Module, optimizer: torch.optim.Adam) -> list[Epoch]:
-        """Put the state back; the history so far."""
-        weights = {name[8:]: value for name, value in self.tensors.items() if name.startswith("network.")}
-        network.load_state_dict(weights)
-        states: dict[int, dict[str, Tensor]] = {}
-        for name, value in self.tensors.items():
-            if name.startswith("adam."):
-                _, index, key = name.split(".")
-                states.setdefault(int(index), {})[key] = value
-        optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
-        return list(self.history)
-
-
-def _digest(tensors: dict[str, Tensor], text: str) -> str:
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _fingerprint(data: Data, recipe: Recipe) -> str:

@@ -100,7 +100,8 @@ def _in_flight(
 
 
 def _settle_in() -> None:
-    """Make this process a good worker: the parent handles Ctrl-C, and its death is this process' end."""
+    """Make this process a good worker: its parent handles Ctrl-C, and the parent's death is its own end."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one thread a process; NumPy is not loaded yet
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

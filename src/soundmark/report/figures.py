@@ -17,7 +17,7 @@ from soundmark.report.words import protocol_title
 
 if TYPE_CHECKING:
     from soundmark.evaluation import Result
-    from soundmark.training import Epoch
+    from soundmark.history import Epoch
 
 # Matplotlib is told colours that stand for the page's own; ``_inline`` puts the page's variables in their place, so
 # that one drawing suits light, dark and paper.

@@ -1,0 +1,96 @@
+"""The state of a training after an epoch, on the disk: what a run that was cut goes on from. No pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from soundmark import atomic
+from soundmark.history import Epoch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """What a run computes on: chosen by the processor's flags, never by timing, and kept when the run is resumed."""
+
+    device: str
+    precision: str  # "bfloat16" or "float32"
+    threads: int
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which the training's forward passes are computed."""
+        return torch.autocast(self.device, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after an epoch: tensors in safetensors, the rest in its metadata, with a digest over both."""
+
+    tensors: dict[str, Tensor]
+    history: tuple[Epoch, ...]
+    engine: Engine
+
+    @classmethod
+    def of(cls, network: nn.Module, optimizer: torch.optim.Adam, history: list[Epoch], engine: Engine) -> Checkpoint:
+        """The state that ``network`` and ``optimizer`` are in now."""
+        tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
+        return cls({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, tuple(history), engine)
+
+    def save(self, path: Path, fingerprint: str) -> None:
+        """Write it, whole or not at all, as the state of the run that ``fingerprint`` stands for."""
+        from safetensors.torch import save
+
+        about = {
+            "run": fingerprint,
+            "engine": asdict(self.engine),
+            "history": [asdict(epoch) for epoch in self.history],
+        }
+        text = json.dumps(about)
+        atomic.write_bytes(path, save(self.tensors, {"about": text, "sha256": _digest(self.tensors, text)}))
+
+    @classmethod
+    def load(cls, path: Path, fingerprint: str, device: str) -> Checkpoint | None:
+        """The checkpoint at ``path``; ``None`` where there is none, or none of this run, or a damaged one."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            about = json.loads(metadata["about"])
+        except (OSError, SafetensorError, KeyError, ValueError):
+            return None
+        if about["run"] != fingerprint or metadata["sha256"] != _digest(tensors, metadata["about"]):
+            return None
+        engine = Engine(**about["engine"])
+        if device not in ("auto", engine.device):
+            return None
+        return cls(tensors, tuple(Epoch(**epoch) for epoch in about["history"]), engine)
+
+    def restore(self, network: nn.Module, optimizer: torch.optim.Adam) -> list[Epoch]:
+        """Put the state back; the history so far."""
+        weights = {name[8:]: value for name, value in self.tensors.items() if name.startswith("network.")}
+        network.load_state_dict(weights)
+        states: dict[int, dict[str, Tensor]] = {}
+        for name, value in self.tensors.items():
+            if name.startswith("adam."):
+                _, index, key = name.split(".")
+                states.setdefault(int(index), {})[key] = value
+        optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+        return list(self.history)
+
+
+def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()
