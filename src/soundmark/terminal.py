@@ -80,7 +80,7 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         unit = task.fields.get("unit", "")
-        return Text(f"{task.speed:,.0f} {unit}/s" if task.speed else unit)
+        return Text(f"{_rate(task.speed)} {unit}/s" if task.speed else unit)
 
 
 class _Bars:
@@ -108,7 +108,11 @@ class _Lines:
         rate = (done - first) / (now - start) if now > start else 0.0
         left = f", {workers.duration((total - done) / rate)} left" if rate and done < total else ""
         count = f": {done} of {total} {unit}" if total > 1 else ""
-        say(description + count + (f", {rate:,.0f}/s{left}" if rate else ""))
+        say(description + count + (f", {_rate(rate)}/s{left}" if rate else ""))
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:.1f}"
 
 
 def show_evaluation(evaluation: Evaluation) -> None:

@@ -1,6 +1,6 @@
 """Frames, windows and power spectra, in pieces that stay in a core's second-level cache.
 
-The transform is ducc0's: on 173 × 2048 float32 it takes a seventh of ``np.fft``'s time (``benchmarks/features.py``).
+The transform is ducc0's: on 173 × 2048 float32 it takes a fifth of ``np.fft``'s time (``benchmarks/fft.py``).
 """
 
 from __future__ import annotations
