@@ -2,8 +2,8 @@
 
     python benchmarks/fft.py [--rounds 200]
 
-Each contender in a process of its own (NumPy's transform is several times faster once SciPy has been imported), in turn;
-the table has the median time, and the largest error against double precision beside it.
+Each contender in a process of its own (NumPy's transform can be faster once SciPy has been imported), in turn; the
+table has the median time, and the largest error against double precision beside it.
 """
 
 from __future__ import annotations

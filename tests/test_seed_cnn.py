@@ -116,7 +116,7 @@ def test_first_eight_adam_steps_have_the_notebooks_losses(float64, monkeypatch):
 
     # Our own loop, one batch an epoch, so that its history holds the loss of every step.
     monkeypatch.setattr(models, "build", lambda *_, **__: network)
-    monkeypatch.setattr(seed_cnn.F, "dropout", lambda x, *_: x)
+    monkeypatch.setattr(seed_cnn, "dropout", lambda x, *_: x)
     monkeypatch.setattr(
         training, "choose_engine", lambda _: training.Engine(device="cpu", precision="float32", threads=2)
     )
@@ -146,3 +146,33 @@ def test_takes_no_spectrogram_that_pooling_would_use_up(shape, ok):
     else:
         with pytest.raises(SettingsError, match="at least 22 × 22"):
             seed_cnn.build(shape, 3)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_dropout_is_torchs(share, layout, precision):
+    torch.manual_seed(0)
+    x = (1 + torch.rand(50, 16, 31, 31)).to(precision).contiguous(memory_format=layout).requires_grad_()
+    ours = seed_cnn.dropout(x, share, training=True)
+    kept = ours != 0
+    scale = torch.nn.functional.dropout(torch.ones(100, dtype=precision), share).max()
+    torch.testing.assert_close(ours[kept], (x * scale)[kept])
+    ours.sum().backward()
+    torch.testing.assert_close(x.grad, kept.to(precision) * scale)
+    sd = (share * (1 - share) / x.numel()) ** 0.5
+    assert abs((~kept).double().mean().item() - share) < 4 * sd
+    # No position, channel or clip is dropped more often than another; neighbours in memory know nothing of each other.
+    for axes in ((1, 2, 3), (0, 2, 3), (0, 1)):
+        shares = (~kept).double().mean(axes)
+        n = x.numel() / shares.numel()
+        assert (shares - share).abs().max() < 6 * (share * (1 - share) / n) ** 0.5
+    line = kept.as_strided((x.numel(),), (1,)).double() if layout == torch.contiguous_format else None
+    if line is not None:
+        for lag in (1, 7, 8, 16):
+            assert abs(torch.corrcoef(torch.stack([line[:-lag], line[lag:]]))[0, 1]) < 5 / x.numel() ** 0.5
+
+
+def test_dropout_leaves_evaluation_alone():
+    x = torch.rand(3, 5)
+    assert seed_cnn.dropout(x, 0.5, training=False) is x

@@ -184,7 +184,7 @@ def _train_epoch(
         x, y = _batch(data, chosen, engine)
         with engine.autocast():
             logits = network(x)
-        loss = F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), y)
+        loss = _cross_entropy(logits, y)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         step_as_keras(optimizer, recipe.adam_epsilon)
@@ -218,17 +218,23 @@ def step_as_keras(optimizer: torch.optim.Adam, epsilon: float) -> None:
 
 @torch.no_grad()
 def _validate(network: nn.Module, data: Data, batch_size: int, engine: Engine) -> tuple[float | None, float | None]:
-    """Mean loss and accuracy on the validation clips, in float32; ``None`` where there are none."""
+    """Mean loss and accuracy on the validation clips, in the training's own precision; ``None`` where there are none."""
     if not len(data.validation):
         return None, None
     network.eval()
     loss_sum, correct = 0.0, 0
     for start in range(0, len(data.validation), batch_size):
         x, y = _batch(data, data.validation[start : start + batch_size], engine)
-        logits = network(x)
-        loss_sum += F.cross_entropy(logits, y, reduction="sum").item()
+        with engine.autocast():
+            logits = network(x)
+        loss_sum += _cross_entropy(logits, y, reduction="sum").item()
         correct += int((logits.argmax(1) == y).sum())
     return loss_sum / len(data.validation), correct / len(data.validation)
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
+    """In nats, from logits in whatever precision, computed in float32 at least."""
+    return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels, reduction=reduction)
 
 
 def _batch(data: Data, chosen: np.ndarray, engine: Engine) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ the work (both are monotonic, so they commute), and the network ends in logits, 
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,10 +38,10 @@ class SeedCNN(nn.Module):
         for same, valid in zip(self.same, self.valid, strict=True):
             x = F.relu(same(x))
             x = F.relu(F.max_pool2d(valid(x), 2))
-            x = F.dropout(x, 0.25, self.training)
+            x = dropout(x, 0.25, self.training)
         # Keras flattens [freq, time, channel]; in channels-last memory that is the order the numbers already lie in.
         x = x.permute(0, 2, 3, 1).flatten(1)
-        x = F.dropout(F.relu(self.dense(x)), 0.5, self.training)
+        x = dropout(F.relu(self.dense(x)), 0.5, self.training)
         logits: Tensor = self.logits(x)
         return logits
 
@@ -59,6 +60,25 @@ def build(shape: tuple[int, int], n_classes: int) -> SeedCNN:
             f"seed_cnn takes spectrograms of at least {SMALLEST} × {SMALLEST}; this one is {shape[0]} × {shape[1]}."
         )
     return SeedCNN(shape, n_classes)
+
+
+def dropout(x: Tensor, share: float, training: bool) -> Tensor:
+    """``x`` with that share of it set to zero at random and the rest scaled up to keep the mean, in training only.
+
+    What ``F.dropout`` does, for shares that are whole 256ths: one byte of random bits decides an element, where torch
+    draws a number for each, which took a sixth of the time of training.
+
+    >>> kept = dropout(torch.ones(1000), 0.25, training=True)
+    >>> sorted(set(kept.tolist())), dropout(kept, 0.25, training=False) is kept
+    ([0.0, 1.3333333730697632], True)
+    """
+    if not training:
+        return x
+    if not (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)):
+        x = x.contiguous()
+    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+    bits = words.view(torch.uint8)[: x.numel()].as_strided(x.shape, x.stride())  # in the order of x's own memory
+    return x * (bits >= round(256 * share)).to(x.dtype).mul_(1 / (1 - share))
 
 
 def _length_after_blocks(n: int) -> int:
