@@ -410,7 +410,7 @@ def test_urbansound8k_of_the_real_clips(urbansound8k: Path):
 def test_the_synthetic_city_is_not_called_urbansound8k(tmp_path: Path):
     city = synthetic.write(tmp_path / "city", recordings_per_class=3, clips_per_recording=1)
     data = Dataset.open(city)
-    assert (data.name, data.licence, data.citation) == ("synthetic city", "none", "")
+    assert (data.name, data.licence, data.citation) == ("synthetic city", "CC0 1.0", "")
     assert data.share == "60 of 60 clips (100 %)"
     assert data.classes == synthetic.CLASSES == urbansound8k.CLASSES
 

@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss
 from sklearn.model_selection import train_test_split
 
-from soundmark import audio, bundle, evaluation, plans, recipes, runs, scoring
+from soundmark import audio, bundle, evaluation, plans, recipes, runs, scoring, training
 from soundmark.datasets import Dataset, synthetic
 from soundmark.errors import DatasetError, OutputError, SettingsError
 from soundmark.prediction import load
@@ -147,6 +147,15 @@ def test_a_second_call_trains_nothing_and_says_the_same(run, city, tmp_path, mon
     monkeypatch.setattr("soundmark.training.train", None)
     evaluation.compare(plans.plan(city, SMALL), folder)
     assert json.loads((folder / "metrics.json").read_text()) == json.loads((run / "metrics.json").read_text())
+
+
+def test_goes_on_with_the_precision_and_threads_of_the_units_before(run, city, tmp_path, monkeypatch):
+    folder = shutil.copytree(run, tmp_path / "run")
+    (folder / "seed-mel" / "folds" / "fold-2" / "model.onnx").unlink()
+    other = training.Engine(device="cpu", precision="float32", threads=1)
+    monkeypatch.setattr(training, "choose_engine", lambda _="auto": other)
+    evaluation.compare(plans.plan(city, SMALL), folder)
+    assert figures(folder) == figures(run)
 
 
 @pytest.mark.parametrize("lost", ["model.onnx", "predictions.csv", "history.csv"])

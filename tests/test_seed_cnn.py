@@ -117,12 +117,10 @@ def test_first_eight_adam_steps_have_the_notebooks_losses(float64, monkeypatch):
     # Our own loop, one batch an epoch, so that its history holds the loss of every step.
     monkeypatch.setattr(models, "build", lambda *_, **__: network)
     monkeypatch.setattr(seed_cnn, "dropout", lambda x, *_: x)
-    monkeypatch.setattr(
-        training, "choose_engine", lambda _: training.Engine(device="cpu", precision="float32", threads=2)
-    )
+    engine = training.Engine(device="cpu", precision="float32", threads=2)
     recipe = replace(recipes.named("seed-mel"), epochs=8)
     data = training.Data(features=x, labels=y, train=np.arange(9), validation=np.arange(0), n_classes=N_CLASSES)
-    losses = [epoch.train_loss for epoch in training.train(data, recipe).history]
+    losses = [epoch.train_loss for epoch in training.train(data, recipe, engine=engine).history]
 
     np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-5)
     assert losses[-1] < losses[0] - 0.1  # the steps went somewhere: the agreement is not that of standing still

@@ -30,7 +30,7 @@ def weights(trained: training.Trained) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def whole(data) -> training.Trained:
-    return training.train(data, RECIPE, device="cpu")
+    return training.train(data, RECIPE)
 
 
 def without_seconds(trained: training.Trained) -> list[training.Epoch]:
@@ -38,13 +38,13 @@ def without_seconds(trained: training.Trained) -> list[training.Epoch]:
 
 
 def test_the_same_seed_gives_the_same_weights(data, whole):
-    again = training.train(data, RECIPE, device="cpu")
+    again = training.train(data, RECIPE)
     np.testing.assert_array_equal(weights(again), weights(whole))
     assert without_seconds(again) == without_seconds(whole)
 
 
 def test_another_seed_gives_others(data, whole):
-    other = training.train(data, replace(RECIPE, seed=1), device="cpu")
+    other = training.train(data, replace(RECIPE, seed=1))
     assert not np.array_equal(weights(other), weights(whole))
 
 
@@ -61,25 +61,20 @@ def test_a_run_that_was_cut_ends_as_the_whole_one(data, whole, tmp_path, batch):
 
     checkpoint = tmp_path / "checkpoint.safetensors"
     with pytest.raises(Cut):
-        training.train(data, RECIPE, checkpoint=checkpoint, device="cpu", on_batch=cut)
+        training.train(data, RECIPE, checkpoint=checkpoint, on_batch=cut)
     seen = []
-    again = training.train(
-        data, RECIPE, checkpoint=checkpoint, device="cpu", on_batch=lambda done, _: seen.append(done)
-    )
+    again = training.train(data, RECIPE, checkpoint=checkpoint, on_batch=lambda done, _: seen.append(done))
     np.testing.assert_array_equal(weights(again), weights(whole))
     assert without_seconds(again) == without_seconds(whole)
     finished = (batch - 1) // 3  # whole epochs before the cut: none of their batches is trained twice
     assert seen == list(range(3 * finished + 1, 10))
 
 
-def test_goes_on_with_the_threads_and_precision_it_began_with(data, tmp_path, monkeypatch):
+def test_goes_on_with_the_threads_and_precision_it_began_with(data, tmp_path):
     checkpoint = tmp_path / "checkpoint.safetensors"
-    monkeypatch.setattr(
-        training, "choose_engine", lambda _: training.Engine(device="cpu", precision="float32", threads=1)
-    )
-    training.train(data, replace(RECIPE), checkpoint=checkpoint, device="cpu")
-    monkeypatch.undo()
-    again = training.train(data, RECIPE, checkpoint=checkpoint, device="cpu")
+    begun_with = training.Engine(device="cpu", precision="float32", threads=1)
+    training.train(data, RECIPE, checkpoint=checkpoint, engine=begun_with)
+    again = training.train(data, RECIPE, checkpoint=checkpoint)
     assert (again.engine.precision, again.engine.threads) == ("float32", 1)
     assert torch.get_num_threads() == 1
     torch.set_num_threads(training.choose_engine("cpu").threads)
@@ -88,11 +83,11 @@ def test_goes_on_with_the_threads_and_precision_it_began_with(data, tmp_path, mo
 @pytest.mark.parametrize("place", [5, 3000, -5])
 def test_a_damaged_checkpoint_is_not_believed(data, whole, tmp_path, place):
     checkpoint = tmp_path / "checkpoint.safetensors"
-    training.train(data, RECIPE, checkpoint=checkpoint, device="cpu")
+    training.train(data, RECIPE, checkpoint=checkpoint)
     content = bytearray(checkpoint.read_bytes())
     content[place] ^= 0x04
     checkpoint.write_bytes(content)
-    again = training.train(data, RECIPE, checkpoint=checkpoint, device="cpu")
+    again = training.train(data, RECIPE, checkpoint=checkpoint)
     np.testing.assert_array_equal(weights(again), weights(whole))
 
 
@@ -102,14 +97,12 @@ def test_a_damaged_checkpoint_is_not_believed(data, whole, tmp_path, place):
 )
 def test_a_checkpoint_of_something_else_is_not_used(data, tmp_path, change):
     checkpoint = tmp_path / "checkpoint.safetensors"
-    training.train(data, RECIPE, checkpoint=checkpoint, device="cpu")
+    training.train(data, RECIPE, checkpoint=checkpoint)
     recipe = change.pop("recipe", RECIPE)
     if "labels" in change:
         change["labels"] = 1 - data.labels
     seen = []
-    training.train(
-        replace(data, **change), recipe, checkpoint=checkpoint, device="cpu", on_batch=lambda done, _: seen.append(done)
-    )
+    training.train(replace(data, **change), recipe, checkpoint=checkpoint, on_batch=lambda done, _: seen.append(done))
     assert seen[0] == 1
 
 
@@ -121,23 +114,22 @@ def test_history_reads_back_as_it_was(whole, tmp_path):
 
 
 def test_without_validation_there_is_no_figure_for_it(data, tmp_path):
-    trained = training.train(replace(data, validation=np.arange(0)), replace(RECIPE, epochs=1), device="cpu")
+    trained = training.train(replace(data, validation=np.arange(0)), replace(RECIPE, epochs=1))
     assert trained.history[0].validation_loss is None
     history.write(tmp_path / "history.csv", trained.history)
     assert history.read(tmp_path / "history.csv") == trained.history
 
 
 def test_learns_what_can_be_learnt(data):
-    trained = training.train(data, replace(RECIPE, epochs=12), device="cpu")
+    trained = training.train(data, replace(RECIPE, epochs=12))
     assert trained.history[-1].validation_accuracy >= 0.9
     assert trained.history[-1].validation_loss < trained.history[0].validation_loss
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 3e-2)])
-def test_the_validation_loss_is_that_of_the_weights_after_the_epoch(data, monkeypatch, precision, tolerance):
+def test_the_validation_loss_is_that_of_the_weights_after_the_epoch(data, precision, tolerance):
     engine = training.Engine(device="cpu", precision=precision, threads=1)
-    monkeypatch.setattr(training, "choose_engine", lambda _: engine)
-    trained = training.train(data, RECIPE)
+    trained = training.train(data, RECIPE, engine=engine)
     p = training.probabilities(trained.network, data.features[40:])
     loss = -np.log(p[np.arange(10), data.labels[40:]]).mean()
     assert trained.history[-1].validation_loss == pytest.approx(loss, rel=tolerance)

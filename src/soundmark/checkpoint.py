@@ -71,7 +71,7 @@ class Checkpoint:
         if about["run"] != fingerprint or metadata["sha256"] != _digest(tensors, metadata["about"]):
             return None
         engine = Engine(**about["engine"])
-        if device not in ("auto", engine.device):
+        if device != engine.device:
             return None
         return cls(tensors, tuple(Epoch(**epoch) for epoch in about["history"]), engine)
 

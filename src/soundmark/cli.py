@@ -109,7 +109,7 @@ def inspect(
     if output:
         inspection.figure(found, output)
         terminal.say(f"The picture is {output}.")
-    raise typer.Exit(1 if found.unreadable else 0)
+    raise typer.Exit(1 if found.unreadable or data.faults(data.skipped) else 0)
 
 
 @app.command()

@@ -162,12 +162,16 @@ def compare(
             runs.check_sides(unit)
         if fresh:
             runs.clear(unit.folder for unit in units)
-        else:
-            for unit in units:  # refuse a folder of another run before the first hour is spent on it
-                runs.find(unit, dataset, stores[unit.recipe.name])
-        outcomes = [
-            runs.run(unit, dataset, stores[unit.recipe.name], device=device, progress=progress) for unit in units
-        ]
+        # All are looked for first: a folder of another run is refused before the first hour is spent on it.
+        found = [runs.find(unit, dataset, stores[unit.recipe.name]) for unit in units]
+        engine = None if all(found) else runs.engine_of(found, device)
+        outcomes = []
+        for unit, done in zip(units, found, strict=True):
+            if done:
+                progress(f"{unit.name}: done before", 1, 1, "trainings")
+            outcomes.append(
+                done or runs.make(unit, dataset, stores[unit.recipe.name], engine=engine, progress=progress)
+            )
         named = (*dataset.skipped, *(skipped[clip] for clip in sorted(skipped)))
         evaluation = _evaluation(plan, outcomes, stores, named, command)
         for result in evaluation.results:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from soundmark.history import Epoch
 from soundmark.prediction import Model
 from soundmark.recipes import Recipe
 from soundmark.splits import Split
+
+if TYPE_CHECKING:
+    from soundmark.training import Engine
 
 log = logging.getLogger("soundmark")
 CHECKED = 256  # test or training clips on which the graph is held against the network
@@ -84,30 +87,27 @@ class Outcome:
         return self.unit.folder / "model.onnx"
 
 
-def run(
+def make(
     unit: Unit,
     dataset: Dataset,
     store: Features,
     *,
-    device: str = "auto",
+    engine: Engine | None = None,
     progress: workers.Progress = workers.silent,
 ) -> Outcome:
-    """Train, export, check, score and write ``unit``; or read it, where it is finished.
+    """Train, export, check, score and write ``unit``, going on from its checkpoint where it has one.
 
     Raises:
         BundleError: the graph does not say what the network says.
-        OutputError: the folder cannot be written, or holds a unit of something else.
+        OutputError: the folder cannot be written.
 
     >>> store = features.build(city, recipe.representation, jobs=1)
     >>> split = splits.official_folds(city, only=[1])[0]
     >>> unit = Unit(recipe=recipe, protocol="folds", split=split, folder=folder / "fold-1")
-    >>> outcome = run(unit, city, store)
+    >>> outcome = make(unit, city, store)
     >>> outcome.probabilities.shape, outcome.model.name
     ((20, 10), 'model.onnx')
     """
-    if finished := find(unit, dataset, store):
-        progress(f"{unit.name}: done before", 1, 1, "units")
-        return finished
     from soundmark import training
 
     atomic.make_folder(unit.folder)
@@ -124,12 +124,12 @@ def run(
         data,
         unit.recipe,
         checkpoint=checkpoint,
-        device=device,
+        engine=engine,
         on_batch=lambda done, total: progress(unit.name, done, total, "batches"),
         on_epoch=lambda epochs: history.write(unit.folder / "history.csv", epochs),
     )
     graph = training.export_graph(trained.network, store.array.shape[1:])
-    card = _card(unit, dataset, store, {**asdict(trained.engine)})
+    card = _card(unit, dataset, store, asdict(trained.engine))
     sample = store.array[np.concatenate([unit.split.test, unit.split.train])[:CHECKED]]
     bundle.check_agreement(Bundle(graph, card), training.probabilities(trained.network, sample), sample)
     start = time.perf_counter()
@@ -191,7 +191,8 @@ def train(
         check_sides(unit)
         if fresh:
             clear([folder])
-        made = run(unit, dataset, store, device=device, progress=progress)
+        done = find(unit, dataset, store)
+        made = done or make(unit, dataset, store, engine=engine_of([], device), progress=progress)
         model = bundle.read(made.model)
         if told:
             model = Bundle(model.graph, replace(model.card, scores=told))
@@ -258,6 +259,22 @@ def check_sides(unit: Unit) -> None:
         )
 
 
+def engine_of(found: Iterable[Outcome | None], device: str = "auto") -> Engine:
+    """What to train on: what the finished units of the same run were trained on, or what suits this machine.
+
+    Raises:
+        SettingsError: the device is not there.
+
+    >>> engine_of([], "cpu").device
+    'cpu'
+    """
+    from soundmark.training import Engine, choose_engine
+
+    ours = choose_engine(device)
+    before = [Engine(**outcome.engine) for outcome in found if outcome]
+    return next((engine for engine in before if engine.device == ours.device), ours)
+
+
 def find(unit: Unit, dataset: Dataset, store: Features) -> Outcome | None:
     """The finished unit in its folder; ``None`` where there is none, or a damaged one (which is said).
 
@@ -306,7 +323,7 @@ def _outcome(unit: Unit, epochs: tuple[Epoch, ...], card: Card, probabilities: n
     return Outcome(
         unit=unit,
         history=epochs,
-        engine={key: card.data["engine"][key] for key in ("device", "precision", "threads")},
+        engine=card.data["engine"],
         probabilities=probabilities,
         training_s=sum(epoch.seconds for epoch in epochs),
         testing_s=card.data.get("testing_s", 0.0),

@@ -118,7 +118,8 @@ def _rate(per_s: float) -> str:
 def show_evaluation(evaluation: Evaluation) -> None:
     """The one table of a comparison, the leak and the paired differences."""
     data = evaluation.dataset
-    table = Table(title=f"{data.name}: {len(data.clips):,} clips, {len(data.classes)} classes", title_justify="left")
+    title = f"{data.name}: {len(data.clips):,} clips, {len(data.classes)} classes"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))  # 75 columns: it fits a terminal
     for name in ("recipe", "protocol"):
         table.add_column(name, no_wrap=True)
     for name in ("clips", "accuracy % [95 %]", "macro F1", "ECE", "folds"):

@@ -84,18 +84,19 @@ def train(
     recipe: Recipe,
     *,
     checkpoint: Path | None = None,
-    device: str = "auto",
+    engine: Engine | None = None,
     on_batch: Callable[[int, int], None] = lambda done, total: None,
     on_epoch: Callable[[tuple[Epoch, ...]], None] = lambda history: None,
 ) -> Trained:
     """Train the recipe's network on ``data``. The last epoch's weights are the result: no epoch is picked.
 
-    With ``checkpoint``, every epoch is saved there, and a run that was cut goes on from it to the same final weights.
+    With ``checkpoint``, every epoch is saved there, and a run that was cut goes on from it, on the engine that it was
+    begun with, to the same final weights. Without an ``engine``, ``choose_engine`` names one.
     ``on_batch(done, total)`` is told of every batch, counted over the whole run, ``on_epoch``
     of the history after every epoch.
 
     Raises:
-        SettingsError: the device is not there, or the features' shape does not suit the network.
+        SettingsError: the features' shape does not suit the network.
         OutputError: the checkpoint cannot be written.
 
     >>> from soundmark import recipes
@@ -103,12 +104,13 @@ def train(
     >>> data = Data(features=rng.random((8, 64, 64), np.float32), labels=np.arange(8) % 2, train=np.arange(6),
     ...             validation=np.arange(6, 8), n_classes=2)
     >>> from dataclasses import replace
-    >>> trained = train(data, replace(recipes.named("seed-mel"), epochs=2, batch_size=4), device="cpu")
+    >>> trained = train(data, replace(recipes.named("seed-mel"), epochs=2, batch_size=4))
     >>> [epoch.epoch for epoch in trained.history]
     [1, 2]
     """
-    saved = Checkpoint.load(checkpoint, _fingerprint(data, recipe), device) if checkpoint else None
-    engine = saved.engine if saved else choose_engine(device)
+    engine = engine or choose_engine()
+    saved = Checkpoint.load(checkpoint, _fingerprint(data, recipe), engine.device) if checkpoint else None
+    engine = saved.engine if saved else engine
     torch.set_num_threads(engine.threads)
     torch.manual_seed(recipe.seed)
     network = models.build(recipe.network, shape=data.features.shape[1:], n_classes=data.n_classes)
@@ -218,7 +220,7 @@ def step_as_keras(optimizer: torch.optim.Adam, epsilon: float) -> None:
 
 @torch.no_grad()
 def _validate(network: nn.Module, data: Data, batch_size: int, engine: Engine) -> tuple[float | None, float | None]:
-    """Mean loss and accuracy on the validation clips, in the training's own precision; ``None`` where there are none."""
+    """Mean loss and accuracy on the validation clips, in the training's own precision; ``None`` without any."""
     if not len(data.validation):
         return None, None
     network.eval()

@@ -72,7 +72,9 @@ def load(root: Path) -> Dataset:
     audio = root / "audio" if (root / "audio").is_dir() else root
     clips, skipped = present(root, [(row, _clip(row, audio)) for row in read_rows(table, COLUMNS)])
     if (root / STAMP).is_file():
-        return Dataset(name="synthetic city", root=root, classes=CLASSES, clips=clips, skipped=skipped, licence="none")
+        return Dataset(
+            name="synthetic city", root=root, classes=CLASSES, clips=clips, skipped=skipped, licence="CC0 1.0"
+        )
     return Dataset(
         name="UrbanSound8K",
         root=root,
