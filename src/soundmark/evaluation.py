@@ -160,6 +160,8 @@ def compare(
         ]
         for unit in units:
             runs.check_sides(unit)
+            for label in splits.untrained_classes(dataset, unit.split):
+                runs.log.warning("%s: no clip of %s to train on, so none can be recognised", unit.name, label)
         if fresh:
             runs.clear(unit.folder for unit in units)
         # All are looked for first: a folder of another run is refused before the first hour is spent on it.

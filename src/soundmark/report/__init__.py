@@ -121,7 +121,7 @@ SECTIONS = (
         "training",
         "Training, epoch by epoch",
         "The notebook’s “Test Loss” curves. Thin lines are single folds, strong ones their mean. The last epoch "
-        "counts, whatever the curves say: none was picked on test clips.",
+        "counts, whatever the curves say: none was picked on test clips. A first epoch may leave the loss axis.",
         _training,
     ),
     Section("leak", "What the recording gives away", "", scores.leak),

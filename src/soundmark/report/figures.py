@@ -76,7 +76,8 @@ def recipe_colour(index: int) -> str:
 def curves(results: Sequence[Result], colours: Sequence[str], *, quantity: str) -> Html:
     """Training (dashed) and validation (solid) ``quantity`` ("loss" or "accuracy") by epoch, as SVG.
 
-    A thin line for each fold and, where there are several, a strong one for their mean.
+    A thin line for each fold and, where there are several, a strong one for their mean. A loss that towers over all
+    that follow, as an untrained network's on raw decibels does, leaves the axis at the top.
     """
     protocol = protocol_title(results[0].protocol)
     with _panel(f"curves {results[0].protocol} {quantity}", f"{protocol}: {quantity} by epoch") as panel:
@@ -86,12 +87,23 @@ def curves(results: Sequence[Result], colours: Sequence[str], *, quantity: str) 
             for part, dashes in (("train", (0, (2.2, 1.6))), ("validation", "solid")):
                 _fan(axes, [_column(history, f"{part}_{quantity}") for history in histories], colour, dashes)
         axes.set_xlabel("epoch")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, _height(results, quantity) if quantity == "loss" else None)
         axes.margins(x=0.02)
         axes.xaxis.get_major_locator().set_params(integer=True)
         if quantity == "accuracy":
             _share_axis(axes, "y")
     return panel.svg
+
+
+def _height(results: Sequence[Result], quantity: str) -> float:
+    """Where the axis ends: a little above all validation and all training after the first epoch."""
+    columns = [
+        column
+        for fold in (fold for result in results for fold in result.folds)
+        for column in (_column(fold.history, f"validation_{quantity}"), _column(fold.history[1:], f"train_{quantity}"))
+    ]
+    values = np.concatenate([np.zeros(0), *columns])
+    return 1.08 * float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
 
 
 def _column(history: Sequence[Epoch], name: str) -> np.ndarray:
