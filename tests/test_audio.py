@@ -218,11 +218,14 @@ def test_a_rate_that_is_none_is_refused(wav, rate_hz):
 # ── what is no sound ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_missing_files_are_named_with_what_is_near(wav):
+def test_missing_files_are_named_with_what_is_near(wav, monkeypatch):
     with pytest.raises(AudioError, match=r'stret.wav" does not exist: ".*" holds no "stret.wav"; did you mean "street'):
         audio.read(wav.with_name("stret.wav"))
     with pytest.raises(AudioError, match=r'" holds no "nowhere"\.$'):
         audio.read(wav.parent / "nowhere" / "deep" / "clip.wav")
+    monkeypatch.chdir(wav.parent)
+    with pytest.raises(AudioError, match=r'^"nope.flac" does not exist\.$'):
+        audio.read("nope.flac")
     with pytest.raises(AudioError, match=r"cannot be opened: Not a directory"):
         audio.read(wav / "clip.wav")
 
@@ -345,8 +348,10 @@ def test_written_samples_read_back_within_16_bits(tmp_path):
 
 
 def test_what_cannot_be_written_says_why(tmp_path):
-    with pytest.raises(OutputError, match=r'tone.wav" cannot be written: No such file or directory'):
-        audio.write(tmp_path / "nowhere" / "tone.wav", np.zeros(10), 8000)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r'cannot write ".*tone\.wav": there is a file of that name'):
+        audio.write(tmp_path / "file" / "tone.wav", np.zeros(10), 8000)
+    (tmp_path / "file").unlink()
     for samples in (np.zeros(0), np.full(5, np.nan), np.zeros((2, 2, 2))):
         with pytest.raises(AudioError, match=r"is no sound: it needs finite samples"):
             audio.write(tmp_path / "tone.wav", samples, 8000)

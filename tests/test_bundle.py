@@ -1,5 +1,6 @@
 """A model in one file: what it holds comes back, and what is no model is refused in a sentence."""
 
+import copy
 import json
 import re
 from dataclasses import replace
@@ -12,7 +13,7 @@ import torch
 from soundmark import bundle, models, recipes, training
 from soundmark.bundle import Bundle, Card
 from soundmark.errors import BundleError, OutputError
-from soundmark.spectrograms import Mel
+from soundmark.spectrograms import Image, Mel
 
 CARD = Card(
     classes=("dog", "siren", "ärger"),
@@ -148,12 +149,55 @@ def test_a_later_schema_asks_for_a_later_soundmark(made, tmp_path, monkeypatch):
         ({"activation": "relu"}, 'activation is "relu"'),
         ({"window_s": -1.0}, "window_s is -1.0"),
         ({"temperature": 0.0}, "temperature is 0.0"),
+        ({"temperature": float("inf")}, "temperature is inf"),
+        ({"temperature": True}, "temperature is True"),
+        ({"unknown": "x"}, "unknown is 'x'"),
+        ({"classes": ("a", "b", "a")}, "two of its classes"),
+        ({"recipe": [1]}, r"recipe is \[1\], not a table"),
+        ({"data": "x"}, "data is 'x', not a table"),
+        ({"scores": None}, "scores is None, not a table"),
+        ({"versions": None}, "versions is None, not a table"),
+        (
+            {"representation": Image(size=(32, 32), image_shape=(4096, 4097))},
+            r"image_shape is \[4096, 4097\], and 4096",
+        ),
+        ({"representation": Mel(size=(32, 32), n_fft=65_537)}, "n_fft is 65537, and 65536"),
+        ({"representation": Mel(size=(32, 32), rate_hz=1_000_001)}, "rate_hz is 1000001, and 1000000"),
     ],
 )
 def test_a_card_that_cannot_be_used_is_refused(made, tmp_path, change, match):
     Bundle(made.graph, replace(CARD, **change)).write(tmp_path / "odd.onnx")
     with pytest.raises(BundleError, match=match):
         bundle.read(tmp_path / "odd.onnx")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"classes": ("dog", "siren")}, "32×32 spectrograms and 2 classes, and a graph that .*'logits': .*3"),
+        ({"classes": tuple("abcde")}, "5 classes, and a graph"),
+        ({"representation": Mel(size=(30, 30))}, "30×30 spectrograms and .* takes .*32, 32"),
+    ],
+)
+def test_a_card_of_another_graph_is_refused(made, tmp_path, change, match):
+    Bundle(made.graph, replace(CARD, **change)).write(tmp_path / "odd.onnx")
+    with pytest.raises(BundleError, match=match):
+        bundle.read(tmp_path / "odd.onnx")
+
+
+def test_classes_that_are_one_string_are_refused():
+    with pytest.raises(BundleError, match="classes are not a list of names"):
+        Card.from_json(json.dumps(json.loads(CARD.to_json()) | {"classes": "abc"}), "odd.onnx")
+
+
+def test_a_graph_is_made_ready_once(path, monkeypatch, examples):
+    made_ready = []
+    session = bundle._session
+    monkeypatch.setattr(bundle, "_session", lambda graph: made_ready.append(graph) or session(graph))
+    model = bundle.read(path)
+    model.run(examples[:1])
+    assert len(made_ready) == 1
+    assert copy.deepcopy(model) == model  # as for another process: without the session
 
 
 def test_a_missing_file_and_a_folder_are_named(path, tmp_path):

@@ -67,6 +67,7 @@ def test_compare_prints_a_table_and_writes_the_report(soundmark, city, tmp_path)
     assert re.search(r"seed-image .*random", done.stdout)
     assert re.search(r"seed-mel .*random", done.stdout)
     assert "seed-image − seed-mel, random:" in done.stdout
+    assert " % of " in done.stdout.splitlines()[-1]  # the answer in a sentence
     assert "2 trainings" in done.stderr
     assert str(run / "report.html") in done.stderr.replace("\n", "")
     assert (run / "report.html").read_text().startswith("<!doctype html>")
@@ -124,6 +125,11 @@ def test_classify_names_what_it_cannot_read_and_does_the_others(soundmark, city,
     failed = [answer["file"] for answer in answers if "error" in answer]
     assert sorted(failed) == sorted(str(path) for path in (files[0], *files[2:]))
     assert len([line for line in done.stderr.splitlines() if line.startswith("soundmark: ")]) == 3
+    done = soundmark("classify", *files, "-m", model, "--format", "csv", "--top-k", 1)
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["file"] for row in rows if row["error"]] == failed
+    assert [bool(row["label"]) for row in rows] == [True, False, False, False]
+    assert soundmark("classify", tmp_path / "none.wav", "-m", model).stdout == ""
 
 
 def test_spectrograms_are_the_features(soundmark, city, tmp_path, cache, monkeypatch):
@@ -205,6 +211,7 @@ def test_an_unreadable_clip_makes_the_status_1(soundmark, city, tmp_path):
         (["train", "{city}", "-o", "run", "--scores", "nowhere"], "not the outcome of a comparison"),
         (["classify", "x.wav", "-m", "none.onnx"], 'the model "none.onnx" cannot be read'),
         (["classify", "x.wav", "-m", "{city}/metadata/UrbanSound8K.csv"], "is not a model"),
+        (["classify", "", "-m", "{model}"], 'an input is ""'),
         (["show", "{city}"], "is a folder; a model is one .onnx file"),
         (["evaluate", "{city}", "-m", "{city}/audio"], "is a folder"),
         (["compare", "{city}", "-o", "run", "--recipe", "none.toml"], 'the recipe "none.toml" cannot be read'),
@@ -227,6 +234,13 @@ def test_a_recipe_of_ones_own(soundmark, city, tmp_path):
     done = soundmark("train", city, "-o", tmp_path / "run2", "--recipe", tmp_path / "mine.toml")
     assert done.returncode == 2
     assert 'no field of a recipe "epoch". Did you mean "epochs"?' in done.stderr.replace("\n", " ")
+
+
+def test_the_help_says_what_is_meant_where_nothing_is_said(soundmark):
+    told = " ".join(re.sub("[│\n]", " ", soundmark(verb, "--help").stdout) for verb in ("compare", "train"))
+    told = " ".join(told.split())
+    for word in ("seed-image and seed-mel", "both, where there are folds", "the cores there are", "train on all clips"):
+        assert f"Default: {word}." in told, word
 
 
 @pytest.mark.parametrize(("cut", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
@@ -262,7 +276,7 @@ def test_a_run_that_was_stopped_is_gone_on_with(soundmark, city, cache, tmp_path
 def test_a_pipe_that_is_closed_early_is_no_error(model, city):
     command = f'"{sys.executable}" -m soundmark.cli classify "{city}/audio" -m "{model}" --format csv | head -n 1'
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
-    assert done.stdout == "file,rank,label,score\n"
+    assert done.stdout == "file,rank,label,score,error\n"
     assert "Traceback" not in done.stderr
 
 

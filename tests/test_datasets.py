@@ -241,6 +241,13 @@ def test_sources_fall_back_on_the_path():
     assert Dataset(name="d", root=Path("d"), classes=("x",), clips=pair).sources.tolist() == ["a.wav", "7"]
 
 
+def test_sources_are_known_only_where_every_clip_has_one():
+    tagged, bare = Clip(path=Path("a.wav"), label="x", source="7"), Clip(path=Path("b.wav"), label="x")
+    data = Dataset(name="x", root=Path(), classes=("x",), clips=(tagged, bare))
+    assert not data.sources_known
+    assert data.select([0]).sources_known
+
+
 def test_relative_path_outside_the_root(tmp_path: Path):
     assert relative(tmp_path / "a" / "b.wav", tmp_path) == "a/b.wav"
     assert relative(tmp_path / "a" / ".." / "b.wav", tmp_path) == "b.wav"
@@ -267,11 +274,12 @@ def test_listing_sees_files_only(tmp_path: Path):
         ([4.0], 4.0),
         ([4.0 + 1 / 44100], 4.0),  # a sample too long
         ([4.002], 4.1),
-        ([1.0] * 96 + [60.0] * 4, 1.0),  # a few long ones do not count
+        ([1.0] * 96 + [30.0] * 4, 30.0),  # the longest is heard whole
+        ([1.0] * 96 + [30.2] * 4, 1.0),  # a few that are very long do not count
         ([1.0] * 90 + [60.0] * 10, 60.0),
     ],
 )
-def test_typical_length_is_the_95th_percentile_rounded_up(lengths_s: list[float], window_s: float):
+def test_typical_length_is_the_longest_or_the_95th_percentile_rounded_up(lengths_s: list[float], window_s: float):
     some = [Clip(path=Path("a.wav"), label="x", stop_s=length) for length in lengths_s]
     assert typical_length_s(some) == window_s
 
@@ -293,9 +301,11 @@ def test_a_wrong_path_says_what_to_give(tmp_path: Path):
         Dataset.open(tmp_path / "nowhere")
 
 
-def test_a_sound_is_no_data_set(pets: Path):
-    with pytest.raises(DatasetError, match=r'rex.wav" is not a data set. Give'):
-        Dataset.open(pets / "rex.wav")
+@pytest.mark.parametrize("name", ["rex.wav", "recipe.toml", "labels"])
+def test_a_file_that_is_no_table_is_no_data_set(pets: Path, name: str):
+    (pets / name).touch()
+    with pytest.raises(DatasetError, match=rf'{name}" is not a data set. Give'):
+        Dataset.open(pets / name)
 
 
 # --- UrbanSound8K -----------------------------------------------------------------------------------------------------
@@ -354,7 +364,7 @@ def test_urbansound8k_without_its_files(tmp_path: Path):
         ("a.wav,1,0,4,1,1,3,cat", r'row 2: there is no class "cat".*Known: air_conditioner'),
         ("a.wav,1,0,4,1,1,4,dog_bark", r'row 2: class="dog_bark" disagrees with classID=4, which is "drilling"'),
         ("a.wav,1,0,4,1,1,10,dog_bark", r'row 2: classID="10" must be a whole number, from 0 to 9'),
-        ("a.wav,1,0,4,1,0,3,dog_bark", r'row 2: fold="0" must be a whole number, 1 or more'),
+        ("a.wav,1,0,4,1,0,3,dog_bark", r'row 2: fold="0" must be a whole number, from 1 to 10000'),
         ("a.wav,1,0,4,1,,3,dog_bark", r'row 2: fold="" must be a whole number'),
         ("a.wav,1,0,4,1,x,3,dog_bark", r'row 2: fold="x" must be a whole number'),
         ("a.wav,1,0,4,3,1,3,dog_bark", r'row 2: salience="3" must be 1 \(foreground\) or 2'),
@@ -451,7 +461,7 @@ def test_esc50_one_level_off(tmp_path: Path, off: str):
         ("b.wav,1,0,cat,False,9,A", r'row 3: category="cat" disagrees with target=0, which is "dog" above'),
         ("b.wav,1,1,dog,False,9,A", r'row 3: target="1" disagrees with category="dog", which is 0 above'),
         ("b.wav,1,one,cat,False,9,A", r'row 3: target="one" must be a whole number, 0 or more'),
-        ("b.wav,1.5,1,cat,False,9,A", r'row 3: fold="1.5" must be a whole number, 1 or more'),
+        ("b.wav,1.5,1,cat,False,9,A", r'row 3: fold="1.5" must be a whole number, from 1 to 10000'),
         ("b.wav,1,1,cat,maybe,9,A", r'row 3: esc10="maybe" must be True or False'),
     ],
 )
@@ -548,7 +558,9 @@ def test_table_names_files_outside_its_folder(pets: Path):
         (["path,label", "rex.wav,dog,big"], r"row 2 has 3 cells under 2 columns: put quotes"),
         (["path,label", "rex.wav"], r'row 2: label="" must not be empty'),
         (["path,label", "rex.wav,dog", " ,cat"], r'row 3: path="" must not be empty'),
-        (["path,label,fold", "rex.wav,dog,0"], r'row 2: fold="0" must be a whole number, 1 or more'),
+        (["path,label,fold", "rex.wav,dog,0"], r'row 2: fold="0" must be a whole number, from 1 to 10000'),
+        (["path,label,fold", "rex.wav,dog,10001"], r'fold="10001" must be a whole number, from 1 to 10000'),
+        (["path,label,fold", f"rex.wav,dog,{'9' * 20}"], r'fold="9+" must be a whole number, from 1 to 10000'),
         (["path,label,fold", "rex.wav,dog,-1"], r'row 2: fold="-1" must be a whole number'),
         (["path,label,fold", "rex.wav,dog,1.5"], r'row 2: fold="1.5" must be a whole number'),
         (["path,label,fold", "rex.wav,dog,²"], r'row 2: fold="²" must be a whole number'),
@@ -651,12 +663,13 @@ def test_folders_take_a_class_order(tmp_path: Path):
     [
         (["a.txt"], r"has no class folders with sound files in them. Folders there: none"),
         (["dog/a.txt", "cat/b.txt"], r"Folders there: cat, dog"),
-        (["a.wav"], r'holds no sound file that can be used: "a.wav": it stands in no class folder'),
+        (["a.wav"], r'this looks like the folder of one class. Give its parent, ".*"'),
         (["dog/a.m4a"], r'"dog/a.m4a": .m4a files cannot be read: convert it'),
         (["fold1/a.wav"], r'"fold1/a.wav": it stands in no class folder'),
         (["a.wav", "labels.csv"], r'if "labels.csv" is its table, give ".*labels.csv"'),
-        (["dog/fold0/a.wav"], r'dog/fold0": the fold of "fold0" must be a whole number, 1 or more'),
-        (["fold0/dog/a.wav"], r'the fold of "fold0" must be a whole number, 1 or more'),
+        (["dog/fold0/a.wav"], r'dog/fold0": the fold of "fold0" must be a whole number from 1 to 10000'),
+        ([f"dog/fold{'9' * 20}/a.wav"], r'the fold of "fold9+" must be a whole number from 1 to 10000: rename'),
+        (["fold0/dog/a.wav"], r'the fold of "fold0" must be a whole number from 1 to 10000'),
     ],
 )
 def test_folders_refuse(tmp_path: Path, names: list[str], message: str):
@@ -672,3 +685,10 @@ def test_a_forbidden_folder_is_named(layout: str, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(DatasetError, match=r'the folder ".*" cannot be read: Permission denied. Look at'):
         Dataset.open(path)
+
+
+def test_a_date_folder_is_no_fold(tmp_path):
+    for name in ("dog/20230115/a.wav", "cat/2/b.wav", "cat/fold3/c.wav"):
+        audio.write(tmp_path / name, np.zeros(100, np.float32), 8000)
+    folds = {clip.path.name: clip.fold for clip in Dataset.open(tmp_path).clips}
+    assert folds == {"a.wav": None, "b.wav": 2, "c.wav": 3}

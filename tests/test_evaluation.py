@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss
 from sklearn.model_selection import train_test_split
 
-from soundmark import audio, bundle, evaluation, plans, recipes, runs, scoring, training
+from soundmark import audio, bundle, evaluation, plans, predictions, recipes, runs, scoring, training
 from soundmark.datasets import Dataset, synthetic
 from soundmark.errors import DatasetError, OutputError, SettingsError
 from soundmark.prediction import load
@@ -176,7 +176,7 @@ def test_refuses_a_folder_of_another_run(run, city, tmp_path):
     other = [replace(SMALL[1], learning_rate=0.5)]
     with pytest.raises(OutputError, match=r"holds another run: it differs in recipe\.learning_rate.*--fresh"):
         evaluation.compare(plans.plan(city, other), folder)
-    with pytest.raises(OutputError, match="it differs in fingerprint, features"):
+    with pytest.raises(OutputError, match="holds another run: of synthetic city"):
         evaluation.compare(plans.plan(city.without([0]), SMALL), folder)
     assert figures(folder) == figures(run)
 
@@ -245,7 +245,7 @@ def test_two_at_once_do_not_write_to_one_folder(city, tmp_path):
 
 
 def test_states_its_cost(city):
-    text = plans.cost(plans.plan(city, SMALL))
+    text = plans.cost(plans.plan(city, SMALL), Path("nowhere"))
     assert "8 trainings (random × 1, folds × 3, for each recipe)" in text
     assert re.search(r"about \d+ s on \d+ cores", text)
 
@@ -284,6 +284,17 @@ def test_scores_come_from_a_comparison(city, run, tmp_path, break_it, match):
         runs.scores_of(run, recipes.named("seed-image-22k"), city)
     with pytest.raises(SettingsError, match="is of other data"):
         runs.scores_of(run, SMALL[1], city.without([0]))
+    with pytest.raises(SettingsError, match="is another: it differs in epochs"):
+        runs.scores_of(run, replace(SMALL[1], epochs=9), city)
+    with pytest.raises(SettingsError, match="leave out --scores or --test-fold"):
+        runs.train(city, SMALL[1], tmp_path / "x", scores=run, test_fold=1)
+
+
+def test_scores_of_some_folds_are_not_those_of_all(city, run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run")
+    evaluation.compare(plans.plan(city, SMALL[1:], folds=[1]), folder)
+    with pytest.raises(SettingsError, match="tested only some of the folds"):
+        runs.scores_of(folder, SMALL[1], city)
 
 
 def test_evaluate_leaves_out_what_was_trained_on(city, run):
@@ -293,6 +304,58 @@ def test_evaluate_leaves_out_what_was_trained_on(city, run):
     assert tested.summary.accuracy == pytest.approx(np.mean([row["label"] == row["predicted"] for row in rows]))
     tested = scoring.evaluate(load(run / "seed-mel" / "random" / "model.onnx"), city)
     assert tested.summary.n == len(table(run / "seed-mel" / "random" / "predictions.csv"))
+
+
+def test_evaluate_knows_its_own_data_by_another_name_and_no_other_by_the_same(city, run, tmp_path):
+    kept = int((city.fold_of == 1).sum())
+    model = load(run / "seed-mel" / "folds" / "fold-1" / "model.onnx")
+    renamed = replace(city, name="elsewhere")
+    assert scoring.evaluate(model, renamed).summary.n == kept
+    turned = replace(city, clips=tuple(replace(clip, fold=1 + clip.fold % 3) for clip in city.clips))
+    tested = scoring.evaluate(model, turned)  # its fold 1 is not the fold 1 that was kept back
+    assert tested.summary.n == len(city.clips)
+    assert "the figures are too good" in tested.note
+
+
+def test_without_recordings_the_leak_is_not_told(city, tmp_path):
+    loose = replace(city, clips=tuple(replace(clip, source=None) for clip in city.clips))
+    found = evaluation.compare(plans.plan(loose, SMALL[1:], protocols=["random"]), tmp_path / "run")
+    assert found.results[0].leak is None
+    assert set(figures(tmp_path / "run")["results"][0]["leak"].values()) == {None}
+
+
+def test_a_damaged_predictions_file_is_scored_again_not_trained_again(run, city, tmp_path, monkeypatch):
+    folder = shutil.copytree(run, tmp_path / "run")
+    path = folder / "seed-mel" / "random" / "predictions.csv"
+    path.write_text(path.read_text() + "\n")
+    monkeypatch.setattr("soundmark.training.train", None)
+    evaluation.compare(plans.plan(city, SMALL), folder)
+    assert path.read_bytes() == (run / "seed-mel" / "random" / "predictions.csv").read_bytes()
+
+
+def test_says_what_is_left_to_do(run, city, tmp_path):
+    assert plans.cost(plans.plan(city, SMALL), run).endswith(
+        "8 trainings (random × 1, folds × 3, for each recipe), all done before."
+    )
+    folder = shutil.copytree(run, tmp_path / "run")
+    (folder / "seed-mel" / "random" / "model.onnx").unlink()
+    assert ", 7 of them done before: about" in plans.cost(plans.plan(city, SMALL), folder)
+
+
+def test_predictions_tell_the_cuts_of_one_file_apart(city, tmp_path):
+    clip = city.clips[0]
+    cuts = tuple(replace(clip, start_s=0.1 * i, stop_s=0.1 * i + 0.2) for i in range(3))
+    data = replace(city, clips=cuts)
+    scores = np.eye(10, dtype=np.float32)[:3]
+    predictions.write(tmp_path / "p.csv", data, np.arange(3), scores)
+    assert [(row["start_s"], row["stop_s"]) for row in table(tmp_path / "p.csv")] == [
+        ("0", "0.2"),
+        ("0.1", "0.3"),
+        ("0.2", "0.4"),
+    ]
+    np.testing.assert_array_equal(predictions.read(tmp_path / "p.csv", data, np.arange(3)), scores)
+    with pytest.raises(ValueError, match="is of other clips"):
+        predictions.read(tmp_path / "p.csv", data, np.array([0, 2, 1]))
 
 
 def test_evaluate_scores_all_of_another_data_set(city, run, tmp_path):

@@ -92,6 +92,35 @@ def test_an_unreadable_clip_is_named_and_stops_no_other(city):
     assert not store.array[[3, 40]].any()
 
 
+def test_a_clip_that_could_not_be_read_is_tried_again(city):
+    good = expected(city, Mel())
+    content = city.clips[3].path.read_bytes()
+    stamp = city.clips[3].path.stat()
+    city.clips[3].path.write_bytes(bytes(len(content)))
+    os.utime(city.clips[3].path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert len(features.build(city, Mel(), jobs=1).skipped) == 1
+    city.clips[3].path.write_bytes(content)  # as if permissions came back: size and time are what they were
+    os.utime(city.clips[3].path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    store = features.build(city, Mel(), jobs=1)
+    assert (store.skipped, store.built) == ((), features.CHUNK)
+    np.testing.assert_array_equal(store.array, good)
+
+
+def test_relative_and_absolute_paths_share_a_store(city, monkeypatch):
+    features.build(city, Mel(), jobs=1)
+    monkeypatch.chdir(city.root.parent)
+    assert features.build(Dataset.open(city.root.name), Mel(), jobs=1).built == 0
+
+
+def test_an_absurd_sample_is_an_unreadable_clip(city):
+    import soundfile
+
+    soundfile.write(city.clips[0].path, np.array([0.0, 1e13]), 22050, subtype="DOUBLE")
+    store = features.build(city, Mel(), jobs=1)
+    assert [item.path for item in store.skipped] == [city.relative_path(city.clips[0])]
+    assert city.clips[0].path.name in store.skipped[0].reason
+
+
 def test_a_flipped_byte_is_noticed_and_its_chunk_computed_again(city):
     good = expected(city, Mel())
     store = features.build(city, Mel(), jobs=1)
@@ -144,7 +173,7 @@ def test_a_killed_build_is_gone_on_with(city, cache, tmp_path, cut):
         [sys.executable, tmp_path / "build.py", city.root], stderr=subprocess.DEVNULL, cwd=tmp_path
     )
     journal = None
-    for _ in range(2000):
+    for _ in range(12_000):
         journal = next(cache.rglob("journal.jsonl"), None)
         if (journal and journal.read_text()) or process.poll() is not None:
             break

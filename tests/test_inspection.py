@@ -222,6 +222,13 @@ def test_identical_clips_are_found_in_other_files_and_encodings(pets: Path):
     assert (encoded.same_files, encoded.across, encoded.labels) == (False, "folds", ("dog", "dog"))
 
 
+def test_an_absurd_sample_is_unreadable(tmp_path: Path):
+    path = write(tmp_path / "dog" / "loud.wav", np.array([0.0, 1e13, 0.1]), subtype="FLOAT")
+    (told,) = look(Dataset.open(tmp_path)).unreadable
+    assert told.path == "dog/loud.wav"
+    assert told.reason.startswith(f'"{path}": a sample is ±1e+13')
+
+
 def test_silent_clips_are_not_called_identical(tmp_path: Path):
     for name in "ab":
         write(tmp_path / "dog" / f"{name}.wav", np.zeros(800))
@@ -328,6 +335,11 @@ def test_figure_of_a_data_set_that_cannot_be_read_or_has_odd_names(tmp_path: Pat
         (tmp_path / name / "a.wav").touch()
     inspection.figure(look(Dataset.open(tmp_path)), tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+def test_figure_warns_of_no_script_that_matplotlib_cannot_write(tmp_path: Path):  # a warning is an error here
+    write(tmp_path / "犬の声" / "a.wav", sound(1))
+    inspection.figure(look(Dataset.open(tmp_path)), tmp_path / "a.png")
 
 
 def test_figure_refuses_an_unknown_ending(pets: Path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import soundmark
-from soundmark import audio, models, training
+from soundmark import audio, models, prediction, training
 from soundmark.bundle import Bundle, Card
 from soundmark.errors import AudioError, SettingsError
 from soundmark.prediction import Model, windows
@@ -113,12 +113,42 @@ def test_odd_sounds_get_an_answer(model, sound):
         (np.array([0.0, np.nan]), AudioError, "finite numbers"),
         (np.zeros(0), AudioError, "at least one"),
         (np.zeros((2, 2, 2)), AudioError, r"shape \(2, 2, 2\)"),
-        (b"no sound", AudioError, "bytes"),
+        (np.zeros(9, np.int64), AudioError, "samples of the type int64"),
+        (np.zeros(9, bool), AudioError, "samples of the type bool"),
     ],
 )
 def test_what_cannot_be_heard_is_refused(model, sound, error, match):
     with pytest.raises(error, match=match):
         model.scores(sound, 22_050)
+
+
+def test_bytes_that_are_no_sound_are_refused(model):
+    with pytest.raises(AudioError, match="bytes"):
+        model.scores(b"no sound")
+
+
+@pytest.mark.parametrize(
+    ("whole", "expected"),
+    [
+        (np.array([-128, 0, 64], np.int8), [-1, 0, 0.5]),
+        (np.array([0, 128, 192], np.uint8), [-1, 0, 0.5]),
+        (np.array([-32768, 0, 16384, 32767], np.int16), [-1, 0, 0.5, 32767 / 32768]),
+        (np.array([-(2**31), 0, 2**30], ">i4"), [-1, 0, 0.5]),
+    ],
+)
+def test_whole_numbers_are_heard_as_in_a_file(whole, expected):
+    np.testing.assert_array_equal(prediction._sound(whole, 8000).samples, np.array(expected, np.float32))
+
+
+def test_sixteen_bits_are_heard_as_the_file_of_them(model, path, samples):
+    whole = np.round(samples * 32_768).astype(np.int16)
+    np.testing.assert_array_equal(model.scores(whole, RATE_HZ).probabilities, model.scores(path).probabilities)
+
+
+def test_a_file_says_its_own_rate(model, path):
+    for source in (path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes()), audio.read(path)):
+        with pytest.raises(SettingsError, match="rate_hz=22050 came with a sound that says its own rate"):
+            model.scores(source, 22_050)
 
 
 def test_samples_need_their_rate(model, samples):

@@ -292,6 +292,41 @@ def test_a_clip_that_cannot_be_read_is_named_and_the_next_one_shown(tmp_path):
     assert text.count('alt="dog, spectrogram"') >= 2
 
 
+def spoil(clip):
+    """A file that can be decoded, and that no spectrogram can be made of."""
+    soundfile.write(clip.path, np.array([0.0, 1e13, 0.1], np.float32), 16000, subtype="FLOAT")
+
+
+def test_an_absurd_sample_costs_a_picture_and_not_the_report(tmp_path):
+    data = synthetic(tmp_path, ["dog", "siren"])
+    for clip in data.clips:
+        spoil(clip)
+    evaluation = evaluation_of(data)
+    mistaken = tuple(replace(one, probabilities=one.probabilities[:, ::-1]) for one in evaluation.results)
+    text = report.render(replace(evaluation, results=mistaken))
+    Page(text)
+    assert "No clip of dog and siren could be read to be shown here." in text
+    assert "This clip could not be read again to be shown." in text
+    assert "a sample is ±1e+13" in text
+
+
+def test_a_clip_that_was_left_out_stands_for_no_class(tmp_path):
+    data = synthetic(tmp_path, ["dog", "siren"])
+    first = data.relative_path(data.clips[0])
+    text = report.render(evaluation_of(data, skipped=[Skipped(first, "broken")]))
+    assert markup.text(first) not in text[text.index('id="examples"') : text.index('id="mistakes"')]
+
+
+@pytest.mark.parametrize("losses", [[0.0] * 5, [2.0, 1.0, math.inf, math.inf, math.nan], [math.inf] * 5])
+def test_a_training_that_diverged_is_drawn(tmp_path, losses):
+    evaluation = evaluation_of(synthetic(tmp_path, ["dog", "siren"]), ["seed-mel"], ["random"])
+    (one,) = evaluation.results
+    told = zip(one.folds[0].history, losses, strict=True)
+    epochs = tuple(replace(epoch, train_loss=loss, validation_loss=loss) for epoch, loss in told)
+    spoiled = replace(one, folds=(replace(one.folds[0], history=epochs),))
+    Page(report.render(replace(evaluation, results=(spoiled,))))
+
+
 def test_files_that_were_left_out_are_named_with_their_reasons(hostile, page):
     assert "it is &quot;broken&quot; &amp; &lt;odd&gt;" in page
     assert "Nothing: every clip was read and counted." in report.render(replace(hostile, skipped=()))
@@ -316,7 +351,7 @@ def paired(low, high):
         (-0.05, -0.001, "reversed", "numbers do better"),
         (0.0, 0.1, "cannot be told", "Both no difference"),
         (-0.2, 0.2, "cannot be told", "Both no difference"),
-        (math.nan, math.nan, "cannot be told", "too few recordings"),
+        (math.nan, math.nan, "cannot be told", "Too little was tested"),
     ],
 )
 def test_the_verdict_follows_from_where_the_interval_lies(low, high, word, sentence):
@@ -335,6 +370,41 @@ def test_the_answer_comes_first_with_its_numbers(tmp_path):
     assert text.index("image − mel") < text.index("Macro F1")
     assert "recorded at 16\u202f000 Hz" in text
     assert "seed-image at the rate of each file and seed-mel at 22\u202f050 Hz" in text
+
+
+def test_the_answer_is_one_plain_sentence_too(tmp_path):
+    evaluation = evaluation_of(synthetic(tmp_path, ["dog", "siren"]))
+    found = [replace(one, difference=paired(0.02, 0.06)) for one in evaluation.comparisons]
+    told = report.sentence(replace(evaluation, comparisons=tuple(found)))
+    assert "“images do 10 % better”" in told
+    assert "images do better by less under a random split and on the official folds" in told
+    assert "image − mel = +4.0 points (95 % interval [+2.0, +6.0], p = 0.010" in told
+    assert "of 100 test clips from 10 recordings" in told
+    assert "recorded at 16\u202f000 Hz" in told
+    alone = report.sentence(evaluation_of(evaluation.dataset, ["seed-mel"], ["random"]))
+    assert re.search(
+        r"Right answers on 6 clips of .* in 2 classes, .*: seed-mel \d.* under a random split\. The", alone
+    )
+
+
+def test_where_recordings_are_not_known_nothing_claims_to_count_them(tmp_path):
+    known = synthetic(tmp_path, ["dog", "siren"])
+    data = replace(known, clips=tuple(replace(clip, source=None) for clip in known.clips))
+    evaluation = evaluation_of(data)
+    text = report.render(replace(evaluation, results=tuple(replace(one, leak=None) for one in evaluation.results)))
+    Page(text)
+    assert "so the leak cannot be measured and the intervals count clips" in text
+    assert "Interval and sign-flip test count clips" in text
+    for claim in ("is also trained on", "count recordings", "resamples of recordings", "by recording", "Recordings<"):
+        assert claim not in text
+        assert claim in report.render(evaluation_of(known))
+
+
+def test_slices_of_files_count_as_their_files(tmp_path):
+    data = synthetic(tmp_path, ["dog"])
+    clip = replace(data.clips[0], source=None)
+    sliced = replace(data, clips=(replace(clip, stop_s=0.1), replace(clip, start_s=0.1)))
+    assert View(replace(evaluation_of(data), dataset=sliced)).unit == "files"
 
 
 def test_the_confusion_matrix_holds_the_counts(tmp_path):

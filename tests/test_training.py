@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from soundmark import history, recipes, training
-from soundmark.errors import SettingsError
+from soundmark.errors import OutputError, SettingsError
 from soundmark.spectrograms import Mel
 
 RECIPE = replace(recipes.named("seed-mel"), representation=Mel(size=(32, 32)), epochs=3, batch_size=16)
@@ -95,15 +95,22 @@ def test_a_damaged_checkpoint_is_not_believed(data, whole, tmp_path, place):
     "change",
     [{"recipe": replace(RECIPE, learning_rate=2e-3)}, {"labels": 1}, {"checksum": "other"}, {"train": np.arange(39)}],
 )
-def test_a_checkpoint_of_something_else_is_not_used(data, tmp_path, change):
+def test_a_checkpoint_of_something_else_is_refused_and_kept(data, tmp_path, change):
     checkpoint = tmp_path / "checkpoint.safetensors"
     training.train(data, RECIPE, checkpoint=checkpoint)
     recipe = change.pop("recipe", RECIPE)
     if "labels" in change:
         change["labels"] = 1 - data.labels
-    seen = []
-    training.train(replace(data, **change), recipe, checkpoint=checkpoint, on_batch=lambda done, _: seen.append(done))
-    assert seen[0] == 1
+    kept = checkpoint.read_bytes()
+    with pytest.raises(OutputError, match="holds an unfinished run of another recipe or other data.*--fresh"):
+        training.train(replace(data, **change), recipe, checkpoint=checkpoint)
+    assert checkpoint.read_bytes() == kept
+
+
+def test_a_training_that_diverges_says_so(data):
+    wild = replace(data, features=data.features * np.float32(1e30))
+    with pytest.raises(SettingsError, match="diverged in epoch 1: its loss is nan. Lower the learning rate"):
+        training.train(wild, replace(RECIPE, learning_rate=1e6))
 
 
 def test_history_reads_back_as_it_was(whole, tmp_path):
@@ -111,6 +118,13 @@ def test_history_reads_back_as_it_was(whole, tmp_path):
     assert history.read(tmp_path / "history.csv") == whole.history
     header = (tmp_path / "history.csv").read_text().splitlines()[0]
     assert header == "epoch,train_loss,train_accuracy,validation_loss,validation_accuracy,seconds"
+
+
+@pytest.mark.parametrize("text", ["", "epoch,loss\n1,2\n", "1,2,3,4,5,6\n", "epoch,train_loss\n"])
+def test_what_is_no_history_is_refused(whole, tmp_path, text):
+    (tmp_path / "history.csv").write_text(text)
+    with pytest.raises(ValueError, match="is no history"):
+        history.read(tmp_path / "history.csv")
 
 
 def test_without_validation_there_is_no_figure_for_it(data, tmp_path):

@@ -23,7 +23,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from soundmark.errors import AudioError, OutputError
+from soundmark import atomic
+from soundmark.errors import AudioError
 
 Samples = npt.NDArray[np.float32]
 Source = str | os.PathLike[str] | bytes | BinaryIO
@@ -32,6 +33,7 @@ BLOCK_FRAMES = 1 << 18  # decoded at once: a clip in one go, an hour without eve
 SALVAGE_FRAMES = 1 << 10  # decoded at once where a decoder gives up on the way
 MPEG_SLACK_FRAMES = 2 * 1152  # an MP3's header only estimates: two MPEG frames short is no damage
 VORBIS_PAGE_FRAMES = 255 * 1024  # the most that a page holds: 255 packets of half a long block each
+LARGEST_SAMPLE = 1e12  # beyond it float32 may not hold the square of a spectrum
 END_TOLERANCE_S = 0.01  # a table that rounds its times may point this far beyond the end
 SUGGESTED = "WAV, FLAC, Ogg Vorbis, Ogg Opus, MP3 and AIFF can be read"
 
@@ -153,6 +155,22 @@ def to_mono(samples: npt.NDArray[Any]) -> Samples:
     return _mean_of_channels(samples, 1.0)
 
 
+def check_samples(samples: Samples, name: str = "") -> None:
+    """Refuse samples that are no numbers, or beyond ``LARGEST_SAMPLE``, with an ``AudioError`` that begins with a name.
+
+    >>> check_samples(np.array([0, 1e13], np.float32), '"hum.wav"')
+    Traceback (most recent call last):
+    soundmark.errors.AudioError: "hum.wav": a sample is ±1e+13: samples should lie within −1…1. Scale them, or...
+    """
+    peak = max(float(samples.max(initial=0)), -float(samples.min(initial=0)))  # NaN if any sample is
+    if peak <= LARGEST_SAMPLE:
+        return
+    bad = len(samples) - int(np.count_nonzero(np.isfinite(samples)))
+    wrong = f"{bad} of {len(samples)} samples are no numbers (NaN or infinite)" if bad else f"a sample is ±{peak:g}"
+    whose = f"{name}: " if name else ""
+    raise AudioError(f"{whose}{wrong}: samples should lie within −1…1. Scale them, or leave this sound out.")
+
+
 def resample(samples: npt.ArrayLike, from_hz: int, to_hz: int) -> Samples:
     """[n] samples at ``from_hz`` to [ceil(n · to_hz / from_hz)] at ``to_hz``, float32: soxr's HQ.
 
@@ -196,15 +214,7 @@ def write(path: str | os.PathLike[str], samples: npt.ArrayLike, rate_hz: int) ->
         raise AudioError(f"what should be written to {_name(path)} is no sound: it needs finite samples [n].")
     encoded = io.BytesIO()  # libsndfile does not say that a disk is full
     soundfile.write(encoded, array, rate_hz, format="WAV", subtype="PCM_16")
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(encoded.getvalue())
-        temporary.replace(target)
-    except OSError as error:
-        raise OutputError(f"{_name(path)} cannot be written: {_reason(error)}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    atomic.write_bytes(path, encoded.getvalue())
 
 
 # ── decoding ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -340,7 +350,7 @@ def _why_not(source: Source, name: str, error: Exception) -> str:
     try:
         head = _head(source)
     except FileNotFoundError:
-        return f"{name} does not exist: {_nearest(Path(source))}."  # type: ignore[arg-type]  # only a path is not found
+        return f"{name} does not exist{_nearest(Path(source))}."  # type: ignore[arg-type]  # only a path is not found
     except IsADirectoryError:
         return f"{name} is a folder, not a sound file: name a file in it."
     except PermissionError:
@@ -382,10 +392,11 @@ def _nearest(path: Path) -> str:
         if parent.is_dir():
             missing = path.relative_to(parent).parts[0]
             close = get_close_matches(missing, sorted(os.listdir(parent)), n=1)  # noqa: PTH208 - names are all it needs
-            return f'"{parent}" holds no "{missing}"' + (f'; did you mean "{close[0]}"?' if close else "")
+            where = "" if path == Path(missing) else f': "{parent}" holds no "{missing}"'
+            return where + (f'; did you mean "{close[0]}"?' if close else "")
         if parent.exists():
-            return f'"{parent}" is a file, not a folder'
-    return "no part of its path does"
+            return f': "{parent}" is a file, not a folder'
+    return ": no part of its path does"
 
 
 def _reason(error: BaseException) -> str:

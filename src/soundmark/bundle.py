@@ -21,6 +21,7 @@ import numpy as np
 from soundmark import atomic, spectrograms
 from soundmark.errors import BundleError
 from soundmark.spectrograms import Representation
+from soundmark.spectrograms.representation import is_finite, is_whole
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -29,6 +30,10 @@ SCHEMA = 1
 ACTIVATIONS = ("softmax", "sigmoid")
 # ModelProto.metadata_props is field 14, a message: its key in protobuf's wire format is 14 << 3 | 2.
 METADATA_TAG = b"\x72"
+# What a card may ask for at most: a file from elsewhere shall not fill the memory.
+LARGEST_SIDE = 4096  # of a spectrogram or a picture
+LARGEST_WHOLE = 65_536  # any other whole number of a representation
+LARGEST_RATE_HZ = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +71,10 @@ class Card:
                 raise BundleError(
                     f'"{name}" is a model of schema {schema}; this soundmark reads schema {SCHEMA}. Upgrade soundmark.'
                 )
-            values["classes"] = tuple(values["classes"])
+            values["classes"] = tuple(values["classes"]) if isinstance(values["classes"], list) else ()
             values["representation"] = spectrograms.from_settings(values["representation"])
             card = cls(**{key: value for key, value in values.items() if key in cls.__dataclass_fields__})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BundleError(
                 f'"{name}" has a card that cannot be read: {error}. Train or fetch the model again.'
             ) from error
@@ -77,17 +82,38 @@ class Card:
         return card
 
     def _check(self, name: str) -> None:
-        wrong = None
-        if len(self.classes) < 1 or not all(isinstance(label, str) for label in self.classes):
-            wrong = "its classes are not a list of names"
-        elif self.activation not in ACTIVATIONS:
-            wrong = f'its activation is "{self.activation}", not one of {", ".join(ACTIVATIONS)}'
-        elif not isinstance(self.window_s, int | float) or not 0 < self.window_s < 86_400:
-            wrong = f"its window_s is {self.window_s!r}"
-        elif not isinstance(self.temperature, int | float) or not self.temperature > 0:
-            wrong = f"its temperature is {self.temperature!r}"
+        wrong = self._wrong() or _too_large(self.representation)
         if wrong:
             raise BundleError(f'"{name}" has a card that cannot be used: {wrong}. Train or fetch the model again.')
+
+    def _wrong(self) -> str | None:
+        """What no model can have on its card, in words."""
+        if not self.classes or not all(isinstance(label, str) for label in self.classes):
+            return "its classes are not a list of names"
+        if len(set(self.classes)) < len(self.classes):
+            return "two of its classes have the same name"
+        if not isinstance(self.activation, str) or self.activation not in ACTIVATIONS:
+            return f'its activation is "{self.activation}", not one of {", ".join(ACTIVATIONS)}'
+        if not is_finite(self.window_s) or not 0 < self.window_s < 86_400:
+            return f"its window_s is {self.window_s!r}"
+        if not is_finite(self.temperature) or not self.temperature > 0:
+            return f"its temperature is {self.temperature!r}"
+        if self.unknown is not None and not is_finite(self.unknown):
+            return f"its unknown is {self.unknown!r}"
+        for part in ("recipe", "data", "scores", "versions"):
+            if not isinstance(getattr(self, part), dict):
+                return f"its {part} is {getattr(self, part)!r}, not a table"
+        return None
+
+
+def _too_large(representation: Representation) -> str | None:
+    """The parameter of a representation that would fill the memory, in words."""
+    for key, value in representation.settings().items():
+        sides = value if isinstance(value, list) else []
+        largest = LARGEST_SIDE if sides else LARGEST_RATE_HZ if key == "rate_hz" else LARGEST_WHOLE
+        if any(is_whole(number) and number > largest for number in sides or [value]):
+            return f"its {key} is {value!r}, and {largest} is the most that is read"
+    return None
 
 
 @dataclass(frozen=True)
@@ -101,6 +127,10 @@ class Bundle:
     def session(self) -> onnxruntime.InferenceSession:
         """The graph, ready to run on all the cores of this process."""
         return _session(self.graph)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A session cannot be sent to another process; each makes its own.
+        return {"graph": self.graph, "card": self.card}
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -154,14 +184,18 @@ def read(path: str | PathLike[str]) -> Bundle:
     except OSError as error:
         what = "is a folder; a model is one .onnx file" if path.is_dir() else f"cannot be read: {error.strerror}"
         raise BundleError(f'the model "{path}" {what}.{_models_below(path)}') from error
-    metadata = _metadata(data, path)
+    session = _readable(data, path)
+    metadata = session.get_modelmeta().custom_metadata_map
     if "soundmark" not in metadata:
         raise BundleError(f'"{path}" is an ONNX file without a soundmark card: soundmark uses models that it trained.')
     card = metadata["soundmark"]
     length = sum(len(_metadata_entry(key, metadata.get(key, ""))) for key in ("soundmark", "soundmark_sha256"))
     if metadata.get("soundmark_sha256") != _digest(data[:-length], card):
         raise BundleError(f'"{path}" was damaged or changed after it was written. Train or fetch the model again.')
-    return Bundle(data[:-length], Card.from_json(card, str(path)))
+    bundle = Bundle(data[:-length], Card.from_json(card, str(path)))
+    _check_graph(session, bundle.card, path)
+    vars(bundle)["session"] = session  # the cached property, so that the graph is not made ready twice
+    return bundle
 
 
 def _session(graph: bytes) -> onnxruntime.InferenceSession:
@@ -175,11 +209,27 @@ def _session(graph: bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
-def _metadata(data: bytes, path: Path) -> dict[str, str]:
+def _check_graph(session: onnxruntime.InferenceSession, card: Card, path: Path) -> None:
+    """Refuse a graph that takes or gives something else than its card says."""
+    inputs = {node.name: [node.type, *node.shape[1:]] for node in session.get_inputs()}
+    outputs = {node.name: [node.type, *node.shape[1:]] for node in session.get_outputs()}
+    n, size = len(card.classes), card.representation.shape
+    if inputs != {"spectrogram": ["tensor(float)", 1, *size]} or outputs.get("logits") != ["tensor(float)", n]:
+        raise BundleError(
+            f'"{path}" has a card for {size[0]}×{size[1]} spectrograms and {n} classes, and a graph that takes '
+            f"{inputs} and gives {outputs}. Train or fetch the model again."
+        )
+    if any(
+        isinstance(side, int) for node in (*session.get_inputs(), *session.get_outputs()) for side in node.shape[:1]
+    ):
+        raise BundleError(f'"{path}" has a graph for one size of batch alone. Train or fetch the model again.')
+
+
+def _readable(data: bytes, path: Path) -> onnxruntime.InferenceSession:
     from onnxruntime.capi import onnxruntime_pybind11_state as states
 
     try:
-        return dict(_session(data).get_modelmeta().custom_metadata_map)
+        return _session(data)
     except (
         states.InvalidProtobuf,
         states.InvalidGraph,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from soundmark import atomic
+from soundmark.errors import OutputError
 from soundmark.history import Epoch
+
+log = logging.getLogger("soundmark")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,22 +62,32 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path, fingerprint: str, device: str) -> Checkpoint | None:
-        """The checkpoint at ``path``; ``None`` where there is none, or none of this run, or a damaged one."""
+        """The checkpoint at ``path``; ``None`` where there is none, one of another device, or (said) a damaged one.
+
+        Raises:
+            OutputError: it is of another recipe, or of other data.
+        """
         from safetensors import SafetensorError, safe_open
 
+        if not path.exists():
+            return None
         try:
             with safe_open(path, "pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            if metadata["sha256"] != _digest(tensors, metadata["about"]):
+                raise ValueError("its checksum does not fit")
             about = json.loads(metadata["about"])
-        except (OSError, SafetensorError, KeyError, ValueError):
+            engine, history = Engine(**about["engine"]), tuple(Epoch(**epoch) for epoch in about["history"])
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+            log.warning('the checkpoint "%s" is damaged (%s): that training starts over', path, error)
             return None
-        if about["run"] != fingerprint or metadata["sha256"] != _digest(tensors, metadata["about"]):
-            return None
-        engine = Engine(**about["engine"])
-        if device != engine.device:
-            return None
-        return cls(tensors, tuple(Epoch(**epoch) for epoch in about["history"]), engine)
+        if about["run"] != fingerprint:
+            raise OutputError(
+                f'"{path.parent}" holds an unfinished run of another recipe or other data. Choose another folder with '
+                "-o, or start this one over with --fresh."
+            )
+        return cls(tensors, history, engine) if device == engine.device else None
 
     def restore(self, network: nn.Module, optimizer: torch.optim.Adam) -> list[Epoch]:
         """Put the state back; the history so far."""

@@ -7,11 +7,12 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from soundmark.datasets import SUFFIXES
-from soundmark.errors import AudioError
+from soundmark.errors import AudioError, SettingsError
 from soundmark.prediction import Model
 
 Answer = Sequence[Mapping[str, Any]]
@@ -31,27 +32,33 @@ class Classified:
         return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
 
     def to_csv(self) -> str:
-        """A line per file and class: file, rank, label, score."""
+        """A line per file and class: file, rank, label, score; and one per file that could not be read, with error."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["file", "rank", "label", "score"])
+        writer.writerow(["file", "rank", "label", "score", "error"])
         for name, answer in self.answers.items():
             writer.writerows(
-                [name, rank, entry["label"], f"{entry['score']:.6g}"] for rank, entry in enumerate(answer, 1)
+                [name, rank, entry["label"], f"{entry['score']:.6g}", ""] for rank, entry in enumerate(answer, 1)
             )
+        writer.writerows([name, "", "", "", reason] for name, reason in self.failures.items())
         return text.getvalue()
 
 
-def classify(model: Model, inputs: Sequence[Path], *, top_k: int) -> Classified:
+def classify(model: Model, inputs: Sequence[str | PathLike[str]], *, top_k: int) -> Classified:
     """What ``model`` hears in each file of ``inputs`` and below each folder; one that cannot be read stops no other.
+
+    Raises:
+        SettingsError: an input is the empty string, which would mean the current folder.
 
     >>> found = classify(model, [city.clips[0].path, folder / "none.wav"], top_k=2)
     >>> [len(answer) for answer in found.answers.values()], list(found.failures) == [str(folder / "none.wav")]
     ([2], True)
     """
+    if "" in inputs:
+        raise SettingsError('an input is "": give the path of a sound file or folder; the current folder is ".".')
     answers: dict[str, Answer] = {}
     failures: dict[str, str] = {}
-    for path in _files(inputs, failures):
+    for path in _files([Path(path) for path in inputs], failures):
         try:
             answers[str(path)] = model.classify(path, top_k=top_k)
         except AudioError as error:

@@ -56,7 +56,7 @@ ModelPath = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option(min=1, help="Processes to compute features with. [default: the cores there are]", show_default=False),
+    typer.Option(min=1, help="Processes to compute features with. Default: the cores there are.", show_default=False),
 ]
 Device = Annotated[str, typer.Option(help="Where to train: auto, cpu, cuda or mps.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
@@ -79,11 +79,12 @@ def demo(
 ) -> None:
     """No data needed: synthesise a small city, compare two recipes on it, report, classify."""
     from soundmark import demo as demonstration
-    from soundmark import terminal
+    from soundmark import report, terminal
 
     with terminal.progress(quiet) as progress:
         result = demonstration.run(output, say=terminal.say, progress=progress, fresh=fresh, command=_command())
     terminal.show_evaluation(result.evaluation)
+    terminal.tell(report.sentence(result.evaluation))
     terminal.show_answers({str(result.unseen): result.answer})
     for line in result.whereabouts():
         terminal.say(line)
@@ -148,14 +149,14 @@ def compare(
     recipe: Annotated[
         list[str] | None,
         typer.Option(
-            help="A recipe's name or .toml file; may be repeated. [default: seed-image and seed-mel]",
+            help="A recipe's name or .toml file; may be repeated. Default: seed-image and seed-mel.",
             show_default=False,
         ),
     ] = None,
     protocol: Annotated[
         list[str] | None,
         typer.Option(
-            help="random or folds; may be repeated. [default: both, where there are folds]", show_default=False
+            help="random or folds; may be repeated. Default: both, where there are folds.", show_default=False
         ),
     ] = None,
     folds: Annotated[
@@ -180,13 +181,14 @@ def compare(
     chosen = [_recipe(name, epochs, batch_size, learning_rate, seed) for name in recipe or ["seed-image", "seed-mel"]]
     data = _open(dataset, subset)
     plan = plans.plan(data, chosen, protocols=protocol, folds=_numbers(folds))
-    terminal.say(plans.cost(plan, device=device))
+    terminal.say(plans.cost(plan, output, device=device))
     with terminal.progress(quiet) as progress:
         found = evaluation.compare(
             plan, output, jobs=jobs, device=device, fresh=fresh, command=_command(), progress=progress
         )
         report.write(found, output / "report.html")
     terminal.show_evaluation(found)
+    terminal.tell(report.sentence(found))
     faults = data.faults(found.skipped)
     terminal.name_skipped(faults)
     terminal.say(f"The report is {output / 'report.html'}; the numbers are {output / 'metrics.json'}.")
@@ -200,7 +202,7 @@ def train(
     recipe: Annotated[str, typer.Option(help="A recipe's name or .toml file.")] = "seed-mel",
     test_fold: Annotated[
         int | None,
-        typer.Option(help="Keep this fold back and score it. [default: train on all clips]", show_default=False),
+        typer.Option(help="Keep this fold back and score it. Default: train on all clips.", show_default=False),
     ] = None,
     scores: Annotated[
         Path | None,
@@ -266,7 +268,7 @@ def evaluate(
 @app.command()
 def classify(
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Sound files, or folders of them.", show_default=False)
+        list[str], typer.Argument(metavar="FILE...", help="Sound files, or folders of them.", show_default=False)
     ],
     model: ModelPath,
     top_k: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 3,

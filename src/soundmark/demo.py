@@ -9,6 +9,7 @@ from typing import Any
 
 from soundmark import evaluation, plans, recipes, report, workers
 from soundmark.datasets import Dataset, synthetic
+from soundmark.errors import OutputError
 from soundmark.evaluation import Evaluation
 from soundmark.prediction import load
 
@@ -49,11 +50,13 @@ def run(
     Raises:
         OutputError: ``folder`` cannot be written, or holds something else.
     """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "city" / synthetic.STAMP).is_file():
+        raise OutputError(f'"{folder}" holds something else. Choose a new folder for the demonstration with -o.')
     say("Synthesising a small city: ten classes of sound, three folds by recording.")
     dataset = Dataset.open(synthetic.write(folder / "city"))
     chosen = [replace(recipes.named(name), **SETTINGS) for name in ("seed-image", "seed-mel")]
     plan = plans.plan(dataset, chosen)
-    say(plans.cost(plan))
+    say(plans.cost(plan, folder))
     found = evaluation.compare(plan, folder, fresh=fresh, command=command, progress=progress)
     report.write(found, folder / "report.html")
     unseen = synthetic.unseen(folder / f"unseen-{UNSEEN}.wav", UNSEEN, seed=1)

@@ -23,11 +23,13 @@ import numpy as np
 
 from soundmark import atomic, features, metrics, predictions, provenance, runs, splits, workers
 from soundmark.datasets import Dataset, Skipped
+from soundmark.errors import OutputError
 from soundmark.features import Features
-from soundmark.plans import Plan
+from soundmark.plans import Plan, unit_folder
 from soundmark.recipes import Recipe
 from soundmark.runs import Outcome, Unit
-from soundmark.splits import Leak, Split
+from soundmark.spectrograms import Representation
+from soundmark.splits import Leak
 from soundmark.workers import Progress
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ class Result:
     summary: metrics.Summary
     fold_mean: float
     fold_sd: float  # NaN where there is one fold
-    leak: Leak
+    leak: Leak | None  # None where it is not known which clips share a recording
     seconds: Mapping[str, float]  # features, training, testing
 
 
@@ -137,59 +139,97 @@ def compare(
     """
     folder, dataset = Path(folder), plan.dataset
     with runs.only_one(folder):
-        stores = {
-            recipe.name: features.build(dataset, recipe.representation, jobs=jobs, fresh=fresh, progress=progress)
-            for recipe in plan.recipes
-        }
-        usable = np.logical_and.reduce([store.usable for store in stores.values()])
-        skipped = {
-            clip: item
-            for store in stores.values()
-            for clip, item in zip(np.flatnonzero(~store.usable), store.skipped, strict=True)
-        }
-        units = [
-            Unit(
-                recipe=recipe,
-                protocol=protocol,
-                split=runs.usable(split, usable),
-                folder=_unit_folder(folder, recipe, protocol, split),
-            )
-            for recipe in plan.recipes
-            for protocol, chosen in plan.splits.items()
-            for split in chosen
-        ]
-        for unit in units:
-            runs.check_sides(unit)
-            for label in splits.untrained_classes(dataset, unit.split):
-                runs.log.warning("%s: no clip of %s to train on, so none can be recognised", unit.name, label)
         if fresh:
-            runs.clear(unit.folder for unit in units)
+            runs.clear(folder)
+        _refuse_other_data(folder, dataset)
+        stores = _stores(plan, jobs, fresh, progress)
+        usable = np.logical_and.reduce([store.usable for store in stores.values()])
+        units = _units(plan, folder, usable)
         # All are looked for first: a folder of another run is refused before the first hour is spent on it.
         found = [runs.find(unit, dataset, stores[unit.recipe.name]) for unit in units]
-        engine = None if all(found) else runs.engine_of(found, device)
-        outcomes = []
-        for unit, done in zip(units, found, strict=True):
+        outcomes: list[Outcome] = []
+        for number, (unit, done) in enumerate(zip(units, found, strict=True), 1):
+            report = _numbered(progress, number, len(units))
             if done:
-                progress(f"{unit.name}: done before", 1, 1, "trainings")
-            outcomes.append(
-                done or runs.make(unit, dataset, stores[unit.recipe.name], engine=engine, progress=progress)
-            )
-        named = (*dataset.skipped, *(skipped[clip] for clip in sorted(skipped)))
-        evaluation = _evaluation(plan, outcomes, stores, named, command)
+                report(f"{unit.name}: done before", 1, 1, "trainings")
+            else:
+                engine = runs.engine_of([*outcomes, *found], device)
+                done = runs.make(unit, dataset, stores[unit.recipe.name], engine=engine, progress=report)
+            outcomes.append(done)
+        _name_others(folder, units)
+        evaluation = _evaluation(plan, outcomes, stores, _skipped(dataset, stores), command)
         for result in evaluation.results:
             if result.protocol == "folds":
                 path = folder / result.recipe.name / "folds" / "predictions.csv"
                 predictions.write(path, dataset, result.test, result.probabilities)
-        atomic.write_text(
-            folder / "metrics.json",
-            json.dumps(evaluation.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
-        )
+        text = json.dumps(evaluation.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
+        atomic.write_text(folder / "metrics.json", text + "\n")
     return evaluation
 
 
-def _unit_folder(folder: Path, recipe: Recipe, protocol: str, split: Split) -> Path:
-    place = folder / recipe.name / protocol
-    return place if split.fold is None else place / f"fold-{split.fold}"
+def _stores(plan: Plan, jobs: int | None, fresh: bool, progress: Progress) -> dict[str, Features]:
+    """The features of each recipe, by its name; recipes that share a representation share a store."""
+    built: dict[Representation, Features] = {}
+    for representation in dict.fromkeys(recipe.representation for recipe in plan.recipes):
+        built[representation] = features.build(plan.dataset, representation, jobs=jobs, fresh=fresh, progress=progress)
+    return {recipe.name: built[recipe.representation] for recipe in plan.recipes}
+
+
+def _units(plan: Plan, folder: Path, usable: np.ndarray) -> list[Unit]:
+    units = [
+        Unit(
+            recipe=recipe,
+            protocol=protocol,
+            split=runs.usable(split, usable),
+            folder=unit_folder(folder, recipe, protocol, split),
+        )
+        for recipe in plan.recipes
+        for protocol, chosen in plan.splits.items()
+        for split in chosen
+    ]
+    for unit in units:
+        runs.check_sides(unit)
+        if unseen := splits.untrained_classes(plan.dataset, unit.split):
+            runs.log.warning("%s: no clip to train on, so none recognised, of: %s", unit.name, ", ".join(unseen))
+    return units
+
+
+def _skipped(dataset: Dataset, stores: Mapping[str, Features]) -> tuple[Skipped, ...]:
+    """What is left out, each clip once: what the data set lacks, then what could not be read."""
+    unread = {
+        clip: item
+        for store in stores.values()
+        for clip, item in zip(np.flatnonzero(~store.usable), store.skipped, strict=True)
+    }
+    return (*dataset.skipped, *(unread[clip] for clip in sorted(unread)))
+
+
+def _numbered(progress: Progress, number: int, total: int) -> Progress:
+    return lambda description, *rest: progress(f"[{number}/{total}] {description}", *rest)
+
+
+def _name_others(folder: Path, units: Sequence[Unit]) -> None:
+    """Say which finished trainings of the folder are not part of what is told now."""
+    there = {*folder.glob("*/random/model.onnx"), *folder.glob("*/folds/fold-*/model.onnx")}
+    others = sorted(
+        path.parent.relative_to(folder).as_posix() for path in there - {u.folder / "model.onnx" for u in units}
+    )
+    if others:
+        runs.log.warning("the folder also holds trainings that are not in this table: %s", ", ".join(others))
+
+
+def _refuse_other_data(folder: Path, dataset: Dataset) -> None:
+    """Refuse a folder whose ``metrics.json`` is of other data: its models would stand beside ours as if of one run."""
+    try:
+        before = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["dataset"]
+        same = before["fingerprint"] == dataset.fingerprint
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if not same:
+        raise OutputError(
+            f'"{folder}" holds another run: of {before.get("name")} (fingerprint {before["fingerprint"]}), not of '
+            f"{dataset.name} ({dataset.fingerprint}). Choose another folder with -o, or start over with --fresh."
+        )
 
 
 def _evaluation(
@@ -243,7 +283,7 @@ def _result(dataset: Dataset, outcomes: Sequence[Outcome], features_s: float) ->
         ),
         fold_mean=float(np.mean(accuracies)),
         fold_sd=float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else float("nan"),
-        leak=splits.leak(dataset, [outcome.unit.split for outcome in outcomes]),
+        leak=splits.leak(dataset, [outcome.unit.split for outcome in outcomes]) if dataset.sources_known else None,
         seconds={
             "features": features_s,
             "training": sum(outcome.training_s for outcome in outcomes),
@@ -277,13 +317,14 @@ def _result_json(result: Result) -> dict[str, Any]:
     summary = result.summary
     return {
         "recipe": result.recipe.name,
+        "settings": result.recipe.settings(),
         "protocol": result.protocol,
         "n_train": round(
             sum(fold.n_train for fold in result.folds) / len(result.folds)
         ),  # each fold's own stands below
         "n_test": summary.n,
         "accuracy": summary.accuracy,
-        "accuracy_interval": _ends(summary.accuracy_interval),
+        "accuracy_interval": metrics.ends(summary.accuracy_interval),
         "top2_accuracy": summary.top2_accuracy,
         "macro_f1": summary.macro_f1,
         "log_loss": summary.log_loss,
@@ -304,7 +345,7 @@ def _result_json(result: Result) -> dict[str, Any]:
         ],
         "fold_mean": result.fold_mean,
         "fold_sd": _told(result.fold_sd),
-        "leak": {key: _told(value) for key, value in asdict(result.leak).items()},
+        "leak": {key: result.leak and getattr(result.leak, key) for key in Leak.__dataclass_fields__},
         "seconds": dict(result.seconds),
     }
 
@@ -315,16 +356,12 @@ def _comparison_json(comparison: Comparison) -> dict[str, Any]:
         "protocol": comparison.protocol,
         "recipes": list(comparison.recipes),
         "difference": found.difference,
-        "interval": _ends(found.interval),
+        "interval": metrics.ends(found.interval),
         "p": _told(found.p),
         "mcnemar_p": _told(found.mcnemar_p),
         "clips": found.clips,
         "recordings": found.recordings,
     }
-
-
-def _ends(interval: metrics.Interval) -> list[float | None]:
-    return [_told(interval.low), _told(interval.high)]
 
 
 def _told(value: float) -> float | None:

@@ -103,15 +103,14 @@ def build(
         finished = _finished(folder)
         missing = [n for n in range(-(-len(dataset.clips) // CHUNK)) if n not in finished]
         todo = [_Task(folder, representation, n, dataset.clips[n * CHUNK : (n + 1) * CHUNK]) for n in missing]
-        computed = _compute(
-            folder, todo, jobs, partial(progress, f"{representation.name} features"), len(dataset.clips)
-        )
-        finished |= computed
+        report = partial(progress, f"{representation.name} features")
+        finished |= _compute(folder, todo, jobs, report, len(dataset.clips))
+        array = np.load(folder / "features.npy", mmap_mode="r")
     failures = {clip: reason for chunk in finished.values() for clip, reason in chunk.failures.items()}
     usable = np.ones(len(dataset.clips), bool)
     usable[list(failures)] = False
     return Features(
-        array=np.load(folder / "features.npy", mmap_mode="r"),
+        array=array,
         usable=usable,
         skipped=tuple(Skipped(dataset.relative_path(dataset.clips[i]), failures[i]) for i in sorted(failures)),
         seconds=sum(chunk.seconds for chunk in finished.values()),
@@ -132,7 +131,10 @@ def spectrogram(clip: Clip, representation: Representation) -> np.ndarray:
     (64, 64)
     """
     sound = audio.read(clip.path, start_s=clip.start_s, stop_s=clip.stop_s)
-    return representation(sound.samples, sound.rate_hz)
+    try:
+        return representation(sound.samples, sound.rate_hz)
+    except AudioError as error:
+        raise AudioError(f'"{clip.path.name}": {error}') from error
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,10 @@ def _compute(folder: Path, todo: list[_Task], jobs: int | None, progress: Any, t
 
 
 def _finished(folder: Path) -> dict[int, _Chunk]:
-    """The chunks that the journal names and whose checksum the array still has."""
+    """The chunks that the journal names, whose checksum the array still has, and in which no clip failed.
+
+    A chunk with a failure is tried again: a file's permissions, or the network disk, may be as they should by now.
+    """
     array = np.load(folder / "features.npy", mmap_mode="r")
     chunks = {}
     for line in (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines():
@@ -192,7 +197,7 @@ def _finished(folder: Path) -> dict[int, _Chunk]:
         except (ValueError, KeyError, TypeError):
             continue  # a line that a kill, or a bad disk, cut short: its chunk is computed again
         rows = array[chunk.number * CHUNK : (chunk.number + 1) * CHUNK]
-        if len(rows) and zlib.crc32(np.ascontiguousarray(rows).data) == chunk.checksum:
+        if len(rows) and not failures and zlib.crc32(np.ascontiguousarray(rows).data) == chunk.checksum:
             chunks[chunk.number] = chunk
     return chunks
 
@@ -251,13 +256,13 @@ def _key(dataset: Dataset, representation: Representation) -> dict[str, Any]:
             stamp = (found.st_size, found.st_mtime_ns)
         except OSError:
             stamp = (-1, -1)  # it went since the data set was opened: reading it will say so
-        digest.update(repr((str(clip.path), *stamp, clip.start_s, clip.stop_s)).encode())
+        digest.update(repr((dataset.relative_path(clip), *stamp, clip.start_s, clip.stop_s)).encode())
     return {
         "schema": SCHEMA,
         "representation": representation.settings(),
         "version": representation.version,
         "clips": digest.hexdigest(),
-        "dataset": str(dataset.root),
+        "dataset": str(dataset.root.resolve()),
     }
 
 

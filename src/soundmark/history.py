@@ -6,6 +6,7 @@ import csv
 import io
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from soundmark import atomic
 
@@ -45,6 +46,10 @@ def write(path: Path, history: tuple[Epoch, ...]) -> None:
 def read(path: Path) -> tuple[Epoch, ...]:
     """The epochs in a ``history.csv`` that ``write`` wrote.
 
+    Raises:
+        ValueError: it is no such file.
+        OSError: it cannot be read.
+
     >>> epoch = Epoch(
     ...     epoch=1, train_loss=0.7, train_accuracy=0.5, validation_loss=None, validation_accuracy=None, seconds=2.0
     ... )
@@ -52,6 +57,11 @@ def read(path: Path) -> tuple[Epoch, ...]:
     >>> read(folder / "history.csv") == (epoch,)
     True
     """
+    names = [field.name for field in fields(Epoch)]
     with path.open(newline="", encoding="utf-8") as file:
-        rows = [{key: float(value) if value else None for key, value in row.items()} for row in csv.DictReader(file)]
-    return tuple(Epoch(**{**row, "epoch": int(row["epoch"] or 0)}) for row in rows)  # type: ignore[arg-type]
+        header, *rows = list(csv.reader(file)) or [[]]
+    if header != names or any(len(row) != len(names) for row in rows):
+        raise ValueError(f'"{path}" is no history')
+    values = [[float(value) if value else None for value in row] for row in rows]
+    epochs: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in values]
+    return tuple(Epoch(**{**epoch, "epoch": int(epoch["epoch"])}) for epoch in epochs)

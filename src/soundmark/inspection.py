@@ -15,6 +15,7 @@ import filecmp
 import hashlib
 import math
 import os
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -347,7 +348,8 @@ def figure(inspection: Inspection, path: str | os.PathLike[str]) -> None:
     _draw_bars(encodings, f"Encodings{of}", {str(encoding): encoding.clips for encoding in most}, "clips")
     wrong = {what: number for what, number in inspection.faults.items() if what != "left out"}  # that is in the title
     _draw_bars(faults, "Faults" if any(wrong.values()) else "Faults: none found", wrong, "number")
-    with atomic.whole(path) as temporary:
+    with atomic.whole(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a script that Matplotlib's own type does not have
         drawing.savefig(temporary, format=kind, dpi=120)
 
 
@@ -408,6 +410,7 @@ def _hear_one(clip: Clip) -> _Heard:
     try:
         found = audio.info(clip.path)
         sound = audio.read(clip.path, start_s=clip.start_s, stop_s=clip.stop_s)
+        audio.check_samples(sound.samples, f'"{clip.path}"')  # it can be decoded, and no spectrogram made of it
     except AudioError as error:
         return _Heard(error=str(error))
     return _Heard(

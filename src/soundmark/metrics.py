@@ -43,6 +43,15 @@ class Interval:
         return bool(np.isfinite(self.low) and np.isfinite(self.high))
 
 
+def ends(interval: Interval) -> list[float | None]:
+    """Both ends as JSON can hold them: ``None`` where there is none.
+
+    >>> ends(Interval(0.6, float("nan")))
+    [0.6, None]
+    """
+    return [float(end) if np.isfinite(end) else None for end in (interval.low, interval.high)]
+
+
 @dataclass(frozen=True)
 class ClassScores:
     """Precision, recall and F1 of one class (0 where the ratio has no denominator), and its clips in the test."""

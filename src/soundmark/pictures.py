@@ -5,10 +5,12 @@ The plain grey picture of ``image`` is the very one that its features are read b
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-from collections import Counter
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import numpy as np
 
 from soundmark import atomic, audio, workers
 from soundmark.datasets import Clip, Dataset, Skipped
-from soundmark.errors import AudioError, unknown_name
+from soundmark.errors import AudioError, OutputError, unknown_name
 from soundmark.spectrograms import Image, Picture, Representation
 from soundmark.workers import Progress
 
@@ -53,8 +55,10 @@ def write(
 ) -> Written:
     """A PNG of every clip at ``folder/<class>/<name>.png``; those that an earlier, equal call wrote are kept.
 
+    Where a setting, or the time or size of any file, is another than then, all are drawn again.
+
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or holds the pictures of another data set.
         SettingsError: there is no colour map of that name.
 
     >>> write(city.select([0]), Image(), folder / "pictures", jobs=1).count
@@ -64,13 +68,14 @@ def write(
     """
     if colours is not None:
         _check_colours(colours)
-    about = [representation.settings(), dataset.fingerprint, colours, axes]
-    keep = _begun(folder, about)
     places = [(clip, folder / name) for clip, name in zip(dataset.clips, names(dataset), strict=True)]
-    for parent in sorted({path.parent for _, path in places}):
-        atomic.make_folder(parent)
-    atomic.write_text(folder / ABOUT, json.dumps(about) + "\n")
-    todo = [place for place in places if not (keep and place[1].exists())]
+    about = {
+        "dataset": [str(dataset.root.resolve()), dataset.name],
+        "drawn": [representation.settings(), colours, axes],
+        "clips": _stamp(places),
+    }
+    _begin(folder, about, [path for _, path in places])
+    todo = [place for place in places if not place[1].exists()]
     tasks = [_Task(tuple(todo[i : i + CHUNK]), representation, colours, axes) for i in range(0, len(todo), CHUNK)]
     failures: dict[int, list[tuple[Clip, str]]] = {}
     done = len(places) - len(todo)
@@ -110,14 +115,17 @@ def names(dataset: Dataset) -> list[Path]:
     >>> [name.as_posix() for name in names(twice)]
     ['_etc/a.png', '_etc/a_2.png']
     """
-    given: Counter[Path] = Counter()
+    taken: set[str] = set()
     result = []
     for clip in dataset.clips:
         cut = f"_{clip.start_s:g}" if clip.start_s else ""
-        place = Path(_safe(clip.label), _safe(clip.path.stem + cut))
-        given[place] += 1
-        number = f"_{given[place]}" if given[place] > 1 else ""
-        result.append(place.with_name(f"{place.name}{number}.png"))
+        first = place = Path(_safe(clip.label), f"{_safe(clip.path.stem + cut)}.png")
+        number = 1
+        while (key := place.as_posix().casefold()) in taken:  # on some systems "A.png" is "a.png"
+            number += 1
+            place = first.with_name(f"{first.stem}_{number}.png")
+        taken.add(key)
+        result.append(place)
     return result
 
 
@@ -125,12 +133,45 @@ def _safe(name: str) -> str:
     return re.sub(r"[^\w .-]", "_", name).strip(" .") or "_"
 
 
-def _begun(folder: Path, about: list[Any]) -> bool:
-    """Whether the pictures in ``folder`` are of the same clips, drawn the same way."""
+def _stamp(places: Sequence[tuple[Clip, Path]]) -> str:
+    """A digest of which files the pictures are of, as they are now, and of where each picture stands."""
+    digest = hashlib.sha256()
+    for clip, place in places:
+        try:
+            found = clip.path.stat()
+            file = (str(clip.path), found.st_size, found.st_mtime_ns)
+        except OSError:
+            file = (str(clip.path), -1, -1)  # it went since the data set was opened: reading it will say so
+        digest.update(repr((file, clip.start_s, clip.stop_s, place.parts[-2:])).encode(errors="surrogatepass"))
+    return digest.hexdigest()
+
+
+def _begin(folder: Path, about: dict[str, Any], paths: Sequence[Path]) -> None:
+    """Make ``folder`` one for pictures as ``about`` has them: what an unlike call drew there is removed first."""
+    there = _about(folder)
+    if there.get("dataset", about["dataset"]) != about["dataset"]:
+        root, name = there["dataset"]
+        raise OutputError(
+            f'"{folder}" holds the pictures of another data set, {name} in "{root}". Choose an empty folder.'
+        )
+    for parent in sorted({path.parent for path in paths} | {folder}):
+        atomic.make_folder(parent)
+    if there != about:
+        for path in paths:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise atomic.cannot_write(path, error) from error
+        atomic.write_text(folder / ABOUT, json.dumps(about) + "\n")  # after it, whatever is there is of this call
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """What the pictures in ``folder`` are of, as JSON has it; empty where that is not told."""
     try:
-        return bool(json.loads((folder / ABOUT).read_text(encoding="utf-8")) == json.loads(json.dumps(about)))
+        found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _draw_chunk(task: _Task) -> list[tuple[Clip, str]]:
@@ -139,22 +180,21 @@ def _draw_chunk(task: _Task) -> list[tuple[Clip, str]]:
     for clip, path in task.clips:
         try:
             sound = audio.read(clip.path, start_s=clip.start_s, stop_s=clip.stop_s)
+            audio.check_samples(sound.samples, f'"{clip.path}"')
+            with atomic.whole(path) as temporary:
+                _draw_one(task, clip, sound, temporary)
         except AudioError as error:
             failures.append((clip, str(error)))
-            continue
-        with atomic.whole(path) as temporary:
-            if task.axes or task.colours:
-                picture = task.representation.picture(sound.samples, sound.rate_hz)
-                draw(
-                    picture,
-                    temporary,
-                    colours=task.colours or "magma",
-                    axes=task.axes,
-                    title=f"{clip.label}: {clip.path.name}",
-                )
-            else:
-                _save(_grey(task.representation, sound), temporary)
     return failures
+
+
+def _draw_one(task: _Task, clip: Clip, sound: audio.Sound, path: Path) -> None:
+    if not (task.axes or task.colours):
+        _save(_grey(task.representation, sound), path)
+        return
+    picture = task.representation.picture(sound.samples, sound.rate_hz)
+    title = f"{clip.label}: {clip.path.name}"
+    draw(picture, path, colours=task.colours or "magma", axes=task.axes, title=title)
 
 
 def _grey(representation: Representation, sound: audio.Sound) -> np.ndarray:
@@ -199,9 +239,12 @@ def draw(picture: Picture, path: Path, *, colours: str, axes: bool, title: str =
     )
     ticks = [hz for hz in _round_frequencies(picture) if hz <= picture.f_max_hz]
     panel.set_yticks([picture.row_of(hz) for hz in ticks], [f"{hz:g}" for hz in ticks])
-    panel.set(xlabel="time (s)", ylabel=f"frequency (Hz{', mel scale' if picture.scale == 'mel' else ''})", title=title)
+    panel.set(xlabel="time (s)", ylabel=f"frequency (Hz{', mel scale' if picture.scale == 'mel' else ''})")
+    panel.set_title(title, parse_math=False)
     figure.colorbar(shown, label="level (dB)")
-    figure.savefig(path, format="png", dpi=110)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a script that Matplotlib's own type does not have
+        figure.savefig(path, format="png", dpi=110)
 
 
 def _round_frequencies(picture: Picture) -> list[float]:

@@ -6,6 +6,8 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from soundmark import splits, workers
 from soundmark.datasets import Dataset
@@ -37,15 +39,6 @@ class Plan:
         """What the feature stores take on the disk."""
         shapes = {json.dumps(r.representation.settings()): r.representation.shape for r in self.recipes}
         return sum(4 * math.prod(shape) for shape in shapes.values()) * len(self.dataset.clips)
-
-    def training_s(self, recipe: Recipe, device: str = "auto") -> float:
-        """How long the recipe's trainings will take, from a few batches of its own that are timed now."""
-        from soundmark import training
-
-        seconds = training.seconds_per_example(recipe, n_classes=len(self.dataset.classes), device=device)
-        shown = sum(len(split.train) for chosen in self.splits.values() for split in chosen)
-        watched = sum(len(split.test) for chosen in self.splits.values() for split in chosen)
-        return recipe.epochs * (shown + WATCHING * watched) * seconds
 
 
 WATCHING = 0.3  # what a validation clip costs of a training clip: a forward pass alone
@@ -108,19 +101,55 @@ def _splits(dataset: Dataset, protocol: str, folds: Sequence[int] | None, seed: 
     return tuple(splits.official_folds(dataset, only=folds))
 
 
-def cost(plan: Plan, *, device: str = "auto") -> str:
-    """What the plan will take, in a sentence or two; the time is told from a few batches timed now.
+def unit_folder(folder: Path, recipe: Recipe, protocol: str, split: Split) -> Path:
+    """Where in a run's folder one training stands.
 
-    >>> text = cost(plan(city, [recipe], protocols=["folds"]))
+    >>> unit_folder(Path("run"), recipe, "folds", splits.official_folds(city, only=[3])[0]).as_posix()
+    'run/seed-mel/folds/fold-3'
+    """
+    place = folder / recipe.name / protocol
+    return place if split.fold is None else place / f"fold-{split.fold}"
+
+
+def cost(plan: Plan, folder: Path, *, device: str = "auto") -> str:
+    """What is left to do of the plan in ``folder``, in a sentence or two; its time is told from batches timed now.
+
+    >>> text = cost(plan(city, [recipe], protocols=["folds"]), folder)
     >>> "60 clips of synthetic city; 3 trainings (folds × 3, for each recipe)" in text
     True
     """
-    seconds = sum(plan.training_s(recipe, device) for recipe in plan.recipes)
-    parts = ", ".join(f"{protocol} × {len(chosen)}" for protocol, chosen in plan.splits.items())
+    left = [
+        (recipe, split)
+        for recipe in plan.recipes
+        for protocol, chosen in plan.splits.items()
+        for split in chosen
+        if not (unit_folder(folder, recipe, protocol, split) / "model.onnx").exists()
+    ]
     recipes = "; ".join(recipe.describe() for recipe in plan.recipes)
+    parts = ", ".join(f"{protocol} × {len(chosen)}" for protocol, chosen in plan.splits.items())
+    noun = "training" if plan.trainings == 1 else "trainings"
+    job = (
+        f"{recipes}.\n{len(plan.dataset.clips):,} clips of {plan.dataset.name}; {plan.trainings} {noun} "
+        f"({parts}, for each recipe)"
+    )
+    if not left:
+        return f"{job}, all done before."
+    seconds = sum(_training_s(recipe, split, len(plan.dataset.classes), device) for recipe, split in left)
+    before = f", {plan.trainings - len(left)} of them done before" if len(left) < plan.trainings else ""
     return (
-        f"{recipes}.\n{len(plan.dataset.clips):,} clips of {plan.dataset.name}; {plan.trainings} trainings "
-        f"({parts}, for each recipe): "
-        f"about {workers.duration(seconds)} on {workers.cores()} cores, after the features "
+        f"{job}{before}: about {workers.duration(seconds)} on {workers.cores()} cores, after the features "
         f"({plan.store_bytes / 1e6:,.0f} MB on the disk, once)."
     )
+
+
+def _training_s(recipe: Recipe, split: Split, n_classes: int, device: str) -> float:
+    """How long one training will take, from a few batches of its own recipe."""
+    per_example = _seconds_per_example(recipe, n_classes, device)
+    return recipe.epochs * (len(split.train) + WATCHING * len(split.test)) * per_example
+
+
+@cache
+def _seconds_per_example(recipe: Recipe, n_classes: int, device: str) -> float:
+    from soundmark import training
+
+    return training.seconds_per_example(recipe, n_classes=n_classes, device=device)

@@ -87,12 +87,12 @@ class Model:
         """The scores of a sound: one row for up to 1.05 windows, else one per window.
 
         ``source`` is a path, the bytes of an audio file, an open binary file, or samples ``[n]`` or ``[n, channels]``
-        at ``rate_hz``. Windows follow each other by ``1 - overlap`` of their length; the last is shifted back so that
-        no sample goes unheard.
+        at ``rate_hz``: floats in −1…1, or whole numbers of 8, 16 or 32 bits as audio files hold them. Windows follow
+        each other by ``1 - overlap`` of their length; the last is shifted back so that no sample goes unheard.
 
         Raises:
             AudioError: the sound cannot be read.
-            SettingsError: ``overlap`` is not in 0 ≤ overlap < 1, or samples come without their rate.
+            SettingsError: ``overlap`` is not in 0 ≤ overlap < 1; samples come without their rate, or a file with one.
         """
         if not 0 <= overlap < 1:
             raise SettingsError(f"overlap is {overlap!r}: give a share of the window, at least 0 and below 1.")
@@ -153,18 +153,35 @@ def windows(n_samples: int, window_samples: float, overlap: float = 0.0) -> Iter
 
 
 def _sound(source: Source, rate_hz: int | None) -> Sound:
-    if isinstance(source, Sound):
-        return source
     if not isinstance(source, np.ndarray):
-        return audio.read(source)
-    if rate_hz is None or rate_hz <= 0:
+        if rate_hz is not None:
+            raise SettingsError(
+                f"rate_hz={rate_hz!r} came with a sound that says its own rate: leave it out; it is for bare samples."
+            )
+        return source if isinstance(source, Sound) else audio.read(source)
+    if rate_hz is None or not 0 < rate_hz < float("inf"):
         raise SettingsError(
             f"samples came with the rate {rate_hz!r}: say how many there are per second, as rate_hz=22050."
         )
-    samples = np.asarray(source, np.float32)
+    samples = _to_float(source)
     samples = audio.to_mono(samples) if samples.ndim == 2 else samples
     if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
         raise AudioError(
             f"samples of shape {source.shape} cannot be heard: give finite numbers, [n] or [n, channels], at least one."
         )
     return Sound(samples, int(rate_hz))
+
+
+def _to_float(samples: np.ndarray) -> np.ndarray:
+    """The samples as float32: whole numbers over their full scale, unsigned ones from their middle, as in a file."""
+    kind, size = samples.dtype.kind, samples.dtype.itemsize
+    if kind == "f":
+        return samples.astype(np.float32)
+    if kind not in "iu" or size > 4:
+        raise AudioError(
+            f"samples of the type {samples.dtype} have no full scale that could be told: give floats in −1…1, or whole "
+            "numbers of 8, 16 or 32 bits."
+        )
+    full_scale = 2.0 ** (8 * size - 1)
+    centred = samples.astype(np.float64) - (full_scale if kind == "u" else 0.0)
+    return (centred / full_scale).astype(np.float32)

@@ -24,13 +24,28 @@ def write(path: Path, dataset: Dataset, test: np.ndarray, probabilities: np.ndar
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "fold", "source", "label", "predicted", *dataset.classes])
+    writer.writerow([*_about_columns(dataset), *dataset.classes])
     for index, row in zip(test, probabilities, strict=True):
-        clip = dataset.clips[index]
-        known = [clip.fold if clip.fold is not None else "", clip.source or ""]
         predicted = dataset.classes[int(row.argmax())]
-        writer.writerow([dataset.relative_path(clip), *known, clip.label, predicted, *(f"{p:.9g}" for p in row)])
+        writer.writerow([*_about(dataset, int(index)), predicted, *(f"{p:.9g}" for p in row)])
     atomic.write_text(path, text.getvalue())
+
+
+def _about_columns(dataset: Dataset) -> list[str]:
+    cut = ["start_s", "stop_s"] if _has_cuts(dataset) else []
+    return ["path", *cut, "fold", "source", "label", "predicted"]
+
+
+def _about(dataset: Dataset, index: int) -> list[str]:
+    """What a row says before what was predicted; where clips are cut from longer files, the cut too."""
+    clip = dataset.clips[index]
+    cut = [f"{clip.start_s:g}", "" if clip.stop_s is None else f"{clip.stop_s:g}"] if _has_cuts(dataset) else []
+    fold = "" if clip.fold is None else str(clip.fold)
+    return [dataset.relative_path(clip), *cut, fold, clip.source or "", clip.label]
+
+
+def _has_cuts(dataset: Dataset) -> bool:
+    return any(clip.start_s or clip.stop_s is not None for clip in dataset.clips)
 
 
 def read(path: Path, dataset: Dataset, test: np.ndarray) -> np.ndarray:
@@ -46,9 +61,13 @@ def read(path: Path, dataset: Dataset, test: np.ndarray) -> np.ndarray:
     True
     """
     with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = list(csv.reader(file))
-    if tuple(header[5:]) != dataset.classes or [row[0] for row in rows] != [
-        dataset.relative_path(dataset.clips[i]) for i in test
-    ]:
+        header, *rows = list(csv.reader(file)) or [[]]
+    expected = [_about(dataset, int(index)) for index in test]
+    width = len(_about_columns(dataset))
+    if header != [*_about_columns(dataset), *dataset.classes] or [row[: width - 1] for row in rows] != expected:
         raise ValueError(f'"{path}" is of other clips')
-    return np.array([row[5:] for row in rows], np.float64).astype(np.float32).reshape(len(rows), len(dataset.classes))
+    try:
+        table = np.array([row[width:] for row in rows], np.float64).astype(np.float32)
+    except ValueError as error:
+        raise ValueError(f'"{path}" has a row that is cut short') from error
+    return table.reshape(len(rows), len(dataset.classes))

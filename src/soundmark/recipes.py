@@ -11,7 +11,9 @@ seed-mel: mel 64×64 → seed_cnn, 20 epochs of batch 250, Adam at 0.001
 from __future__ import annotations
 
 import json
+import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,15 @@ from typing import Any
 from soundmark import spectrograms
 from soundmark.errors import SettingsError, unknown_name
 from soundmark.spectrograms import Representation
+from soundmark.spectrograms.representation import is_finite
 
 # Every network by name; each is built by the module of that name in soundmark.models, loaded when asked for.
 NETWORKS = {
     "seed_cnn": "the notebook's six convolutions and two dense layers: 1 324 138 parameters for 64×64 and ten classes",
 }
+# A recipe's name is a folder's, beside the files of the run.
+NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]*")
+TAKEN = ("report.html", "metrics.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,20 +51,27 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.network not in NETWORKS:
+        if not isinstance(self.network, str) or self.network not in NETWORKS:
             raise unknown_name("network", self.network, NETWORKS)
-        if not self.name or not set(self.name) <= set(
-            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
-        ):
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name) or self.name.lower() in TAKEN:
             raise SettingsError(
-                f'a recipe is called "{self.name}": use letters, digits, "-", "_" and "." (it names a folder).'
+                f'a recipe is called "{self.name}": it names a folder beside {" and ".join(TAKEN)}, so begin with a '
+                'letter or digit and go on with letters, digits, "-", "_" and ".".'
+            )
+        if not isinstance(self.representation, Representation):
+            raise SettingsError(
+                f'the representation is {self.representation!r}: give its name, as "mel", or a table of its name and '
+                "its parameters."
             )
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
             _check_whole(name, getattr(self, name), least)
         for name in ("learning_rate", "adam_epsilon"):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 < value < float("inf"):
+            if not is_finite(value) or not value > 0:
                 raise SettingsError(f"{name} is {value!r}: give a number above 0.")
+        betas = self.adam_betas
+        if not isinstance(betas, tuple) or len(betas) != 2 or not all(is_finite(b) and 0 <= b < 1 for b in betas):
+            raise SettingsError(f"adam_betas is {betas!r}: give two numbers, each at least 0 and below 1.")
 
     def settings(self) -> dict[str, Any]:
         """Every field as plain JSON and TOML values; ``from_settings`` reads them back."""
@@ -84,6 +97,9 @@ class Recipe:
 
         Raises:
             SettingsError: an unknown field or value, with the known ones.
+
+        >>> Recipe.from_settings({"name": "mine", "representation": "mel"}).representation.name
+        'mel'
         """
         known = [field.name for field in fields(cls)]
         for key in settings:
@@ -92,9 +108,14 @@ class Recipe:
         missing = [key for key in ("name", "representation") if key not in settings]
         if missing:
             raise SettingsError(f"the recipe says no {' and no '.join(missing)}: both are needed.")
-        values = dict(settings, representation=spectrograms.from_settings(settings["representation"]))
-        if "adam_betas" in values:
-            values["adam_betas"] = tuple(values["adam_betas"])
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
+        }
+        representation = settings["representation"]
+        if isinstance(representation, str):
+            representation = {"name": representation}
+        if isinstance(representation, Mapping):
+            values["representation"] = spectrograms.from_settings(representation)
         return cls(**values)
 
     @classmethod
@@ -141,7 +162,10 @@ def named(name: str) -> Recipe:
         text = Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f'the recipe "{name}" cannot be read: {error}.') from error
-    return Recipe.from_toml(text)
+    try:
+        return Recipe.from_toml(text)
+    except SettingsError as error:
+        raise SettingsError(f'the recipe "{name}" cannot be used: {error}') from error
 
 
 RECIPES = {

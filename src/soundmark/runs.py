@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import logging
@@ -35,6 +36,15 @@ if TYPE_CHECKING:
     from soundmark.training import Engine
 
 log = logging.getLogger("soundmark")
+WRITTEN = (
+    "model.onnx",
+    "predictions.csv",
+    "recipe.toml",
+    "history.csv",
+    "checkpoint.safetensors",
+    "metrics.json",
+    "report.html",
+)
 CHECKED = 256  # test or training clips on which the graph is held against the network
 
 
@@ -55,7 +65,6 @@ class Unit:
 
     def about(self, dataset: Dataset, store: Features) -> dict[str, Any]:
         """What its model says of its data. Another run's unit is told from this one by it."""
-        trained_on = hashlib.sha256(np.sort(self.split.train).astype(np.int64).tobytes()).hexdigest()[:16]
         return {
             "name": dataset.name,
             "fingerprint": dataset.fingerprint,
@@ -64,10 +73,19 @@ class Unit:
             "test_fold": self.split.fold,
             "n_train": len(self.split.train),
             "n_test": len(self.split.test),
-            "trained_on": trained_on,
+            "trained_on": digest(self.split.train),
             "licence": dataset.licence,
             "citation": dataset.citation,
         }
+
+
+def digest(clips: np.ndarray) -> str:
+    """16 hexadecimal digits that stand for a set of clips, int64 indices in any order.
+
+    >>> digest(np.array([2, 1])) == digest(np.array([1, 2]))
+    True
+    """
+    return hashlib.sha256(np.sort(clips).astype(np.int64).tobytes()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +195,8 @@ def train(
     >>> train(city, recipe, folder / "run").card.data["n_train"]
     60
     """
+    if scores is not None and test_fold is not None:
+        raise SettingsError("a model with a test fold has scores of its own: leave out --scores or --test-fold.")
     told = {} if scores is None else scores_of(scores, recipe, dataset)
     everything = Split(np.arange(len(dataset.clips)), np.arange(0))
     split = everything if test_fold is None else splits.official_folds(dataset, only=[test_fold])[0]
@@ -190,7 +210,7 @@ def train(
         )
         check_sides(unit)
         if fresh:
-            clear([folder])
+            clear(folder)
         done = find(unit, dataset, store)
         made = done or make(unit, dataset, store, engine=engine_of([], device), progress=progress)
         model = bundle.read(made.model)
@@ -204,7 +224,7 @@ def scores_of(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
     """What the comparison in ``folder`` found of ``recipe``: on the official folds, or else on the random split.
 
     Raises:
-        SettingsError: there is no comparison, none of this recipe, or one on other data.
+        SettingsError: there is no comparison, none of this very recipe, or one on other data or some folds only.
 
     >>> scores_of(folder, recipe, city)
     Traceback (most recent call last):
@@ -215,6 +235,7 @@ def scores_of(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
         results = {entry["protocol"]: entry for entry in found["results"] if entry["recipe"] == recipe.name}
         fingerprint = found["dataset"]["fingerprint"]
+        _ = [entry["settings"] for entry in results.values()]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingsError(
             f'"{path}" is not the outcome of a comparison: give the folder that `soundmark compare` wrote.'
@@ -226,6 +247,11 @@ def scores_of(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
             f'the comparison in "{folder}" is of other data (fingerprint {fingerprint}, not {dataset.fingerprint}).'
         )
     result = results.get("folds") or next(iter(results.values()))
+    differing = [key for key, value in recipe.settings().items() if result["settings"].get(key) != value]
+    if differing:
+        raise SettingsError(f'the {recipe.name} of "{folder}" is another: it differs in {", ".join(differing)}.')
+    if result["protocol"] == "folds" and {fold["fold"] for fold in result["folds"]} != set(dataset.folds):
+        raise SettingsError(f'the comparison in "{folder}" tested only some of the folds: test them all first.')
     keys = ("protocol", "n_test", "accuracy", "accuracy_interval", "macro_f1", "ece", "fold_mean", "fold_sd")
     return {"cross_validated": True, **{key: result[key] for key in keys}}
 
@@ -241,7 +267,7 @@ def usable(split: Split, readable: np.ndarray) -> Split:
 
 
 def check_sides(unit: Unit) -> None:
-    """Refuse to train on nothing, or on one class alone, or to test on nothing.
+    """Refuse to train on nothing, or to test on nothing.
 
     Raises:
         DatasetError: with what is there.
@@ -290,16 +316,31 @@ def find(unit: Unit, dataset: Dataset, store: Features) -> Outcome | None:
     if not path.exists():
         return None
     try:
-        card = bundle.read(path).card
-        _refuse_other(unit, dataset, store, card)
-        probabilities = np.zeros((0, len(dataset.classes)), np.float32)
-        if len(unit.split.test):
-            probabilities = predictions.read(unit.folder / "predictions.csv", dataset, unit.split.test)
+        model = bundle.read(path)
+        _refuse_other(unit, dataset, store, model.card)
         epochs = history.read(unit.folder / "history.csv")
-    except (BundleError, ValueError, KeyError, OSError) as error:
+        if len(epochs) != unit.recipe.epochs:
+            raise ValueError(f'"{unit.folder / "history.csv"}" has {len(epochs)} of {unit.recipe.epochs} epochs')
+        outcome = _outcome(unit, epochs, model.card, _scores_of_unit(unit, dataset, store, model))
+    except (BundleError, ValueError, KeyError, TypeError, OSError) as error:
         log.warning("%s is made again: %s", unit.name, error)
         return None
-    return _outcome(unit, epochs, card, probabilities)
+    (unit.folder / "checkpoint.safetensors").unlink(missing_ok=True)  # a kill may have come just before this
+    return outcome
+
+
+def _scores_of_unit(unit: Unit, dataset: Dataset, store: Features, model: Bundle) -> np.ndarray:
+    """What the finished unit says of its test clips: its predictions, or scored once more where they are damaged."""
+    test, path = unit.split.test, unit.folder / "predictions.csv"
+    if not len(test):
+        return np.zeros((0, len(dataset.classes)), np.float32)
+    try:
+        return predictions.read(path, dataset, test)
+    except (ValueError, OSError, csv.Error) as error:
+        log.warning("%s is scored again: %s", unit.name, error)
+        scored = Model(model).probabilities(store.array[test])
+        predictions.write(path, dataset, test, scored)
+        return scored
 
 
 def _refuse_other(unit: Unit, dataset: Dataset, store: Features, card: Card) -> None:
@@ -356,23 +397,24 @@ def _own_scores(unit: Unit, dataset: Dataset, probabilities: np.ndarray) -> dict
         "test_fold": unit.split.fold,
         "n_test": summary.n,
         "accuracy": summary.accuracy,
-        "accuracy_interval": [summary.accuracy_interval.low, summary.accuracy_interval.high],
+        "accuracy_interval": metrics.ends(summary.accuracy_interval),
         "macro_f1": summary.macro_f1,
         "ece": summary.ece,
     }
 
 
-def clear(folders: Iterable[Path]) -> None:
-    """Remove what a unit wrote from each of ``folders``, and nothing else.
+def clear(folder: Path) -> None:
+    """Remove what runs wrote into ``folder``, and nothing else.
 
-    >>> atomic.write_text(folder / "history.csv", "epoch")
-    >>> clear([folder])
-    >>> list(folder.glob("*.csv"))
-    []
+    >>> atomic.write_text(folder / "seed-mel" / "folds" / "fold-1" / "history.csv", "epoch")
+    >>> atomic.write_text(folder / "notes.txt", "mine")
+    >>> clear(folder)
+    >>> [path.name for path in folder.rglob("*.*")]
+    ['notes.txt']
     """
-    for folder in folders:
-        for name in ("model.onnx", "predictions.csv", "recipe.toml", "history.csv", "checkpoint.safetensors"):
-            (folder / name).unlink(missing_ok=True)
+    for unit in (folder, *folder.glob("*/random"), *folder.glob("*/folds"), *folder.glob("*/folds/fold-*")):
+        for name in WRITTEN:
+            (unit / name).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from soundmark import atomic, features, metrics, predictions, splits, workers
+from soundmark import atomic, features, metrics, predictions, runs, splits, workers
 from soundmark.datasets import Dataset, Skipped
 from soundmark.errors import DatasetError
 from soundmark.prediction import Model
@@ -50,10 +50,10 @@ def evaluate(
         raise DatasetError(
             f'{dataset.name} has the class "{foreign[0]}", which the model does not know. It knows: {known}.'
         )
-    dataset = replace(dataset, classes=model.classes, clips=dataset.clips)
-    kept_back, note = untrained(model, dataset)
     store = features.build(dataset, model.card.representation, jobs=jobs, progress=progress)
+    kept_back, note = untrained(model, dataset, store.usable)
     test = kept_back[store.usable[kept_back]]
+    dataset = replace(dataset, classes=model.classes)
     if not len(test):
         raise DatasetError(f"no clip of {dataset.name} is left to score: {note}.")
     probabilities = model.probabilities(store.array[test])
@@ -71,44 +71,42 @@ def evaluate(
     return tested
 
 
-def untrained(model: Model, dataset: Dataset) -> tuple[np.ndarray, str]:
+def untrained(model: Model, dataset: Dataset, readable: np.ndarray) -> tuple[np.ndarray, str]:
     """The clips that ``model`` was not trained on, int64 indices, and the sentence that says which they are.
 
-    >>> clips, note = untrained(model, city)
+    ``readable`` bool ``[clips]``: a clip that could not be read was not trained on. Where it cannot be told from the
+    model's card, these are all clips, and the sentence says so.
+
+    >>> clips, note = untrained(model, city, np.ones(len(city.clips), bool))
     >>> set(city.fold_of[clips].tolist())
     {3}
     """
     made_from = model.card.data
     everything = np.arange(len(dataset.clips))
-    if made_from.get("name") != dataset.name:
-        return (
-            everything,
-            f"all clips; the model was trained on other data ({made_from.get('name', 'it does not say which')})",
-        )
-    if made_from.get("protocol") == "folds" and made_from.get("test_fold") in dataset.folds:
-        fold = made_from["test_fold"]
+    fold, known_data = made_from.get("test_fold"), made_from.get("fingerprint") == dataset.fingerprint
+    official = dataset.complete_size is not None and made_from.get("name") == dataset.name
+    if (known_data or official) and made_from.get("protocol") == "folds" and fold in dataset.folds:
         return np.flatnonzero(dataset.fold_of == fold), f"fold {fold}, which was kept back from the model's training"
-    if made_from.get("fingerprint") != dataset.fingerprint:
-        return everything, (
-            f"all clips; the model was trained on {dataset.name}, too, but not on this very copy: some of "
-            "these clips may be among those it was trained on, and then the figures are too good"
-        )
-    if made_from.get("protocol") == "random":
-        return np.sort(
-            splits.random_split(len(dataset.clips)).test
-        ), "the random third that was kept back from the model's training"
-    return np.arange(0), "the model was trained on every one; `soundmark compare` says how good its recipe is"
+    if known_data and made_from.get("protocol") == "all":
+        return np.arange(0), "the model was trained on every one; `soundmark compare` says how good its recipe is"
+    if known_data and made_from.get("protocol") == "random":
+        split = splits.random_split(len(dataset.clips))
+        if runs.digest(split.train[readable[split.train]]) == made_from.get("trained_on"):
+            return np.sort(split.test), "the random third that was kept back from the model's training"
+    return everything, (
+        f"all clips; the model says that it was trained on {made_from.get('name', 'data it does not name')}. If any of "
+        "these clips, or others of their recordings, were among those, the figures are too good"
+    )
 
 
 def _to_json(tested: Scored) -> dict[str, object]:
     summary = tested.summary
-    low, high = summary.accuracy_interval.low, summary.accuracy_interval.high
     return {
         "schema": 1,
         "note": tested.note,
         "n_test": summary.n,
         "accuracy": summary.accuracy,
-        "accuracy_interval": [low, high] if summary.accuracy_interval.known else [None, None],
+        "accuracy_interval": metrics.ends(summary.accuracy_interval),
         "macro_f1": summary.macro_f1,
         "log_loss": summary.log_loss,
         "ece": summary.ece,

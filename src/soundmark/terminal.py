@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -24,6 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from soundmark import workers
+from soundmark.spectrograms.representation import is_finite
 
 if TYPE_CHECKING:
     from soundmark.bundle import Card
@@ -35,25 +37,56 @@ if TYPE_CHECKING:
 NAMED = 10  # skipped files that are named on the screen; the rest are counted, and stand in metrics.json
 LINE_EVERY_S = 10.0  # how often a log file, which is no terminal, is told of progress
 
+# What data may not send to a terminal: control characters other than tab and newline, marks that turn the direction of
+# writing, and the halves of characters that stand for undecodable file names.
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 
+def plain(value: object, style: str = "") -> Text:
+    r"""The value as it may be printed wherever it comes from: no markup, and nothing that a terminal would obey.
+
+    >>> plain("[b]\x1b[31mred").plain
+    '[b]�[31mred'
+    """
+    return Text(UNPRINTABLE.sub("\ufffd", str(value)), style=style)
+
+
+def tell(text: str) -> None:
+    """A line of the result, on standard output; nothing for the empty string.
+
+    >>> tell("seed-mel is right on 70.1 %")
+    seed-mel is right on 70.1 %
+    """
+    if text:
+        out.print(plain(text), soft_wrap=True)
+
+
 def say(text: str) -> None:
     """A line for the person who waits, on standard error."""
-    err.print(Text(text), soft_wrap=True)
+    err.print(plain(text), soft_wrap=True)
 
 
 def fail(text: str) -> None:
     """A line that says what went wrong, on standard error."""
-    err.print(Text.assemble(("soundmark: ", "bold red"), text), soft_wrap=True)
+    err.print(Text.assemble(("soundmark: ", "bold red"), plain(text)), soft_wrap=True)
 
 
 def listen_to_log() -> None:
     """Show the library's warnings on standard error."""
     log = logging.getLogger("soundmark")
     if not log.handlers:
-        log.addHandler(RichHandler(console=err, show_time=False, show_path=False, markup=False))
+        log.addHandler(_Warnings())
+
+
+class _Warnings(logging.Handler):
+    """The library's warnings, a line each, however long: a terminal wraps it, and a file keeps it whole."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = (f"{record.levelname.lower()}: ", "bold yellow")
+        err.print(Text.assemble(level, plain(record.getMessage())), soft_wrap=True)
 
 
 @contextmanager
@@ -63,7 +96,7 @@ def progress(quiet: bool = False) -> Iterator[workers.Progress]:
         yield workers.silent
     elif err.is_terminal:
         with Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             _Rate(),
@@ -90,7 +123,7 @@ class _Bars:
 
     def __call__(self, description: str, done: int, total: int, unit: str) -> None:
         if description not in self.tasks:
-            self.tasks[description] = self.bars.add_task(description, total=total or None, unit=unit)
+            self.tasks[description] = self.bars.add_task(plain(description).plain, total=total or None, unit=unit)
         self.bars.update(self.tasks[description], completed=done, total=total or None)
 
 
@@ -119,7 +152,9 @@ def show_evaluation(evaluation: Evaluation) -> None:
     """The one table of a comparison, the leak and the paired differences."""
     data = evaluation.dataset
     title = f"{data.name}: {len(data.clips):,} clips, {len(data.classes)} classes"
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))  # 75 columns: it fits a terminal
+    table = Table(
+        title=plain(title, "italic"), title_justify="left", box=None, padding=(0, 2, 0, 0)
+    )  # 75 columns: it fits a terminal
     for name in ("recipe", "protocol"):
         table.add_column(name, no_wrap=True)
     for name in ("clips", "accuracy % [95 %]", "macro F1", "ECE", "folds"):
@@ -128,15 +163,14 @@ def show_evaluation(evaluation: Evaluation) -> None:
         table.add_row(*_row(result))
     out.print(table)
     for line in leak_lines(evaluation):
-        out.print(Text(line), soft_wrap=True)
+        tell(line)
+    counted = "by recording" if data.sources_known else "by clip"
     for comparison in evaluation.comparisons:
         found = comparison.difference
-        out.print(
-            Text(
-                f"{' − '.join(comparison.recipes)}, {comparison.protocol}: {100 * found.difference:+.1f} points "
-                f"[{100 * found.interval.low:+.1f}, {100 * found.interval.high:+.1f}], p = {found.p:.3g} (by recording)"
-            ),
-            soft_wrap=True,
+        p = f"{found.p:.3g}" if math.isfinite(found.p) else "?"
+        tell(
+            f"{' − '.join(comparison.recipes)}, {comparison.protocol}: {100 * found.difference:+.1f} points "
+            f"[{_percent(found.interval.low, '+')}, {_percent(found.interval.high, '+')}], p = {p} ({counted})"
         )
 
 
@@ -144,10 +178,18 @@ def leak_lines(evaluation: Evaluation) -> list[str]:
     """What each protocol's split gives away, a line each."""
     leaks = {result.protocol: result.leak for result in evaluation.results}
     return [
-        f"{protocol}: {100 * leak.recording:.1f} % of the test clips come from a recording that is also trained on; "
-        f"knowing the recording alone would score {100 * leak.lookup_accuracy:.1f} %"
+        f"{protocol}: {_percent(leak.recording)} % of the test clips come from a recording that is also trained on; "
+        f"knowing the recording alone would score {_percent(leak.lookup_accuracy)} %"
+        if leak
+        else f"{protocol}: which clips share a recording is not known here: the leak cannot be measured, and the "
+        "intervals count clips"
         for protocol, leak in leaks.items()
     ]
+
+
+def _percent(value: object, sign: str = "") -> str:
+    """A share in percent; a question mark for what is no number, as an end of an interval over one recording."""
+    return f"{100 * value:{sign}.1f}" if is_finite(value) else "?"  # type: ignore[operator]
 
 
 def _row(result: Result) -> Sequence[str]:
@@ -157,7 +199,7 @@ def _row(result: Result) -> Sequence[str]:
         result.recipe.name,
         result.protocol,
         f"{summary.n:,}",
-        f"{100 * summary.accuracy:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]",
+        f"{100 * summary.accuracy:.1f} [{_percent(interval.low)}, {_percent(interval.high)}]",
         f"{100 * summary.macro_f1:.1f}",
         f"{summary.ece:.3f}",
         spread,
@@ -169,13 +211,13 @@ def show_inspection(inspection: Inspection) -> None:
     from soundmark.inspection import sections
 
     for section in sections(inspection):
-        out.print(Text.assemble((section.title, "bold"), f"\n{section.text}"), soft_wrap=True)
+        out.print(Text.assemble(plain(section.title, "bold"), "\n", plain(section.text)), soft_wrap=True)
         if section.rows:
             table = Table(box=None, pad_edge=False)
             for name in section.columns:
-                table.add_column(name, overflow="fold")
+                table.add_column(plain(name), overflow="fold")
             for row in section.rows:
-                table.add_row(*(Text(cell) for cell in row))
+                table.add_row(*(plain(cell) for cell in row))
             out.print(table)
         out.print()
 
@@ -183,14 +225,11 @@ def show_inspection(inspection: Inspection) -> None:
 def show_scored(tested: Scored) -> None:
     """A model's figures on a data set."""
     summary, interval = tested.summary, tested.summary.accuracy_interval
-    out.print(Text(f"Scored: {summary.n:,} clips: {tested.note}."), soft_wrap=True)
-    out.print(
-        Text(
-            f"accuracy {100 * summary.accuracy:.1f} % "
-            f"(95 % interval {100 * interval.low:.1f} to {100 * interval.high:.1f}), "
-            f"macro F1 {100 * summary.macro_f1:.1f} %, log loss {summary.log_loss:.3f}, ECE {summary.ece:.3f}"
-        ),
-        soft_wrap=True,
+    tell(f"Scored: {summary.n:,} clips: {tested.note}.")
+    tell(
+        f"accuracy {100 * summary.accuracy:.1f} % "
+        f"(95 % interval {_percent(interval.low)} to {_percent(interval.high)}), "
+        f"macro F1 {100 * summary.macro_f1:.1f} %, log loss {summary.log_loss:.3f}, ECE {summary.ece:.3f}"
     )
     table = Table(box=None, pad_edge=False)
     for name, justify in (
@@ -203,7 +242,7 @@ def show_scored(tested: Scored) -> None:
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for scores in summary.per_class:
         shares = (f"{100 * value:.1f}" for value in (scores.precision, scores.recall, scores.f1))
-        table.add_row(Text(scores.label), *shares, f"{scores.support:,}")
+        table.add_row(plain(scores.label), *shares, f"{scores.support:,}")
     out.print(table)
 
 
@@ -216,7 +255,9 @@ def name_skipped(skipped: Sequence[Skipped]) -> None:
 
 
 def show_answers(answers: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """The classes of each file, best first."""
+    """The classes of each file, best first; nothing where there is none."""
+    if not answers:
+        return
     table = Table(box=None, pad_edge=False)
     for name, justify in (("file", "left"), ("class", "left"), ("score", "right"), ("", "left")):
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
@@ -224,18 +265,18 @@ def show_answers(answers: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         for place, entry in enumerate(answer):
             bar = "█" * round(20 * entry["score"])
             table.add_row(
-                Text("" if place else name), Text(entry["label"]), f"{entry['score']:.3f}", Text(bar, style="blue")
+                plain("" if place else name), plain(entry["label"]), f"{entry['score']:.3f}", Text(bar, style="blue")
             )
     out.print(table)
 
 
 def show_card(name: str, card: Card) -> None:
     """What a model says of itself."""
-    table = Table(title=name, title_justify="left", show_header=False, box=None, pad_edge=False)
+    table = Table(title=plain(name, "italic"), title_justify="left", show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for key, value in card_lines(card):
-        table.add_row(key, Text(value))
+        table.add_row(key, plain(value))
     out.print(table)
 
 
@@ -263,7 +304,7 @@ def _data(data: Mapping[str, Any]) -> str:
         return "not said"
     fold = data.get("test_fold")
     kept = {"all": "nothing kept back", "random": "a random third kept back"}.get(
-        data.get("protocol", ""), f"fold {fold} kept back"
+        str(data.get("protocol")), f"fold {fold} kept back"
     )
     return f"{data.get('name')} (fingerprint {data.get('fingerprint')}): {data.get('n_train')} clips, {kept}"
 
@@ -271,9 +312,17 @@ def _data(data: Mapping[str, Any]) -> str:
 def _scores(scores: Mapping[str, Any]) -> str:
     if not scores:
         return "not measured: nothing was kept back. `soundmark compare` measures, `train --scores RUN` puts it here."
-    low, high = (f"{100 * end:.1f}" if end is not None else "?" for end in scores["accuracy_interval"])
+    ends = scores.get("accuracy_interval")
+    low, high = ends if isinstance(ends, list) and len(ends) == 2 else (None, None)
+    n, ece, protocol = scores.get("n_test"), scores.get("ece"), scores.get("protocol", "?")
+    whose = f" that it was not trained on, protocol {protocol}"
+    if scores.get("cross_validated"):
+        whose = (
+            ": that of the recipe's models in a comparison, each on clips kept back from it "
+            f"(protocol {protocol}), not of this very model"
+        )
     return (
-        f"accuracy {100 * scores['accuracy']:.1f} % (95 % interval {low} to {high}) on {scores['n_test']} clips "
-        f"that it was not trained on, protocol {scores['protocol']}; "
-        f"macro F1 {100 * scores['macro_f1']:.1f} %, ECE {scores['ece']:.3f}"
+        f"accuracy {_percent(scores.get('accuracy'))} % (95 % interval {_percent(low)} to {_percent(high)}) "
+        f"on {f'{n:,}' if isinstance(n, int) else '?'} clips{whose}; "
+        f"macro F1 {_percent(scores.get('macro_f1'))} %, ECE {f'{ece:.3f}' if is_finite(ece) else '?'}"
     )

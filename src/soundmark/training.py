@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import platform
 import time
 import warnings
@@ -96,8 +97,8 @@ def train(
     of the history after every epoch.
 
     Raises:
-        SettingsError: the features' shape does not suit the network.
-        OutputError: the checkpoint cannot be written.
+        SettingsError: the features' shape does not suit the network, or the training diverges.
+        OutputError: the checkpoint cannot be written, or is one of another run.
 
     >>> from soundmark import recipes
     >>> rng = np.random.default_rng(0)
@@ -120,6 +121,11 @@ def train(
     for epoch in range(len(history) + 1, recipe.epochs + 1):
         start = time.perf_counter()
         train_loss, train_accuracy = _train_epoch(network, optimizer, data, recipe, engine, epoch, on_batch)
+        if not math.isfinite(train_loss):
+            raise SettingsError(
+                f"the training of {recipe.name} diverged in epoch {epoch}: its loss is {train_loss}. Lower the "
+                f"learning rate, {recipe.learning_rate:g}."
+            )
         validation_loss, validation_accuracy = _validate(network, data, recipe.batch_size, engine)
         history.append(
             Epoch(

@@ -33,6 +33,8 @@ SUFFIXES = (
 )  # fmt: skip
 """How the names of sound files end that libsndfile reads."""
 
+LONGEST_WINDOW_S = 30.0  # a single longer clip would make every window of a model as long
+
 LAYOUTS = ("urbansound8k", "esc50", "table", "folders")  # asked in this order: the particular before the general
 
 
@@ -161,6 +163,17 @@ class Dataset:
     def sources(self) -> NDArray[np.str_]:
         """The recording that each clip was cut from, str [n]; the clip's own path where that is not known."""
         return _fixed(np.array([clip.source or self.relative_path(clip) for clip in self.clips], np.str_))
+
+    @property
+    def sources_known(self) -> bool:
+        """Whether it is known of every clip which recording it was cut from: else no leak can be measured.
+
+        >>> tagged, bare = Clip(path=Path("a.wav"), label="dog", source="7"), Clip(path=Path("b.wav"), label="dog")
+        >>> data = Dataset(name="pets", root=Path("."), classes=("dog",), clips=(tagged, bare))
+        >>> data.select([0]).sources_known, data.sources_known
+        (True, False)
+        """
+        return all(clip.source is not None for clip in self.clips)
 
     @cached_property
     def fold_of(self) -> NDArray[np.int64]:
@@ -309,9 +322,11 @@ def root_of(path: Path, tables: Iterable[str], unpacked_as: Iterable[str]) -> Pa
 
 
 def typical_length_s(clips: Sequence[Clip], *, sample: int = 200) -> float:
-    """The length in seconds that 95 % of the clips do not exceed, rounded up to a tenth: what a model should listen to.
+    """The length in seconds that a model of these clips should listen to: the longest clip's, rounded up to a tenth.
 
-    At most ``sample`` clips, evenly spaced, are looked at, and only at their headers. A thousandth of a second is
+    So clips are classified whole, as they were trained on. Where one lasts longer than ``LONGEST_WINDOW_S``, it is the
+    length that 95 % do not exceed. At most ``sample`` clips, evenly spaced, are looked at, and only at their headers. A
+    thousandth of a second is
     forgiven, as files run over by a sample. Where no file can be read it is ``Dataset``'s default.
 
     >>> typical_length_s([Clip(path=Path("a.wav"), label="dog", start_s=1.0, stop_s=2.55)])
@@ -321,7 +336,9 @@ def typical_length_s(clips: Sequence[Clip], *, sample: int = 200) -> float:
     lengths_s = [length for i in chosen if (length := _length_s(clips[i])) is not None]
     if not lengths_s:
         return Dataset.window_s
-    tenths = round(float(np.percentile(lengths_s, 95)) * 10, 2)
+    longest_s = max(lengths_s)
+    length_s = longest_s if longest_s <= LONGEST_WINDOW_S else float(np.percentile(lengths_s, 95))
+    tenths = round(length_s * 10, 2)
     return max(1, math.ceil(tenths)) / 10
 
 

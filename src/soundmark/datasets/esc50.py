@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from soundmark.datasets import Clip, Dataset, root_of
-from soundmark.datasets.table import Row, present, read_rows
+from soundmark.datasets.table import MOST_FOLDS, Row, present, read_rows
 from soundmark.errors import unknown_name
 
 KIND = "a copy of ESC-50"
@@ -70,7 +70,7 @@ def _clip(row: Row, audio: Path) -> Clip:
     return Clip(
         path=audio / row.text("filename"),
         label=row.text("category"),
-        fold=row.whole("fold", least=1),
+        fold=row.whole("fold", least=1, most=MOST_FOLDS),
         source=row.text("src_file"),
         expected_s=5.0,
     )

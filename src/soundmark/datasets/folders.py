@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from soundmark.datasets import SUFFIXES, Clip, Dataset, Skipped, typical_length_s
+from soundmark.datasets.table import MOST_FOLDS
 from soundmark.errors import DatasetError, unknown_name
 
 KIND = "a folder with a folder per class"
 OPTIONS = ("classes",)
 
 UNREAD = (".aac", ".amr", ".m4a", ".mp4", ".webm", ".wma")  # sounds, too, but not for libsndfile
-FOLD_OF_CLASS = re.compile(r"(?:fold[ _-]?)?(\d+)", re.ASCII | re.IGNORECASE)
+# A bare number of more than four digits is a date or an id: dog/20230115/x.wav is in no fold.
+FOLD_OF_CLASS = re.compile(r"(?:fold[ _-]?|(?=\d{1,4}$))(\d+)", re.ASCII | re.IGNORECASE)
 FOLD_ON_TOP = re.compile(r"fold[ _-]?(\d+)", re.ASCII | re.IGNORECASE)  # a bare number may be the name of a class here
 
 
@@ -86,8 +88,11 @@ def _clip(root: Path, file: tuple[str, ...], by_fold: bool) -> Clip | None:
     if len(above) <= by_fold:
         return None
     fold = FOLD_ON_TOP.fullmatch(above[0]) if by_fold else FOLD_OF_CLASS.fullmatch("".join(above[1:2]))
-    if fold is not None and int(fold[1]) < 1:
-        raise DatasetError(f'"{root.joinpath(*above)}": the fold of "{fold[0]}" must be a whole number, 1 or more.')
+    if fold is not None and not 1 <= int(fold[1]) <= MOST_FOLDS:
+        raise DatasetError(
+            f'"{root.joinpath(*above)}": the fold of "{fold[0]}" must be a whole number from 1 to {MOST_FOLDS}: '
+            "rename the folder."
+        )
     return Clip(path=root.joinpath(*file), label=above[by_fold], fold=int(fold[1]) if fold else None)
 
 
@@ -148,6 +153,11 @@ def _nothing(root: Path, tree: _Tree, skipped: Sequence[Skipped]) -> str:
     if tables:
         return (
             f'"{root}" has no class folders with sound files; if "{tables[0].name}" is its table, give "{tables[0]}".'
+        )
+    if tree.sounds and not tree.tops:
+        return (
+            f'"{root}" holds sound files and no folders: this looks like the folder of one class. Give its parent, '
+            f'"{root.resolve().parent}".'
         )
     if skipped:
         return f'"{root}" holds no sound file that can be used: "{skipped[0].path}": {skipped[0].reason}.'

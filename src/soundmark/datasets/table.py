@@ -12,22 +12,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from soundmark.datasets import SUFFIXES, Clip, Dataset, Listing, Skipped, relative, typical_length_s
+from soundmark.datasets import Clip, Dataset, Listing, Skipped, relative, typical_length_s
 from soundmark.errors import DatasetError, unknown_name
 
 KIND = "a CSV table"
 OPTIONS = ("classes",)
 
+SUFFIXES_OF_TABLES = (".csv", ".tsv", ".txt")
+MOST_FOLDS = 10_000  # a greater number is no fold but a slip, a date or an id
+
 SALIENCE = {"1": "foreground", "2": "background", "foreground": "foreground", "background": "background", "": None}
 
 
 def find(path: Path) -> Path | None:
-    """``path`` itself where it is a file, unless it is a sound.
+    """``path`` itself where it is a file whose name ends as a table's.
 
     >>> find(Path(__file__).parent) is None
     True
     """
-    return path if path.is_file() and path.suffix.lower() not in SUFFIXES else None
+    return path if path.is_file() and path.suffix.lower() in SUFFIXES_OF_TABLES else None
 
 
 def load(path: Path, *, classes: Sequence[str] | None = None) -> Dataset:
@@ -68,7 +71,7 @@ def _clip(row: Row, classes: Sequence[str]) -> Clip:
         label=row.one_of("label", classes),
         start_s=start_s,
         stop_s=stop_s,
-        fold=row.whole("fold", least=1) if row.get("fold") else None,
+        fold=row.whole("fold", least=1, most=MOST_FOLDS) if row.get("fold") else None,
         source=row.get("source") or None,
         salience=row.salience(),
         time=row.get("time") or None,
@@ -148,7 +151,8 @@ class Row:
     def whole(self, column: str, *, least: int, most: int | None = None) -> int:
         """The cell as a whole number from ``least`` to ``most``; 3.0, as spreadsheets write 3, is one."""
         digits, _, rest = self.get(column).partition(".")
-        value = int(digits) if digits.isascii() and digits.isdigit() and not rest.strip("0") else None
+        is_whole = digits.isascii() and digits.isdigit() and len(digits) <= 18 and not rest.strip("0")
+        value = int(digits) if is_whole else None
         if value is None or value < least or (most is not None and value > most):
             span = f"{least} or more" if most is None else f"from {least} to {most}"
             raise self.error(column, f"must be a whole number, {span}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from soundmark.datasets import Clip, Dataset, root_of
 from soundmark.datasets.synthetic import STAMP
-from soundmark.datasets.table import Row, present, read_rows
+from soundmark.datasets.table import MOST_FOLDS, Row, present, read_rows
 from soundmark.errors import DatasetError
 
 KIND = "a copy of UrbanSound8K"
@@ -88,7 +88,7 @@ def load(root: Path) -> Dataset:
 
 
 def _clip(row: Row, audio: Path) -> Clip:
-    fold = row.whole("fold", least=1)
+    fold = row.whole("fold", least=1, most=MOST_FOLDS)
     start_s, stop_s = (
         row.seconds("start") or 0.0,
         row.seconds("end"),

@@ -82,6 +82,21 @@ def render(evaluation: Evaluation) -> str:
     )
 
 
+def sentence(evaluation: Evaluation) -> str:
+    """The page's headline as plain text: whether images did better, or how good, on which clips and at which rates.
+
+    Empty where nothing was tested.
+
+    >>> from pathlib import Path
+    >>> from soundmark.datasets import Dataset
+    >>> from soundmark.evaluation import Evaluation
+    >>> data = Dataset(name="Dogs & cats", root=Path("."), classes=("dog", "cat"), clips=())
+    >>> sentence(Evaluation(dataset=data, seed=0, results=(), comparisons=(), skipped=(), versions={}, machine={}))
+    ''
+    """
+    return scores.sentence(View(evaluation))
+
+
 def _title(view: View) -> str:
     name = view.evaluation.dataset.name
     return f"Images or numbers? {name}" if view.image_minus_mel else f"How well {name} is classified"
@@ -116,7 +131,7 @@ def _calibration(view: View) -> Html:
 
 SECTIONS = (
     Section("answer", "The answer", "", scores.answer),
-    Section("scores", "Scores", "Accuracies with 95 % intervals that count recordings, not clips.", scores.scores),
+    Section("scores", "Scores", "", scores.scores),
     Section(
         "training",
         "Training, epoch by epoch",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from soundmark import audio
+from soundmark.errors import AudioError
 from soundmark.metrics import top_class
 from soundmark.report import words
 from soundmark.report.markup import Html, data_uri, element, join
@@ -43,11 +44,12 @@ def examples(view: View) -> Html:
     cards, missing = [], []
     is_played = len(view.evaluation.dataset.classes) <= CLASSES_PLAYED
     for label in view.evaluation.dataset.classes:
-        found = next(((clip, sound) for clip in _candidates(view, label) if (sound := view.read(clip))), None)
-        if found is None:
+        examples_of = (_example(view, label, clip, is_played=is_played) for clip in _candidates(view, label))
+        card = next((one for one in examples_of if one is not None), None)
+        if card is None:
             missing.append(label)
         else:
-            cards.append(_example(view, label, *found, is_played=is_played))
+            cards.append(card)
     intro = element(
         "p",
         "One clip of each class: as a person would look at it, quiet places blank; and as each network gets it, a "
@@ -60,12 +62,21 @@ def examples(view: View) -> Html:
 
 def _candidates(view: View, label: str) -> Iterator[Clip]:
     """The clips of a class that may stand for it: the first few, those in the foreground before the others."""
-    clips = [clip for clip in view.evaluation.dataset.clips if clip.label == label]
+    data = view.evaluation.dataset
+    clips = [clip for clip in data.clips if clip.label == label and data.relative_path(clip) not in view.unscored]
     yield from sorted(clips, key=lambda clip: clip.salience == "background")[:TRIES]
 
 
-def _example(view: View, label: str, clip: Clip, sound: Sound, *, is_played: bool) -> Html:
-    rows = [_seen_by(view, result, label, sound) for result in view.first_of_recipe]
+def _example(view: View, label: str, clip: Clip, *, is_played: bool) -> Html | None:
+    """A clip as every recipe sees it; None, and noted, if it cannot be read or drawn."""
+    sound = view.read(clip)
+    if sound is None:
+        return None
+    try:
+        rows = [_seen_by(view, result, label, sound) for result in view.first_of_recipe]
+    except AudioError as error:
+        view.cannot_show(clip, error)
+        return None
     return element(
         "article",
         element("h3", label),
@@ -165,8 +176,9 @@ def mistakes(view: View) -> Html:
     parts: list[Html] = [
         element(
             "p",
-            f"{words.protocol_title(protocol)}: the wrong answers with the highest probabilities, at most one of "
-            "each recording. Listen before you blame the network: some are the label’s mistake.",
+            f"{words.protocol_title(protocol)}: the wrong answers with the highest probabilities, at most one of each "
+            f"{'recording' if view.evaluation.dataset.sources_known else 'file'}. Listen before you blame the network: "
+            "some are the label’s mistake.",
         )
     ]
     for result in view.by_protocol[protocol]:
@@ -195,17 +207,23 @@ def most_confident_mistakes(view: View, result: Result, limit: int = MISTAKES) -
 def _mistake_card(view: View, result: Result, mistake: Mistake) -> Html:
     data = view.evaluation.dataset
     clip, called = data.clips[mistake.clip], data.classes[mistake.predicted]
-    sound = view.read(clip)
-    shown = (
-        [_framed(result.recipe.representation, sound, f"{clip.label}, spectrogram", ""), player(sound, clip.label)]
-        if sound
-        else [element("p", "This clip could not be read again to be shown.", class_="quiet")]
-    )
     return element(
         "article",
         element("p", "Called ", element("strong", called), f", {words.percent(mistake.probability)} sure"),
         element("p", "labelled ", element("strong", clip.label), class_="quiet"),
-        *shown,
+        *_shown_again(view, result, clip),
         element("p", element("code", data.relative_path(clip)), class_="file"),
         class_="card",
     )
+
+
+def _shown_again(view: View, result: Result, clip: Clip) -> list[Html]:
+    """A scored clip's spectrogram and player, or a sentence in their place."""
+    sound = view.read(clip)
+    if sound is not None:
+        try:
+            picture = _framed(result.recipe.representation, sound, f"{clip.label}, spectrogram", "")
+            return [picture, player(sound, clip.label)]
+        except AudioError as error:
+            view.cannot_show(clip, error)
+    return [element("p", "This clip could not be read again to be shown.", class_="quiet")]

@@ -103,7 +103,8 @@ def _height(results: Sequence[Result], quantity: str) -> float:
         for column in (_column(fold.history, f"validation_{quantity}"), _column(fold.history[1:], f"train_{quantity}"))
     ]
     values = np.concatenate([np.zeros(0), *columns])
-    return 1.08 * float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
+    top = float(values[np.isfinite(values)].max(initial=0))  # a training that diverged has infinite losses
+    return 1.08 * top or 1.0
 
 
 def _column(history: Sequence[Epoch], name: str) -> np.ndarray:

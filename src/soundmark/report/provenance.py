@@ -56,7 +56,7 @@ def made(view: View) -> Html:
             element("h3", "Time"),
             _times(view),
             element("h3", "How the numbers were made"),
-            _method(),
+            _method(view.unit),
         ]
     )
 
@@ -107,14 +107,15 @@ def _times(view: View) -> Html:
     return table(head, rows, class_="numbers narrow")
 
 
-def _method() -> Html:
+def _method(unit: str) -> Html:
+    """How intervals and tests are made, which count ``unit``: recordings, files or clips."""
     resamples = words.count(metrics.RESAMPLES)
     lines = [
-        f"Intervals: 95 %, percentiles of {resamples} bootstrap resamples of recordings (not clips), drawn with "
-        "replacement; the statistic of each is right answers ÷ clips of the recordings drawn. They cover the draw of "
-        "recordings, not the luck of a training seed.",
-        f"Sign-flip p: two-sided permutation test by recording, {resamples} random flips, (1 + count) / (1 + flips); "
-        "all sign patterns where they are fewer.",
+        f"Intervals: 95 %, percentiles of {resamples} bootstrap resamples of {unit}"
+        f"{' (not clips)' * (unit != 'clips')}, drawn with replacement; the statistic of each is right answers ÷ clips "
+        f"of the {unit} drawn. They cover the draw of {unit}, not the luck of a training seed.",
+        f"Sign-flip p: two-sided permutation test by {unit.removesuffix('s')}, {resamples} random flips, "
+        "(1 + count) / (1 + flips); all sign patterns where they are fewer.",
         "Macro F1: plain mean over the classes that occur. Top 2: the true class is among the two most probable. "
         "Log loss: nats.",
         f"ECE: {metrics.ECE_BINS} bins of equal width over the top probability, all folds pooled.",

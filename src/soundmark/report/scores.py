@@ -14,25 +14,73 @@ from soundmark.report.view import View
 
 if TYPE_CHECKING:
     from soundmark.evaluation import Comparison, Result
+    from soundmark.splits import Leak
+
+
+ASKED = "The notebook behind these recipes found that “images do 10 % better” than numbers."
 
 
 def answer(view: View) -> Html:
     """What the page found, in one sentence and a panel per protocol."""
+    claims = view.image_minus_mel
+    if claims:
+        lede = element("p", ASKED, " ", element("strong", f"On {_clips(view)}, {_findings(claims)}."), class_="lede")
+        panels = [_claim_panel(view, one) for one in claims]
+    else:
+        lede = element("p", f"How well {words.listed(list(view.recipes))} told apart {_clips(view)}.", class_="lede")
+        panels = [_accuracy_panel(view, results) for results in view.by_protocol.values()]
+    return join([lede, element("div", *panels, class_="panels"), element("p", _rates(view))])
+
+
+def sentence(view: View) -> str:
+    """The answer as plain text, with its numbers, the clips and the rates; "" where nothing was tested."""
+    if not view.evaluation.results:
+        return ""
+    claims = view.image_minus_mel
+    if claims:
+        numbers = "; ".join(_claim_in_words(view, one) for one in claims)
+        return f"{ASKED} On {_clips(view)}, {_findings(claims)}: {numbers}. {_rates(view)}"
+    numbers = "; ".join(
+        f"{result.recipe.name} {words.percent(result.summary.accuracy)} "
+        f"{words.interval(result.summary.accuracy_interval)} of {words.count(result.summary.n)} test clips "
+        f"{_under(result.protocol)}"
+        for result in view.evaluation.results
+    )
+    return f"Right answers on {_clips(view)}, with 95 % intervals that count {view.unit}: {numbers}. {_rates(view)}"
+
+
+def _claim_in_words(view: View, claim: Comparison) -> str:
+    found, (image, mel) = claim.difference, _summaries(view, claim)
+    return (
+        f"{_under(claim.protocol)} image − mel = {words.points(found.difference)} points (95 % interval "
+        f"{words.interval(found.interval, signed=True)}, p {words.p_value(found.p)}; "
+        f"{words.percent(image.accuracy)} against {words.percent(mel.accuracy)} of {_tested(view, claim)})"
+    )
+
+
+def _summaries(view: View, claim: Comparison) -> list[metrics.Summary]:
+    by_name = {result.recipe.name: result for result in view.by_protocol[claim.protocol]}
+    return [by_name[name].summary for name in claim.recipes]
+
+
+def _clips(view: View) -> str:
+    """The clips of the data set in words, and their share of it where it is not whole."""
     data = view.evaluation.dataset
     share = (
         f" of {words.count(data.complete_size)}" if data.complete_size and data.complete_size > len(data.clips) else ""
     )
-    clips = f"{words.count(len(data.clips))}{share} clips of {data.name} in {len(data.classes)} classes"
-    claims = view.image_minus_mel
-    if claims:
-        asked = "The notebook behind these recipes found that “images do 10 % better” than numbers."
-        lede = element("p", asked, " ", element("strong", f"On {clips}, {_findings(claims)}."), class_="lede")
-        panels = [_claim_panel(view, one) for one in claims]
-    else:
-        lede = element("p", f"How well {words.listed(list(view.recipes))} told apart {clips}.", class_="lede")
-        panels = [_accuracy_panel(view, results) for results in view.by_protocol.values()]
-    rates = element("p", f"The files that were tested are recorded at {view.rates}. ", _rates_heard(view))
-    return join([lede, element("div", *panels, class_="panels"), rates])
+    return f"{words.count(len(data.clips))}{share} clips of {data.name} in {len(data.classes)} classes"
+
+
+def _tested(view: View, claim: Comparison) -> str:
+    """How many clips a comparison counts, and of how many recordings or files, where those are others."""
+    found = claim.difference
+    origin = "" if view.unit == "clips" else f" from {words.count(found.recordings)} {view.unit}"
+    return f"{words.count(found.clips)} test clips{origin}"
+
+
+def _rates(view: View) -> str:
+    return f"The files that were tested are recorded at {view.rates}. {_rates_heard(view)}"
 
 
 def _findings(claims: Sequence[Comparison]) -> str:
@@ -49,8 +97,7 @@ def _under(protocol: str) -> str:
 
 def _claim_panel(view: View, comparison: Comparison) -> Html:
     found, verdict = comparison.difference, words.verdict(comparison.difference)
-    by_name = {result.recipe.name: result for result in view.by_protocol[comparison.protocol]}
-    image, mel = (by_name[name].summary for name in comparison.recipes)
+    image, mel = _summaries(view, comparison)
     return element(
         "article",
         element("h3", words.protocol_title(comparison.protocol)),
@@ -60,8 +107,7 @@ def _claim_panel(view: View, comparison: Comparison) -> Html:
         element("p", verdict.sentence),
         element(
             "p",
-            f"{words.percent(image.accuracy)} against {words.percent(mel.accuracy)} of {words.count(found.clips)} "
-            f"test clips from {words.count(found.recordings)} recordings.",
+            f"{words.percent(image.accuracy)} against {words.percent(mel.accuracy)} of {_tested(view, comparison)}.",
             class_="quiet",
         ),
         class_="panel",
@@ -89,7 +135,8 @@ def _rates_heard(view: View) -> str:
 
 def scores(view: View) -> Html:
     """The main table, the protocols in two sentences each, and the folds one by one."""
-    parts: list[Html] = []
+    counted = f"{view.unit}, not clips" if view.unit != "clips" else "clips: which share a recording is not known here"
+    parts = [element("p", f"Accuracies with 95 % intervals that count {counted}.", class_="lead")]
     for protocol, results in view.by_protocol.items():
         explained = element("p", words.PROTOCOLS.get(protocol, ("", ""))[1], class_="quiet")
         parts += [element("h3", words.protocol_title(protocol)), explained, _score_table(view, results)]
@@ -145,28 +192,47 @@ def leak(view: View) -> Html:
             figures.Mark(one.recipe.name, one.summary.accuracy, one.summary.accuracy_interval, colour)
             for one, colour in zip(results, view.colours(results), strict=True)
         ]
-        marks.append(figures.Mark("look-up by recording", given.lookup_accuracy, None, figures.INK))
+        if given is not None:
+            marks.append(figures.Mark("look-up by recording", given.lookup_accuracy, None, figures.INK))
         commonest = np.bincount(results[0].labels).max(initial=0) / max(1, len(results[0].labels))
         drawing = figures.shares(marks, name=f"leak {protocol}", description=f"{title}: accuracies", chance=commonest)
-        finding = (
-            f"{words.percent(given.recording)} of the test clips come from a recording that is also trained on "
-            f"({words.percent(given.recording_and_class)} with the same class). Looking the recording up, without "
-            f"hearing anything, would be right on {words.percent(given.lookup_accuracy)}."
-        )
-        parts.append(element("figure", element("h3", title), drawing, element("figcaption", finding)))
+        caption = element("figcaption", _given_away(given)) if given is not None else ""
+        parts.append(element("figure", element("h3", title), drawing, caption))
+    unknown = (
+        f"Which clips share a recording is not known here, so the leak cannot be measured and the intervals count "
+        f"{view.unit}. A column “source” in a CSV table would tell."
+    )
+    is_known = all(result.leak is not None for result in view.evaluation.results)
     note = (
         "Dots are accuracies, bars their 95 % intervals, the dotted line what always naming the commonest class would "
-        "score. A network that scores no better than the look-up has not been shown to know the classes."
+        "score."
     )
-    return join([element("div", *parts, class_="figures"), element("p", note, class_="quiet")])
+    judged = " A network that scores no better than the look-up has not been shown to know the classes."
+    return join(
+        [
+            "" if is_known else element("p", unknown),
+            element("div", *parts, class_="figures"),
+            element("p", note + judged * is_known, class_="quiet"),
+        ]
+    )
+
+
+def _given_away(leak: Leak) -> str:
+    return (
+        f"{words.percent(leak.recording)} of the test clips come from a recording that is also trained on "
+        f"({words.percent(leak.recording_and_class)} with the same class). Looking the recording up, without "
+        f"hearing anything, would be right on {words.percent(leak.lookup_accuracy)}."
+    )
 
 
 def differences(view: View) -> Html:
     """Every pair of recipes under every protocol, on the same clips."""
     if not view.evaluation.comparisons:
         return element("p", "Only one recipe was run, so there is nothing to compare it with.")
+    by_group = view.unit != "clips"
     head = [
-        "Protocol", "Difference", "Points", "95 % interval", "Sign-flip p", "McNemar p*", "Clips", "Recordings",
+        "Protocol", "Difference", "Points", "95 % interval", "Sign-flip p", "McNemar p*", "Clips",
+        *([view.unit.capitalize()] * by_group),
     ]  # fmt: skip
     rows = [
         [
@@ -177,13 +243,13 @@ def differences(view: View) -> Html:
             words.p_value(one.difference.p).removeprefix("= "),
             words.p_value(one.difference.mcnemar_p).removeprefix("= "),
             words.count(one.difference.clips),
-            words.count(one.difference.recordings),
+            *([words.count(one.difference.recordings)] * by_group),
         ]
         for one in view.evaluation.comparisons
     ]
     note = (
         "* McNemar’s test counts clips as if they were independent. Clips of one recording are not, so it is too sure "
-        "of itself; it stands here because papers report it. Interval and sign-flip test count recordings. None of "
+        f"of itself; it stands here because papers report it. Interval and sign-flip test count {view.unit}. None of "
         "them knows how much another training seed would change."
     )
     return join([table(head, rows, class_="numbers"), element("p", note, class_="quiet")])

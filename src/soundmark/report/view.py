@@ -74,8 +74,26 @@ class View:
             end_s = audio.info(clip.path).duration_s if clip.stop_s is None else clip.stop_s
             return audio.read(clip.path, start_s=clip.start_s, stop_s=latest_s if end_s > latest_s else clip.stop_s)
         except AudioError as error:
-            self.unread[str(clip.path)] = Skipped(self.evaluation.dataset.relative_path(clip), str(error))
+            self.cannot_show(clip, error)
             return None
+
+    def cannot_show(self, clip: Clip, error: AudioError) -> None:
+        """Note a clip that cannot be read or drawn, for the page to name it."""
+        self.unread[str(clip.path)] = Skipped(self.evaluation.dataset.relative_path(clip), str(error))
+
+    @cached_property
+    def unscored(self) -> frozenset[str]:
+        """The paths of the clips that the features left out: whatever is wrong with them was said there."""
+        absent = set(self.evaluation.dataset.skipped)
+        return frozenset(one.path for one in self.evaluation.skipped if one not in absent)
+
+    @property
+    def unit(self) -> str:
+        """What intervals and tests count: recordings where they are known, else clips, or files of several clips."""
+        data = self.evaluation.dataset
+        if data.sources_known:
+            return "recordings"
+        return "clips" if len(set(data.sources.tolist())) == len(data.clips) else "files"
 
     @cached_property
     def rates(self) -> str:

@@ -13,8 +13,8 @@ NOTHING = "–"  # stands where there is no number
 PROTOCOLS = {
     "random": (
         "Random split",
-        "A third of all clips is set aside, whatever recording they were cut from, as in the notebook: "
-        "most test clips have siblings in training, and a network can score by knowing the recording again.",
+        "A third of all clips is set aside, whatever recording they were cut from, as in the notebook: clips of one "
+        "recording may stand on both sides, and a network can then score by knowing the recording again.",
     ),
     "folds": (
         "Official folds",
@@ -147,7 +147,7 @@ def verdict(paired: PairedDifference) -> Verdict:
     low, high = paired.interval.low, paired.interval.high
     unknown = ("cannot be told", "it cannot be told whether this holds")
     if not paired.interval.known:
-        return Verdict(*unknown, "There are too few recordings for an interval.")
+        return Verdict(*unknown, "Too little was tested for an interval.")
     if high < 0:
         return Verdict("reversed", "images do worse", "The numbers do better than the images.")
     if low > CLAIM:

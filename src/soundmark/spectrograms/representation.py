@@ -10,11 +10,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from soundmark.audio import Samples, resample
+from soundmark.audio import Samples, check_samples, resample
 from soundmark.errors import AudioError, SettingsError, unknown_name
 
 Spectrogram = npt.NDArray[np.float32]  # [freq, time]
-LARGEST_SAMPLE = 1e12  # beyond it float32 may not hold the square of a spectrum
 Pixels = npt.NDArray[np.uint8]  # [height, width]
 
 
@@ -99,13 +98,7 @@ class Representation(ABC):
         array = np.ascontiguousarray(samples, np.float32)
         if array.ndim != 1 or not len(array):
             raise AudioError(f"samples must be mono, of the shape [n] with n > 0, and these have {list(array.shape)}.")
-        peak = max(float(array.max()), -float(array.min()))  # not a number if any sample is not
-        if not peak <= LARGEST_SAMPLE:
-            bad = len(array) - int(np.count_nonzero(np.isfinite(array)))
-            wrong = (
-                f"{bad} of {len(array)} samples are no numbers (NaN or infinite)" if bad else f"a sample is ±{peak:g}"
-            )
-            raise AudioError(f"{wrong}: samples should lie within −1…1. Scale them, or leave this sound out.")
+        check_samples(array)
         to_hz = rate_hz if self.rate_hz is None else self.rate_hz
         return (array if to_hz == rate_hz else resample(array, rate_hz, to_hz)), to_hz
 

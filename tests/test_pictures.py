@@ -1,0 +1,102 @@
+"""pictures: each clip has its own, none is stale, and what cannot be drawn is named."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from soundmark import pictures
+from soundmark.datasets import Clip, Dataset
+from soundmark.errors import OutputError
+from soundmark.spectrograms import Image
+
+
+def write(path: Path, frequency_hz: float = 500.0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, 0.5 * np.sin(2 * np.pi * frequency_hz * np.arange(4000) / 8000), 8000)
+    return path
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Dataset:
+    for name in ("dog/a.wav", "dog/a.flac", "dog/a_2.wav", "cat/a.wav"):
+        write(tmp_path / "pets" / name)
+    return Dataset.open(tmp_path / "pets")
+
+
+def draw(data: Dataset, folder: Path, **settings: object) -> pictures.Written:
+    return pictures.write(data, Image(), folder, jobs=1, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (("a.wav", "a.flac", "a_2.wav"), ["a.png", "a_2.png", "a_2_2.png"]),
+        (("a_2.wav", "a.wav", "a.flac"), ["a_2.png", "a.png", "a_3.png"]),
+        (("a.wav", "A.wav"), ["a.png", "A_2.png"]),  # one file on some systems
+        (("a.b.wav", "a.c.wav"), ["a.b.png", "a.c.png"]),
+    ],
+)
+def test_no_two_clips_share_a_picture(files: tuple[str, ...], expected: list[str]):
+    clips = tuple(Clip(path=Path(name), label="dog") for name in files)
+    data = Dataset(name="pets", root=Path(), classes=("dog",), clips=clips)
+    assert [path.name for path in pictures.names(data)] == expected
+
+
+def test_there_are_as_many_pictures_as_clips(pets: Dataset, tmp_path: Path):
+    assert draw(pets, tmp_path / "out").count == 4
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 4
+
+
+def test_a_file_replaced_by_one_of_the_same_size_is_drawn_again(pets: Dataset, tmp_path: Path):
+    draw(pets, tmp_path / "out")
+    picture = tmp_path / "out" / "cat" / "a.png"
+    before, source = picture.read_bytes(), pets.root / "cat" / "a.wav"
+    old = source.stat()
+    write(source, 3000.0)
+    os.utime(source, ns=(old.st_atime_ns, old.st_mtime_ns + 1_000_000_000))
+    assert source.stat().st_size == old.st_size
+    draw(Dataset.open(pets.root), tmp_path / "out")
+    assert picture.read_bytes() != before
+
+
+def test_pictures_of_other_settings_do_not_survive_a_kill(pets: Dataset, tmp_path: Path, monkeypatch):
+    draw(pets, tmp_path / "out")
+    grey = (tmp_path / "out" / "cat" / "a.png").read_bytes()
+
+    def kill(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures.workers, "each", kill)
+        with pytest.raises(KeyboardInterrupt):
+            draw(pets, tmp_path / "out", colours="magma")
+    assert draw(pets, tmp_path / "out", colours="magma").count == 4
+    assert (tmp_path / "out" / "cat" / "a.png").read_bytes() != grey
+
+
+def test_a_folder_of_another_data_set_is_refused(pets: Dataset, tmp_path: Path):
+    draw(pets, tmp_path / "out")
+    write(tmp_path / "others" / "dog" / "b.wav")
+    with pytest.raises(OutputError, match=r'out" holds the pictures of another data set, pets in ".*pets"'):
+        draw(Dataset.open(tmp_path / "others"), tmp_path / "out")
+
+
+@pytest.mark.parametrize("axes", [False, True])
+def test_a_clip_with_an_absurd_sample_is_named_and_the_others_drawn(pets: Dataset, tmp_path: Path, axes: bool):
+    loud = pets.root / "dog" / "a_2.wav"
+    soundfile.write(loud, np.array([0.0, 1e13, 0.1], np.float32), 8000, subtype="FLOAT")
+    written = draw(pets, tmp_path / "out", axes=axes)
+    assert written.count == 3
+    (told,) = written.skipped
+    assert told.path == "dog/a_2.wav"
+    assert told.reason.startswith(f'"{loud}": a sample is ±1e+13')
+
+
+def test_any_class_name_can_stand_above_a_picture(pets: Dataset, tmp_path: Path):  # a warning is an error here
+    odd = replace(pets.clips[0], label="犬 $x_1^$")
+    data = replace(pets, classes=(odd.label,), clips=(odd,))
+    assert draw(data, tmp_path / "out", axes=True).count == 1
