@@ -22,8 +22,10 @@ fmt: setup                      ## Put the code into its format.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup                    ## What is measured, as tables.
-	$(BIN)/python benchmarks/features.py
+bench: setup                    ## What is measured, as tables: make bench DATASET=path/to/UrbanSound8K
+	@test -n "$(DATASET)" || { echo "say which clips: make bench DATASET=path/to/UrbanSound8K"; exit 2; }
+	$(BIN)/python benchmarks/fft.py
+	$(BIN)/python benchmarks/features.py $(DATASET)
 
 clean:
 	rm -rf $(VENV) demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
