@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from browser import examine
+from soundmark import demo as demonstration
+from soundmark.errors import OutputError
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +20,19 @@ def demo(tmp_path_factory):
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=place, timeout=1500)
     assert done.returncode == 0, done.stderr
     return place / "demo", done
+
+
+def test_a_folder_of_something_else_is_left_alone_and_one_of_a_killed_synthesis_is_not(tmp_path, monkeypatch):
+    def reached(*_: object) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(demonstration.synthetic, "write", reached)
+    (tmp_path / ".city-x1y2" / "city").mkdir(parents=True)
+    with pytest.raises(InterruptedError):
+        demonstration.run(tmp_path)
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match="holds something else"):
+        demonstration.run(tmp_path)
 
 
 @pytest.mark.slow

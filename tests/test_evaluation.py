@@ -339,6 +339,7 @@ def test_says_what_is_left_to_do(run, city, tmp_path):
     )
     folder = shutil.copytree(run, tmp_path / "run")
     (folder / "seed-mel" / "random" / "model.onnx").unlink()
+    assert "done before" not in plans.cost(plans.plan(city, SMALL), run, fresh=True)
     assert ", 7 of them done before: about" in plans.cost(plans.plan(city, SMALL), folder)
 
 

@@ -181,7 +181,7 @@ def compare(
     chosen = [_recipe(name, epochs, batch_size, learning_rate, seed) for name in recipe or ["seed-image", "seed-mel"]]
     data = _open(dataset, subset)
     plan = plans.plan(data, chosen, protocols=protocol, folds=_numbers(folds))
-    terminal.say(plans.cost(plan, output, device=device))
+    terminal.say(plans.cost(plan, output, device=device, fresh=fresh))
     with terminal.progress(quiet) as progress:
         found = evaluation.compare(
             plan, output, jobs=jobs, device=device, fresh=fresh, command=_command(), progress=progress

@@ -50,13 +50,15 @@ def run(
     Raises:
         OutputError: ``folder`` cannot be written, or holds something else.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "city" / synthetic.STAMP).is_file():
+    # Hidden files are no one's results: a run that was killed while it synthesised leaves some.
+    others = [path for path in folder.glob("*") if not path.name.startswith(".")]
+    if others and not (folder / "city" / synthetic.STAMP).is_file():
         raise OutputError(f'"{folder}" holds something else. Choose a new folder for the demonstration with -o.')
     say("Synthesising a small city: ten classes of sound, three folds by recording.")
     dataset = Dataset.open(synthetic.write(folder / "city"))
     chosen = [replace(recipes.named(name), **SETTINGS) for name in ("seed-image", "seed-mel")]
     plan = plans.plan(dataset, chosen)
-    say(plans.cost(plan, folder))
+    say(plans.cost(plan, folder, fresh=fresh))
     found = evaluation.compare(plan, folder, fresh=fresh, command=command, progress=progress)
     report.write(found, folder / "report.html")
     unseen = synthetic.unseen(folder / f"unseen-{UNSEEN}.wav", UNSEEN, seed=1)

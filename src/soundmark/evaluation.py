@@ -130,7 +130,7 @@ def compare(
 
     Raises:
         OutputError: ``folder`` cannot be written, is written to by another process, or holds another run.
-        AudioError: not one clip could be read.
+        DatasetError: too few clips can be read to train and to test.
 
     >>> from soundmark import plans
     >>> found = compare(plans.plan(city, [recipe], protocols=["random"]), folder / "run")
@@ -314,7 +314,6 @@ def _comparison(dataset: Dataset, a: Result, b: Result) -> Comparison:
 
 
 def _result_json(result: Result) -> dict[str, Any]:
-    summary = result.summary
     return {
         "recipe": result.recipe.name,
         "settings": result.recipe.settings(),
@@ -322,16 +321,7 @@ def _result_json(result: Result) -> dict[str, Any]:
         "n_train": round(
             sum(fold.n_train for fold in result.folds) / len(result.folds)
         ),  # each fold's own stands below
-        "n_test": summary.n,
-        "accuracy": summary.accuracy,
-        "accuracy_interval": metrics.ends(summary.accuracy_interval),
-        "top2_accuracy": summary.top2_accuracy,
-        "macro_f1": summary.macro_f1,
-        "log_loss": summary.log_loss,
-        "ece": summary.ece,
-        "per_class": [asdict(scores) for scores in summary.per_class],
-        "per_salience": summary.per_salience,
-        "confusion": summary.confusion.tolist(),
+        **result.summary.to_json(),
         "folds": [
             {
                 "fold": f.fold,

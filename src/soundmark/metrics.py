@@ -9,7 +9,7 @@ told (the accuracy of no clips, the interval of one recording) is NaN, never a n
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -110,6 +110,21 @@ class Summary:
     per_class: tuple[ClassScores, ...]
     per_salience: dict[str, dict[str, Any]]  # "foreground"/"background" → {"n", "accuracy"}
     confusion: Integers  # [true, predicted]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as JSON can hold it, under the names that ``metrics.json`` has for it."""
+        return {
+            "n_test": self.n,
+            "accuracy": self.accuracy,
+            "accuracy_interval": ends(self.accuracy_interval),
+            "top2_accuracy": self.top2_accuracy,
+            "macro_f1": self.macro_f1,
+            "log_loss": self.log_loss,
+            "ece": self.ece,
+            "per_class": [asdict(scores) for scores in self.per_class],
+            "per_salience": self.per_salience,
+            "confusion": self.confusion.tolist(),
+        }
 
 
 def summarise(

@@ -111,8 +111,10 @@ def unit_folder(folder: Path, recipe: Recipe, protocol: str, split: Split) -> Pa
     return place if split.fold is None else place / f"fold-{split.fold}"
 
 
-def cost(plan: Plan, folder: Path, *, device: str = "auto") -> str:
+def cost(plan: Plan, folder: Path, *, device: str = "auto", fresh: bool = False) -> str:
     """What is left to do of the plan in ``folder``, in a sentence or two; its time is told from batches timed now.
+
+    With ``fresh``, all of it is left to do, whatever stands there.
 
     >>> text = cost(plan(city, [recipe], protocols=["folds"]), folder)
     >>> "60 clips of synthetic city; 3 trainings (folds × 3, for each recipe)" in text
@@ -123,7 +125,7 @@ def cost(plan: Plan, folder: Path, *, device: str = "auto") -> str:
         for recipe in plan.recipes
         for protocol, chosen in plan.splits.items()
         for split in chosen
-        if not (unit_folder(folder, recipe, protocol, split) / "model.onnx").exists()
+        if fresh or not (unit_folder(folder, recipe, protocol, split) / "model.onnx").exists()
     ]
     recipes = "; ".join(recipe.describe() for recipe in plan.recipes)
     parts = ", ".join(f"{protocol} × {len(chosen)}" for protocol, chosen in plan.splits.items())

@@ -100,18 +100,9 @@ def untrained(model: Model, dataset: Dataset, readable: np.ndarray) -> tuple[np.
 
 
 def _to_json(tested: Scored) -> dict[str, object]:
-    summary = tested.summary
     return {
         "schema": 1,
         "note": tested.note,
-        "n_test": summary.n,
-        "accuracy": summary.accuracy,
-        "accuracy_interval": metrics.ends(summary.accuracy_interval),
-        "macro_f1": summary.macro_f1,
-        "log_loss": summary.log_loss,
-        "ece": summary.ece,
-        "per_class": [asdict(scores) for scores in summary.per_class],
-        "per_salience": summary.per_salience,
-        "confusion": summary.confusion.tolist(),
+        **tested.summary.to_json(),
         "skipped": [asdict(item) for item in tested.skipped],
     }
