@@ -65,11 +65,25 @@ def copy_weights(model, network: seed_cnn.SeedCNN) -> None:
             ours.bias.copy_(torch.from_numpy(bias))
 
 
-@pytest.fixture
-def float64():
-    """Everything in double precision, in Keras and in torch."""
+@pytest.fixture(autouse=True)
+def seeded():
+    """The same weights in every run of the suite."""
     import keras
 
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def float64(monkeypatch):
+    """Everything in double precision, in Keras and in torch.
+
+    Outside TensorFlow, Keras promotes float64 with anything to float32, whatever its ``floatx``. Rounding there of 1e-7
+    grew to 1e-3 within eight steps, wherever a step of Adam met a kink of ReLU or max-pooling.
+    """
+    import keras
+    from keras.src.backend.common import dtypes
+
+    monkeypatch.setitem(dtypes.BIT64_TO_BIT32_DTYPE, "float64", "float64")
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
     torch.set_default_dtype(torch.float64)
@@ -99,10 +113,13 @@ def test_says_what_the_notebooks_model_says_with_the_same_weights():
     )
 
 
-def test_first_eight_adam_steps_have_the_notebooks_losses(float64, monkeypatch):
+@pytest.mark.parametrize("seed", [0, 5, 8])  # the last two are where float32 went astray
+def test_first_eight_adam_steps_have_the_notebooks_losses(seed, float64, monkeypatch):
+    import keras
     from keras.losses import CategoricalCrossentropy
     from keras.optimizers import Adam
 
+    keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(2)
     x, y = rng.normal(0, 1, (9, 64, 64)), rng.integers(0, N_CLASSES, 9)
     model, network = notebook_model(dropout=False, activation=None), seed_cnn.build((64, 64), N_CLASSES)
@@ -122,7 +139,7 @@ def test_first_eight_adam_steps_have_the_notebooks_losses(float64, monkeypatch):
     data = training.Data(features=x, labels=y, train=np.arange(9), validation=np.arange(0), n_classes=N_CLASSES)
     losses = [epoch.train_loss for epoch in training.train(data, recipe, engine=engine).history]
 
-    np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-9)
     assert losses[-1] < losses[0] - 0.1  # the steps went somewhere: the agreement is not that of standing still
 
 
