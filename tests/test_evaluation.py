@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -240,8 +241,10 @@ def test_one_class_alone_is_refused(city):
 
 
 def test_two_at_once_do_not_write_to_one_folder(city, tmp_path):
-    with runs.only_one(tmp_path / "run"), pytest.raises(OutputError, match="another soundmark is writing"):
-        evaluation.compare(plans.plan(city, SMALL), tmp_path / "run")
+    with ThreadPoolExecutor(1) as other, runs.only_one(tmp_path / "run"):
+        second = other.submit(evaluation.compare, plans.plan(city, SMALL), tmp_path / "run")
+        with pytest.raises(OutputError, match="another soundmark is writing"):
+            second.result()
 
 
 def test_states_its_cost(city):
@@ -348,15 +351,15 @@ def test_predictions_tell_the_cuts_of_one_file_apart(city, tmp_path):
     cuts = tuple(replace(clip, start_s=0.1 * i, stop_s=0.1 * i + 0.2) for i in range(3))
     data = replace(city, clips=cuts)
     scores = np.eye(10, dtype=np.float32)[:3]
-    predictions.write(tmp_path / "p.csv", data, np.arange(3), scores)
+    digest = predictions.write(tmp_path / "p.csv", data, np.arange(3), scores)
     assert [(row["start_s"], row["stop_s"]) for row in table(tmp_path / "p.csv")] == [
         ("0", "0.2"),
         ("0.1", "0.3"),
         ("0.2", "0.4"),
     ]
-    np.testing.assert_array_equal(predictions.read(tmp_path / "p.csv", data, np.arange(3)), scores)
+    np.testing.assert_array_equal(predictions.read(tmp_path / "p.csv", data, np.arange(3), sha256=digest), scores)
     with pytest.raises(ValueError, match="is of other clips"):
-        predictions.read(tmp_path / "p.csv", data, np.array([0, 2, 1]))
+        predictions.read(tmp_path / "p.csv", data, np.array([0, 2, 1]), sha256=digest)
 
 
 def test_evaluate_scores_all_of_another_data_set(city, run, tmp_path):

@@ -1,5 +1,6 @@
 """The loop: the same seed gives the same weights, and a run that was cut goes on to the same end."""
 
+import csv
 from dataclasses import replace
 
 import numpy as np
@@ -109,29 +110,24 @@ def test_a_checkpoint_of_something_else_is_refused_and_kept(data, tmp_path, chan
 
 def test_a_training_that_diverges_says_so(data):
     wild = replace(data, features=data.features * np.float32(1e30))
-    with pytest.raises(SettingsError, match="diverged in epoch 1: its loss is nan. Lower the learning rate"):
+    with pytest.raises(SettingsError, match="diverged in epoch [12]: its loss is nan. Lower the learning rate"):
         training.train(wild, replace(RECIPE, learning_rate=1e6))
 
 
-def test_history_reads_back_as_it_was(whole, tmp_path):
+def test_history_has_every_number_in_full(whole, tmp_path):
     history.write(tmp_path / "history.csv", whole.history)
-    assert history.read(tmp_path / "history.csv") == whole.history
-    header = (tmp_path / "history.csv").read_text().splitlines()[0]
-    assert header == "epoch,train_loss,train_accuracy,validation_loss,validation_accuracy,seconds"
+    with (tmp_path / "history.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds"]
+    assert [
+        history.Epoch(**dict(zip(header, [int(row[0]), *map(float, row[1:])], strict=True))) for row in rows
+    ] == list(whole.history)
 
 
-@pytest.mark.parametrize("text", ["", "epoch,loss\n1,2\n", "1,2,3,4,5,6\n", "epoch,train_loss\n"])
-def test_what_is_no_history_is_refused(whole, tmp_path, text):
-    (tmp_path / "history.csv").write_text(text)
-    with pytest.raises(ValueError, match="is no history"):
-        history.read(tmp_path / "history.csv")
-
-
-def test_without_validation_there_is_no_figure_for_it(data, tmp_path):
+def test_without_validation_there_is_no_figure_for_it(data):
     trained = training.train(replace(data, validation=np.arange(0)), replace(RECIPE, epochs=1))
     assert trained.history[0].validation_loss is None
-    history.write(tmp_path / "history.csv", trained.history)
-    assert history.read(tmp_path / "history.csv") == trained.history
+    assert ",,," in history.to_csv(trained.history).splitlines()[1]
 
 
 def test_learns_what_can_be_learnt(data):

@@ -12,12 +12,14 @@ The modules, in the order in which to read them; each imports only those above i
     splits          a Dataset to train and test indices, and the leak between them
     inspection      what is in a data set, and what is wrong with it
     spectrograms    samples to [freq, time]; one file per representation
-    features        a Dataset and a representation to a memory-mapped store
+    store           a float32 array on the disk, filled in chunks and checked
+    features        a Dataset and a representation to a store
     pictures        a Dataset and a representation to PNGs, a folder per class
     recipes         Recipe, the only home of a default; the named recipes
     models          [batch, 1, freq, time] to logits; one file per network
     bundle          a trained model as one .onnx file
     history         how a training went, a line per epoch
+    adam            the optimizer, as Keras computes it
     checkpoint      the state of a training after an epoch, on the disk
     training        features and a recipe to a trained network and its graph
     prediction      a model and audio to Scores

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from soundmark import atomic
+from soundmark.adam import Adam
 from soundmark.errors import OutputError
 from soundmark.history import Epoch
 
+SCHEMA = 2
 log = logging.getLogger("soundmark")
 
 
@@ -41,11 +43,10 @@ class Checkpoint:
     engine: Engine
 
     @classmethod
-    def of(cls, network: nn.Module, optimizer: torch.optim.Adam, history: list[Epoch], engine: Engine) -> Checkpoint:
+    def of(cls, network: nn.Module, optimizer: Adam, history: list[Epoch], engine: Engine) -> Checkpoint:
         """The state that ``network`` and ``optimizer`` are in now."""
         tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
-        for index, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
+        tensors |= {f"adam.{name}": value for name, value in optimizer.state_dict().items()}
         return cls({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, tuple(history), engine)
 
     def save(self, path: Path, fingerprint: str) -> None:
@@ -53,6 +54,7 @@ class Checkpoint:
         from safetensors.torch import save
 
         about = {
+            "schema": SCHEMA,
             "run": fingerprint,
             "engine": asdict(self.engine),
             "history": [asdict(epoch) for epoch in self.history],
@@ -78,6 +80,8 @@ class Checkpoint:
             if metadata["sha256"] != _digest(tensors, metadata["about"]):
                 raise ValueError("its checksum does not fit")
             about = json.loads(metadata["about"])
+            if about["schema"] != SCHEMA:
+                raise ValueError("it is of another version of soundmark")
             engine, history = Engine(**about["engine"]), tuple(Epoch(**epoch) for epoch in about["history"])
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             log.warning('the checkpoint "%s" is damaged (%s): that training starts over', path, error)
@@ -89,22 +93,19 @@ class Checkpoint:
             )
         return cls(tensors, history, engine) if device == engine.device else None
 
-    def restore(self, network: nn.Module, optimizer: torch.optim.Adam) -> list[Epoch]:
+    def restore(self, network: nn.Module, optimizer: Adam) -> list[Epoch]:
         """Put the state back; the history so far."""
-        weights = {name[8:]: value for name, value in self.tensors.items() if name.startswith("network.")}
-        network.load_state_dict(weights)
-        states: dict[int, dict[str, Tensor]] = {}
-        for name, value in self.tensors.items():
-            if name.startswith("adam."):
-                _, index, key = name.split(".")
-                states.setdefault(int(index), {})[key] = value
-        optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+        network.load_state_dict(self._part("network."))
+        optimizer.load_state_dict(self._part("adam."))
         return list(self.history)
+
+    def _part(self, prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): value for name, value in self.tensors.items() if name.startswith(prefix)}
 
 
 def _digest(tensors: dict[str, Tensor], text: str) -> str:
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
-        digest.update(name.encode())
+        digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}".encode())
         digest.update(tensors[name].numpy().tobytes())
     return digest.hexdigest()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from soundmark import evaluation, plans, recipes, report, workers
+from soundmark import evaluation, plans, recipes, report, runs, workers
 from soundmark.datasets import Dataset, synthetic
 from soundmark.errors import OutputError
 from soundmark.evaluation import Evaluation
@@ -48,12 +49,21 @@ def run(
     """Make the city in ``folder/city``, compare the notebook's two recipes on it, classify an unseen clip.
 
     Raises:
-        OutputError: ``folder`` cannot be written, or holds something else.
+        OutputError: ``folder`` cannot be written, is written to by another process, or holds something else.
     """
     # Hidden files are no one's results: a run that was killed while it synthesised leaves some.
     others = [path for path in folder.glob("*") if not path.name.startswith(".")]
     if others and not (folder / "city" / synthetic.STAMP).is_file():
         raise OutputError(f'"{folder}" holds something else. Choose a new folder for the demonstration with -o.')
+    with runs.only_one(folder):
+        return _run(folder, say, progress, fresh, command)
+
+
+def _run(
+    folder: Path, say: Callable[[str], None], progress: workers.Progress, fresh: bool, command: str
+) -> Demonstration:
+    for cut in folder.glob(".city-*"):
+        shutil.rmtree(cut, ignore_errors=True)  # a synthesis that was killed
     say("Synthesising a small city: ten classes of sound, three folds by recording.")
     dataset = Dataset.open(synthetic.write(folder / "city"))
     chosen = [replace(recipes.named(name), **SETTINGS) for name in ("seed-image", "seed-mel")]

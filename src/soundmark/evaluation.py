@@ -162,7 +162,7 @@ def compare(
             if result.protocol == "folds":
                 path = folder / result.recipe.name / "folds" / "predictions.csv"
                 predictions.write(path, dataset, result.test, result.probabilities)
-        text = json.dumps(evaluation.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(runs.sealed(evaluation.to_json()), indent=1, ensure_ascii=False, allow_nan=False)
         atomic.write_text(folder / "metrics.json", text + "\n")
     return evaluation
 
@@ -220,14 +220,21 @@ def _name_others(folder: Path, units: Sequence[Unit]) -> None:
 
 def _refuse_other_data(folder: Path, dataset: Dataset) -> None:
     """Refuse a folder whose ``metrics.json`` is of other data: its models would stand beside ours as if of one run."""
+    path = folder / "metrics.json"
     try:
-        before = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["dataset"]
-        same = before["fingerprint"] == dataset.fingerprint
-    except (OSError, ValueError, KeyError, TypeError):
+        before = json.loads(path.read_bytes().decode())
+    except FileNotFoundError:
         return
-    if not same:
+    except (OSError, ValueError):
+        before = {}
+    if isinstance(before, dict) and "note" in before:
+        raise OutputError(f'"{folder}" holds what `soundmark evaluate` found. Choose another folder with -o.')
+    if not runs.is_intact(before):
+        runs.log.warning('"%s" was damaged or changed after it was written: it is written again', path)
+    elif before["dataset"]["fingerprint"] != dataset.fingerprint:
+        name, fingerprint = before["dataset"]["name"], before["dataset"]["fingerprint"]
         raise OutputError(
-            f'"{folder}" holds another run: of {before.get("name")} (fingerprint {before["fingerprint"]}), not of '
+            f'"{folder}" holds another run: of {name} (fingerprint {fingerprint}), not of '
             f"{dataset.name} ({dataset.fingerprint}). Choose another folder with -o, or start over with --fresh."
         )
 

@@ -29,10 +29,11 @@ ABOUT = "spectrograms.json"  # what the pictures of a folder are of; its being t
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """How many pictures are there now, and of which clips there is none."""
+    """How many pictures are there now, of which clips there is none, and what to say of those that were cut off."""
 
     count: int
     skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def write(
     Where a setting, or the time or size of any file, is another than then, all are drawn again.
 
     Raises:
-        OutputError: the folder cannot be written, or holds the pictures of another data set.
+        OutputError: the folder cannot be written, or holds the pictures of another data set or of somebody else.
         SettingsError: there is no colour map of that name.
 
     >>> write(city.select([0]), Image(), folder / "pictures", jobs=1).count
@@ -77,16 +78,16 @@ def write(
     _begin(folder, about, [path for _, path in places])
     todo = [place for place in places if not place[1].exists()]
     tasks = [_Task(tuple(todo[i : i + CHUNK]), representation, colours, axes) for i in range(0, len(todo), CHUNK)]
-    failures: dict[int, list[tuple[Clip, str]]] = {}
+    drawn: dict[int, _Drawn] = {}
     done = len(places) - len(todo)
-    for index, failed in workers.each(_draw_chunk, tasks, jobs=jobs):
-        failures[index] = failed
+    for index, chunk in workers.each(_draw_chunk, tasks, jobs=jobs):
+        drawn[index] = chunk
         done += len(tasks[index].clips)
         progress("pictures", done, len(places), "clips")
-    skipped = [
-        Skipped(dataset.relative_path(clip), reason) for index in sorted(failures) for clip, reason in failures[index]
-    ]
-    return Written(count=len(places) - len(skipped), skipped=tuple(skipped))
+    chunks = [drawn[index] for index in sorted(drawn)]
+    skipped = tuple(Skipped(dataset.relative_path(clip), why) for chunk in chunks for clip, why in chunk.failures)
+    notes = tuple(note for chunk in chunks for note in chunk.notes)
+    return Written(count=len(places) - len(skipped), skipped=skipped, notes=notes)
 
 
 def read(path: str | os.PathLike[str], representation: Image) -> np.ndarray:
@@ -154,6 +155,8 @@ def _begin(folder: Path, about: dict[str, Any], paths: Sequence[Path]) -> None:
         raise OutputError(
             f'"{folder}" holds the pictures of another data set, {name} in "{root}". Choose an empty folder.'
         )
+    if not there and (foreign := next((path for path in paths if path.exists()), None)):
+        raise OutputError(f'"{foreign}" is there already, and soundmark did not write it. Choose an empty folder.')
     for parent in sorted({path.parent for path in paths} | {folder}):
         atomic.make_folder(parent)
     if there != about:
@@ -174,9 +177,17 @@ def _about(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _draw_chunk(task: _Task) -> list[tuple[Clip, str]]:
-    """Draw the pictures of a chunk; the clips that there is none of, with the reason."""
-    failures = []
+@dataclass(frozen=True)
+class _Drawn:
+    """The clips of a chunk that there is no picture of, with the reason, and what to say of others."""
+
+    failures: list[tuple[Clip, str]]
+    notes: list[str]
+
+
+def _draw_chunk(task: _Task) -> _Drawn:
+    """Draw the pictures of a chunk."""
+    drawn = _Drawn([], [])
     for clip, path in task.clips:
         try:
             sound = audio.read(clip.path, start_s=clip.start_s, stop_s=clip.stop_s)
@@ -184,8 +195,11 @@ def _draw_chunk(task: _Task) -> list[tuple[Clip, str]]:
             with atomic.whole(path) as temporary:
                 _draw_one(task, clip, sound, temporary)
         except AudioError as error:
-            failures.append((clip, str(error)))
-    return failures
+            drawn.failures.append((clip, str(error)))
+        else:
+            if sound.note:
+                drawn.notes.append(audio.shortened(str(clip.path), sound.note))
+    return drawn
 
 
 def _draw_one(task: _Task, clip: Clip, sound: audio.Sound, path: Path) -> None:

@@ -73,10 +73,10 @@ def plan(
     if len({recipe.name for recipe in recipes}) != len(recipes) or not recipes:
         names = ", ".join(recipe.name for recipe in recipes) or "none"
         raise SettingsError(f"the recipes are {names}: give at least one, and each name once.")
-    if len(dataset.clips) < 3 or len(dataset.classes) < 2:
+    splits.check_classes(dataset)
+    if len(dataset.clips) < 3:
         raise DatasetError(
-            f"{dataset.name} has {len(dataset.clips)} clips of {len(dataset.classes)} classes: a classifier is "
-            "trained on at least two classes and tested on clips kept back."
+            f"{dataset.name} has {len(dataset.clips)} clips: some are trained on and others kept back, which takes 3."
         )
     chosen = {
         protocol: _splits(dataset, protocol, folds, split_seed) for protocol in _protocols(dataset, protocols, folds)

@@ -21,6 +21,7 @@ from soundmark import audio, bundle
 from soundmark.audio import Sound
 from soundmark.bundle import Bundle, Card
 from soundmark.errors import AudioError, SettingsError
+from soundmark.store import Rows
 
 Source = str | PathLike[str] | bytes | BinaryIO | np.ndarray | Sound
 BATCH = 250  # spectrograms that the graph is given at a time
@@ -75,11 +76,15 @@ class Model:
         """The classes, in the order of every row of probabilities."""
         return self.card.classes
 
-    def probabilities(self, spectrograms: np.ndarray) -> np.ndarray:
-        """Probabilities float32 ``[n, classes]`` of spectrograms ``[n, freq, time]`` of the card's kind."""
+    def probabilities(self, spectrograms: np.ndarray | Rows, which: np.ndarray | None = None) -> np.ndarray:
+        """Probabilities float32 ``[n, classes]`` of spectrograms ``[n, freq, time]`` of the card's kind.
+
+        With ``which``, of those alone, int64 indices. A batch at a time: those on the disk need not fit into memory.
+        """
+        which = np.arange(len(spectrograms)) if which is None else which
         rows = [
-            self.bundle.activate(self.bundle.run(spectrograms[start : start + BATCH]))
-            for start in range(0, len(spectrograms), BATCH)
+            self.bundle.activate(self.bundle.run(spectrograms[which[start : start + BATCH]]))
+            for start in range(0, len(which), BATCH)
         ]
         return np.concatenate(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
 

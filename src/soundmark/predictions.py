@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from pathlib import Path
 
@@ -12,13 +13,13 @@ from soundmark import atomic
 from soundmark.datasets import Dataset
 
 
-def write(path: Path, dataset: Dataset, test: np.ndarray, probabilities: np.ndarray) -> None:
-    """Write a line per test clip; nine digits, so that the float32 numbers read back as they were.
+def write(path: Path, dataset: Dataset, test: np.ndarray, probabilities: np.ndarray) -> str:
+    """Write a line per test clip; nine digits, so that the float32 numbers read back as they were. The file's SHA-256.
 
     Raises:
         OutputError: the place cannot be written.
 
-    >>> write(folder / "predictions.csv", city, np.array([0]), np.eye(10, dtype=np.float32)[[8]])
+    >>> _ = write(folder / "predictions.csv", city, np.array([0]), np.eye(10, dtype=np.float32)[[8]])
     >>> (folder / "predictions.csv").read_text().splitlines()[1].split(",")[3:]
     ['air_conditioner', 'siren', '0', '0', '0', '0', '0', '0', '0', '0', '1', '0']
     """
@@ -28,7 +29,9 @@ def write(path: Path, dataset: Dataset, test: np.ndarray, probabilities: np.ndar
     for index, row in zip(test, probabilities, strict=True):
         predicted = dataset.classes[int(row.argmax())]
         writer.writerow([*_about(dataset, int(index)), predicted, *(f"{p:.9g}" for p in row)])
-    atomic.write_text(path, text.getvalue())
+    content = text.getvalue().encode()
+    atomic.write_bytes(path, content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _about_columns(dataset: Dataset) -> list[str]:
@@ -48,26 +51,25 @@ def _has_cuts(dataset: Dataset) -> bool:
     return any(clip.start_s or clip.stop_s is not None for clip in dataset.clips)
 
 
-def read(path: Path, dataset: Dataset, test: np.ndarray) -> np.ndarray:
+def read(path: Path, dataset: Dataset, test: np.ndarray, *, sha256: str) -> np.ndarray:
     """Probabilities float32 ``[n, classes]`` of the ``test`` clips from a file that ``write`` wrote.
 
     Raises:
-        ValueError: the file is of other clips or classes.
+        ValueError: the file is of other clips or classes, or no longer the one of this SHA-256.
         OSError: it cannot be read.
 
     >>> scores = np.full((1, 10), 0.1, np.float32)
-    >>> write(folder / "predictions.csv", city, np.array([3]), scores)
-    >>> bool((read(folder / "predictions.csv", city, np.array([3])) == scores).all())
+    >>> digest = write(folder / "predictions.csv", city, np.array([3]), scores)
+    >>> bool((read(folder / "predictions.csv", city, np.array([3]), sha256=digest) == scores).all())
     True
     """
-    with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(f'"{path}" was damaged or changed after it was written')
+    header, *rows = list(csv.reader(io.StringIO(content.decode(), newline="")))
     expected = [_about(dataset, int(index)) for index in test]
     width = len(_about_columns(dataset))
     if header != [*_about_columns(dataset), *dataset.classes] or [row[: width - 1] for row in rows] != expected:
         raise ValueError(f'"{path}" is of other clips')
-    try:
-        table = np.array([row[width:] for row in rows], np.float64).astype(np.float32)
-    except ValueError as error:
-        raise ValueError(f'"{path}" has a row that is cut short') from error
+    table = np.array([row[width:] for row in rows], np.float64).astype(np.float32)
     return table.reshape(len(rows), len(dataset.classes))

@@ -5,11 +5,13 @@
 <unit>/recipe.toml
 <unit>/predictions.csv           where a part was kept back: path, fold, source, label, predicted, a column per class
 <unit>/model.onnx                last: a unit that has one, of the same recipe and data, is finished
+
+A file that was damaged since is noticed, named, and made again from the model, whose own digest covers its card: there
+stand the history and the SHA-256 of the predictions. A damaged model is trained again.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import logging
@@ -151,13 +153,15 @@ def make(
     sample = store.array[np.concatenate([unit.split.test, unit.split.train])[:CHECKED]]
     bundle.check_agreement(Bundle(graph, card), training.probabilities(trained.network, sample), sample)
     start = time.perf_counter()
-    scored = Model(Bundle(graph, card)).probabilities(store.array[unit.split.test])
+    scored = Model(Bundle(graph, card)).probabilities(store.array, unit.split.test)
     testing_s = time.perf_counter() - start
     history.write(unit.folder / "history.csv", trained.history)
     atomic.write_text(unit.folder / "recipe.toml", unit.recipe.to_toml())
+    card = _noting(card, history=[asdict(epoch) for epoch in trained.history])
     if len(unit.split.test):
-        predictions.write(unit.folder / "predictions.csv", dataset, unit.split.test, scored)
-        card = replace(card, scores=_own_scores(unit, dataset, scored), data={**card.data, "testing_s": testing_s})
+        written = predictions.write(unit.folder / "predictions.csv", dataset, unit.split.test, scored)
+        card = _noting(card, testing_s=testing_s, predictions_sha256=written)
+        card = replace(card, scores=_own_scores(unit, dataset, scored))
     Bundle(graph, card).write(unit.folder / "model.onnx")
     checkpoint.unlink(missing_ok=True)
     return _outcome(unit, trained.history, card, scored)
@@ -224,7 +228,7 @@ def scores_of(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
     """What the comparison in ``folder`` found of ``recipe``: on the official folds, or else on the random split.
 
     Raises:
-        SettingsError: there is no comparison, none of this very recipe, or one on other data or some folds only.
+        SettingsError: there is no comparison, a damaged one, none of this recipe, or one on other data or some folds.
 
     >>> scores_of(folder, recipe, city)
     Traceback (most recent call last):
@@ -232,7 +236,7 @@ def scores_of(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
     """
     path = folder / "metrics.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_bytes().decode())
         results = {entry["protocol"]: entry for entry in found["results"] if entry["recipe"] == recipe.name}
         fingerprint = found["dataset"]["fingerprint"]
         _ = [entry["settings"] for entry in results.values()]
@@ -240,6 +244,10 @@ def scores_of(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
         raise SettingsError(
             f'"{path}" is not the outcome of a comparison: give the folder that `soundmark compare` wrote.'
         ) from error
+    if not is_intact(found):
+        raise SettingsError(
+            f'"{path}" was damaged or changed after it was written: run its comparison again, which writes it anew.'
+        )
     if not results:
         raise SettingsError(f'the comparison in "{folder}" has no recipe {recipe.name}: compare it first.')
     if fingerprint != dataset.fingerprint:
@@ -254,6 +262,37 @@ def scores_of(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
         raise SettingsError(f'the comparison in "{folder}" tested only some of the folds: test them all first.')
     keys = ("protocol", "n_test", "accuracy", "accuracy_interval", "macro_f1", "ece", "fold_mean", "fold_sd")
     return {"cross_validated": True, **{key: result[key] for key in keys}}
+
+
+def sealed(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A comparison's ``metrics.json`` with a digest of it: ``is_intact`` tells by it whether a figure was changed.
+
+    The digest leaves out the command and the seconds, so that two runs that found the same have the same.
+
+    >>> sealed({"command": "a", "results": []})["sha256"] == sealed({"command": "b", "results": []})["sha256"]
+    True
+    """
+    return {**found, atomic.SEAL: atomic.sealed(_figures(found))[atomic.SEAL]}
+
+
+def is_intact(found: Mapping[str, Any]) -> bool:
+    """Whether what was read of a ``metrics.json`` is what ``sealed`` gave.
+
+    >>> found = sealed({"results": [{"accuracy": 0.7}]})
+    >>> is_intact(found), is_intact({**found, "results": [{"accuracy": 0.9}]})
+    (True, False)
+    """
+    try:
+        atomic.unsealed(_figures(found))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return True
+
+
+def _figures(found: Mapping[str, Any]) -> dict[str, Any]:
+    """All but the command and the seconds."""
+    results = [{key: value for key, value in result.items() if key != "seconds"} for result in found["results"]]
+    return {**{key: value for key, value in found.items() if key != "command"}, "results": results}
 
 
 def usable(split: Split, readable: np.ndarray) -> Split:
@@ -302,7 +341,7 @@ def engine_of(found: Iterable[Outcome | None], device: str = "auto") -> Engine:
 
 
 def find(unit: Unit, dataset: Dataset, store: Features) -> Outcome | None:
-    """The finished unit in its folder; ``None`` where there is none, or a damaged one (which is said).
+    """The finished unit in its folder; ``None`` where there is none, or a damaged model (which is said).
 
     Raises:
         OutputError: there is a finished unit of another recipe or other data.
@@ -318,15 +357,24 @@ def find(unit: Unit, dataset: Dataset, store: Features) -> Outcome | None:
     try:
         model = bundle.read(path)
         _refuse_other(unit, dataset, store, model.card)
-        epochs = history.read(unit.folder / "history.csv")
-        if len(epochs) != unit.recipe.epochs:
-            raise ValueError(f'"{unit.folder / "history.csv"}" has {len(epochs)} of {unit.recipe.epochs} epochs')
-        outcome = _outcome(unit, epochs, model.card, _scores_of_unit(unit, dataset, store, model))
-    except (BundleError, ValueError, KeyError, TypeError, OSError) as error:
-        log.warning("%s is made again: %s", unit.name, error)
+        epochs = tuple(Epoch(**epoch) for epoch in model.card.data["history"])
+    except (BundleError, KeyError, TypeError) as error:
+        log.warning("%s is trained again: %s", unit.name, error)
         return None
+    _mend(unit.folder / "history.csv", history.to_csv(epochs))
+    _mend(unit.folder / "recipe.toml", unit.recipe.to_toml())
+    outcome = _outcome(unit, epochs, model.card, _scores_of_unit(unit, dataset, store, model))
     (unit.folder / "checkpoint.safetensors").unlink(missing_ok=True)  # a kill may have come just before this
     return outcome
+
+
+def _mend(path: Path, text: str) -> None:
+    """Write ``path`` again, and say so, where it is not the ``text`` that the model beside it calls for."""
+    if path.is_file() and path.read_bytes() == text.encode():
+        return
+    what = "was damaged or changed after it was written" if path.exists() else "is missing"
+    log.warning('"%s" %s: it is written again', path, what)
+    atomic.write_text(path, text)
 
 
 def _scores_of_unit(unit: Unit, dataset: Dataset, store: Features, model: Bundle) -> np.ndarray:
@@ -334,13 +382,16 @@ def _scores_of_unit(unit: Unit, dataset: Dataset, store: Features, model: Bundle
     test, path = unit.split.test, unit.folder / "predictions.csv"
     if not len(test):
         return np.zeros((0, len(dataset.classes)), np.float32)
+    known = model.card.data.get("predictions_sha256", "")
     try:
-        return predictions.read(path, dataset, test)
-    except (ValueError, OSError, csv.Error) as error:
+        return predictions.read(path, dataset, test, sha256=known)
+    except (ValueError, OSError) as error:
         log.warning("%s is scored again: %s", unit.name, error)
-        scored = Model(model).probabilities(store.array[test])
-        predictions.write(path, dataset, test, scored)
-        return scored
+    scored = Model(model).probabilities(store.array, test)
+    written = predictions.write(path, dataset, test, scored)
+    if written != known:  # scored on another machine, whose last digits are others
+        Bundle(model.graph, _noting(model.card, predictions_sha256=written)).write(unit.folder / "model.onnx")
+    return scored
 
 
 def _refuse_other(unit: Unit, dataset: Dataset, store: Features, card: Card) -> None:
@@ -382,6 +433,11 @@ def _card(unit: Unit, dataset: Dataset, store: Features, engine: dict[str, Any])
     )
 
 
+def _noting(card: Card, **more: Any) -> Card:
+    """The card with ``more`` said of its data."""
+    return replace(card, data={**card.data, **more})
+
+
 def _own_scores(unit: Unit, dataset: Dataset, probabilities: np.ndarray) -> dict[str, Any]:
     """What the card says of how good the model is: on the clips that were kept back from its own training."""
     test = unit.split.test
@@ -412,14 +468,19 @@ def clear(folder: Path) -> None:
     >>> [path.name for path in folder.rglob("*.*")]
     ['notes.txt']
     """
-    for unit in (folder, *folder.glob("*/random"), *folder.glob("*/folds"), *folder.glob("*/folds/fold-*")):
+    for place in _places(folder):
         for name in WRITTEN:
-            (unit / name).unlink(missing_ok=True)
+            (place / name).unlink(missing_ok=True)
+
+
+def _places(folder: Path) -> list[Path]:
+    """Where below ``folder`` a run writes."""
+    return [folder, *folder.glob("*/random"), *folder.glob("*/folds"), *folder.glob("*/folds/fold-*")]
 
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` for this process.
+    """Hold ``folder`` as ``atomic.only_one`` does, and clear away what a killed run left half-written in it.
 
     Raises:
         OutputError: another process holds it, or it cannot be written.
@@ -428,16 +489,7 @@ def only_one(folder: Path) -> Iterator[None]:
     ...     (folder / "run").is_dir()
     True
     """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(atomic.make_folder(folder) / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise OutputError(
-            f'another soundmark is writing to "{folder}". Wait for it, or choose another folder with -o.'
-        ) from error
-    try:
+    with atomic.only_one(folder):
+        for place in _places(folder):
+            atomic.sweep(place)
         yield
-    finally:
-        lock.release()

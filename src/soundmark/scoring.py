@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 
 from soundmark import atomic, features, metrics, predictions, runs, splits, workers
 from soundmark.datasets import Dataset, Skipped
-from soundmark.errors import DatasetError
+from soundmark.errors import DatasetError, OutputError
 from soundmark.prediction import Model
 
 
@@ -21,6 +23,7 @@ class Scored:
     classes: tuple[str, ...]
     summary: metrics.Summary
     note: str  # which clips were scored, and what that is worth
+    about: Mapping[str, str]  # which model on which data
     skipped: tuple[Skipped, ...]
 
 
@@ -38,7 +41,7 @@ def evaluate(
 
     Raises:
         DatasetError: a class that the model does not know, or no clip that it was not trained on.
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or holds another run.
 
     >>> tested = evaluate(model, city, jobs=1)  # it was trained on folds 1 and 2
     >>> tested.summary.n, tested.note
@@ -50,13 +53,17 @@ def evaluate(
         raise DatasetError(
             f'{dataset.name} has the class "{foreign[0]}", which the model does not know. It knows: {known}.'
         )
+    about = _about(model, dataset)
+    if folder:
+        _refuse_other(folder, about)
+        atomic.make_folder(folder)
     store = features.build(dataset, model.card.representation, jobs=jobs, progress=progress)
     kept_back, note = untrained(model, dataset, store.usable)
     test = kept_back[store.usable[kept_back]]
     dataset = replace(dataset, classes=model.classes)
     if not len(test):
         raise DatasetError(f"no clip of {dataset.name} is left to score: {note}.")
-    probabilities = model.probabilities(store.array[test])
+    probabilities = model.probabilities(store.array, test)
     summary = metrics.summarise(
         dataset.labels[test],
         probabilities,
@@ -64,11 +71,38 @@ def evaluate(
         sources=dataset.sources[test],
         salience=[dataset.clips[i].salience for i in test],
     )
-    tested = Scored(classes=model.classes, summary=summary, note=note, skipped=(*dataset.skipped, *store.skipped))
+    skipped = (*dataset.skipped, *store.skipped)
+    tested = Scored(classes=model.classes, summary=summary, note=note, about=about, skipped=skipped)
     if folder:
         predictions.write(folder / "predictions.csv", dataset, test, probabilities)
         atomic.write_text(folder / "metrics.json", json.dumps(_to_json(tested), indent=1, ensure_ascii=False) + "\n")
     return tested
+
+
+def _about(model: Model, dataset: Dataset) -> dict[str, str]:
+    card_and_graph = model.card.to_json().encode() + model.bundle.graph
+    return {"model": hashlib.sha256(card_and_graph).hexdigest()[:16], "dataset": dataset.fingerprint}
+
+
+def _refuse_other(folder: Path, about: Mapping[str, str]) -> None:
+    """Refuse a folder with files of ours that are not of this model on this data: they would be lost.
+
+    Raises:
+        OutputError: it holds another run.
+    """
+    path = folder / "metrics.json"
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(there, dict) and there.get("about") == about:
+            return
+    except FileNotFoundError:
+        if not any((folder / name).exists() for name in ("predictions.csv", "model.onnx")):
+            return
+    except OSError:
+        return  # nothing can be written there either, and that is what will be said
+    except ValueError:
+        pass  # whatever it is, it is not ours to write over
+    raise OutputError(f'"{folder}" holds another run: of another model or other data. Choose another folder with -o.')
 
 
 def untrained(model: Model, dataset: Dataset, readable: np.ndarray) -> tuple[np.ndarray, str]:
@@ -102,6 +136,7 @@ def untrained(model: Model, dataset: Dataset, readable: np.ndarray) -> tuple[np.
 def _to_json(tested: Scored) -> dict[str, object]:
     return {
         "schema": 1,
+        "about": dict(tested.about),
         "note": tested.note,
         **tested.summary.to_json(),
         "skipped": [asdict(item) for item in tested.skipped],

@@ -11,11 +11,11 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing.connection import wait as wait_for
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from soundmark.errors import SoundmarkError
 
@@ -24,6 +24,9 @@ Result = TypeVar("Result")
 
 Progress = Callable[[str, int, int, str], None]
 """``progress(description, done, total, unit)``: told of every step of a long job; the command line draws it."""
+
+
+_stopped: Any = None  # in a worker: a shared number that is no longer 0 when nobody wants its results
 
 
 def silent(description: str, done: int, total: int, unit: str) -> None:
@@ -74,15 +77,19 @@ def each(
     if jobs <= 1:
         yield from ((index, function(item)) for index, item in enumerate(items))
         return
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_settle_in)
+    context = multiprocessing.get_context("spawn")
+    stopped = context.RawValue("b", 0)  # not an Event: a worker that is killed could take its lock along
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_settle_in, initargs=(stopped,))
     try:
         yield from _in_flight(pool, function, items, most=4 * jobs)
     except BrokenProcessPool as error:
         raise SoundmarkError(
             "a worker process ended unexpectedly: it was killed (out of memory?), or the calling script does not guard "
-            'its code by `if __name__ == "__main__":`. Guard it, or use jobs=1.'
+            'its code by `if __name__ == "__main__":`. What is finished is kept: begin again, with --jobs 1 or jobs=1 '
+            "if it ends so once more."
         ) from error
     finally:
+        stopped.value = 1  # whoever leaves early does not wait for the items that the workers hold in store
         pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -90,17 +97,25 @@ def _in_flight(
     pool: ProcessPoolExecutor, function: Callable[[Item], Result], items: Sequence[Item], most: int
 ) -> Iterator[tuple[int, Result]]:
     waiting = iter(enumerate(items))
-    running: dict[Future[Result], int] = {pool.submit(function, item): i for i, item in islice(waiting, most)}
+    running: dict[Future[Result], int] = {pool.submit(_work, function, item): i for i, item in islice(waiting, most)}
     while running:
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
             yield running.pop(future), future.result()
             for index, item in islice(waiting, 1):
-                running[pool.submit(function, item)] = index
+                running[pool.submit(_work, function, item)] = index
 
 
-def _settle_in() -> None:
+def _work(function: Callable[[Item], Result], item: Item) -> Result:
+    if _stopped is not None and _stopped.value:
+        raise CancelledError
+    return function(item)
+
+
+def _settle_in(stopped: Any) -> None:
     """Make this process a good worker: its parent handles Ctrl-C, and the parent's death is its own end."""
+    global _stopped
+    _stopped = stopped
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one thread a process; NumPy is not loaded yet
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
