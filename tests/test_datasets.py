@@ -301,10 +301,12 @@ def test_a_wrong_path_says_what_to_give(tmp_path: Path):
         Dataset.open(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("name", ["rex.wav", "recipe.toml", "labels"])
-def test_a_file_that_is_no_table_is_no_data_set(pets: Path, name: str):
+@pytest.mark.parametrize(
+    ("name", "kind"), [("rex.wav", "a sound file, not"), ("recipe.toml", "not"), ("labels", "not")]
+)
+def test_a_file_that_is_no_table_is_no_data_set(pets: Path, name: str, kind: str):
     (pets / name).touch()
-    with pytest.raises(DatasetError, match=rf'{name}" is not a data set. Give'):
+    with pytest.raises(DatasetError, match=rf'{name}" is {kind} a data set. Give'):
         Dataset.open(pets / name)
 
 

@@ -9,6 +9,7 @@ as far as it goes, and says so in its ``note``.
 
 from __future__ import annotations
 
+import codecs
 import io
 import math
 import os
@@ -33,6 +34,8 @@ BLOCK_FRAMES = 1 << 18  # decoded at once: a clip in one go, an hour without eve
 SALVAGE_FRAMES = 1 << 10  # decoded at once where a decoder gives up on the way
 MPEG_SLACK_FRAMES = 2 * 1152  # an MP3's header only estimates: two MPEG frames short is no damage
 VORBIS_PAGE_FRAMES = 255 * 1024  # the most that a page holds: 255 packets of half a long block each
+LOWEST_RATE_HZ = 40  # hearing begins at 20 Hz; a header that says less, or more than the most, is damaged, and would
+LARGEST_RATE_HZ = 1_000_000  # stretch a second to hours when it is resampled
 LARGEST_SAMPLE = 1e12  # beyond it float32 may not hold the square of a spectrum
 END_TOLERANCE_S = 0.01  # a table that rounds its times may point this far beyond the end
 SUGGESTED = "WAV, FLAC, Ogg Vorbis, Ogg Opus, MP3 and AIFF can be read"
@@ -96,7 +99,7 @@ def info(source: Source) -> AudioInfo:
     with _opened(_reopenable(source), _name(source)) as file:
         note = _header_note(file.extra_info)
         if file.frames == 0:
-            note = note or "has no samples: it holds a header for 0 frames"
+            note = f"has no samples: it {note or 'holds a header for 0 frames'}"
         return AudioInfo(file.samplerate, file.frames, file.channels, file.format, file.subtype, note)
 
 
@@ -132,11 +135,19 @@ def read(source: Source, *, rate_hz: int | None = None, start_s: float = 0.0, st
     if not len(samples):
         raise AudioError(f"{name} has no samples: it {note or end}. Record it again, or leave it out.")
     if decoded.not_numbers:
-        raise AudioError(
-            f"{name} holds {decoded.not_numbers} samples that are no numbers (NaN or infinite): "
-            "write it again from its origin, or leave it out."
-        )
+        n = decoded.not_numbers
+        these = "1 sample that is no number" if n == 1 else f"{n} samples that are no numbers"
+        raise AudioError(f"{name} holds {these} (NaN or infinite): write it again from its origin, or leave it out.")
     return Sound(samples if rate_hz is None else resample(samples, from_hz, rate_hz), rate_hz or from_hz, note)
+
+
+def shortened(name: str, note: str) -> str:
+    """What to say of a sound that was read with a ``note``.
+
+    >>> shortened("street.wav", "is cut off: its last Ogg page is missing")
+    '"street.wav" is cut off: its last Ogg page is missing. What is there was heard.'
+    """
+    return f'"{name}" {note}. What is there was heard.'
 
 
 def to_mono(samples: npt.NDArray[Any]) -> Samples:
@@ -245,7 +256,7 @@ def _decode(file: Any, start: int, stop: int, block_frames: int = BLOCK_FRAMES) 
             blocks.append(_mean_of_channels(block, scale))
             frames += len(block)
     except soundfile.LibsndfileError as error:
-        gave_up = f"cannot be decoded beyond {(start + frames) / file.samplerate:.3f} s ({_reason(error)})"
+        gave_up = f"cannot be decoded beyond {(start + frames) / file.samplerate:.3f} s ({_damage(error)})"
     return _Decoded(_joined(blocks), not_numbers, gave_up)
 
 
@@ -290,7 +301,8 @@ def _slice_frames(file: Any, name: str, start_s: float, stop_s: float | None) ->
     rate_hz, frames = file.samplerate, file.frames
     duration = f"{frames / rate_hz:.3f} s"
     if frames == 0:
-        raise AudioError(f"{name} has no samples: it holds a header for 0 frames. Record it again, or leave it out.")
+        why = _header_note(file.extra_info) or "holds a header for 0 frames"
+        raise AudioError(f"{name} has no samples: it {why}. Record it again, or leave it out.")
     if not (math.isfinite(start_s) and start_s >= 0) or (stop_s is not None and not math.isfinite(stop_s)):
         raise AudioError(f"a slice from {start_s} s to {stop_s} s cannot be cut from {name}: use 0 to {duration}.")
     start = round(start_s * rate_hz)
@@ -321,20 +333,44 @@ def _opened(source: Source, name: str) -> Iterator[Any]:
     if hasattr(stream, "seek"):
         stream.seek(0)
     try:
-        file = soundfile.SoundFile(stream)
+        file = soundfile.SoundFile(stream if hasattr(stream, "read") else native_path(stream))
     except (soundfile.LibsndfileError, OSError, TypeError, ValueError) as error:
         raise AudioError(_why_not(source, name, error)) from error
     with file:
+        if not LOWEST_RATE_HZ <= file.samplerate <= LARGEST_RATE_HZ:
+            raise AudioError(
+                f"{name} says that its rate is {file.samplerate} Hz, and {LOWEST_RATE_HZ} to {LARGEST_RATE_HZ} Hz can "
+                "be meant: its header is damaged. Correct it, or leave it out."
+            )
         yield file
+
+
+def native_path(path: str | os.PathLike[str]) -> str | bytes:
+    """A path as libsndfile takes it: on POSIX systems a name is bytes, which need not be UTF-8.
+
+    >>> native_path(Path("street.wav")) in (b"street.wav", "street.wav")
+    True
+    """
+    return os.fspath(path) if os.name == "nt" else os.fsencode(path)
 
 
 def _reopenable(source: Source) -> Source:
     """A source that can be read from its beginning as often as need be: a pipe's bytes in place of a pipe."""
-    if isinstance(source, bytes | str | os.PathLike):
+    if isinstance(source, bytes):
         return source
+    if isinstance(source, str | os.PathLike):
+        return _piped(Path(source)) or source
     if not hasattr(source, "read"):
         raise AudioError(f"{source!r} is no sound: give a path, bytes or a file opened in binary mode.")
     return source if source.seekable() else source.read()
+
+
+def _piped(path: Path) -> bytes | None:
+    """What comes out of a named pipe; None for any other path. libsndfile cannot go back in a pipe."""
+    try:
+        return path.read_bytes() if path.is_fifo() else None
+    except (OSError, ValueError):  # whoever opens it will say so
+        return None
 
 
 def _name(source: Source) -> str:
@@ -350,14 +386,14 @@ def _why_not(source: Source, name: str, error: Exception) -> str:
     try:
         head = _head(source)
     except FileNotFoundError:
-        return f"{name} does not exist{_nearest(Path(source))}."  # type: ignore[arg-type]  # only a path is not found
+        return f"{name} {_missing(Path(source))}"  # type: ignore[arg-type]  # only a path is not found
     except IsADirectoryError:
         return f"{name} is a folder, not a sound file: name a file in it."
     except PermissionError:
         return f"{name} may not be read by this user: change its permissions, or leave it out."
     except (OSError, ValueError) as refused:
         return f"{name} cannot be opened: {_reason(refused)}."
-    return f"{name} cannot be read as sound: {_content(head) or _reason(error)}. {SUGGESTED}."
+    return f"{name} cannot be read as sound: {_content(head) or _damage(error)}. {SUGGESTED}."
 
 
 def _head(source: Source) -> bytes:
@@ -373,30 +409,75 @@ def _head(source: Source) -> bytes:
     return source.read(64)
 
 
+# How files begin that are often taken for sounds, or renamed to be one: at which byte, with what, and what it is then.
+_KINDS = (
+    (4, b"ftyp", "it is MPEG-4 (M4A, AAC): convert it first"),
+    (0, b"\x1aE\xdf\xa3", "it is WebM or Matroska: convert it first"),
+    (0, b"0&\xb2u\x8ef\xcf\x11", "it is Windows Media (WMA): convert it first"),
+    (0, b"#!AMR", "it is AMR: convert it first"),
+    (0, b"PK\x03\x04", "it is a ZIP archive: unpack it first"),
+    (0, b"\x1f\x8b", "it is gzip: unpack it first"),
+    (0, b"\x89PNG", "it is a PNG picture"),
+    (0, b"\xff\xd8\xff", "it is a JPEG picture"),
+    (0, b"%PDF", "it is a PDF"),
+)
+
+
 def _content(head: bytes) -> str | None:
     """What a file that is no sound is instead, from its first bytes, where that can be told."""
     if not head:
         return "it is empty"
-    text = head.decode("ascii", errors="replace")
-    if (
-        all(character.isprintable() or character.isspace() for character in text)
-        and "\N{REPLACEMENT CHARACTER}" not in text
-    ):
+    if not any(head):
+        return "it begins with nothing but zeros"
+    for start, mark, kind in _KINDS:
+        if head.startswith(mark, start):
+            return kind
+    try:
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)  # the last character may be cut in two
+    except UnicodeDecodeError:
+        return None
+    if all(character.isprintable() or character.isspace() for character in text):
         return f"it begins with the text {text.split(chr(10))[0].strip()[:24]!r}"
     return None
 
 
-def _nearest(path: Path) -> str:
-    """Where the way to a missing file ends, and what is there that has almost its name."""
+def _damage(error: Exception) -> str:
+    """Why libsndfile refused, in words for people where its own are for programmers."""
+    reason = _reason(error)
+    for theirs, ours in (
+        ("Format not recognised", "its format is not known"),
+        ("not a regular file", "it is damaged, or cut off at its beginning"),
+        ("file is malformed", "it is damaged, or cut off at its beginning"),
+        ("No 'data' chunk marker", "it is cut off before its first sample"),
+        ("SF_INFO struct incomplete", "its header is damaged"),
+        ("psf_fseek() failed", "it ends there"),
+    ):
+        if theirs in reason:
+            return ours
+    return reason
+
+
+def _missing(path: Path) -> str:
+    """Why a path leads nowhere: a broken link, or where the way ends and what is there that has almost its name."""
+    if path.is_symlink():
+        return f'is a link to "{path.readlink()}", which does not exist.'
     for parent in path.parents:
         if parent.is_dir():
             missing = path.relative_to(parent).parts[0]
-            close = get_close_matches(missing, sorted(os.listdir(parent)), n=1)  # noqa: PTH208 - names are all it needs
+            close = get_close_matches(missing, _names_in(parent), n=1)
             where = "" if path == Path(missing) else f': "{parent}" holds no "{missing}"'
-            return where + (f'; did you mean "{close[0]}"?' if close else "")
+            return f"does not exist{where}" + (f'; did you mean "{close[0]}"?' if close else ".")
         if parent.exists():
-            return f': "{parent}" is a file, not a folder'
-    return ": no part of its path does"
+            return f'does not exist: "{parent}" is a file, not a folder.'
+    return "does not exist: no part of its path does."
+
+
+def _names_in(folder: Path) -> list[str]:
+    """The names in a folder; none where this user may not list it."""
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 - names are all it needs
+    except OSError:
+        return []
 
 
 def _reason(error: BaseException) -> str:

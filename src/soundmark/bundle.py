@@ -66,17 +66,14 @@ class Card:
         """
         try:
             values = json.loads(text)
-            schema = values.pop("schema")
-            if schema != SCHEMA:
-                raise BundleError(
-                    f'"{name}" is a model of schema {schema}; this soundmark reads schema {SCHEMA}. Upgrade soundmark.'
-                )
+            _check_schema(values.pop("schema"), name)
             values["classes"] = tuple(values["classes"]) if isinstance(values["classes"], list) else ()
             values["representation"] = spectrograms.from_settings(values["representation"])
             card = cls(**{key: value for key, value in values.items() if key in cls.__dataclass_fields__})
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            why = f"it says no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
             raise BundleError(
-                f'"{name}" has a card that cannot be read: {error}. Train or fetch the model again.'
+                f'"{name}" has a card that cannot be read: {why}. Train or fetch the model again.'
             ) from error
         card._check(name)
         return card
@@ -104,6 +101,14 @@ class Card:
             if not isinstance(getattr(self, part), dict):
                 return f"its {part} is {getattr(self, part)!r}, not a table"
         return None
+
+
+def _check_schema(schema: object, name: str) -> None:
+    if schema == SCHEMA:
+        return
+    later = is_whole(schema) and schema > SCHEMA  # type: ignore[operator]
+    remedy = "Upgrade soundmark" if later else "Train or fetch the model again"
+    raise BundleError(f'"{name}" is a model of schema {schema}; this soundmark reads schema {SCHEMA}. {remedy}.')
 
 
 def _too_large(representation: Representation) -> str | None:
@@ -180,10 +185,12 @@ def read(path: str | PathLike[str]) -> Bundle:
     """
     path = Path(path)
     try:
+        if path.is_dir():
+            raise BundleError(f'the model "{path}" is a folder; a model is one .onnx file.{_models_below(path)}')
         data = path.read_bytes()
-    except OSError as error:
-        what = "is a folder; a model is one .onnx file" if path.is_dir() else f"cannot be read: {error.strerror}"
-        raise BundleError(f'the model "{path}" {what}.{_models_below(path)}') from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise BundleError(f'the model "{path}" cannot be read: {why}.') from error
     session = _readable(data, path)
     metadata = session.get_modelmeta().custom_metadata_map
     if "soundmark" not in metadata:
@@ -245,7 +252,7 @@ def _readable(data: bytes, path: Path) -> onnxruntime.InferenceSession:
 
 def _models_below(folder: Path) -> str:
     """A hint at the models in a folder that was given for one."""
-    models = sorted(folder.rglob("model.onnx"))[:3] if folder.is_dir() else []
+    models = sorted(folder.rglob("model.onnx"))[:3]
     return f" There is {', '.join(str(model) for model in models)}." if models else ""
 
 

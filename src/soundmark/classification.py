@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from soundmark.datasets import SUFFIXES
+from soundmark import audio
+from soundmark.datasets import SUFFIXES, UNREAD
+from soundmark.datasets.folders import entries
 from soundmark.errors import AudioError, SettingsError
 from soundmark.prediction import Model
 
@@ -20,27 +23,40 @@ Answer = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Classified:
-    """Per file the classes, best first, as ``{"label", "score"}``; and the files that could not be read, with why."""
+    """Per file the classes, best first, as ``{"label", "score"}``; and the files that could not be read, with why.
+
+    ``notes`` has a sentence for each file that was cut off and heard as far as it goes.
+    """
 
     answers: Mapping[str, Answer]
     failures: Mapping[str, str]
+    notes: Mapping[str, str]
 
     def to_json(self) -> str:
-        """A list with an object per file: ``file`` and ``classes``, or ``file`` and ``error``."""
-        rows: list[dict[str, Any]] = [{"file": name, "classes": list(answer)} for name, answer in self.answers.items()]
+        """A list with an object per file: ``file`` and ``classes``, or ``file`` and ``error``; ``note``, if any."""
+        rows: list[dict[str, Any]] = [
+            {"file": name, "classes": list(answer)} | ({"note": self.notes[name]} if name in self.notes else {})
+            for name, answer in self.answers.items()
+        ]
         rows += [{"file": name, "error": reason} for name, reason in self.failures.items()]
-        return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+        # A name that is not UTF-8 has no other form in JSON than that of its escaped halves of characters.
+        return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
 
     def to_csv(self) -> str:
-        """A line per file and class: file, rank, label, score; and one per file that could not be read, with error."""
+        """A line per file and class: file, rank, label, score; and one per file that could not be read, with error.
+
+        ``note`` stands where the file was cut off and heard as far as it goes.
+        """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["file", "rank", "label", "score", "error"])
+        writer.writerow(["file", "rank", "label", "score", "error", "note"])
         for name, answer in self.answers.items():
             writer.writerows(
-                [name, rank, entry["label"], f"{entry['score']:.6g}", ""] for rank, entry in enumerate(answer, 1)
+                [name, rank, entry["label"], f"{entry['score']:.6g}", "", self.notes.get(name, "")]
+                for rank, entry in enumerate(answer, 1)
             )
-        writer.writerows([name, "", "", "", reason] for name, reason in self.failures.items())
+        writer.writerows([name, "", "", "", reason, ""] for name, reason in self.failures.items())
         return text.getvalue()
 
 
@@ -58,20 +74,46 @@ def classify(model: Model, inputs: Sequence[str | PathLike[str]], *, top_k: int)
         raise SettingsError('an input is "": give the path of a sound file or folder; the current folder is ".".')
     answers: dict[str, Answer] = {}
     failures: dict[str, str] = {}
+    notes: dict[str, str] = {}
     for path in _files([Path(path) for path in inputs], failures):
+        name = str(path)
         try:
-            answers[str(path)] = model.classify(path, top_k=top_k)
+            sound = audio.read(path)
+            answers[name] = model.classify(sound, top_k=top_k)
         except AudioError as error:
-            failures[str(path)] = str(error)
-    return Classified(answers, failures)
+            failures[name] = str(error) if name in str(error) else f'"{name}": {error}'
+        else:
+            if sound.note:
+                notes[name] = audio.shortened(name, sound.note)
+    return Classified(answers, failures, notes)
 
 
 def _files(inputs: Sequence[Path], failures: dict[str, str]) -> Iterator[Path]:
     for path in inputs:
-        if not path.is_dir():
+        if _is_folder(path):
+            yield from _sounds_below(path, failures)
+        else:
             yield path
-            continue
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-        if not found:
-            failures[str(path)] = f'the folder "{path}" has no sound files ({", ".join(SUFFIXES)}) in it.'
-        yield from found
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # reading it will say so
+        return False
+
+
+def _sounds_below(folder: Path, failures: dict[str, str]) -> Iterator[Path]:
+    """The sound files below a folder, by name; what cannot be looked into, or is in no format that is read, fails."""
+    count = len(failures)
+
+    def unreadable(place: str, error: OSError) -> None:
+        failures[place] = f'the folder "{place}" cannot be read: {error.strerror}. Look at its permissions.'
+
+    found = [folder.joinpath(*parts) for parts, is_inner in entries(str(folder), unreadable=unreadable) if not is_inner]
+    sounds = sorted(path for path in found if path.suffix.lower() in SUFFIXES)
+    for path in sorted(path for path in found if path.suffix.lower() in UNREAD):
+        failures[str(path)] = f'"{path}": {path.suffix} files cannot be read: convert it to WAV or FLAC.'
+    if not sounds and len(failures) == count:
+        failures[str(folder)] = f'the folder "{folder}" has no sound files ({", ".join(SUFFIXES)}) in it.'
+    yield from sounds

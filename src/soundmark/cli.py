@@ -1,25 +1,31 @@
 """The command line: one sub-command per verb, and no logic.
 
 Results go to standard output, everything else to standard error. Exit status: 0 all done, 1 some inputs failed (each is
-named), 2 a usage error or an input that stops everything, 130 stopped by Ctrl-C, 143 by SIGTERM.
+named), 2 a usage error or an input that stops everything, 130 stopped by Ctrl-C, 141 by a closed pipe, 143 by SIGTERM.
+docs/errors.md shows what is said of what.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
+from collections.abc import Callable
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from soundmark.errors import SettingsError, SoundmarkError
+from soundmark.errors import OutputError, SettingsError, SoundmarkError, unknown_name
 
 if TYPE_CHECKING:
     from soundmark.datasets import Dataset
     from soundmark.recipes import Recipe
+
+Number = TypeVar("Number", int, float)
 
 app = typer.Typer(
     help="From labelled recordings to a sound classifier that can be trusted.",
@@ -38,6 +44,42 @@ class Format(StrEnum):
     csv = "csv"
 
 
+def _place(text: str) -> Path:
+    """A path that was typed; the empty one would mean the current folder."""
+    if not text:
+        raise typer.BadParameter('it is "": give a path. The current folder is ".".')
+    return Path(text)
+
+
+def _whole(text: str) -> int:
+    return _typed(int, text, "a whole number")
+
+
+def _natural(text: str) -> int:
+    number = _typed(int, text, "a whole number of at least 1")
+    if number < 1:
+        raise typer.BadParameter(f"it is {number}: give a whole number of at least 1.")
+    return number
+
+
+def _decimal(text: str) -> float:
+    return _typed(float, text, "a number")
+
+
+def _typed(kind: Callable[[str], Number], text: str, what: str) -> Number:
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise typer.BadParameter(f'it is "{text}": give {what}.') from error
+
+
+def _form(text: str) -> Format:
+    try:
+        return Format(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(unknown_name("format", text, list(Format)))) from error
+
+
 # Options that mean the same everywhere.
 DatasetPath = Annotated[
     Path,
@@ -45,34 +87,59 @@ DatasetPath = Annotated[
         metavar="DATASET",
         help="UrbanSound8K, ESC-50, a CSV table, or a folder with a folder per class.",
         show_default=False,
+        parser=_place,
     ),
 ]
 Subset = Annotated[str | None, typer.Option(help="A named part of the data set: esc10 of ESC-50.")]
 Output = Annotated[
-    Path, typer.Option("-o", "--output", metavar="RUN", help="The folder that results go to.", show_default=False)
+    Path,
+    typer.Option(
+        "-o", "--output", metavar="RUN", help="The folder that results go to.", show_default=False, parser=_place
+    ),
 ]
 ModelPath = Annotated[
-    Path, typer.Option("-m", "--model", metavar="MODEL", help="A trained model (.onnx).", show_default=False)
+    Path,
+    typer.Option("-m", "--model", metavar="MODEL", help="A trained model (.onnx).", show_default=False, parser=_place),
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option(min=1, help="Processes to compute features with. Default: the cores there are.", show_default=False),
+    typer.Option(
+        help="Processes to compute features with. Default: the cores there are.",
+        show_default=False,
+        metavar="NUMBER",
+        parser=_natural,
+    ),
 ]
 Device = Annotated[str, typer.Option(help="Where to train: auto, cpu, cuda or mps.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over instead of going on with what is there.")]
-Epochs = Annotated[int | None, typer.Option(help="Instead of the recipe's own.", show_default=False)]
-BatchSize = Annotated[int | None, typer.Option(help="Instead of the recipe's own.", show_default=False)]
-LearningRate = Annotated[float | None, typer.Option(help="Instead of the recipe's own.", show_default=False)]
+Epochs = Annotated[
+    int | None,
+    typer.Option(help="Instead of the recipe's own.", show_default=False, metavar="NUMBER", parser=_whole),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(help="Instead of the recipe's own.", show_default=False, metavar="NUMBER", parser=_whole),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option(help="Instead of the recipe's own.", show_default=False, metavar="NUMBER", parser=_decimal),
+]
 Seed = Annotated[
-    int | None, typer.Option(help="Of weights, order and dropout, instead of the recipe's own.", show_default=False)
+    int | None,
+    typer.Option(
+        help="Of weights, order and dropout, instead of the recipe's own.",
+        show_default=False,
+        metavar="NUMBER",
+        parser=_whole,
+    ),
 ]
 
 
 @app.command()
 def demo(
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="RUN", help="The folder that results go to.")
+        Path, typer.Option("-o", "--output", metavar="RUN", help="The folder that results go to.", parser=_place)
     ] = Path("demo"),
     quiet: Quiet = False,
     fresh: Fresh = False,
@@ -94,7 +161,10 @@ def demo(
 def inspect(
     dataset: DatasetPath,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="PICTURE", help="Draw it too: a .png, .svg or .pdf file.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="PICTURE", help="Draw it too: a .png, .svg or .pdf file.", parser=_place
+        ),
     ] = None,
     subset: Subset = None,
     jobs: Jobs = None,
@@ -104,6 +174,8 @@ def inspect(
     from soundmark import inspection, terminal
 
     data = _open(dataset, subset)
+    if output:
+        inspection.check_picture(output)
     with terminal.progress(quiet) as progress:
         found = inspection.inspect(data, jobs=jobs, progress=progress)
     terminal.show_inspection(found)
@@ -117,7 +189,10 @@ def inspect(
 def spectrograms(
     dataset: DatasetPath,
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Where the pictures go, a folder per class.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Where the pictures go, a folder per class.", show_default=False, parser=_place
+        ),
     ],
     recipe: Annotated[str, typer.Option(help="Whose representation is drawn.")] = "seed-image",
     colours: Annotated[
@@ -137,6 +212,8 @@ def spectrograms(
             data, recipes.named(recipe).representation, folder, colours=colours, axes=axes, jobs=jobs, progress=progress
         )
     terminal.say(f"{written.count:,} pictures are in {folder}.")
+    for note in written.notes:
+        terminal.warn(note)
     faults = data.faults((*data.skipped, *written.skipped))
     terminal.name_skipped(faults)
     raise typer.Exit(1 if faults else 0)
@@ -202,11 +279,18 @@ def train(
     recipe: Annotated[str, typer.Option(help="A recipe's name or .toml file.")] = "seed-mel",
     test_fold: Annotated[
         int | None,
-        typer.Option(help="Keep this fold back and score it. Default: train on all clips.", show_default=False),
+        typer.Option(
+            help="Keep this fold back and score it. Default: train on all clips.",
+            show_default=False,
+            metavar="NUMBER",
+            parser=_whole,
+        ),
     ] = None,
     scores: Annotated[
         Path | None,
-        typer.Option(metavar="RUN2", help="Put this comparison's scores on the model's card.", show_default=False),
+        typer.Option(
+            metavar="RUN2", help="Put this comparison's scores on the model's card.", show_default=False, parser=_place
+        ),
     ] = None,
     subset: Subset = None,
     epochs: Epochs = None,
@@ -246,7 +330,10 @@ def evaluate(
     dataset: DatasetPath,
     model: ModelPath,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="RUN", help="Write predictions.csv and metrics.json there.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="RUN", help="Write predictions.csv and metrics.json there.", parser=_place
+        ),
     ] = None,
     subset: Subset = None,
     jobs: Jobs = None,
@@ -271,9 +358,15 @@ def classify(
         list[str], typer.Argument(metavar="FILE...", help="Sound files, or folders of them.", show_default=False)
     ],
     model: ModelPath,
-    top_k: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 3,
+    top_k: Annotated[int, typer.Option(help="How many classes to name.", metavar="NUMBER", parser=_natural)] = 3,
     form: Annotated[
-        Format, typer.Option("--format", help="For a person: table; for a program: json or csv.")
+        Format,
+        typer.Option(
+            "--format",
+            help="For a person: table; for a program: json or csv, in UTF-8.",
+            metavar="[table|json|csv]",
+            parser=_form,
+        ),
     ] = Format.table,
 ) -> None:
     """What is heard in each file."""
@@ -284,15 +377,19 @@ def classify(
     if form is Format.table:
         terminal.show_answers(found.answers)
     else:
-        sys.stdout.write(found.to_json() if form is Format.json else found.to_csv())
-    for name, reason in found.failures.items():
-        terminal.fail(reason if name in reason else f"{name}: {reason}")
+        terminal.hand_over(found.to_json() if form is Format.json else found.to_csv())
+    for note in found.notes.values():
+        terminal.warn(note)
+    for reason in found.failures.values():
+        terminal.fail(reason)
     raise typer.Exit(1 if found.failures else 0)
 
 
 @app.command()
 def show(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A trained model (.onnx).", show_default=False)],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A trained model (.onnx).", show_default=False, parser=_place)
+    ],
 ) -> None:
     """A model's card: what it listens for, how it was made, how good it was found to be."""
     from soundmark import bundle, terminal
@@ -305,7 +402,7 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
     if version:
         from importlib.metadata import version as version_of
 
-        typer.echo(f"soundmark {version_of('soundmark')}")
+        sys.stdout.write(f"soundmark {version_of('soundmark')}\n")
         raise typer.Exit
 
 
@@ -313,23 +410,83 @@ def main() -> None:
     """Run the command line; every error that is expected is one sentence and an exit status."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
-    status = 0
+    _Output.install()
     try:
-        app()
+        status = app(prog_name="soundmark", standalone_mode=False) or 0  # errors come here, not into typer's boxes
+        if sys.stdout:  # None where it was closed
+            sys.stdout.flush()
     except SoundmarkError as error:
         status = _fail(str(error), 2)
+    except _UsageError as error:
+        status = _fail(_usage(error), 2)
     except _Stopped as stopped:
         status = _fail("stopped. What is finished is kept: the same command goes on from there.", stopped.status)
     except ImportError as error:
         status = _fail(_missing(error), 2)
+    except BrokenPipeError:  # whoever read it has enough
+        status = 141
+        _leave_output()
     sys.exit(status)
 
 
 def _fail(text: str, status: int) -> int:
     from soundmark import terminal
 
-    terminal.fail(text)
+    if text:
+        terminal.fail(text)
     return status
+
+
+# typer names the parameter's error alone, and not its parent, which is that of a misspelt or missing one, too.
+_UsageError: Any = typer.BadParameter.__base__
+
+
+def _usage(error: Any) -> str:
+    """The sentence for a command line that cannot be meant; "" where the help was printed instead."""
+    text = str(error.format_message()).strip().rstrip(".")
+    if not text:
+        return ""
+    command = error.ctx.command_path if error.ctx else "soundmark"
+    dashed = [word for word in sys.argv[1:] if word.startswith("-") and Path(word).exists()]
+    hint = f'"{dashed[0]}" is a file here: write "./{dashed[0]}".' if dashed else f"See {command} --help."
+    stop = "" if text.endswith("?") else "."
+    return f"{text[0].lower()}{text[1:]}{stop} {hint}"
+
+
+class _Output(TextIOWrapper):
+    """Standard output: what it does not take is an error of ours, and a letter that it does not know is none."""
+
+    @classmethod
+    def install(cls) -> None:
+        """Put it in place of Python's own, where that is a file or a terminal."""
+        old = sys.stdout
+        if isinstance(old, TextIOWrapper):
+            encoding, by_line, at_once = old.encoding, old.line_buffering, old.write_through
+            sys.stdout = cls(old.detach(), encoding, "backslashreplace", line_buffering=by_line, write_through=at_once)
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            raise _undelivered(error) from error
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            raise _undelivered(error) from error
+
+
+def _undelivered(error: OSError) -> Exception:
+    if isinstance(error, BrokenPipeError):
+        return error
+    _leave_output()
+    return OutputError(f"cannot write to standard output: {error.strerror}. Free some room, or redirect it elsewhere.")
+
+
+def _leave_output() -> None:
+    """Let what standard output did not take go nowhere, so that Python does not try again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Stopped(BaseException):

@@ -328,17 +328,12 @@ def figure(inspection: Inspection, path: str | os.PathLike[str]) -> None:
     >>> (pets / "pets.png").read_bytes()[1:4]
     b'PNG'
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise SettingsError('drawing needs Matplotlib: pip install "soundmark[train]".') from error
+    from matplotlib.figure import Figure
+
     path = Path(path)
+    kind = check_picture(path)
     height = 0.25 * max(len(inspection.classes), 10)
     drawing = Figure(figsize=(12, 4 + height), layout="constrained")
-    endings = drawing.canvas.get_supported_filetypes()
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in endings:
-        raise unknown_name("picture format", kind, sorted(endings))
     (counts, durations), (encodings, faults) = drawing.subplots(2, 2, height_ratios=(height, 2.5))
     drawing.suptitle(f"{inspection.name}: {inspection.share}")
     _draw_counts(counts, inspection)
@@ -351,6 +346,30 @@ def figure(inspection: Inspection, path: str | os.PathLike[str]) -> None:
     with atomic.whole(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # of a script that Matplotlib's own type does not have
         drawing.savefig(temporary, format=kind, dpi=120)
+
+
+def check_picture(path: Path) -> str:
+    """The format that the ending of a picture's name stands for; its folder is made, if need be.
+
+    So that what cannot be drawn is refused before hours are spent on what to draw.
+
+    Raises:
+        SettingsError: Matplotlib does not write it, or is not installed.
+        OutputError: the folder cannot be written to.
+
+    >>> check_picture(Path("pets.PNG"))
+    'png'
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+    except ImportError as error:
+        raise SettingsError('drawing needs Matplotlib: pip install "soundmark[train]".') from error
+    kinds = FigureCanvasAgg.get_supported_filetypes()
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in kinds:
+        raise unknown_name("picture format", kind, sorted(kinds))
+    atomic.make_folder(path.parent)
+    return kind
 
 
 def _draw_counts(axes: Any, inspection: Inspection) -> None:
@@ -443,7 +462,8 @@ def _channels(clip: Clip, found: audio.AudioInfo, sound: audio.Sound) -> NDArray
         return sound.samples[None]
     start = round(clip.start_s * found.rate_hz)
     try:
-        samples = soundfile.read(clip.path, len(sound.samples), start, dtype="float32", always_2d=True)[0]
+        path = audio.native_path(clip.path)
+        samples = soundfile.read(path, len(sound.samples), start, dtype="float32", always_2d=True)[0]
     except soundfile.LibsndfileError:  # cut off: the mean of what could be salvaged has to do
         return sound.samples[None]
     return samples.T

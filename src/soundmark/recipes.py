@@ -27,6 +27,7 @@ from soundmark.spectrograms.representation import is_finite
 NETWORKS = {
     "seed_cnn": "the notebook's six convolutions and two dense layers: 1 324 138 parameters for 64×64 and ten classes",
 }
+MOST = 1_000_000  # epochs, or clips in a batch: a greater number is a slip
 # A recipe's name is a folder's, beside the files of the run.
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]*")
 TAKEN = ("report.html", "metrics.json")
@@ -63,8 +64,8 @@ class Recipe:
                 f'the representation is {self.representation!r}: give its name, as "mel", or a table of its name and '
                 "its parameters."
             )
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
-            _check_whole(name, getattr(self, name), least)
+        for name, least, most in (("epochs", 1, MOST), ("batch_size", 1, MOST), ("seed", 0, 2**32 - 1)):
+            _check_whole(name, getattr(self, name), least, most)
         for name in ("learning_rate", "adam_epsilon"):
             value = getattr(self, name)
             if not is_finite(value) or not value > 0:
@@ -140,9 +141,9 @@ class Recipe:
         )
 
 
-def _check_whole(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise SettingsError(f"{name} is {value!r}: give a whole number of at least {least}.")
+def _check_whole(name: str, value: object, least: int, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise SettingsError(f"{name} is {value!r}: give a whole number from {least} to {most}.")
 
 
 def named(name: str) -> Recipe:
@@ -160,8 +161,10 @@ def named(name: str) -> Recipe:
         raise unknown_name("recipe", name, RECIPES)
     try:
         text = Path(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f'the recipe "{name}" cannot be read: {error}.') from error
+    except OSError as error:
+        raise SettingsError(f'the recipe "{name}" cannot be read: {error.strerror}.') from error
+    except ValueError as error:
+        raise SettingsError(f'the recipe "{name}" cannot be read: it is not UTF-8 text.') from error
     try:
         return Recipe.from_toml(text)
     except SettingsError as error:

@@ -71,6 +71,27 @@ def random_split(n: int, *, test_share: float = 0.33, seed: int = 42) -> Split:
     return Split(train=dealt[n_test:], test=dealt[:n_test])
 
 
+def check_classes(dataset: Dataset) -> None:
+    """Refuse to make a classifier of fewer than two classes: its only answer would always seem right.
+
+    Raises:
+        DatasetError: with what is there.
+
+    >>> from pathlib import Path
+    >>> from soundmark.datasets import Clip
+    >>> clips = (Clip(path=Path("a.wav"), label="dog"),)
+    >>> check_classes(Dataset(name="pets", root=Path("."), classes=("dog",), clips=clips))
+    Traceback (most recent call last):
+    soundmark.errors.DatasetError: pets has only the class "dog": a classifier tells at least two classes apart....
+    """
+    there = sorted({clip.label for clip in dataset.clips})
+    if len(there) < 2:
+        only = f'only the class "{there[0]}"' if there else "no clips"
+        raise DatasetError(
+            f"{dataset.name} has {only}: a classifier tells at least two classes apart. Add clips of another."
+        )
+
+
 def official_folds(dataset: Dataset, only: Iterable[int] | None = None) -> list[Split]:
     """Each official fold tested once, trained on all the others; ``only`` restricts which are tested.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import re
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -54,6 +56,18 @@ def plain(value: object, style: str = "") -> Text:
     return Text(UNPRINTABLE.sub("\ufffd", str(value)), style=style)
 
 
+def line(value: object, style: str = "") -> Text:
+    r"""The value as ``plain`` has it, and on one line: a line break in a name shall not break a message, or a row.
+
+    >>> line("street\n1.wav").plain
+    'street\\n1.wav'
+    """
+    text = str(value)
+    for character, shown in (("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
+        text = text.replace(character, shown)
+    return plain(text, style)
+
+
 def tell(text: str) -> None:
     """A line of the result, on standard output; nothing for the empty string.
 
@@ -64,14 +78,35 @@ def tell(text: str) -> None:
         out.print(plain(text), soft_wrap=True)
 
 
+def hand_over(text: str) -> None:
+    """Results for a program, on standard output: in UTF-8 wherever it runs, names of files byte for byte.
+
+    >>> hand_over("")
+    """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+    if sys.stdout:  # None where it was closed
+        sys.stdout.write(text)
+
+
 def say(text: str) -> None:
     """A line for the person who waits, on standard error."""
-    err.print(plain(text), soft_wrap=True)
+    _note(plain(text))
 
 
 def fail(text: str) -> None:
     """A line that says what went wrong, on standard error."""
-    err.print(Text.assemble(("soundmark: ", "bold red"), plain(text)), soft_wrap=True)
+    _note(Text.assemble(("soundmark: ", "bold red"), line(text)))
+
+
+def warn(text: str) -> None:
+    """A line that says what to beware of, on standard error."""
+    _note(Text.assemble(("warning: ", "bold yellow"), line(text)))
+
+
+def _note(text: Text) -> None:
+    with suppress(OSError):  # nobody hears it where standard error is full or closed; the results go on
+        err.print(text, soft_wrap=True)
 
 
 def listen_to_log() -> None:
@@ -86,7 +121,7 @@ class _Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = (f"{record.levelname.lower()}: ", "bold yellow")
-        err.print(Text.assemble(level, plain(record.getMessage())), soft_wrap=True)
+        _note(Text.assemble(level, line(record.getMessage())))
 
 
 @contextmanager
@@ -215,9 +250,9 @@ def show_inspection(inspection: Inspection) -> None:
         if section.rows:
             table = Table(box=None, pad_edge=False)
             for name in section.columns:
-                table.add_column(plain(name), overflow="fold")
+                table.add_column(line(name), overflow="fold")
             for row in section.rows:
-                table.add_row(*(plain(cell) for cell in row))
+                table.add_row(*(line(cell) for cell in row))
             out.print(table)
         out.print()
 
@@ -242,14 +277,14 @@ def show_scored(tested: Scored) -> None:
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for scores in summary.per_class:
         shares = (f"{100 * value:.1f}" for value in (scores.precision, scores.recall, scores.f1))
-        table.add_row(plain(scores.label), *shares, f"{scores.support:,}")
+        table.add_row(line(scores.label), *shares, f"{scores.support:,}")
     out.print(table)
 
 
 def name_skipped(skipped: Sequence[Skipped]) -> None:
     """Say which files were left out and why, on standard error; the first few by name."""
     for item in skipped[:NAMED]:
-        say(f"left out: {item.path}: {item.reason}")
+        _note(line(f"left out: {item.path}: {item.reason}"))
     if len(skipped) > NAMED:
         say(f"… and {len(skipped) - NAMED:,} more.")
 
@@ -265,18 +300,18 @@ def show_answers(answers: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         for place, entry in enumerate(answer):
             bar = "█" * round(20 * entry["score"])
             table.add_row(
-                plain("" if place else name), plain(entry["label"]), f"{entry['score']:.3f}", Text(bar, style="blue")
+                line("" if place else name), line(entry["label"]), f"{entry['score']:.3f}", Text(bar, style="blue")
             )
     out.print(table)
 
 
 def show_card(name: str, card: Card) -> None:
     """What a model says of itself."""
-    table = Table(title=plain(name, "italic"), title_justify="left", show_header=False, box=None, pad_edge=False)
+    table = Table(title=line(name, "italic"), title_justify="left", show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for key, value in card_lines(card):
-        table.add_row(key, plain(value))
+        table.add_row(key, line(value))
     out.print(table)
 
 

@@ -15,7 +15,7 @@ import importlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,10 @@ SUFFIXES = (
     ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
 )  # fmt: skip
 """How the names of sound files end that libsndfile reads."""
+
+UNREAD = (".aac", ".amr", ".m4a", ".mp4", ".webm", ".wma")  # sounds, too, but not for libsndfile
+# What systems leave behind; on a Mac, each file of an unpacked archive stands in __MACOSX once more, as no sound.
+LITTER = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 
 LONGEST_WINDOW_S = 30.0  # a single longer clip would make every window of a model as long
 
@@ -139,19 +143,19 @@ class Dataset:
         >>> data.classes, data.folds, [data.relative_path(clip) for clip in data.clips]
         (('cat', 'dog'), (1, 2), ['cat/fold2/mia.wav', 'dog/fold1/rex.wav'])
         """
+        if not os.fspath(path):
+            raise DatasetError(f'the data set is "". {_WHAT_TO_GIVE}')
         path = Path(path).expanduser()
-        if not path.exists():
-            raise DatasetError(f'there is no "{path}". {_WHAT_TO_GIVE}')
         given: dict[str, Any] = {"subset": subset, "classes": classes}
-        options = {name: value for name, value in given.items() if value is not None}
-        for layout in _layouts():
-            place = layout.find(path)
-            if place is not None:
-                refused = [name for name in options if name not in layout.OPTIONS]
-                if refused:
-                    raise SettingsError(f'"{path}" is {layout.KIND}, which has no option "{refused[0]}": leave it out.')
-                return layout.load(place, **options)
-        raise DatasetError(f'"{path}" is not a data set. {_WHAT_TO_GIVE}')
+        try:
+            data = _opened(path, {name: value for name, value in given.items() if value is not None})
+        except OSError as error:
+            place = error.filename or path
+            raise DatasetError(f'"{place}" cannot be read: {error.strerror}. Look at its permissions.') from error
+        if data is not None:
+            return data
+        sound = "a sound file, " if path.suffix.lower() in (*SUFFIXES, *UNREAD) else ""
+        raise DatasetError(f'"{path}" is {sound}not a data set. {_WHAT_TO_GIVE}')
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
@@ -279,13 +283,39 @@ class Listing:
 def _files_in(folder: str) -> dict[str, os.DirEntry[str]]:
     try:
         with os.scandir(folder or ".") as entries:
-            return {os.path.normcase(entry.name): entry for entry in entries if entry.is_file()}
+            return {os.path.normcase(entry.name): entry for entry in entries if is_file(entry)}
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise DatasetError(
             f'the folder "{folder}" cannot be read: {error.strerror}. Look at its permissions.'
         ) from error
+
+
+def is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder is a file, or a link that ends at one; a link that leads in circles is not.
+
+    >>> with os.scandir(Path(__file__).parent) as entries:
+    ...     Path(__file__).name in [entry.name for entry in entries if is_file(entry)]
+    True
+    """
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder is a folder that somebody put there, or a link to one: not hidden, no ``LITTER``.
+
+    >>> with os.scandir(Path(__file__).parent) as entries:
+    ...     Path(__file__).name in [entry.name for entry in entries if is_folder(entry)]
+    False
+    """
+    try:
+        return entry.is_dir() and not entry.name.startswith(".") and entry.name.casefold() not in LITTER
+    except OSError:
+        return False
 
 
 def relative(path: Path, root: Path) -> str:
@@ -349,6 +379,24 @@ def _length_s(clip: Clip) -> float | None:
         return max(0.0, audio.info(clip.path).duration_s - clip.start_s)
     except AudioError:  # whoever reads the clip will name it; here it has no say
         return None
+
+
+def _opened(path: Path, options: Mapping[str, Any]) -> Dataset | None:
+    """The data set at ``path``, by the first layout that finds itself there; None where none does."""
+    try:
+        if path.is_dir():
+            _files_in(str(path))  # a folder that this user may not read is named as such, whatever is sought in it
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise DatasetError(f'there is no "{path}". {_WHAT_TO_GIVE}') from error
+    for layout in _layouts():
+        place = layout.find(path)
+        if place is not None:
+            refused = [name for name in options if name not in layout.OPTIONS]
+            if refused:
+                raise SettingsError(f'"{path}" is {layout.KIND}, which has no option "{refused[0]}": leave it out.')
+            return layout.load(place, **options)
+    return None
 
 
 def _fixed(array: NDArray[Any]) -> NDArray[Any]:

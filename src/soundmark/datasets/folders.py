@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from soundmark.datasets import SUFFIXES, Clip, Dataset, Skipped, typical_length_s
+from soundmark.datasets import SUFFIXES, UNREAD, Clip, Dataset, Skipped, is_file, is_folder, typical_length_s
 from soundmark.datasets.table import MOST_FOLDS
 from soundmark.errors import DatasetError, unknown_name
 
 KIND = "a folder with a folder per class"
 OPTIONS = ("classes",)
 
-UNREAD = (".aac", ".amr", ".m4a", ".mp4", ".webm", ".wma")  # sounds, too, but not for libsndfile
 # A bare number of more than four digits is a date or an id: dog/20230115/x.wav is in no fold.
 FOLD_OF_CLASS = re.compile(r"(?:fold[ _-]?|(?=\d{1,4}$))(\d+)", re.ASCII | re.IGNORECASE)
 FOLD_ON_TOP = re.compile(r"fold[ _-]?(\d+)", re.ASCII | re.IGNORECASE)  # a bare number may be the name of a class here
@@ -33,8 +32,8 @@ def find(path: Path) -> Path | None:
 def load(root: Path, *, classes: Sequence[str] | None = None) -> Dataset:
     """The sound files under the class folders; names that hold numbers are in the order of the numbers.
 
-    Hidden files and files that are no sounds are passed over. In ``skipped`` stand class folders without a sound,
-    sounds outside any class folder, and sounds in formats that cannot be read.
+    Hidden files, what systems leave behind and files that are no sounds are passed over. In ``skipped`` stand class
+    folders without a sound, sounds outside any class folder, and sounds in formats that cannot be read.
 
     Raises:
         DatasetError: no class folder holds a sound, a folder's name is not among ``classes``, or a fold is numbered 0.
@@ -115,30 +114,56 @@ class _Tree:
 def _walk(root: Path) -> _Tree:
     sounds: list[tuple[str, ...]] = []
     folders: list[tuple[str, ...]] = []
-    for parts, is_folder in _entries(str(root), (), frozenset()):
-        if is_folder:
+    for parts, is_inner in entries(str(root)):
+        if is_inner:
             folders.append(parts)
         elif PurePath(parts[-1]).suffix.lower() in (*SUFFIXES, *UNREAD):
             sounds.append(parts)
     return _Tree(sorted(sounds, key=lambda parts: [_natural(part) for part in parts]), folders)
 
 
-def _entries(folder: str, parts: tuple[str, ...], above: frozenset[str]) -> Iterator[tuple[tuple[str, ...], bool]]:
-    """Everything below that is not hidden; links are followed, unless they lead back to a folder above."""
+def _refuse(folder: str, error: OSError) -> None:
+    raise DatasetError(f'the folder "{folder}" cannot be read: {error.strerror}. Look at its permissions.') from error
+
+
+def entries(
+    folder: str,
+    parts: tuple[str, ...] = (),
+    above: frozenset[str] = frozenset(),
+    *,
+    unreadable: Callable[[str, OSError], None] = _refuse,
+) -> Iterator[tuple[tuple[str, ...], bool]]:
+    """Everything below ``folder``, as parts of a path, and whether it is a folder; nothing hidden, no ``LITTER``.
+
+    Links are followed, unless they lead back to a folder above; a link that leads nowhere is there, for whoever opens
+    it to say so. ``unreadable`` is told of folders that this user may not read.
+
+    Raises:
+        DatasetError: such a folder, unless ``unreadable`` was given.
+
+    >>> import tempfile
+    >>> root = Path(tempfile.mkdtemp())
+    >>> (root / "dog").mkdir()
+    >>> (root / "dog" / "rex.wav").touch()
+    >>> list(entries(str(root)))
+    [(('dog',), True), (('dog', 'rex.wav'), False)]
+    """
     real = os.path.realpath(folder)
     if real in above:
         return
     try:
         with os.scandir(folder) as found:
-            entries = [entry for entry in found if not entry.name.startswith(".")]
+            there = [entry for entry in found if not entry.name.startswith(".")]
     except OSError as error:
-        raise DatasetError(
-            f'the folder "{folder}" cannot be read: {error.strerror}. Look at its permissions.'
-        ) from error
-    for entry in entries:
-        yield (*parts, entry.name), entry.is_dir()
-        if entry.is_dir():
-            yield from _entries(entry.path, (*parts, entry.name), above | {real})
+        unreadable(folder, error)
+        return
+    for entry in there:
+        place = (*parts, entry.name)
+        if is_folder(entry):
+            yield place, True
+            yield from entries(entry.path, place, above | {real}, unreadable=unreadable)
+        elif is_file(entry) or entry.is_symlink():
+            yield place, False
 
 
 def _natural(name: str) -> tuple[list[str | int], str]:

@@ -7,7 +7,9 @@ Paths are relative to the table's folder. Rows count as a spreadsheet shows them
 from __future__ import annotations
 
 import csv
+import io
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +89,14 @@ def _unrepeated(root: Path, rows: Sequence[tuple[Row, Clip]]) -> Iterable[tuple[
         yield row, Skipped(relative(clip.path, root), f"row {row.number}: repeats row {number}") if same else clip
 
 
+def _not_there(path: Path) -> str:
+    """Why there is no clip at a path that a table names."""
+    try:
+        return "it is a folder, not a sound file" if path.is_dir() else "it is not there"
+    except (OSError, ValueError) as error:
+        return f"it cannot be looked for: {getattr(error, 'strerror', None) or error}"
+
+
 def present(root: Path, rows: Iterable[tuple[Row, Clip | Skipped]]) -> tuple[tuple[Clip, ...], tuple[Skipped, ...]]:
     """The clips whose file is on the disk, and the rows left out, by name and reason.
 
@@ -105,13 +115,13 @@ def present(root: Path, rows: Iterable[tuple[Row, Clip | Skipped]]) -> tuple[tup
         elif listing.has(clip.path):
             clips.append(clip)
         else:
-            skipped.append(Skipped(relative(clip.path, root), f"row {row.number}: it is not there"))
+            skipped.append(Skipped(relative(clip.path, root), f"row {row.number}: {_not_there(clip.path)}"))
             absent.append((row, clip))
     if not clips:
         row, clip = absent[0]
         raise DatasetError(
             f'"{row.table}" names {len(absent)} files, and none is there: row {row.number} asks for "{clip.path}". '
-            "Put the sound files there, or correct the paths."
+            "Put the sound files there, or correct the paths: they begin at the table's folder."
         )
     return tuple(clips), tuple(skipped)
 
@@ -199,23 +209,35 @@ def read_rows(path: Path, required: Sequence[str]) -> list[Row]:
     >>> [(row.number, row.text("path"), row.text("label")) for row in read_rows(table, ("path", "label"))]
     [(2, 'a;b.wav', 'dog')]
     """
+    records = _records(path)
+    columns = _header(path, records[0][1] if records else [], required)
+    rows = [_row(path, number, columns, record) for number, record in records[1:]]
+    if not rows:
+        raise DatasetError(f'"{path}" names no clips: it has a header and no rows.')
+    return rows
+
+
+def _records(path: Path) -> list[tuple[int, list[str]]]:
+    """The rows that hold something, each with its number."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = file.readline()
-            file.seek(0)
-            delimiter = max(",;\t", key=header.count)
-            records = list(enumerate(csv.reader(file, delimiter=delimiter, strict=True), start=1))
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
+        first, second, *_ = [*re.split("\r\n|\r|\n", text.lstrip("\r\n"), maxsplit=2), ""]
+        declared = re.fullmatch("sep=(.)", first)  # how spreadsheets are told the delimiter; it is a row to them
+        header = second if declared else first
+        delimiter = declared[1] if declared else max(",;\t", key=header.count)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        records = [(number, record) for number, record in enumerate(reader, 1) if any(map(str.strip, record))]
     except UnicodeDecodeError as error:
-        raise DatasetError(f'"{path}" is not UTF-8 text ({error.reason}): save it as "CSV UTF-8".') from error
+        row = data.count(b"\n", 0, error.start) + 1
+        raise DatasetError(
+            f'"{path}" is not UTF-8 text (row {row} holds the byte 0x{data[error.start]:02X}): save it as "CSV UTF-8".'
+        ) from error
     except csv.Error as error:
         raise DatasetError(f'"{path}" is not a CSV table ({error}): are all quotes closed?') from error
     except OSError as error:
         raise DatasetError(f'"{path}" cannot be read: {error.strerror}.') from error
-    columns = _header(path, records[0][1] if records else [], required)
-    rows = [_row(path, number, columns, record) for number, record in records[1:] if any(map(str.strip, record))]
-    if not rows:
-        raise DatasetError(f'"{path}" names no clips: it has a header and no rows.')
-    return rows
+    return records[1:] if declared else records
 
 
 def _header(path: Path, names: Sequence[str], required: Sequence[str]) -> list[str]:
