@@ -22,10 +22,8 @@ fmt: setup                      ## Put the code into its format.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup                    ## What is measured, as tables: make bench DATASET=path/to/UrbanSound8K
-	@test -n "$(DATASET)" || { echo "say which clips: make bench DATASET=path/to/UrbanSound8K"; exit 2; }
-	$(BIN)/python benchmarks/fft.py
-	$(BIN)/python benchmarks/features.py $(DATASET)
+bench: setup                    ## Against the notebook's own tools, as one table: make bench [DATASET=...] [PARTS=features,store]
+	$(BIN)/python benchmarks/bench.py $(DATASET) $(if $(PARTS),--parts $(PARTS))
 
 clean:
 	rm -rf $(VENV) demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
