@@ -34,7 +34,7 @@ from queue import SimpleQueue
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from battery import EPOCHS, Ended, Kill, Stage
+from battery import EPOCHS, Ended, Kill, Stage  # it stands with the tests
 from soundmark.datasets import Dataset, synthetic
 
 SIGNALS = ("SIGKILL", "SIGINT", "SIGTERM")

@@ -136,10 +136,10 @@ def opening(opened):
 # --- Features ---------------------------------------------------------------------------------------------------------
 
 
-def counted(spectrogram):
-    @wraps(spectrogram)
+def counted(heard):
+    @wraps(heard)
     def computed(clip, representation):
-        result = spectrogram(clip, representation)
+        result = heard(clip, representation)
         time.sleep(0.02)  # so that the parent notes a chunk long before the next one is done, however busy the machine
         note(f"clip {representation.name} {clip.path.name}")
         reach("clip")
@@ -203,7 +203,7 @@ def exported(export_graph):
 
 
 store.CHUNK = features.CHUNK = CHUNK
-features.spectrogram = counted(features.spectrogram)
+features._heard = counted(features._heard)
 Path.open = opening(Path.open)
 if __name__ == "__main__":
     from soundmark import cli, plans, runs

@@ -50,7 +50,7 @@ def fill(store: Store) -> None:
     store.lay_out()
     finished = store.finished()
     for number in {0, 1, 2} - set(finished):
-        store.note(Chunk(number, store.write(number, ROWS[number * 32 : (number + 1) * 32]), {}, 0.5))
+        store.note(Chunk(number, store.write(number, ROWS[number * 32 : (number + 1) * 32]), {}, [], 0.5))
 
 
 @pytest.fixture

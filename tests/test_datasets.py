@@ -510,6 +510,8 @@ def test_table_is_as_long_as_its_clips(pets: Path):
         (["path,label,fold,", '"rex.wav","dog",1,', " mia.wav , cat , 2 ,"], "utf-8"),
         (["path,label,fold\r", "rex.wav,dog,1\r", "mia.wav,cat,2\r"], "utf-8"),
         (["path,label,fold", ".\\rex.wav,dog,1", "sub\\..\\mia.wav,cat,2"], "utf-8"),
+        (["", "path,label,fold", "rex.wav,dog,1", "mia.wav,cat,2"], "utf-8"),
+        (["sep=;", "path;label;fold", "rex.wav;dog;1", "mia.wav;cat;2"], "utf-8-sig"),
     ],
 )
 def test_table_in_all_its_dialects(pets: Path, rows: list[str], encoding: str):

@@ -30,6 +30,7 @@ def test_a_folder_of_something_else_is_left_alone_and_one_of_a_killed_synthesis_
     (tmp_path / ".city-x1y2" / "city").mkdir(parents=True)
     with pytest.raises(InterruptedError):
         demonstration.run(tmp_path)
+    assert not (tmp_path / ".city-x1y2").exists()
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(OutputError, match="holds something else"):
         demonstration.run(tmp_path)

@@ -81,6 +81,17 @@ def test_goes_on_with_the_threads_and_precision_it_began_with(data, tmp_path):
     torch.set_num_threads(training.choose_engine("cpu").threads)
 
 
+def test_a_checkpoint_of_another_device_is_named_and_not_gone_on_with(data, whole, tmp_path, caplog):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    training.train(data, RECIPE, checkpoint=checkpoint)
+    elsewhere = replace(whole.engine, device="cuda")
+    saved = training.Checkpoint.load(checkpoint, training._fingerprint(data, RECIPE), "cpu")
+    replace(saved, engine=elsewhere).save(checkpoint, training._fingerprint(data, RECIPE))
+    again = training.train(data, RECIPE, checkpoint=checkpoint)
+    assert f'the checkpoint "{checkpoint}" is of a training on cuda: on cpu it starts over' in caplog.text
+    np.testing.assert_array_equal(weights(again), weights(whole))
+
+
 @pytest.mark.parametrize("place", [5, 3000, -5])
 def test_a_damaged_checkpoint_is_not_believed(data, whole, tmp_path, place):
     checkpoint = tmp_path / "checkpoint.safetensors"

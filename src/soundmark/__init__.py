@@ -34,6 +34,8 @@ The modules, in the order in which to read them; each imports only those above i
     report          an Evaluation to one self-contained HTML page
     demo            the whole of it on a synthesised city
     terminal        tables and progress bars for people
+    options         what may be typed after a verb
+    shell           how a command begins and ends
     cli             one sub-command per verb
 
 In Python:

@@ -123,17 +123,17 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write ``text`` to ``path`` as UTF-8, line ends as they are, whole or not at all.
+    """Write ``text`` to ``path`` as UTF-8, line ends as they are, names of files byte for byte, whole or not at all.
 
     >>> write_text(folder / "a.txt", "Hörprobe")
     >>> (folder / "a.txt").stat().st_size
     9
     """
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(errors="surrogateescape"))
 
 
-def make_folder(path: str | os.PathLike[str]) -> Path:
-    """``path`` as a folder that exists and can be written to.
+def make_folder(path: str | os.PathLike[str], remedy: str | None = None) -> Path:
+    """``path`` as a folder that exists and can be written to; ``remedy`` is what to do where it cannot.
 
     Raises:
         OutputError: it is a file, or it cannot be made or written to.
@@ -145,9 +145,9 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise cannot_write(path, error, remedy) from error
     if not os.access(path, os.W_OK | os.X_OK):
-        raise OutputError(f'"{path}" may not be written to by this user. Choose another folder with -o.')
+        raise OutputError(f'"{path}" may not be written to by this user. {remedy or "Choose another folder with -o."}')
     return path
 
 
@@ -179,11 +179,11 @@ def only_one(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def cannot_write(path: Path, error: OSError) -> OutputError:
-    """The error for a place that the operating system will not write to, in its own words.
+def cannot_write(path: Path, error: OSError, remedy: str | None = None) -> OutputError:
+    """The error for a place that the operating system will not write to, in its own words; ``remedy``: what to do.
 
     >>> print(cannot_write(Path("run"), OSError(28, "No space left on device")))
     cannot write "run": No space left on device. Free the place or choose another with -o.
     """
     why = "there is a file of that name" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
-    return OutputError(f'cannot write "{path}": {why}. Free the place or choose another with -o.')
+    return OutputError(f'cannot write "{path}": {why}. {remedy or "Free the place or choose another with -o."}')

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -191,18 +191,54 @@ def read(path: str | PathLike[str]) -> Bundle:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise BundleError(f'the model "{path}" cannot be read: {why}.') from error
+    parts = _parts(data)
+    if parts is None:
+        _refuse_foreign(data, path)
+    elif parts.digest != _digest(parts.graph, parts.card):  # before ONNX Runtime sees what may be damaged
+        raise _damaged(path)
     session = _readable(data, path)
-    metadata = session.get_modelmeta().custom_metadata_map
-    if "soundmark" not in metadata:
-        raise BundleError(f'"{path}" is an ONNX file without a soundmark card: soundmark uses models that it trained.')
-    card = metadata["soundmark"]
-    length = sum(len(_metadata_entry(key, metadata.get(key, ""))) for key in ("soundmark", "soundmark_sha256"))
-    if metadata.get("soundmark_sha256") != _digest(data[:-length], card):
-        raise BundleError(f'"{path}" was damaged or changed after it was written. Train or fetch the model again.')
-    bundle = Bundle(data[:-length], Card.from_json(card, str(path)))
+    bundle = Bundle(parts.graph, Card.from_json(parts.card, str(path)))
     _check_graph(session, bundle.card, path)
     vars(bundle)["session"] = session  # the cached property, so that the graph is not made ready twice
     return bundle
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What stands in a model's file, one behind the other."""
+
+    graph: bytes
+    card: str
+    digest: str
+
+
+def _parts(data: bytes) -> _Parts | None:
+    """The parts of a file that ``Bundle.write`` wrote, undamaged or not; None where its end is not one of ours."""
+    key = _field(b"\x0a", b"soundmark") + b"\x12"  # behind it stands the card, and its length first
+    behind = len(_metadata_entry("soundmark_sha256", 64 * "0"))
+    content = data[data.rfind(key) + len(key) : -behind] if key in data else b""
+    length = next((i + 1 for i, byte in enumerate(content[:10]) if byte < 0x80), 0)
+    try:
+        card, digest = content[length:].decode(), data[-64:].decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    end = _metadata_entry("soundmark", card) + _metadata_entry("soundmark_sha256", digest)
+    return _Parts(data[: -len(end)], card, digest) if data.endswith(end) else None
+
+
+def _refuse_foreign(data: bytes, path: Path) -> NoReturn:
+    """Say what a file is that does not end as ours do."""
+    try:
+        known = _readable(data, path).get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError:
+        raise _damaged(path) from None
+    if "soundmark" in known:
+        raise _damaged(path)
+    raise BundleError(f'"{path}" is an ONNX file without a soundmark card: soundmark uses models that it trained.')
+
+
+def _damaged(path: Path) -> BundleError:
+    return BundleError(f'"{path}" was damaged or changed after it was written. Train or fetch the model again.')
 
 
 def _session(graph: bytes) -> onnxruntime.InferenceSession:

@@ -64,7 +64,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path, fingerprint: str, device: str) -> Checkpoint | None:
-        """The checkpoint at ``path``; ``None`` where there is none, one of another device, or (said) a damaged one.
+        """The checkpoint at ``path``; ``None`` where there is none, or (said) a damaged one or another device's.
 
         Raises:
             OutputError: it is of another recipe, or of other data.
@@ -91,7 +91,10 @@ class Checkpoint:
                 f'"{path.parent}" holds an unfinished run of another recipe or other data. Choose another folder with '
                 "-o, or start this one over with --fresh."
             )
-        return cls(tensors, history, engine) if device == engine.device else None
+        if device != engine.device:
+            log.warning('the checkpoint "%s" is of a training on %s: on %s it starts over', path, engine.device, device)
+            return None
+        return cls(tensors, history, engine)
 
     def restore(self, network: nn.Module, optimizer: Adam) -> list[Epoch]:
         """Put the state back; the history so far."""

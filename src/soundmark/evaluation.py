@@ -163,7 +163,8 @@ def compare(
                 path = folder / result.recipe.name / "folds" / "predictions.csv"
                 predictions.write(path, dataset, result.test, result.probabilities)
         text = json.dumps(runs.sealed(evaluation.to_json()), indent=1, ensure_ascii=False, allow_nan=False)
-        atomic.write_text(folder / "metrics.json", text + "\n")
+        # A name that is not UTF-8 has lone surrogates; as \udcff they are JSON.
+        atomic.write_bytes(folder / "metrics.json", f"{text}\n".encode(errors="backslashreplace"))
     return evaluation
 
 
@@ -172,6 +173,7 @@ def _stores(plan: Plan, jobs: int | None, fresh: bool, progress: Progress) -> di
     built: dict[Representation, Features] = {}
     for representation in dict.fromkeys(recipe.representation for recipe in plan.recipes):
         built[representation] = features.build(plan.dataset, representation, jobs=jobs, fresh=fresh, progress=progress)
+    features.warn_of(note for store in built.values() for note in store.notes)
     return {recipe.name: built[recipe.representation] for recipe in plan.recipes}
 
 
@@ -188,9 +190,7 @@ def _units(plan: Plan, folder: Path, usable: np.ndarray) -> list[Unit]:
         for split in chosen
     ]
     for unit in units:
-        runs.check_sides(unit)
-        if unseen := splits.untrained_classes(plan.dataset, unit.split):
-            runs.log.warning("%s: no clip to train on, so none recognised, of: %s", unit.name, ", ".join(unseen))
+        runs.check_sides(unit, plan.dataset)
     return units
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,10 +24,12 @@ from soundmark import atomic, audio, workers
 from soundmark.datasets import Clip, Dataset, Skipped
 from soundmark.errors import AudioError
 from soundmark.spectrograms import Representation
-from soundmark.store import CHUNK, Chunk, Rows, Store, only_one
+from soundmark.store import CHUNK, REMEDY, Chunk, Rows, Store, only_one
 from soundmark.workers import Progress
 
-SCHEMA = 2
+log = logging.getLogger("soundmark")
+SCHEMA = 3
+NAMED = 5  # sounds that a warning names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,7 @@ class Features:
     array: Rows  # float32 [clips, freq, time], on the disk; zeros where a clip could not be read
     usable: np.ndarray  # bool [clips]: whether the clip could be read
     skipped: tuple[Skipped, ...]  # those that could not, with the reason
+    notes: tuple[str, ...]  # of those that were heard in part only
     seconds: float  # what it took to build, all runs together
     built: int  # clips computed by this call; 0: all were there
     checksum: str  # of the numbers themselves: the same wherever the same files give the same features
@@ -94,6 +99,7 @@ def build(
         array=array,
         usable=usable,
         skipped=tuple(Skipped(dataset.relative_path(clips[i]), failures[i]) for i in sorted(failures)),
+        notes=tuple(note for number in sorted(finished) for note in finished[number].notes),
         seconds=sum(chunk.seconds for chunk in finished.values()),
         built=sum(len(task.clips) for task in todo),
         checksum=_checksum(finished),
@@ -111,11 +117,29 @@ def spectrogram(clip: Clip, representation: Representation) -> np.ndarray:
     >>> spectrogram(city.clips[0], Mel()).shape
     (64, 64)
     """
+    return _heard(clip, representation)[0]
+
+
+def warn_of(notes: Iterable[str]) -> None:
+    """Say of which sounds only a part was heard, the first few by name; each once.
+
+    >>> warn_of(['"street.wav" is cut off. What is there was heard.'])
+    """
+    told = list(dict.fromkeys(notes))
+    for note in told[:NAMED]:
+        log.warning("%s", note)
+    if len(told) > NAMED:
+        log.warning("%d more sounds were heard in part only: `soundmark inspect` names them all", len(told) - NAMED)
+
+
+def _heard(clip: Clip, representation: Representation) -> tuple[np.ndarray, str]:
+    """A clip's spectrogram, and what to say of it: "" where all of it was there."""
     sound = audio.read(clip.path, start_s=clip.start_s, stop_s=clip.stop_s)
     try:
-        return representation(sound.samples, sound.rate_hz)
+        array = representation(sound.samples, sound.rate_hz)
     except AudioError as error:
         raise AudioError(f'"{clip.path.name}": {error}') from error
+    return array, audio.shortened(str(clip.path), sound.note) if sound.note else ""
 
 
 @dataclass(frozen=True)
@@ -131,13 +155,15 @@ def _compute_chunk(task: _Task) -> Chunk:
     start = time.perf_counter()
     array = np.zeros((len(task.clips), *task.representation.shape), np.float32)
     failures: dict[int, str] = {}
+    notes = []
     for row, clip in enumerate(task.clips):
         try:
-            array[row] = spectrogram(clip, task.representation)
+            array[row], note = _heard(clip, task.representation)
+            notes += [note] if note else []
         except AudioError as error:
             failures[task.number * CHUNK + row] = str(error)
     checksum = task.store.write(task.number, array)
-    return Chunk(task.number, checksum, failures, time.perf_counter() - start)
+    return Chunk(task.number, checksum, failures, notes, time.perf_counter() - start)
 
 
 def _compute(store: Store, todo: list[_Task], jobs: int | None, progress: Any) -> dict[int, Chunk]:
@@ -169,7 +195,7 @@ def _folder(dataset: Dataset, representation: Representation) -> Path:
     """One folder per data set and representation, so that a changed data set replaces its own store."""
     identity = json.dumps([str(dataset.root.resolve()), dataset.name, representation.settings(), SCHEMA])
     name = f"{dataset.name}-{representation.name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
-    return atomic.make_folder(cache_folder() / "features" / name)
+    return atomic.make_folder(cache_folder() / "features" / name, REMEDY)
 
 
 def _key(dataset: Dataset, representation: Representation) -> dict[str, Any]:

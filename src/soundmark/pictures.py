@@ -59,7 +59,8 @@ def write(
     Where a setting, or the time or size of any file, is another than then, all are drawn again.
 
     Raises:
-        OutputError: the folder cannot be written, or holds the pictures of another data set or of somebody else.
+        OutputError: the folder cannot be written, is written to by another process, or holds the pictures of another
+            data set or of somebody else.
         SettingsError: there is no colour map of that name.
 
     >>> write(city.select([0]), Image(), folder / "pictures", jobs=1).count
@@ -75,15 +76,16 @@ def write(
         "drawn": [representation.settings(), colours, axes],
         "clips": _stamp(places),
     }
-    _begin(folder, about, [path for _, path in places])
-    todo = [place for place in places if not place[1].exists()]
-    tasks = [_Task(tuple(todo[i : i + CHUNK]), representation, colours, axes) for i in range(0, len(todo), CHUNK)]
-    drawn: dict[int, _Drawn] = {}
-    done = len(places) - len(todo)
-    for index, chunk in workers.each(_draw_chunk, tasks, jobs=jobs):
-        drawn[index] = chunk
-        done += len(tasks[index].clips)
-        progress("pictures", done, len(places), "clips")
+    with atomic.only_one(folder):
+        _begin(folder, about, [path for _, path in places])
+        todo = [place for place in places if not _is_there(place[1])]
+        tasks = [_Task(tuple(todo[i : i + CHUNK]), representation, colours, axes) for i in range(0, len(todo), CHUNK)]
+        drawn: dict[int, _Drawn] = {}
+        done = len(places) - len(todo)
+        for index, chunk in workers.each(_draw_chunk, tasks, jobs=jobs):
+            drawn[index] = chunk
+            done += len(tasks[index].clips)
+            progress("pictures", done, len(places), "clips")
     chunks = [drawn[index] for index in sorted(drawn)]
     skipped = tuple(Skipped(dataset.relative_path(clip), why) for chunk in chunks for clip, why in chunk.failures)
     notes = tuple(note for chunk in chunks for note in chunk.notes)
@@ -147,6 +149,11 @@ def _stamp(places: Sequence[tuple[Clip, Path]]) -> str:
     return digest.hexdigest()
 
 
+def _is_there(path: Path) -> bool:
+    """Whether a picture is drawn; a power cut may have left its name and nothing in it."""
+    return path.exists() and path.stat().st_size > 0
+
+
 def _begin(folder: Path, about: dict[str, Any], paths: Sequence[Path]) -> None:
     """Make ``folder`` one for pictures as ``about`` has them: what an unlike call drew there is removed first."""
     there = _about(folder)
@@ -158,7 +165,7 @@ def _begin(folder: Path, about: dict[str, Any], paths: Sequence[Path]) -> None:
     if not there and (foreign := next((path for path in paths if path.exists()), None)):
         raise OutputError(f'"{foreign}" is there already, and soundmark did not write it. Choose an empty folder.')
     for parent in sorted({path.parent for path in paths} | {folder}):
-        atomic.make_folder(parent)
+        atomic.sweep(atomic.make_folder(parent))
     if there != about:
         for path in paths:
             try:
@@ -192,7 +199,7 @@ def _draw_chunk(task: _Task) -> _Drawn:
         try:
             sound = audio.read(clip.path, start_s=clip.start_s, stop_s=clip.stop_s)
             audio.check_samples(sound.samples, f'"{clip.path}"')
-            with atomic.whole(path) as temporary:
+            with atomic.whole(path, durable=False) as temporary:  # a wait a picture is too much for thousands
                 _draw_one(task, clip, sound, temporary)
         except AudioError as error:
             drawn.failures.append((clip, str(error)))

@@ -29,7 +29,7 @@ def write(path: Path, dataset: Dataset, test: np.ndarray, probabilities: np.ndar
     for index, row in zip(test, probabilities, strict=True):
         predicted = dataset.classes[int(row.argmax())]
         writer.writerow([*_about(dataset, int(index)), predicted, *(f"{p:.9g}" for p in row)])
-    content = text.getvalue().encode()
+    content = text.getvalue().encode(errors="surrogateescape")
     atomic.write_bytes(path, content)
     return hashlib.sha256(content).hexdigest()
 
@@ -66,7 +66,7 @@ def read(path: Path, dataset: Dataset, test: np.ndarray, *, sha256: str) -> np.n
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError(f'"{path}" was damaged or changed after it was written')
-    header, *rows = list(csv.reader(io.StringIO(content.decode(), newline="")))
+    header, *rows = list(csv.reader(io.StringIO(content.decode(errors="surrogateescape"), newline="")))
     expected = [_about(dataset, int(index)) for index in test]
     width = len(_about_columns(dataset))
     if header != [*_about_columns(dataset), *dataset.classes] or [row[: width - 1] for row in rows] != expected:

@@ -201,18 +201,21 @@ def train(
     """
     if scores is not None and test_fold is not None:
         raise SettingsError("a model with a test fold has scores of its own: leave out --scores or --test-fold.")
+    splits.check_classes(dataset)
+    engine_of([], device)  # a device that is not there is said before the features are computed
     told = {} if scores is None else scores_of(scores, recipe, dataset)
     everything = Split(np.arange(len(dataset.clips)), np.arange(0))
     split = everything if test_fold is None else splits.official_folds(dataset, only=[test_fold])[0]
     with only_one(folder):
         store = features.build(dataset, recipe.representation, jobs=jobs, fresh=fresh, progress=progress)
+        features.warn_of(store.notes)
         unit = Unit(
             recipe=recipe,
             protocol="all" if test_fold is None else "folds",
             split=usable(split, store.usable),
             folder=folder,
         )
-        check_sides(unit)
+        check_sides(unit, dataset)
         if fresh:
             clear(folder)
         done = find(unit, dataset, store)
@@ -305,14 +308,14 @@ def usable(split: Split, readable: np.ndarray) -> Split:
     return replace(split, train=split.train[readable[split.train]], test=np.sort(split.test[readable[split.test]]))
 
 
-def check_sides(unit: Unit) -> None:
-    """Refuse to train on nothing, or to test on nothing.
+def check_sides(unit: Unit, dataset: Dataset) -> None:
+    """Refuse to train on nothing, or to test on nothing; warn of classes of which there is nothing to train on.
 
     Raises:
         DatasetError: with what is there.
 
     >>> nothing = Split(np.arange(0), np.arange(3))
-    >>> check_sides(Unit(recipe=recipe, protocol="random", split=nothing, folder=folder))
+    >>> check_sides(Unit(recipe=recipe, protocol="random", split=nothing, folder=folder), city)
     Traceback (most recent call last):
     soundmark.errors.DatasetError: seed-mel, random split: 0 clips to train on and 3 to test on can be read; ...
     """
@@ -322,6 +325,8 @@ def check_sides(unit: Unit) -> None:
             f"{unit.name}: {n_train} clips to train on and {n_test} to test on can be read; it needs some of both. "
             "`soundmark inspect` names the others with the reason."
         )
+    if unseen := splits.untrained_classes(dataset, unit.split):
+        log.warning("%s: no clip to train on, so none recognised, of: %s", unit.name, ", ".join(unseen))
 
 
 def engine_of(found: Iterable[Outcome | None], device: str = "auto") -> Engine:

@@ -41,7 +41,7 @@ def evaluate(
 
     Raises:
         DatasetError: a class that the model does not know, or no clip that it was not trained on.
-        OutputError: the folder cannot be written, or holds another run.
+        OutputError: the folder cannot be written, is written to by another process, or holds another run.
 
     >>> tested = evaluate(model, city, jobs=1)  # it was trained on folds 1 and 2
     >>> tested.summary.n, tested.note
@@ -54,10 +54,24 @@ def evaluate(
             f'{dataset.name} has the class "{foreign[0]}", which the model does not know. It knows: {known}.'
         )
     about = _about(model, dataset)
-    if folder:
-        _refuse_other(folder, about)
-        atomic.make_folder(folder)
+    if not folder:
+        return _scored(model, dataset, about, jobs, progress)[0]
+    _refuse_other(folder, about)
+    with atomic.only_one(folder):
+        tested, test, probabilities = _scored(model, dataset, about, jobs, progress)
+        predictions.write(folder / "predictions.csv", replace(dataset, classes=model.classes), test, probabilities)
+        text = json.dumps(_to_json(tested), indent=1, ensure_ascii=False)
+        # A name that is not UTF-8 has lone surrogates; as \udcff they are JSON.
+        atomic.write_bytes(folder / "metrics.json", f"{text}\n".encode(errors="backslashreplace"))
+    return tested
+
+
+def _scored(
+    model: Model, dataset: Dataset, about: Mapping[str, str], jobs: int | None, progress: workers.Progress
+) -> tuple[Scored, np.ndarray, np.ndarray]:
+    """What was found, the clips that were scored, and their probabilities."""
     store = features.build(dataset, model.card.representation, jobs=jobs, progress=progress)
+    features.warn_of(store.notes)
     kept_back, note = untrained(model, dataset, store.usable)
     test = kept_back[store.usable[kept_back]]
     dataset = replace(dataset, classes=model.classes)
@@ -73,10 +87,7 @@ def evaluate(
     )
     skipped = (*dataset.skipped, *store.skipped)
     tested = Scored(classes=model.classes, summary=summary, note=note, about=about, skipped=skipped)
-    if folder:
-        predictions.write(folder / "predictions.csv", dataset, test, probabilities)
-        atomic.write_text(folder / "metrics.json", json.dumps(_to_json(tested), indent=1, ensure_ascii=False) + "\n")
-    return tested
+    return tested, test, probabilities
 
 
 def _about(model: Model, dataset: Dataset) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """A float32 array on the disk that several processes fill in chunks: what it was made from, which chunks are done.
 
     features.npy     float32 [rows, ...], zeros where nothing was written yet
-    journal.jsonl    a line per finished chunk: its number, checksum, failures and seconds, sealed
+    journal.jsonl    a line per finished chunk: its number, checksum, failures, notes and seconds, sealed
     key.json         what the array is made from, sealed; last: a store without its key is not one
 
 Where the key no longer fits, the store is laid out anew; where a chunk's checksum no longer fits, that chunk is missing
@@ -31,6 +31,7 @@ from soundmark.workers import Progress
 
 log = logging.getLogger("soundmark")
 CHUNK = 32  # rows that are written, checked and noted together
+REMEDY = "Free some room there, or set SOUNDMARK_CACHE to another folder."
 SPARE = 50_000_000  # bytes that are left free on the disk
 
 
@@ -41,6 +42,7 @@ class Chunk:
     number: int
     checksum: int  # CRC-32 of its rows' bytes
     failures: dict[int, str]  # row → why it could not be computed
+    notes: list[str]  # what to say of others
     seconds: float
 
     @property
@@ -115,7 +117,7 @@ class Store:
                 file.truncate(file.tell() + 4 * int(np.prod(self.shape)))
             self._journal.touch()
         except OSError as error:
-            raise atomic.cannot_write(self.folder, error) from error
+            raise atomic.cannot_write(self.folder, error, REMEDY) from error
         atomic.write_text(self.folder / "key.json", json.dumps(atomic.sealed(self.key)))
 
     def finished(self) -> dict[int, Chunk]:
@@ -142,7 +144,7 @@ class Store:
                 file.seek(len(_header(self.shape)) + _span(number).start * 4 * int(np.prod(self.shape[1:])))
                 file.write(rows.data)
         except OSError as error:
-            raise atomic.cannot_write(self._array, error) from error
+            raise atomic.cannot_write(self._array, error, REMEDY) from error
         return _checksum(rows)
 
     def note(self, chunk: Chunk) -> None:
@@ -155,7 +157,7 @@ class Store:
             with self._journal.open("a", encoding="utf-8") as journal:
                 journal.write(json.dumps(atomic.sealed(vars(chunk))) + "\n")
         except OSError as error:
-            raise atomic.cannot_write(self._journal, error) from error
+            raise atomic.cannot_write(self._journal, error, REMEDY) from error
 
     def _is_there(self) -> bool:
         """Whether the folder holds this very store, and whole; what is damaged or lost is named."""
@@ -217,7 +219,7 @@ def only_one(folder: Path, progress: Progress) -> Iterator[None]:
             progress("waiting for another run, which is building the same features", 0, 0, "")
             lock.acquire()
     except OSError as error:
-        raise atomic.cannot_write(folder, error) from error
+        raise atomic.cannot_write(folder, error, REMEDY) from error
     try:
         yield
     finally:
