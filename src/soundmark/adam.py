@@ -49,12 +49,15 @@ class Adam:
         """Move every parameter that has a gradient."""
         self.steps += 1
         beta1, beta2 = self.betas
-        rate = self.learning_rate * math.sqrt(1 - beta2**self.steps) / (1 - beta1**self.steps)
+        rate = self.learning_rate / (1 - beta1**self.steps)
+        root = math.sqrt(
+            1 - beta2**self.steps
+        )  # √v and ε are both divided by it: to the bit what PyTorch gives with ε / root
         for weight, mean, square in zip(self.parameters, self.means, self.squares, strict=True):
             if weight.grad is not None:
                 mean.lerp_(weight.grad, 1 - beta1)
                 square.mul_(beta2).addcmul_(weight.grad, weight.grad, value=1 - beta2)
-                weight.addcdiv_(mean, square.sqrt().add_(self.epsilon), value=-rate)
+                weight.addcdiv_(mean, square.sqrt().div_(root).add_(self.epsilon / root), value=-rate)
 
     def state_dict(self) -> dict[str, Tensor]:
         """What a later step depends on, by name."""
