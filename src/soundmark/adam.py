@@ -50,9 +50,8 @@ class Adam:
         self.steps += 1
         beta1, beta2 = self.betas
         rate = self.learning_rate / (1 - beta1**self.steps)
-        root = math.sqrt(
-            1 - beta2**self.steps
-        )  # √v and ε are both divided by it: to the bit what PyTorch gives with ε / root
+        root = math.sqrt(1 - beta2**self.steps)
+        # √v and ε are both divided by the root: so it is, to the bit, what PyTorch gives with its ε set to ε / root.
         for weight, mean, square in zip(self.parameters, self.means, self.squares, strict=True):
             if weight.grad is not None:
                 mean.lerp_(weight.grad, 1 - beta1)
