@@ -24,18 +24,18 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import librosa
 import numpy as np
 import scipy.fft
-import scipy.signal
-import skimage.transform
 import soundfile
 import soxr
-from PIL import Image as Pillow
 
+from contenders import HERE
 from soundmark import audio
 from soundmark.spectrograms import Image, Mel
 from table import Row, compared
+
+sys.path.append(str(HERE / "peers"))
+import notebook_features
 
 MEL, IMAGE = Mel(), Image()
 
@@ -83,32 +83,14 @@ def soundmark_image(path: Path) -> np.ndarray:
     return IMAGE(sound.samples, sound.rate_hz)
 
 
-def librosa_mel(path: Path) -> np.ndarray:
-    """The notebook's own loop."""
-    y, sr = librosa.load(path)
-    power = librosa.feature.melspectrogram(y=y, sr=sr)
-    return cv2.resize(librosa.amplitude_to_db(power, ref=np.max), (64, 64), interpolation=cv2.INTER_AREA)
-
-
-def scipy_image(path: Path) -> np.ndarray:
-    """What OpenSoundscape 0.7 and the notebook do, by the libraries that they call."""
-    y, sr = librosa.load(path, sr=None)
-    _, _, power = scipy.signal.spectrogram(y, sr, window="hann", nperseg=512, noverlap=256, scaling="spectrum")
-    with np.errstate(divide="ignore"):
-        decibels = np.clip(10 * np.log10(power), -100, -20)
-    resized = skimage.transform.resize((1 - (decibels + 100) / 80)[::-1], (224, 224))
-    small = Pillow.fromarray((resized * 255).astype(np.uint8)).resize((64, 64))
-    return np.asarray(small, np.float32) / 255
-
-
 CONTENDERS: dict[str, Callable[[Path], Any]] = {
     "mel: floor": mel_floor,
     "mel: soundmark": soundmark_mel,
-    "mel: librosa + OpenCV": librosa_mel,
+    "mel: librosa + OpenCV": notebook_features.mel,
     "image: floor": image_floor,
     "image: floor without soxr": image_floor_without_soxr,
     "image: soundmark": soundmark_image,
-    "image: SciPy + scikit-image": scipy_image,
+    "image: SciPy + scikit-image": notebook_features.image,
 }
 
 
