@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,8 +21,8 @@ from soundmark.errors import OutputError, SoundmarkError
 
 def run(app: typer.Typer) -> NoReturn:
     """Run the command line ``app`` and exit: every error that is expected is one sentence and a status."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    _listen()
+    sys.unraisablehook = _ask_again
     _Output.install()
     try:
         status = app(prog_name="soundmark", standalone_mode=False) or 0  # errors come here, not into typer's boxes
@@ -109,6 +110,28 @@ class _Stopped(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.status = 128 + number
+
+
+def _listen() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+
+
+def _ask_again(swallowed: Any) -> None:
+    """Where a finaliser was under way, whose errors Python drops, stop a moment later."""
+    if isinstance(swallowed.exc_value, _Stopped):
+        _listen()
+        number = swallowed.exc_value.status - 128
+        if (
+            os.name == "posix"
+        ):  # to the main thread, which may sleep: a signal that another thread raises wakes no sleeper
+            again = threading.Timer(0.01, signal.pthread_kill, (threading.main_thread().ident, number))
+        else:
+            again = threading.Timer(0.01, signal.raise_signal, (number,))
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(swallowed)
 
 
 def _stop(number: int, _: object) -> None:
