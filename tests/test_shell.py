@@ -1,5 +1,7 @@
 """How a command ends when it is asked to stop, in processes of their own."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -57,3 +59,38 @@ def test_a_signal_is_neither_lost_nor_heard_twice(code, printed, name, status):
     )
     assert (done.returncode, done.stdout, done.stderr) == (status, printed, STOPPED)
     assert time.monotonic() - start < 55  # not by the end of the sleep
+
+
+AT_WORK = """
+import time
+import typer
+from soundmark import shell, workers
+
+app = typer.Typer()
+
+@app.command()
+def work():
+    print("on", flush=True)
+    list(workers.each(time.sleep, [2.0, 2.0, 2.0], jobs=2))
+
+if __name__ == "__main__":
+    shell.run(app)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="there are no process groups here")
+@pytest.mark.parametrize("after_s", [0.05, 0.1, 0.15, 0.2, 0.3, 0.5])
+def test_ctrl_c_at_a_terminal_while_workers_start_prints_one_sentence(tmp_path, after_s):
+    (tmp_path / "work.py").write_text(AT_WORK)
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "work.py")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    process.stdout.readline()
+    time.sleep(after_s)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal tells all of them
+    _, told = process.communicate(timeout=120)
+    assert (process.returncode, told) == (130, STOPPED)

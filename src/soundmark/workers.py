@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
 from multiprocessing.connection import wait as wait_for
 from typing import Any, TypeVar
@@ -97,13 +98,29 @@ def _in_flight(
     pool: ProcessPoolExecutor, function: Callable[[Item], Result], items: Sequence[Item], most: int
 ) -> Iterator[tuple[int, Result]]:
     waiting = iter(enumerate(items))
-    running: dict[Future[Result], int] = {pool.submit(_work, function, item): i for i, item in islice(waiting, most)}
+    with _deaf():  # the first submissions start the processes
+        running: dict[Future[Result], int] = {
+            pool.submit(_work, function, item): index for index, item in islice(waiting, most)
+        }
     while running:
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
             yield running.pop(future), future.result()
             for index, item in islice(waiting, 1):
                 running[pool.submit(_work, function, item)] = index
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Start processes that never hear Ctrl-C: one that is told while it still imports would print a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, where they are deaf from `_settle_in` on
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(function: Callable[[Item], Result], item: Item) -> Result:
