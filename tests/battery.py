@@ -38,10 +38,10 @@ class Kill:
     signal: str = "SIGKILL"
     whom: str = "run"
     after_s: float = 0.0
-    when: str = "."  # something in the run's folder that is there by then, or *: a worker is there
+    when: str = "the start"  # or a file in the run's folder that is there by then, or *: a worker is there
 
     def __str__(self) -> str:
-        place = self.point or f"{self.after_s:.1f} s after {self.when} is there"
+        place = self.point or f"{self.after_s:.1f} s after {'a worker is born' if self.when == '*' else self.when}"
         whom = {"run": "", "here": " to the worker", "worker": " to a worker", "group": " to all"}[self.whom]
         return f"{place}{f' #{self.n}' if self.n > 1 else ''}, {self.signal}{whom}"
 
@@ -64,7 +64,8 @@ class Ended:
         found = [f"done again: {', '.join(self.again)}"] if self.again else []
         found += [f"lost {n} × {kind}" for kind, n in self.lost.items() if n > self.step[kind]]
         if "Traceback" in self.message and self.status != STATUS["SIGKILL"]:
-            found.append("a traceback")  # of a worker half born when its parent was killed, it is Python's own
+            # (Of a worker half born when its parent was killed it would be Python's own.)
+            found.append(f"a traceback: {self.message.strip().splitlines()[-1]}")
         status, sentence = self.expected()
         if self.status not in status or sentence not in self.message:
             found.append(f"status {self.status} with: {self.message.strip() or 'nothing'}")
@@ -72,8 +73,8 @@ class Ended:
 
     def expected(self) -> tuple[tuple[int, ...], str]:
         """The exit statuses that are right, and what the message holds."""
-        if self.kill is None or not self.reached:
-            return (0,), ""
+        if self.kill is None or not self.reached or (self.status == 0 and not self.kill.point):
+            return (0,), ""  # a moment seen from outside may be the last one of a run that is done
         if self.kill.whom in ("here", "worker"):
             return (2,), WORKER_ENDED
         return (STATUS[self.kill.signal],), "" if self.kill.signal == "SIGKILL" else SENTENCE
@@ -86,7 +87,7 @@ class Stage:
         self.folder, self.core = folder, core
         folder.mkdir(parents=True, exist_ok=True)
         self.run, self.cache, self.work = folder / "run", folder / "cache", folder / "work.txt"
-        self.killed = folder / "work.txt.killed"
+        self.begun, self.killed = folder / "work.txt.begun", folder / "work.txt.killed"
         self.work.touch()
         self.names = [clip.path.name for clip in Dataset.open(city).clips]
         self.arguments = ["compare", str(city), "-o", str(self.run), "--jobs", str(JOBS), *options]
@@ -95,7 +96,8 @@ class Stage:
     def go(self, kill: Kill | None = None) -> Ended:
         """Run the command once, killed as ``kill`` says, or to its end."""
         before = self.saved()
-        self.killed.unlink(missing_ok=True)
+        for sign in (self.begun, self.killed):
+            sign.unlink(missing_ok=True)
         process = self.start(kill)
         if kill and not kill.point:
             self.strike(process, kill)
@@ -142,7 +144,8 @@ class Stage:
             self.killed.touch()
 
     def shows(self, process: subprocess.Popen[str], sign: str) -> bool:
-        return bool(workers_of(process.pid)) if sign == "*" else (self.run / sign).exists()
+        there = bool(workers_of(process.pid)) if sign == "*" else (self.run / sign).exists()
+        return self.begun.exists() and (there or sign == "the start")
 
     def wait_for_workers(self, group: int) -> None:
         """Until every process of the run is gone: they end by themselves."""
@@ -159,9 +162,9 @@ class Stage:
         lines: set[str] = set()
         for journal in self.cache.rglob("journal.jsonl"):
             name = re.search(r"-([a-z]+)-[0-9a-f]+$", journal.parent.name)[1]
-            for line in journal.read_bytes().split(b"\n")[:-1]:
-                number = json.loads(line)["number"]
-                lines |= {f"clip {name} {clip}" for clip in self.names[number * CHUNK : (number + 1) * CHUNK]}
+            for number in re.findall(rb'^{"number": (\d+), .*}$', journal.read_bytes(), re.MULTILINE):
+                first = int(number) * CHUNK
+                lines |= {f"clip {name} {clip}" for clip in self.names[first : first + CHUNK]}
         for line in self.done:
             kind, unit, *rest = line.split()
             if kind == "batch":

@@ -14,9 +14,10 @@
              renamed FILE   it has
 
 ``RUN`` is the folder of the output. ``WORK`` is a file that gets a line for every clip computed, batch trained and
-graph exported, in all processes; ``WORK.killed`` appears with the signal. ``CHUNK`` is the size of a chunk. ``CORE``
-holds all of it to one processor: there two runs at once do not wait for one another, nor two threads of one run.
-Workers are spawned, and import this file as their main module: the faults are theirs too.
+graph exported, in all processes; ``WORK.begun`` appears once the command listens to signals, ``WORK.killed`` when it is
+killed. ``CHUNK`` is the size of a chunk. ``CORE`` holds all of it to one processor: there two runs at once do not wait
+for one another, nor two threads of one run. Workers are spawned, and import this file as their main module: the faults
+are theirs too.
 """
 
 import os
@@ -202,6 +203,15 @@ def exported(export_graph):
     return graph
 
 
+def announced(app):
+    @wraps(app)
+    def begun(*arguments, **options):
+        Path(f"{WORK}.begun").touch()
+        return app(*arguments, **options)
+
+    return begun
+
+
 store.CHUNK = features.CHUNK = CHUNK
 features._heard = counted(features._heard)
 Path.open = opening(Path.open)
@@ -213,4 +223,5 @@ if __name__ == "__main__":
     Path.replace = watched(Path.replace)
     runs.make = with_training(runs.make)
     plans._seconds_per_example = lambda *_: 1e-3  # what is told of the cost is no part of this
+    cli.app = announced(cli.app)
     cli.main()
