@@ -13,7 +13,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import shutil
 import weakref
 import zlib
@@ -177,24 +176,23 @@ class Store:
         return True
 
     def _noted(self) -> dict[int, Chunk]:
-        """What the journal says last of each chunk. A line that a kill cut short is taken off: none is put to it."""
-        content = self._journal.read_bytes()
-        whole, newline, cut = content.rpartition(b"\n")
-        if cut:
-            os.truncate(self._journal, len(whole + newline))
-        chunks, damaged = {}, 0
-        for line in whole.split(b"\n") if whole else []:
+        """What the journal says last of each chunk. Damaged lines, and one cut short by a kill, are taken out of it."""
+        *lines, cut = self._journal.read_bytes().split(b"\n")
+        kept, chunks = [], {}
+        for line in lines:
             try:
                 entry = atomic.unsealed(json.loads(line.decode()))
             except ValueError:
-                damaged += 1
                 continue
             failures = {int(row): reason for row, reason in entry["failures"].items()}
             chunks[entry["number"]] = Chunk(**{**entry, "failures": failures})
-        if damaged:
+            kept.append(line + b"\n")
+        if damaged := len(lines) - len(kept):
             log.warning(
                 '"%s" is damaged in %d of its lines: what they stand for is computed again', self._journal, damaged
             )
+        if damaged or cut:
+            atomic.write_bytes(self._journal, b"".join(kept))
         return chunks
 
 
