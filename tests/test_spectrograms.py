@@ -40,7 +40,7 @@ SOUNDS = {
 def test_result_has_the_declared_shape_and_is_finite_float32(representation, sound):
     samples = SOUNDS[sound].copy()
     result = representation(samples, RATE_HZ)
-    assert result.shape == representation.shape == (64, 64)
+    assert result.shape == representation.shape == representation.size
     assert result.dtype == np.float32
     assert np.isfinite(result).all()
     np.testing.assert_array_equal(samples, SOUNDS[sound], err_msg="the samples were modified")
@@ -66,7 +66,7 @@ def test_another_size_is_another_shape(representation):
 def test_low_frequencies_are_told_from_high_ones(representation):
     low, high = (np.sin(2 * np.pi * f_hz / RATE_HZ * np.arange(RATE_HZ)).astype(np.float32) for f_hz in (300, 8000))
     difference = np.abs(representation(low, RATE_HZ) - representation(high, RATE_HZ)).mean(axis=1)
-    assert (difference > difference.max() / 2).sum() < 32  # a few rows, not all
+    assert (difference > difference.max() / 2).sum() < len(difference) / 2  # a few rows, not all
 
 
 @FAMILY
@@ -136,7 +136,7 @@ def test_picture_is_upright_and_knows_its_axes(representation, sound):
     assert picture.image.ndim == 2
     assert picture.frequencies_hz.shape == picture.image.shape[:1]
     assert (np.diff(picture.frequencies_hz) < 0).all()
-    assert picture.f_max_hz == RATE_HZ / 2
+    assert 0 < picture.f_max_hz <= (representation.rate_hz or RATE_HZ) / 2
     assert picture.duration_s == len(SOUNDS[sound]) / RATE_HZ
     assert picture.db_min < picture.db_max
 

@@ -19,12 +19,13 @@ from typing import Any
 
 from soundmark.errors import SettingsError, unknown_name
 from soundmark.spectrograms.image import Image
+from soundmark.spectrograms.logmel import LogMel
 from soundmark.spectrograms.mel import Mel
 from soundmark.spectrograms.representation import Picture, Representation
 
-__all__ = ["REPRESENTATIONS", "Image", "Mel", "Picture", "Representation", "from_settings"]
+__all__ = ["REPRESENTATIONS", "Image", "LogMel", "Mel", "Picture", "Representation", "from_settings"]
 
-REPRESENTATIONS: dict[str, type[Representation]] = {kind.name: kind for kind in (Image, Mel)}
+REPRESENTATIONS: dict[str, type[Representation]] = {kind.name: kind for kind in (Image, LogMel, Mel)}
 
 
 def from_settings(settings: Mapping[str, Any]) -> Representation:
@@ -37,7 +38,7 @@ def from_settings(settings: Mapping[str, Any]) -> Representation:
     Mel(rate_hz=22050, size=(64, 64), n_fft=2048, hop_samples=512, n_mels=64, top_db=80.0)
     >>> from_settings({"name": "mell"})
     Traceback (most recent call last):
-    soundmark.errors.SettingsError: there is no representation "mell". Did you mean "mel"? Known: image, mel.
+    soundmark.errors.SettingsError: there is no representation "mell". Did you mean "mel"? Known: image, logmel, mel.
     """
     parameters = dict(settings)
     name = parameters.pop("name", None)

@@ -68,6 +68,15 @@ class Representation(ABC):
         """
         return self.size
 
+    def for_window(self, window_s: float) -> Self:
+        """The same for sounds of ``window_s`` seconds: itself, unless its time axis is real time.
+
+        >>> from soundmark.spectrograms import from_settings
+        >>> from_settings({"name": "mel"}).for_window(2.0).size
+        (64, 64)
+        """
+        return self
+
     @abstractmethod
     def compute(self, samples: Samples, rate_hz: int) -> Spectrogram:
         """The spectrogram of samples that were checked and are at the right rate."""

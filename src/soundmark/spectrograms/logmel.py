@@ -1,0 +1,159 @@
+"""The representation that EfficientAT's networks listen to: a log-mel spectrogram whose time axis is real time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from soundmark.audio import Samples
+from soundmark.spectrograms.banded import Banded, Float32, Float64
+from soundmark.spectrograms.fourier import power_spectra
+from soundmark.spectrograms.representation import Picture, Representation, Spectrogram, is_finite
+
+QUIETEST = 1e-5  # what is added to every power before its logarithm
+MIDDLE, SPREAD = -4.5, 5.0  # of ln(power + 1e-5), fixed: EfficientAT's normalisation
+FLOOR = (np.log(QUIETEST) - MIDDLE) / SPREAD  # silence: −1.40
+KALDI_MELS, KALDI_BREAK_HZ = 1127.0, 700.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogMel(Representation):
+    """A log-mel spectrogram [``n_mels``, frames], as EfficientAT's ``AugmentMelSTFT`` makes it for 32 kHz:
+
+        y[t] = x[t+1] − 0.97·x[t]                                                     (pre-emphasis)
+        P = |STFT(y)|²          n_fft 1024, symmetric Hann window of 800, hop 320, centred with reflection
+        S = (ln(K·P + 1e-5) + 4.5) / 5                                  K: 128 Kaldi mel bands from 0 to 15 000 Hz
+
+    ``size`` is (``n_mels``, frames), and a frame is a hop: a sound that is shorter than the frames is repeated until
+    it fills them; of one that is longer, the middle is heard. ``for_window`` fits the frames to a data set's window.
+
+    Source: F. Schmid, K. Koutini and G. Widmer, "Efficient Large-Scale Audio Tagging via Transformer-to-CNN Knowledge
+    Distillation", ICASSP 2023, and its code, ``models/preprocess.py``; mel bands as torchaudio's
+    ``compliance.kaldi.get_mel_banks``.
+
+    >>> LogMel()(np.sin(np.arange(64000, dtype=np.float32)), rate_hz=32000).shape
+    (128, 400)
+    """
+
+    name: ClassVar[str] = "logmel"
+    version: ClassVar[int] = 1
+
+    rate_hz: int = 32000
+    size: tuple[int, int] = (128, 400)
+    n_fft: int = 1024
+    window_samples: int = 800
+    hop_samples: int = 320
+    f_max_hz: float = 15000.0
+    pre_emphasis: float = 0.97
+
+    def __post_init__(self) -> None:
+        self.require_whole("rate_hz", "n_fft", "window_samples", "hop_samples")
+        self.require(self.n_fft >= 4, "n_fft", "4 or more samples")
+        self.require(self.window_samples <= self.n_fft, "window_samples", "no more than n_fft")
+        good = is_finite(self.f_max_hz) and 0 < self.f_max_hz <= self.rate_hz / 2
+        self.require(good, "f_max_hz", "above 0 and at most half of rate_hz")
+        self.require(
+            is_finite(self.pre_emphasis) and 0 <= self.pre_emphasis < 1, "pre_emphasis", "at least 0 and below 1"
+        )
+        self.require_shape("size")
+
+    def for_window(self, window_s: float) -> Self:
+        """The same with as many frames as ``window_s`` seconds have.
+
+        >>> LogMel().for_window(5.0).size
+        (128, 500)
+        """
+        frames = max(1, round(window_s * self.rate_hz / self.hop_samples))
+        return replace(self, size=(self.size[0], frames))
+
+    def compute(self, samples: Samples, rate_hz: int) -> Spectrogram:
+        """Samples [n] at ``rate_hz``, checked, to ``size``."""
+        n = self.size[1] * self.hop_samples
+        start = max(0, len(samples) - n) // 2
+        whole = self.natural(np.resize(samples, n) if len(samples) < n else samples[start : start + n])
+        return np.ascontiguousarray(np.resize(whole.T, self.size[::-1]).T)  # (a few frames alone may be too few)
+
+    def natural(self, samples: Samples) -> Spectrogram:
+        """Samples [n] at ``rate_hz`` to [``n_mels``, 1 + (n − 1) // hop]: EfficientAT's own, at the sound's own length.
+
+        Pre-emphasis takes a sample and reflection needs more than ``n_fft // 2``: fewer than ``n_fft`` samples are
+        repeated up to that many first.
+
+        >>> LogMel().natural(np.ones(64000, np.float32)).shape
+        (128, 200)
+        """
+        if len(samples) < self.n_fft:
+            samples = np.resize(samples, self.n_fft)
+        emphasised = samples[1:] - np.float32(self.pre_emphasis) * samples[:-1]
+        padded = np.pad(emphasised, self.n_fft // 2, mode="reflect")
+        bank = kaldi_bank(self.rate_hz, self.n_fft, self.size[0], self.f_max_hz)
+        window = symmetric_hann(self.window_samples, self.n_fft)
+        mels = np.empty((1 + (len(padded) - self.n_fft) // self.hop_samples, self.size[0]), np.float32)
+        for piece, power in power_spectra(padded, window, self.hop_samples):
+            bank.along(power, out=mels[piece])
+        mels += np.float32(QUIETEST)
+        np.log(mels, out=mels)
+        mels -= np.float32(MIDDLE)
+        mels /= np.float32(SPREAD)
+        return np.ascontiguousarray(mels.T)
+
+    def picture(self, samples: npt.ArrayLike, rate_hz: int) -> Picture:
+        """The spectrogram at the sound's own length: [``n_mels``, frames], the highest band in row 0; 80 dB below full.
+
+        >>> LogMel().picture(np.sin(np.arange(32000, dtype=np.float32)), rate_hz=32000).image.shape
+        (128, 100)
+        """
+        duration_s = np.size(samples) / rate_hz
+        samples, rate_hz = self.prepare(samples, rate_hz)
+        db = (self.natural(samples)[::-1] * SPREAD + MIDDLE) * (10 / np.log(10))
+        top = max(float(db.max()), -50 + 80.0)
+        image = np.round(255 * np.clip(1 + (db - top) / 80, 0, 1)).astype(np.uint8)
+        middles = kaldi_edges_hz(self.size[0], self.f_max_hz)[-2:0:-1]
+        return Picture(image, duration_s, self.f_max_hz, middles, "mel", top - 80, top)
+
+
+def symmetric_hann(length: int, n_fft: int) -> Float32:
+    """The symmetric Hann window of ``length`` in the middle of ``n_fft`` zeros: ``torch.hann_window(periodic=False)``.
+
+    >>> symmetric_hann(3, 6)
+    array([0., 0., 1., 0., 0., 0.], dtype=float32)
+    """
+    window = np.zeros(n_fft, np.float32)
+    start = (n_fft - length) // 2
+    window[start : start + length] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / max(1, length - 1))
+    return window
+
+
+def kaldi_edges_hz(n_mels: int, f_max_hz: float) -> Float64:
+    """The corners [n_mels + 2] of Kaldi's triangular filters from 0 Hz on, evenly spaced in 1127 · ln(1 + f / 700).
+
+    >>> kaldi_edges_hz(1, 700.0).round(1)
+    array([  0. , 289.9, 700. ])
+    """
+    top = KALDI_MELS * np.log1p(f_max_hz / KALDI_BREAK_HZ)
+    edges: Float64 = KALDI_BREAK_HZ * np.expm1(np.linspace(0.0, top, n_mels + 2) / KALDI_MELS)
+    return edges
+
+
+@lru_cache(maxsize=16)
+def kaldi_bank(rate_hz: int, n_fft: int, n_mels: int, f_max_hz: float) -> Banded:
+    """Kaldi's filters [n_mels, n_fft // 2 + 1]: triangles of height 1 that are straight in mels; Nyquist counts not.
+
+    >>> kaldi_bank(8000, 8, 2, 4000.0).dense().round(2)
+    array([[0.  , 0.6 , 0.  , 0.  , 0.  ],
+           [0.  , 0.4 , 0.87, 0.38, 0.  ]], dtype=float32)
+    """
+    bins = KALDI_MELS * np.log1p(np.arange(n_fft // 2) * (rate_hz / n_fft) / KALDI_BREAK_HZ)
+    edges = np.linspace(0.0, KALDI_MELS * np.log1p(f_max_hz / KALDI_BREAK_HZ), n_mels + 2)
+    low, middle, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    weights = np.maximum(np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle)), 0.0)
+    starts = np.minimum(np.searchsorted(bins, edges[:-2]), len(bins) - 1)
+    stops = np.maximum(np.searchsorted(bins, edges[2:]), starts + 1)
+    columns = starts[:, None] + np.arange(int((stops - starts).max()))
+    inside = np.minimum(columns, len(bins) - 1)
+    band = np.where(columns < len(bins), np.take_along_axis(weights, inside, axis=1), 0.0)
+    return Banded.of(starts, band, n_fft // 2 + 1)
