@@ -43,10 +43,14 @@ class Checkpoint:
     engine: Engine
 
     @classmethod
-    def of(cls, network: nn.Module, optimizer: Adam, history: list[Epoch], engine: Engine) -> Checkpoint:
-        """The state that ``network`` and ``optimizer`` are in now."""
+    def of(
+        cls, network: nn.Module, optimizer: Adam, history: list[Epoch], engine: Engine, average: nn.Module | None = None
+    ) -> Checkpoint:
+        """The state that ``network``, ``optimizer`` and the running ``average`` of the weights are in now."""
         tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
         tensors |= {f"adam.{name}": value for name, value in optimizer.state_dict().items()}
+        if average:
+            tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
         return cls({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, tuple(history), engine)
 
     def save(self, path: Path, fingerprint: str) -> None:
@@ -96,10 +100,12 @@ class Checkpoint:
             return None
         return cls(tensors, history, engine)
 
-    def restore(self, network: nn.Module, optimizer: Adam) -> list[Epoch]:
+    def restore(self, network: nn.Module, optimizer: Adam, average: nn.Module | None = None) -> list[Epoch]:
         """Put the state back; the history so far."""
         network.load_state_dict(self._part("network."))
         optimizer.load_state_dict(self._part("adam."))
+        if average:
+            average.load_state_dict(self._part("average."))
         return list(self.history)
 
     def _part(self, prefix: str) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@
     ├── DatasetError     a data set that is not one, or a row of it that cannot be meant
     ├── SettingsError    a name or a value that soundmark does not know
     ├── BundleError      a model file that cannot be used
+    ├── WeightsError     pretrained weights that are not here, or are others
     └── OutputError      a place that results cannot be written to, or that holds other results
 
 A message is one sentence or two: what, where, its value, what is allowed, what to do next. The command line
@@ -33,6 +34,10 @@ class SettingsError(SoundmarkError, ValueError):
 
 class BundleError(SoundmarkError):
     """A model file cannot be used."""
+
+
+class WeightsError(SoundmarkError):
+    """Pretrained weights cannot be had."""
 
 
 class OutputError(SoundmarkError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,11 +156,26 @@ def grouped_folds(dataset: Dataset, k: int = 5, seed: int = 42) -> list[Split]:
     >>> [split.test for split in grouped_folds(data, k=2)]
     [array([2, 3, 6, 7]), array([0, 1, 4, 5])]
     """
-    groups, counts = _counts_per_source(dataset)
+    recordings = len(np.unique(dataset.sources))
     if k < 2:
         raise SettingsError(f"k={k} folds are no folds: 2 or more are needed.")
-    if len(counts) < k:
-        raise DatasetError(f"{dataset.name} has {len(counts)} recordings, too few for k={k} folds. Choose a smaller k.")
+    if recordings < k:
+        raise DatasetError(f"{dataset.name} has {recordings} recordings, too few for k={k} folds. Choose a smaller k.")
+    fold_of = deal(dataset.sources, np.eye(len(dataset.classes))[dataset.labels], k=k, seed=seed)
+    return [Split(np.flatnonzero(fold_of != f), np.flatnonzero(fold_of == f), f) for f in range(1, k + 1)]
+
+
+def deal(sources: NDArray[np.str_], targets: NDArray[Any], *, k: int, seed: int) -> Indices:
+    """The fold of each clip, 1 to ``k``, int64 [n], as ``grouped_folds`` deals them.
+
+    ``sources`` [n] names the recordings, ``targets`` [n, classes] is 1 where a clip is of a class.
+
+    >>> deal(np.array(["a", "a", "b", "b"]), np.eye(2)[[0, 0, 0, 0]], k=2, seed=0)
+    array([2, 2, 1, 1])
+    """
+    names, groups = np.unique(sources, return_inverse=True)
+    counts = np.zeros((len(names), targets.shape[1]))
+    np.add.at(counts, groups, targets)
     weight = 1.0 / np.maximum(counts.sum(axis=0), 1.0) ** 2
     shuffled = np.random.default_rng(seed).permutation(len(counts))
     dealt = np.zeros((k, counts.shape[1]))
@@ -169,16 +185,7 @@ def grouped_folds(dataset: Dataset, k: int = 5, seed: int = 42) -> list[Split]:
         fold = np.lexsort((dealt.sum(axis=1), brings))[0]  # the smaller fold where they have the same
         fold_of_group[group] = fold
         dealt[fold] += counts[group]
-    fold_of = fold_of_group[groups] + 1
-    return [Split(np.flatnonzero(fold_of != f), np.flatnonzero(fold_of == f), f) for f in range(1, k + 1)]
-
-
-def _counts_per_source(dataset: Dataset) -> tuple[Indices, NDArray[np.float64]]:
-    """The number of each clip's recording [n], and the clips of each class in each recording [recordings, classes]."""
-    names, groups = np.unique(dataset.sources, return_inverse=True)
-    counts = np.zeros((len(names), len(dataset.classes)))
-    np.add.at(counts, (groups, dataset.labels), 1)
-    return groups.astype(np.int64), counts
+    return fold_of_group[groups] + 1
 
 
 def untrained_classes(dataset: Dataset, split: Split) -> tuple[str, ...]:

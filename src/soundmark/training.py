@@ -1,11 +1,12 @@
 """Features and a recipe to a trained network and its graph: the loop in the open.
 
-Whatever is random in an epoch (the order of the clips, dropout) follows from the recipe's seed and the epoch's number
+Whatever is random in an epoch (the order of the clips, augmentation, dropout) follows from the recipe's seed and the epoch's number
 alone, so a run that was killed goes on from its last epoch with exactly what the uninterrupted run would have drawn.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -23,13 +24,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundmark import models, workers
+from soundmark import heads, models, weights, workers
 from soundmark.adam import Adam
+from soundmark.augmentation import augment
 from soundmark.checkpoint import Checkpoint, Engine
 from soundmark.errors import SettingsError
+from soundmark.heads import Head
 from soundmark.history import Epoch
-from soundmark.recipes import Recipe
+from soundmark.models.mobilenet import Transferred
+from soundmark.models.resnet import ResNet
+from soundmark.recipes import Augmentation, Recipe
 from soundmark.store import Rows
+
+
+WARM_UP = 0.1  # of a one-cycle training, the share in which the learning rate rises
+EMBEDDED = 32  # spectrograms that a pretrained network is given at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +46,17 @@ class Data:
     """Examples, and which of them to use: ``features`` float32 ``[n, freq, time]``, in memory or on the disk."""
 
     features: np.ndarray | Rows
-    labels: np.ndarray  # int64 [n]
+    targets: np.ndarray  # float32 [n, classes]: 1 where a clip is of a class
     train: np.ndarray  # int64 indices
     validation: np.ndarray  # int64 indices, only watched; may be empty
-    n_classes: int
+    sources: np.ndarray  # str [n], the recording of each
+    activation: str = "softmax"  # or "sigmoid": several classes at once, or none
     checksum: str = ""  # of the features, where they come from a store
+
+    @property
+    def n_classes(self) -> int:
+        """How many classes there are."""
+        return int(self.targets.shape[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +66,7 @@ class Trained:
     network: nn.Module
     history: tuple[Epoch, ...]
     engine: Engine
+    head: Head | None = None  # of a recipe that trains the head alone
 
 
 def choose_engine(device: str = "auto") -> Engine:
@@ -104,8 +120,8 @@ def train(
 
     >>> from soundmark import recipes
     >>> rng = np.random.default_rng(0)
-    >>> data = Data(features=rng.random((8, 64, 64), np.float32), labels=np.arange(8) % 2, train=np.arange(6),
-    ...             validation=np.arange(6, 8), n_classes=2)
+    >>> data = Data(features=rng.random((8, 64, 64), np.float32), targets=np.eye(2, dtype=np.float32)[np.arange(8) % 2],
+    ...             train=np.arange(6), validation=np.arange(6, 8), sources=np.arange(8).astype(str))
     >>> from dataclasses import replace
     >>> trained = train(data, replace(recipes.named("seed-mel"), epochs=2, batch_size=4))
     >>> [epoch.epoch for epoch in trained.history]
@@ -115,20 +131,24 @@ def train(
     saved = Checkpoint.load(checkpoint, _fingerprint(data, recipe), engine.device) if checkpoint else None
     engine = saved.engine if saved else engine
     torch.set_num_threads(engine.threads)
-    torch.manual_seed(recipe.seed)
-    network = models.build(recipe.network, shape=data.features.shape[1:], n_classes=data.n_classes)
+    network, head = _begin(data, recipe, on_batch)
+    if recipe.trains == "head":
+        return Trained(network=network.eval(), history=(), engine=engine, head=head)
+    beginning = {name: value.clone() for name, value in network.state_dict().items()} if recipe.blend < 1 else {}
     network.to(engine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = copy.deepcopy(network).eval() if recipe.averaging else None
     optimizer = _optimizer(network, recipe)
-    history = saved.restore(network, optimizer) if saved else []
-    for epoch in range(len(history) + 1, recipe.epochs + 1):
+    history = saved.restore(network, optimizer, average) if saved else []
+    epochs = recipe.epochs_for(len(data.train))
+    for epoch in range(len(history) + 1, epochs + 1):
         start = time.perf_counter()
-        train_loss, train_accuracy = _train_epoch(network, optimizer, data, recipe, engine, epoch, on_batch)
+        train_loss, train_accuracy = _train_epoch(network, average, optimizer, data, recipe, engine, epoch, on_batch)
         if not math.isfinite(train_loss):
             raise SettingsError(
                 f"the training of {recipe.name} diverged in epoch {epoch}: its loss is {train_loss}. Lower the "
                 f"learning rate, {recipe.learning_rate:g}."
             )
-        validation_loss, validation_accuracy = _validate(network, data, recipe.batch_size, engine)
+        validation_loss, validation_accuracy = _validate(average or network, data, recipe.batch_size, engine)
         history.append(
             Epoch(
                 epoch=epoch,
@@ -141,8 +161,70 @@ def train(
         )
         on_epoch(tuple(history))
         if checkpoint:
-            Checkpoint.of(network, optimizer, history, engine).save(checkpoint, _fingerprint(data, recipe))
-    return Trained(network=network.to("cpu").eval(), history=tuple(history), engine=engine)
+            state = Checkpoint.of(network, optimizer, history, engine, average)
+            state.save(checkpoint, _fingerprint(data, recipe))
+    network = (average or network).to("cpu").eval()
+    if beginning:
+        _blend(network, beginning, recipe.blend)
+    return Trained(network=network, history=tuple(history), engine=engine)
+
+
+def _begin(data: Data, recipe: Recipe, on_batch: Callable[[int, int], None]) -> tuple[nn.Module, Head | None]:
+    """The network before its first epoch, and the head that it was given, if any.
+
+    Freshly drawn, it is told the mean and the spread of its training data; pretrained, it begins with the linear head
+    that suits what it makes of the training clips as it is.
+    """
+    torch.manual_seed(recipe.seed)
+    network = models.build(recipe.network, shape=data.features.shape[1:], n_classes=data.n_classes)
+    if not recipe.is_pretrained:
+        if isinstance(network, ResNet):
+            network.normalise(*_mean_and_spread(data))
+        return network, None
+    assert isinstance(network, Transferred)
+    network.backbone.load_state_dict(torch.load(weights.find(recipe.network), map_location="cpu", weights_only=True))
+    features = _embed(network, data, on_batch if recipe.trains == "head" else lambda *_: None)
+    head = heads.fit(
+        features, data.targets[data.train], data.sources[data.train], activation=data.activation, seed=recipe.seed
+    )
+    scale = 1.0 if recipe.trains == "head" else 1 / head.temperature  # trained on, its logits must mean something
+    network.put_on(torch.from_numpy(head.weights * np.float32(scale)), torch.from_numpy(head.bias * np.float32(scale)))
+    return network, head
+
+
+@torch.no_grad()
+def _embed(network: Transferred, data: Data, on_batch: Callable[[int, int], None]) -> np.ndarray:
+    """What the head hears of each training clip, float32 ``[n_train, features]``, as the graph will compute it."""
+    network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    total = -(-len(data.train) // EMBEDDED)
+    found = []
+    for number in range(total):
+        chosen = data.train[number * EMBEDDED : (number + 1) * EMBEDDED]
+        x = torch.from_numpy(data.features[chosen])[:, None].contiguous(memory_format=torch.channels_last)
+        found.append(network.hear(network.embed(x)).numpy())
+        on_batch(number + 1, total)
+    return np.concatenate(found)
+
+
+def _mean_and_spread(data: Data) -> tuple[float, float]:
+    """Mean and SD of every number of the training clips."""
+    total = squares = count = 0.0
+    for start in range(0, len(data.train), 256):
+        x = data.features[data.train[start : start + 256]].astype(np.float64)
+        total, squares, count = total + x.sum(), squares + np.square(x).sum(), count + x.size
+    mean = total / count
+    return mean, math.sqrt(max(squares / count - mean**2, 1e-12))
+
+
+@torch.no_grad()
+def _blend(network: nn.Module, beginning: dict[str, Tensor], share: float) -> None:
+    """Move the weights to ``share`` of the way from where they began.
+
+    Source: M. Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
+    """
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            value.copy_(beginning[name].lerp(value, share))
 
 
 def seconds_per_example(recipe: Recipe, *, n_classes: int, device: str = "auto") -> float:
@@ -155,12 +237,14 @@ def seconds_per_example(recipe: Recipe, *, n_classes: int, device: str = "auto")
     engine = choose_engine(device)
     torch.set_num_threads(engine.threads)
     shape = recipe.representation.shape
+    targets = np.zeros((n, n_classes), np.float32)
+    targets[:, 0] = 1
     data = Data(
         features=np.zeros((n, *shape), np.float32),
-        labels=np.zeros(n, np.int64),
+        targets=targets,
         train=np.arange(n),
         validation=np.arange(0),
-        n_classes=n_classes,
+        sources=np.arange(n).astype(str),
     )
     network = models.build(recipe.network, shape=shape, n_classes=n_classes)
     network.to(engine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -168,19 +252,46 @@ def seconds_per_example(recipe: Recipe, *, n_classes: int, device: str = "auto")
     seconds = []
     for epoch in range(3):
         start = time.perf_counter()
-        _train_epoch(network, optimizer, data, recipe, engine, epoch, lambda *_: None)
+        if recipe.trains == "head":
+            _embed(network, data, lambda *_: None)  # type: ignore[arg-type]
+        else:
+            _train_epoch(network, None, optimizer, data, recipe, engine, epoch + 1, lambda *_: None)
         seconds.append(time.perf_counter() - start)
     return min(seconds[1:]) / n
 
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> Adam:
+    scales = [recipe.layer_decay**depth for depth in network.depths()] if isinstance(network, Transferred) else []
     return Adam(
-        network.parameters(), learning_rate=recipe.learning_rate, betas=recipe.adam_betas, epsilon=recipe.adam_epsilon
+        network.parameters(),
+        learning_rate=recipe.learning_rate,
+        betas=recipe.adam_betas,
+        epsilon=recipe.adam_epsilon,
+        weight_decay=recipe.weight_decay,
+        scales=scales,
     )
+
+
+def learning_rate(recipe: Recipe, done: float) -> float:
+    """The learning rate after ``done`` of the training, 0 to 1.
+
+    Source of one-cycle: L. Smith and N. Topin, "Super-Convergence", 2018; here down along a cosine.
+
+    >>> from soundmark import recipes
+    >>> scratch = recipes.named("scratch")
+    >>> [round(learning_rate(scratch, done) / scratch.learning_rate, 2) for done in (0.05, 0.1, 0.55, 1.0)]
+    [0.5, 1.0, 0.5, 0.0]
+    """
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    if done < WARM_UP:
+        return recipe.learning_rate * done / WARM_UP
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
 
 
 def _train_epoch(
     network: nn.Module,
+    average: nn.Module | None,
     optimizer: Adam,
     data: Data,
     recipe: Recipe,
@@ -190,23 +301,38 @@ def _train_epoch(
 ) -> tuple[float, float]:
     """One pass over the training clips in a new order; the mean loss and the accuracy on the way."""
     torch.manual_seed(_epoch_seed(recipe.seed, epoch))  # dropout draws from the global generator
-    order = np.random.default_rng([recipe.seed, epoch]).permutation(data.train)
+    generator = np.random.default_rng([recipe.seed, epoch])
+    order = generator.permutation(data.train)
     batches = -(-len(order) // recipe.batch_size)
-    loss_sum, correct = 0.0, 0
+    total = recipe.epochs_for(len(order)) * batches
+    loss_sum, right = 0.0, 0.0
     network.train()
     for number, start in enumerate(range(0, len(order), recipe.batch_size), (epoch - 1) * batches + 1):
         chosen = order[start : start + recipe.batch_size]  # the last one may be partial, as Keras has it
         x, y = _batch(data, chosen, engine)
+        if recipe.augmentation != Augmentation():
+            x, y = augment(x, y, recipe.augmentation, generator)
         with engine.autocast():
             logits = network(x)
-        loss = _cross_entropy(logits, y)
+        loss = _loss(logits, y, data.activation, label_smoothing=recipe.label_smoothing)
         network.zero_grad()
         loss.backward()
+        optimizer.learning_rate = learning_rate(recipe, number / total)
         optimizer.step()
+        if average:
+            _follow(average, network, min(recipe.averaging, number / (number + 9)))
         loss_sum += loss.item() * len(chosen)
-        correct += int((logits.argmax(1) == y).sum())
-        on_batch(number, recipe.epochs * batches)
-    return loss_sum / len(order), correct / len(order)
+        right += _right(logits, y, data.activation)
+        on_batch(number, total)
+    return loss_sum / len(order), right / len(order)
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, network: nn.Module, kept: float) -> None:
+    """Move the running mean of the weights, and of what BatchNorm has seen, a step towards the network's."""
+    for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(value, 1 - kept)
 
 
 @torch.no_grad()
@@ -215,25 +341,39 @@ def _validate(network: nn.Module, data: Data, batch_size: int, engine: Engine) -
     if not len(data.validation):
         return None, None
     network.eval()
-    loss_sum, correct = 0.0, 0
+    loss_sum, right = 0.0, 0.0
     for start in range(0, len(data.validation), batch_size):
         x, y = _batch(data, data.validation[start : start + batch_size], engine)
         with engine.autocast():
             logits = network(x)
-        loss_sum += _cross_entropy(logits, y, reduction="sum").item()
-        correct += int((logits.argmax(1) == y).sum())
-    return loss_sum / len(data.validation), correct / len(data.validation)
+        loss_sum += _loss(logits, y, data.activation).item() * len(x)
+        right += _right(logits, y, data.activation)
+    return loss_sum / len(data.validation), right / len(data.validation)
 
 
-def _cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
-    """In nats, from logits in whatever precision, computed in float32 at least."""
-    return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels, reduction=reduction)
+def _loss(logits: Tensor, targets: Tensor, activation: str, label_smoothing: float = 0.0) -> Tensor:
+    """The mean cross entropy in nats, from logits in whatever precision, computed in float32 at least.
+
+    For ``sigmoid``, the mean over the classes too; smoothing then goes towards one half.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if activation == "sigmoid":
+        softened = targets * (1 - label_smoothing) + label_smoothing / 2
+        return F.binary_cross_entropy_with_logits(logits, softened)
+    return F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+
+
+def _right(logits: Tensor, targets: Tensor, activation: str) -> float:
+    """How many clips are right; for ``sigmoid``, each by its share of classes rightly called there or not."""
+    if activation == "sigmoid":
+        return float(((logits > 0) == (targets > 0.5)).float().mean(1).sum())
+    return float((logits.argmax(1) == targets.argmax(1)).sum())
 
 
 def _batch(data: Data, chosen: np.ndarray, engine: Engine) -> tuple[Tensor, Tensor]:
-    """Spectrograms ``[batch, 1, freq, time]``, channels last, and labels ``[batch]``, on the device."""
+    """Spectrograms ``[batch, 1, freq, time]``, channels last, and targets ``[batch, classes]``, on the device."""
     x = torch.from_numpy(data.features[chosen])[:, None].to(engine.device, memory_format=torch.channels_last)
-    return x, torch.from_numpy(data.labels[chosen]).to(engine.device)
+    return x, torch.from_numpy(data.targets[chosen]).to(engine.device)
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:
@@ -243,27 +383,42 @@ def _epoch_seed(seed: int, epoch: int) -> int:
 def export_graph(network: nn.Module, shape: tuple[int, int]) -> bytes:
     """The network as the bytes of an ONNX file: ``spectrogram`` ``[batch, 1, freq, time]`` in, ``logits`` out.
 
+    Of a network that has an embedding, ``embedding`` ``[batch, d]`` too.
+
     >>> graph = export_graph(models.build("seed_cnn", shape=(22, 22), n_classes=3), (22, 22))
     >>> 20_000 < len(graph) < 1_000_000
     True
     """
     example = torch.zeros(2, 1, *shape)
     network = network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    embeds = hasattr(network, "embed")
     with warnings.catch_warnings(), _quiet("torch.onnx"):
         warnings.simplefilter("ignore", FutureWarning)  # of the exporter's own use of torch
         warnings.simplefilter("ignore", DeprecationWarning)
         program = torch.onnx.export(
-            network,
+            _WithEmbedding(network) if embeds else network,
             (example,),
             dynamo=True,
             verbose=False,
             input_names=["spectrogram"],
-            output_names=["logits"],
+            output_names=["logits", "embedding"] if embeds else ["logits"],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
     assert program is not None  # (torch's own annotation allows None, for the older exporter)
     graph: bytes = program.model_proto.SerializeToString()
     return graph
+
+
+class _WithEmbedding(nn.Module):
+    """A network that gives its embedding beside its logits."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        embedding = self.network.embed(x)  # type: ignore[operator]
+        return self.network.head(embedding), embedding  # type: ignore[operator]
 
 
 class _quiet(AbstractContextManager[None]):  # noqa: N801 (used as a verb)
@@ -280,14 +435,14 @@ class _quiet(AbstractContextManager[None]):  # noqa: N801 (used as a verb)
         self.logger.setLevel(self.level)
 
 
-def probabilities(network: nn.Module, spectrograms: np.ndarray) -> np.ndarray:
-    """What torch itself says, in float32: softmax ``[batch, classes]`` of ``spectrograms`` ``[batch, freq, time]``.
+@torch.no_grad()
+def logits(network: nn.Module, spectrograms: np.ndarray) -> np.ndarray:
+    """What torch itself says, in float32: logits ``[batch, classes]`` of ``spectrograms`` ``[batch, freq, time]``.
 
-    >>> probabilities(models.build("seed_cnn", shape=(22, 22), n_classes=3), np.zeros((2, 22, 22), np.float32)).shape
+    >>> logits(models.build("seed_cnn", shape=(22, 22), n_classes=3), np.zeros((2, 22, 22), np.float32)).shape
     (2, 3)
     """
-    with torch.no_grad():
-        result: np.ndarray = network.eval()(torch.from_numpy(np.array(spectrograms))[:, None]).softmax(1).numpy()
+    result: np.ndarray = network.eval()(torch.from_numpy(np.array(spectrograms))[:, None]).numpy()
     return result
 
 
@@ -295,6 +450,7 @@ def _fingerprint(data: Data, recipe: Recipe) -> str:
     """What a checkpoint belongs to: the recipe, the features, the labels and the split."""
     about = [recipe.settings(), data.n_classes, list(data.features.shape), data.checksum]
     digest = hashlib.sha256(json.dumps(about).encode())
-    for array in (data.labels, data.train, data.validation):
+    digest.update(data.targets.astype(np.float32).tobytes())
+    for array in (data.train, data.validation):
         digest.update(array.astype(np.int64).tobytes())
     return digest.hexdigest()

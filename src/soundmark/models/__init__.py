@@ -1,7 +1,8 @@
 """``[batch, 1, freq, time]`` to logits ``[batch, classes]``: one file per network, loaded when asked for.
 
 A network is a ``torch.nn.Module`` that keeps any normalisation inside, so that its graph takes the spectrogram as it
-is. Its module has ``build(shape, n_classes)``; its name stands in ``recipes.NETWORKS``.
+is. Its module has ``build(shape, n_classes)``; its name stands in ``recipes.NETWORKS``. One that has an embedding offers
+it as ``embed(x)``, and what is made of it as ``head(embedding)``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from soundmark.errors import unknown_name
-from soundmark.recipes import NETWORKS
+from soundmark.recipes import NETWORKS, PRETRAINED
 
 if TYPE_CHECKING:
     import torch
@@ -30,5 +31,9 @@ def build(name: str, *, shape: tuple[int, int], n_classes: int) -> torch.nn.Modu
     """
     if name not in NETWORKS:
         raise unknown_name("network", name, NETWORKS)
+    if name in PRETRAINED:
+        from soundmark.models import mobilenet
+
+        return mobilenet.build(name, n_classes)
     network: torch.nn.Module = import_module(f"soundmark.models.{name}").build(shape, n_classes)
     return network

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 N_AUDIOSET = 527  # classes
+DROPOUT = 0.2
+LOUDNESS = 10**1.2  # mean power: 12 dB
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,72 @@ class MobileNet(nn.Module):
         return self.tags(self.embed(x))
 
 
+class Transferred(nn.Module):
+    """A backbone that was trained on AudioSet, and a linear head for classes of one's own.
+
+    The embedding is the mean of two views, the sound as loud as it is and brought to one loudness, so that less hangs on
+    how far away the microphone stood; in training each clip is seen in one of the two. The head hears the embedding and
+    the AudioSet logits that follow from it. BatchNorm keeps AudioSet's statistics: a few recordings have none.
+    """
+
+    def __init__(self, backbone: MobileNet, n_classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.dense = nn.Linear(backbone.width_of_embedding + N_AUDIOSET, n_classes)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """The embedding, ``[batch, 384]`` for mn04."""
+        if self.training:
+            chosen = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
+            return self.backbone.embed(torch.where(chosen, at_one_loudness(x), x))
+        return (self.backbone.embed(x) + self.backbone.embed(at_one_loudness(x))) / 2
+
+    def hear(self, embedding: Tensor) -> Tensor:
+        """What the head hears: the embedding and its AudioSet logits, ``[batch, 911]`` for mn04."""
+        return torch.cat([embedding, self.backbone.tags(embedding)], 1)
+
+    def head(self, embedding: Tensor) -> Tensor:
+        """Logits ``[batch, n_classes]`` of an embedding."""
+        logits: Tensor = self.dense(F.dropout(self.hear(embedding), DROPOUT, self.training))
+        return logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``[batch, n_classes]``."""
+        return self.head(self.embed(x))
+
+    def put_on(self, weights: Tensor, bias: Tensor) -> None:
+        """Take this head: ``weights`` ``[features, n_classes]``, ``bias`` ``[n_classes]``."""
+        with torch.no_grad():
+            self.dense.weight.copy_(weights.T)
+            self.dense.bias.copy_(bias)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for all but BatchNorm."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    def depths(self) -> list[int]:
+        """Of each parameter, in ``parameters()``'s order, how many layers stand between it and the logits."""
+        last = len(self.backbone.features)
+        names = [name.split(".") for name, _ in self.named_parameters()]
+        return [last - int(parts[2]) if parts[:2] == ["backbone", "features"] else 0 for parts in names]
+
+
+def at_one_loudness(x: Tensor) -> Tensor:
+    """``logmel`` spectrograms ``[batch, 1, freq, time]``, each made as loud as a mean power of 12 dB; silence stays.
+
+    >>> quiet, loud = torch.full((1, 1, 2, 2), -0.5), torch.full((1, 1, 2, 2), 0.5)
+    >>> torch.allclose(at_one_loudness(quiet), at_one_loudness(loud), atol=1e-4)
+    True
+    """
+    power = (torch.exp(x * SPREAD + MIDDLE) - QUIETEST).clamp_min(0)
+    gain = LOUDNESS / (power.mean((1, 2, 3), keepdim=True) + 1e-9)
+    return (torch.log(power * gain + QUIETEST) - MIDDLE) / SPREAD
+
+
 class InvertedResidual(nn.Module):
     """Expand by 1×1, convolve each channel alone, weigh the channels, shrink by 1×1; add the input where it fits."""
 
@@ -111,20 +179,20 @@ class InvertedResidual(nn.Module):
         return x + y if self.adds else y
 
 
-class SqueezeExcitation(nn.Sequential):
+class SqueezeExcitation(nn.Module):
     """Each channel weighed by what all channels hold in the mean over frequency and time."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         squeezed = _to_eights(channels / 4)
-        layer = nn.Module()
-        layer.fc1, layer.fc2 = nn.Linear(channels, squeezed), nn.Linear(squeezed, channels)
-        self.conc_se_layers = nn.ModuleList([layer])
+        layer = nn.ModuleDict({"fc1": nn.Linear(channels, squeezed), "fc2": nn.Linear(squeezed, channels)})
+        self.conc_se_layers = nn.ModuleList([layer])  # (the original may weigh along other axes, too)
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         """``[batch, channels, freq, time]``, weighed."""
-        layer = self.conc_se_layers[0]
-        weights = layer.fc2(F.relu(layer.fc1(x.mean((2, 3))))).sigmoid()
+        (layer,) = self.conc_se_layers
+        assert isinstance(layer, nn.ModuleDict)
+        weights = layer["fc2"](F.relu(layer["fc1"](x.mean((2, 3))))).sigmoid()
         return x * weights[:, :, None, None]
 
 
@@ -146,3 +214,15 @@ def _to_eights(channels: float) -> int:
     """The multiple of 8 nearest to a number of channels, and not more than a tenth below it (MobileNet's own rule)."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
+WIDTHS = {"mn04": 0.4, "mn10": 1.0}
+
+
+def build(name: str, n_classes: int) -> Transferred:
+    """The network called ``name`` with a head for ``n_classes``, untrained.
+
+    >>> build("mn04", 10)(torch.zeros(1, 1, 128, 400)).shape
+    torch.Size([1, 10])
+    """
+    return Transferred(MobileNet(WIDTHS[name]), n_classes)
