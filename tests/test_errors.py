@@ -854,3 +854,43 @@ def a_name_of_other_bytes(here: Path) -> None:
 def its_results_can_be_read(here: Path, done: subprocess.CompletedProcess[str]) -> None:
     assert json.loads((here / "run" / "metrics.json").read_text(encoding="utf-8"))["results"]
     assert b"cat/\xff" in b"".join(path.read_bytes() for path in (here / "run").rglob("predictions.csv"))
+
+
+# ── protocols and seeds ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@situation(130, 134, 135)
+def pets_without_recordings(here: Path) -> None:
+    pass
+
+
+@situation(131)
+def one_recording(here: Path) -> None:
+    rows = [f"pets/{label}/{i}.wav,{label},all" for label in ("cat", "dog") for i in range(4)]
+    table(here / "one.csv", "path,label,source", *rows)
+
+
+@situation(132)
+def two_clips_of_each_recording(here: Path) -> None:
+    rows = [f"pets/{label}/{i}.wav,{label},{label}-{i // 2}" for label in ("cat", "dog") for i in range(4)]
+    table(here / "sources.csv", "path,label,source", *rows)
+
+
+@afterwards(132)
+def the_recordings_are_kept_apart_beside_it(here: Path, done: subprocess.CompletedProcess[str]) -> None:
+    results = json.loads((here / "run" / "metrics.json").read_text())["results"]
+    assert [(one["protocol"], one["leak"]["recording"] > 0) for one in results] == [
+        ("random", True),
+        ("grouped", False),
+    ]
+
+
+@situation(133)
+def a_recording_in_every_fold(here: Path) -> None:
+    rows = [f"pets/{label}/{i}.wav,{label},{1 + i % 2},{label}" for label in ("cat", "dog") for i in range(4)]
+    table(here / "torn.csv", "path,label,fold,source", *rows)
+
+
+@afterwards(133)
+def the_page_says_so(here: Path, done: subprocess.CompletedProcess[str]) -> None:
+    assert "These folds do not keep recordings together: 100.0 %" in (here / "run" / "report.html").read_text("utf-8")

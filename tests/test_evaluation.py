@@ -1,6 +1,7 @@
 """Comparisons: what they write is what the clips say, twice the same, and a kill costs no more than the step it cut."""
 
 import csv
+import itertools
 import json
 import re
 import shutil
@@ -13,7 +14,20 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss
 from sklearn.model_selection import train_test_split
 
-from soundmark import audio, bundle, evaluation, plans, predictions, recipes, runs, scoring, training
+from soundmark import (
+    audio,
+    bundle,
+    evaluation,
+    metrics,
+    plans,
+    predictions,
+    recipes,
+    report,
+    runs,
+    scoring,
+    terminal,
+    training,
+)
 from soundmark.datasets import Dataset, synthetic
 from soundmark.errors import DatasetError, OutputError, SettingsError
 from soundmark.prediction import load
@@ -211,11 +225,315 @@ def test_folds_restricts_what_is_tested_not_what_is_trained_on(city):
     assert plan.trainings == 2
 
 
-def test_without_folds_there_is_the_random_protocol(city):
-    loose = replace(city, clips=tuple(replace(clip, fold=None) for clip in city.clips))
-    assert list(plans.plan(loose, SMALL).splits) == ["random"]
+def with_clips(data: Dataset, **fields) -> Dataset:
+    """The data set with fields of every clip changed."""
+    return replace(data, clips=tuple(replace(clip, **fields) for clip in data.clips))
+
+
+def test_without_folds_recordings_are_kept_apart_where_they_are_known(city):
+    loose = with_clips(city, fold=None)
+    assert {name: len(splits) for name, splits in plans.plan(loose, SMALL).splits.items()} == {
+        "random": 1,
+        "grouped": 5,
+    }
     with pytest.raises(DatasetError, match="no official folds"):
         plans.plan(loose, SMALL, protocols=["folds"])
+    assert list(plans.plan(with_clips(city, fold=1), SMALL).splits) == ["random", "grouped"]
+    assert list(plans.plan(with_clips(loose, source="one"), SMALL).splits) == ["random"]
+
+
+def test_without_folds_and_recordings_there_is_the_random_protocol(city):
+    blind = with_clips(city, fold=None, source=None)
+    assert list(plans.plan(blind, SMALL).splits) == ["random"]
+    with pytest.raises(DatasetError, match='does not say of 90 of its 90 clips which recording.*column "source"'):
+        plans.plan(blind, SMALL, protocols=["grouped"])
+    partly = replace(blind, clips=(*city.clips[:30], *blind.clips[30:]))
+    with pytest.raises(DatasetError, match="does not say of 60 of its 90 clips which recording"):
+        plans.plan(partly, SMALL, protocols=["grouped"])
+
+
+def test_with_folds_the_default_is_the_random_split_and_the_folds(city):
+    assert list(plans.plan(city, SMALL).splits) == ["random", "folds"]
+    assert list(plans.plan(city, SMALL, protocols=["grouped"]).splits) == ["grouped"]
+
+
+# --- What a split hides ---------------------------------------------------------------------------------------------
+
+
+def test_the_random_split_says_how_much_it_gives_away(city):
+    usable = np.ones(len(city.clips), bool)
+    (told,) = plans.doubts(plans.plan(city, SMALL), usable)
+    leak = figures_of_leak(city, plans.plan(city, SMALL).splits["random"][0])
+    assert told == (
+        f"random: {leak:.1f} % of the test clips come from a recording that is also trained on ({leak:.1f} % under the "
+        "same class): this score is too good for recordings never heard"
+    )
+    assert plans.doubts(plans.plan(city, SMALL, protocols=["folds"]), usable) == []
+    assert plans.doubts(plans.plan(city, SMALL, protocols=["grouped"]), usable) == []
+
+
+def figures_of_leak(data: Dataset, split) -> float:
+    trained = {data.clips[i].source for i in split.train}
+    return 100 * sum(data.clips[i].source in trained for i in split.test) / len(split.test)
+
+
+def test_where_nothing_is_known_it_is_said_what_that_hides(city):
+    blind = with_clips(city, fold=None, source=None)
+    usable = np.ones(len(city.clips), bool)
+    (told,) = plans.doubts(plans.plan(blind, SMALL), usable)
+    assert told.startswith("random: which clips share a recording is not known here, so this score may be that of")
+    assert plans.doubts(plans.plan(with_clips(city, source=None), SMALL), usable) == []  # there are folds to judge by
+
+
+def test_it_is_said_before_something_is_trained_and_not_again(city, tmp_path, caplog):
+    plan = plans.plan(city, SMALL[1:], protocols=["random"])
+    evaluation.compare(plan, tmp_path / "run")
+    assert [message for message in caplog.messages if message.startswith("random: ")] == plans.doubts(
+        plan, np.ones(len(city.clips), bool)
+    )
+    caplog.clear()
+    evaluation.compare(plan, tmp_path / "run")
+    assert caplog.messages == []
+
+
+def table_of(folder: Path, city: Dataset, fold_of) -> Dataset:
+    """Two clips of each recording of the city, one after the other, as a CSV table with the folds ``fold_of(row)``."""
+    by_source = sorted(city.clips, key=lambda clip: (clip.source, str(clip.path)))
+    pairs = [clip for _, group in itertools.groupby(by_source, lambda clip: clip.source) for clip in [*group][:2]]
+    rows = [f"{clip.path},{clip.label},{fold_of(i)},{clip.source}" for i, clip in enumerate(pairs)]
+    folder.mkdir(exist_ok=True)
+    (folder / "labels.csv").write_text("\n".join(["path,label,fold,source", *rows, ""]))
+    return Dataset.open(folder / "labels.csv")
+
+
+def test_folds_that_tear_recordings_apart_are_named_with_the_size_of_it(city, tmp_path, caplog):
+    """Of every other recording, one clip lies in either fold."""
+    torn = table_of(tmp_path / "torn", city, lambda i: 1 + i % 2 if i % 4 < 2 else 1)
+    found = evaluation.compare(plans.plan(torn, SMALL[1:], protocols=["folds"]), tmp_path / "run")
+    said = "50.0 % of the test clips come from a recording that is also trained on (50.0 % under the same class)"
+    assert (
+        f"folds: {said}: these folds tear recordings apart, and their score is too good for recordings never heard"
+        in (caplog.messages)
+    )
+    leak = figures(tmp_path / "run")["results"][0]["leak"]
+    assert (leak["recording"], leak["recording_and_class"]) == (0.5, 0.5)
+    assert found.results[0].leak.lookup_accuracy >= 0.5
+    assert f"These folds do not keep recordings together: {said}" in report.render(found)
+    whole = table_of(tmp_path / "whole", city, lambda i: 1 + i // 2 % 2)
+    assert plans.doubts(plans.plan(whole, SMALL, protocols=["folds"]), np.ones(len(whole.clips), bool)) == []
+
+
+def test_a_recording_of_two_classes_in_two_folds_is_reported_and_not_blamed(city, tmp_path, caplog):
+    """As five recordings of UrbanSound8K: their other fold teaches another class."""
+    first, other = city.classes[:2]
+    ours = [i for i, clip in enumerate(city.clips) if clip.label == first and clip.fold == 1]
+    theirs = [i for i, clip in enumerate(city.clips) if clip.label == other and clip.fold == 2]
+    shared = {*ours, *theirs}
+    clips = tuple(replace(clip, source="both") if i in shared else clip for i, clip in enumerate(city.clips))
+    found = evaluation.compare(plans.plan(replace(city, clips=clips), SMALL[1:], protocols=["folds"]), tmp_path / "run")
+    leak = figures(tmp_path / "run")["results"][0]["leak"]
+    assert (leak["recording"], leak["recording_and_class"]) == (len(shared) / len(clips), 0.0)
+    assert [message for message in caplog.messages if message.startswith("folds: ")] == []
+    assert "also trained on (0.0 % under the same class)" in terminal.leak_lines(found)[0]
+    assert "do not keep recordings together" not in report.render(found)
+
+
+# --- Folds by recording -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def grouped(city, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("grouped") / "run"
+    evaluation.compare(plans.plan(with_clips(city, fold=None), SMALL[1:]), folder)
+    return folder
+
+
+def test_grouped_writes_what_folds_do(grouped, city):
+    place = grouped / "seed-mel" / "grouped"
+    assert sorted(path.name for path in place.iterdir()) == [*(f"fold-{k}" for k in range(1, 6)), "predictions.csv"]
+    tested = [row["path"] for row in table(place / "predictions.csv")]
+    assert tested == [city.relative_path(clip) for clip in city.clips]
+    for k in range(1, 6):
+        assert {path.name for path in (place / f"fold-{k}").iterdir()} == {
+            "model.onnx",
+            "history.csv",
+            "recipe.toml",
+            "predictions.csv",
+        }
+        ours = {row["source"] for row in table(place / f"fold-{k}" / "predictions.csv")}
+        others = [row["source"] for j in range(1, 6) if j != k for row in table(place / f"fold-{j}/predictions.csv")]
+        assert not ours & set(others)
+    result = next(r for r in figures(grouped)["results"] if r["protocol"] == "grouped")
+    assert result["leak"]["recording"] == 0
+    assert [fold["fold"] for fold in result["folds"]] == [1, 2, 3, 4, 5]
+
+
+def test_a_model_of_a_fold_by_recording_is_scored_on_that_fold(grouped, city):
+    loose = with_clips(city, fold=None)
+    model = load(grouped / "seed-mel" / "grouped" / "fold-2" / "model.onnx")
+    rows = table(grouped / "seed-mel" / "grouped" / "fold-2" / "predictions.csv")
+    tested = scoring.evaluate(model, loose)
+    assert tested.summary.n == len(rows) < len(city.clips)
+    assert tested.summary.accuracy == pytest.approx(np.mean([row["label"] == row["predicted"] for row in rows]))
+    assert tested.note == "the recordings of fold 2, which were kept back from the model's training"
+
+
+def test_a_split_of_another_seed_is_not_taken_for_it(city, tmp_path):
+    loose = with_clips(city, fold=None)
+    evaluation.compare(plans.plan(loose, SMALL[1:], protocols=["grouped"], split_seed=7), tmp_path / "run")
+    tested = scoring.evaluate(load(tmp_path / "run" / "seed-mel" / "grouped" / "fold-2" / "model.onnx"), loose)
+    assert tested.summary.n == len(city.clips)
+    assert "the figures are too good" in tested.note
+
+
+def test_a_card_takes_the_scores_by_recording_before_those_of_the_random_split(grouped, city):
+    told = runs.scores_of(grouped, SMALL[1], with_clips(city, fold=None))
+    assert (told["protocol"], told["n_test"]) == ("grouped", len(city.clips))
+
+
+# --- Seeds ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def seeded(city, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("seeded") / "run"
+    evaluation.compare(plans.plan(city, SMALL, folds=[1, 2], seeds=2), folder)
+    return folder
+
+
+UNIT = {"model.onnx", "history.csv", "recipe.toml", "predictions.csv"}
+
+
+def test_each_seed_has_a_folder_under_the_protocol(seeded, run):
+    for recipe in ("seed-image", "seed-mel"):
+        for seed in ("seed-0", "seed-1"):
+            assert {path.name for path in (seeded / recipe / "random" / seed).iterdir()} == UNIT
+            names = {path.name for path in (seeded / recipe / "folds" / seed).iterdir()}
+            assert names == {"fold-1", "fold-2", "predictions.csv"}
+            assert {path.name for path in (seeded / recipe / "folds" / seed / "fold-1").iterdir()} == UNIT
+        assert {path.name for path in (seeded / recipe / "folds").iterdir()} == {"seed-0", "seed-1"}
+        for alone, first in (("random", "random/seed-0"), ("folds/fold-2", "folds/seed-0/fold-2")):
+            ours, theirs = run / recipe / alone, seeded / recipe / first
+            assert (ours / "predictions.csv").read_bytes() == (theirs / "predictions.csv").read_bytes()
+        tables = {(seeded / recipe / "random" / seed / "predictions.csv").read_bytes() for seed in ("seed-0", "seed-1")}
+        assert len(tables) == 2  # another seed, another network
+        assert bundle.read(seeded / recipe / "random/seed-1/model.onnx").card.recipe["seed"] == 1
+
+
+def answers(folder: Path, recipe: str, protocol: str) -> tuple[list[list[bool]], list[str]]:
+    """Whether each clip was told right, a list for each seed, and the clips' recordings."""
+    rows = [table(folder / recipe / protocol / f"seed-{seed}" / "predictions.csv") for seed in (0, 1)]
+    assert [row["path"] for row in rows[0]] == [row["path"] for row in rows[1]]
+    return [[row["label"] == row["predicted"] for row in one] for one in rows], [row["source"] for row in rows[0]]
+
+
+@pytest.mark.parametrize("protocol", ["random", "folds"])
+@pytest.mark.parametrize("recipe", ["seed-image", "seed-mel"])
+def test_the_figures_are_over_clips_and_seeds(seeded, city, recipe, protocol):
+    result = next(r for r in figures(seeded)["results"] if (r["recipe"], r["protocol"]) == (recipe, protocol))
+    (first, second), sources = answers(seeded, recipe, protocol)
+    each = [np.mean(first), np.mean(second)]
+    assert result["n_test"] == len(first)
+    assert (result["accuracy"], result["seed_mean"]) == pytest.approx((np.mean(each), np.mean(each)))
+    assert result["seeds"] == [{"seed": 0, "accuracy": each[0]}, {"seed": 1, "accuracy": each[1]}]
+    assert result["seed_sd"] == pytest.approx(abs(each[0] - each[1]) / np.sqrt(2))
+    assert np.sum(result["confusion"]) == 2 * len(first)
+    assert sum(one["support"] for one in result["per_class"]) == len(first)
+    assert sum(one["n"] for one in result["per_salience"].values()) == len(first)
+    # Drawing recordings of the mean over seeds and drawing recordings of the stacked answers are the same.
+    interval = metrics.bootstrap_interval(np.mean([first, second], axis=0), sources, seed=0)
+    assert result["accuracy_interval"] == pytest.approx([interval.low, interval.high])
+
+
+def test_folds_are_those_of_the_mean_over_seeds(seeded):
+    result = next(r for r in figures(seeded)["results"] if (r["recipe"], r["protocol"]) == ("seed-mel", "folds"))
+    assert [(fold["seed"], fold["fold"]) for fold in result["folds"]] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    a, b, c, d = (fold["accuracy"] for fold in result["folds"])
+    assert result["fold_mean"] == pytest.approx((a + b + c + d) / 4)
+    assert result["fold_sd"] == pytest.approx(abs((a + c) / 2 - (b + d) / 2) / np.sqrt(2))
+    single = next(r for r in figures(seeded)["results"] if (r["recipe"], r["protocol"]) == ("seed-mel", "random"))
+    assert single["fold_sd"] is None
+
+
+def test_recipes_are_compared_seed_by_seed_and_mcnemar_counts_each_clip_once(seeded):
+    found = next(c for c in figures(seeded)["comparisons"] if c["protocol"] == "folds")
+    (image, image_again), sources = answers(seeded, "seed-image", "folds")
+    (mel, mel_again), _ = answers(seeded, "seed-mel", "folds")
+    gain = np.mean([image, image_again], axis=0) - np.mean([mel, mel_again], axis=0)
+    assert found["difference"] == pytest.approx(np.mean(gain))
+    interval = metrics.bootstrap_interval(gain, sources, seed=0)
+    assert found["interval"] == pytest.approx([interval.low, interval.high])
+    assert found["p"] == pytest.approx(metrics.sign_flip_p(gain, sources, seed=0))
+    assert found["mcnemar_p"] == pytest.approx(metrics.mcnemar_p(image, mel))
+    assert found["clips"] == len(image)
+
+
+def test_one_seed_has_no_spread(run):
+    for result in figures(run)["results"]:
+        assert result["seeds"] == [{"seed": 0, "accuracy": result["accuracy"]}]
+        assert result["seed_mean"] == result["accuracy"]
+        assert result["seed_sd"] is None
+
+
+def test_a_run_of_seeds_is_gone_on_with(seeded, city, tmp_path):
+    folder = shutil.copytree(seeded, tmp_path / "run")
+    lost = folder / "seed-mel" / "folds" / "seed-1" / "fold-2"
+    (lost / "model.onnx").unlink()
+    (folder / "seed-mel" / "random" / "seed-0" / ".model.onnx.4711.part").write_bytes(b"half")
+    plan = plans.plan(city, SMALL, folds=[1, 2], seeds=2)
+    assert "12 trainings (random × 1, folds × 2, for each recipe and each of 2 seeds), 11 of them" in plans.cost(
+        plan, folder
+    )
+    trained = evaluation.compare(plan, folder)
+    assert figures(folder) == figures(seeded)
+    assert [fold.seed for fold in trained.results[0].folds] == [0, 1]
+    unit = "seed-mel/folds/seed-1/fold-2/predictions.csv"
+    assert (folder / unit).read_bytes() == (seeded / unit).read_bytes()
+    assert list(folder.rglob("*.part")) == []
+
+
+def test_trainings_of_other_seeds_are_named_and_fresh_takes_them_away(seeded, city, tmp_path, caplog):
+    folder = shutil.copytree(seeded, tmp_path / "run")
+    alone = plans.plan(city, SMALL[1:], protocols=["random"])
+    evaluation.compare(alone, folder)
+    (told,) = [message for message in caplog.messages if "not in this table" in message]
+    assert "seed-mel/folds/seed-1/fold-2" in told
+    assert "seed-mel/random/seed-0," in told
+    assert not told.endswith("seed-mel/random")
+    evaluation.compare(alone, folder, fresh=True)
+    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*") if path.is_file()}
+    assert left - {".lock"} == {
+        "metrics.json",
+        *(f"seed-mel/random/{name}" for name in UNIT),
+    }
+
+
+def test_scores_of_several_seeds_stand_on_a_card(city, seeded, tmp_path):
+    with pytest.raises(SettingsError, match="tested only some of the folds"):
+        runs.scores_of(seeded, SMALL[1], city)
+    evaluation.compare(plans.plan(city, SMALL[1:], protocols=["random"], seeds=2), tmp_path / "run")
+    told = runs.scores_of(tmp_path / "run", SMALL[1], city)
+    assert told["accuracy"] == next(
+        r["accuracy"] for r in figures(seeded)["results"] if (r["recipe"], r["protocol"]) == ("seed-mel", "random")
+    )
+
+
+def test_the_report_shows_the_spread_over_seeds(city, seeded, capsys):
+    found = evaluation.compare(plans.plan(city, SMALL, folds=[1, 2], seeds=2), seeded)
+    page = report.render(found)
+    result = next(r for r in figures(seeded)["results"] if (r["recipe"], r["protocol"]) == ("seed-mel", "folds"))
+    spread = f"{100 * result['seed_mean']:.1f} % ± {100 * result['seed_sd']:.1f}"
+    assert spread in page
+    assert "Counts are over 2 seeds: each clip stands here 2 times." in page
+    assert page.count("Fold by fold, the mean of 2 seeds") == 1
+    folds = [fold["accuracy"] for fold in result["folds"]]
+    assert f"<td>{50 * (folds[1] + folds[3]):.1f} %</td></tr>" in page
+    assert "nan" not in re.sub(r"base64,[^\"]*", "", page).lower().replace("nant", "")
+    terminal.show_evaluation(found)
+    told = " ".join(capsys.readouterr().out.split())
+    each = ", ".join(f"{seed['seed']} ({100 * seed['accuracy']:.1f})" for seed in result["seeds"])
+    plain = spread.replace(" %", "") + " %"
+    assert f"seed-mel, folds: {plain}, mean ± SD over the seeds {each}" in told
 
 
 @pytest.mark.parametrize(
@@ -224,6 +542,13 @@ def test_without_folds_there_is_the_random_protocol(city):
         ({"protocols": ["fold"]}, 'no protocol "fold". Did you mean "folds"'),
         ({"folds": [7]}, "no fold 7 here. Known: 1, 2, 3"),
         ({"folds": [1], "protocols": ["random"]}, "leave one of them out"),
+        ({"folds": [1], "protocols": ["grouped"]}, "leave one of them out"),
+        ({"seeds": 0}, "seeds is 0: give a whole number from 1 to 20"),
+        ({"seeds": 21}, "seeds is 21: give a whole number from 1 to 20"),
+        (
+            {"seeds": 3, "recipes": [replace(SMALL[0], seed=2**32 - 2)]},
+            "seed is 4294967296: give a whole number from 0",
+        ),
         ({"recipes": []}, "the recipes are none"),
         ({"recipes": [SMALL[0], SMALL[0]]}, "each name once"),
     ],

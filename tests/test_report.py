@@ -63,9 +63,11 @@ def result_of(data, recipe, protocol, *, seed):
     return Result(
         recipe=recipe,
         protocol=protocol,
+        seeds=(0,),
         folds=tuple(
             FoldResult(
                 fold=fold,
+                seed=0,
                 n_train=100,
                 n_test=50,
                 accuracy=0.6,

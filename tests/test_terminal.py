@@ -76,14 +76,31 @@ def test_a_card_of_odd_values_is_shown():
 
 
 def test_a_leak_that_is_not_known_is_not_measured():
-    leak = Leak(recording=0.9, recording_and_class=0.9, lookup_accuracy=float("nan"))
+    leak = Leak(recording=0.9, recording_and_class=0.8, lookup_accuracy=float("nan"))
     results = [SimpleNamespace(protocol="random", leak=None), SimpleNamespace(protocol="folds", leak=leak)]
     assert terminal.leak_lines(SimpleNamespace(results=results)) == [
         "random: which clips share a recording is not known here: the leak cannot be measured, and the intervals count "
         "clips",
-        "folds: 90.0 % of the test clips come from a recording that is also trained on; knowing the recording alone "
-        "would score ? %",
+        "folds: 90.0 % of the test clips come from a recording that is also trained on (80.0 % under the same class); "
+        "knowing the recording alone would score ? %",
     ]
+
+
+def test_the_spread_over_seeds_is_told_where_there_are_several():
+    seeded = SimpleNamespace(
+        recipe=SimpleNamespace(name="a"), protocol="folds", summary=SimpleNamespace(accuracy=0.7),
+        seeds=(3, 4), seed_accuracies=(0.69, 0.71), seed_sd=0.01414,
+    )  # fmt: skip
+    alone = SimpleNamespace(seeds=(3,))
+    assert terminal.seed_lines(SimpleNamespace(results=[alone, seeded])) == [
+        "a, folds: 70.0 ± 1.4 %, mean ± SD over the seeds 3 (69.0), 4 (71.0)"
+    ]
+
+
+def test_a_model_says_which_recordings_were_kept_back():
+    data = {"name": "pets", "fingerprint": "f", "n_train": 9, "protocol": "grouped", "test_fold": 2}
+    told = dict(terminal.card_lines(replace(CARD, data=data)))["trained on"]
+    assert told == "pets (fingerprint f): 9 clips, the recordings of fold 2 kept back"
 
 
 @pytest.mark.parametrize(("known", "told"), [(True, "(by recording)"), (False, "(by clip)")])

@@ -123,7 +123,8 @@ def compare(
     protocol: Annotated[
         list[str] | None,
         typer.Option(
-            help="random or folds; may be repeated. Default: both, where there are folds.", show_default=False
+            help="random, folds or grouped (by recording); may be repeated. Default: random, and folds or grouped.",
+            show_default=False,
         ),
     ] = None,
     folds: Annotated[
@@ -132,6 +133,14 @@ def compare(
             metavar="1,2,10", help="Test only these folds, each trained on all the others.", show_default=False
         ),
     ] = None,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            metavar="NUMBER",
+            help="Repeat each training with so many seeds, and show the spread.",
+            parser=options.natural,
+        ),
+    ] = 1,
     subset: options.Subset = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
@@ -150,7 +159,7 @@ def compare(
         for name in recipe or ["seed-image", "seed-mel"]
     ]
     data = _open(dataset, subset)
-    plan = plans.plan(data, chosen, protocols=protocol, folds=options.numbers(folds))
+    plan = plans.plan(data, chosen, protocols=protocol, folds=options.numbers(folds), seeds=seeds)
     terminal.say(plans.cost(plan, output, device=device, fresh=fresh))
     with terminal.progress(quiet) as progress, runs.only_one(output):
         found = evaluation.compare(

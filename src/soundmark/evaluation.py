@@ -5,7 +5,10 @@ A run stands in a folder, and the same call goes on with it, unit by unit, after
     RUN/<recipe>/random/{model.onnx, history.csv, recipe.toml, predictions.csv}
     RUN/<recipe>/folds/predictions.csv                       every test clip once
     RUN/<recipe>/folds/fold-<k>/{...}
+    RUN/<recipe>/grouped/...                                 as folds
     RUN/metrics.json
+
+Of several seeds, each stands in a folder ``seed-<n>`` under the protocol.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from os import PathLike
 from pathlib import Path
@@ -21,11 +24,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from soundmark import atomic, features, metrics, predictions, provenance, runs, splits, workers
+from soundmark import atomic, features, metrics, plans, predictions, provenance, runs, splits, workers
 from soundmark.datasets import Dataset, Skipped
 from soundmark.errors import OutputError
 from soundmark.features import Features
-from soundmark.plans import Plan, unit_folder
+from soundmark.plans import Plan
 from soundmark.recipes import Recipe
 from soundmark.runs import Outcome, Unit
 from soundmark.spectrograms import Representation
@@ -43,6 +46,7 @@ class FoldResult:
     """One training of a recipe, and its accuracy on what was kept back."""
 
     fold: int | None  # None: the random split
+    seed: int
     n_train: int
     n_test: int
     accuracy: float
@@ -54,19 +58,40 @@ class FoldResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One recipe under one protocol, every test clip once."""
+    """One recipe under one protocol: every test clip once for each seed, n = seeds × clips."""
 
-    recipe: Recipe
+    recipe: Recipe  # with the first seed
     protocol: str
-    folds: tuple[FoldResult, ...]
-    test: np.ndarray  # int64 [n] indices into the data set's clips, ascending
+    seeds: tuple[int, ...]
+    folds: tuple[FoldResult, ...]  # seed by seed
+    test: np.ndarray  # int64 [n] indices into the data set's clips, seed by seed, each time ascending
     labels: np.ndarray  # int64 [n]
     probabilities: np.ndarray  # float32 [n, classes]
-    summary: metrics.Summary
-    fold_mean: float
+    summary: metrics.Summary  # over all n answers; the confusion counts answers, all else that is counted is clips
+    fold_mean: float  # over folds, of the mean over seeds
     fold_sd: float  # NaN where there is one fold
     leak: Leak | None  # None where it is not known which clips share a recording
     seconds: Mapping[str, float]  # features, training, testing
+
+    @property
+    def mean_folds(self) -> tuple[FoldResult, ...]:
+        """Each fold once: that of the first seed, with the mean accuracy over the seeds."""
+        n = len(self.folds) // len(self.seeds)
+        return tuple(
+            replace(first, accuracy=float(np.mean([fold.accuracy for fold in self.folds[i::n]])))
+            for i, first in enumerate(self.folds[:n])
+        )
+
+    @property
+    def seed_accuracies(self) -> tuple[float, ...]:
+        """The accuracy of each seed, all folds pooled."""
+        right = metrics.top_class(self.probabilities) == self.labels
+        return tuple(float(np.mean(part)) for part in np.split(right, len(self.seeds)))
+
+    @property
+    def seed_sd(self) -> float:
+        """The standard deviation of the seeds' accuracies; NaN where there is one seed."""
+        return _sd(self.seed_accuracies)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +157,6 @@ def compare(
         OutputError: ``folder`` cannot be written, is written to by another process, or holds another run.
         DatasetError: too few clips can be read to train and to test.
 
-    >>> from soundmark import plans
     >>> found = compare(plans.plan(city, [recipe], protocols=["random"]), folder / "run")
     >>> found.results[0].summary.n, len(found.results[0].folds)
     (20, 1)
@@ -147,6 +171,8 @@ def compare(
         units = _units(plan, folder, usable)
         # All are looked for first: a folder of another run is refused before the first hour is spent on it.
         found = [runs.find(unit, dataset, stores[unit.recipe.name]) for unit in units]
+        for doubt in plans.doubts(plan, usable) if not all(found) else ():
+            runs.log.warning("%s", doubt)
         outcomes: list[Outcome] = []
         for number, (unit, done) in enumerate(zip(units, found, strict=True), 1):
             report = _numbered(progress, number, len(units))
@@ -159,13 +185,21 @@ def compare(
         _name_others(folder, units)
         evaluation = _evaluation(plan, outcomes, stores, _skipped(dataset, stores), command)
         for result in evaluation.results:
-            if result.protocol == "folds":
-                path = folder / result.recipe.name / "folds" / "predictions.csv"
-                predictions.write(path, dataset, result.test, result.probabilities)
+            if result.folds[0].fold is not None:  # a random split's stand there already, as its unit's
+                _write_pooled(folder, dataset, plan, result)
         text = json.dumps(runs.sealed(evaluation.to_json()), indent=1, ensure_ascii=False, allow_nan=False)
         # A name that is not UTF-8 has lone surrogates; as \udcff they are JSON.
         atomic.write_bytes(folder / "metrics.json", f"{text}\n".encode(errors="backslashreplace"))
     return evaluation
+
+
+def _write_pooled(folder: Path, dataset: Dataset, plan: Plan, result: Result) -> None:
+    """The predictions of all folds together, a file for each seed."""
+    n = len(result.test) // plan.seeds
+    for i, seeded in enumerate(plan.repeats(result.recipe)):
+        place = plans.protocol_folder(folder, seeded, result.protocol, seeds=plan.seeds)
+        rows = slice(i * n, (i + 1) * n)
+        predictions.write(place / "predictions.csv", dataset, result.test[rows], result.probabilities[rows])
 
 
 def _stores(plan: Plan, jobs: int | None, fresh: bool, progress: Progress) -> dict[str, Features]:
@@ -180,17 +214,20 @@ def _stores(plan: Plan, jobs: int | None, fresh: bool, progress: Progress) -> di
 def _units(plan: Plan, folder: Path, usable: np.ndarray) -> list[Unit]:
     units = [
         Unit(
-            recipe=recipe,
+            recipe=seeded,
             protocol=protocol,
             split=runs.usable(split, usable),
-            folder=unit_folder(folder, recipe, protocol, split),
+            folder=plans.unit_folder(folder, seeded, protocol, split, seeds=plan.seeds),
+            seeds=plan.seeds,
         )
         for recipe in plan.recipes
         for protocol, chosen in plan.splits.items()
+        for seeded in plan.repeats(recipe)
         for split in chosen
     ]
     for unit in units:
-        runs.check_sides(unit, plan.dataset)
+        if unit.recipe in plan.recipes:  # what is said of the first seed's holds for all
+            runs.check_sides(unit, plan.dataset)
     return units
 
 
@@ -210,10 +247,8 @@ def _numbered(progress: Progress, number: int, total: int) -> Progress:
 
 def _name_others(folder: Path, units: Sequence[Unit]) -> None:
     """Say which finished trainings of the folder are not part of what is told now."""
-    there = {*folder.glob("*/random/model.onnx"), *folder.glob("*/folds/fold-*/model.onnx")}
-    others = sorted(
-        path.parent.relative_to(folder).as_posix() for path in there - {u.folder / "model.onnx" for u in units}
-    )
+    there = {place for place in runs.places(folder)[1:] if (place / "model.onnx").exists()}
+    others = sorted(place.relative_to(folder).as_posix() for place in there - {unit.folder for unit in units})
     if others:
         runs.log.warning("the folder also holds trainings that are not in this table: %s", ", ".join(others))
 
@@ -265,31 +300,40 @@ def _evaluation(
 
 
 def _result(dataset: Dataset, outcomes: Sequence[Outcome], features_s: float) -> Result:
+    seeds = tuple(dict.fromkeys(outcome.unit.recipe.seed for outcome in outcomes))
     test = np.concatenate([outcome.unit.split.test for outcome in outcomes])
-    order = np.argsort(test, kind="stable")
+    sizes = [len(outcome.unit.split.test) for outcome in outcomes]
+    order = np.lexsort((test, np.repeat([outcome.unit.recipe.seed for outcome in outcomes], sizes)))
     test = test[order]
     labels = dataset.labels[test]
     probabilities = np.concatenate([outcome.probabilities for outcome in outcomes])[order]
     folds = tuple(_fold_result(dataset, outcome) for outcome in outcomes)
-    accuracies = [fold.accuracy for fold in folds]
+    accuracies = [
+        float(np.mean([fold.accuracy for fold in folds if fold.fold == k]))
+        for k in dict.fromkeys(fold.fold for fold in folds)
+    ]
     recipe = outcomes[0].unit.recipe
     return Result(
         recipe=recipe,
         protocol=outcomes[0].unit.protocol,
+        seeds=seeds,
         folds=folds,
         test=test,
         labels=labels,
         probabilities=probabilities,
-        summary=metrics.summarise(
-            labels,
-            probabilities,
-            classes=dataset.classes,
-            sources=dataset.sources[test],
-            salience=[dataset.clips[i].salience for i in test],
-            seed=recipe.seed,
+        summary=_counting_clips(
+            metrics.summarise(
+                labels,
+                probabilities,
+                classes=dataset.classes,
+                sources=dataset.sources[test],
+                salience=[dataset.clips[i].salience for i in test],
+                seed=recipe.seed,
+            ),
+            len(seeds),
         ),
         fold_mean=float(np.mean(accuracies)),
-        fold_sd=float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else float("nan"),
+        fold_sd=_sd(accuracies),
         leak=splits.leak(dataset, [outcome.unit.split for outcome in outcomes]) if dataset.sources_known else None,
         seconds={
             "features": features_s,
@@ -299,10 +343,26 @@ def _result(dataset: Dataset, outcomes: Sequence[Outcome], features_s: float) ->
     )
 
 
+def _counting_clips(summary: metrics.Summary, n_seeds: int) -> metrics.Summary:
+    """The summary of answers, ``n_seeds`` to each clip, with clips where it counted answers (not in the confusion)."""
+    return replace(
+        summary,
+        n=summary.n // n_seeds,
+        per_class=tuple(replace(scores, support=scores.support // n_seeds) for scores in summary.per_class),
+        per_salience={mark: {**of, "n": of["n"] // n_seeds} for mark, of in summary.per_salience.items()},
+    )
+
+
+def _sd(values: Sequence[float]) -> float:
+    """The sample standard deviation; NaN of one value."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+
+
 def _fold_result(dataset: Dataset, outcome: Outcome) -> FoldResult:
     split = outcome.unit.split
     return FoldResult(
         fold=split.fold,
+        seed=outcome.unit.recipe.seed,
         n_train=len(split.train),
         n_test=len(split.test),
         accuracy=metrics.accuracy(dataset.labels[split.test], metrics.top_class(outcome.probabilities)),
@@ -317,6 +377,10 @@ def _comparison(dataset: Dataset, a: Result, b: Result) -> Comparison:
     difference = metrics.paired_difference(
         a.labels, a.probabilities, b.probabilities, sources=dataset.sources[a.test], seed=a.recipe.seed
     )
+    if len(a.seeds) > 1:  # McNemar's test takes each clip for a draw of its own: it may stand there once only
+        n = len(a.test) // len(a.seeds)
+        first = [metrics.top_class(one.probabilities[:n]) == one.labels[:n] for one in (a, b)]
+        difference = replace(difference, clips=n, mcnemar_p=metrics.mcnemar_p(*first))
     return Comparison(protocol=a.protocol, recipes=(a.recipe.name, b.recipe.name), difference=difference)
 
 
@@ -332,6 +396,7 @@ def _result_json(result: Result) -> dict[str, Any]:
         "folds": [
             {
                 "fold": f.fold,
+                "seed": f.seed,
                 "n": f.n_test,
                 "n_train": f.n_train,
                 "accuracy": f.accuracy,
@@ -342,6 +407,12 @@ def _result_json(result: Result) -> dict[str, Any]:
         ],
         "fold_mean": result.fold_mean,
         "fold_sd": _told(result.fold_sd),
+        "seeds": [
+            {"seed": seed, "accuracy": accuracy}
+            for seed, accuracy in zip(result.seeds, result.seed_accuracies, strict=True)
+        ],
+        "seed_mean": float(np.mean(result.seed_accuracies)),
+        "seed_sd": _told(result.seed_sd),
         "leak": {key: result.leak and getattr(result.leak, key) for key in Leak.__dataclass_fields__},
         "seconds": dict(result.seconds),
     }

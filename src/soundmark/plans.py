@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from soundmark import splits, workers
+import numpy as np
+
+from soundmark import runs, splits, workers
 from soundmark.datasets import Dataset
 from soundmark.errors import DatasetError, SettingsError, unknown_name
 from soundmark.recipes import Recipe
@@ -18,21 +20,32 @@ from soundmark.splits import Split
 PROTOCOLS = {
     "random": "a third of the clips, drawn at random, as the notebook does it",
     "folds": "each official fold tested once, trained on all the others",
+    "grouped": "the same with folds that are made here and keep each recording together",
 }
+MOST_SEEDS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Recipes × protocols × folds on one data set."""
+    """Recipes × protocols × seeds × folds on one data set."""
 
     dataset: Dataset
     recipes: tuple[Recipe, ...]
     splits: Mapping[str, tuple[Split, ...]]  # protocol → splits of all the clips whose file is there
+    seeds: int = 1  # how often each training is made, with the recipe's seed and those after it
 
     @property
     def trainings(self) -> int:
         """How many networks are trained."""
-        return len(self.recipes) * sum(len(chosen) for chosen in self.splits.values())
+        return len(self.recipes) * self.seeds * sum(len(chosen) for chosen in self.splits.values())
+
+    def repeats(self, recipe: Recipe) -> tuple[Recipe, ...]:
+        """The recipe with each of the seeds.
+
+        Raises:
+            SettingsError: there is no seed so large.
+        """
+        return tuple(replace(recipe, seed=recipe.seed + i) for i in range(self.seeds))
 
     @property
     def store_bytes(self) -> int:
@@ -50,17 +63,19 @@ def plan(
     *,
     protocols: Sequence[str] | None = None,
     folds: Sequence[int] | None = None,
+    seeds: int = 1,
     split_seed: int = 42,
 ) -> Plan:
     """The plan of comparing ``recipes`` on ``dataset``; everything that can be refused is refused here.
 
-    ``protocols`` are all that the data set allows, unless given: ``random``, and ``folds`` where it has folds.
-    ``folds`` restricts the folds that are *tested*; each is trained on all the others. ``split_seed`` is the random
-    split's.
+    ``protocols`` are, unless given, ``random`` and one that keeps recordings apart: ``folds`` where the data set has
+    official folds, else ``grouped`` where the recording of every clip is known. ``folds`` restricts the official folds
+    that are *tested*; each is trained on all the others. ``seeds`` repeats every training; ``split_seed`` is that of
+    the random split and of the folds by recording.
 
     Raises:
-        SettingsError: an unknown protocol or fold, no recipe or two of one name.
-        DatasetError: the data set has no folds and they were asked for, or too few clips.
+        SettingsError: an unknown protocol or fold, no recipe or two of one name, more or fewer seeds than can be meant.
+        DatasetError: the data set has no folds, or not the recordings, that were asked for, or too few clips.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -73,6 +88,8 @@ def plan(
     if len({recipe.name for recipe in recipes}) != len(recipes) or not recipes:
         names = ", ".join(recipe.name for recipe in recipes) or "none"
         raise SettingsError(f"the recipes are {names}: give at least one, and each name once.")
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise SettingsError(f"seeds is {seeds}: give a whole number from 1 to {MOST_SEEDS}.")
     splits.check_classes(dataset)
     if len(dataset.clips) < 3:
         raise DatasetError(
@@ -81,12 +98,15 @@ def plan(
     chosen = {
         protocol: _splits(dataset, protocol, folds, split_seed) for protocol in _protocols(dataset, protocols, folds)
     }
-    return Plan(dataset=dataset, recipes=tuple(recipes), splits=chosen)
+    made = Plan(dataset=dataset, recipes=tuple(recipes), splits=chosen, seeds=seeds)
+    for recipe in recipes:
+        made.repeats(recipe)  # so that a seed that is too large is refused now
+    return made
 
 
 def _protocols(dataset: Dataset, asked: Sequence[str] | None, folds: Sequence[int] | None) -> Sequence[str]:
     if asked is None:
-        asked = tuple(PROTOCOLS) if len(dataset.folds) > 1 or folds else ("random",)
+        asked = _usual(dataset, folds)
     for protocol in asked:
         if protocol not in PROTOCOLS:
             raise unknown_name("protocol", protocol, PROTOCOLS)
@@ -95,19 +115,72 @@ def _protocols(dataset: Dataset, asked: Sequence[str] | None, folds: Sequence[in
     return tuple(dict.fromkeys(asked))
 
 
+def _usual(dataset: Dataset, folds: Sequence[int] | None) -> Sequence[str]:
+    """The protocols where none was asked for: the notebook's own, and the best there is that keeps recordings apart."""
+    if len(dataset.folds) > 1 or folds:
+        return ("random", "folds")
+    if dataset.sources_known and splits.count_recordings(dataset) > 1:
+        return ("random", "grouped")
+    return ("random",)
+
+
 def _splits(dataset: Dataset, protocol: str, folds: Sequence[int] | None, seed: int) -> tuple[Split, ...]:
     if protocol == "random":
         return (splits.random_split(len(dataset.clips), seed=seed),)
+    if protocol == "grouped":
+        return tuple(splits.folds_by_recording(dataset, seed))
     return tuple(splits.official_folds(dataset, only=folds))
 
 
-def unit_folder(folder: Path, recipe: Recipe, protocol: str, split: Split) -> Path:
+def doubts(plan: Plan, usable: np.ndarray) -> list[str]:
+    """What the scores of a plan will hide, a sentence for each protocol of which there is something to say.
+
+    ``usable`` bool ``[clips]``: the others are not counted. A test clip whose recording is trained on under its own
+    class can be told by the recording; under another class that would only mislead, so folds are not blamed for it.
+
+    >>> doubts(plan(city, [recipe], protocols=["random"]), np.ones(len(city.clips), bool))
+    ['random: 80.0 % of the test clips come from a recording that is also trained on (80.0 % under the same class): ...
+    """
+    said = []
+    for protocol, chosen in plan.splits.items():
+        there = [runs.usable(split, usable) for split in chosen]
+        if not plan.dataset.sources_known:
+            said += [_HIDDEN] if list(plan.splits) == ["random"] else []
+        elif any(len(split.test) for split in there):
+            leak = splits.leak(plan.dataset, there)
+            share = leak.recording if protocol == "random" else leak.recording_and_class
+            said += [f"{protocol}: {leak.in_words()}{_TOO_GOOD[protocol]}"] if share else []
+    return said
+
+
+_HIDDEN = (
+    "random: which clips share a recording is not known here, so this score may be that of recordings known again and "
+    'not of sounds known: a column "source" or "fold" in a CSV table would tell.'
+)
+_TOO_GOOD = {
+    "random": ": this score is too good for recordings never heard",
+    "folds": ": these folds tear recordings apart, and their score is too good for recordings never heard",
+    "grouped": "",
+}
+
+
+def protocol_folder(folder: Path, recipe: Recipe, protocol: str, *, seeds: int = 1) -> Path:
+    """Where in a run's folder a recipe stands under a protocol: of several seeds, each in a folder of its own.
+
+    >>> protocol_folder(Path("run"), recipe, "random", seeds=3).as_posix()
+    'run/seed-mel/random/seed-0'
+    """
+    place = folder / recipe.name / protocol
+    return place if seeds == 1 else place / f"seed-{recipe.seed}"
+
+
+def unit_folder(folder: Path, recipe: Recipe, protocol: str, split: Split, *, seeds: int = 1) -> Path:
     """Where in a run's folder one training stands.
 
     >>> unit_folder(Path("run"), recipe, "folds", splits.official_folds(city, only=[3])[0]).as_posix()
     'run/seed-mel/folds/fold-3'
     """
-    place = folder / recipe.name / protocol
+    place = protocol_folder(folder, recipe, protocol, seeds=seeds)
     return place if split.fold is None else place / f"fold-{split.fold}"
 
 
@@ -124,15 +197,16 @@ def cost(plan: Plan, folder: Path, *, device: str = "auto", fresh: bool = False)
         (recipe, split)
         for recipe in plan.recipes
         for protocol, chosen in plan.splits.items()
+        for seeded in plan.repeats(recipe)
         for split in chosen
-        if fresh or not (unit_folder(folder, recipe, protocol, split) / "model.onnx").exists()
+        if fresh or not (unit_folder(folder, seeded, protocol, split, seeds=plan.seeds) / "model.onnx").exists()
     ]
     recipes = "; ".join(recipe.describe() for recipe in plan.recipes)
     parts = ", ".join(f"{protocol} × {len(chosen)}" for protocol, chosen in plan.splits.items())
     noun = "training" if plan.trainings == 1 else "trainings"
     job = (
         f"{recipes}.\n{len(plan.dataset.clips):,} clips of {plan.dataset.name}; {plan.trainings} {noun} "
-        f"({parts}, for each recipe)"
+        f"({parts}, for each recipe{f' and each of {plan.seeds} seeds' if plan.seeds > 1 else ''})"
     )
     if not left:
         return f"{job}, all done before."

@@ -47,6 +47,13 @@ WRITTEN = (
     "metrics.json",
     "report.html",
 )
+# Below a run's folder stand a recipe, a protocol, a seed where there are several, and a fold.
+PLACES = tuple(
+    f"*/{protocol}{seed}{fold}"
+    for protocol in ("random", "folds", "grouped")
+    for seed in ("", "/seed-*")
+    for fold in ("", "/fold-*")
+)
 CHECKED = 256  # test or training clips on which the graph is held against the network
 
 
@@ -55,15 +62,17 @@ class Unit:
     """One training: a recipe, a split of the usable clips, and the folder that it goes to."""
 
     recipe: Recipe
-    protocol: str  # "random", "folds", or "all": nothing kept back
+    protocol: str  # "random", "folds", "grouped", or "all": nothing kept back
     split: Split
     folder: Path
+    seeds: int = 1  # with how many the recipe is trained on this split
 
     @property
     def name(self) -> str:
         """What the unit is called in a line of progress."""
-        part = {"all": "all clips", "random": "random split"}.get(self.protocol, f"fold {self.split.fold}")
-        return f"{self.recipe.name}, {part}"
+        kind = {"all": "all clips", "random": "random split", "grouped": f"fold {self.split.fold} by recording"}
+        seed = f", seed {self.recipe.seed}" if self.seeds > 1 else ""
+        return f"{self.recipe.name}, {kind.get(self.protocol, f'fold {self.split.fold}')}{seed}"
 
     def about(self, dataset: Dataset, store: Features) -> dict[str, Any]:
         """What its model says of its data. Another run's unit is told from this one by it."""
@@ -228,7 +237,7 @@ def train(
 
 
 def scores_of(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
-    """What the comparison in ``folder`` found of ``recipe``: on the official folds, or else on the random split.
+    """What the comparison in ``folder`` found of ``recipe``: on folds, official or by recording, or on a random split.
 
     Raises:
         SettingsError: there is no comparison, a damaged one, none of this recipe, or one on other data or some folds.
@@ -257,7 +266,7 @@ def scores_of(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
         raise SettingsError(
             f'the comparison in "{folder}" is of other data (fingerprint {fingerprint}, not {dataset.fingerprint}).'
         )
-    result = results.get("folds") or next(iter(results.values()))
+    result = results.get("folds") or results.get("grouped") or next(iter(results.values()))
     differing = [key for key, value in recipe.settings().items() if result["settings"].get(key) != value]
     if differing:
         raise SettingsError(f'the {recipe.name} of "{folder}" is another: it differs in {", ".join(differing)}.')
@@ -473,14 +482,19 @@ def clear(folder: Path) -> None:
     >>> [path.name for path in folder.rglob("*.*")]
     ['notes.txt']
     """
-    for place in _places(folder):
+    for place in places(folder):
         for name in WRITTEN:
             (place / name).unlink(missing_ok=True)
 
 
-def _places(folder: Path) -> list[Path]:
-    """Where below ``folder`` a run writes."""
-    return [folder, *folder.glob("*/random"), *folder.glob("*/folds"), *folder.glob("*/folds/fold-*")]
+def places(folder: Path) -> list[Path]:
+    """Where a run writes: ``folder`` itself, first, and what is there below it.
+
+    >>> atomic.write_text(folder / "seed-mel" / "grouped" / "seed-1" / "fold-2" / "history.csv", "epoch")
+    >>> [place.relative_to(folder).as_posix() for place in places(folder)]
+    ['.', 'seed-mel/grouped', 'seed-mel/grouped/seed-1', 'seed-mel/grouped/seed-1/fold-2']
+    """
+    return [folder, *(place for pattern in PLACES for place in folder.glob(pattern))]
 
 
 @contextmanager
@@ -495,6 +509,6 @@ def only_one(folder: Path) -> Iterator[None]:
     True
     """
     with atomic.only_one(folder):
-        for place in _places(folder):
+        for place in places(folder):
             atomic.sweep(place)
         yield

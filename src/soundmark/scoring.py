@@ -138,6 +138,10 @@ def untrained(model: Model, dataset: Dataset, readable: np.ndarray) -> tuple[np.
         split = splits.random_split(len(dataset.clips))
         if runs.digest(split.train[readable[split.train]]) == made_from.get("trained_on"):
             return np.sort(split.test), "the random third that was kept back from the model's training"
+    if known_data and made_from.get("protocol") == "grouped":
+        kept = [split for split in splits.folds_by_recording(dataset) if split.fold == fold]
+        if kept and runs.digest(kept[0].train[readable[kept[0].train]]) == made_from.get("trained_on"):
+            return kept[0].test, f"the recordings of fold {fold}, which were kept back from the model's training"
     return everything, (
         f"all clips; the model says that it was trained on {made_from.get('name', 'data it does not name')}. If any of "
         "these clips, or others of their recordings, were among those, the figures are too good"

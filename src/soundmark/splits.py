@@ -19,6 +19,7 @@ from soundmark.datasets import Dataset
 from soundmark.errors import DatasetError, SettingsError
 
 Indices = NDArray[np.int64]
+GROUPS = 5  # folds by recording, where there are as many recordings
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,7 @@ class Split:
 
     train: Indices
     test: Indices
-    fold: int | None = None  # the official fold that is tested
+    fold: int | None = None  # the fold that is tested; None: a random split
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,17 @@ class Leak:
     recording: float  # whose recording is trained on, too
     recording_and_class: float  # whose recording is trained on under the same label
     lookup_accuracy: float  # that are right when the training label of the recording is looked up, unheard
+
+    def in_words(self) -> str:
+        """Both shares in half a sentence.
+
+        >>> Leak(recording=0.017, recording_and_class=0.0, lookup_accuracy=0.1).in_words()
+        '1.7 % of the test clips come from a recording that is also trained on (0.0 % under the same class)'
+        """
+        return (
+            f"{100 * self.recording:.1f} % of the test clips come from a recording that is also trained on "
+            f"({100 * self.recording_and_class:.1f} % under the same class)"
+        )
 
 
 def random_split(n: int, *, test_share: float = 0.33, seed: int = 42) -> Split:
@@ -186,6 +198,47 @@ def deal(sources: NDArray[np.str_], targets: NDArray[Any], *, k: int, seed: int)
         fold_of_group[group] = fold
         dealt[fold] += counts[group]
     return fold_of_group[groups] + 1
+
+
+def folds_by_recording(dataset: Dataset, seed: int = 42) -> list[Split]:
+    """The folds of the protocol ``grouped``: ``GROUPS`` of ``grouped_folds``, fewer where there are fewer recordings.
+
+    Raises:
+        DatasetError: of some clip it is not known which recording it was cut from, or there is only one recording.
+
+    >>> from pathlib import Path
+    >>> from soundmark.datasets import Clip
+    >>> clips = tuple(Clip(path=Path(f"{i}.wav"), label="dog", source="AAB"[i]) for i in range(3))
+    >>> data = Dataset(name="pets", root=Path("."), classes=("dog",), clips=clips)
+    >>> [(split.fold, split.test) for split in folds_by_recording(data)]
+    [(1, array([0, 1])), (2, array([2]))]
+    """
+    unknown = [clip for clip in dataset.clips if clip.source is None]
+    if unknown:
+        raise DatasetError(
+            f"{dataset.name} does not say of {len(unknown)} of its {len(dataset.clips)} clips which recording they "
+            f'were cut from, "{dataset.relative_path(unknown[0])}" first: folds by recording need it, as a column '
+            '"source" of a CSV table.'
+        )
+    recordings = count_recordings(dataset)
+    if recordings < 2:
+        raise DatasetError(
+            f"{dataset.name} has only {recordings} recording: while it is tested, there is nothing to train on. "
+            "Add clips of another, or use a random split."
+        )
+    return grouped_folds(dataset, min(GROUPS, recordings), seed)
+
+
+def count_recordings(dataset: Dataset) -> int:
+    """How many recordings the clips were cut from; a clip of which it is not known counts as one of its own file.
+
+    >>> from pathlib import Path
+    >>> from soundmark.datasets import Clip
+    >>> clips = tuple(Clip(path=Path(f"{i}.wav"), label="dog", source="AAB"[i]) for i in range(3))
+    >>> count_recordings(Dataset(name="pets", root=Path("."), classes=("dog",), clips=clips))
+    2
+    """
+    return len(np.unique(dataset.sources))
 
 
 def untrained_classes(dataset: Dataset, split: Split) -> tuple[str, ...]:

@@ -197,7 +197,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
     for result in evaluation.results:
         table.add_row(*_row(result))
     out.print(table)
-    for line in leak_lines(evaluation):
+    for line in (*seed_lines(evaluation), *leak_lines(evaluation)):
         tell(line)
     counted = "by recording" if data.sources_known else "by clip"
     for comparison in evaluation.comparisons:
@@ -209,12 +209,23 @@ def show_evaluation(evaluation: Evaluation) -> None:
         )
 
 
+def seed_lines(evaluation: Evaluation) -> list[str]:
+    """How much the accuracies differ between seeds, a line for each result of several."""
+    return [_seed_line(result) for result in evaluation.results if len(result.seeds) > 1]
+
+
+def _seed_line(result: Result) -> str:
+    found = zip(result.seeds, result.seed_accuracies, strict=True)
+    each = ", ".join(f"{seed} ({_percent(accuracy)})" for seed, accuracy in found)
+    spread = f"{_percent(result.summary.accuracy)} ± {_percent(result.seed_sd)} %"
+    return f"{result.recipe.name}, {result.protocol}: {spread}, mean ± SD over the seeds {each}"
+
+
 def leak_lines(evaluation: Evaluation) -> list[str]:
     """What each protocol's split gives away, a line each."""
     leaks = {result.protocol: result.leak for result in evaluation.results}
     return [
-        f"{protocol}: {_percent(leak.recording)} % of the test clips come from a recording that is also trained on; "
-        f"knowing the recording alone would score {_percent(leak.lookup_accuracy)} %"
+        f"{protocol}: {leak.in_words()}; knowing the recording alone would score {_percent(leak.lookup_accuracy)} %"
         if leak
         else f"{protocol}: which clips share a recording is not known here: the leak cannot be measured, and the "
         "intervals count clips"
@@ -229,7 +240,7 @@ def _percent(value: object, sign: str = "") -> str:
 
 def _row(result: Result) -> Sequence[str]:
     summary, interval = result.summary, result.summary.accuracy_interval
-    spread = f"{100 * result.fold_mean:.1f} ± {100 * result.fold_sd:.1f}" if len(result.folds) > 1 else ""
+    spread = f"{100 * result.fold_mean:.1f} ± {100 * result.fold_sd:.1f}" if len(result.mean_folds) > 1 else ""
     return (
         result.recipe.name,
         result.protocol,
@@ -338,9 +349,11 @@ def _data(data: Mapping[str, Any]) -> str:
     if not data:
         return "not said"
     fold = data.get("test_fold")
-    kept = {"all": "nothing kept back", "random": "a random third kept back"}.get(
-        str(data.get("protocol")), f"fold {fold} kept back"
-    )
+    kept = {
+        "all": "nothing kept back",
+        "random": "a random third kept back",
+        "grouped": f"the recordings of fold {fold} kept back",
+    }.get(str(data.get("protocol")), f"fold {fold} kept back")
     return f"{data.get('name')} (fingerprint {data.get('fingerprint')}): {data.get('n_train')} clips, {kept}"
 
 

@@ -115,7 +115,14 @@ def _training(view: View) -> Html:
             heading = element("h3", f"{protocol_title(protocol)}: {quantity}")
             drawing = figures.curves(results, view.colours(results), quantity=quantity)
             panels.append(element("figure", heading, drawing))
-    return join([view.legend("— validation", "╌ training"), element("div", *panels, class_="figures")])
+    seeds = element("p", f"Each fold is drawn {len(view.seeds)} times: once for each seed.")
+    return join(
+        [
+            view.legend("— validation", "╌ training"),
+            seeds if len(view.seeds) > 1 else "",
+            element("div", *panels, class_="figures"),
+        ]
+    )
 
 
 def _calibration(view: View) -> Html:

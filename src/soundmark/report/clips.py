@@ -172,7 +172,8 @@ def mistakes(view: View) -> Html:
     """The clips that each recipe was surest of and wrong about, under the protocol that keeps recordings apart."""
     if not view.by_protocol:
         return element("p", "Nothing was tested.")
-    protocol = "folds" if "folds" in view.by_protocol else next(iter(view.by_protocol))
+    apart = [protocol for protocol in ("folds", "grouped") if protocol in view.by_protocol]
+    protocol = next(iter([*apart, *view.by_protocol]))
     parts: list[Html] = [
         element(
             "p",

@@ -37,7 +37,7 @@ def made(view: View) -> Html:
         "Licence": data.licence,
         "Please cite": data.citation or words.NOTHING,
         "Command": element("code", evaluation.command) if evaluation.command else words.NOTHING,
-        "Seed": evaluation.seed,
+        **({"Seeds": ", ".join(map(str, view.seeds))} if len(view.seeds) > 1 else {"Seed": evaluation.seed}),
     }
     computed = sorted({(fold.threads, fold.precision) for result in evaluation.results for fold in result.folds})
     machine = {
@@ -56,7 +56,7 @@ def made(view: View) -> Html:
             element("h3", "Time"),
             _times(view),
             element("h3", "How the numbers were made"),
-            _method(view.unit),
+            _method(view.unit, len(view.seeds)),
         ]
     )
 
@@ -107,7 +107,7 @@ def _times(view: View) -> Html:
     return table(head, rows, class_="numbers narrow")
 
 
-def _method(unit: str) -> Html:
+def _method(unit: str, n_seeds: int) -> Html:
     """How intervals and tests are made, which count ``unit``: recordings, files or clips."""
     resamples = words.count(metrics.RESAMPLES)
     lines = [
@@ -121,4 +121,9 @@ def _method(unit: str) -> Html:
         f"ECE: {metrics.ECE_BINS} bins of equal width over the top probability, all folds pooled.",
         "No epoch, threshold or temperature was picked on test clips: the weights of the last epoch count.",
     ]
+    if n_seeds > 1:
+        lines.append(
+            f"Seeds: every training was made {n_seeds} times, and each clip has {n_seeds} answers. Scores are over all "
+            "answers, intervals draw {unit} with all of theirs; SD over seeds is that of the accuracies of each."
+        )
     return element("ul", *(element("li", line) for line in lines), class_="method")

@@ -46,7 +46,8 @@ def sentence(view: View) -> str:
         f"{_under(result.protocol)}"
         for result in view.evaluation.results
     )
-    return f"Right answers on {_clips(view)}, with 95 % intervals that count {view.unit}: {numbers}. {_rates(view)}"
+    counted = f"with 95 % intervals that count {view.unit}{view.over_seeds}"
+    return f"Right answers on {_clips(view)}, {counted}: {numbers}. {_rates(view)}"
 
 
 def _claim_in_words(view: View, claim: Comparison) -> str:
@@ -76,7 +77,7 @@ def _tested(view: View, claim: Comparison) -> str:
     """How many clips a comparison counts, and of how many recordings or files, where those are others."""
     found = claim.difference
     origin = "" if view.unit == "clips" else f" from {words.count(found.recordings)} {view.unit}"
-    return f"{words.count(found.clips)} test clips{origin}"
+    return f"{words.count(found.clips)} test clips{origin}{view.over_seeds}"
 
 
 def _rates(view: View) -> str:
@@ -92,7 +93,8 @@ def _findings(claims: Sequence[Comparison]) -> str:
 
 
 def _under(protocol: str) -> str:
-    return {"random": "under a random split", "folds": "on the official folds"}.get(protocol, f"under {protocol}")
+    known = {"random": "under a random split", "folds": "on the official folds", "grouped": "on folds by recording"}
+    return known.get(protocol, f"under {protocol}")
 
 
 def _claim_panel(view: View, comparison: Comparison) -> Html:
@@ -136,20 +138,29 @@ def _rates_heard(view: View) -> str:
 def scores(view: View) -> Html:
     """The main table, the protocols in two sentences each, and the folds one by one."""
     counted = f"{view.unit}, not clips" if view.unit != "clips" else "clips: which share a recording is not known here"
-    parts = [element("p", f"Accuracies with 95 % intervals that count {counted}.", class_="lead")]
+    parts = [element("p", f"Accuracies with 95 % intervals that count {counted}{view.over_seeds}.", class_="lead")]
     for protocol, results in view.by_protocol.items():
         explained = element("p", words.PROTOCOLS.get(protocol, ("", ""))[1], class_="quiet")
-        parts += [element("h3", words.protocol_title(protocol)), explained, _score_table(view, results)]
-        if len(results[0].folds) > 1:
-            parts += [element("h4", "Fold by fold"), _fold_table(view, results)]
+        parts += [element("h3", words.protocol_title(protocol)), explained, _torn(protocol, results[0].leak)]
+        parts.append(_score_table(view, results))
+        if len(results[0].mean_folds) > 1:
+            parts += [element("h4", f"Fold by fold{view.over_seeds}"), _fold_table(view, results)]
     return join(parts)
 
 
+def _torn(protocol: str, leak: Leak | None) -> Html:
+    """What to say of folds that do not keep recordings together."""
+    if protocol == "random" or leak is None or not leak.recording_and_class:
+        return join([])
+    warning = f"These folds do not keep recordings together: {leak.in_words()}. The scores are too good."
+    return element("p", element("strong", warning))
+
+
 def _score_table(view: View, results: Sequence[Result]) -> Html:
-    folded = any(len(result.folds) > 1 for result in results)
+    folded = any(len(result.mean_folds) > 1 for result in results)
     head = [
         "Recipe", "Accuracy", "95 % interval", "Macro F1", "Top 2", "Log loss", "ECE", *(["Folds, mean ± SD"] * folded),
-        "Clips trained on", "tested on", "Time",
+        *(["Seeds, mean ± SD"] * (len(view.seeds) > 1)), "Clips trained on", "tested on", "Time",
     ]  # fmt: skip
     return table(head, [_score_row(view, result, folded=folded) for result in results], class_="numbers")
 
@@ -166,17 +177,23 @@ def _score_row(view: View, result: Result, *, folded: bool) -> list[object]:
         words.percent(summary.top2_accuracy),
         words.number(summary.log_loss),
         words.number(summary.ece, 3),
-        *([spread if len(result.folds) > 1 else words.NOTHING] * folded),
+        *([spread if len(result.mean_folds) > 1 else words.NOTHING] * folded),
+        *([_seed_spread(result)] * (len(view.seeds) > 1)),
         "–".join(words.count(size) for size in dict.fromkeys((trained[0], trained[-1]))),
         words.count(summary.n),
         words.duration(sum(result.seconds.values())),
     ]
 
 
+def _seed_spread(result: Result) -> str:
+    mean = words.percent(float(np.mean(result.seed_accuracies)))
+    return f"{mean} ± {words.number(100 * result.seed_sd, 1)}"
+
+
 def _fold_table(view: View, results: Sequence[Result]) -> Html:
     head = ["Fold", "Trained on", "Scored on", *(view.badge(result.recipe.name) for result in results)]
     rows = []
-    for same in zip(*(result.folds for result in results), strict=True):
+    for same in zip(*(result.mean_folds for result in results), strict=True):
         sizes = [words.count(same[0].n_train), words.count(same[0].n_test)]
         rows.append([same[0].fold, *sizes, *(words.percent(one.accuracy) for one in same)])
     return table(head, rows, class_="numbers")
@@ -249,8 +266,12 @@ def differences(view: View) -> Html:
     ]
     note = (
         "* McNemar’s test counts clips as if they were independent. Clips of one recording are not, so it is too sure "
-        f"of itself; it stands here because papers report it. Interval and sign-flip test count {view.unit}. None of "
-        "them knows how much another training seed would change."
+        f"of itself; it stands here because papers report it. Interval and sign-flip test count {view.unit}"
+        + (
+            f" and compare means of {len(view.seeds)} seeds; McNemar’s test looks at the first seed’s answers alone."
+            if len(view.seeds) > 1
+            else ". None of them knows how much another training seed would change."
+        )
     )
     return join([table(head, rows, class_="numbers"), element("p", note, class_="quiet")])
 
@@ -315,7 +336,9 @@ def confusions(view: View) -> Html:
             for result in results
         ]
         parts += [element("h3", words.protocol_title(protocol)), element("div", *cards, class_=f"matrices{wide}")]
-    return join(parts)
+    seeds = len(view.seeds)
+    note = element("p", f"Counts are over {seeds} seeds: each clip stands here {seeds} times.") if seeds > 1 else ""
+    return join([note, *parts])
 
 
 def _matrix(counts: metrics.Integers, names: Sequence[str]) -> Html:

@@ -88,6 +88,16 @@ class View:
         return frozenset(one.path for one in self.evaluation.skipped if one not in absent)
 
     @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that each training was made with."""
+        return self.evaluation.results[0].seeds if self.evaluation.results else ()
+
+    @property
+    def over_seeds(self) -> str:
+        """What is said of a figure that is a mean over seeds; "" where there is one seed."""
+        return f", the mean of {len(self.seeds)} seeds" if len(self.seeds) > 1 else ""
+
+    @property
     def unit(self) -> str:
         """What intervals and tests count: recordings where they are known, else clips, or files of several clips."""
         data = self.evaluation.dataset

@@ -21,6 +21,12 @@ PROTOCOLS = {
         "Each of the data set’s own folds is tested once by a network trained on the others. Such folds are made to "
         "keep recordings together, so that what is scored is whether the class is known in recordings never heard.",
     ),
+    "grouped": (
+        "Folds by recording",
+        "The recordings are dealt to folds, each whole and with about the same share of every class; each fold is "
+        "tested once by a network trained on the others. What is scored is whether the class is known in recordings "
+        "never heard.",
+    ),
 }
 
 
