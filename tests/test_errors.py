@@ -854,3 +854,27 @@ def a_name_of_other_bytes(here: Path) -> None:
 def its_results_can_be_read(here: Path, done: subprocess.CompletedProcess[str]) -> None:
     assert json.loads((here / "run" / "metrics.json").read_text(encoding="utf-8"))["results"]
     assert b"cat/\xff" in b"".join(path.read_bytes() for path in (here / "run").rglob("predictions.csv"))
+
+
+# ── explaining ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@situation(130, 131, 132, 134, 135)
+def only_good_things(here: Path) -> None:
+    pass
+
+
+@situation(133)
+def a_sound_that_is_cut_off(here: Path) -> None:
+    whole = (here / "good.wav").read_bytes()
+    (here / "cut.wav").write_bytes(whole[: len(whole) // 2])
+
+
+@afterwards(130, 131, 132, 134, 135)
+def no_picture_is_there(here: Path, done: subprocess.CompletedProcess[str]) -> None:
+    assert not list(here.glob("why*"))
+
+
+@afterwards(133)
+def the_picture_is_whole(here: Path, done: subprocess.CompletedProcess[str]) -> None:
+    assert (here / "why.png").read_bytes().startswith(b"\x89PNG")

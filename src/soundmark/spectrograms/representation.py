@@ -87,7 +87,7 @@ class Representation(ABC):
 
     @abstractmethod
     def frequencies_hz(self, rate_hz: int) -> npt.NDArray[np.float64]:
-        """The middle of each row in Hz, [freq], for a sound at ``rate_hz``; image has the highest in row 0, mel the lowest.
+        """The middle of each row in Hz, [freq], for a sound at ``rate_hz``: all rising, or all falling from row to row.
 
         >>> from soundmark.spectrograms import from_settings
         >>> from_settings({"name": "image", "size": [4, 4]}).frequencies_hz(22050).round()
