@@ -79,9 +79,7 @@ class Explanation:
         wide = np.array([np.interp(at_s, times_s, row) for row in folded])
         order = np.argsort(self.frequencies_hz)
         hz, wide = self.frequencies_hz[order], wide[order]
-        return np.array([np.interp(self.picture.frequencies_hz, hz, column) for column in wide.T]).T.reshape(
-            height, width
-        )
+        return np.array([np.interp(self.picture.frequencies_hz, hz, column) for column in wide.T]).T
 
     def regions(self) -> list[Region]:
         """What carried the decision, the most important first; empty where no region did more than the others."""
