@@ -130,6 +130,19 @@ def test_classify_names_what_it_cannot_read_and_does_the_others(soundmark, city,
     assert soundmark("classify", tmp_path / "none.wav", "-m", model).stdout == ""
 
 
+def test_explain_says_what_was_heard_and_draws_it(soundmark, city, model, tmp_path):
+    (sound,) = clips(city, 1)
+    done = soundmark("explain", sound, "-m", model, "-o", tmp_path / "why" / "why.png")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    (best,) = json.loads(soundmark("classify", sound, "-m", model, "--format", "json", "--top-k", 1).stdout)
+    best = best["classes"][0]
+    assert done.stdout.startswith(f"{best['label']} ({best['score']:.2f}); ")
+    assert done.stdout.endswith(f" The picture is {tmp_path / 'why' / 'why.png'}.\n")
+    with Pillow.open(tmp_path / "why" / "why.png") as picture:
+        assert picture.size[0] > picture.size[1] > 300
+
+
 def test_spectrograms_are_the_features(soundmark, city, tmp_path, cache, monkeypatch):
     done = soundmark("spectrograms", city, tmp_path / "pictures")
     assert done.returncode == 0, done.stderr

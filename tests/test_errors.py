@@ -894,3 +894,27 @@ def a_recording_in_every_fold(here: Path) -> None:
 @afterwards(133)
 def the_page_says_so(here: Path, done: subprocess.CompletedProcess[str]) -> None:
     assert "These folds do not keep recordings together: 100.0 %" in (here / "run" / "report.html").read_text("utf-8")
+
+
+# ── explaining ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@situation(136, 137, 138, 140, 141)
+def only_good_things(here: Path) -> None:
+    pass
+
+
+@situation(139)
+def a_sound_that_is_cut_off(here: Path) -> None:
+    whole = (here / "good.wav").read_bytes()
+    (here / "cut.wav").write_bytes(whole[: len(whole) // 2])
+
+
+@afterwards(136, 137, 138, 140, 141)
+def no_picture_is_there(here: Path, done: subprocess.CompletedProcess[str]) -> None:
+    assert not list(here.glob("why*"))
+
+
+@afterwards(139)
+def the_picture_is_whole(here: Path, done: subprocess.CompletedProcess[str]) -> None:
+    assert (here / "why.png").read_bytes().startswith(b"\x89PNG")

@@ -137,7 +137,7 @@ def test_bytes_that_are_no_sound_are_refused(model):
     ],
 )
 def test_whole_numbers_are_heard_as_in_a_file(whole, expected):
-    np.testing.assert_array_equal(prediction._sound(whole, 8000).samples, np.array(expected, np.float32))
+    np.testing.assert_array_equal(prediction.hear(whole, 8000).samples, np.array(expected, np.float32))
 
 
 def test_sixteen_bits_are_heard_as_the_file_of_them(model, path, samples):

@@ -148,3 +148,22 @@ def test_picture_shows_a_tone_bright_at_its_frequency(representation):
     brightest = int(picture.image.mean(axis=1).argmax())
     assert picture.row_of(2000) == pytest.approx(brightest, abs=1)
     assert picture.frequencies_hz[brightest] == pytest.approx(2000, rel=0.05)
+
+
+@FAMILY
+@pytest.mark.parametrize("duration_s", [0.7, 2.0, 4.0, 4.2])
+@pytest.mark.parametrize("tone_hz", [400, 1500, 8000])
+def test_rows_and_columns_tell_what_they_stand_for(representation, duration_s, tone_hz):
+    n, at_s = int(duration_s * RATE_HZ), 0.7 * duration_s
+    t = np.arange(n) / RATE_HZ
+    burst = 0.3 * np.sin(2 * np.pi * tone_hz * t) * (np.abs(t - at_s) < 0.05)
+    result = representation(np.random.default_rng(0).normal(0, 1e-3, n) + burst, RATE_HZ)
+    frequencies_hz, times_s = representation.frequencies_hz(RATE_HZ), representation.times_s(n, RATE_HZ)
+    assert (frequencies_hz.shape, times_s.shape) == (result.shape[:1], result.shape[1:])
+    assert (np.diff(frequencies_hz) > 0).all() or (np.diff(frequencies_hz) < 0).all()
+    stands_out = np.abs(result - np.median(result, axis=1, keepdims=True))
+    row = int(stands_out.max(axis=1).argmax())
+    assert frequencies_hz[row] == pytest.approx(tone_hz, rel=0.06)
+    columns = stands_out[row] > stands_out[row].max() / 2
+    assert times_s[columns].mean() == pytest.approx(at_s, abs=0.02)
+    assert np.abs(times_s[columns] - at_s).max() < 0.1

@@ -27,6 +27,7 @@ The modules, in the order in which to read them; each imports only those above i
     predictions     what was said of each test clip, as a table
     provenance      what a number was computed with: versions and machine
     classification  files and folders to what is heard in each
+    explanation     where in a sound a model heard what it heard
     runs            one unit of a run: a recipe trained on one split, exported, scored, written
     scoring         a model on a data set, on clips that it was not trained on
     plans           what a comparison will do, and what it costs

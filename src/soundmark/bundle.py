@@ -159,6 +159,18 @@ class Bundle:
         powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
 
+    def log_odds(self, logits: np.ndarray, which: int) -> np.ndarray:
+        """ln(p / (1 − p)) of class ``which``, float64 ``[batch]``, of ``logits``: also where p itself is rounded to 1.
+
+        By temperature and activation, as ``activate`` has it.
+        """
+        scaled = logits.astype(np.float64) / self.card.temperature
+        if self.card.activation == "sigmoid":
+            return scaled[:, which]
+        others = np.logaddexp.reduce(np.delete(scaled, which, axis=1), axis=1)
+        result: np.ndarray = scaled[:, which] - others
+        return result
+
     def write(self, path: str | PathLike[str]) -> None:
         """Write the file, whole or not at all.
 

@@ -291,6 +291,36 @@ def classify(
 
 
 @app.command()
+def explain(
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="A sound file.", show_default=False, parser=options.place)
+    ],
+    model: options.ModelPath,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="PICTURE",
+            help="Where it is drawn: a .png, .svg or .pdf file.",
+            show_default=False,
+            parser=options.place,
+        ),
+    ],
+) -> None:
+    """Where in a sound a model heard what it heard: a spectrogram with the regions that carried the decision."""
+    from soundmark import audio, explanation, inspection, prediction, terminal
+
+    loaded = prediction.load(model)
+    inspection.check_picture(output)
+    found = explanation.explain(loaded, source)
+    explanation.figure(found, output)
+    terminal.tell(f"{found.sentence()} The picture is {output}.")
+    if found.note:
+        terminal.warn(audio.shortened(found.name, found.note))
+
+
+@app.command()
 def show(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL", help="A trained model (.onnx).", show_default=False, parser=options.place)

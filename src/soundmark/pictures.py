@@ -250,22 +250,37 @@ def draw(picture: Picture, path: Path, *, colours: str, axes: bool, title: str =
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     panel = figure.add_subplot()
-    height = len(picture.image)
-    shown = panel.imshow(
-        np.asarray(picture.image) / 255 * (picture.db_max - picture.db_min) + picture.db_min,
-        cmap=colours,
-        aspect="auto",
-        extent=(0, picture.duration_s, height - 0.5, -0.5),
-        interpolation="nearest",
-    )
-    ticks = [hz for hz in _round_frequencies(picture) if hz <= picture.f_max_hz]
-    panel.set_yticks([picture.row_of(hz) for hz in ticks], [f"{hz:g}" for hz in ticks])
-    panel.set(xlabel="time (s)", ylabel=f"frequency (Hz{', mel scale' if picture.scale == 'mel' else ''})")
+    shown = show(panel, picture, colours=colours)
     panel.set_title(title, parse_math=False)
     figure.colorbar(shown, label="level (dB)")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # of a script that Matplotlib's own type does not have
         figure.savefig(path, format="png", dpi=110)
+
+
+def show(panel: Any, picture: Picture, *, colours: str, start_s: float = 0.0) -> Any:
+    """A picture in Matplotlib axes, in decibels over seconds (from ``start_s`` on) and hertz; what a colour bar is of.
+
+    Row i of the picture is from i − 0.5 to i + 0.5 on the vertical axis, whatever its scale.
+
+    >>> from matplotlib.figure import Figure
+    >>> panel = Figure().add_subplot()
+    >>> _ = show(panel, Image().picture(np.zeros(22050, np.float32), 22050), colours="magma", start_s=2.0)
+    >>> [round(float(end)) for end in panel.get_xlim()], [label.get_text() for label in panel.get_yticklabels()][:2]
+    ([2, 3], ['0', '2000'])
+    """
+    height = len(picture.image)
+    shown = panel.imshow(
+        np.asarray(picture.image) / 255 * (picture.db_max - picture.db_min) + picture.db_min,
+        cmap=colours,
+        aspect="auto",
+        extent=(start_s, start_s + picture.duration_s, height - 0.5, -0.5),
+        interpolation="nearest",
+    )
+    ticks = [hz for hz in _round_frequencies(picture) if hz <= picture.f_max_hz]
+    panel.set_yticks([picture.row_of(hz) for hz in ticks], [f"{hz:g}" for hz in ticks])
+    panel.set(xlabel="time (s)", ylabel=f"frequency (Hz{', mel scale' if picture.scale == 'mel' else ''})")
+    return shown
 
 
 def _round_frequencies(picture: Picture) -> list[float]:

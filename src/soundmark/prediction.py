@@ -101,7 +101,7 @@ class Model:
         """
         if not 0 <= overlap < 1:
             raise SettingsError(f"overlap is {overlap!r}: give a share of the window, at least 0 and below 1.")
-        sound = _sound(source, rate_hz)
+        sound = hear(source, rate_hz)
         if self.card.representation.rate_hz:
             rate = self.card.representation.rate_hz
             sound = Sound(audio.resample(sound.samples, sound.rate_hz, rate), rate)
@@ -157,7 +157,16 @@ def windows(n_samples: int, window_samples: float, overlap: float = 0.0) -> Iter
     yield n_samples - length, n_samples
 
 
-def _sound(source: Source, rate_hz: int | None) -> Sound:
+def hear(source: Source, rate_hz: int | None = None) -> Sound:
+    """The sound that ``Model.scores`` hears in a source, at the source's own rate.
+
+    Raises:
+        AudioError: the sound cannot be read.
+        SettingsError: samples come without their rate, or a file with one.
+
+    >>> hear(np.zeros((8000, 2), np.int16), 16000).duration_s
+    0.5
+    """
     if not isinstance(source, np.ndarray):
         if rate_hz is not None:
             raise SettingsError(

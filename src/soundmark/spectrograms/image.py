@@ -110,6 +110,16 @@ class Image(Representation):
         duration_s, f_max_hz = len(samples) / rate_hz, rate_hz / 2
         return Picture(image, duration_s, f_max_hz, middles, "linear", self.db_min, self.db_max)
 
+    def frequencies_hz(self, rate_hz: int) -> npt.NDArray[np.float64]:
+        """The middle of each row in Hz, [freq], for a sound at ``rate_hz``: the highest in row 0.
+
+        >>> Image(size=(257, 64)).frequencies_hz(51200)[[0, 1, -1]]
+        array([25600., 25500.,     0.])
+        """
+        bins, rows = self.segment_samples // 2 + 1, self.size[0]
+        from_below = (np.arange(rows)[::-1] + 0.5) * (bins / rows) - 0.5
+        return np.clip(from_below, 0, bins - 1) * ((self.rate_hz or rate_hz) / self.segment_samples)
+
     @property
     def _span(self) -> float:
         """What lies between ``db_min`` and ``db_max``, in units of the natural logarithm of power."""

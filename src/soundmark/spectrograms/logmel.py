@@ -77,6 +77,25 @@ class LogMel(Representation):
         whole = self.natural(np.resize(samples, n) if len(samples) < n else samples[start : start + n])
         return np.ascontiguousarray(np.resize(whole.T, self.size[::-1]).T)  # (a few frames alone may be too few)
 
+    def frequencies_hz(self, rate_hz: int) -> Float64:
+        """The middle of each band in Hz, [freq], whatever the sound's own rate: the lowest in row 0.
+
+        >>> LogMel(size=(1, 4), f_max_hz=700.0).frequencies_hz(8000).round(1)
+        array([289.9])
+        """
+        return kaldi_edges_hz(self.size[0], self.f_max_hz)[1:-1]
+
+    def times_s(self, n_samples: int, rate_hz: int) -> Float64:
+        """The second of the sound at each frame's middle, [time]: repeated, or of the middle alone, as the sound is.
+
+        >>> LogMel(size=(128, 6)).times_s(960, 32000)
+        array([0.  , 0.01, 0.02, 0.  , 0.01, 0.02])
+        """
+        n = -(-n_samples * self.rate_hz // rate_hz)
+        middles = np.arange(self.size[1]) * self.hop_samples
+        start = max(0, n - self.size[1] * self.hop_samples) // 2
+        return (middles + start) % n / self.rate_hz
+
     def natural(self, samples: Samples) -> Spectrogram:
         """Samples [n] at ``rate_hz`` to [``n_mels``, 1 + (n − 1) // hop]: EfficientAT's own, at the sound's own length.
 

@@ -78,6 +78,16 @@ class Mel(Representation):
         middles = mel_edges_hz(rate_hz, self.n_mels)[-2:0:-1]
         return Picture(image, len(samples) / rate_hz, rate_hz / 2, middles, "mel", -self.top_db, 0.0)
 
+    def frequencies_hz(self, rate_hz: int) -> Float64:
+        """The middle of each row in Hz, [freq], whatever the sound's own rate: the lowest in row 0.
+
+        >>> Mel(size=(4, 4)).frequencies_hz(22050).round()
+        array([ 487., 1410., 3323., 7836.])
+        """
+        edges_hz = mel_edges_hz(self.rate_hz, self.n_mels)
+        bands = (np.arange(self.size[0]) + 0.5) * (self.n_mels / self.size[0]) + 0.5  # from 1 on: edge 0 is no band's
+        return np.interp(bands, np.arange(len(edges_hz)), edges_hz)
+
     def _log_power(self, samples: Samples, rate_hz: int) -> Float32:
         """The ln of the mel power, 0 at its loudest and cut off at the bottom: [frames, n_mels]."""
         padded = np.pad(samples, self.n_fft // 2)

@@ -85,6 +85,27 @@ class Representation(ABC):
     def picture(self, samples: npt.ArrayLike, rate_hz: int) -> Picture:
         """The same spectrogram at full resolution, for people to look at."""
 
+    @abstractmethod
+    def frequencies_hz(self, rate_hz: int) -> npt.NDArray[np.float64]:
+        """The middle of each row in Hz, [freq], for a sound at ``rate_hz``: all rising, or all falling from row to row.
+
+        >>> from soundmark.spectrograms import from_settings
+        >>> from_settings({"name": "image", "size": [4, 4]}).frequencies_hz(22050).round()
+        array([9646., 6879., 4113., 1346.])
+        """
+
+    def times_s(self, n_samples: int, rate_hz: int) -> npt.NDArray[np.float64]:
+        """The second of the sound that each column stands for, [time], of a sound of ``n_samples`` at ``rate_hz``.
+
+        The sound is stretched over the columns, unless the time axis is real time; a second may then have several.
+
+        >>> from soundmark.spectrograms import from_settings
+        >>> from_settings({"name": "mel", "size": [64, 4]}).times_s(44100, 22050)
+        array([0.25, 0.75, 1.25, 1.75])
+        """
+        columns = self.shape[1]
+        return (np.arange(columns) + 0.5) * (n_samples / rate_hz / columns)
+
     def __call__(self, samples: npt.ArrayLike, rate_hz: int) -> Spectrogram:
         """Samples [n], mono, at ``rate_hz``, to ``shape``, float32. The samples are not modified.
 
