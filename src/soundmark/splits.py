@@ -42,7 +42,7 @@ class Leak:
     """
 
     recording: float  # whose recording is trained on, too
-    recording_and_class: float  # whose recording is trained on under the same label
+    recording_and_class: float  # whose recording is trained on under the same label; multi-label: under one of them
     lookup_accuracy: float  # that are right when the training label of the recording is looked up, unheard
 
 
@@ -74,6 +74,8 @@ def random_split(n: int, *, test_share: float = 0.33, seed: int = 42) -> Split:
 def check_classes(dataset: Dataset) -> None:
     """Refuse to make a classifier of fewer than two classes: its only answer would always seem right.
 
+    Of multi-label data one class is enough, where some clips have it and others do not.
+
     Raises:
         DatasetError: with what is there.
 
@@ -84,6 +86,12 @@ def check_classes(dataset: Dataset) -> None:
     Traceback (most recent call last):
     soundmark.errors.DatasetError: pets has only the class "dog": a classifier tells at least two classes apart....
     """
+    if dataset.multi_label and dataset.clips:
+        if not (dataset.targets != dataset.targets[:1]).any():
+            raise DatasetError(
+                f"{dataset.name} has the same labels on every clip: there is nothing to tell apart. Add other clips."
+            )
+        return
     there = sorted({clip.label for clip in dataset.clips})
     if len(there) < 2:
         only = f'only the class "{there[0]}"' if there else "no clips"
@@ -174,10 +182,16 @@ def grouped_folds(dataset: Dataset, k: int = 5, seed: int = 42) -> list[Split]:
 
 
 def _counts_per_source(dataset: Dataset) -> tuple[Indices, NDArray[np.float64]]:
-    """The number of each clip's recording [n], and the clips of each class in each recording [recordings, classes]."""
+    """The number of each clip's recording [n], and the clips of each class in each recording [recordings, classes].
+
+    In multi-label data a last column counts the clips of no class, so that they are dealt evenly, too.
+    """
     names, groups = np.unique(dataset.sources, return_inverse=True)
-    counts = np.zeros((len(names), len(dataset.classes)))
-    np.add.at(counts, (groups, dataset.labels), 1)
+    has = dataset.targets
+    if dataset.multi_label:
+        has = np.column_stack([has, ~has.any(axis=1)])
+    counts = np.zeros((len(names), has.shape[1]))
+    np.add.at(counts, groups, has)
     return groups.astype(np.int64), counts
 
 
@@ -191,15 +205,16 @@ def untrained_classes(dataset: Dataset, split: Split) -> tuple[str, ...]:
     >>> [untrained_classes(data, split) for split in official_folds(data)]
     [('dog',), ('cat',)]
     """
-    trained = set(dataset.labels[split.train].tolist())
-    return tuple(name for i, name in enumerate(dataset.classes) if i not in trained)
+    trained = dataset.targets[split.train].any(axis=0)
+    return tuple(dataset.classes[i] for i in np.flatnonzero(~trained))
 
 
 def leak(dataset: Dataset, splits: Split | Sequence[Split]) -> Leak:
     """How much the training clips give away about the test clips, pooled over the test clips of all splits.
 
     The look-up answers each test clip with the most frequent training label of its recording; where the recording was
-    not trained on, with the most frequent of all. A tie goes to the class that stands first.
+    not trained on, with the most frequent of all. A tie goes to the class that stands first. In multi-label data the
+    label is the whole set of a clip's classes, and the answer is right where all of it is.
 
     Raises:
         DatasetError: there is no test clip.
@@ -212,18 +227,29 @@ def leak(dataset: Dataset, splits: Split | Sequence[Split]) -> Leak:
     Leak(recording=0.5, recording_and_class=0.5, lookup_accuracy=1.0)
     """
     splits = [splits] if isinstance(splits, Split) else list(splits)
-    labels, source_of = dataset.labels, np.unique(dataset.sources, return_inverse=True)[1].astype(np.int64)
-    pair_of = source_of * len(dataset.classes) + labels
+    labels, source_of = _label_sets(dataset), np.unique(dataset.sources, return_inverse=True)[1].astype(np.int64)
+    has = dataset.targets > 0
     total, seen, seen_alike, right = 0, 0, 0, 0
     for split in splits:
         guess = _look_up(source_of, labels, split)
+        trained = np.zeros((source_of.max(initial=-1) + 1, has.shape[1]), bool)  # the classes of each recording
+        np.logical_or.at(trained, source_of[split.train], has[split.train])
         total += len(split.test)
         seen += int(np.isin(source_of[split.test], source_of[split.train]).sum())
-        seen_alike += int(np.isin(pair_of[split.test], pair_of[split.train]).sum())
+        seen_alike += int((trained[source_of[split.test]] & has[split.test]).any(axis=1).sum())
         right += int((guess == labels[split.test]).sum())
     if not total:
         raise DatasetError(f"{dataset.name} was split without a test clip: there is no leak to measure.")
     return Leak(seen / total, seen_alike / total, right / total)
+
+
+def _label_sets(dataset: Dataset) -> Indices:
+    """A number for what each clip is labelled with, int64 [n]: its class, or in multi-label data its set of classes."""
+    if not dataset.multi_label:
+        return dataset.labels
+    # Negative, so that of two sets the one with the earlier class comes first, as of two classes.
+    _, number = np.unique(-dataset.targets, axis=0, return_inverse=True)
+    return number.reshape(-1).astype(np.int64)
 
 
 def _look_up(source_of: Indices, labels: Indices, split: Split) -> Indices:
