@@ -252,7 +252,7 @@ def test_the_notebooks_split_of_the_real_table_leaks(real: Dataset):
     assert folds == Leak(recording=152 / 8732, recording_and_class=0.0, lookup_accuracy=878 / 8732)
 
 
-# --- Several labels to a clip ------------------------------------------------------------------------------------------
+# --- Several labels to a clip -----------------------------------------------------------------------------------------
 
 
 def tagged(*rows: tuple[str, str | None]) -> Dataset:
@@ -265,7 +265,7 @@ def test_a_recording_leaks_a_class_where_one_of_its_labels_is_trained_on():
     data = tagged(("a;b", "r"), ("b;c", "r"), ("c", "r"), ("", "r"), ("a;b", "s"), ("a;b", "r"))
     split = Split(train=np.array([0]), test=np.array([1, 2, 3, 4, 5]))
     # Of recording r are 1, 2, 3 and 5; 1 (b) and 5 (a, b) share a label with what is trained on. The look-up says a;b
-    # of all: right for 4 and 5.
+    # of all, and is right on 4 and 5.
     assert leak(data, split) == Leak(recording=4 / 5, recording_and_class=2 / 5, lookup_accuracy=2 / 5)
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from soundmark import atomic, features, metrics, predictions, provenance, runs, splits, workers
+from soundmark import atomic, features, metrics, predictions, provenance, runs, splits, tagging, workers
 from soundmark.datasets import Dataset, Skipped
 from soundmark.errors import OutputError
 from soundmark.features import Features
@@ -45,7 +45,7 @@ class FoldResult:
     fold: int | None  # None: the random split
     n_train: int
     n_test: int
-    accuracy: float
+    accuracy: float  # of multi-label data the mAP
     history: tuple[Epoch, ...]
     model: Path
     threads: int
@@ -60,9 +60,10 @@ class Result:
     protocol: str
     folds: tuple[FoldResult, ...]
     test: np.ndarray  # int64 [n] indices into the data set's clips, ascending
-    labels: np.ndarray  # int64 [n]
+    labels: np.ndarray  # int64 [n]; of multi-label data its targets, float32 [n, classes]
     probabilities: np.ndarray  # float32 [n, classes]
-    summary: metrics.Summary
+    thresholds: np.ndarray | None = None  # [n, classes]: from which on a class of multi-label data is there
+    summary: metrics.Summary | tagging.MultiSummary
     fold_mean: float
     fold_sd: float  # NaN where there is one fold
     leak: Leak | None  # None where it is not known which clips share a recording
@@ -161,7 +162,7 @@ def compare(
         for result in evaluation.results:
             if result.protocol == "folds":
                 path = folder / result.recipe.name / "folds" / "predictions.csv"
-                predictions.write(path, dataset, result.test, result.probabilities)
+                predictions.write(path, dataset, result.test, result.probabilities, result.thresholds)
         text = json.dumps(runs.sealed(evaluation.to_json()), indent=1, ensure_ascii=False, allow_nan=False)
         # A name that is not UTF-8 has lone surrogates; as \udcff they are JSON.
         atomic.write_bytes(folder / "metrics.json", f"{text}\n".encode(errors="backslashreplace"))
@@ -268,8 +269,9 @@ def _result(dataset: Dataset, outcomes: Sequence[Outcome], features_s: float) ->
     test = np.concatenate([outcome.unit.split.test for outcome in outcomes])
     order = np.argsort(test, kind="stable")
     test = test[order]
-    labels = dataset.labels[test]
+    labels = tagging.truth_of(dataset, test)
     probabilities = np.concatenate([outcome.probabilities for outcome in outcomes])[order]
+    thresholds = np.concatenate([_thresholds(outcome) for outcome in outcomes])[order]
     folds = tuple(_fold_result(dataset, outcome) for outcome in outcomes)
     accuracies = [fold.accuracy for fold in folds]
     recipe = outcomes[0].unit.recipe
@@ -280,14 +282,8 @@ def _result(dataset: Dataset, outcomes: Sequence[Outcome], features_s: float) ->
         test=test,
         labels=labels,
         probabilities=probabilities,
-        summary=metrics.summarise(
-            labels,
-            probabilities,
-            classes=dataset.classes,
-            sources=dataset.sources[test],
-            salience=[dataset.clips[i].salience for i in test],
-            seed=recipe.seed,
-        ),
+        thresholds=thresholds,
+        summary=tagging.judge(dataset, test, probabilities, thresholds=thresholds, seed=recipe.seed),
         fold_mean=float(np.mean(accuracies)),
         fold_sd=float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else float("nan"),
         leak=splits.leak(dataset, [outcome.unit.split for outcome in outcomes]) if dataset.sources_known else None,
@@ -305,7 +301,7 @@ def _fold_result(dataset: Dataset, outcome: Outcome) -> FoldResult:
         fold=split.fold,
         n_train=len(split.train),
         n_test=len(split.test),
-        accuracy=metrics.accuracy(dataset.labels[split.test], metrics.top_class(outcome.probabilities)),
+        accuracy=tagging.headline(tagging.truth_of(dataset, split.test), outcome.probabilities),
         history=outcome.history,
         model=outcome.model,
         threads=outcome.engine["threads"],
@@ -313,10 +309,15 @@ def _fold_result(dataset: Dataset, outcome: Outcome) -> FoldResult:
     )
 
 
+def _thresholds(outcome: Outcome) -> np.ndarray:
+    """Those of the unit's model for each of its test clips, float64 [n_test, classes]."""
+    given = np.array(tagging.THRESHOLD if outcome.thresholds is None else outcome.thresholds, np.float64)
+    return np.broadcast_to(given, outcome.probabilities.shape)
+
+
 def _comparison(dataset: Dataset, a: Result, b: Result) -> Comparison:
-    difference = metrics.paired_difference(
-        a.labels, a.probabilities, b.probabilities, sources=dataset.sources[a.test], seed=a.recipe.seed
-    )
+    paired = tagging.paired_difference if dataset.multi_label else metrics.paired_difference
+    difference = paired(a.labels, a.probabilities, b.probabilities, sources=dataset.sources[a.test], seed=a.recipe.seed)
     return Comparison(protocol=a.protocol, recipes=(a.recipe.name, b.recipe.name), difference=difference)
 
 
@@ -334,7 +335,7 @@ def _result_json(result: Result) -> dict[str, Any]:
                 "fold": f.fold,
                 "n": f.n_test,
                 "n_train": f.n_train,
-                "accuracy": f.accuracy,
+                result.summary.headline.key: f.accuracy,
                 "precision": f.precision,
                 "threads": f.threads,
             }

@@ -66,6 +66,7 @@ class Headline:
     """The one figure that stands for a classifier: accuracy, or the mAP of a multi-label one."""
 
     name: str
+    key: str  # in metrics.json
     value: float
     interval: Interval
 
@@ -136,7 +137,7 @@ class Summary:
         >>> summarise([0], [[0.9, 0.1]], classes=["dog", "siren"], sources=["a"]).headline.name
         'accuracy'
         """
-        return Headline("accuracy", self.accuracy, self.accuracy_interval)
+        return Headline("accuracy", "accuracy", self.accuracy, self.accuracy_interval)
 
     def brief(self) -> dict[str, Any]:
         """What stands of it on a model's card."""

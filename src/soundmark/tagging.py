@@ -69,7 +69,9 @@ class MultiSummary:
         >>> summarise([[1], [0]], [[0.9], [0.2]], classes=["dog"], sources=["a", "a"]).headline.value
         1.0
         """
-        return metrics.Headline("mAP", self.mean_average_precision, self.mean_average_precision_interval)
+        return metrics.Headline(
+            "mAP", "mean_average_precision", self.mean_average_precision, self.mean_average_precision_interval
+        )
 
     def brief(self) -> dict[str, Any]:
         """What stands of it on a model's card."""
@@ -125,6 +127,17 @@ def truth_of(dataset: Dataset, test: NDArray[np.int64]) -> NDArray[Any]:
     (1,)
     """
     return dataset.targets[test] if dataset.multi_label else dataset.labels[test]
+
+
+def headline(truth: NDArray[Any], probabilities: Floats) -> float:
+    """The figure that stands for all others: the accuracy of labels [n], the mAP of targets [n, classes].
+
+    >>> headline(np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]]))
+    0.5
+    """
+    if truth.ndim == 2:
+        return mean_average_precision(truth, probabilities)
+    return metrics.accuracy(truth, metrics.top_class(probabilities))
 
 
 def summarise(
@@ -192,8 +205,8 @@ def average_precision(targets: ArrayLike, scores: ArrayLike) -> Floats:
     """The average precision of each class, float64 [c]; NaN for a class that no clip has.
 
     AP = Σ (R_k − R_{k−1}) · P_k over the distinct scores from the largest on, with precision P and recall R of the
-    clips that score as much or more; clips of equal score are taken together. As ``average_precision_score`` of scikit-learn
-    1.9, which gives 0 for a class that no clip has.
+    clips that score as much or more; clips of equal score are taken together. As ``average_precision_score`` of
+    scikit-learn 1.9, which gives 0 for a class that no clip has.
 
     >>> average_precision([[1, 0], [0, 0], [1, 0]], [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]]).round(3).tolist()
     [0.833, nan]

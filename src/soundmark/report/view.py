@@ -88,6 +88,11 @@ class View:
         return frozenset(one.path for one in self.evaluation.skipped if one not in absent)
 
     @property
+    def figure(self) -> str:
+        """What stands first of a result: "accuracy", or the "mAP" of multi-label data."""
+        return "mAP" if self.evaluation.dataset.multi_label else "accuracy"
+
+    @property
     def unit(self) -> str:
         """What intervals and tests count: recordings where they are known, else clips, or files of several clips."""
         data = self.evaluation.dataset
