@@ -277,7 +277,7 @@ def differences(view: View) -> Html:
     if view.evaluation.dataset.multi_label:
         head[4], note = (
             "Bootstrap p",
-            f"Differences of mAP; interval and p count {view.unit}. McNemar’s test does not apply, as no clip is simply "
+            f"Differences of mAP; interval and p count {view.unit}. McNemar’s test does not apply: no clip is simply "
             "right or wrong. None of them knows how much another training seed would change.",
         )
     return join([table(head, rows, class_="numbers"), element("p", note, class_="quiet")])
