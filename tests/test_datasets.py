@@ -527,9 +527,73 @@ def test_table_in_all_its_dialects(pets: Path, rows: list[str], encoding: str):
 def test_table_with_quotes_and_foreign_letters(tmp_path: Path):
     tone(tmp_path / "grüße, laut.wav")
     data = Dataset.open(
-        table(tmp_path / "t.csv", "path,label", '"grüße, laut.wav","Hund; ""Rex"""', '"grüße, laut.wav",a;b')
+        table(tmp_path / "t.csv", "path,label", '"grüße, laut.wav","Hund, ""Rex"""', '"grüße, laut.wav",a b')
     )
-    assert data.classes == ('Hund; "Rex"', "a;b")
+    assert data.classes == ('Hund, "Rex"', "a b")
+
+
+# --- several labels to a clip --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ["path,label", "rex.wav, siren ;dog", "mia.wav,dog", "one.wav,", "two.wav,dog;siren;dog; "],
+        ["path;label", 'rex.wav;" siren ;dog"', "mia.wav;dog", "one.wav;", 'two.wav;"dog;siren;dog; "'],
+        ["label\tpath", "siren;dog\trex.wav", "dog\tmia.wav", "\tone.wav", "dog;siren\ttwo.wav"],
+        ["sep=;", "path;label", 'rex.wav;"siren;dog"', "mia.wav;dog", 'one.wav;";"', 'two.wav;"dog;siren"'],
+    ],
+)
+def test_several_labels_in_a_cell_make_the_table_multi_label(pets: Path, rows):
+    for name in ("one.wav", "two.wav"):
+        tone(pets / name)
+    data = Dataset.open(table(pets / "t.csv", *rows))
+    assert data.multi_label
+    assert data.classes == ("siren", "dog")
+    assert [clip.label for clip in data.clips] == ["siren;dog", "dog", "", "siren;dog"]  # the same set, the same label
+    assert data.targets.tolist() == [[1, 1], [0, 1], [0, 0], [1, 1]]
+    assert data.targets.dtype == np.float32
+    assert not data.targets.flags.writeable
+    assert data.select([2, 1]).multi_label
+    assert data.select([2, 1]).targets.tolist() == [[0, 0], [0, 1]]
+
+
+def test_multi_label_data_has_no_labels(pets: Path):
+    data = Dataset.open(table(pets / "t.csv", "path,label", "rex.wav,dog;siren", "mia.wav,dog"))
+    with pytest.raises(DatasetError, match=r"t is multi-label: .* Ask for `targets`"):
+        data.labels  # noqa: B018
+
+
+def test_a_semicolon_that_parts_columns_parts_no_labels(pets: Path):
+    data = Dataset.open(table(pets / "t.csv", "path;label", "rex.wav;dog", "mia.wav;siren"))
+    assert not data.multi_label
+    assert data.labels.tolist() == [0, 1]
+    assert data.targets.tolist() == [[1, 0], [0, 1]]
+    with pytest.raises(DatasetError, match=r"row 2 has 3 cells under 2 columns: put quotes"):
+        Dataset.open(table(pets / "t.csv", "path;label", "rex.wav;dog;siren"))
+
+
+def test_named_classes_hold_for_each_label_of_a_cell(pets: Path):
+    path = table(pets / "t.csv", "path,label", "rex.wav,dog;siren", "mia.wav,dog")
+    assert Dataset.open(path, classes=["siren", "dog", "fox"]).targets.tolist() == [[1, 1, 0], [0, 1, 0]]
+    whole = Dataset.open(
+        path, classes=["dog;siren", "dog"]
+    )  # a name with a semicolon in it, where it is said to be one
+    assert (whole.multi_label, whole.labels.tolist()) == (False, [0, 1])
+    with pytest.raises(DatasetError, match=r't.csv", row 2: there is no label "siren".*Known: dog, fox'):
+        Dataset.open(path, classes=["dog", "fox"])
+
+
+def test_the_same_labels_in_another_order_repeat_a_row(pets: Path):
+    data = Dataset.open(table(pets / "t.csv", "path,label", "rex.wav,dog;siren", "rex.wav,siren;dog"))
+    assert data.skipped == (Skipped("rex.wav", "row 3: repeats row 2"),)
+
+
+def test_the_fingerprint_tells_multi_label_data_apart():
+    one = Dataset(name="x", root=Path(), classes=("a", "b"), clips=clips("a", "b"))
+    several = dataclasses.replace(one, multi_label=True)
+    assert several.fingerprint != one.fingerprint
+    assert several.targets.tolist() == one.targets.tolist() == [[1, 0], [0, 1]]
 
 
 def test_table_notes_a_repeated_row(pets: Path):

@@ -63,6 +63,28 @@ def test_counts_durations_and_encodings(pets: Path):
     ]
 
 
+def test_a_clip_of_several_classes_counts_in_each_and_once_in_all(pets: Path):
+    (pets / "t.csv").write_text(
+        "path,label,fold,source\ndog/fold1/a.wav,dog;siren,1,r\ndog/fold2/b.wav,siren;dog,2,r\ncat/fold1/c.wav,,1,s\n"
+    )
+    data = Dataset.open(pets / "t.csv")
+    found = look(data)
+    assert found.counts.tolist() == [[1, 1], [1, 1]]
+    counts = next(section for section in sections(found) if section.title == "Clips per class and fold")
+    assert counts.text == "A clip with several labels counts in each of its classes, and once in all."
+    assert counts.rows == (
+        ("dog", "1", "1", "2"),
+        ("siren", "1", "1", "2"),
+        ("none of these", "1", "0", "1"),
+        ("all", "2", "1", "3"),
+    )
+    assert recordings_in_folds(data) == (SharedRecording("r", (1, 2), ("dog;siren", "dog;siren")),)
+    assert recordings_in_folds(data, same_class=True) == (
+        SharedRecording("r", (1, 2), ("dog", "dog")),
+        SharedRecording("r", (1, 2), ("siren", "siren")),
+    )
+
+
 def test_where_nothing_is_wrong_it_says_so(pets: Path):
     found = look(Dataset.open(pets))
     assert set(found.faults.values()) == {0}

@@ -14,6 +14,7 @@ from soundmark.splits import (
     Leak,
     Split,
     folds_by_recording,
+    check_classes,
     grouped_folds,
     leak,
     official_folds,
@@ -289,3 +290,57 @@ def test_the_notebooks_split_of_the_real_table_leaks(real: Dataset):
     assert random == Leak(recording=2753 / 2882, recording_and_class=2753 / 2882, lookup_accuracy=2748 / 2882)
     folds = leak(real, official_folds(real))
     assert folds == Leak(recording=152 / 8732, recording_and_class=0.0, lookup_accuracy=878 / 8732)
+
+
+# --- Several labels to a clip -----------------------------------------------------------------------------------------
+
+
+def tagged(*rows: tuple[str, str | None]) -> Dataset:
+    """Clips of (labels, source) in the classes a, b and c."""
+    clips = tuple(Clip(path=Path(f"{i}.wav"), label=label, source=source) for i, (label, source) in enumerate(rows))
+    return Dataset(name="city", root=Path(), classes=("a", "b", "c"), clips=clips, multi_label=True)
+
+
+def test_a_recording_leaks_a_class_where_one_of_its_labels_is_trained_on():
+    data = tagged(("a;b", "r"), ("b;c", "r"), ("c", "r"), ("", "r"), ("a;b", "s"), ("a;b", "r"))
+    split = Split(train=np.array([0]), test=np.array([1, 2, 3, 4, 5]))
+    # Of recording r are 1, 2, 3 and 5; 1 (b) and 5 (a, b) share a label with what is trained on. The look-up says a;b
+    # of all, and is right on 4 and 5.
+    assert leak(data, split) == Leak(recording=4 / 5, recording_and_class=2 / 5, lookup_accuracy=2 / 5)
+
+
+def test_the_look_up_takes_the_commonest_set_of_labels():
+    data = tagged(("a", "r"), ("a;b", "r"), ("a;b", "r"), ("c", "s"), ("c", "s"), ("c", "s"), ("a;b", "r"), ("c", "t"))
+    split = Split(train=np.arange(6), test=np.array([6, 7]))
+    assert leak(data, split).lookup_accuracy == 1.0
+
+
+def test_one_label_to_each_clip_leaks_as_ever():
+    one = many(200, seed=3)
+    several = Dataset(name="x", root=Path(), classes=one.classes, clips=one.clips, multi_label=True)
+    splits = official_folds(one)
+    assert leak(several, splits) == leak(one, splits)
+
+
+def test_grouped_folds_deal_each_label_and_the_clips_without_one_evenly():
+    rng = np.random.default_rng(0)
+    labels = [";".join(name for name in "abc" if rng.random() < 0.3) for _ in range(600)]
+    data = tagged(*((label, f"r{i // 4}") for i, label in enumerate(labels)))
+    none = ~data.targets.any(axis=1)
+    for split in grouped_folds(data, k=5):
+        assert not set(data.sources[split.train]) & set(data.sources[split.test])
+        np.testing.assert_allclose(data.targets[split.test].sum(axis=0), data.targets.sum(axis=0) / 5, rtol=0.1)
+        assert none[split.test].sum() == pytest.approx(none.sum() / 5, rel=0.1)
+
+
+def test_a_label_that_is_nowhere_trained_on_is_named():
+    data = tagged(("a;b", "r"), ("b;c", "r"), ("", "r"))
+    assert untrained_classes(data, Split(train=np.array([0, 2]), test=np.array([1]))) == ("c",)
+
+
+def test_labels_must_differ_from_clip_to_clip():
+    with pytest.raises(DatasetError, match="city has the same labels on every clip: there is nothing to tell apart"):
+        check_classes(tagged(("a;b", "r"), ("b;a", "s")))
+    check_classes(tagged(("a", "r"), ("", "s")))  # whether one class is there can be told
+    with pytest.raises(DatasetError, match="city has no clips"):
+        check_classes(tagged())

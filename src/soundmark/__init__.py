@@ -24,6 +24,7 @@ The modules, in the order in which to read them; each imports only those above i
     training        features and a recipe to a trained network and its graph
     prediction      a model and audio to Scores
     metrics         labels and scores to numbers with intervals
+    tagging         the same where a clip has any number of labels
     predictions     what was said of each test clip, as a table
     provenance      what a number was computed with: versions and machine
     classification  files and folders to what is heard in each

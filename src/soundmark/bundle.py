@@ -45,6 +45,7 @@ class Card:
     window_s: float
     activation: str = "softmax"
     temperature: float = 1.0
+    thresholds: tuple[float, ...] | None = None  # from which on a sigmoid's class is said to be there; None: 0.5
     unknown: float | None = None  # the score below which the answer is "none of these"; None: no such answer
     recipe: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)  # name, fingerprint, clips, split, licence, citation
@@ -68,6 +69,8 @@ class Card:
             values = json.loads(text)
             _check_schema(values.pop("schema"), name)
             values["classes"] = tuple(values["classes"]) if isinstance(values["classes"], list) else ()
+            if isinstance(values.get("thresholds"), list):
+                values["thresholds"] = tuple(values["thresholds"])
             values["representation"] = spectrograms.from_settings(values["representation"])
             card = cls(**{key: value for key, value in values.items() if key in cls.__dataclass_fields__})
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -95,11 +98,22 @@ class Card:
             return f"its window_s is {self.window_s!r}"
         if not is_finite(self.temperature) or not self.temperature > 0:
             return f"its temperature is {self.temperature!r}"
+        if self.thresholds is not None and (wrong := self._wrong_thresholds()):
+            return wrong
         if self.unknown is not None and not is_finite(self.unknown):
             return f"its unknown is {self.unknown!r}"
         for part in ("recipe", "data", "scores", "versions"):
             if not isinstance(getattr(self, part), dict):
                 return f"its {part} is {getattr(self, part)!r}, not a table"
+        return None
+
+    def _wrong_thresholds(self) -> str | None:
+        if self.activation != "sigmoid":
+            return f"it has thresholds, which are for sigmoid outputs, and its activation is {self.activation}"
+        if not isinstance(self.thresholds, tuple) or len(self.thresholds) != len(self.classes):
+            return f"its thresholds are {self.thresholds!r}, not one for each of {len(self.classes)} classes"
+        if not all(is_finite(number) and 0 <= number <= 1 for number in self.thresholds):
+            return f"its thresholds are {list(self.thresholds)}, not all between 0 and 1"
         return None
 
 

@@ -25,12 +25,14 @@ Answer = Sequence[Mapping[str, Any]]
 class Classified:
     """Per file the classes, best first, as ``{"label", "score"}``; and the files that could not be read, with why.
 
-    ``notes`` has a sentence for each file that was cut off and heard as far as it goes.
+    Where each class is there or not by itself (``tells_present``), ``"present"`` says whether it is. ``notes``
+    has a sentence for each file that was cut off and heard as far as it goes.
     """
 
     answers: Mapping[str, Answer]
     failures: Mapping[str, str]
     notes: Mapping[str, str]
+    tells_present: bool = False
 
     def to_json(self) -> str:
         """A list with an object per file: ``file`` and ``classes``, or ``file`` and ``error``; ``note``, if any."""
@@ -46,22 +48,34 @@ class Classified:
     def to_csv(self) -> str:
         """A line per file and class: file, rank, label, score; and one per file that could not be read, with error.
 
-        ``note`` stands where the file was cut off and heard as far as it goes.
+        ``note`` stands where the file was cut off and heard as far as it goes; ``present``, 1 or 0, behind the score
+        where each class is there or not by itself.
         """
+        extra = ["present"] if self.tells_present else []
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["file", "rank", "label", "score", "error", "note"])
+        writer.writerow(["file", "rank", "label", "score", *extra, "error", "note"])
         for name, answer in self.answers.items():
             writer.writerows(
-                [name, rank, entry["label"], f"{entry['score']:.6g}", "", self.notes.get(name, "")]
+                [
+                    name,
+                    rank,
+                    entry["label"],
+                    f"{entry['score']:.6g}",
+                    *(int(entry[key]) for key in extra),
+                    "",
+                    self.notes.get(name, ""),
+                ]
                 for rank, entry in enumerate(answer, 1)
             )
-        writer.writerows([name, "", "", "", reason, ""] for name, reason in self.failures.items())
+        writer.writerows([name, "", "", "", *([""] * len(extra)), reason, ""] for name, reason in self.failures.items())
         return text.getvalue()
 
 
 def classify(model: Model, inputs: Sequence[str | PathLike[str]], *, top_k: int) -> Classified:
     """What ``model`` hears in each file of ``inputs`` and below each folder; one that cannot be read stops no other.
+
+    A model with sigmoid outputs says of each class whether it is there, and names all that are, also beyond ``top_k``.
 
     Raises:
         SettingsError: an input is the empty string, which would mean the current folder.
@@ -79,13 +93,21 @@ def classify(model: Model, inputs: Sequence[str | PathLike[str]], *, top_k: int)
         name = str(path)
         try:
             sound = audio.read(path)
-            answers[name] = model.classify(sound, top_k=top_k)
+            answers[name] = _answer(model, sound, top_k)
         except AudioError as error:
             failures[name] = str(error) if name in str(error) else f'"{name}": {error}'
         else:
             if sound.note:
                 notes[name] = audio.shortened(name, sound.note)
-    return Classified(answers, failures, notes)
+    return Classified(answers, failures, notes, tells_present=model.thresholds is not None)
+
+
+def _answer(model: Model, sound: audio.Sound, top_k: int) -> Answer:
+    if model.thresholds is None:
+        return model.classify(sound, top_k=top_k)
+    least = dict(zip(model.classes, model.thresholds.tolist(), strict=True))
+    answer = [entry | {"present": entry["score"] >= least[entry["label"]]} for entry in model.classify(sound)]
+    return [entry for place, entry in enumerate(answer) if place < top_k or entry["present"]]
 
 
 def _files(inputs: Sequence[Path], failures: dict[str, str]) -> Iterator[Path]:

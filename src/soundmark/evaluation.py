@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from soundmark import atomic, features, metrics, plans, predictions, provenance, runs, splits, workers
+from soundmark import atomic, features, metrics, plans, predictions, provenance, runs, splits, tagging, workers
 from soundmark.datasets import Dataset, Skipped
 from soundmark.errors import OutputError
 from soundmark.features import Features
@@ -49,7 +49,7 @@ class FoldResult:
     seed: int
     n_train: int
     n_test: int
-    accuracy: float
+    accuracy: float  # of multi-label data the mAP
     history: tuple[Epoch, ...]
     model: Path
     threads: int
@@ -65,9 +65,10 @@ class Result:
     seeds: tuple[int, ...]
     folds: tuple[FoldResult, ...]  # seed by seed
     test: np.ndarray  # int64 [n] indices into the data set's clips, seed by seed, each time ascending
-    labels: np.ndarray  # int64 [n]
+    labels: np.ndarray  # int64 [n]; of multi-label data its targets, float32 [n, classes]
     probabilities: np.ndarray  # float32 [n, classes]
-    summary: metrics.Summary  # over all n answers; the confusion counts answers, all else that is counted is clips
+    thresholds: np.ndarray | None = None  # [n, classes]: from which on a class of multi-label data is there
+    summary: metrics.Summary | tagging.MultiSummary  # over all n answers; the confusion counts answers, else clips
     fold_mean: float  # over folds, of the mean over seeds
     fold_sd: float  # NaN where there is one fold
     leak: Leak | None  # None where it is not known which clips share a recording
@@ -85,8 +86,8 @@ class Result:
     @property
     def seed_accuracies(self) -> tuple[float, ...]:
         """The accuracy of each seed, all folds pooled."""
-        right = metrics.top_class(self.probabilities) == self.labels
-        return tuple(float(np.mean(part)) for part in np.split(right, len(self.seeds)))
+        each = zip(*(np.split(array, len(self.seeds)) for array in (self.labels, self.probabilities)), strict=True)
+        return tuple(tagging.headline(labels, probabilities) for labels, probabilities in each)
 
     @property
     def seed_sd(self) -> float:
@@ -305,8 +306,9 @@ def _result(dataset: Dataset, outcomes: Sequence[Outcome], features_s: float) ->
     sizes = [len(outcome.unit.split.test) for outcome in outcomes]
     order = np.lexsort((test, np.repeat([outcome.unit.recipe.seed for outcome in outcomes], sizes)))
     test = test[order]
-    labels = dataset.labels[test]
+    labels = tagging.truth_of(dataset, test)
     probabilities = np.concatenate([outcome.probabilities for outcome in outcomes])[order]
+    thresholds = np.concatenate([_thresholds(outcome) for outcome in outcomes])[order]
     folds = tuple(_fold_result(dataset, outcome) for outcome in outcomes)
     accuracies = [
         float(np.mean([fold.accuracy for fold in folds if fold.fold == k]))
@@ -321,16 +323,9 @@ def _result(dataset: Dataset, outcomes: Sequence[Outcome], features_s: float) ->
         test=test,
         labels=labels,
         probabilities=probabilities,
+        thresholds=thresholds,
         summary=_counting_clips(
-            metrics.summarise(
-                labels,
-                probabilities,
-                classes=dataset.classes,
-                sources=dataset.sources[test],
-                salience=[dataset.clips[i].salience for i in test],
-                seed=recipe.seed,
-            ),
-            len(seeds),
+            tagging.judge(dataset, test, probabilities, thresholds=thresholds, seed=recipe.seed), len(seeds)
         ),
         fold_mean=float(np.mean(accuracies)),
         fold_sd=_sd(accuracies),
@@ -343,8 +338,13 @@ def _result(dataset: Dataset, outcomes: Sequence[Outcome], features_s: float) ->
     )
 
 
-def _counting_clips(summary: metrics.Summary, n_seeds: int) -> metrics.Summary:
+def _counting_clips(
+    summary: metrics.Summary | tagging.MultiSummary, n_seeds: int
+) -> metrics.Summary | tagging.MultiSummary:
     """The summary of answers, ``n_seeds`` to each clip, with clips where it counted answers (not in the confusion)."""
+    if isinstance(summary, tagging.MultiSummary):
+        scores = tuple(replace(one, support=one.support // n_seeds) for one in summary.per_class)
+        return replace(summary, n=summary.n // n_seeds, per_class=scores)
     return replace(
         summary,
         n=summary.n // n_seeds,
@@ -365,7 +365,7 @@ def _fold_result(dataset: Dataset, outcome: Outcome) -> FoldResult:
         seed=outcome.unit.recipe.seed,
         n_train=len(split.train),
         n_test=len(split.test),
-        accuracy=metrics.accuracy(dataset.labels[split.test], metrics.top_class(outcome.probabilities)),
+        accuracy=tagging.headline(tagging.truth_of(dataset, split.test), outcome.probabilities),
         history=outcome.history,
         model=outcome.model,
         threads=outcome.engine["threads"],
@@ -373,14 +373,21 @@ def _fold_result(dataset: Dataset, outcome: Outcome) -> FoldResult:
     )
 
 
+def _thresholds(outcome: Outcome) -> np.ndarray:
+    """Those of the unit's model for each of its test clips, float64 [n_test, classes]."""
+    given = np.array(tagging.THRESHOLD if outcome.thresholds is None else outcome.thresholds, np.float64)
+    return np.broadcast_to(given, outcome.probabilities.shape)
+
+
 def _comparison(dataset: Dataset, a: Result, b: Result) -> Comparison:
-    difference = metrics.paired_difference(
-        a.labels, a.probabilities, b.probabilities, sources=dataset.sources[a.test], seed=a.recipe.seed
-    )
+    paired = tagging.paired_difference if dataset.multi_label else metrics.paired_difference
+    difference = paired(a.labels, a.probabilities, b.probabilities, sources=dataset.sources[a.test], seed=a.recipe.seed)
     if len(a.seeds) > 1:  # McNemar's test takes each clip for a draw of its own: it may stand there once only
         n = len(a.test) // len(a.seeds)
-        first = [metrics.top_class(one.probabilities[:n]) == one.labels[:n] for one in (a, b)]
-        difference = replace(difference, clips=n, mcnemar_p=metrics.mcnemar_p(*first))
+        difference = replace(difference, clips=n)
+        if not dataset.multi_label:
+            first = [metrics.top_class(one.probabilities[:n]) == one.labels[:n] for one in (a, b)]
+            difference = replace(difference, mcnemar_p=metrics.mcnemar_p(*first))
     return Comparison(protocol=a.protocol, recipes=(a.recipe.name, b.recipe.name), difference=difference)
 
 
@@ -399,7 +406,7 @@ def _result_json(result: Result) -> dict[str, Any]:
                 "seed": f.seed,
                 "n": f.n_test,
                 "n_train": f.n_train,
-                "accuracy": f.accuracy,
+                result.summary.headline.key: f.accuracy,
                 "precision": f.precision,
                 "threads": f.threads,
             }

@@ -96,7 +96,9 @@ class Inspection:
     share: str
     classes: tuple[str, ...]
     folds: tuple[int | None, ...]  # None: clips without one
-    counts: NDArray[np.int64]  # clips, [classes, folds]
+    counts: NDArray[np.int64]  # clips, [classes, folds]; in multi-label data a clip counts in each of its classes
+    clips: NDArray[np.int64]  # [folds], each clip once
+    unlabelled: NDArray[np.int64]  # [folds], clips of no class; there are some in multi-label data alone
     durations_s: NDArray[np.float64]  # [clips], NaN where the clip cannot be read
     encodings: tuple[Encoding, ...]  # the most frequent first
     silent: tuple[Finding, ...]
@@ -166,8 +168,9 @@ def inspect(dataset: Dataset, *, progress: workers.Progress | None = None, jobs:
     folds = (*dataset.folds, *([None] if np.any(dataset.fold_of == 0) else []))
     columns = np.searchsorted(dataset.folds, dataset.fold_of) if dataset.folds else np.zeros(len(heard), np.int64)
     columns[dataset.fold_of == 0] = len(dataset.folds)
-    counts = np.zeros((len(dataset.classes), len(folds)), np.int64)
-    np.add.at(counts, (dataset.labels, columns), 1)
+    has = dataset.targets.astype(np.int64)
+    counts = np.zeros((len(folds), len(dataset.classes)), np.int64)
+    np.add.at(counts, columns, has)
     encodings = Counter(one.encoding for one in heard if not one.error)
     unreadable = [(clip, one.error) for clip, one in zip(dataset.clips, heard, strict=True) if one.error]
     return Inspection(
@@ -176,7 +179,9 @@ def inspect(dataset: Dataset, *, progress: workers.Progress | None = None, jobs:
         share=dataset.share,
         classes=dataset.classes,
         folds=folds,
-        counts=counts,
+        counts=counts.T,
+        clips=np.bincount(columns, minlength=len(folds)),
+        unlabelled=np.bincount(columns[~has.any(axis=1)], minlength=len(folds)),
         durations_s=np.array([one.duration_s for one in heard], np.float64),
         encodings=tuple(Encoding(*encoding, clips) for encoding, clips in encodings.most_common()),
         silent=_findings(dataset, [_silence(one) for one in heard]),
@@ -193,7 +198,8 @@ def inspect(dataset: Dataset, *, progress: workers.Progress | None = None, jobs:
 def recordings_in_folds(dataset: Dataset, *, same_class: bool = False) -> tuple[SharedRecording, ...]:
     """The recordings that stand in more than one official fold; with ``same_class``, under one label.
 
-    Five recordings of UrbanSound8K do, each under another label in each fold, so none with ``same_class``.
+    Five recordings of UrbanSound8K do, each under another label in each fold, so none with ``same_class``. In
+    multi-label data a recording that shares two classes across folds stands there twice with ``same_class``.
 
     >>> dog, cat = (Clip(path=Path(name), label=name, fold=i, source="7") for i, name in enumerate(["dog", "cat"], 1))
     >>> data = Dataset(name="pets", root=Path("."), classes=("dog", "cat"), clips=(dog, cat))
@@ -204,8 +210,9 @@ def recordings_in_folds(dataset: Dataset, *, same_class: bool = False) -> tuple[
     """
     stands_in: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
     for clip, source in zip(dataset.clips, dataset.sources.tolist(), strict=True):
-        if clip.fold is not None:
-            stands_in[source, clip.label if same_class else ""][clip.fold] = clip.label
+        for label in dataset.labels_of(clip) if same_class else (clip.label,):
+            if clip.fold is not None:
+                stands_in[source, label if same_class else ""][clip.fold] = label
     return tuple(
         SharedRecording(source, tuple(sorted(folds)), tuple(folds[fold] for fold in sorted(folds)))
         for (source, _), folds in stands_in.items()
@@ -251,8 +258,12 @@ def _counts_section(inspection: Inspection) -> Section:
         (name, *map(str, counts), str(counts.sum()))
         for name, counts in zip(inspection.classes, inspection.counts, strict=True)
     ]
-    total = ("all", *map(str, inspection.counts.sum(axis=0)), str(inspection.counts.sum()))
-    return Section("Clips per class and fold", "", ("class", *heads, "all"), (*rows, total))
+    if inspection.unlabelled.any():
+        rows.append(("none of these", *map(str, inspection.unlabelled), str(inspection.unlabelled.sum())))
+    several = inspection.counts.sum() > (inspection.clips - inspection.unlabelled).sum()
+    text = "A clip with several labels counts in each of its classes, and once in all." if several else ""
+    total = ("all", *map(str, inspection.clips), str(inspection.clips.sum()))
+    return Section("Clips per class and fold", text, ("class", *heads, "all"), (*rows, total))
 
 
 def _fault_sections(inspection: Inspection) -> list[Section]:

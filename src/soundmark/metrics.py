@@ -52,6 +52,25 @@ def ends(interval: Interval) -> list[float | None]:
     return [float(end) if np.isfinite(end) else None for end in (interval.low, interval.high)]
 
 
+def told(value: float) -> float | None:
+    """The number, or ``None`` where it is not one: JSON has no NaN.
+
+    >>> told(0.5), told(float("nan"))
+    (0.5, None)
+    """
+    return float(value) if np.isfinite(value) else None
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The one figure that stands for a classifier: accuracy, or the mAP of a multi-label one."""
+
+    name: str
+    key: str  # in metrics.json
+    value: float
+    interval: Interval
+
+
 @dataclass(frozen=True)
 class ClassScores:
     """Precision, recall and F1 of one class (0 where the ratio has no denominator), and its clips in the test."""
@@ -110,6 +129,25 @@ class Summary:
     per_class: tuple[ClassScores, ...]
     per_salience: dict[str, dict[str, Any]]  # "foreground"/"background" → {"n", "accuracy"}
     confusion: Integers  # [true, predicted]
+
+    @property
+    def headline(self) -> Headline:
+        """The figure that stands for all others.
+
+        >>> summarise([0], [[0.9, 0.1]], classes=["dog", "siren"], sources=["a"]).headline.name
+        'accuracy'
+        """
+        return Headline("accuracy", "accuracy", self.accuracy, self.accuracy_interval)
+
+    def brief(self) -> dict[str, Any]:
+        """What stands of it on a model's card."""
+        return {
+            "n_test": self.n,
+            "accuracy": self.accuracy,
+            "accuracy_interval": ends(self.accuracy_interval),
+            "macro_f1": self.macro_f1,
+            "ece": self.ece,
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Everything as JSON can hold it, under the names that ``metrics.json`` has for it."""

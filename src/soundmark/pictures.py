@@ -110,7 +110,8 @@ def read(path: str | os.PathLike[str], representation: Image) -> np.ndarray:
 def names(dataset: Dataset) -> list[Path]:
     """Where each clip's picture stands: ``<class>/<file name>.png``, with a number where two would be one.
 
-    Labels come from outside: whatever is no letter, digit, space, dot, hyphen or underscore becomes an underscore.
+    Labels come from outside: whatever is no letter, digit, space, dot, hyphen or underscore becomes an underscore. In
+    multi-label data there is a folder for each set of classes, "dog_siren", and "none" for clips without one.
 
     >>> from dataclasses import replace
     >>> strange = replace(city.clips[0], path=Path("a.wav"), label="../etc")
@@ -122,7 +123,7 @@ def names(dataset: Dataset) -> list[Path]:
     result = []
     for clip in dataset.clips:
         cut = f"_{clip.start_s:g}" if clip.start_s else ""
-        first = place = Path(_safe(clip.label), f"{_safe(clip.path.stem + cut)}.png")
+        first = place = Path(_safe(clip.label or "none"), f"{_safe(clip.path.stem + cut)}.png")
         number = 1
         while (key := place.as_posix().casefold()) in taken:  # on some systems "A.png" is "a.png"
             number += 1

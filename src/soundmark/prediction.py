@@ -76,6 +76,13 @@ class Model:
         """The classes, in the order of every row of probabilities."""
         return self.card.classes
 
+    @property
+    def thresholds(self) -> np.ndarray | None:
+        """The probability from which on each class is said to be there, float64 ``[classes]``; None for a softmax."""
+        if self.card.activation != "sigmoid":
+            return None
+        return np.array(self.card.thresholds or [0.5] * len(self.classes), np.float64)
+
     def probabilities(self, spectrograms: np.ndarray | Rows, which: np.ndarray | None = None) -> np.ndarray:
         """Probabilities float32 ``[n, classes]`` of spectrograms ``[n, freq, time]`` of the card's kind.
 

@@ -5,16 +5,26 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from soundmark import atomic
+from soundmark import atomic, tagging
 from soundmark.datasets import Dataset
 
 
-def write(path: Path, dataset: Dataset, test: np.ndarray, probabilities: np.ndarray) -> str:
+def write(
+    path: Path,
+    dataset: Dataset,
+    test: np.ndarray,
+    probabilities: np.ndarray,
+    thresholds: np.ndarray | Sequence[float] | None = None,
+) -> str:
     """Write a line per test clip; nine digits, so that the float32 numbers read back as they were. The file's SHA-256.
+
+    Of multi-label data, what is predicted are the classes that reach their thresholds, ``[classes]`` or
+    ``[n, classes]``, 0.5 without any: "dog;siren", or "" for none.
 
     Raises:
         OutputError: the place cannot be written.
@@ -26,12 +36,20 @@ def write(path: Path, dataset: Dataset, test: np.ndarray, probabilities: np.ndar
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*_about_columns(dataset), *dataset.classes])
-    for index, row in zip(test, probabilities, strict=True):
-        predicted = dataset.classes[int(row.argmax())]
-        writer.writerow([*_about(dataset, int(index)), predicted, *(f"{p:.9g}" for p in row)])
+    predicted = _predicted(dataset, probabilities, thresholds)
+    for index, row, said in zip(test, probabilities, predicted, strict=True):
+        writer.writerow([*_about(dataset, int(index)), said, *(f"{p:.9g}" for p in row)])
     content = text.getvalue().encode(errors="surrogateescape")
     atomic.write_bytes(path, content)
     return hashlib.sha256(content).hexdigest()
+
+
+def _predicted(
+    dataset: Dataset, probabilities: np.ndarray, thresholds: np.ndarray | Sequence[float] | None
+) -> list[str]:
+    if dataset.multi_label:
+        return [tagging.names(row, dataset.classes) for row in tagging.present(probabilities, thresholds)]
+    return [dataset.classes[int(row.argmax())] for row in probabilities]
 
 
 def _about_columns(dataset: Dataset) -> list[str]:

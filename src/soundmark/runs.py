@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from soundmark import atomic, bundle, features, history, metrics, predictions, provenance, splits, workers
+from soundmark import atomic, bundle, features, history, predictions, provenance, splits, tagging, workers
 from soundmark.bundle import Bundle, Card
 from soundmark.datasets import Dataset, Skipped
 from soundmark.errors import BundleError, DatasetError, OutputError, SettingsError
@@ -109,6 +109,7 @@ class Outcome:
     probabilities: np.ndarray  # float32 [n_test, classes], in the order of the split's test clips
     training_s: float
     testing_s: float
+    thresholds: tuple[float, ...] | None = None  # of its classes, where each is there or not by itself
 
     @property
     def model(self) -> Path:
@@ -402,7 +403,7 @@ def _scores_of_unit(unit: Unit, dataset: Dataset, store: Features, model: Bundle
     except (ValueError, OSError) as error:
         log.warning("%s is scored again: %s", unit.name, error)
     scored = Model(model).probabilities(store.array, test)
-    written = predictions.write(path, dataset, test, scored)
+    written = predictions.write(path, dataset, test, scored, model.card.thresholds)
     if written != known:  # scored on another machine, whose last digits are others
         Bundle(model.graph, _noting(model.card, predictions_sha256=written)).write(unit.folder / "model.onnx")
     return scored
@@ -433,6 +434,7 @@ def _outcome(unit: Unit, epochs: tuple[Epoch, ...], card: Card, probabilities: n
         probabilities=probabilities,
         training_s=sum(epoch.seconds for epoch in epochs),
         testing_s=card.data.get("testing_s", 0.0),
+        thresholds=card.thresholds,
     )
 
 
@@ -455,22 +457,8 @@ def _noting(card: Card, **more: Any) -> Card:
 def _own_scores(unit: Unit, dataset: Dataset, probabilities: np.ndarray) -> dict[str, Any]:
     """What the card says of how good the model is: on the clips that were kept back from its own training."""
     test = unit.split.test
-    summary = metrics.summarise(
-        dataset.labels[test],
-        probabilities,
-        classes=dataset.classes,
-        sources=dataset.sources[test],
-        seed=unit.recipe.seed,
-    )
-    return {
-        "protocol": unit.protocol,
-        "test_fold": unit.split.fold,
-        "n_test": summary.n,
-        "accuracy": summary.accuracy,
-        "accuracy_interval": metrics.ends(summary.accuracy_interval),
-        "macro_f1": summary.macro_f1,
-        "ece": summary.ece,
-    }
+    summary = tagging.judge(dataset, test, probabilities, seed=unit.recipe.seed)
+    return {"protocol": unit.protocol, "test_fold": unit.split.fold, **summary.brief()}
 
 
 def clear(folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from soundmark import atomic, features, metrics, predictions, runs, splits, workers
+from soundmark import atomic, features, metrics, predictions, runs, splits, tagging, workers
 from soundmark.datasets import Dataset, Skipped
 from soundmark.errors import DatasetError, OutputError
 from soundmark.prediction import Model
@@ -21,7 +21,7 @@ class Scored:
     """A model's figures on a data set."""
 
     classes: tuple[str, ...]
-    summary: metrics.Summary
+    summary: metrics.Summary | tagging.MultiSummary
     note: str  # which clips were scored, and what that is worth
     about: Mapping[str, str]  # which model on which data
     skipped: tuple[Skipped, ...]
@@ -59,7 +59,8 @@ def evaluate(
     _refuse_other(folder, about)
     with atomic.only_one(folder):
         tested, test, probabilities = _scored(model, dataset, about, jobs, progress)
-        predictions.write(folder / "predictions.csv", replace(dataset, classes=model.classes), test, probabilities)
+        theirs = replace(dataset, classes=model.classes)
+        predictions.write(folder / "predictions.csv", theirs, test, probabilities, model.thresholds)
         text = json.dumps(_to_json(tested), indent=1, ensure_ascii=False)
         # A name that is not UTF-8 has lone surrogates; as \udcff they are JSON.
         atomic.write_bytes(folder / "metrics.json", f"{text}\n".encode(errors="backslashreplace"))
@@ -78,13 +79,7 @@ def _scored(
     if not len(test):
         raise DatasetError(f"no clip of {dataset.name} is left to score: {note}.")
     probabilities = model.probabilities(store.array, test)
-    summary = metrics.summarise(
-        dataset.labels[test],
-        probabilities,
-        classes=model.classes,
-        sources=dataset.sources[test],
-        salience=[dataset.clips[i].salience for i in test],
-    )
+    summary = tagging.judge(dataset, test, probabilities, thresholds=model.thresholds)
     skipped = (*dataset.skipped, *store.skipped)
     tested = Scored(classes=model.classes, summary=summary, note=note, about=about, skipped=skipped)
     return tested, test, probabilities

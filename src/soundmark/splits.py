@@ -44,7 +44,7 @@ class Leak:
     """
 
     recording: float  # whose recording is trained on, too
-    recording_and_class: float  # whose recording is trained on under the same label
+    recording_and_class: float  # whose recording is trained on under the same label; multi-label: under one of them
     lookup_accuracy: float  # that are right when the training label of the recording is looked up, unheard
 
     def in_words(self) -> str:
@@ -87,6 +87,8 @@ def random_split(n: int, *, test_share: float = 0.33, seed: int = 42) -> Split:
 def check_classes(dataset: Dataset) -> None:
     """Refuse to make a classifier of fewer than two classes: its only answer would always seem right.
 
+    Of multi-label data one class is enough, where some clips have it and others do not.
+
     Raises:
         DatasetError: with what is there.
 
@@ -97,6 +99,12 @@ def check_classes(dataset: Dataset) -> None:
     Traceback (most recent call last):
     soundmark.errors.DatasetError: pets has only the class "dog": a classifier tells at least two classes apart....
     """
+    if dataset.multi_label and dataset.clips:
+        if not (dataset.targets != dataset.targets[:1]).any():
+            raise DatasetError(
+                f"{dataset.name} has the same labels on every clip: there is nothing to tell apart. Add other clips."
+            )
+        return
     there = sorted({clip.label for clip in dataset.clips})
     if len(there) < 2:
         only = f'only the class "{there[0]}"' if there else "no clips"
@@ -173,7 +181,7 @@ def grouped_folds(dataset: Dataset, k: int = 5, seed: int = 42) -> list[Split]:
         raise SettingsError(f"k={k} folds are no folds: 2 or more are needed.")
     if recordings < k:
         raise DatasetError(f"{dataset.name} has {recordings} recordings, too few for k={k} folds. Choose a smaller k.")
-    fold_of = deal(dataset.sources, np.eye(len(dataset.classes))[dataset.labels], k=k, seed=seed)
+    fold_of = deal(dataset.sources, dataset.targets, k=k, seed=seed)
     return [Split(np.flatnonzero(fold_of != f), np.flatnonzero(fold_of == f), f) for f in range(1, k + 1)]
 
 
@@ -186,6 +194,9 @@ def deal(sources: NDArray[np.str_], targets: NDArray[Any], *, k: int, seed: int)
     array([2, 2, 1, 1])
     """
     names, groups = np.unique(sources, return_inverse=True)
+    none = ~targets.any(axis=1)
+    if none.any():  # they are dealt evenly, too
+        targets = np.column_stack([targets, none])
     counts = np.zeros((len(names), targets.shape[1]))
     np.add.at(counts, groups, targets)
     weight = 1.0 / np.maximum(counts.sum(axis=0), 1.0) ** 2
@@ -251,15 +262,16 @@ def untrained_classes(dataset: Dataset, split: Split) -> tuple[str, ...]:
     >>> [untrained_classes(data, split) for split in official_folds(data)]
     [('dog',), ('cat',)]
     """
-    trained = set(dataset.labels[split.train].tolist())
-    return tuple(name for i, name in enumerate(dataset.classes) if i not in trained)
+    trained = dataset.targets[split.train].any(axis=0)
+    return tuple(dataset.classes[i] for i in np.flatnonzero(~trained))
 
 
 def leak(dataset: Dataset, splits: Split | Sequence[Split]) -> Leak:
     """How much the training clips give away about the test clips, pooled over the test clips of all splits.
 
     The look-up answers each test clip with the most frequent training label of its recording; where the recording was
-    not trained on, with the most frequent of all. A tie goes to the class that stands first.
+    not trained on, with the most frequent of all. A tie goes to the class that stands first. In multi-label data the
+    label is the whole set of a clip's classes, and the answer is right where all of it is.
 
     Raises:
         DatasetError: there is no test clip.
@@ -272,18 +284,29 @@ def leak(dataset: Dataset, splits: Split | Sequence[Split]) -> Leak:
     Leak(recording=0.5, recording_and_class=0.5, lookup_accuracy=1.0)
     """
     splits = [splits] if isinstance(splits, Split) else list(splits)
-    labels, source_of = dataset.labels, np.unique(dataset.sources, return_inverse=True)[1].astype(np.int64)
-    pair_of = source_of * len(dataset.classes) + labels
+    labels, source_of = _label_sets(dataset), np.unique(dataset.sources, return_inverse=True)[1].astype(np.int64)
+    has = dataset.targets > 0
     total, seen, seen_alike, right = 0, 0, 0, 0
     for split in splits:
         guess = _look_up(source_of, labels, split)
+        trained = np.zeros((source_of.max(initial=-1) + 1, has.shape[1]), bool)  # the classes of each recording
+        np.logical_or.at(trained, source_of[split.train], has[split.train])
         total += len(split.test)
         seen += int(np.isin(source_of[split.test], source_of[split.train]).sum())
-        seen_alike += int(np.isin(pair_of[split.test], pair_of[split.train]).sum())
+        seen_alike += int((trained[source_of[split.test]] & has[split.test]).any(axis=1).sum())
         right += int((guess == labels[split.test]).sum())
     if not total:
         raise DatasetError(f"{dataset.name} was split without a test clip: there is no leak to measure.")
     return Leak(seen / total, seen_alike / total, right / total)
+
+
+def _label_sets(dataset: Dataset) -> Indices:
+    """A number for what each clip is labelled with, int64 [n]: its class, or in multi-label data its set of classes."""
+    if not dataset.multi_label:
+        return dataset.labels
+    # Negative, so that of two sets the one with the earlier class comes first, as of two classes.
+    _, number = np.unique(-dataset.targets, axis=0, return_inverse=True)
+    return number.reshape(-1).astype(np.int64)
 
 
 def _look_up(source_of: Indices, labels: Indices, split: Split) -> Indices:

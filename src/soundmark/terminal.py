@@ -192,7 +192,8 @@ def show_evaluation(evaluation: Evaluation) -> None:
     )  # 75 columns: it fits a terminal
     for name in ("recipe", "protocol"):
         table.add_column(name, no_wrap=True)
-    for name in ("clips", "accuracy % [95 %]", "macro F1", "ECE", "folds"):
+    figure = "mAP" if data.multi_label else "accuracy"
+    for name in ("clips", f"{figure} % [95 %]", "macro F1", "ECE", "folds"):
         table.add_column(name, justify="right", no_wrap=True)
     for result in evaluation.results:
         table.add_row(*_row(result))
@@ -224,8 +225,10 @@ def _seed_line(result: Result) -> str:
 def leak_lines(evaluation: Evaluation) -> list[str]:
     """What each protocol's split gives away, a line each."""
     leaks = {result.protocol: result.leak for result in evaluation.results}
+    scored = "name all labels right of" if evaluation.dataset.multi_label else "score"
     return [
-        f"{protocol}: {leak.in_words()}; knowing the recording alone would score {_percent(leak.lookup_accuracy)} %"
+        f"{protocol}: {leak.in_words()}; knowing the recording alone would {scored} "
+        f"{_percent(leak.lookup_accuracy)} %"
         if leak
         else f"{protocol}: which clips share a recording is not known here: the leak cannot be measured, and the "
         "intervals count clips"
@@ -239,13 +242,13 @@ def _percent(value: object, sign: str = "") -> str:
 
 
 def _row(result: Result) -> Sequence[str]:
-    summary, interval = result.summary, result.summary.accuracy_interval
+    summary, headline = result.summary, result.summary.headline
     spread = f"{100 * result.fold_mean:.1f} ± {100 * result.fold_sd:.1f}" if len(result.mean_folds) > 1 else ""
     return (
         result.recipe.name,
         result.protocol,
         f"{summary.n:,}",
-        f"{100 * summary.accuracy:.1f} [{_percent(interval.low)}, {_percent(interval.high)}]",
+        f"{100 * headline.value:.1f} [{_percent(headline.interval.low)}, {_percent(headline.interval.high)}]",
         f"{100 * summary.macro_f1:.1f}",
         f"{summary.ece:.3f}",
         spread,
@@ -270,25 +273,33 @@ def show_inspection(inspection: Inspection) -> None:
 
 def show_scored(tested: Scored) -> None:
     """A model's figures on a data set."""
-    summary, interval = tested.summary, tested.summary.accuracy_interval
+    from soundmark.tagging import LabelScores, MultiSummary
+
+    summary, headline = tested.summary, tested.summary.headline
+    interval = headline.interval
     tell(f"Scored: {summary.n:,} clips: {tested.note}.")
     tell(
-        f"accuracy {100 * summary.accuracy:.1f} % "
+        f"{headline.name} {100 * headline.value:.1f} % "
         f"(95 % interval {_percent(interval.low)} to {_percent(interval.high)}), "
         f"macro F1 {100 * summary.macro_f1:.1f} %, log loss {summary.log_loss:.3f}, ECE {summary.ece:.3f}"
     )
     table = Table(box=None, pad_edge=False)
+    of_labels = isinstance(summary, MultiSummary)
     for name, justify in (
         ("class", "left"),
+        *((("AP %", "right"), ("threshold", "right")) if of_labels else ()),
         ("precision %", "right"),
         ("recall %", "right"),
         ("F1 %", "right"),
         ("clips", "right"),
     ):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        table.add_column(name, justify=justify)
     for scores in summary.per_class:
         shares = (f"{100 * value:.1f}" for value in (scores.precision, scores.recall, scores.f1))
-        table.add_row(line(scores.label), *shares, f"{scores.support:,}")
+        ranked = (
+            (_percent(scores.average_precision), f"{scores.threshold:.2f}") if isinstance(scores, LabelScores) else ()
+        )
+        table.add_row(line(scores.label), *ranked, *shares, f"{scores.support:,}")
     out.print(table)
 
 
@@ -305,13 +316,21 @@ def show_answers(answers: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     if not answers:
         return
     table = Table(box=None, pad_edge=False)
-    for name, justify in (("file", "left"), ("class", "left"), ("score", "right"), ("", "left")):
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    tells_present = any("present" in entry for answer in answers.values() for entry in answer)
+    for name, justify in (
+        ("file", "left"),
+        ("class", "left"),
+        ("score", "right"),
+        *((("", "left"),) if tells_present else ()),
+        ("", "left"),
+    ):
+        table.add_column(name, justify=justify, overflow="fold")
     for name, answer in answers.items():
         for place, entry in enumerate(answer):
             bar = "█" * round(20 * entry["score"])
+            told = ["present" if entry["present"] else ""] if tells_present else []
             table.add_row(
-                line("" if place else name), line(entry["label"]), f"{entry['score']:.3f}", Text(bar, style="blue")
+                line("" if place else name), line(entry["label"]), f"{entry['score']:.3f}", *told, Text(bar, "blue")
             )
     out.print(table)
 
@@ -360,7 +379,8 @@ def _data(data: Mapping[str, Any]) -> str:
 def _scores(scores: Mapping[str, Any]) -> str:
     if not scores:
         return "not measured: nothing was kept back. `soundmark compare` measures, `train --scores RUN` puts it here."
-    ends = scores.get("accuracy_interval")
+    figure, key = ("mAP", "mean_average_precision") if "mean_average_precision" in scores else ("accuracy", "accuracy")
+    ends = scores.get(f"{key}_interval")
     low, high = ends if isinstance(ends, list) and len(ends) == 2 else (None, None)
     n, ece, protocol = scores.get("n_test"), scores.get("ece"), scores.get("protocol", "?")
     whose = f" that it was not trained on, protocol {protocol}"
@@ -370,7 +390,7 @@ def _scores(scores: Mapping[str, Any]) -> str:
             f"(protocol {protocol}), not of this very model"
         )
     return (
-        f"accuracy {_percent(scores.get('accuracy'))} % (95 % interval {_percent(low)} to {_percent(high)}) "
+        f"{figure} {_percent(scores.get(key))} % (95 % interval {_percent(low)} to {_percent(high)}) "
         f"on {f'{n:,}' if isinstance(n, int) else '?'} clips{whose}; "
         f"macro F1 {_percent(scores.get('macro_f1'))} %, ECE {f'{ece:.3f}' if is_finite(ece) else '?'}"
     )

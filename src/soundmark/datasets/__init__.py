@@ -37,6 +37,8 @@ UNREAD = (".aac", ".amr", ".m4a", ".mp4", ".webm", ".wma")  # sounds, too, but n
 # What systems leave behind; on a Mac, each file of an unpacked archive stands in __MACOSX once more, as no sound.
 LITTER = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 
+SEPARATOR = ";"  # between the names in a label that holds several
+
 LONGEST_WINDOW_S = 30.0  # a single longer clip would make every window of a model as long
 
 LAYOUTS = ("urbansound8k", "esc50", "table", "folders")  # asked in this order: the particular before the general
@@ -55,7 +57,8 @@ class Layout(Protocol):
 class Clip:
     """One labelled stretch of one file.
 
-    ``source`` names the recording that it was cut from (UrbanSound8K's ``fsID``): clips that share it sound alike.
+    ``source`` names the recording that it was cut from (UrbanSound8K's ``fsID``): clips that share it sound alike. In
+    multi-label data ``label`` holds any number of names, "dog;siren" or "": ``Dataset.labels_of`` takes it apart.
 
     >>> Clip(path=Path("dog/1.wav"), label="dog").stop_s is None
     True
@@ -88,7 +91,8 @@ class Skipped:
 class Dataset:
     """Clips, the classes they belong to (in the data set's own order), and what was not there.
 
-    The arrays have one entry per clip, in the clips' order, and cannot be written to.
+    The arrays have one entry per clip, in the clips' order, and cannot be written to. In multi-label data a clip has
+    any number of classes, also none; ``targets`` holds them, and there are no ``labels``.
 
     Raises:
         DatasetError: a class is named twice, or a clip's label is not among the classes.
@@ -103,6 +107,7 @@ class Dataset:
     root: Path
     classes: tuple[str, ...]
     clips: tuple[Clip, ...]
+    multi_label: bool = False  # whether a clip's label holds any number of classes, as "dog;siren"
     skipped: tuple[Skipped, ...] = ()  # named by the table, not on the disk
     complete_size: int | None = None  # clips in a complete copy, where that is known
     window_s: float = 4.0  # the length that a model trained on these clips listens to at once
@@ -113,7 +118,7 @@ class Dataset:
         twice = [name for name in self.classes if self.classes.count(name) > 1]
         if twice:
             raise DatasetError(f'class "{twice[0]}" stands twice in the classes of {self.name}: name each once.')
-        foreign = {clip.label for clip in self.clips} - set(self.classes)
+        foreign = {name for clip in self.clips for name in self.labels_of(clip)} - set(self.classes)
         if foreign:
             raise DatasetError(
                 f'label "{min(foreign)}" is not a class of {self.name}. Known: {", ".join(self.classes)}.'
@@ -157,11 +162,46 @@ class Dataset:
         sound = "a sound file, " if path.suffix.lower() in (*SUFFIXES, *UNREAD) else ""
         raise DatasetError(f'"{path}" is {sound}not a data set. {_WHAT_TO_GIVE}')
 
+    def labels_of(self, clip: Clip) -> tuple[str, ...]:
+        """The names of the clip's classes: one, or in multi-label data any number.
+
+        >>> data = Dataset(name="city", root=Path("."), classes=("dog", "siren"), clips=(), multi_label=True)
+        >>> [data.labels_of(Clip(path=Path("a.wav"), label=label)) for label in ("siren; dog", "")]
+        [('siren', 'dog'), ()]
+        """
+        return names_in(clip.label) if self.multi_label else (clip.label,)
+
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        """The class of each clip as an index into ``classes``, int64 [n]."""
+        """The class of each clip as an index into ``classes``, int64 [n].
+
+        Raises:
+            DatasetError: the data is multi-label, so that a clip has not one class but any number.
+
+        >>> Dataset(name="city", root=Path("."), classes=("dog", "siren"), clips=(), multi_label=True).labels
+        Traceback (most recent call last):
+        soundmark.errors.DatasetError: city is multi-label: its clips have any number of classes. Ask for ...
+        """
+        if self.multi_label:
+            raise DatasetError(
+                f"{self.name} is multi-label: its clips have any number of classes. Ask for `targets`, [n, classes]."
+            )
         index = {name: i for i, name in enumerate(self.classes)}
         return _fixed(np.array([index[clip.label] for clip in self.clips], np.int64))
+
+    @cached_property
+    def targets(self) -> NDArray[np.float32]:
+        """Which classes each clip has, float32 [n, classes]: 1 for those that it has, 0 for the others.
+
+        >>> clips = (Clip(path=Path("a.wav"), label="dog;siren"), Clip(path=Path("b.wav"), label=""))
+        >>> Dataset(name="city", root=Path("."), classes=("dog", "siren"), clips=clips, multi_label=True).targets
+        array([[1., 1.], [0., 0.]], dtype=float32)
+        """
+        index = {name: i for i, name in enumerate(self.classes)}
+        has = np.zeros((len(self.clips), len(self.classes)), np.float32)
+        for row, clip in zip(has, self.clips, strict=True):
+            row[[index[name] for name in self.labels_of(clip)]] = 1
+        return _fixed(has)
 
     @cached_property
     def sources(self) -> NDArray[np.str_]:
@@ -223,6 +263,7 @@ class Dataset:
         """
         listing = Listing()
         digest = hashlib.sha256(json.dumps(self.classes).encode())
+        digest.update(b"multi-label" if self.multi_label else b"")
         for clip in self.clips:
             stretch = (clip.start_s, clip.stop_s, clip.label, clip.fold, clip.source)
             digest.update(json.dumps([self.relative_path(clip), listing.size(clip.path), *stretch]).encode())
@@ -252,6 +293,15 @@ class Dataset:
         keep = np.ones(len(self.clips), bool)
         keep[np.asarray(indices, np.int64)] = False
         return self.select(np.flatnonzero(keep))
+
+
+def names_in(label: str) -> tuple[str, ...]:
+    """The names that a label of multi-label data holds, each once, without blanks around them; none in an empty one.
+
+    >>> names_in("dog; siren;dog"), names_in(" ; ")
+    (('dog', 'siren'), ())
+    """
+    return tuple(dict.fromkeys(name.strip() for name in label.split(SEPARATOR) if name.strip()))
 
 
 class Listing:

@@ -2,6 +2,9 @@
 
 Columns ``path`` and ``label``; optionally ``start``, ``end`` (seconds), ``fold``, ``source``, ``salience``, ``time``.
 Paths are relative to the table's folder. Rows count as a spreadsheet shows them: the header is row 1.
+
+Several labels in one cell stand with semicolons between them, "dog;siren" (in quotes, where semicolons also part the
+columns). One such cell makes the table multi-label: a clip then has any number of classes, and an empty cell is none.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from soundmark.datasets import Clip, Dataset, Listing, Skipped, relative, typical_length_s
+from soundmark.datasets import SEPARATOR, Clip, Dataset, Listing, Skipped, names_in, relative, typical_length_s
 from soundmark.errors import DatasetError, unknown_name
 
 KIND = "a CSV table"
@@ -50,27 +53,43 @@ def load(path: Path, *, classes: Sequence[str] | None = None) -> Dataset:
     >>> data = load(table)
     >>> data.classes, data.window_s, data.skipped
     (('dog', 'cat'), 1.5, (Skipped(path='mia.wav', reason='row 3: it is not there'),))
+    >>> _ = table.write_text("path,label,end\nrex.wav,dog; siren,1\nrex.wav,,2\n")
+    >>> data = load(table)
+    >>> data.multi_label, data.classes, [clip.label for clip in data.clips]
+    (True, ('dog', 'siren'), ['dog;siren', ''])
     """
     rows = read_rows(path, ("path", "label"))
-    known = tuple(classes) if classes is not None else tuple(dict.fromkeys(row.text("label") for row in rows))
-    clips, skipped = present(path.parent, _unrepeated(path.parent, [(row, _clip(row, known)) for row in rows]))
+    # A name with a semicolon in it is one name only where ``classes`` says so.
+    several = any(SEPARATOR in row.get("label") and row.get("label") not in (classes or ()) for row in rows)
+    names = [names_in(row.get("label")) if several else (row.text("label"),) for row in rows]
+    known = tuple(classes) if classes is not None else tuple(dict.fromkeys(name for found in names for name in found))
+    given = [(row, _clip(row, _label(row, found, known))) for row, found in zip(rows, names, strict=True)]
+    clips, skipped = present(path.parent, _unrepeated(path.parent, given))
     return Dataset(
         name=path.stem,
         root=path.parent,
         classes=known,
         clips=clips,
+        multi_label=several,
         skipped=skipped,
         window_s=typical_length_s(clips),
     )
 
 
-def _clip(row: Row, classes: Sequence[str]) -> Clip:
+def _label(row: Row, names: Sequence[str], classes: Sequence[str]) -> str:
+    """The names in the order of the classes, so that the same set of them is the same label."""
+    for name in names:
+        row.check("label", name, classes)
+    return SEPARATOR.join(name for name in classes if name in names)
+
+
+def _clip(row: Row, label: str) -> Clip:
     start_s, stop_s = row.seconds("start") or 0.0, row.seconds("end")
     if stop_s is not None and stop_s <= start_s:
         raise row.error("end", f"must lie after start={start_s:g}")
     return Clip(
         path=row.table.parent / row.text("path").replace("\\", "/"),
-        label=row.one_of("label", classes),
+        label=label,
         start_s=start_s,
         stop_s=stop_s,
         fold=row.whole("fold", least=1, most=MOST_FOLDS) if row.get("fold") else None,
@@ -154,9 +173,13 @@ class Row:
     def one_of(self, column: str, known: Iterable[str]) -> str:
         """The cell, which must be one of the known values."""
         value = self.text(column)
+        self.check(column, value, known)
+        return value
+
+    def check(self, column: str, value: str, known: Iterable[str]) -> None:
+        """Refuse a value of the cell that is not one of the known ones."""
         if value not in known:
             raise DatasetError(f"{self._place}: {unknown_name(column, value, known)}")
-        return value
 
     def whole(self, column: str, *, least: int, most: int | None = None) -> int:
         """The cell as a whole number from ``least`` to ``most``; 3.0, as spreadsheets write 3, is one."""

@@ -16,6 +16,7 @@ from soundmark.report import words
 from soundmark.report.markup import Html, data_uri, element, join
 from soundmark.report.view import View
 from soundmark.spectrograms import Image
+from soundmark.tagging import present
 
 if TYPE_CHECKING:
     from soundmark.audio import Sound
@@ -63,7 +64,9 @@ def examples(view: View) -> Html:
 def _candidates(view: View, label: str) -> Iterator[Clip]:
     """The clips of a class that may stand for it: the first few, those in the foreground before the others."""
     data = view.evaluation.dataset
-    clips = [clip for clip in data.clips if clip.label == label and data.relative_path(clip) not in view.unscored]
+    clips = [
+        clip for clip in data.clips if label in data.labels_of(clip) and data.relative_path(clip) not in view.unscored
+    ]
     yield from sorted(clips, key=lambda clip: clip.salience == "background")[:TRIES]
 
 
@@ -192,9 +195,15 @@ def mistakes(view: View) -> Html:
 def most_confident_mistakes(view: View, result: Result, limit: int = MISTAKES) -> list[Mistake]:
     """The wrong answers with the highest probabilities, one of each recording at most, surest first."""
     clips = view.evaluation.dataset.clips
-    predicted = top_class(result.probabilities)
-    surest = np.max(result.probabilities, axis=1, initial=0.0)
-    wrong = np.flatnonzero(predicted != result.labels)
+    if result.labels.ndim == 2:  # of several labels, the surest of those that are not there
+        false = np.where(present(result.probabilities, result.thresholds), result.probabilities, 0) * (
+            1 - result.labels
+        )
+        predicted, surest = top_class(false), np.max(false, axis=1, initial=0.0)
+        wrong = np.flatnonzero(surest > 0)
+    else:
+        predicted, surest = top_class(result.probabilities), np.max(result.probabilities, axis=1, initial=0.0)
+        wrong = np.flatnonzero(predicted != result.labels)
     found: dict[Any, Mistake] = {}
     for i in wrong[np.argsort(-surest[wrong], kind="stable")]:
         clip = int(result.test[i])
@@ -211,7 +220,7 @@ def _mistake_card(view: View, result: Result, mistake: Mistake) -> Html:
     return element(
         "article",
         element("p", "Called ", element("strong", called), f", {words.percent(mistake.probability)} sure"),
-        element("p", "labelled ", element("strong", clip.label), class_="quiet"),
+        element("p", "labelled ", element("strong", clip.label or "none of the classes"), class_="quiet"),
         *_shown_again(view, result, clip),
         element("p", element("code", data.relative_path(clip)), class_="file"),
         class_="card",

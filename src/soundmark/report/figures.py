@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from soundmark import metrics
+from soundmark import metrics, tagging
 from soundmark.report.markup import Html, text
 from soundmark.report.words import protocol_title
 
@@ -132,13 +132,15 @@ def reliability(results: Sequence[Result], colours: Sequence[str]) -> Html:
         axes = panel.axes
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
         for result, colour in zip(results, colours, strict=True):
-            bins = [one for one in metrics.reliability(result.labels, result.probabilities) if one.n]
+            sort = tagging.reliability if result.labels.ndim == 2 else metrics.reliability
+            bins = [one for one in sort(result.labels, result.probabilities) if one.n]
             x, y = [one.confidence for one in bins], [one.accuracy for one in bins]
-            area = [3 + 300 * one.n / max(1, len(result.labels)) for one in bins]
+            area = [3 + 300 * one.n / max(1, sum(each.n for each in bins)) for one in bins]
             axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.6)
             axes.scatter(x, y, s=area, color=colour, alpha=0.55, linewidths=0)
-        axes.set_xlabel("top probability")
-        axes.set_ylabel("share that is right")
+        of_labels = results[0].labels.ndim == 2
+        axes.set_xlabel("probability of a class" if of_labels else "top probability")
+        axes.set_ylabel("share that is there" if of_labels else "share that is right")
         axes.set_aspect("equal")
         _share_axis(axes, "x")
         _share_axis(axes, "y")

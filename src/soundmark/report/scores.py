@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from soundmark import metrics
 from soundmark.report import figures, words
 from soundmark.report.markup import Html, element, join, table
 from soundmark.report.view import View
+from soundmark.tagging import LabelScores, MultiSummary
 
 if TYPE_CHECKING:
     from soundmark.evaluation import Comparison, Result
@@ -41,13 +42,14 @@ def sentence(view: View) -> str:
         numbers = "; ".join(_claim_in_words(view, one) for one in claims)
         return f"{ASKED} On {_clips(view)}, {_findings(claims)}: {numbers}. {_rates(view)}"
     numbers = "; ".join(
-        f"{result.recipe.name} {words.percent(result.summary.accuracy)} "
-        f"{words.interval(result.summary.accuracy_interval)} of {words.count(result.summary.n)} test clips "
+        f"{result.recipe.name} {words.percent(result.summary.headline.value)} "
+        f"{words.interval(result.summary.headline.interval)} of {words.count(result.summary.n)} test clips "
         f"{_under(result.protocol)}"
         for result in view.evaluation.results
     )
+    said = "Mean average precision" if view.evaluation.dataset.multi_label else "Right answers"
     counted = f"with 95 % intervals that count {view.unit}{view.over_seeds}"
-    return f"Right answers on {_clips(view)}, {counted}: {numbers}. {_rates(view)}"
+    return f"{said} on {_clips(view)}, {counted}: {numbers}. {_rates(view)}"
 
 
 def _claim_in_words(view: View, claim: Comparison) -> str:
@@ -55,11 +57,11 @@ def _claim_in_words(view: View, claim: Comparison) -> str:
     return (
         f"{_under(claim.protocol)} image − mel = {words.points(found.difference)} points (95 % interval "
         f"{words.interval(found.interval, signed=True)}, p {words.p_value(found.p)}; "
-        f"{words.percent(image.accuracy)} against {words.percent(mel.accuracy)} of {_tested(view, claim)})"
+        f"{words.percent(image.headline.value)} against {words.percent(mel.headline.value)} of {_tested(view, claim)})"
     )
 
 
-def _summaries(view: View, claim: Comparison) -> list[metrics.Summary]:
+def _summaries(view: View, claim: Comparison) -> list[metrics.Summary | MultiSummary]:
     by_name = {result.recipe.name: result for result in view.by_protocol[claim.protocol]}
     return [by_name[name].summary for name in claim.recipes]
 
@@ -109,7 +111,8 @@ def _claim_panel(view: View, comparison: Comparison) -> Html:
         element("p", verdict.sentence),
         element(
             "p",
-            f"{words.percent(image.accuracy)} against {words.percent(mel.accuracy)} of {_tested(view, comparison)}.",
+            f"{words.percent(image.headline.value)} against {words.percent(mel.headline.value)} of "
+            f"{_tested(view, comparison)}.",
             class_="quiet",
         ),
         class_="panel",
@@ -119,10 +122,11 @@ def _claim_panel(view: View, comparison: Comparison) -> Html:
 def _accuracy_panel(view: View, results: Sequence[Result]) -> Html:
     lines = [
         element(
-            "p", view.badge(result.recipe.name), element("span", words.percent(result.summary.accuracy), class_="big"),
-            f" {words.interval(result.summary.accuracy_interval)}", class_="score",
+            "p", view.badge(result.recipe.name), element("span", words.percent(one.value), class_="big"),
+            f" {words.interval(one.interval)}", class_="score",
         )
         for result in results
+        for one in [result.summary.headline]
     ]  # fmt: skip
     return element("article", element("h3", words.protocol_title(results[0].protocol)), *lines, class_="panel")
 
@@ -138,7 +142,8 @@ def _rates_heard(view: View) -> str:
 def scores(view: View) -> Html:
     """The main table, the protocols in two sentences each, and the folds one by one."""
     counted = f"{view.unit}, not clips" if view.unit != "clips" else "clips: which share a recording is not known here"
-    parts = [element("p", f"Accuracies with 95 % intervals that count {counted}{view.over_seeds}.", class_="lead")]
+    figures_told = "Mean average precisions (mAP)" if view.evaluation.dataset.multi_label else "Accuracies"
+    parts = [element("p", f"{figures_told} with 95 % intervals that count {counted}{view.over_seeds}.", class_="lead")]
     for protocol, results in view.by_protocol.items():
         explained = element("p", words.PROTOCOLS.get(protocol, ("", ""))[1], class_="quiet")
         parts += [element("h3", words.protocol_title(protocol)), explained, _torn(protocol, results[0].leak)]
@@ -159,8 +164,10 @@ def _torn(protocol: str, leak: Leak | None) -> Html:
 def _score_table(view: View, results: Sequence[Result]) -> Html:
     folded = any(len(result.mean_folds) > 1 for result in results)
     head = [
-        "Recipe", "Accuracy", "95 % interval", "Macro F1", "Top 2", "Log loss", "ECE", *(["Folds, mean ± SD"] * folded),
-        *(["Seeds, mean ± SD"] * (len(view.seeds) > 1)), "Clips trained on", "tested on", "Time",
+        "Recipe", "mAP" if view.evaluation.dataset.multi_label else "Accuracy", "95 % interval", "Macro F1",
+        "Micro F1" if view.evaluation.dataset.multi_label else "Top 2", "Log loss", "ECE",
+        *(["Folds, mean ± SD"] * folded), *(["Seeds, mean ± SD"] * (len(view.seeds) > 1)),
+        "Clips trained on", "tested on", "Time",
     ]  # fmt: skip
     return table(head, [_score_row(view, result, folded=folded) for result in results], class_="numbers")
 
@@ -171,10 +178,12 @@ def _score_row(view: View, result: Result, *, folded: bool) -> list[object]:
     spread = f"{words.percent(result.fold_mean)} ± {words.number(100 * result.fold_sd, 1)}"
     return [
         view.badge(result.recipe.name),
-        element("strong", words.percent(summary.accuracy)),
-        words.interval(summary.accuracy_interval),
+        element("strong", words.percent(summary.headline.value)),
+        words.interval(summary.headline.interval),
         words.number(summary.macro_f1, 3),
-        words.percent(summary.top2_accuracy),
+        words.number(summary.micro_f1, 3)
+        if isinstance(summary, MultiSummary)
+        else words.percent(summary.top2_accuracy),
         words.number(summary.log_loss),
         words.number(summary.ece, 3),
         *([spread if len(result.mean_folds) > 1 else words.NOTHING] * folded),
@@ -201,40 +210,53 @@ def _fold_table(view: View, results: Sequence[Result]) -> Html:
 
 def leak(view: View) -> Html:
     """What knowing the recording gives away, beside what the recipes score."""
-    parts = []
+    parts, several = [], view.evaluation.dataset.multi_label
     for protocol, results in view.by_protocol.items():
         given = results[0].leak
         title = words.protocol_title(protocol)
         marks = [
-            figures.Mark(one.recipe.name, one.summary.accuracy, one.summary.accuracy_interval, colour)
+            figures.Mark(one.recipe.name, one.summary.headline.value, one.summary.headline.interval, colour)
             for one, colour in zip(results, view.colours(results), strict=True)
         ]
-        if given is not None:
+        if given is not None and not several:  # the look-up names labels and ranks nothing: it has no mAP
             marks.append(figures.Mark("look-up by recording", given.lookup_accuracy, None, figures.INK))
-        commonest = np.bincount(results[0].labels).max(initial=0) / max(1, len(results[0].labels))
-        drawing = figures.shares(marks, name=f"leak {protocol}", description=f"{title}: accuracies", chance=commonest)
-        caption = element("figcaption", _given_away(given)) if given is not None else ""
+        drawing = figures.shares(
+            marks, name=f"leak {protocol}", description=f"{title}: {view.figure}", chance=_chance(results[0])
+        )
+        caption = element("figcaption", _given_away(given, several=several)) if given is not None else ""
         parts.append(element("figure", element("h3", title), drawing, caption))
     unknown = (
         f"Which clips share a recording is not known here, so the leak cannot be measured and the intervals count "
         f"{view.unit}. A column “source” in a CSV table would tell."
     )
     is_known = all(result.leak is not None for result in view.evaluation.results)
-    note = (
-        "Dots are accuracies, bars their 95 % intervals, the dotted line what always naming the commonest class would "
-        "score."
-    )
+    what, chance = ("mAPs", "no knowledge at all") if several else ("accuracies", "always naming the commonest class")
+    note = f"Dots are {what}, bars their 95 % intervals, the dotted line what {chance} would score."
     judged = " A network that scores no better than the look-up has not been shown to know the classes."
     return join(
         [
             "" if is_known else element("p", unknown),
             element("div", *parts, class_="figures"),
-            element("p", note + judged * is_known, class_="quiet"),
+            element("p", note + judged * (is_known and not several), class_="quiet"),
         ]
     )
 
 
-def _given_away(leak: Leak) -> str:
+def _chance(result: Result) -> float:
+    """What is scored without hearing: the share of the commonest class, or the mean share of all that occur."""
+    if result.labels.ndim == 2:
+        shares = result.labels.mean(axis=0)
+        return float(shares[shares > 0].mean()) if shares.any() else 0.0
+    return float(np.bincount(result.labels).max(initial=0) / max(1, len(result.labels)))
+
+
+def _given_away(leak: Leak, *, several: bool) -> str:
+    if several:
+        return (
+            f"{words.percent(leak.recording)} of the test clips come from a recording that is also trained on "
+            f"({words.percent(leak.recording_and_class)} with one of their labels). Looking the recording up, without "
+            f"hearing anything, would name all labels of {words.percent(leak.lookup_accuracy)} right."
+        )
     return (
         f"{words.percent(leak.recording)} of the test clips come from a recording that is also trained on "
         f"({words.percent(leak.recording_and_class)} with the same class). Looking the recording up, without "
@@ -273,6 +295,12 @@ def differences(view: View) -> Html:
             else ". None of them knows how much another training seed would change."
         )
     )
+    if view.evaluation.dataset.multi_label:
+        head[4], note = (
+            "Bootstrap p",
+            f"Differences of mAP; interval and p count {view.unit}. McNemar’s test does not apply: no clip is simply "
+            "right or wrong. None of them knows how much another training seed would change.",
+        )
     return join([table(head, rows, class_="numbers"), element("p", note, class_="quiet")])
 
 
@@ -281,46 +309,56 @@ def classes(view: View) -> Html:
     parts: list[Html] = []
     for protocol, results in view.by_protocol.items():
         parts += [element("h3", words.protocol_title(protocol)), _class_table(view, results)]
-        if any(result.summary.per_salience for result in results):
+        if any(_by_salience(result) for result in results):
             parts.append(_salience_table(view, results))
     return join([view.legend(), *parts])
 
 
 def _class_table(view: View, results: Sequence[Result]) -> Html:
     head: list[object] = ["Class", "Clips"]
+    several = view.evaluation.dataset.multi_label
     for result in results:
-        head += [join([view.badge(result.recipe.name), " F1"]), "precision", "recall"]
+        head += [join([view.badge(result.recipe.name), " F1"]), "precision", "recall", *(["AP", "threshold"] * several)]
     rows = []
     for same in zip(*(result.summary.per_class for result in results), strict=True):
         row: list[object] = [same[0].label, words.count(same[0].support)]
         for result, one in zip(results, same, strict=True):
             row += [_bar(view, result, one), words.number(one.precision), words.number(one.recall)]
+            if isinstance(one, LabelScores):
+                row += [words.number(one.average_precision), words.number(one.threshold)]
         rows.append(row)
     return table(head, rows, class_="numbers")
 
 
-def _bar(view: View, result: Result, one: metrics.ClassScores) -> Html:
+def _bar(view: View, result: Result, one: metrics.ClassScores | LabelScores) -> Html:
     index = view.recipes.index(result.recipe.name) % len(figures.RECIPES)
     length = element("i", class_=f"bar recipe-{index}", style=f"width:{4.5 * one.f1:.2f}em")
     return element("span", element("span", length, class_="track"), words.number(one.f1), class_="barred")
 
 
 def _salience_table(view: View, results: Sequence[Result]) -> Html:
-    marks = list(dict.fromkeys(mark for result in results for mark in result.summary.per_salience))
+    marks = list(dict.fromkeys(mark for result in results for mark in _by_salience(result)))
     rows = [
-        [mark, words.count(results[0].summary.per_salience[mark]["n"]), *(_salient(result, mark) for result in results)]
+        [mark, words.count(_by_salience(results[0])[mark]["n"]), *(_salient(result, mark) for result in results)]
         for mark in marks
     ]
     head = ["The sound is in the", "Clips", *(view.badge(result.recipe.name) for result in results)]
     return join([element("h4", "Accuracy by salience"), table(head, rows, class_="numbers")])
 
 
+def _by_salience(result: Result) -> dict[str, dict[str, Any]]:
+    """Nothing for multi-label data, whose table does not tell it of each label."""
+    return {} if isinstance(result.summary, MultiSummary) else result.summary.per_salience
+
+
 def _salient(result: Result, mark: str) -> str:
-    return words.percent(result.summary.per_salience[mark]["accuracy"])
+    return words.percent(_by_salience(result)[mark]["accuracy"])
 
 
 def confusions(view: View) -> Html:
     """A matrix for every result, and its commonest mistakes in words."""
+    if view.evaluation.dataset.multi_label:
+        return element("p", "There is none: a clip has any number of classes, and each is found or not by itself.")
     parts: list[Html] = []
     for protocol, results in view.by_protocol.items():
         names = view.evaluation.dataset.classes
@@ -330,10 +368,11 @@ def confusions(view: View) -> Html:
                 "article",
                 element("h4", view.badge(result.recipe.name)),
                 _matrix(result.summary.confusion, names),
-                _most_confused(result, names),
+                _most_confused(result.summary, names),
                 class_="confusion",
             )
             for result in results
+            if isinstance(result.summary, metrics.Summary)
         ]
         parts += [element("h3", words.protocol_title(protocol)), element("div", *cards, class_=f"matrices{wide}")]
     seeds = len(view.seeds)
@@ -359,9 +398,9 @@ def _cell(clips: int, share: float) -> Html:
     return element("td", clips, class_="strong" if share > 0.5 else None, style=f"--share:{share:.2f}")
 
 
-def _most_confused(result: Result, names: Sequence[str]) -> Html:
+def _most_confused(summary: metrics.Summary, names: Sequence[str]) -> Html:
     lines = [
         element("li", f"{one.true} called {one.predicted}: {words.count(one.count)} ({words.percent(one.share, 0)})")
-        for one in metrics.most_confused(result.summary.confusion, names, limit=5)
+        for one in metrics.most_confused(summary.confusion, names, limit=5)
     ]
     return element("ol", *lines, class_="pairs") if lines else element("p", "No clip was mistaken.", class_="quiet")

@@ -98,6 +98,11 @@ class View:
         return f", the mean of {len(self.seeds)} seeds" if len(self.seeds) > 1 else ""
 
     @property
+    def figure(self) -> str:
+        """What stands first of a result: "accuracy", or the "mAP" of multi-label data."""
+        return "mAP" if self.evaluation.dataset.multi_label else "accuracy"
+
+    @property
     def unit(self) -> str:
         """What intervals and tests count: recordings where they are known, else clips, or files of several clips."""
         data = self.evaluation.dataset

@@ -1,0 +1,441 @@
+"""Targets and probabilities of multi-label data to numbers with intervals, in NumPy alone.
+
+A clip has any number of classes, so no answer is simply right or wrong, and accuracy says little where most classes are
+absent from most clips. A class is scored by its average precision, which asks only that the clips that have it come
+before those that do not; the mean over the classes (mAP) stands where accuracy stands otherwise. Precision, recall and
+F1 are those of the answers that probabilities of at least a class's threshold give. As in ``metrics``, intervals draw
+whole recordings again, and what cannot be told (the average precision of a class that no clip has) is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from soundmark import metrics
+from soundmark.datasets import SEPARATOR, Dataset
+from soundmark.errors import SettingsError
+from soundmark.metrics import Floats, Interval, PairedDifference, ReliabilityBin
+
+THRESHOLD = 0.5  # of a class for which none was found
+RESAMPLES = 1000  # of a bootstrap of mAP, each of which ranks all clips again
+CHUNK_WEIGHTS = 500_000  # numbers held at once, several times over
+
+Booleans = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """How well one class is found: ranked, and at its threshold; ``support`` clips of the test have it.
+
+    ``average_precision`` is NaN where none has it; precision, recall and F1 are 0 where there is nothing to divide by.
+    ``threshold`` is the median over the test clips, where each fold's model has its own.
+    """
+
+    label: str
+    average_precision: float
+    threshold: float
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True)
+class MultiSummary:
+    """Everything that is said about one classifier on one set of multi-label test clips.
+
+    There is no confusion matrix, as a clip's classes are not mistaken for each other but found or not, and nothing by
+    salience, which a table does not tell of each label.
+    """
+
+    n: int
+    mean_average_precision: float
+    mean_average_precision_interval: Interval
+    micro_f1: float  # of all decisions, whatever their class
+    macro_f1: float  # the mean over the classes that a clip has, or is said to have
+    log_loss: float  # of a decision, the mean over clips and classes
+    ece: float  # over all decisions
+    per_class: tuple[LabelScores, ...]
+
+    @property
+    def headline(self) -> metrics.Headline:
+        """The figure that stands for all others.
+
+        >>> summarise([[1], [0]], [[0.9], [0.2]], classes=["dog"], sources=["a", "a"]).headline.value
+        1.0
+        """
+        return metrics.Headline(
+            "mAP", "mean_average_precision", self.mean_average_precision, self.mean_average_precision_interval
+        )
+
+    def brief(self) -> dict[str, Any]:
+        """What stands of it on a model's card."""
+        return {
+            "n_test": self.n,
+            "mean_average_precision": metrics.told(self.mean_average_precision),
+            "mean_average_precision_interval": metrics.ends(self.mean_average_precision_interval),
+            "macro_f1": metrics.told(self.macro_f1),
+            "ece": metrics.told(self.ece),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as JSON can hold it, under the names that ``metrics.json`` has for it."""
+        classes = [asdict(one) for one in self.per_class]
+        for one in classes:
+            one["average_precision"] = metrics.told(one["average_precision"])
+        return {
+            **self.brief(),
+            "micro_f1": metrics.told(self.micro_f1),
+            "log_loss": metrics.told(self.log_loss),
+            "per_class": classes,
+        }
+
+
+def judge(
+    dataset: Dataset,
+    test: NDArray[np.int64],
+    probabilities: Floats,
+    *,
+    thresholds: ArrayLike | None = None,
+    seed: int = 0,
+) -> metrics.Summary | MultiSummary:
+    """The figures of ``probabilities`` [n, classes] on the clips ``test`` [n] of a data set, multi-label or not.
+
+    >>> judge(city, np.arange(20), np.eye(10, dtype=np.float32)[city.labels[:20]]).headline.value
+    1.0
+    """
+    sources, truth = dataset.sources[test], truth_of(dataset, test)
+    if dataset.multi_label:
+        return summarise(
+            truth, probabilities, classes=dataset.classes, sources=sources, thresholds=thresholds, seed=seed
+        )
+    salience = [dataset.clips[i].salience for i in test]
+    return metrics.summarise(
+        truth, probabilities, classes=dataset.classes, sources=sources, salience=salience, seed=seed
+    )
+
+
+def truth_of(dataset: Dataset, test: NDArray[np.int64]) -> NDArray[Any]:
+    """What the clips ``test`` [n] are labelled with: int64 [n]; of multi-label data float32 [n, classes].
+
+    >>> truth_of(city, np.array([0])).shape
+    (1,)
+    """
+    return dataset.targets[test] if dataset.multi_label else dataset.labels[test]
+
+
+def headline(truth: NDArray[Any], probabilities: Floats) -> float:
+    """The figure that stands for all others: the accuracy of labels [n], the mAP of targets [n, classes].
+
+    >>> headline(np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]]))
+    0.5
+    """
+    if truth.ndim == 2:
+        return mean_average_precision(truth, probabilities)
+    return metrics.accuracy(truth, metrics.top_class(probabilities))
+
+
+def summarise(
+    targets: ArrayLike,
+    probabilities: ArrayLike,
+    *,
+    classes: Sequence[str],
+    sources: ArrayLike,
+    thresholds: ArrayLike | None = None,
+    seed: int = 0,
+) -> MultiSummary:
+    """All scores of ``probabilities`` [n, c] for ``targets`` [n, c], 1 where a clip has a class and 0 elsewhere.
+
+    ``sources`` [n] names each clip's recording; ``thresholds`` are [c], or [n, c] where clips were answered by several
+    models, and 0.5 without any.
+
+    Raises:
+        SettingsError: the shapes do not fit together, or a number is none that can stand there.
+
+    >>> summary = summarise([[1, 0], [1, 1], [0, 1]], [[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]], classes=["dog", "siren"],
+    ...                     sources=["a", "b", "c"])
+    >>> summary.n, round(summary.mean_average_precision, 3), summary.per_class[0].f1
+    (3, 0.917, 0.5)
+    """
+    truth, p = _checked(targets, probabilities)
+    if p.shape[1] != len(classes):
+        raise SettingsError(f"there are {p.shape[1]} probabilities per clip but {len(classes)} classes: pass as many.")
+    limits = _limits(p, thresholds)
+    said = p >= limits
+    per_class = _label_scores(truth, p, said, limits, classes)
+    hits, made = int((truth & said).sum()), int(truth.sum() + said.sum())
+    occurring = np.flatnonzero((truth | said).any(axis=0))
+    return MultiSummary(
+        n=len(p),
+        mean_average_precision=mean_average_precision(truth, p),
+        mean_average_precision_interval=_percentiles(_bootstrap(truth, [p], sources, seed)[0]),
+        micro_f1=2 * hits / made if made else float("nan"),
+        macro_f1=_mean([per_class[i].f1 for i in occurring]),
+        log_loss=log_loss(truth, p),
+        ece=ece(truth, p),
+        per_class=per_class,
+    )
+
+
+def present(probabilities: ArrayLike, thresholds: ArrayLike | None = None) -> Booleans:
+    """Which classes an answer holds, bool [n, c]: those whose probability is at least the threshold, [c] or [n, c].
+
+    >>> present([[0.9, 0.4], [0.2, 0.5]]).tolist(), present([[0.9, 0.4]], [0.95, 0.3]).tolist()
+    ([[True, False], [False, True]], [[False, True]])
+    """
+    p = np.asarray(probabilities)
+    return np.asarray(p >= _limits(p, thresholds))
+
+
+def names(chosen: Booleans, classes: Sequence[str]) -> str:
+    """The names of the ``chosen`` classes, bool [c], as a label holds them.
+
+    >>> names(np.array([True, False, True]), ["dog", "horn", "siren"])
+    'dog;siren'
+    """
+    return SEPARATOR.join(name for name, is_chosen in zip(classes, chosen, strict=True) if is_chosen)
+
+
+def average_precision(targets: ArrayLike, scores: ArrayLike) -> Floats:
+    """The average precision of each class, float64 [c]; NaN for a class that no clip has.
+
+    AP = Σ (R_k − R_{k−1}) · P_k over the distinct scores from the largest on, with precision P and recall R of the
+    clips that score as much or more; clips of equal score are taken together. As ``average_precision_score`` of
+    scikit-learn 1.9, which gives 0 for a class that no clip has.
+
+    >>> average_precision([[1, 0], [0, 0], [1, 0]], [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]]).round(3).tolist()
+    [0.833, nan]
+    """
+    truth, p = _checked(targets, scores, least=-np.inf, most=np.inf)
+    once = np.ones((1, len(p)))
+    return np.array([_average_precisions(truth[:, i], p[:, i], once)[0] for i in range(p.shape[1])], np.float64)
+
+
+def mean_average_precision(targets: ArrayLike, scores: ArrayLike) -> float:
+    """The mean of ``average_precision`` over the classes that a clip has; NaN where no clip has any.
+
+    >>> round(mean_average_precision([[1, 0], [0, 0], [1, 0]], [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]]), 3)
+    0.833
+    """
+    each = average_precision(targets, scores)
+    return _mean(each[np.isfinite(each)])
+
+
+def best_thresholds(targets: ArrayLike, scores: ArrayLike) -> Floats:
+    """For each class the threshold of the largest F1, float64 [c]: to be found on validation clips, never on others.
+
+    A class is said to be present from its threshold on. The threshold lies halfway between the least score that is
+    still called present and the next one below it (or 0); of several that give the same F1 it is the middle one, and
+    0.5 for a class that no clip has.
+
+    >>> best_thresholds([[1, 0], [1, 0], [0, 0]], [[0.9, 0.1], [0.5, 0.2], [0.25, 0.3]]).tolist()
+    [0.375, 0.5]
+    """
+    truth, p = _checked(targets, scores)
+    return np.array([_best_threshold(truth[:, i], p[:, i]) for i in range(p.shape[1])], np.float64)
+
+
+def _best_threshold(truth: Booleans, scores: Floats) -> float:
+    if not truth.any():
+        return THRESHOLD
+    order, last = _ranked(scores)
+    hits = truth[order].cumsum()[last]
+    f1 = 2 * hits / (truth.sum() + last + 1)
+    best = np.flatnonzero(f1 >= f1.max() * (1 - 1e-12))  # so that rounding does not decide between equals
+    place = best[(len(best) - 1) // 2]
+    edges = np.append(scores[order][last], 0.0)
+    middle = (edges[place] + edges[place + 1]) / 2
+    return float(middle if middle > edges[place + 1] else edges[place])  # two neighbours have no number between them
+
+
+def log_loss(targets: ArrayLike, probabilities: ArrayLike) -> float:
+    """Mean over clips and classes of −ln(probability of what is so: that the class is there, or that it is not).
+
+    A probability below float64's resolution (2.2e-16) counts as that.
+
+    >>> round(log_loss([[1, 0]], [[0.5, 0.25]]), 4)  # (ln 2 + ln 4/3) / 2
+    0.4904
+    """
+    truth, p = _checked(targets, probabilities)
+    return _mean(-np.log(np.clip(np.where(truth, p, 1 - p), np.finfo(np.float64).eps, 1.0)))
+
+
+def reliability(
+    targets: ArrayLike, probabilities: ArrayLike, *, bins: int = metrics.ECE_BINS
+) -> tuple[ReliabilityBin, ...]:
+    """Every class of every clip, sorted into ``bins`` equal steps of its probability, and how often it was there.
+
+    Bin i holds (i/bins, (i+1)/bins], and 0 belongs to the first; ``accuracy`` is the share that is there.
+
+    >>> lower, upper = reliability([[1, 0], [0, 0]], [[0.9, 0.1], [0.7, 0.3]], bins=2)
+    >>> lower.n, lower.accuracy, upper.n, upper.accuracy
+    (2, 0.0, 2, 0.5)
+    """
+    truth, p = (array.ravel() for array in _checked(targets, probabilities))
+    edges = np.arange(bins + 1) / bins
+    place = np.clip(np.searchsorted(edges, p, side="left") - 1, 0, bins - 1)
+    return tuple(
+        ReliabilityBin(float(edges[i]), float(edges[i + 1]), int(here.sum()), _mean(p[here]), _mean(truth[here]))
+        for i, here in enumerate(place == i for i in range(bins))
+    )
+
+
+def ece(targets: ArrayLike, probabilities: ArrayLike, *, bins: int = metrics.ECE_BINS) -> float:
+    """Expected calibration error over all decisions: the mean of |probability − share there| of their bin.
+
+    It is small by itself where most classes are absent from most clips: so is a probability of zero.
+
+    >>> round(ece([[1, 0], [0, 0]], [[0.9, 0.1], [0.7, 0.3]], bins=2), 3)
+    0.25
+    """
+    filled = [one for one in reliability(targets, probabilities, bins=bins) if one.n]
+    total = sum(one.n for one in filled)
+    return sum(one.n * abs(one.accuracy - one.confidence) for one in filled) / total if total else float("nan")
+
+
+def paired_difference(
+    targets: ArrayLike, probabilities_a: ArrayLike, probabilities_b: ArrayLike, *, sources: ArrayLike, seed: int = 0
+) -> PairedDifference:
+    """How much larger the mAP of a is than that of b on the same clips, with its interval by recording.
+
+    ``p`` is the bootstrap's: twice the share of the resamples on the rarer side of zero, at least 1 / (1 + resamples)
+    (Efron and Tibshirani 1993, section 15.4). There is no McNemar test, as no clip is simply right or wrong: NaN.
+
+    >>> targets, a, b = [[1, 0], [0, 1]], [[0.9, 0.1], [0.2, 0.8]], [[0.1, 0.1], [0.2, 0.8]]
+    >>> paired = paired_difference(targets, a, b, sources=["x", "y"])
+    >>> paired.difference, paired.clips, paired.recordings
+    (0.25, 2, 2)
+    """
+    truth, p_a = _checked(targets, probabilities_a)
+    _, p_b = _checked(targets, probabilities_b)
+    of_a, of_b = _bootstrap(truth, [p_a, p_b], sources, seed)
+    drawn = of_a - of_b
+    drawn = drawn[np.isfinite(drawn)]
+    rarer = min(np.count_nonzero(drawn >= 0), np.count_nonzero(drawn <= 0))
+    return PairedDifference(
+        difference=mean_average_precision(truth, p_a) - mean_average_precision(truth, p_b),
+        interval=_percentiles(drawn),
+        p=min(1.0, 2 * (1 + rarer) / (1 + len(drawn))) if len(drawn) else float("nan"),
+        mcnemar_p=float("nan"),
+        clips=len(p_a),
+        recordings=len(np.unique(np.asarray(sources))),
+    )
+
+
+def _label_scores(
+    truth: Booleans, p: Floats, said: Booleans, limits: Floats, classes: Sequence[str]
+) -> tuple[LabelScores, ...]:
+    ranked, thresholds = (
+        average_precision(truth, p),
+        np.median(limits, axis=0) if len(p) else np.full(p.shape[1], np.nan),
+    )
+    hits, support, called = ((truth & said).sum(axis=0), truth.sum(axis=0), said.sum(axis=0))
+    return tuple(
+        LabelScores(
+            label=str(label),
+            average_precision=float(ranked[i]),
+            threshold=float(thresholds[i]),
+            precision=_share(hits[i], called[i]),
+            recall=_share(hits[i], support[i]),
+            f1=_share(2 * hits[i], support[i] + called[i]),
+            support=int(support[i]),
+        )
+        for i, label in enumerate(classes)
+    )
+
+
+def _ranked(scores: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The clips by their scores, largest first, and the places in that order that are the last of their score."""
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    return order, np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)[: len(ranked)])
+
+
+def _average_precisions(truth: Booleans, scores: Floats, weights: Floats) -> Floats:
+    """The average precision of one class where clip i stands there ``weights[:, i]`` times, float64 [resamples]."""
+    order, last = _ranked(scores)
+    called = weights[:, order].cumsum(axis=1)[:, last]
+    hits = (weights * truth)[:, order].cumsum(axis=1)[:, last]
+    precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
+    total = weights[:, truth].sum(axis=1)
+    weighted = (np.diff(hits, axis=1, prepend=0.0) * precision).sum(axis=1)
+    return np.divide(weighted, total, out=np.full(len(weights), np.nan), where=total > 0)
+
+
+def _bootstrap(truth: Booleans, scores: Sequence[Floats], sources: ArrayLike, seed: int) -> list[Floats]:
+    """The mAP of each of ``scores`` when recordings are drawn again, the same for all; empty for one recording."""
+    parts = [
+        [_mean_over_classes(truth, p, weights) for p in scores] for weights in _drawn_again(sources, len(truth), seed)
+    ]
+    return [np.concatenate(each) for each in zip(*parts, strict=True)] or [np.zeros(0)] * len(scores)
+
+
+def _mean_over_classes(truth: Booleans, p: Floats, weights: Floats) -> Floats:
+    each = np.array([_average_precisions(truth[:, i], p[:, i], weights) for i in range(p.shape[1])])
+    told = np.isfinite(each)
+    total = told.sum(axis=0)
+    return np.divide(np.where(told, each, 0.0).sum(axis=0), total, out=np.full(len(total), np.nan), where=total > 0)
+
+
+def _drawn_again(sources: ArrayLike, n: int, seed: int) -> Iterator[Floats]:
+    """How often each clip stands in each resample of the recordings, float64 [some resamples, n]; RESAMPLES in all."""
+    sources = np.asarray(sources)
+    if len(sources) != n:
+        raise SettingsError(f"there are {n} clips but {len(sources)} sources: pass one for each clip.")
+    recording_of = np.unique(sources, return_inverse=True)[1]
+    recordings = int(recording_of.max(initial=-1)) + 1
+    if recordings < 2:  # one recording tells nothing about the next
+        return
+    generator, step = np.random.default_rng(seed), max(1, CHUNK_WEIGHTS // n)
+    for start in range(0, RESAMPLES, step):
+        rows = min(step, RESAMPLES - start)
+        cells = generator.integers(recordings, size=(rows, recordings)) + recordings * np.arange(rows)[:, None]
+        times = np.bincount(cells.ravel(), minlength=rows * recordings).reshape(rows, recordings)
+        yield times[:, recording_of].astype(np.float64)
+
+
+def _percentiles(drawn: Floats) -> Interval:
+    drawn = drawn[np.isfinite(drawn)]
+    if not len(drawn):
+        return Interval(float("nan"), float("nan"))
+    low, high = np.quantile(drawn, [(1 - metrics.LEVEL) / 2, (1 + metrics.LEVEL) / 2])
+    return Interval(float(low), float(high))
+
+
+def _limits(p: NDArray[Any], thresholds: ArrayLike | None) -> Floats:
+    """The threshold of each probability, float64 [n, c]."""
+    given = np.asarray(THRESHOLD if thresholds is None else thresholds, np.float64)
+    if given.shape not in ((), p.shape[-1:], p.shape):
+        raise SettingsError(f"there are thresholds {given.shape} for probabilities {p.shape}: pass one for each class.")
+    return np.broadcast_to(given, p.shape)
+
+
+def _share(part: int, whole: int) -> float:
+    return float(part / whole) if whole else 0.0
+
+
+def _mean(values: ArrayLike) -> float:
+    array = np.asarray(values, np.float64)
+    return float(array.mean()) if array.size else float("nan")
+
+
+def _checked(
+    targets: ArrayLike, probabilities: ArrayLike, *, least: float = 0.0, most: float = 1.0
+) -> tuple[Booleans, Floats]:
+    """Targets as bool [n, c] and probabilities as float64 [n, c], or one clear sentence."""
+    truth, p = np.asarray(targets), np.asarray(probabilities, np.float64)
+    if truth.ndim != 2 or truth.shape != p.shape:
+        raise SettingsError(f"targets and probabilities must both be [n, classes], not {truth.shape} and {p.shape}.")
+    for name, array, is_good, rule in (
+        ("targets", truth, np.isin(truth, (0, 1)), "0 or 1"),
+        ("probabilities", p, (p >= least) & (p <= most), f"between {least:g} and {most:g}"),  # NaN fails, too
+    ):
+        if not is_good.all():
+            row = int(np.flatnonzero(~is_good.all(axis=1))[0])
+            raise SettingsError(f"row {row} of the {name} is {array[row].tolist()}: each must be {rule}.")
+    return truth.astype(bool), p

@@ -1,0 +1,173 @@
+"""Several labels to a clip, from the table to the page: what a sigmoid model says, writes and is told."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from soundmark import audio, bundle, classification, evaluation, recipes, report, runs, scoring, terminal
+from soundmark.bundle import Bundle, Card
+from soundmark.datasets import Dataset
+from soundmark.errors import BundleError
+from soundmark.evaluation import Evaluation
+from soundmark.prediction import Model
+from soundmark.runs import Outcome, Unit
+from soundmark.spectrograms import Mel
+from soundmark.splits import Split
+
+CLASSES = ("low", "high", "loud")
+
+
+def graph() -> bytes:
+    """The mean level of the lower and of the upper half of the bands, and of all, in tens of decibels above −50."""
+    weights = np.zeros((64, 3), np.float32)
+    weights[:32, 0], weights[32:, 1], weights[:, 2] = 1 / 320, 1 / 320, 1 / 640
+    nodes = [
+        helper.make_node("Flatten", ["spectrogram"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "weights", "bias"], ["logits"]),
+    ]
+    whole = helper.make_graph(
+        nodes,
+        "levels",
+        [helper.make_tensor_value_info("spectrogram", TensorProto.FLOAT, ["batch", 1, 8, 8])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])],
+        [
+            numpy_helper.from_array(weights, "weights"),
+            numpy_helper.from_array(np.full(3, 5, np.float32), "bias"),
+        ],
+    )
+    return helper.make_model(whole, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+
+
+def model(**card) -> Model:
+    settings = {"classes": CLASSES, "representation": Mel(size=(8, 8)), "window_s": 0.5, "activation": "sigmoid"}
+    return Model(Bundle(graph(), Card(**(settings | card))))
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    """Eight sounds of four recordings: a low tone, a high one, both, and next to nothing, twice each."""
+    monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path / "cache"))
+    t = np.arange(4000) / 8000
+    low, high = 0.3 * np.sin(2 * np.pi * 200 * t), 0.3 * np.sin(2 * np.pi * 3000 * t)
+    sounds = {"low": low, "high": high, "low;high;loud": low + high, "": 1e-6 * high}
+    rows = ["path,label,fold,source"]
+    for i, (label, samples) in enumerate([*sounds.items()] * 2):
+        audio.write(tmp_path / f"{i}.wav", samples, 8000)
+        rows.append(f"{i}.wav,{label},{1 + i // 4},r{i // 2}")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    return Dataset.open(tmp_path / "t.csv")
+
+
+def test_thresholds_come_back_from_the_file_and_older_cards_have_none(tmp_path: Path):
+    made = model(thresholds=(0.25, 0.5, 0.75)).bundle
+    made.write(tmp_path / "m.onnx")
+    again = bundle.read(tmp_path / "m.onnx")
+    assert again == made
+    assert Model(again).thresholds.tolist() == [0.25, 0.5, 0.75]
+    older = json.loads(made.card.to_json())
+    del older["thresholds"]
+    assert Card.from_json(json.dumps(older), "m.onnx").thresholds is None
+    assert model().thresholds.tolist() == [0.5, 0.5, 0.5]
+    assert model(activation="softmax").thresholds is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"thresholds": (0.5, 0.5)}, r"its thresholds are \(0.5, 0.5\), not one for each of 3 classes"),
+        ({"thresholds": (0.5, 0.5, 1.5)}, r"its thresholds are \[0.5, 0.5, 1.5\], not all between 0 and 1"),
+        ({"thresholds": (0.5, "high", None)}, "not all between 0 and 1"),
+        ({"thresholds": "half"}, "not one for each of 3 classes"),
+        ({"thresholds": (0.5, 0.5, 0.5), "activation": "softmax"}, "which are for sigmoid outputs"),
+    ],
+)
+def test_thresholds_that_cannot_be_meant_are_refused(changes, why):
+    with pytest.raises(BundleError, match=why):
+        Card.from_json(model(**changes).card.to_json(), "m.onnx")
+
+
+def test_a_sigmoid_model_says_which_classes_are_there(data: Dataset, capsys):
+    loud = data.clips[2].path
+    scores = {entry["label"]: entry["score"] for entry in model().classify(loud)}
+    tells = model(thresholds=(scores["low"], np.nextafter(scores["high"], 1), 0.0))
+    found = classification.classify(tells, [loud, loud.with_name("none.wav")], top_k=1)
+    (answer,) = found.answers.values()
+    said = {entry["label"]: entry["present"] for entry in answer}
+    assert said.get("low") is True
+    assert said.get("loud") is True
+    assert said.get("high", False) is False
+    assert json.loads(found.to_json())[0]["classes"] == list(answer)
+    rows = list(csv.DictReader(found.to_csv().splitlines()))
+    assert [row["present"] for row in rows] == [*(str(int(entry["present"])) for entry in answer), ""]
+    assert rows[-1]["error"]
+    terminal.show_answers(found.answers)
+    assert capsys.readouterr().out.count("present") == 2
+    plain = classification.classify(model(activation="softmax"), [loud], top_k=1)
+    assert "present" not in plain.to_csv() + plain.to_json()
+
+
+def test_a_model_is_scored_on_multi_label_data(data: Dataset, tmp_path: Path, capsys):
+    tested = scoring.evaluate(model(thresholds=(0.5, 0.5, 1.0)), data, folder=tmp_path / "out", jobs=1)
+    told = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert told["mean_average_precision"] == tested.summary.mean_average_precision
+    assert [one["threshold"] for one in told["per_class"]] == [0.5, 0.5, 1.0]
+    assert [one["support"] for one in told["per_class"]] == [4, 4, 2]
+    rows = list(csv.DictReader((tmp_path / "out" / "predictions.csv").read_text().splitlines()))
+    assert [row["label"] for row in rows] == ["low", "high", "low;high;loud", ""] * 2
+    for row in rows:
+        there = [name for name in ("low", "high") if float(row[name]) >= 0.5]
+        assert row["predicted"] == ";".join(there)
+    terminal.show_scored(tested)
+    out = capsys.readouterr().out
+    assert f"mAP {100 * tested.summary.mean_average_precision:.1f} %" in out
+    assert "threshold" in out
+
+
+def test_a_comparison_is_told_by_map(data: Dataset, tmp_path: Path, capsys):
+    rng = np.random.default_rng(0)
+    outcomes = []
+    for name, noise in (("seed-mel", 0.1), ("seed-image", 0.9)):
+        for fold in (1, 2):
+            test = np.flatnonzero(data.fold_of == fold)
+            unit = Unit(
+                recipe=recipes.named(name),
+                protocol="folds",
+                split=Split(np.flatnonzero(data.fold_of != fold), test, fold),
+                folder=tmp_path,
+            )
+            p = (1 - noise) * data.targets[test] + noise * rng.random((len(test), 3), np.float32)
+            engine = {"threads": 1, "precision": "float32", "device": "cpu"}
+            thresholds = (0.5, 0.5, 0.2 * fold)
+            outcomes.append(
+                Outcome(
+                    unit=unit, history=(), engine=engine, probabilities=p.astype(np.float32), training_s=1, testing_s=1,
+                    thresholds=thresholds,
+                )
+            )  # fmt: skip
+    results = [evaluation._result(data, outcomes[:2], 1.0), evaluation._result(data, outcomes[2:], 1.0)]
+    assert results[0].summary.mean_average_precision == 1.0
+    assert results[0].thresholds[:, 2].tolist() == [0.2] * 4 + [0.4] * 4
+    found = Evaluation(
+        dataset=data,
+        seed=0,
+        results=tuple(results),
+        comparisons=(evaluation._comparison(data, *results),),
+        skipped=(),
+        versions={},
+        machine={},
+    )
+    told = json.loads(json.dumps(runs.sealed(found.to_json()), allow_nan=False))
+    assert told["results"][0]["mean_average_precision"] == 1.0
+    assert told["results"][0]["folds"][0]["mean_average_precision"] == 1.0
+    assert told["comparisons"][0]["difference"] > 0
+    assert "accuracy" not in told["results"][0]
+    terminal.show_evaluation(found)
+    assert "mAP % [95 %]" in capsys.readouterr().out
+    page = report.render(found)
+    assert "Mean average precisions (mAP)" in page
+    assert "There is none: a clip has any number of classes" in page
+    assert "McNemar’s test does not apply" in page
