@@ -13,8 +13,8 @@ from soundmark.errors import DatasetError, SettingsError
 from soundmark.splits import (
     Leak,
     Split,
-    folds_by_recording,
     check_classes,
+    folds_by_recording,
     grouped_folds,
     leak,
     official_folds,

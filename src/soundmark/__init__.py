@@ -15,16 +15,20 @@ The modules, in the order in which to read them; each imports only those above i
     store           a float32 array on the disk, filled in chunks and checked
     features        a Dataset and a representation to a store
     pictures        a Dataset and a representation to PNGs, a folder per class
+    metrics         labels and scores to numbers with intervals
+    tagging         the same where a clip has any number of labels
+    calibration     what validation clips say: a temperature, thresholds, what is familiar
     recipes         Recipe, the only home of a default; the named recipes
     models          [batch, 1, freq, time] to logits; one file per network
+    weights         pretrained weights by name: found or fetched, and verified
+    augmentation    a batch to another that might have been recorded as well
     bundle          a trained model as one .onnx file
     history         how a training went, a line per epoch
     adam            the optimizer, as Keras computes it
+    heads           a linear head on fixed embeddings, chosen by validation
     checkpoint      the state of a training after an epoch, on the disk
     training        features and a recipe to a trained network and its graph
     prediction      a model and audio to Scores
-    metrics         labels and scores to numbers with intervals
-    tagging         the same where a clip has any number of labels
     predictions     what was said of each test clip, as a table
     provenance      what a number was computed with: versions and machine
     classification  files and folders to what is heard in each

@@ -21,9 +21,9 @@ class Adam:
         w −= lr · √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε)
 
     (Keras 3, ``keras/src/optimizers/adam.py``), with lr times the parameter's own of ``scales``. ``weight_decay`` first
-    takes its share lr · decay of every matrix (I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization",
-    ICLR 2019), but not of biases and normalisations. PyTorch divides √v by √(1 − β₂ᵗ) before it adds ε, so that at the first
-    step ε weighs thirty times less.
+    takes its share lr · decay of every matrix, but not of biases and normalisations (I. Loshchilov and F. Hutter,
+    "Decoupled Weight Decay Regularization", ICLR 2019). PyTorch divides √v by √(1 − β₂ᵗ) before it adds ε, so that at
+    the first step ε weighs thirty times less.
 
     >>> weight = nn.Parameter(torch.ones(1, dtype=torch.float64))
     >>> weight.grad = torch.ones(1, dtype=torch.float64)
@@ -58,9 +58,7 @@ class Adam:
         rate = self.learning_rate / (1 - beta1**self.steps)
         root = math.sqrt(1 - beta2**self.steps)
         # √v and ε are both divided by the root: so it is, to the bit, what PyTorch gives with its ε set to ε / root.
-        for weight, mean, square, scale in zip(
-            self.parameters, self.means, self.squares, self.scales, strict=True
-        ):
+        for weight, mean, square, scale in zip(self.parameters, self.means, self.squares, self.scales, strict=True):
             if weight.grad is not None:
                 if self.weight_decay and weight.ndim > 1:
                     weight.mul_(1 - self.learning_rate * scale * self.weight_decay)

@@ -19,9 +19,7 @@ from soundmark.spectrograms.logmel import FLOOR, MIDDLE, SPREAD
 PER_DB = math.log(10) / 10 / SPREAD  # what a decibel adds
 
 
-def augment(
-    x: Tensor, targets: Tensor, how: Augmentation, generator: np.random.Generator
-) -> tuple[Tensor, Tensor]:
+def augment(x: Tensor, targets: Tensor, how: Augmentation, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Spectrograms ``[batch, 1, freq, time]`` and targets ``[batch, classes]``, each changed as ``how`` says.
 
     >>> x, targets = torch.zeros(4, 1, 64, 128), torch.eye(4)

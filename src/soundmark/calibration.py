@@ -1,4 +1,4 @@
-"""What validation clips say of a network's logits: the temperature, and below which score nothing is known.
+"""What validation clips say of a network: the temperature, and from which familiarity on a sound is of a known class.
 
 NumPy alone. The clips are of the training part, kept back or left out in turn; never of the test part.
 """
@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+from soundmark import tagging
 
 SHRINKAGE = 0.1  # of the covariances: there may be fewer clips than dimensions
 LOWEST, HIGHEST = 0.01, 1000.0  # temperatures
@@ -33,7 +35,7 @@ def loss(logits: np.ndarray, targets: np.ndarray, activation: str) -> float:
 
 
 def temperature(logits: np.ndarray, targets: np.ndarray, activation: str = "softmax") -> float:
-    """What logits are divided by so that ``loss`` is least: one number, found by golden-section search on its logarithm.
+    """What logits are divided by so that ``loss`` is least, by golden-section search on its logarithm.
 
     1 where there are fewer than ``FEWEST`` clips. The loss has one minimum: in 1/T it is convex.
 
@@ -65,7 +67,8 @@ class Familiarity:
     """How much a sound is like those that a network was trained on: what "none of these" is told by.
 
     Of an embedding x, in units of the training part's mean and SD, with class means m, covariance C within the classes
-    and C₀ of all together, it is the squared Mahalanobis distance to the middle of everything less that to the nearest class,
+    and C₀ of all together, it is the squared Mahalanobis distance to the middle of everything less that to the nearest
+    class,
 
         f = xᵀC₀⁻¹x − min_k (x − m_k)ᵀC⁻¹(x − m_k)          and then 1 / (1 + exp(−(f − middle) / spread)),
 
@@ -84,7 +87,7 @@ class Familiarity:
 
     @classmethod
     def of(cls, embeddings: np.ndarray, targets: np.ndarray) -> Familiarity:
-        """From training clips: ``embeddings`` ``[n, d]`` and ``targets`` ``[n, classes]``; middle and spread are to be set.
+        """From training clips: ``embeddings`` ``[n, d]``, ``targets`` ``[n, classes]``; middle and spread are to be set.
 
         >>> rng = np.random.default_rng(0)
         >>> labels = np.arange(200) % 2
@@ -109,11 +112,15 @@ class Familiarity:
 
     def __call__(self, embeddings: np.ndarray) -> np.ndarray:
         """The familiarity of each embedding of ``[n, d]``, float64 ``[n]``."""
-        result: np.ndarray = 0.5 + 0.5 * np.tanh((self.raw(embeddings) - self.middle) / self.spread / 2)
+        return self.squash(self.raw(embeddings))
+
+    def squash(self, raw: np.ndarray) -> np.ndarray:
+        """F ``[n]`` to a number between 0 and 1 that grows with it."""
+        result: np.ndarray = 0.5 + 0.5 * np.tanh((raw - self.middle) / self.spread / 2)
         return result
 
     def raw(self, embeddings: np.ndarray) -> np.ndarray:
-        """f of each embedding of ``[n, d]``, float64 ``[n]``."""
+        """F of each embedding of ``[n, d]``, float64 ``[n]``."""
         z = (np.asarray(embeddings, np.float64) - self.mean) * self.scale
         away = [((z - own) @ self.within * (z - own)).sum(1) for own in self.classes.astype(np.float64)]
         result: np.ndarray = (z @ self.overall * z).sum(1) - np.min(away, axis=0)
@@ -129,3 +136,47 @@ def _inverse(covariance: np.ndarray) -> np.ndarray:
     shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * size * np.eye(len(covariance))
     result: np.ndarray = np.linalg.inv(shrunk).astype(np.float32)
     return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What was settled on ``clips`` validation clips; with its defaults, nothing."""
+
+    clips: int = 0
+    temperature: float = 1.0
+    thresholds: tuple[float, ...] | None = None  # per class, of several classes at once
+    familiarity: Familiarity | None = None
+    unknown: float | None = None  # the familiarity below which the answer is "none of these"
+
+
+def calibrate(
+    logits: np.ndarray,
+    targets: np.ndarray,
+    activation: str,
+    *,
+    familiarity: Familiarity | None = None,
+    raw: np.ndarray | None = None,
+    kept: float = 0.95,
+) -> Calibration:
+    """What is settled on validation clips; nothing where there are fewer than ``FEWEST``.
+
+    ``logits`` and ``targets`` are ``[n, classes]``; ``raw`` ``[n]`` is their ``Familiarity.raw``, of which the share
+    ``kept`` shall be taken as known.
+
+    >>> rng = np.random.default_rng(0)
+    >>> calibrate(rng.normal(size=(100, 2)), np.eye(2)[rng.integers(0, 2, 100)], "softmax").clips
+    100
+    """
+    if len(logits) < FEWEST:
+        return Calibration()
+    heat = temperature(logits, targets, activation)
+    found = Calibration(clips=len(logits), temperature=heat)
+    if activation == "sigmoid":
+        probabilities = 0.5 + 0.5 * np.tanh(0.5 * np.asarray(logits, np.float64) / heat)
+        thresholds = tagging.best_thresholds(targets, probabilities)
+        found = replace(found, thresholds=tuple(float(number) for number in thresholds))
+    if familiarity is None or raw is None:
+        return found
+    familiarity = familiarity.told_by(raw)
+    unknown = float(np.quantile(familiarity.squash(raw), 1 - kept))
+    return replace(found, familiarity=familiarity, unknown=unknown)

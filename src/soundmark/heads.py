@@ -30,6 +30,7 @@ class Head:
     shrinkage: float
     temperature: float
     losses: Mapping[float, float]  # per shrinkage, the calibrated loss on held-out clips, in nats
+    fold_of: np.ndarray  # int64 [n], the fold of the cross-validation that each clip was left out in
     held_out: np.ndarray  # float32 [n, classes]: logits of each clip by a head that has not seen its recording
 
 
@@ -39,10 +40,10 @@ def fit(
     """The head for ``features`` ``[n, d]`` and ``targets`` ``[n, classes]``; ``sources`` ``[n]`` names the recordings.
 
     Each feature is brought to mean 0 and SD 1. With the class means m and the covariance C of what is left when the
-    targets have explained what they can, S = (1 − s)·C + s·tr(C)/d·I, and the logit of class k is xᵀS⁻¹m_k − ½·m_kᵀS⁻¹m_k
-    (for ``sigmoid``, against the mean of the clips that are not of it). Of ``SHRINKAGES``, the s is taken whose
-    loss on held-out clips, after its own temperature, is least. Clips of one recording differ less than recordings do,
-    which is why so much shrinkage pays.
+    targets have explained what they can, S = (1 − s)·C + s·tr(C)/d·I, and the logit of class k is
+    xᵀS⁻¹m_k − ½·m_kᵀS⁻¹m_k (for ``sigmoid``, against the mean of the clips that are not of it). Of ``SHRINKAGES``, the
+    s is taken whose loss on held-out clips, after its own temperature, is least. Clips of one recording differ less
+    than recordings do, which is why so much shrinkage pays.
 
     Source: J. Friedman, "Regularized Discriminant Analysis", JASA 84 (1989), equation 18 with λ = 1.
 
@@ -62,9 +63,7 @@ def fit(
         for number, (weights, bias) in enumerate(_discriminants(x[seen], y[seen], SHRINKAGES, activation)):
             held_out[number, kept] = x[kept] @ weights + bias
     temperatures = [calibration.temperature(logits, y, activation) for logits in held_out]
-    losses = [
-        calibration.loss(logits / t, y, activation) for logits, t in zip(held_out, temperatures, strict=True)
-    ]
+    losses = [calibration.loss(logits / t, y, activation) for logits, t in zip(held_out, temperatures, strict=True)]
     best = int(np.argmin(losses))
     ((weights, bias),) = _discriminants(x, y, SHRINKAGES[best : best + 1], activation)
     return Head(
@@ -73,13 +72,12 @@ def fit(
         shrinkage=SHRINKAGES[best],
         temperature=temperatures[best],
         losses=dict(zip(SHRINKAGES, losses, strict=True)),
+        fold_of=fold_of,
         held_out=held_out[best].astype(np.float32),
     )
 
 
-def _discriminants(
-    x: Floats, y: Floats, shrinkages: tuple[float, ...], activation: str
-) -> list[tuple[Floats, Floats]]:
+def _discriminants(x: Floats, y: Floats, shrinkages: tuple[float, ...], activation: str) -> list[tuple[Floats, Floats]]:
     """Weights ``[d, classes]`` and bias ``[classes]`` for the features as they come, for each shrinkage."""
     mean, spread = x.mean(0), x.std(0) + 1e-6
     z = (x - mean) / spread

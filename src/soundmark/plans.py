@@ -98,7 +98,8 @@ def plan(
     chosen = {
         protocol: _splits(dataset, protocol, folds, split_seed) for protocol in _protocols(dataset, protocols, folds)
     }
-    made = Plan(dataset=dataset, recipes=tuple(recipes), splits=chosen, seeds=seeds)
+    fitted = tuple(recipe.for_window(dataset.window_s) for recipe in recipes)
+    made = Plan(dataset=dataset, recipes=fitted, splits=chosen, seeds=seeds)
     for recipe in recipes:
         made.repeats(recipe)  # so that a seed that is too large is refused now
     return made
@@ -221,7 +222,9 @@ def cost(plan: Plan, folder: Path, *, device: str = "auto", fresh: bool = False)
 def _training_s(recipe: Recipe, split: Split, n_classes: int, device: str) -> float:
     """How long one training will take, from a few batches of its own recipe."""
     per_example = _seconds_per_example(recipe, n_classes, device)
-    return recipe.epochs * (len(split.train) + WATCHING * len(split.test)) * per_example
+    if recipe.trains == "head":
+        return len(split.train) * per_example
+    return recipe.epochs_for(len(split.train)) * (len(split.train) + WATCHING * len(split.test)) * per_example
 
 
 @cache

@@ -36,7 +36,7 @@ TRAINS = {
     "head": "a linear head alone, on what a pretrained network makes of each clip once",
 }
 SCHEDULES = ("constant", "one-cycle")
-SHARES = ("layer_decay", "label_smoothing", "averaging", "blend", "validation_share")
+SHARES = ("layer_decay", "label_smoothing", "averaging", "blend", "validation_share", "known_kept")
 MOST = 1_000_000  # epochs, or clips in a batch: a greater number is a slip
 # A recipe's name is a folder's, beside the files of the run.
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -97,6 +97,7 @@ class Recipe:
     averaging: float = 0.0  # the share of the running mean of the weights that is kept at each batch; 0: no mean
     blend: float = 1.0  # of a pretrained network, how far the result lies from where it began to what it became
     validation_share: float = 0.0  # of the recordings that are trained on, kept back to calibrate with
+    known_kept: float = 0.95  # of the validation clips, the share that is taken as known: the rest would be "unknown"
     augmentation: Augmentation = Augmentation()
 
     def __post_init__(self) -> None:

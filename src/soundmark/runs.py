@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from soundmark import atomic, bundle, features, history, predictions, provenance, splits, tagging, workers
+from soundmark import atomic, bundle, features, history, predictions, provenance, splits, tagging, weights, workers
 from soundmark.bundle import Bundle, Card
 from soundmark.datasets import Dataset, Skipped
 from soundmark.errors import BundleError, DatasetError, OutputError, SettingsError
@@ -35,6 +35,7 @@ from soundmark.recipes import Recipe
 from soundmark.splits import Split
 
 if TYPE_CHECKING:
+    from soundmark import training
     from soundmark.training import Engine
 
 log = logging.getLogger("soundmark")
@@ -110,6 +111,8 @@ class Outcome:
     training_s: float
     testing_s: float
     thresholds: tuple[float, ...] | None = None  # of its classes, where each is there or not by itself
+    temperature: float = 1.0  # that its logits were divided by
+    n_validation: int = 0  # clips that it was calibrated on
 
     @property
     def model(self) -> Path:
@@ -141,15 +144,10 @@ def make(
     from soundmark import training
 
     atomic.make_folder(unit.folder)
-    data = training.Data(
-        features=store.array,
-        labels=dataset.labels,
-        train=unit.split.train,
-        validation=unit.split.test,
-        n_classes=len(dataset.classes),
-        checksum=store.checksum,
-    )
+    split = splits.keep_back(dataset, unit.split, unit.recipe.validation_share, seed=unit.recipe.seed)
+    data = _what_is_seen(unit, split, dataset, store)
     checkpoint = unit.folder / "checkpoint.safetensors"
+    start = time.perf_counter()
     trained = training.train(
         data,
         unit.recipe,
@@ -158,23 +156,46 @@ def make(
         on_batch=lambda done, total: progress(unit.name, done, total, "batches"),
         on_epoch=lambda epochs: history.write(unit.folder / "history.csv", epochs),
     )
-    graph = training.export_graph(trained.network, store.array.shape[1:])
-    card = _card(unit, dataset, store, asdict(trained.engine))
+    training_s = sum(epoch.seconds for epoch in trained.history) or time.perf_counter() - start
+    graph = training.export_graph(trained.network, store.array.shape[1:], trained.calibration.familiarity)
+    card = _card(unit, dataset, store, trained)
     sample = store.array[np.concatenate([unit.split.test, unit.split.train])[:CHECKED]]
-    bundle.check_agreement(Bundle(graph, card), training.probabilities(trained.network, sample), sample)
+    in_torch = Bundle(graph, card).activate(training.logits(trained.network, sample))
+    bundle.check_agreement(Bundle(graph, card), in_torch, sample)
     start = time.perf_counter()
     scored = Model(Bundle(graph, card)).probabilities(store.array, unit.split.test)
     testing_s = time.perf_counter() - start
     history.write(unit.folder / "history.csv", trained.history)
     atomic.write_text(unit.folder / "recipe.toml", unit.recipe.to_toml())
-    card = _noting(card, history=[asdict(epoch) for epoch in trained.history])
+    card = _noting(card, history=[asdict(epoch) for epoch in trained.history], training_s=training_s)
     if len(unit.split.test):
-        written = predictions.write(unit.folder / "predictions.csv", dataset, unit.split.test, scored)
+        written = predictions.write(unit.folder / "predictions.csv", dataset, unit.split.test, scored, card.thresholds)
         card = _noting(card, testing_s=testing_s, predictions_sha256=written)
         card = replace(card, scores=_own_scores(unit, dataset, scored))
     Bundle(graph, card).write(unit.folder / "model.onnx")
     checkpoint.unlink(missing_ok=True)
     return _outcome(unit, trained.history, card, scored)
+
+
+def _what_is_seen(unit: Unit, split: Split, dataset: Dataset, store: Features) -> training.Data:
+    """What training is given. A recipe that decides anything is not given the test clips: neither sound nor label.
+
+    The notebook's watches its test clips after each epoch, for the curve; nothing hangs on them.
+    """
+    from soundmark import training
+
+    targets = dataset.targets.astype(np.float32)
+    if unit.recipe.decides:
+        targets[split.test] = np.nan
+    return training.Data(
+        features=store.array.hiding(split.test) if unit.recipe.decides else store.array,
+        targets=targets,
+        train=split.train,
+        validation=split.validation if unit.recipe.decides else split.test,
+        sources=dataset.sources,
+        activation="sigmoid" if dataset.multi_label else "softmax",
+        checksum=store.checksum,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +233,7 @@ def train(
     if scores is not None and test_fold is not None:
         raise SettingsError("a model with a test fold has scores of its own: leave out --scores or --test-fold.")
     splits.check_classes(dataset)
+    recipe = recipe.for_window(dataset.window_s)
     engine_of([], device)  # a device that is not there is said before the features are computed
     told = {} if scores is None else scores_of(scores, recipe, dataset)
     everything = Split(np.arange(len(dataset.clips)), np.arange(0))
@@ -432,19 +454,29 @@ def _outcome(unit: Unit, epochs: tuple[Epoch, ...], card: Card, probabilities: n
         history=epochs,
         engine=card.data["engine"],
         probabilities=probabilities,
-        training_s=sum(epoch.seconds for epoch in epochs),
+        training_s=card.data.get("training_s", 0.0),
         testing_s=card.data.get("testing_s", 0.0),
         thresholds=card.thresholds,
+        temperature=card.temperature,
+        n_validation=card.data.get("calibrated_on", 0),
     )
 
 
-def _card(unit: Unit, dataset: Dataset, store: Features, engine: dict[str, Any]) -> Card:
+def _card(unit: Unit, dataset: Dataset, store: Features, trained: training.Trained) -> Card:
+    settled = trained.calibration
+    more: dict[str, Any] = {"calibrated_on": settled.clips} if settled.clips else {}
+    if unit.recipe.is_pretrained:
+        more["weights"] = weights.LICENCE
     return Card(
         classes=dataset.classes,
         representation=unit.recipe.representation,
         window_s=dataset.window_s,
+        activation="sigmoid" if dataset.multi_label else "softmax",
+        temperature=settled.temperature,
+        thresholds=settled.thresholds,
+        unknown=settled.unknown,
         recipe=unit.recipe.settings(),
-        data={**unit.about(dataset, store), "engine": engine},
+        data={**unit.about(dataset, store), "engine": asdict(trained.engine), **more},
         versions=provenance.versions(),
     )
 

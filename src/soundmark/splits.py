@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,17 +22,46 @@ Indices = NDArray[np.int64]
 GROUPS = 5  # folds by recording, where there are as many recordings
 
 
+NOTHING: Indices = np.arange(0)
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Which clips are trained on and which are tested, as indices into ``dataset.clips``.
+    """Which clips are trained on, decided on and tested, as indices into ``dataset.clips``; no clip is on two sides.
+
+    ``validation`` is a part of what there is to train on, and is what a recipe may decide by (a temperature, a
+    threshold, when to stop): never the test clips.
+
+    Raises:
+        SettingsError: a clip stands on two sides.
 
     >>> Split(np.array([0, 2]), np.array([1]), fold=3).test
     array([1])
+    >>> Split(np.array([0, 2]), np.array([1]), validation=np.array([1]))
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: 1 clip to test on would be decided by, too: a test clip picks nothing....
     """
 
     train: Indices
     test: Indices
-    fold: int | None = None  # the fold that is tested; None: a random split
+    fold: int | None = None  # the official fold that is tested
+    validation: Indices = field(default_factory=NOTHING.copy)
+
+    def __post_init__(self) -> None:
+        for part, others, doing in (
+            (self.test, self.validation, "decided by, too: a test clip picks nothing"),
+            (self.test, self.train, "trained on, too: what was heard before is no test"),
+            (self.validation, self.train, "trained on, too: what was heard before decides nothing"),
+        ):
+            if twice := len(np.intersect1d(part, others)):
+                side = "test on" if part is self.test else "decide by"
+                clips = "1 clip" if twice == 1 else f"{twice} clips"
+                raise SettingsError(f"{clips} to {side} would be {doing}. Take them out of one side.")
+
+    @property
+    def learned(self) -> Indices:
+        """All that the model owes something to: what it was trained on and what was decided by."""
+        return np.concatenate([self.train, self.validation])
 
 
 @dataclass(frozen=True)
@@ -250,6 +279,30 @@ def count_recordings(dataset: Dataset) -> int:
     2
     """
     return len(np.unique(dataset.sources))
+
+
+def keep_back(dataset: Dataset, split: Split, share: float, *, seed: int = 0) -> Split:
+    """The split with about ``share`` of its training part kept back to decide by: whole recordings, of every class.
+
+    A class keeps its training clips where all of them would go. Nothing is kept back where there are fewer than three
+    recordings to train on. The test part plays no role in it.
+
+    >>> from pathlib import Path
+    >>> from soundmark.datasets import Clip
+    >>> clips = tuple(Clip(path=Path(f"{i}.wav"), label="dc"[i % 2], source=str(i // 4)) for i in range(16))
+    >>> data = Dataset(name="pets", root=Path("."), classes=("d", "c"), clips=clips)
+    >>> kept = keep_back(data, Split(np.arange(12), np.arange(12, 16)), 0.34)
+    >>> kept.train, kept.validation, kept.test
+    (array([0, 1, 2, 3, 4, 5, 6, 7]), array([ 8,  9, 10, 11]), array([12, 13, 14, 15]))
+    """
+    sources, targets = dataset.sources[split.train], dataset.targets[split.train]
+    recordings = len(np.unique(sources))
+    if not share or recordings < 3:
+        return split
+    kept = deal(sources, targets, k=min(max(2, round(1 / share)), recordings), seed=seed) == 1
+    lost = (targets.sum(0) > 0) & (targets[~kept].sum(0) == 0)
+    kept &= ~targets[:, lost].any(axis=1)
+    return replace(split, train=split.train[~kept], validation=split.train[kept])
 
 
 def untrained_classes(dataset: Dataset, split: Split) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from soundmark import atomic
-from soundmark.errors import OutputError
+from soundmark.errors import OutputError, SettingsError
 from soundmark.workers import Progress
 
 log = logging.getLogger("soundmark")
@@ -62,7 +62,8 @@ class Rows:
     ((6, 1), 6, [[4.0], [9.0]], [[25.0], [0.0]])
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, hidden: np.ndarray | None = None) -> None:
+        self._path, self._hidden = path, hidden
         mapped = np.load(path, mmap_mode="r")
         self.shape, self.dtype, self._offset = mapped.shape, mapped.dtype, mapped.offset
         self._file = path.open("rb")  # held open: another process may put a new file in its place
@@ -71,7 +72,25 @@ class Rows:
     def __len__(self) -> int:
         return int(self.shape[0])
 
+    def hiding(self, which: np.ndarray) -> Rows:
+        """The same, but whoever asks for a row of ``which``, int64 indices, is refused: for what must not be seen.
+
+        Raises:
+            SettingsError: when such a row is asked for.
+
+        >>> np.save(folder / "squares.npy", np.arange(6, dtype=np.float32)[:, None] ** 2)
+        >>> Rows(folder / "squares.npy").hiding(np.array([3]))[2:4]
+        Traceback (most recent call last):
+        soundmark.errors.SettingsError: 1 row that is hidden was asked for: nothing may be decided by a test clip.
+        """
+        hidden = np.zeros(len(self), bool)
+        hidden[which] = True
+        return Rows(self._path, hidden)
+
     def __getitem__(self, which: Any) -> np.ndarray:
+        if self._hidden is not None and (seen := int(np.count_nonzero(self._hidden[which]))):
+            rows = "1 row that is hidden was" if seen == 1 else f"{seen} rows that are hidden were"
+            raise SettingsError(f"{rows} asked for: nothing may be decided by a test clip.")
         return np.array(np.memmap(self._file, self.dtype, "r", self._offset, self.shape)[which])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -227,8 +227,7 @@ def leak_lines(evaluation: Evaluation) -> list[str]:
     leaks = {result.protocol: result.leak for result in evaluation.results}
     scored = "name all labels right of" if evaluation.dataset.multi_label else "score"
     return [
-        f"{protocol}: {leak.in_words()}; knowing the recording alone would {scored} "
-        f"{_percent(leak.lookup_accuracy)} %"
+        f"{protocol}: {leak.in_words()}; knowing the recording alone would {scored} {_percent(leak.lookup_accuracy)} %"
         if leak
         else f"{protocol}: which clips share a recording is not known here: the leak cannot be measured, and the "
         "intervals count clips"

@@ -1,7 +1,8 @@
 """Features and a recipe to a trained network and its graph: the loop in the open.
 
-Whatever is random in an epoch (the order of the clips, augmentation, dropout) follows from the recipe's seed and the epoch's number
-alone, so a run that was killed goes on from its last epoch with exactly what the uninterrupted run would have drawn.
+Whatever is random in an epoch (the order of the clips, augmentation, dropout) follows from the recipe's seed and the
+epoch's number alone, so a run that was killed goes on from its last epoch with exactly what the uninterrupted run would
+have drawn.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundmark import heads, models, weights, workers
+from soundmark import calibration, heads, models, weights, workers
 from soundmark.adam import Adam
 from soundmark.augmentation import augment
+from soundmark.calibration import Calibration, Familiarity
 from soundmark.checkpoint import Checkpoint, Engine
 from soundmark.errors import SettingsError
 from soundmark.heads import Head
@@ -35,7 +37,6 @@ from soundmark.models.mobilenet import Transferred
 from soundmark.models.resnet import ResNet
 from soundmark.recipes import Augmentation, Recipe
 from soundmark.store import Rows
-
 
 WARM_UP = 0.1  # of a one-cycle training, the share in which the learning rate rises
 EMBEDDED = 32  # spectrograms that a pretrained network is given at a time
@@ -66,7 +67,7 @@ class Trained:
     network: nn.Module
     history: tuple[Epoch, ...]
     engine: Engine
-    head: Head | None = None  # of a recipe that trains the head alone
+    calibration: Calibration
 
 
 def choose_engine(device: str = "auto") -> Engine:
@@ -131,9 +132,11 @@ def train(
     saved = Checkpoint.load(checkpoint, _fingerprint(data, recipe), engine.device) if checkpoint else None
     engine = saved.engine if saved else engine
     torch.set_num_threads(engine.threads)
-    network, head = _begin(data, recipe, on_batch)
-    if recipe.trains == "head":
-        return Trained(network=network.eval(), history=(), engine=engine, head=head)
+    network, begun = _begin(data, recipe, on_batch)
+    if recipe.trains == "head" and begun:
+        return Trained(
+            network=network.eval(), history=(), engine=engine, calibration=_calibrated_by_turns(begun, data, recipe)
+        )
     beginning = {name: value.clone() for name, value in network.state_dict().items()} if recipe.blend < 1 else {}
     network.to(engine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval() if recipe.averaging else None
@@ -166,10 +169,19 @@ def train(
     network = (average or network).to("cpu").eval()
     if beginning:
         _blend(network, beginning, recipe.blend)
-    return Trained(network=network, history=tuple(history), engine=engine)
+    calibration = _calibrated(network, data, recipe)
+    return Trained(network=network, history=tuple(history), engine=engine, calibration=calibration)
 
 
-def _begin(data: Data, recipe: Recipe, on_batch: Callable[[int, int], None]) -> tuple[nn.Module, Head | None]:
+@dataclass(frozen=True)
+class _Start:
+    """What a pretrained network begins with: its head, and the training clips' embeddings ``[n_train, d]``."""
+
+    head: Head
+    embeddings: np.ndarray
+
+
+def _begin(data: Data, recipe: Recipe, on_batch: Callable[[int, int], None]) -> tuple[nn.Module, _Start | None]:
     """The network before its first epoch, and the head that it was given, if any.
 
     Freshly drawn, it is told the mean and the spread of its training data; pretrained, it begins with the linear head
@@ -183,26 +195,69 @@ def _begin(data: Data, recipe: Recipe, on_batch: Callable[[int, int], None]) -> 
         return network, None
     assert isinstance(network, Transferred)
     network.backbone.load_state_dict(torch.load(weights.find(recipe.network), map_location="cpu", weights_only=True))
-    features = _embed(network, data, on_batch if recipe.trains == "head" else lambda *_: None)
-    head = heads.fit(
-        features, data.targets[data.train], data.sources[data.train], activation=data.activation, seed=recipe.seed
-    )
+    embeddings = _embed(network, data, data.train, on_batch if recipe.trains == "head" else lambda *_: None)
+    with torch.no_grad():
+        heard = network.hear(torch.from_numpy(embeddings)).numpy()
+    targets, sources = data.targets[data.train], data.sources[data.train]
+    head = heads.fit(heard, targets, sources, activation=data.activation, seed=recipe.seed)
     scale = 1.0 if recipe.trains == "head" else 1 / head.temperature  # trained on, its logits must mean something
     network.put_on(torch.from_numpy(head.weights * np.float32(scale)), torch.from_numpy(head.bias * np.float32(scale)))
-    return network, head
+    return network, _Start(head, embeddings)
+
+
+def _calibrated_by_turns(start: _Start, data: Data, recipe: Recipe) -> Calibration:
+    """What the cross-validation of the head says: each training clip was left out once, with its recording."""
+    targets, head = data.targets[data.train], start.head
+    raw = np.zeros(len(targets))
+    for fold in np.unique(head.fold_of):
+        kept = head.fold_of == fold
+        if not kept.all():
+            raw[kept] = Familiarity.of(start.embeddings[~kept], targets[~kept]).raw(start.embeddings[kept])
+    return calibration.calibrate(
+        head.held_out,
+        targets,
+        data.activation,
+        familiarity=Familiarity.of(start.embeddings, targets),
+        raw=raw,
+        kept=recipe.known_kept,
+    )
 
 
 @torch.no_grad()
-def _embed(network: Transferred, data: Data, on_batch: Callable[[int, int], None]) -> np.ndarray:
-    """What the head hears of each training clip, float32 ``[n_train, features]``, as the graph will compute it."""
+def _calibrated(network: nn.Module, data: Data, recipe: Recipe) -> Calibration:
+    """What the validation clips say of the trained network; nothing where the recipe keeps none back."""
+    if not recipe.validation_share or not len(data.validation):
+        return Calibration()
+    targets = data.targets[data.validation]
+    if not hasattr(network, "embed"):
+        held_out = np.concatenate([logits(network, data.features[part]) for part in _parts(data.validation)])
+        return calibration.calibrate(held_out, targets, data.activation)
+    known, new = (_embed(network, data, part, lambda *_: None) for part in (data.train, data.validation))
+    familiarity = Familiarity.of(known, data.targets[data.train])
+    return calibration.calibrate(
+        network.head(torch.from_numpy(new)).numpy(),
+        targets,
+        data.activation,
+        familiarity=familiarity,
+        raw=familiarity.raw(new),
+        kept=recipe.known_kept,
+    )
+
+
+def _parts(chosen: np.ndarray) -> list[np.ndarray]:
+    return [chosen[start : start + EMBEDDED] for start in range(0, len(chosen), EMBEDDED)]
+
+
+@torch.no_grad()
+def _embed(network: nn.Module, data: Data, chosen: np.ndarray, on_batch: Callable[[int, int], None]) -> np.ndarray:
+    """The embeddings of the ``chosen`` clips, float32 ``[n, d]``, as the graph will compute them."""
     network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    total = -(-len(data.train) // EMBEDDED)
+    parts = _parts(chosen)
     found = []
-    for number in range(total):
-        chosen = data.train[number * EMBEDDED : (number + 1) * EMBEDDED]
-        x = torch.from_numpy(data.features[chosen])[:, None].contiguous(memory_format=torch.channels_last)
-        found.append(network.hear(network.embed(x)).numpy())
-        on_batch(number + 1, total)
+    for number, part in enumerate(parts, 1):
+        x = torch.from_numpy(data.features[part])[:, None].contiguous(memory_format=torch.channels_last)
+        found.append(network.embed(x).numpy())  # type: ignore[operator]
+        on_batch(number, len(parts))
     return np.concatenate(found)
 
 
@@ -253,7 +308,7 @@ def seconds_per_example(recipe: Recipe, *, n_classes: int, device: str = "auto")
     for epoch in range(3):
         start = time.perf_counter()
         if recipe.trains == "head":
-            _embed(network, data, lambda *_: None)  # type: ignore[arg-type]
+            _embed(network, data, data.train, lambda *_: None)
         else:
             _train_epoch(network, None, optimizer, data, recipe, engine, epoch + 1, lambda *_: None)
         seconds.append(time.perf_counter() - start)
@@ -380,10 +435,11 @@ def _epoch_seed(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def export_graph(network: nn.Module, shape: tuple[int, int]) -> bytes:
+def export_graph(network: nn.Module, shape: tuple[int, int], familiarity: Familiarity | None = None) -> bytes:
     """The network as the bytes of an ONNX file: ``spectrogram`` ``[batch, 1, freq, time]`` in, ``logits`` out.
 
-    Of a network that has an embedding, ``embedding`` ``[batch, d]`` too.
+    Of a network that has an embedding, ``embedding`` ``[batch, d]`` too, and where it is given, the ``familiarity``
+    ``[batch]``.
 
     >>> graph = export_graph(models.build("seed_cnn", shape=(22, 22), n_classes=3), (22, 22))
     >>> 20_000 < len(graph) < 1_000_000
@@ -391,17 +447,20 @@ def export_graph(network: nn.Module, shape: tuple[int, int]) -> bytes:
     """
     example = torch.zeros(2, 1, *shape)
     network = network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    embeds = hasattr(network, "embed")
+    outputs = ["logits"]
+    if hasattr(network, "embed"):
+        network = _WithEmbedding(network, familiarity)
+        outputs += ["embedding"] + ["familiarity"] * (familiarity is not None)
     with warnings.catch_warnings(), _quiet("torch.onnx"):
         warnings.simplefilter("ignore", FutureWarning)  # of the exporter's own use of torch
         warnings.simplefilter("ignore", DeprecationWarning)
         program = torch.onnx.export(
-            _WithEmbedding(network) if embeds else network,
+            network,
             (example,),
             dynamo=True,
             verbose=False,
             input_names=["spectrogram"],
-            output_names=["logits", "embedding"] if embeds else ["logits"],
+            output_names=outputs,
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
     assert program is not None  # (torch's own annotation allows None, for the older exporter)
@@ -410,15 +469,26 @@ def export_graph(network: nn.Module, shape: tuple[int, int]) -> bytes:
 
 
 class _WithEmbedding(nn.Module):
-    """A network that gives its embedding beside its logits."""
+    """A network that gives its embedding beside its logits, and how familiar that is."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, familiarity: Familiarity | None) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.familiarity = network, familiarity
+        if familiarity:
+            for name in ("mean", "scale", "classes", "within", "overall"):
+                self.register_buffer(name, torch.from_numpy(getattr(familiarity, name)))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Logits and embedding, and familiarity ``[batch]``: ``calibration.Familiarity`` in torch."""
         embedding = self.network.embed(x)  # type: ignore[operator]
-        return self.network.head(embedding), embedding  # type: ignore[operator]
+        logits = self.network.head(embedding)  # type: ignore[operator]
+        if self.familiarity is None:
+            return logits, embedding
+        z = (embedding - self.mean) * self.scale
+        away = z[:, None] - self.classes
+        nearest = ((away @ self.within) * away).sum(2).amin(1)
+        raw = ((z @ self.overall) * z).sum(1) - nearest
+        return logits, embedding, ((raw - self.familiarity.middle) / self.familiarity.spread).sigmoid()
 
 
 class _quiet(AbstractContextManager[None]):  # noqa: N801 (used as a verb)

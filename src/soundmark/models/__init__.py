@@ -1,8 +1,8 @@
 """``[batch, 1, freq, time]`` to logits ``[batch, classes]``: one file per network, loaded when asked for.
 
 A network is a ``torch.nn.Module`` that keeps any normalisation inside, so that its graph takes the spectrogram as it
-is. Its module has ``build(shape, n_classes)``; its name stands in ``recipes.NETWORKS``. One that has an embedding offers
-it as ``embed(x)``, and what is made of it as ``head(embedding)``.
+is. Its module has ``build(shape, n_classes)``; its name stands in ``recipes.NETWORKS``. One that has an embedding
+offers it as ``embed(x)``, and what is made of it as ``head(embedding)``.
 """
 
 from __future__ import annotations

@@ -14,9 +14,13 @@ load.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from soundmark.spectrograms.logmel import MIDDLE, QUIETEST, SPREAD
 
 N_AUDIOSET = 527  # classes
 DROPOUT = 0.2
@@ -93,9 +97,9 @@ class MobileNet(nn.Module):
 class Transferred(nn.Module):
     """A backbone that was trained on AudioSet, and a linear head for classes of one's own.
 
-    The embedding is the mean of two views, the sound as loud as it is and brought to one loudness, so that less hangs on
-    how far away the microphone stood; in training each clip is seen in one of the two. The head hears the embedding and
-    the AudioSet logits that follow from it. BatchNorm keeps AudioSet's statistics: a few recordings have none.
+    The embedding is the mean of two views, the sound as loud as it is and brought to one loudness, so that less hangs
+    on how far away the microphone stood; in training each clip is seen in one of the two. The head hears the embedding
+    and the AudioSet logits that follow from it. BatchNorm keeps AudioSet's statistics: a few recordings have none.
     """
 
     def __init__(self, backbone: MobileNet, n_classes: int) -> None:
@@ -164,7 +168,8 @@ class InvertedResidual(nn.Module):
         expanded, out = _to_eights(block.expanded * width), _to_eights(block.out * width)
         self.adds = block.stride == 1 and inside == out
         activation = block.activation
-        layers = [_convolution(inside, expanded, 1, activation=activation)] if expanded != inside else []
+        widens = expanded != inside
+        layers: list[nn.Module] = [_convolution(inside, expanded, 1, activation=activation)] * widens
         layers.append(
             _convolution(expanded, expanded, block.kernel, stride=block.stride, groups=expanded, activation=activation)
         )

@@ -63,16 +63,12 @@ class Residual(nn.Module):
 
     def __init__(self, inside: int, out: int, *, stride: int) -> None:
         super().__init__()
-        self.first = nn.Sequential(
-            nn.Conv2d(inside, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()
-        )
+        self.first = nn.Sequential(nn.Conv2d(inside, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU())
         self.second = nn.Sequential(nn.Conv2d(out, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out))
         self.shortcut = nn.Sequential()
         if stride > 1 or inside != out:
             shrink = [nn.AvgPool2d(stride, ceil_mode=True)] if stride > 1 else []
-            self.shortcut = nn.Sequential(
-                *shrink, nn.Conv2d(inside, out, 1, bias=False), nn.BatchNorm2d(out)
-            )
+            self.shortcut = nn.Sequential(*shrink, nn.Conv2d(inside, out, 1, bias=False), nn.BatchNorm2d(out))
 
     def forward(self, x: Tensor) -> Tensor:
         """``[batch, inside, freq, time]`` to ``[batch, out, ...]``."""
