@@ -87,7 +87,7 @@ class Familiarity:
 
     @classmethod
     def of(cls, embeddings: np.ndarray, targets: np.ndarray) -> Familiarity:
-        """From training clips: ``embeddings`` ``[n, d]``, ``targets`` ``[n, classes]``; middle and spread are to be set.
+        """From training clips: ``embeddings`` ``[n, d]``, ``targets`` ``[n, classes]``; ``told_by`` sets the rest.
 
         >>> rng = np.random.default_rng(0)
         >>> labels = np.arange(200) % 2

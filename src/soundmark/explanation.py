@@ -39,7 +39,7 @@ class Region:
     high_hz: float
 
     def __str__(self) -> str:
-        return f"between {self.start_s:.1f} and {self.stop_s:.1f} s, {_hertz(self.low_hz)} to {_hertz(self.high_hz)}"
+        return f"between {self.start_s:.2f} and {self.stop_s:.2f} s, {_hertz(self.low_hz)} to {_hertz(self.high_hz)}"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

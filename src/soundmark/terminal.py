@@ -218,7 +218,7 @@ def seed_lines(evaluation: Evaluation) -> list[str]:
 def _seed_line(result: Result) -> str:
     found = zip(result.seeds, result.seed_accuracies, strict=True)
     each = ", ".join(f"{seed} ({_percent(accuracy)})" for seed, accuracy in found)
-    spread = f"{_percent(result.summary.accuracy)} ± {_percent(result.seed_sd)} %"
+    spread = f"{_percent(result.summary.headline.value)} ± {_percent(result.seed_sd)} %"
     return f"{result.recipe.name}, {result.protocol}: {spread}, mean ± SD over the seeds {each}"
 
 

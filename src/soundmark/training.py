@@ -235,7 +235,7 @@ def _calibrated(network: nn.Module, data: Data, recipe: Recipe) -> Calibration:
     known, new = (_embed(network, data, part, lambda *_: None) for part in (data.train, data.validation))
     familiarity = Familiarity.of(known, data.targets[data.train])
     return calibration.calibrate(
-        network.head(torch.from_numpy(new)).numpy(),
+        network.head(torch.from_numpy(new)).numpy(),  # type: ignore[operator]
         targets,
         data.activation,
         familiarity=familiarity,
@@ -449,7 +449,7 @@ def export_graph(network: nn.Module, shape: tuple[int, int], familiarity: Famili
     network = network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     outputs = ["logits"]
     if hasattr(network, "embed"):
-        network = _WithEmbedding(network, familiarity)
+        network = _WithEmbedding(network, familiarity).eval()
         outputs += ["embedding"] + ["familiarity"] * (familiarity is not None)
     with warnings.catch_warnings(), _quiet("torch.onnx"):
         warnings.simplefilter("ignore", FutureWarning)  # of the exporter's own use of torch

@@ -70,7 +70,8 @@ def find(name: str, progress: Progress = silent) -> Path:
 
 
 def _fetch(name: str, weights: Weights, kept: Path, progress: Progress) -> bytes:
-    remedy = f'Fetch {RELEASE}{weights.file} elsewhere and put it into "{kept}", or into a folder that SOUNDMARK_WEIGHTS names.'
+    place = f'put it into "{kept}" or into a folder that SOUNDMARK_WEIGHTS names'
+    remedy = f"Fetch {RELEASE}{weights.file} elsewhere and {place}."
     content = bytearray()
     try:
         with urllib.request.urlopen(RELEASE + weights.file, timeout=TIMEOUT_S) as answer:  # noqa: S310 (https, fixed)

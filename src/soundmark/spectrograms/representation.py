@@ -104,7 +104,7 @@ class Representation(ABC):
         array([0.25, 0.75, 1.25, 1.75])
         """
         columns = self.shape[1]
-        return (np.arange(columns) + 0.5) * (n_samples / rate_hz / columns)
+        return (np.arange(columns, dtype=np.float64) + 0.5) * (n_samples / rate_hz / columns)
 
     def __call__(self, samples: npt.ArrayLike, rate_hz: int) -> Spectrogram:
         """Samples [n], mono, at ``rate_hz``, to ``shape``, float32. The samples are not modified.
