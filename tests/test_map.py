@@ -78,8 +78,9 @@ def test_nothing_is_pickled_evaluated_or_given_to_a_shell():
             assert not {m for m in imports(path) if m.split(".")[0] in ("pickle", "shelve", "dill", "joblib")}, path
             assert "shell=True" not in text, path
             assert "allow_pickle=True" not in text, path
-            calls = {ast.unparse(n.func) for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Call)}
-            assert not calls & {"eval", "exec", "os.system", "torch.load", "torch.save"}, path
+            calls = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Call)]
+            names = {ast.unparse(n.func) for n in calls if "weights_only=True" not in ast.unparse(n)}
+            assert not names & {"eval", "exec", "os.system", "torch.load", "torch.save"}, path
 
 
 def test_import_soundmark_loads_nothing_heavy():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
 from soundmark import models, recipes, training
 from soundmark.errors import SettingsError
@@ -109,7 +110,7 @@ def test_says_what_the_notebooks_model_says_with_the_same_weights():
     copy_weights(model, network)
     x = np.random.default_rng(1).normal(0, 1, (12, 64, 64)).astype(np.float32)
     np.testing.assert_allclose(
-        training.probabilities(network, x), model.predict(x[..., None], verbose=0), rtol=0, atol=1e-5
+        softmax(training.logits(network, x), axis=1), model.predict(x[..., None], verbose=0), rtol=0, atol=1e-5
     )
 
 
@@ -136,7 +137,13 @@ def test_first_eight_adam_steps_have_the_notebooks_losses(seed, float64, monkeyp
     monkeypatch.setattr(seed_cnn, "dropout", lambda x, *_: x)
     engine = training.Engine(device="cpu", precision="float32", threads=2)
     recipe = replace(recipes.named("seed-mel"), epochs=8)
-    data = training.Data(features=x, labels=y, train=np.arange(9), validation=np.arange(0), n_classes=N_CLASSES)
+    data = training.Data(
+        features=x,
+        targets=np.eye(N_CLASSES, dtype=x.dtype)[y],
+        train=np.arange(9),
+        validation=np.arange(0),
+        sources=np.arange(9).astype(str),
+    )
     losses = [epoch.train_loss for epoch in training.train(data, recipe, engine=engine).history]
 
     np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-9)

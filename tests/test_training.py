@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
 from soundmark import history, recipes, training
 from soundmark.errors import OutputError, SettingsError
@@ -21,7 +22,11 @@ def data() -> training.Data:
     labels = rng.integers(0, 2, 50)
     features = rng.normal(0, 1, (50, 32, 32)).astype(np.float32) + labels[:, None, None].astype(np.float32)
     return training.Data(
-        features=features, labels=labels, train=np.arange(40), validation=np.arange(40, 50), n_classes=2
+        features=features,
+        targets=np.eye(2, dtype=np.float32)[labels],
+        train=np.arange(40),
+        validation=np.arange(40, 50),
+        sources=np.arange(50).astype(str),
     )
 
 
@@ -105,14 +110,14 @@ def test_a_damaged_checkpoint_is_not_believed(data, whole, tmp_path, place):
 
 @pytest.mark.parametrize(
     "change",
-    [{"recipe": replace(RECIPE, learning_rate=2e-3)}, {"labels": 1}, {"checksum": "other"}, {"train": np.arange(39)}],
+    [{"recipe": replace(RECIPE, learning_rate=2e-3)}, {"targets": 1}, {"checksum": "other"}, {"train": np.arange(39)}],
 )
 def test_a_checkpoint_of_something_else_is_refused_and_kept(data, tmp_path, change):
     checkpoint = tmp_path / "checkpoint.safetensors"
     training.train(data, RECIPE, checkpoint=checkpoint)
     recipe = change.pop("recipe", RECIPE)
-    if "labels" in change:
-        change["labels"] = 1 - data.labels
+    if "targets" in change:
+        change["targets"] = 1 - data.targets
     kept = checkpoint.read_bytes()
     with pytest.raises(OutputError, match="holds an unfinished run of another recipe or other data.*--fresh"):
         training.train(replace(data, **change), recipe, checkpoint=checkpoint)
@@ -151,11 +156,12 @@ def test_learns_what_can_be_learnt(data):
 def test_the_validation_loss_is_that_of_the_weights_after_the_epoch(data, precision, tolerance):
     engine = training.Engine(device="cpu", precision=precision, threads=1)
     trained = training.train(data, RECIPE, engine=engine)
-    p = training.probabilities(trained.network, data.features[40:])
-    loss = -np.log(p[np.arange(10), data.labels[40:]]).mean()
+    p = softmax(training.logits(trained.network, data.features[40:]), axis=1)
+    labels = data.targets.argmax(1)
+    loss = -np.log(p[np.arange(10), labels[40:]]).mean()
     assert trained.history[-1].validation_loss == pytest.approx(loss, rel=tolerance)
     if precision == "float32":
-        assert trained.history[-1].validation_accuracy == (p.argmax(1) == data.labels[40:]).mean()
+        assert trained.history[-1].validation_accuracy == (p.argmax(1) == labels[40:]).mean()
 
 
 def test_refuses_a_device_that_is_not_there():

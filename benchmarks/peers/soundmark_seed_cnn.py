@@ -40,10 +40,10 @@ class Training:
     def _train(self, clips: np.ndarray, test: np.ndarray, **settings: int) -> training.Trained:
         data = training.Data(
             features=self.x,
-            labels=self.labels,
+            targets=np.eye(int(self.labels.max()) + 1, dtype=np.float32)[self.labels],
             train=clips,
             validation=test,
-            n_classes=int(self.labels.max()) + 1,
+            sources=np.arange(len(self.labels)).astype(str),
         )
         return training.train(data, replace(recipes.named("seed-mel"), **settings), engine=self.engine)
 

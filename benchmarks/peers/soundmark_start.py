@@ -51,10 +51,10 @@ def main() -> None:
     n = len(dataset.clips) if "--epoch" in sys.argv else 1
     data = training.Data(
         features=watched,  # type: ignore[arg-type]
-        labels=dataset.labels,
+        targets=dataset.targets,
         train=np.arange(n),
         validation=np.arange(0),
-        n_classes=len(dataset.classes),
+        sources=dataset.sources,
     )
     training.train(data, recipe, engine=training.choose_engine("cpu"))
     marks["first batch"] = watched.first

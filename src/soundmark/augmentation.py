@@ -83,7 +83,7 @@ def mix(x: Tensor, targets: Tensor, share: Tensor, partner: Tensor) -> tuple[Ten
     >>> x, targets = torch.tensor([0.0, 1.0])[:, None, None, None], torch.eye(2)
     >>> y, mixed = mix(x, targets, torch.tensor([1.0, 0.25]), torch.tensor([1, 0]))
     >>> y.flatten().tolist(), mixed.tolist()
-    ([0.0, 0.727...], [[1.0, 0.0], [0.75, 0.25]])
+    ([0.0, 0.726...], [[1.0, 0.0], [0.75, 0.25]])
     """
     own = share.to(x.device)[:, None, None, None]
     power = torch.exp(x * SPREAD + MIDDLE)

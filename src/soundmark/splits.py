@@ -220,7 +220,7 @@ def deal(sources: NDArray[np.str_], targets: NDArray[Any], *, k: int, seed: int)
     ``sources`` [n] names the recordings, ``targets`` [n, classes] is 1 where a clip is of a class.
 
     >>> deal(np.array(["a", "a", "b", "b"]), np.eye(2)[[0, 0, 0, 0]], k=2, seed=0)
-    array([2, 2, 1, 1])
+    array([1, 1, 2, 2])
     """
     names, groups = np.unique(sources, return_inverse=True)
     none = ~targets.any(axis=1)

@@ -82,7 +82,7 @@ class Mel(Representation):
         """The middle of each row in Hz, [freq], whatever the sound's own rate: the lowest in row 0.
 
         >>> Mel(size=(4, 4)).frequencies_hz(22050).round()
-        array([ 487., 1410., 3323., 7836.])
+        array([ 426., 1296., 3035., 7109.])
         """
         edges_hz = mel_edges_hz(self.rate_hz, self.n_mels)
         bands = (np.arange(self.size[0]) + 0.5) * (self.n_mels / self.size[0]) + 0.5  # from 1 on: edge 0 is no band's

@@ -91,7 +91,7 @@ class Representation(ABC):
 
         >>> from soundmark.spectrograms import from_settings
         >>> from_settings({"name": "image", "size": [4, 4]}).frequencies_hz(22050).round()
-        array([9646., 6879., 4113., 1346.])
+        array([9663., 6896., 4129., 1362.])
         """
 
     def times_s(self, n_samples: int, rate_hz: int) -> npt.NDArray[np.float64]:
