@@ -26,7 +26,7 @@ from soundmark.spectrograms.representation import is_finite
 # Every network by name; each is built by the module of that name in soundmark.models, loaded when asked for.
 NETWORKS = {
     "seed_cnn": "the notebook's six convolutions and two dense layers: 1 324 138 parameters for 64×64 and ten classes",
-    "resnet": "a small residual network: 1.2 million parameters",
+    "resnet": "a small residual network: 1.18 million parameters for ten classes",
     "mn04": "EfficientAT's MobileNetV3 of width 0.4, trained on AudioSet: 0.98 million parameters",
     "mn10": "EfficientAT's MobileNetV3 of width 1.0, trained on AudioSet: 4.88 million parameters",
 }
@@ -140,6 +140,11 @@ class Recipe:
             raise SettingsError(
                 f'the recipe {self.name} trains the head alone of the network "{self.network}", which was trained on '
                 f"nothing before: choose one of {', '.join(PRETRAINED)}, or train all of it."
+            )
+        if self.blend < 1 and not self.is_pretrained:
+            raise SettingsError(
+                f'the recipe {self.name} blends its network "{self.network}" with where it began, which was trained on '
+                "nothing before: leave blend at 1."
             )
         name = self.representation.name
         if name != "logmel" and (self.is_pretrained or self.augmentation != Augmentation()):
