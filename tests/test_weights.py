@@ -174,7 +174,9 @@ def test_a_connection_that_breaks_is_said_in_a_sentence(page, cache, trouble):
 @pytest.mark.parametrize(("status", "says"), [(403, "Forbidden"), (404, "Not Found"), (503, "Service Unavailable")])
 def test_a_server_that_refuses(page, cache, status, says):
     page.status = status
-    with pytest.raises(WeightsError, match=f"the weights of mn04 are not here and cannot be fetched: .*{says}") as caught:
+    with pytest.raises(
+        WeightsError, match=f"the weights of mn04 are not here and cannot be fetched: .*{says}"
+    ) as caught:
         weights.find("mn04")
     says_where_to_put_it(str(caught.value), page, cache)
     assert files(cache) == []
