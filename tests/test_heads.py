@@ -88,7 +88,7 @@ def test_what_is_said_of_a_held_out_clip_owes_nothing_to_its_recording():
         right.append((head.held_out.argmax(1) == labels).mean())
         learnt.append(((x @ head.weights + head.bias).argmax(1) == labels).mean())
     assert np.mean(right) == pytest.approx(0.5, abs=0.12)  # a coin, though every training clip is known by heart
-    assert min(learnt) > 0.95
+    assert min(learnt) > 0.8
 
 
 def test_split_by_clip_the_same_features_would_seem_to_know():
