@@ -67,3 +67,39 @@ def test_a_state_that_lacks_a_part_is_refused():
     del state["square.0"]
     with pytest.raises(KeyError, match=r"square\.0"):
         adam.load_state_dict(state)
+
+
+@pytest.mark.parametrize("scales", [[], [1.0, 0.5, 0.25, 0.1]])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_is_pytorchs_adamw_where_matrices_alone_decay(scales, dtype):
+    shapes = [*SHAPES, (8, 4)]
+    ours, theirs = ([torch.nn.Parameter(p.detach().to(dtype)) for p in parameters(shapes)] for _ in range(2))
+    adam = Adam(ours, learning_rate=3e-2, betas=(0.8, 0.99), epsilon=1e-5, weight_decay=0.3, scales=scales)
+    groups = [
+        {"params": [parameter], "lr": 3e-2 * scale, "weight_decay": 0.3 if parameter.ndim > 1 else 0.0}
+        for parameter, scale in zip(theirs, scales or [1.0] * 4, strict=True)
+    ]
+    oracle = torch.optim.AdamW(groups, betas=(0.8, 0.99))
+    for step, found in enumerate(gradients(shapes, 12), 1):
+        for weight, other, gradient in zip(ours, theirs, found, strict=True):
+            weight.grad, other.grad = gradient.to(dtype), gradient.to(dtype)
+        adam.step()
+        for group in oracle.param_groups:
+            group["eps"] = 1e-5 / (1 - 0.99**step) ** 0.5
+        oracle.step()
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    for weight, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(weight, other, atol=tolerance, rtol=tolerance)
+
+
+def test_without_a_gradient_nothing_decays():
+    (still,) = parameters([(3, 3)])
+    before = still.detach().clone()
+    Adam([still], learning_rate=0.1, weight_decay=0.5).step()
+    assert torch.equal(still, before)
+
+
+def test_a_scale_is_needed_for_each():
+    adam = Adam(parameters([(3,), (2,)]), learning_rate=0.1, scales=[1.0])
+    with pytest.raises(ValueError, match="shorter"):
+        adam.step()

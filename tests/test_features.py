@@ -14,8 +14,9 @@ import pytest
 
 from soundmark import audio, features
 from soundmark.datasets import Clip, Dataset, synthetic
-from soundmark.errors import OutputError
+from soundmark.errors import OutputError, SettingsError
 from soundmark.spectrograms import Image, Mel
+from soundmark.store import Rows
 
 
 @pytest.fixture(scope="module")
@@ -196,3 +197,56 @@ def test_a_file_that_goes_between_listing_and_reading_is_named(city):
     gone = Clip(path=city.root / "audio" / "gone.wav", label=city.classes[0])
     store = features.build(replace(city, clips=(city.clips[0], gone)), Mel(), jobs=1)
     assert [item.path for item in store.skipped] == ["audio/gone.wav"]
+
+
+@pytest.fixture
+def hiding(tmp_path) -> Rows:
+    """Six rows of two numbers, of which 1 and 4 are hidden."""
+    np.save(tmp_path / "rows.npy", np.arange(12, dtype=np.float32).reshape(6, 2))
+    return Rows(tmp_path / "rows.npy").hiding(np.array([1, 4]))
+
+
+@pytest.mark.parametrize(
+    ("which", "seen"),
+    [
+        (1, 1),
+        (-2, 1),
+        (np.int64(4), 1),
+        (slice(0, 2), 1),
+        (slice(None), 2),
+        (slice(None, None, -1), 2),
+        ([0, 4], 1),
+        (np.array([0, 1, 4]), 2),
+        (np.array([5, -5]), 1),
+        (np.array([False, True, False, False, True, False]), 2),
+        (Ellipsis, 2),
+        ((1, 0), 1),
+        ((slice(0, 2), 0), 1),
+        ((Ellipsis, 0), 2),
+        ((None, 3), 2),
+    ],
+    ids=str,
+)
+def test_a_hidden_row_is_not_shown_however_it_is_asked_for(hiding, which, seen):
+    rows = "1 row that is hidden was" if seen == 1 else f"{seen} rows that are hidden were"
+    with pytest.raises(SettingsError, match=f"{rows} asked for: nothing may be decided by a test clip"):
+        hiding[which]
+
+
+@pytest.mark.parametrize(
+    ("which", "first"),
+    [(0, [0.0]), (slice(2, 4), [4, 6]), (np.array([5, 0, 3]), [10, 0, 6]), (np.arange(6) == 2, [4]), ([], [])],
+    ids=str,
+)
+def test_the_other_rows_are_shown(hiding, which, first):
+    assert hiding[which].reshape(-1, 2)[:, 0].tolist() == first
+
+
+def test_what_is_hidden_is_not_shown_as_a_whole_and_stays_hidden(hiding):
+    with pytest.raises(SettingsError, match="2 rows that are hidden were asked for"):
+        np.asarray(hiding)
+    more = hiding.hiding(np.array([0]))
+    for row in (0, 1, 4):
+        with pytest.raises(SettingsError, match="1 row that is hidden was asked for"):
+            more[row]
+    assert hiding[0].tolist() == [0.0, 1.0]

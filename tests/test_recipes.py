@@ -59,3 +59,64 @@ def test_a_file_that_cannot_be_meant_is_named(tmp_path, line, match):
     with pytest.raises(SettingsError, match=match) as caught:
         recipes.named(str(path))
     assert str(path) in str(caught.value)
+
+
+LOGMEL = 'representation = "logmel"\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        ('trains = "heads"', 'no trains "heads". Did you mean "head"'),
+        ('trains = ["head"]', "no trains"),
+        ("trains = {head = true}", "no trains"),
+        ('trains = "head"', 'trains the head alone of the network "seed_cnn", which was trained on nothing before'),
+        ('schedule = "one cycle"', 'no schedule "one cycle". Did you mean "one-cycle"'),
+        ("schedule = 1", "no schedule"),
+        ("least_batches = -1", "least_batches is -1: give a whole number from 0 to 1000000"),
+        ("least_batches = 2.0", "least_batches is 2.0"),
+        ("weight_decay = -0.1", "weight_decay is -0.1: give a number of at least 0"),
+        ("weight_decay = nan", "weight_decay is nan"),
+        ('weight_decay = "much"', "weight_decay is 'much'"),
+        ("layer_decay = 1.1", "layer_decay is 1.1: give a number from 0 to 1"),
+        ("label_smoothing = -0.1", "label_smoothing is -0.1: give a number from 0 to 1"),
+        ("averaging = 2", "averaging is 2: give a number from 0 to 1"),
+        ("blend = nan", "blend is nan: give a number from 0 to 1"),
+        ("validation_share = true", "validation_share is True: give a number from 0 to 1"),
+        ("known_kept = 95", "known_kept is 95: give a number from 0 to 1"),
+        ("augmentation = 3", "the augmentation is 3: give a table of its parameters"),
+        ("[augmentation]\nrolls = true", 'no parameter of augmentation "rolls". Did you mean "roll"'),
+        ("[augmentation]\nroll = 1", "roll is 1: give true or false"),
+        ("[augmentation]\nstretch = -0.1", "stretch is -0.1: give a number of at least 0"),
+        ("[augmentation]\nshift_bands = inf", "shift_bands is inf"),
+        ("[augmentation]\nmixup = [1.0]", "mixup is"),
+        ("[augmentation]\ngain_db = true", "gain_db is True"),
+        ("[augmentation]\nmixup_share = 1.5", "mixup_share is 1.5: give a number from 0 to 1"),
+    ],
+)
+def test_a_value_of_the_training_that_cannot_be_meant_is_refused(line, match):
+    with pytest.raises(SettingsError, match=match):
+        Recipe.from_toml(f'name = "mine"\n{LOGMEL}{line}\n')
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"), [('network = "mn04"', 'the network "mn04"'), ("[augmentation]\nroll = true", "the augmentation")]
+)
+def test_what_is_made_for_logmel_is_refused_for_others(line, asked):
+    with pytest.raises(SettingsError, match=f'{asked} of the recipe mine needs the representation "logmel", not "mel"'):
+        Recipe.from_toml(f'name = "mine"\nrepresentation = "mel"\n{line}\n')
+
+
+@pytest.mark.parametrize("name", ["seed-image", "seed-mel", "seed-image-22k"])
+def test_the_notebooks_recipes_are_what_they_were(name):
+    recipe = RECIPES[name]
+    assert not recipe.decides
+    assert not recipe.is_pretrained
+    assert recipe.epochs_for(1) == recipe.epochs_for(8732) == 20
+    assert (recipe.schedule, recipe.weight_decay, recipe.label_smoothing) == ("constant", 0.0, 0.0)
+    assert (recipe.averaging, recipe.validation_share, recipe.augmentation) == (0.0, 0.0, recipes.Augmentation())
+
+
+def test_a_small_data_set_is_gone_through_more_often():
+    scratch = RECIPES["scratch"]  # 50 epochs of batch 32, at least 2 000 batches
+    assert [scratch.epochs_for(n) for n in (1, 32, 33, 320, 1280, 1700)] == [2000, 2000, 1000, 200, 50, 50]

@@ -16,6 +16,7 @@ from soundmark.splits import (
     check_classes,
     folds_by_recording,
     grouped_folds,
+    keep_back,
     leak,
     official_folds,
     random_split,
@@ -344,3 +345,69 @@ def test_labels_must_differ_from_clip_to_clip():
     check_classes(tagged(("a", "r"), ("", "s")))  # whether one class is there can be told
     with pytest.raises(DatasetError, match="city has no clips"):
         check_classes(tagged())
+
+
+# --- What is kept back to decide by -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "validation", "says"),
+    [
+        ([0, 1], [2, 3], [3, 4], "1 clip to test on would be decided by, too: a test clip picks nothing"),
+        ([0, 1], [2, 3], [2, 3], "2 clips to test on would be decided by, too"),
+        ([0, 1], [1, 2], [], "1 clip to test on would be trained on, too: what was heard before is no test"),
+        ([0, 1], [1, 0, 2], [3], "2 clips to test on would be trained on, too"),
+        ([0, 1], [2], [3, 1], "1 clip to decide by would be trained on, too: what was heard before decides nothing"),
+    ],
+)
+def test_a_clip_stands_on_one_side(train, test, validation, says):
+    train, test, validation = (np.array(part, np.int64) for part in (train, test, validation))
+    with pytest.raises(SettingsError, match=says):
+        Split(train, test, validation=validation)
+
+
+def check_kept_back(data: Dataset, split: Split, kept: Split) -> None:
+    """The laws of it: nothing lost, nothing twice, the test part as it was, whole recordings, every class trained."""
+    assert sorted([*kept.train, *kept.validation]) == sorted(split.train)
+    assert sorted(kept.learned) == sorted(split.train)
+    np.testing.assert_array_equal(kept.test, split.test)
+    assert kept.fold == split.fold
+    assert not set(data.sources[kept.train]) & set(data.sources[kept.validation])
+    assert untrained_classes(data, kept) == untrained_classes(data, split)
+
+
+@pytest.mark.parametrize("fold", [1, 5, 10])
+def test_about_the_share_is_kept_back_of_the_real_table(real: Dataset, fold: int):
+    (split,) = official_folds(real, only=[fold])
+    kept = keep_back(real, split, 0.15)
+    check_kept_back(real, split, kept)
+    shares = np.bincount(real.labels[kept.validation], minlength=10) / np.bincount(real.labels[split.train])
+    np.testing.assert_allclose(shares, 1 / 7, atol=0.03)
+    again, other = keep_back(real, split, 0.15), keep_back(real, split, 0.15, seed=1)
+    np.testing.assert_array_equal(again.validation, kept.validation)
+    assert not np.array_equal(other.validation, kept.validation)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("n", [12, 40, 200])
+def test_whole_recordings_are_kept_back_and_every_class_is_still_trained(seed: int, n: int):
+    data = many(n, seed)
+    for split in official_folds(data):
+        check_kept_back(data, split, keep_back(data, split, 0.2, seed=seed))
+
+
+def test_a_recording_of_two_classes_stays_whole_where_one_of_them_would_be_lost():
+    """The fox is heard in the largest recording alone, which is dealt first: its cats must stay with it."""
+    rows = [("cat", "A", 1), ("cat", "A", 1), ("fox", "A", 1), ("cat", "B", 1), ("cat", "C", 1), ("cat", "D", 1)]
+    data = dataset(*rows, ("cat", "E", 2))
+    (split,) = official_folds(data, only=[2])
+    check_kept_back(data, split, keep_back(data, split, 0.25))
+
+
+@pytest.mark.parametrize(("sources", "share"), [("AAAA", 0.2), ("AABB", 0.2), ("ABCD", 0.0)])
+def test_of_fewer_than_three_recordings_nothing_is_kept_back(sources: str, share: float):
+    data = dataset(*(("cat", source, 1) for source in sources), ("cat", "T", 2))
+    (split,) = official_folds(data, only=[2])
+    kept = keep_back(data, split, share)
+    np.testing.assert_array_equal(kept.train, [0, 1, 2, 3])
+    assert len(kept.validation) == 0

@@ -8,8 +8,9 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from soundmark import history, recipes, training
+from soundmark import heads, history, models, recipes, training
 from soundmark.errors import OutputError, SettingsError
+from soundmark.models import resnet
 from soundmark.spectrograms import Mel
 
 RECIPE = replace(recipes.named("seed-mel"), representation=Mel(size=(32, 32)), epochs=3, batch_size=16)
@@ -183,3 +184,128 @@ def test_precision_follows_from_the_processors_flags(monkeypatch, flags, machine
     monkeypatch.setattr(training.Path, "read_text", lambda *_, **__: flags)
     monkeypatch.setattr(training.platform, "machine", lambda: machine)
     assert training.choose_engine("cpu").precision == ("bfloat16" if native else "float32")
+
+
+# --- From scratch: schedule, averaging, augmentation ------------------------------------------------------------------
+
+SCRATCH = replace(
+    recipes.named("scratch"),
+    representation=replace(recipes.named("scratch").representation, size=(16, 16)),
+    epochs=3,
+    least_batches=0,
+    batch_size=16,
+    averaging=0.9,
+)
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """A residual network of the same layers, quick to train."""
+    monkeypatch.setattr(resnet, "WIDTHS", (4, 8, 8, 8))
+
+
+@pytest.fixture(scope="module")
+def small(data) -> training.Data:
+    return replace(data, features=np.ascontiguousarray(data.features[:, :16, :16]))
+
+
+@pytest.mark.parametrize("batch", [2, 5, 8])
+def test_a_cut_run_that_averages_and_augments_ends_as_the_whole_one(narrow, small, tmp_path, batch):
+    def cut(done: int, total: int) -> None:
+        if done == batch:
+            raise Cut
+
+    whole = training.train(small, SCRATCH)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(Cut):
+        training.train(small, SCRATCH, checkpoint=checkpoint, on_batch=cut)
+    again = training.train(small, SCRATCH, checkpoint=checkpoint)
+    for (name, ours), theirs in zip(
+        again.network.state_dict().items(), whole.network.state_dict().values(), strict=True
+    ):
+        assert torch.equal(ours, theirs), name
+    assert without_seconds(again) == without_seconds(whole)
+
+
+@pytest.mark.parametrize(
+    ("done", "share"),
+    [(0.0, 0.0), (0.02, 0.2), (0.1, 1.0), (0.325, 0.8535534), (0.55, 0.5), (0.775, 0.1464466), (1.0, 0)],
+)
+def test_one_cycle_rises_in_the_first_tenth_and_falls_along_a_cosine(done, share):
+    assert training.learning_rate(SCRATCH, done) == pytest.approx(3e-3 * share, abs=1e-9)
+    assert training.learning_rate(RECIPE, done) == 1e-3
+
+
+def test_every_batch_has_the_rate_of_its_place_in_the_whole_run(narrow, small, monkeypatch):
+    seen = []
+    step = training.Adam.step
+    monkeypatch.setattr(training.Adam, "step", lambda self: (seen.append(self.learning_rate), step(self)))
+    training.train(small, replace(SCRATCH, epochs=4))  # 3 batches each
+    assert seen == [training.learning_rate(SCRATCH, batch / 12) for batch in range(1, 13)]
+
+
+def test_the_result_is_the_running_mean_of_the_weights(narrow, small, monkeypatch):
+    """Two steps: the mean keeps 1/10 of itself at the first, 2/11 at the second, 0.15 where that is the most."""
+    passed, step = [], training.Adam.step
+
+    def watched(self) -> None:
+        if not passed:
+            passed.append([p.detach().clone() for p in self.parameters])
+        step(self)
+        passed.append([p.detach().clone() for p in self.parameters])
+
+    monkeypatch.setattr(training.Adam, "step", watched)
+    for averaging, second in ((0.9, 2 / 11), (0.15, 0.15)):
+        passed.clear()
+        trained = training.train(small, replace(SCRATCH, epochs=1, batch_size=20, averaging=averaging))
+        for ours, w0, w1, w2 in zip(trained.network.parameters(), *passed, strict=True):
+            expected = second * (0.1 * w0 + 0.9 * w1) + (1 - second) * w2
+            torch.testing.assert_close(ours, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_blend_halfway_is_the_mean_of_where_it_began_and_what_it_became(narrow, small):
+    torch.manual_seed(SCRATCH.seed)
+    begun = models.build("resnet", shape=(16, 16), n_classes=2).state_dict()
+    became, halfway, back = (
+        training.train(small, replace(SCRATCH, epochs=1, blend=blend)).network.state_dict() for blend in (1.0, 0.5, 0.0)
+    )
+    for name, value in halfway.items():
+        if value.is_floating_point() and name not in ("mean", "spread"):
+            torch.testing.assert_close(value, (begun[name] + became[name]) / 2, atol=1e-6, rtol=1e-5)
+            torch.testing.assert_close(back[name], begun[name])
+            assert name.endswith("bias") or not torch.equal(became[name], begun[name])
+
+
+def test_the_network_is_told_mean_and_spread_of_what_it_is_trained_on(narrow, small):
+    features = small.features.copy()
+    features[40:] += 100  # validation clips are not asked
+    network = training.train(replace(small, features=features), replace(SCRATCH, epochs=1)).network
+    assert network.mean.item() == pytest.approx(features[:40].mean(), abs=1e-5)
+    assert network.spread.item() == pytest.approx(features[:40].std(), rel=1e-5)
+
+
+@pytest.mark.parametrize("part", ["average.dense.weight", "adam.mean.0"])
+def test_a_checkpoint_holds_the_average_beside_the_weights(narrow, small, tmp_path, part):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    training.train(small, replace(SCRATCH, epochs=1), checkpoint=checkpoint)
+    saved = training.Checkpoint.load(checkpoint, training._fingerprint(small, replace(SCRATCH, epochs=1)), "cpu")
+    assert part in saved.tensors
+    assert not torch.equal(saved.tensors["average.dense.weight"], saved.tensors["network.dense.weight"])
+
+
+def test_of_one_recording_a_head_is_not_calibrated():
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    embeddings = rng.normal(size=(60, 5)) + labels[:, None]
+    targets = np.eye(2, dtype=np.float32)[labels]
+    for sources, clips in ((np.full(60, "r"), 0), (np.arange(60).astype(str), 60)):
+        data = training.Data(
+            features=np.zeros((60, 1, 1), np.float32),
+            targets=targets,
+            train=np.arange(60),
+            validation=np.arange(0),
+            sources=sources,
+        )
+        start = training._Start(heads.fit(embeddings, targets, sources), embeddings)
+        found = training._calibrated_by_turns(start, data, recipes.named("transfer"))
+        assert (found.clips, found.unknown is None) == (clips, clips == 0)

@@ -62,7 +62,8 @@ def fit(
         seen, kept = fold_of != fold, fold_of == fold
         for number, (weights, bias) in enumerate(_discriminants(x[seen], y[seen], SHRINKAGES, activation)):
             held_out[number, kept] = x[kept] @ weights + bias
-    temperatures = [calibration.temperature(logits, y, activation) for logits in held_out]
+    # Of one recording nothing was held out: there is nothing to tell a temperature by.
+    temperatures = [calibration.temperature(logits, y, activation) if recordings > 1 else 1.0 for logits in held_out]
     losses = [calibration.loss(logits / t, y, activation) for logits, t in zip(held_out, temperatures, strict=True)]
     best = int(np.argmin(losses))
     ((weights, bias),) = _discriminants(x, y, SHRINKAGES[best : best + 1], activation)

@@ -69,6 +69,8 @@ class Augmentation:
             value = getattr(self, name)
             if not is_finite(value) or value < 0:
                 raise SettingsError(f"{name} is {value!r}: give a number of at least 0.")
+        if self.mixup_share > 1:
+            raise SettingsError(f"mixup_share is {self.mixup_share!r}: give a number from 0 to 1.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,14 +130,17 @@ class Recipe:
             value = getattr(self, name)
             if not is_finite(value) or not 0 <= value <= 1:
                 raise SettingsError(f"{name} is {value!r}: give a number from 0 to 1.")
+        if not is_finite(self.weight_decay) or self.weight_decay < 0:
+            raise SettingsError(f"weight_decay is {self.weight_decay!r}: give a number of at least 0.")
         betas = self.adam_betas
         if not isinstance(betas, tuple) or len(betas) != 2 or not all(is_finite(b) and 0 <= b < 1 for b in betas):
             raise SettingsError(f"adam_betas is {betas!r}: give two numbers, each at least 0 and below 1.")
 
     def _check_names(self) -> None:
         for field_name, known in (("trains", TRAINS), ("schedule", SCHEDULES)):
-            if getattr(self, field_name) not in known:
-                raise unknown_name(field_name, getattr(self, field_name), known)
+            value = getattr(self, field_name)
+            if not isinstance(value, str) or value not in known:
+                raise unknown_name(field_name, value, known)
         if self.trains == "head" and not self.is_pretrained:
             raise SettingsError(
                 f'the recipe {self.name} trains the head alone of the network "{self.network}", which was trained on '

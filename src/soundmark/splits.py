@@ -284,7 +284,7 @@ def count_recordings(dataset: Dataset) -> int:
 def keep_back(dataset: Dataset, split: Split, share: float, *, seed: int = 0) -> Split:
     """The split with about ``share`` of its training part kept back to decide by: whole recordings, of every class.
 
-    A class keeps its training clips where all of them would go. Nothing is kept back where there are fewer than three
+    The recordings of a class stay where all of them would go. Nothing is kept back where there are fewer than three
     recordings to train on. The test part plays no role in it.
 
     >>> from pathlib import Path
@@ -301,7 +301,8 @@ def keep_back(dataset: Dataset, split: Split, share: float, *, seed: int = 0) ->
         return split
     kept = deal(sources, targets, k=min(max(2, round(1 / share)), recordings), seed=seed) == 1
     lost = (targets.sum(0) > 0) & (targets[~kept].sum(0) == 0)
-    kept &= ~targets[:, lost].any(axis=1)
+    needed = sources[kept & targets[:, lost].any(axis=1)]
+    kept &= ~np.isin(sources, needed)  # whole recordings go back, whatever else they hold
     return replace(split, train=split.train[~kept], validation=split.train[kept])
 
 

@@ -83,12 +83,14 @@ class Rows:
         Traceback (most recent call last):
         soundmark.errors.SettingsError: 1 row that is hidden was asked for: nothing may be decided by a test clip.
         """
-        hidden = np.zeros(len(self), bool)
+        hidden = np.zeros(len(self), bool) if self._hidden is None else self._hidden.copy()
         hidden[which] = True
         return Rows(self._path, hidden)
 
     def __getitem__(self, which: Any) -> np.ndarray:
-        if self._hidden is not None and (seen := int(np.count_nonzero(self._hidden[which]))):
+        rows_of = which[0] if isinstance(which, tuple) and which else which
+        rows_of = slice(None) if rows_of is Ellipsis or rows_of is None else rows_of  # (all of them, to be safe)
+        if self._hidden is not None and (seen := int(np.count_nonzero(self._hidden[rows_of]))):
             rows = "1 row that is hidden was" if seen == 1 else f"{seen} rows that are hidden were"
             raise SettingsError(f"{rows} asked for: nothing may be decided by a test clip.")
         return np.array(np.memmap(self._file, self.dtype, "r", self._offset, self.shape)[which])

@@ -208,6 +208,8 @@ def _begin(data: Data, recipe: Recipe, on_batch: Callable[[int, int], None]) -> 
 def _calibrated_by_turns(start: _Start, data: Data, recipe: Recipe) -> Calibration:
     """What the cross-validation of the head says: each training clip was left out once, with its recording."""
     targets, head = data.targets[data.train], start.head
+    if len(np.unique(head.fold_of)) < 2:
+        return Calibration()  # of one recording nothing can be left out
     raw = np.zeros(len(targets))
     for fold in np.unique(head.fold_of):
         kept = head.fold_of == fold

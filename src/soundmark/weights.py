@@ -7,7 +7,9 @@ from the page where EfficientAT's authors released them (MIT licence; F. Schmid 
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
+import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,8 +83,10 @@ def _fetch(name: str, weights: Weights, kept: Path, progress: Progress) -> bytes
                 progress(f"fetching {name}", len(content) // 1000, max(total, len(content)) // 1000, "kB")
                 if len(content) > weights.bytes:
                     break
-    except (OSError, ValueError) as error:  # URLError is an OSError
-        why = getattr(error, "reason", None) or error
+    except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+        why = getattr(error, "reason", None) or str(error) or type(error).__name__
         raise WeightsError(f"the weights of {name} are not here and cannot be fetched: {why}. {remedy}") from error
     if hashlib.sha256(content).hexdigest() != weights.sha256:
         raise WeightsError(f"what was fetched for {name} is not the {weights.file} that was released. {remedy}")

@@ -1,0 +1,172 @@
+"""Temperature against SciPy's minimiser, familiarity against a slow twin, and the share that is kept."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+from scipy.spatial.distance import mahalanobis
+from scipy.special import expit, log_expit, log_softmax, softmax
+
+from soundmark import calibration, metrics
+from soundmark.calibration import Calibration, Familiarity, calibrate, loss, temperature
+
+
+def drawn(activation: str, n: int, classes: int, heat: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Logits, and labels that are drawn with the probabilities that the logits mean when divided by ``heat``."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, (n, classes)) * heat
+    if activation == "sigmoid":
+        return logits, (rng.random((n, classes)) < expit(logits / heat)).astype(np.float32)
+    p = softmax(logits / heat, axis=1)
+    labels = (p.cumsum(1) > rng.random((n, 1))).argmax(1)
+    return logits, np.eye(classes, dtype=np.float32)[labels]
+
+
+def slow_loss(logits: np.ndarray, targets: np.ndarray, activation: str) -> float:
+    if activation == "softmax":
+        return float(-(targets * log_softmax(logits, axis=1)).sum(1).mean())
+    return float(-log_expit(np.where(targets > 0, logits, -logits)).sum(1).mean())
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_the_loss_is_the_cross_entropy(activation):
+    logits, targets = drawn(activation, 50, 4, 1.0)
+    assert loss(logits, targets, activation) == pytest.approx(slow_loss(logits, targets, activation), rel=1e-9)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_the_loss_of_very_sure_answers_stays_a_number(activation):
+    targets = np.eye(2)[:1]
+    assert loss(np.array([[-1e4, 1e4]]), targets, activation) == pytest.approx(2e4)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("heat", [0.05, 0.7, 1.0, 6.0, 90.0])
+@pytest.mark.parametrize("n", [40, 300])
+def test_temperature_is_where_scipy_finds_the_least_loss(activation, heat, n):
+    logits, targets = drawn(activation, n, 5, heat, seed=n)
+    oracle = minimize_scalar(
+        lambda t: slow_loss(logits / math.exp(t), targets, activation),
+        bounds=(math.log(0.01), math.log(1000)),
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
+    assert temperature(logits, targets, activation) == pytest.approx(math.exp(oracle.x), rel=1e-3)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("heat", [0.2, 1.0, 15.0])
+def test_recovers_the_temperature_that_labels_were_drawn_with(activation, heat):
+    logits, targets = drawn(activation, 20_000, 6, heat)
+    assert temperature(logits, targets, activation) == pytest.approx(heat, rel=0.03)
+
+
+def test_answers_that_were_too_sure_become_honest():
+    logits, targets = drawn("softmax", 4000, 10, 5.0)
+    half = slice(0, 2000), slice(2000, 4000)
+    heat = temperature(logits[half[0]], targets[half[0]])
+    labels = targets[half[1]].argmax(1)
+    before, after = (metrics.ece(labels, softmax(logits[half[1]] / t, axis=1)) for t in (1.0, heat))
+    assert before > 0.15
+    assert after < 0.06  # of a sample of 2 000 that is honest to begin with it is about 0.03
+
+
+@pytest.mark.parametrize(("n", "expected"), [(19, 1.0), (20, calibration.HIGHEST)])
+def test_of_fewer_than_twenty_clips_nothing_is_told(n, expected):
+    wrong = -20 * np.eye(2)[np.zeros(n, int)]  # sure and wrong: the hotter the better
+    targets = np.eye(2)[np.zeros(n, int)]
+    assert temperature(wrong, targets) == pytest.approx(expected, rel=1e-3)
+    found = calibrate(wrong, targets, "softmax", familiarity=Familiarity.of(np.eye(2), np.eye(2)), raw=np.zeros(n))
+    assert (found == Calibration()) == (n == 19)
+
+
+# --- Familiarity ------------------------------------------------------------------------------------------------------
+
+
+def shrunk(covariance: np.ndarray) -> np.ndarray:
+    d = len(covariance)
+    return 0.9 * covariance + 0.1 * np.trace(covariance) / d * np.eye(d)
+
+
+def slow_familiarity(known: np.ndarray, labels: np.ndarray, x: np.ndarray) -> float:
+    """F of one embedding, clip by clip, with SciPy's distance."""
+    mean, spread = known.mean(0), known.std(0)
+    z = (known - mean) / spread
+    means = {k: z[labels == k].mean(0) for k in set(labels.tolist())}
+    within = sum(np.outer(one - means[k], one - means[k]) for one, k in zip(z, labels.tolist(), strict=True)) / len(z)
+    overall = sum(np.outer(one, one) for one in z) / len(z)
+    here = (x - mean) / spread
+    nearest = min(mahalanobis(here, m, np.linalg.inv(shrunk(within))) ** 2 for m in means.values())
+    return mahalanobis(here, np.zeros(len(here)), np.linalg.inv(shrunk(overall))) ** 2 - nearest
+
+
+@pytest.mark.parametrize(("n", "d", "classes"), [(60, 4, 3), (200, 20, 10), (15, 30, 2)])
+def test_familiarity_is_its_slow_twins(n, d, classes):
+    rng = np.random.default_rng(n)
+    labels = np.arange(n) % classes
+    known = (rng.normal(0, 2, (classes, d))[labels] + rng.normal(size=(n, d))) * 10.0 ** rng.uniform(-2, 2, d)
+    new = known.mean(0) + rng.normal(size=(12, d)) * 2 * known.std(0)
+    familiarity = Familiarity.of(known, np.eye(classes + 1)[labels])  # one class has no clips
+    assert familiarity.classes.shape == (classes, d)
+    expected = [slow_familiarity(known, labels, x) for x in new]
+    np.testing.assert_allclose(familiarity.raw(new), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_of_several_labels_a_clip_is_expected_between_their_means():
+    y = np.array([[1, 0], [0, 1], [1, 1], [0, 0]] * 25, np.float32)
+    rng = np.random.default_rng(0)
+    familiarity = Familiarity.of(y * 6 + rng.normal(size=(100, 2)), y)
+    assert all(np.isfinite(part).all() for part in (familiarity.within, familiarity.overall, familiarity.classes))
+    z = (y * 6 + np.random.default_rng(0).normal(size=(100, 2)) - familiarity.mean) * familiarity.scale
+    np.testing.assert_allclose(familiarity.classes, [z[y[:, k] == 1].mean(0) for k in (0, 1)], atol=1e-5)
+
+
+def test_a_number_between_nought_and_one_that_grows_with_f():
+    familiarity = Familiarity.of(np.eye(3), np.eye(3)).told_by(np.array([10.0, 30.0]))
+    assert (familiarity.middle, familiarity.spread) == (20.0, pytest.approx(10.0))
+    raw = np.array([-1e9, 10.0, 20.0, 30.0, 1e9])
+    np.testing.assert_allclose(familiarity.squash(raw), [0, expit(-1), 0.5, expit(1), 1], atol=1e-6)
+
+
+def test_a_clip_of_none_of_the_classes_is_less_familiar():
+    rng = np.random.default_rng(0)
+    middles = rng.normal(0, 3, (6, 16))
+    labels = np.arange(600) % 6
+    clips = middles[labels] + rng.normal(size=(600, 16))
+    familiarity = Familiarity.of(clips[labels < 5], np.eye(5)[labels[labels < 5]])
+    raw = familiarity.raw(middles[labels] + rng.normal(size=(600, 16)))
+    known, unknown = raw[labels < 5], raw[labels == 5]
+    assert (known[:, None] > unknown).mean() > 0.95  # the AUROC
+
+
+# --- All of it --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.9, 0.95, 1.0])
+def test_the_share_that_was_asked_for_is_taken_as_known(kept):
+    logits, targets = drawn("softmax", 400, 3, 2.0)
+    rng = np.random.default_rng(1)
+    familiarity, raw = Familiarity.of(rng.normal(size=(30, 4)), np.eye(3)[np.arange(30) % 3]), rng.gamma(2, 50, 400)
+    found = calibrate(logits, targets, "softmax", familiarity=familiarity, raw=raw, kept=kept)
+    assert (found.familiarity.squash(raw) >= found.unknown).mean() == pytest.approx(kept, abs=1 / 400)
+    assert found.clips == 400
+    assert found.temperature == temperature(logits, targets)
+    assert found.thresholds is None
+
+
+def test_without_an_embedding_there_is_a_temperature_alone():
+    found = calibrate(*drawn("softmax", 100, 3, 2.0), "softmax")
+    assert (found.familiarity, found.unknown, found.thresholds) == (None, None, None)
+    assert found.temperature != 1
+
+
+def test_of_several_labels_there_are_thresholds_of_the_calibrated_probabilities():
+    """Each class' labels change at a probability of its own, known by construction."""
+    rng = np.random.default_rng(0)
+    p = rng.random((500, 2))
+    targets = (p > [0.3, 0.8]).astype(np.float32)
+    logits = np.log(p / (1 - p))
+    found = calibrate(logits, targets, "sigmoid")
+    calibrated = expit(logits / found.temperature)
+    assert ((calibrated >= np.array(found.thresholds)) == (targets > 0)).mean() > 0.99
