@@ -75,6 +75,8 @@ class Rows:
     def hiding(self, which: np.ndarray) -> Rows:
         """The same, but whoever asks for a row of ``which``, int64 indices, is refused: for what must not be seen.
 
+        What was hidden before stays so.
+
         Raises:
             SettingsError: when such a row is asked for.
 
@@ -83,7 +85,7 @@ class Rows:
         Traceback (most recent call last):
         soundmark.errors.SettingsError: 1 row that is hidden was asked for: nothing may be decided by a test clip.
         """
-        hidden = np.zeros(len(self), bool)
+        hidden = np.zeros(len(self), bool) if self._hidden is None else self._hidden.copy()
         hidden[which] = True
         return Rows(self._path, hidden)
 
