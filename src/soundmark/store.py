@@ -75,6 +75,8 @@ class Rows:
     def hiding(self, which: np.ndarray) -> Rows:
         """The same, but whoever asks for a row of ``which``, int64 indices, is refused: for what must not be seen.
 
+        What was hidden before stays so.
+
         Raises:
             SettingsError: when such a row is asked for.
 
