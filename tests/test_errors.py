@@ -918,3 +918,17 @@ def no_picture_is_there(here: Path, done: subprocess.CompletedProcess[str]) -> N
 @afterwards(139)
 def the_picture_is_whole(here: Path, done: subprocess.CompletedProcess[str]) -> None:
     assert (here / "why.png").read_bytes().startswith(b"\x89PNG")
+
+
+# ── several labels to a clip ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@situation(142)
+def both_labels_on_every_clip(here: Path) -> None:
+    rows = [f"pets/{label}/{i}.wav,cat;dog,{1 + i % 2}" for label in ("cat", "dog") for i in range(4)]
+    table(here / "same.csv", "path,label,fold", *rows)
+
+
+@situation(143)
+def a_stranger_within_a_cell(here: Path) -> None:
+    table(here / "several.csv", "path,label", "pets/dog/0.wav,dog", "pets/dog/1.wav,dog;fox", "pets/cat/0.wav,cat")

@@ -25,6 +25,7 @@ from soundmark import (
     report,
     runs,
     scoring,
+    splits,
     terminal,
     training,
 )
@@ -711,3 +712,42 @@ def test_a_silent_clip_is_a_clip(city_folder, tmp_path):
     audio.write(data.clips[0].path, np.zeros(1, np.float32), 8000)
     found = evaluation.compare(plans.plan(data, SMALL[:1], protocols=["random"]), tmp_path / "run")
     assert found.skipped == ()
+
+
+def outcome_of(city, fold, probabilities, folder, **more) -> runs.Outcome:
+    test = np.flatnonzero(city.fold_of == fold)
+    split = splits.Split(np.flatnonzero(city.fold_of != fold), test, fold)
+    unit = runs.Unit(recipe=SMALL[1], protocol="folds", split=split, folder=folder)
+    engine = {"threads": 1, "precision": "float32", "device": "cpu"}
+    return runs.Outcome(
+        unit=unit, history=(), engine=engine, probabilities=probabilities[test], training_s=1, testing_s=1, **more
+    )
+
+
+def test_the_ece_before_temperature_scaling_is_that_of_the_networks_own_probabilities(city, tmp_path):
+    rng = np.random.default_rng(0)
+    logits = 3 * rng.normal(size=(len(city.clips), len(city.classes)))
+
+    def softmax(z):
+        return (np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)).astype(np.float32)
+
+    heats = {1: 0.5, 2: 2.0, 3: 8.0}  # each fold's model has its own
+    cooled = [
+        outcome_of(city, fold, softmax(logits / heat), tmp_path, temperature=heat, n_validation=30)
+        for fold, heat in heats.items()
+    ]
+    result = evaluation._result(city, cooled, 1.0)
+    raw = softmax(logits)[result.test]
+    assert result.ece_uncalibrated == pytest.approx(metrics.ece(result.labels, raw), abs=1e-6)
+    assert abs(result.ece_uncalibrated - result.summary.ece) > 0.05
+    assert result.ece_if_calibrated == metrics.ece_if_calibrated(result.probabilities)
+    told = evaluation._result_json(result)
+    assert told["ece_uncalibrated"] == result.ece_uncalibrated
+    assert told["ece_if_calibrated"] == result.ece_if_calibrated.mean < told["ece_if_calibrated_high"]
+    assert [(fold["temperature"], fold["calibrated_on"]) for fold in told["folds"]] == [(0.5, 30), (2, 30), (8, 30)]
+
+
+def test_without_calibration_there_is_no_ece_before_it(run):
+    for result in figures(run)["results"]:
+        assert result["ece_uncalibrated"] is None
+        assert 0 < result["ece_if_calibrated"] < result["ece_if_calibrated_high"] < 1

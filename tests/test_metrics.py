@@ -363,3 +363,35 @@ def test_what_does_not_fit_together_is_refused():
 def test_what_is_no_probability_is_refused(bad):
     with pytest.raises(SettingsError, match=r"row 1 of the probabilities .* between 0 and 1"):
         metrics.log_loss([0, 0], [[0.5, 0.5], [bad, 0.5]])
+
+
+# --- what chance alone shows of a calibrated model --------------------------------------------------------------
+
+
+def slow_expected(p, *, bins, draws, seed):
+    """ECE of labels that are drawn from the probabilities, a clip at a time, by the public function itself."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(draws):
+        labels = [0 if rng.random() < row[0] else 1 for row in p]  # class 0 is each row's top
+        found.append(metrics.ece(labels, p, bins=bins))
+    return np.array(found)
+
+
+def test_the_ece_of_a_calibrated_model_is_that_of_labels_drawn_from_its_probabilities():
+    top = np.random.default_rng(0).uniform(0.5, 1, 300)
+    p = np.stack([top, 1 - top], axis=1)
+    twin = slow_expected(p, bins=15, draws=400, seed=1)
+    expected = metrics.ece_if_calibrated(p, draws=400)
+    assert expected.mean == pytest.approx(twin.mean(), abs=3 * twin.std() * (2 / 400) ** 0.5)
+    assert expected.high == pytest.approx(np.quantile(twin, 0.95), rel=0.1)
+
+
+def test_the_ece_of_a_calibrated_model_falls_with_the_root_of_the_number_of_clips():
+    p = np.tile([[0.7, 0.3]], (400, 1))
+    few, many = metrics.ece_if_calibrated(p), metrics.ece_if_calibrated(np.tile(p, (100, 1)))
+    assert few.mean == pytest.approx((2 / np.pi * 0.21 / 400) ** 0.5, rel=0.1)  # the mean of |normal|
+    assert few.mean / many.mean == pytest.approx(10, rel=0.25)
+    assert metrics.ece_if_calibrated(p) == few
+    assert metrics.ece_if_calibrated(np.array([[1.0, 0.0]])) == metrics.ExpectedEce(0.0, 0.0)
+    assert np.isnan(metrics.ece_if_calibrated(np.zeros((0, 3))).mean)

@@ -170,4 +170,21 @@ def test_a_comparison_is_told_by_map(data: Dataset, tmp_path: Path, capsys):
     page = report.render(found)
     assert "Mean average precisions (mAP)" in page
     assert "There is none: a clip has any number of classes" in page
+    assert "A row is a true class" not in page
     assert "McNemar’s test does not apply" in page
+
+
+def test_a_card_takes_the_map_of_a_comparison(data: Dataset, tmp_path: Path):
+    recipe = recipes.named("seed-mel")
+    told = {
+        "recipe": "seed-mel", "settings": recipe.settings(), "protocol": "folds", "n_test": 8, "macro_f1": 0.5,
+        "mean_average_precision": 0.75, "mean_average_precision_interval": [0.6, 0.9], "ece": 0.1, "fold_mean": 0.7,
+        "fold_sd": 0.1, "folds": [{"fold": 1}, {"fold": 2}],
+    }  # fmt: skip
+    found = runs.sealed({"dataset": {"fingerprint": data.fingerprint}, "results": [told]})
+    (tmp_path / "metrics.json").write_text(json.dumps(found))
+    scores = runs.scores_of(tmp_path, recipe, data)
+    assert scores["mean_average_precision"] == 0.75
+    assert dict(terminal.card_lines(model(scores=scores).card))["scores"].startswith(
+        "mAP 75.0 % (95 % interval 60.0 to 90.0) on 8 clips: that of the recipe's models in a comparison"
+    )

@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -558,3 +558,83 @@ def test_real_clips_make_a_page_of_moderate_size(urbansound8k):
     assert found["errors"] == []
     assert found["served"] == ["/"]
     assert [one for one in found["sounds"] if one["error"] or not one["seconds"]] == []
+
+
+# --- many recipes side by side ----------------------------------------------------------------------------------
+
+FIVE = ("seed-image", "seed-mel", "scratch", "transfer", "transfer-finetune")
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory):
+    """Five recipes of which one has no epochs, three were calibrated, on two protocols; every pair compared."""
+    data = synthetic(tmp_path_factory.mktemp("five"), ["air_conditioner", "children_playing", "siren"], per_class=8)
+    found = evaluation_of(data, FIVE)
+    calibrated = FIVE[2:]
+    results = [
+        replace(
+            one,
+            folds=tuple(replace(f, history=() if one.recipe.name == "transfer" else f.history) for f in one.folds),
+            ece_uncalibrated=0.0414 if one.recipe.name in calibrated else math.nan,
+            ece_if_calibrated=metrics.ExpectedEce(0.0172, 0.03),
+            summary=replace(one.summary, ece=0.0139),
+        )
+        for one in found.results
+    ]
+    pairs = [
+        Comparison(protocol=a.protocol, recipes=(a.recipe.name, b.recipe.name), difference=paired(-0.06, -0.02))
+        for a, b in combinations(results, 2)
+        if a.protocol == b.protocol
+    ]
+    return replace(found, results=tuple(results), comparisons=tuple(pairs))
+
+
+def section(text, name):
+    return "".join(Page(text[text.index(f'<section id="{name}"') :].split("</section>")[0] + "</section>").texts)
+
+
+def test_a_recipe_without_epochs_says_so_and_has_no_curve(five):
+    text = report.render(five)
+    training = section(text, "training")
+    assert "transfer has no epochs and so no curve" in training
+    assert "Of seed-image and seed-mel the validation curve is that of the test clips" in training
+    assert "Of scratch and transfer-finetune it is that of clips which were kept back inside the training" in training
+    alone = replace(five, results=tuple(one for one in five.results if one.recipe.name == "transfer"), comparisons=())
+    lonely = report.render(alone)
+    assert "transfer has no epochs" in section(lonely, "training")
+    assert "<svg" not in lonely[lonely.index('id="training"') : lonely.index('id="leak"')]
+
+
+def test_the_calibration_error_stands_beside_what_it_is_to_be_held_against(five):
+    told = section(report.render(five), "calibration")
+    expected = "a perfectly calibrated model would show about 0.017 at this size"
+    assert told.count(f"transfer ECE 0.014 (0.041 before temperature scaling; {expected})") == 2
+    assert told.count(f"seed-mel ECE 0.014 ({expected})") == 2
+    assert "it is a lower bound" in told
+
+
+def test_all_pairs_are_a_table_of_rows_minus_columns(five):
+    text = report.render(five)
+    Page(text)
+    told = section(text, "differences")
+    # Each comparison is the earlier recipe minus the later one, −4 points: turned round, as the row is the later one.
+    assert told.count("+4.0[+2.0, +6.0]p = 0.010") == 2 * 10
+    assert told.count("−4.0") == 2 * 10  # the list
+    assert "with 10 pairs, Bonferroni’s correction would ask for p below 0.005" in told
+
+
+def test_of_five_recipes_all_are_in_the_answer(five):
+    text = report.render(five)
+    assert "<h1>How well Sounds" in text
+    told = section(text, "answer")
+    assert all(name in told for name in FIVE)
+    assert "Official folds: the notebook’s claim" in told
+    assert all(f"{name} " in report.sentence(five) for name in FIVE)
+    scores = section(text, "scores")
+    assert "Tested: 24 clips from 9 recordings, folds 1 and 2, each once, by networks trained on 100 other" in scores
+
+
+def test_five_recipes_stay_within_the_page(five):
+    found = browser.examine(report.render(five), width=1100)
+    assert found["errors"] == []
+    assert found["scroll_width"] <= 1100

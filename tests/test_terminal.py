@@ -14,6 +14,7 @@ from soundmark.splits import Leak
 
 RED = "\x1b[31mred\x1b]0;title\x07\u202e\udc80\r[/b]"
 CARD = Card(classes=("dog", "siren"), representation=Mel(), window_s=4.0)
+ONE_LABEL = SimpleNamespace(multi_label=False)
 SCORES = {
     "protocol": "folds",
     "n_test": 2097,
@@ -78,7 +79,7 @@ def test_a_card_of_odd_values_is_shown():
 def test_a_leak_that_is_not_known_is_not_measured():
     leak = Leak(recording=0.9, recording_and_class=0.8, lookup_accuracy=float("nan"))
     results = [SimpleNamespace(protocol="random", leak=None), SimpleNamespace(protocol="folds", leak=leak)]
-    assert terminal.leak_lines(SimpleNamespace(results=results)) == [
+    assert terminal.leak_lines(SimpleNamespace(results=results, dataset=ONE_LABEL)) == [
         "random: which clips share a recording is not known here: the leak cannot be measured, and the intervals count "
         "clips",
         "folds: 90.0 % of the test clips come from a recording that is also trained on (80.0 % under the same class); "
@@ -88,7 +89,8 @@ def test_a_leak_that_is_not_known_is_not_measured():
 
 def test_the_spread_over_seeds_is_told_where_there_are_several():
     seeded = SimpleNamespace(
-        recipe=SimpleNamespace(name="a"), protocol="folds", summary=SimpleNamespace(accuracy=0.7),
+        recipe=SimpleNamespace(name="a"), protocol="folds",
+        summary=SimpleNamespace(headline=SimpleNamespace(value=0.7)),
         seeds=(3, 4), seed_accuracies=(0.69, 0.71), seed_sd=0.01414,
     )  # fmt: skip
     alone = SimpleNamespace(seeds=(3,))
@@ -108,7 +110,7 @@ def test_differences_say_what_they_count(capsys, known, told):
     interval = SimpleNamespace(low=float("nan"), high=0.021)
     difference = SimpleNamespace(difference=0.01, interval=interval, p=float("nan"))
     comparison = SimpleNamespace(recipes=("a", "b"), protocol="random", difference=difference)
-    data = SimpleNamespace(name="[/b]", clips=[1], classes=["x"], sources_known=known)
+    data = SimpleNamespace(name="[/b]", clips=[1], classes=["x"], sources_known=known, multi_label=False)
     terminal.show_evaluation(SimpleNamespace(dataset=data, results=[], comparisons=[comparison]))
     printed = capsys.readouterr().out
     assert "[/b]: 1 clips" in printed

@@ -1,15 +1,16 @@
 """A trained model is one ``.onnx`` file: the graph and, in its metadata, everything needed to use and to judge it.
 
 The graph takes ``spectrogram`` float32 ``[batch, 1, freq, time]`` and gives ``logits`` ``[batch, classes]`` (and
-``embedding`` where there is one). The metadata key ``soundmark`` holds the ``Card`` as JSON; ``soundmark_sha256`` is
-the digest of the card and the graph, so that a damaged file is refused rather than believed. Opening a file runs no
-code of it.
+``embedding``, and ``familiarity`` ``[batch]``, where there is one). The metadata key ``soundmark`` holds the ``Card``
+as JSON; ``soundmark_sha256`` is the digest of the card and the graph, so that a damaged file is refused rather than
+believed. Opening a file runs no code of it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from os import PathLike
@@ -46,7 +47,7 @@ class Card:
     activation: str = "softmax"
     temperature: float = 1.0
     thresholds: tuple[float, ...] | None = None  # from which on a sigmoid's class is said to be there; None: 0.5
-    unknown: float | None = None  # the score below which the answer is "none of these"; None: no such answer
+    unknown: float | None = None  # the familiarity below which the answer is "none of these"; None: no such answer
     recipe: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)  # name, fingerprint, clips, split, licence, citation
     scores: dict[str, Any] = field(default_factory=dict)  # with protocol and intervals
@@ -153,14 +154,17 @@ class Bundle:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of what the graph gives: ``logits``, and ``embedding`` where there is one."""
+        """The names of what the graph gives: ``logits``, and ``embedding`` and ``familiarity`` where there is one."""
         return tuple(output.name for output in self.session.get_outputs())
 
     def run(self, spectrograms: np.ndarray, output: str = "logits") -> np.ndarray:
         """``output`` of the graph, float32 ``[batch, ...]``, for ``spectrograms`` ``[batch, freq, time]``."""
+        return self.run_for(spectrograms, (output,))[0]
+
+    def run_for(self, spectrograms: np.ndarray, outputs: Sequence[str]) -> tuple[np.ndarray, ...]:
+        """Several ``outputs`` of the graph as ``run`` has one, by going through it once."""
         batch = np.ascontiguousarray(spectrograms[:, np.newaxis], np.float32)
-        result: np.ndarray = self.session.run([output], {"spectrogram": batch})[0]
-        return result
+        return tuple(self.session.run(list(outputs), {"spectrogram": batch}))
 
     def activate(self, logits: np.ndarray) -> np.ndarray:
         """Probabilities float32 ``[batch, classes]`` of ``logits``, by the card's temperature and activation.

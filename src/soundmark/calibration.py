@@ -62,6 +62,24 @@ def temperature(logits: np.ndarray, targets: np.ndarray, activation: str = "soft
     return math.exp((low + high) / 2)
 
 
+def undone(probabilities: np.ndarray, heat: float, activation: str = "softmax") -> np.ndarray:
+    """Probabilities float64 ``[n, classes]`` as they were before their logits were divided by the temperature ``heat``.
+
+    Of a softmax they are proportional to p to the power of ``heat``; of a sigmoid, each one's odds are.
+
+    >>> undone(np.array([[0.8, 0.2]]), 2.0).round(4).tolist()  # 0.64 : 0.04
+    [[0.9412, 0.0588]]
+    """
+    p = np.asarray(probabilities, np.float64)
+    smallest = np.finfo(np.float64).tiny
+    scaled = heat * np.log(np.maximum(p, smallest))
+    if activation == "sigmoid":
+        odds = scaled - heat * np.log(np.maximum(1 - p, np.finfo(np.float32).epsneg / 2))
+        return np.asarray(0.5 + 0.5 * np.tanh(0.5 * odds))
+    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True, initial=-np.inf))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Familiarity:
     """How much a sound is like those that a network was trained on: what "none of these" is told by.

@@ -25,14 +25,16 @@ Answer = Sequence[Mapping[str, Any]]
 class Classified:
     """Per file the classes, best first, as ``{"label", "score"}``; and the files that could not be read, with why.
 
-    Where each class is there or not by itself (``tells_present``), ``"present"`` says whether it is. ``notes``
-    has a sentence for each file that was cut off and heard as far as it goes.
+    A sound that is none of the classes has the label ``unknown`` before them, with how surely it is none. Where each
+    class is there or not by itself (``tells_present``), ``"present"`` says whether it is. ``notes`` has a sentence for
+    each file that was cut off and heard as far as it goes.
     """
 
     answers: Mapping[str, Answer]
     failures: Mapping[str, str]
     notes: Mapping[str, str]
     tells_present: bool = False
+    unknown: str | None = None  # as ``Model.unknown``; None: no answer says it
 
     def to_json(self) -> str:
         """A list with an object per file: ``file`` and ``classes``, or ``file`` and ``error``; ``note``, if any."""
@@ -72,10 +74,11 @@ class Classified:
         return text.getvalue()
 
 
-def classify(model: Model, inputs: Sequence[str | PathLike[str]], *, top_k: int) -> Classified:
+def classify(model: Model, inputs: Sequence[str | PathLike[str]], *, top_k: int, unknown: bool = True) -> Classified:
     """What ``model`` hears in each file of ``inputs`` and below each folder; one that cannot be read stops no other.
 
     A model with sigmoid outputs says of each class whether it is there, and names all that are, also beyond ``top_k``.
+    ``unknown`` is as in ``Model.classify``.
 
     Raises:
         SettingsError: an input is the empty string, which would mean the current folder.
@@ -93,21 +96,30 @@ def classify(model: Model, inputs: Sequence[str | PathLike[str]], *, top_k: int)
         name = str(path)
         try:
             sound = audio.read(path)
-            answers[name] = _answer(model, sound, top_k)
+            answers[name] = _answer(model, sound, top_k, unknown)
         except AudioError as error:
             failures[name] = str(error) if name in str(error) else f'"{name}": {error}'
         else:
             if sound.note:
                 notes[name] = audio.shortened(name, sound.note)
-    return Classified(answers, failures, notes, tells_present=model.thresholds is not None)
+    return Classified(
+        answers,
+        failures,
+        notes,
+        tells_present=model.thresholds is not None,
+        unknown=model.unknown if unknown else None,
+    )
 
 
-def _answer(model: Model, sound: audio.Sound, top_k: int) -> Answer:
+def _answer(model: Model, sound: audio.Sound, top_k: int, unknown: bool) -> Answer:
     if model.thresholds is None:
-        return model.classify(sound, top_k=top_k)
-    least = dict(zip(model.classes, model.thresholds.tolist(), strict=True))
-    answer = [entry | {"present": entry["score"] >= least[entry["label"]]} for entry in model.classify(sound)]
-    return [entry for place, entry in enumerate(answer) if place < top_k or entry["present"]]
+        return model.classify(sound, top_k=top_k, unknown=unknown)
+    least: dict[str | None, float] = dict(zip(model.classes, model.thresholds.tolist(), strict=True))
+    least[model.unknown] = 0.0  # where it is said, it is meant; and it counts for none of the ``top_k``
+    answer = model.classify(sound, unknown=unknown)
+    told = [entry | {"present": entry["score"] >= least[entry["label"]]} for entry in answer]
+    top_k += bool(answer) and answer[0]["label"] == model.unknown
+    return [entry for place, entry in enumerate(told) if place < top_k or entry["present"]]
 
 
 def _files(inputs: Sequence[Path], failures: dict[str, str]) -> Iterator[Path]:

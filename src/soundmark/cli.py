@@ -273,14 +273,20 @@ def classify(
             parser=options.form,
         ),
     ] = options.Format.table,
+    unknown: Annotated[
+        bool,
+        typer.Option(
+            "--unknown/--no-unknown", help="Say so where a sound is none of the classes, if the model can tell."
+        ),
+    ] = True,
 ) -> None:
     """What is heard in each file."""
     from soundmark import classification, prediction, terminal
 
     loaded = prediction.load(model)
-    found = classification.classify(loaded, inputs, top_k=top_k)
+    found = classification.classify(loaded, inputs, top_k=top_k, unknown=unknown)
     if form is options.Format.table:
-        terminal.show_answers(found.answers)
+        terminal.show_answers(found.answers, unknown=found.unknown)
     else:
         terminal.hand_over(found.to_json() if form is options.Format.json else found.to_csv())
     for note in found.notes.values():

@@ -24,7 +24,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from soundmark import atomic, features, metrics, plans, predictions, provenance, runs, splits, tagging, workers
+from soundmark import (
+    atomic,
+    calibration,
+    features,
+    metrics,
+    plans,
+    predictions,
+    provenance,
+    runs,
+    splits,
+    tagging,
+    workers,
+)
 from soundmark.datasets import Dataset, Skipped
 from soundmark.errors import OutputError
 from soundmark.features import Features
@@ -54,6 +66,8 @@ class FoldResult:
     model: Path
     threads: int
     precision: str
+    temperature: float = 1.0  # that its logits were divided by
+    n_validation: int = 0  # clips of the training part that it was calibrated on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +87,8 @@ class Result:
     fold_sd: float  # NaN where there is one fold
     leak: Leak | None  # None where it is not known which clips share a recording
     seconds: Mapping[str, float]  # features, training, testing
+    ece_uncalibrated: float = math.nan  # before temperature scaling; NaN where nothing was calibrated
+    ece_if_calibrated: metrics.ExpectedEce | None = None  # that of chance alone; None of multi-label data
 
     @property
     def mean_folds(self) -> tuple[FoldResult, ...]:
@@ -335,7 +351,19 @@ def _result(dataset: Dataset, outcomes: Sequence[Outcome], features_s: float) ->
             "training": sum(outcome.training_s for outcome in outcomes),
             "testing": sum(outcome.testing_s for outcome in outcomes),
         },
+        ece_uncalibrated=_ece_uncalibrated(labels, outcomes, order),
+        ece_if_calibrated=None if dataset.multi_label else metrics.ece_if_calibrated(probabilities, seed=recipe.seed),
     )
+
+
+def _ece_uncalibrated(labels: np.ndarray, outcomes: Sequence[Outcome], order: np.ndarray) -> float:
+    """The ECE of all answers with each unit's temperature undone; NaN where no unit was calibrated."""
+    if not any(outcome.n_validation or outcome.temperature != 1 for outcome in outcomes):
+        return float("nan")
+    several = labels.ndim == 2
+    activation = "sigmoid" if several else "softmax"
+    before = [calibration.undone(one.probabilities, one.temperature, activation) for one in outcomes]
+    return (tagging.ece if several else metrics.ece)(labels, np.concatenate(before)[order])
 
 
 def _counting_clips(
@@ -370,6 +398,8 @@ def _fold_result(dataset: Dataset, outcome: Outcome) -> FoldResult:
         model=outcome.model,
         threads=outcome.engine["threads"],
         precision=outcome.engine["precision"],
+        temperature=outcome.temperature,
+        n_validation=outcome.n_validation,
     )
 
 
@@ -392,6 +422,7 @@ def _comparison(dataset: Dataset, a: Result, b: Result) -> Comparison:
 
 
 def _result_json(result: Result) -> dict[str, Any]:
+    expected = result.ece_if_calibrated
     return {
         "recipe": result.recipe.name,
         "settings": result.recipe.settings(),
@@ -400,6 +431,9 @@ def _result_json(result: Result) -> dict[str, Any]:
             sum(fold.n_train for fold in result.folds) / len(result.folds)
         ),  # each fold's own stands below
         **result.summary.to_json(),
+        "ece_uncalibrated": _told(result.ece_uncalibrated),
+        "ece_if_calibrated": expected and expected.mean,
+        "ece_if_calibrated_high": expected and expected.high,
         "folds": [
             {
                 "fold": f.fold,
@@ -409,13 +443,15 @@ def _result_json(result: Result) -> dict[str, Any]:
                 result.summary.headline.key: f.accuracy,
                 "precision": f.precision,
                 "threads": f.threads,
+                "temperature": f.temperature,
+                "calibrated_on": f.n_validation,
             }
             for f in result.folds
         ],
         "fold_mean": result.fold_mean,
         "fold_sd": _told(result.fold_sd),
         "seeds": [
-            {"seed": seed, "accuracy": accuracy}
+            {"seed": seed, result.summary.headline.key: accuracy}
             for seed, accuracy in zip(result.seeds, result.seed_accuracies, strict=True)
         ],
         "seed_mean": float(np.mean(result.seed_accuracies)),

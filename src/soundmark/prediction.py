@@ -33,7 +33,9 @@ class Scores:
     """What a model says of stretches of sound: one row each.
 
     ``items`` names the input of each row, ``start_s`` and ``stop_s`` (float64 ``[n]``) are where in it the stretch
-    lies, ``probabilities`` is float32 ``[n, classes]``. Nothing assumes that a row sums to one.
+    lies, ``probabilities`` is float32 ``[n, classes]``. Nothing assumes that a row sums to one. ``familiarity`` float32
+    ``[n]``, between 0 and 1, is how much each stretch is like what the model was trained on; None where the model
+    cannot tell, or has no threshold to hold it against.
     """
 
     items: tuple[str, ...]
@@ -41,6 +43,7 @@ class Scores:
     stop_s: np.ndarray
     classes: tuple[str, ...]
     probabilities: np.ndarray
+    familiarity: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -83,6 +86,19 @@ class Model:
             return None
         return np.array(self.card.thresholds or [0.5] * len(self.classes), np.float64)
 
+    @cached_property
+    def unknown(self) -> str | None:
+        """What is said of a sound that is none of the classes: "unknown"; None for a model that cannot tell.
+
+        It is never the name of a class: where one is called "unknown", this is "(unknown)".
+        """
+        if self.card.unknown is None or "familiarity" not in self.bundle.outputs:
+            return None
+        word = "unknown"
+        while word in self.classes:
+            word = f"({word})"
+        return word
+
     def probabilities(self, spectrograms: np.ndarray | Rows, which: np.ndarray | None = None) -> np.ndarray:
         """Probabilities float32 ``[n, classes]`` of spectrograms ``[n, freq, time]`` of the card's kind.
 
@@ -94,6 +110,17 @@ class Model:
             for start in range(0, len(which), BATCH)
         ]
         return np.concatenate(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
+
+    def _probabilities_and_familiarity(self, spectrograms: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Both of spectrograms ``[n, freq, time]``, n > 0, by going through the graph once."""
+        if self.unknown is None:
+            return self.probabilities(spectrograms), None
+        batches = [
+            self.bundle.run_for(spectrograms[start : start + BATCH], ("logits", "familiarity"))
+            for start in range(0, len(spectrograms), BATCH)
+        ]
+        logits, familiarity = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        return self.bundle.activate(logits), familiarity
 
     def scores(self, source: Source, rate_hz: int | None = None, *, overlap: float = 0.0) -> Scores:
         """The scores of a sound: one row for up to 1.05 windows, else one per window.
@@ -116,19 +143,35 @@ class Model:
         spectrograms = np.stack([self.card.representation(sound.samples[a:b], sound.rate_hz) for a, b in spans])
         edges = np.array(spans, np.float64) / sound.rate_hz
         name = fspath(source) if isinstance(source, str | PathLike) else "-"
+        probabilities, familiarity = self._probabilities_and_familiarity(spectrograms)
         return Scores(
-            (str(name),) * len(spans), edges[:, 0], edges[:, 1], self.classes, self.probabilities(spectrograms)
+            (str(name),) * len(spans), edges[:, 0], edges[:, 1], self.classes, probabilities, familiarity=familiarity
         )
 
-    def classify(self, source: Source, rate_hz: int | None = None, *, top_k: int | None = None) -> list[dict[str, Any]]:
+    def classify(
+        self, source: Source, rate_hz: int | None = None, *, top_k: int | None = None, unknown: bool = True
+    ) -> list[dict[str, Any]]:
         """The classes of a sound with their scores, best first: ``[{"label": "siren", "score": 0.93}, ...]``.
+
+        A sound whose mean familiarity lies below the card's threshold is said to be none of them: before the classes,
+        ``top_k`` of them as ever, stands ``{"label": "unknown", "score": 1 - familiarity}``, with the label that
+        ``Model.unknown`` has for it. Not with ``unknown=False``, and never from a model whose card has no threshold.
 
         Raises:
             AudioError, SettingsError: as ``scores``.
         """
-        mean = self.scores(source, rate_hz).mean()
+        scores = self.scores(source, rate_hz)
+        mean = scores.mean()
         best = np.argsort(-mean, kind="stable")[:top_k]
-        return [{"label": self.classes[i], "score": float(mean[i])} for i in best]
+        answer = [{"label": self.classes[i], "score": float(mean[i])} for i in best]
+        return [*self._refusal(scores), *answer] if unknown else answer
+
+    def _refusal(self, scores: Scores) -> list[dict[str, Any]]:
+        """The entry that says "none of these"; none where the sound is familiar enough, or nobody can tell."""
+        if scores.familiarity is None or self.card.unknown is None:
+            return []
+        familiar = float(scores.familiarity.mean(dtype=np.float64))
+        return [{"label": self.unknown, "score": 1 - familiar}] if familiar < self.card.unknown else []
 
 
 def load(path: str | PathLike[str]) -> Model:

@@ -295,7 +295,8 @@ def scores_of(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
         raise SettingsError(f'the {recipe.name} of "{folder}" is another: it differs in {", ".join(differing)}.')
     if result["protocol"] == "folds" and {fold["fold"] for fold in result["folds"]} != set(dataset.folds):
         raise SettingsError(f'the comparison in "{folder}" tested only some of the folds: test them all first.')
-    keys = ("protocol", "n_test", "accuracy", "accuracy_interval", "macro_f1", "ece", "fold_mean", "fold_sd")
+    figure = "mean_average_precision" if dataset.multi_label else "accuracy"
+    keys = ("protocol", "n_test", figure, f"{figure}_interval", "macro_f1", "ece", "fold_mean", "fold_sd")
     return {"cross_validated": True, **{key: result[key] for key in keys}}
 
 

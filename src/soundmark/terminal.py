@@ -310,8 +310,11 @@ def name_skipped(skipped: Sequence[Skipped]) -> None:
         say(f"… and {len(skipped) - NAMED:,} more.")
 
 
-def show_answers(answers: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """The classes of each file, best first; nothing where there is none."""
+def show_answers(answers: Mapping[str, Sequence[Mapping[str, Any]]], *, unknown: str | None = None) -> None:
+    """The classes of each file, best first; nothing where there is none.
+
+    Behind ``unknown``, what a sound is called that is none of the classes, the first of them is only perhaps there.
+    """
     if not answers:
         return
     table = Table(box=None, pad_edge=False)
@@ -325,12 +328,12 @@ def show_answers(answers: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     ):
         table.add_column(name, justify=justify, overflow="fold")
     for name, answer in answers.items():
+        refused = unknown is not None and bool(answer) and answer[0]["label"] == unknown
         for place, entry in enumerate(answer):
             bar = "█" * round(20 * entry["score"])
             told = ["present" if entry["present"] else ""] if tells_present else []
-            table.add_row(
-                line("" if place else name), line(entry["label"]), f"{entry['score']:.3f}", *told, Text(bar, "blue")
-            )
+            label = f"perhaps {entry['label']}" if refused and place == 1 else entry["label"]
+            table.add_row(line("" if place else name), line(label), f"{entry['score']:.3f}", *told, Text(bar, "blue"))
     out.print(table)
 
 
@@ -354,9 +357,33 @@ def card_lines(card: Card) -> list[tuple[str, str]]:
         ("made by", _settings(recipe)),
         ("trained on", _data(card.data)),
         ("scores", _scores(card.scores)),
+        ("probabilities", _calibrated(card)),
+        ("none of these", _refuses(card)),
         ("licence of the data", str(card.data.get("licence", "unknown"))),
+        *([("pretrained weights", str(card.data["weights"]))] if "weights" in card.data else []),
         ("versions", _settings(card.versions)),
     ]
+
+
+def _calibrated(card: Card) -> str:
+    clips = card.data.get("calibrated_on")
+    if not clips:
+        return "as the network gives them: not calibrated"
+    own = ", and a threshold for each class" if card.thresholds else ""
+    return f"calibrated on {_count(clips)} clips of its training part: temperature {card.temperature:.3g}{own}"
+
+
+def _refuses(card: Card) -> str:
+    if card.unknown is None:
+        return "never said: whatever it hears, it names its classes"
+    kept, clips = card.recipe.get("known_kept"), card.data.get("calibrated_on")
+    lost = 1 - kept if is_finite(kept) else None  # type: ignore[operator]
+    share = f", as {_percent(lost)} % of those {_count(clips)} known clips are" if is_finite(lost) and clips else ""
+    return f'said ("unknown") where the familiarity is below {card.unknown:.3g}{share}; `--no-unknown` turns it off'
+
+
+def _count(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else "?"
 
 
 def _settings(settings: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from soundmark import atomic
 from soundmark.report import clips, figures, provenance, scores
 from soundmark.report.markup import Html, element, join, text
 from soundmark.report.view import View
-from soundmark.report.words import protocol_title
+from soundmark.report.words import listed, protocol_title
 
 if TYPE_CHECKING:
     from soundmark.evaluation import Evaluation
@@ -99,7 +99,7 @@ def sentence(evaluation: Evaluation) -> str:
 
 def _title(view: View) -> str:
     name = view.evaluation.dataset.name
-    return f"Images or numbers? {name}" if view.image_minus_mel else f"How well {name} is classified"
+    return f"Images or numbers? {name}" if view.is_the_notebooks else f"How well {name} is classified"
 
 
 def _as_element(section: Section, body: Html) -> Html:
@@ -108,32 +108,78 @@ def _as_element(section: Section, body: Html) -> Html:
 
 
 def _training(view: View) -> Html:
-    """Loss and accuracy by epoch, all recipes of a protocol on one pair of axes."""
+    """Loss and accuracy by epoch, all recipes of a protocol that have epochs on one pair of axes."""
     panels = []
     for protocol, results in view.by_protocol.items():
-        for quantity in ("loss", "accuracy"):
+        drawn = [one for one in results if one.recipe.name in view.with_epochs]
+        for quantity in ("loss", "accuracy") if drawn else ():
             heading = element("h3", f"{protocol_title(protocol)}: {quantity}")
-            drawing = figures.curves(results, view.colours(results), quantity=quantity)
+            drawing = figures.curves(drawn, view.colours(drawn), quantity=quantity)
             panels.append(element("figure", heading, drawing))
     seeds = element("p", f"Each fold is drawn {len(view.seeds)} times: once for each seed.")
+    legend = view.legend("— validation", "╌ training", only=view.with_epochs)
     return join(
         [
-            view.legend("— validation", "╌ training"),
-            seeds if len(view.seeds) > 1 else "",
+            *(element("p", line, class_="lead") for line in _training_in_words(view)),
+            legend if panels else "",
+            seeds if len(view.seeds) > 1 and panels else "",
             element("div", *panels, class_="figures"),
         ]
     )
 
 
+def _training_in_words(view: View) -> list[str]:
+    """What the curves are of, and whose there are none of."""
+    curved = [one.recipe for one in view.first_of_recipe if one.recipe.name in view.with_epochs]
+    none = [name for name in view.recipes if name not in view.with_epochs]
+    notebook = [recipe.name for recipe in curved if not recipe.decides]
+    own = [recipe.name for recipe in curved if recipe.decides]
+    lines = []
+    if curved:
+        lines.append(
+            "Thin lines are single folds, strong ones their mean. The last epoch counts, whatever the curves say: none "
+            "was picked on test clips. A first epoch may leave the loss axis."
+        )
+    if notebook:
+        lines.append(
+            f"Of {listed(notebook)} the validation curve is that of the test clips, as in the notebook’s “Test Loss” "
+            "curves: it is looked at and decides nothing."
+        )
+    if own:
+        lines.append(
+            f"Of {listed(own)} it is that of clips which were kept back inside the training part, whole recordings of "
+            "them: no test clip is seen before the end. Where sounds are mixed or smoothed in training, its loss lies "
+            "above that of the validation clips."
+        )
+    if none:
+        lines.append(
+            f"{listed(none)} {'have' if len(none) > 1 else 'has'} no epochs and so no curve: the network stays as it "
+            "was trained before, and only a linear head on what it gives is solved for, at once. Its regularisation is "
+            "chosen inside the training part."
+            if all(one.recipe.trains == "head" for one in view.first_of_recipe if one.recipe.name in none)
+            else f"Of {listed(none)} no epochs are known."
+        )
+    return lines
+
+
 def _calibration(view: View) -> Html:
-    """Reliability diagrams, with the ECE of every result."""
+    """Reliability diagrams, with the ECE of every result and what it is to be held against."""
     panels = []
     for protocol, results in view.by_protocol.items():
-        errors = [join([view.badge(one.recipe.name), f" ECE {one.summary.ece:.3f}"]) for one in results]
+        errors = [element("li", view.badge(one.recipe.name), f" {scores.calibration_error(one)}") for one in results]
         drawing = figures.reliability(results, view.colours(results))
-        caption = element("figcaption", join(errors, ", "))
-        panels.append(element("figure", element("h3", protocol_title(protocol)), drawing, caption))
-    return element("div", *panels, class_="figures")
+        panels.append(
+            element("figure", element("h3", protocol_title(protocol)), drawing, element("ul", *errors, class_="ece"))
+        )
+    note = element(
+        "p",
+        "Even a perfectly calibrated model shows an ECE above 0 on a limited number of clips; what it would show with "
+        "these very probabilities stands beside it. It takes clips for independent, which those of one recording are "
+        "not, so it is a lower bound.",
+        class_="quiet",
+    )
+    told = any(result.ece_if_calibrated for result in view.evaluation.results)
+    return join([element("div", *panels, class_="figures"), note if told else ""])
 
 
 SECTIONS = (
@@ -142,18 +188,12 @@ SECTIONS = (
     Section(
         "training",
         "Training, epoch by epoch",
-        "The notebook’s “Test Loss” curves. Thin lines are single folds, strong ones their mean. The last epoch "
-        "counts, whatever the curves say: none was picked on test clips. A first epoch may leave the loss axis.",
+        "",
         _training,
     ),
     Section("leak", "What the recording gives away", "", scores.leak),
     Section("classes", "Class by class", "F1, precision and recall; bars are F1.", scores.classes),
-    Section(
-        "confusions",
-        "Confusions",
-        "A row is a true class, a column what it was called; a cell is as dark as its share of the row.",
-        scores.confusions,
-    ),
+    Section("confusions", "Confusions", "", scores.confusions),
     Section(
         "calibration",
         "Can its probabilities be believed?",
@@ -162,7 +202,7 @@ SECTIONS = (
     ),
     Section("examples", "What the networks see", "", clips.examples),
     Section("mistakes", "The most confident mistakes", "", clips.mistakes),
-    Section("differences", "Paired differences", "Two recipes on the same clips.", scores.differences),
+    Section("differences", "Paired differences", "", scores.differences),
     Section("left-out", "Left out", "", provenance.left_out),
     Section("made", "How this was made", "", provenance.made),
 )

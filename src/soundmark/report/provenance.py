@@ -118,12 +118,14 @@ def _method(unit: str, n_seeds: int) -> Html:
         "(1 + count) / (1 + flips); all sign patterns where they are fewer.",
         "Macro F1: plain mean over the classes that occur. Top 2: the true class is among the two most probable. "
         "Log loss: nats.",
-        f"ECE: {metrics.ECE_BINS} bins of equal width over the top probability, all folds pooled.",
+        f"ECE: {metrics.ECE_BINS} bins of equal width over the top probability, all folds pooled. Before temperature "
+        "scaling: with each training’s own temperature undone. If perfectly calibrated: the mean over draws in which "
+        "each clip is right with its own top probability.",
         "No epoch, threshold or temperature was picked on test clips: the weights of the last epoch count.",
     ]
     if n_seeds > 1:
         lines.append(
             f"Seeds: every training was made {n_seeds} times, and each clip has {n_seeds} answers. Scores are over all "
-            "answers, intervals draw {unit} with all of theirs; SD over seeds is that of the accuracies of each."
+            f"answers, intervals draw {unit} with all of theirs; SD over seeds is that of the accuracies of each."
         )
     return element("ul", *(element("li", line) for line in lines), class_="method")

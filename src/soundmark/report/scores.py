@@ -24,12 +24,13 @@ ASKED = "The notebook behind these recipes found that “images do 10 % better�
 def answer(view: View) -> Html:
     """What the page found, in one sentence and a panel per protocol."""
     claims = view.image_minus_mel
-    if claims:
+    if view.is_the_notebooks:
         lede = element("p", ASKED, " ", element("strong", f"On {_clips(view)}, {_findings(claims)}."), class_="lede")
         panels = [_claim_panel(view, one) for one in claims]
     else:
         lede = element("p", f"How well {words.listed(list(view.recipes))} told apart {_clips(view)}.", class_="lede")
         panels = [_accuracy_panel(view, results) for results in view.by_protocol.values()]
+        panels += [_claim_panel(view, one) for one in claims]
     return join([lede, element("div", *panels, class_="panels"), element("p", _rates(view))])
 
 
@@ -38,7 +39,7 @@ def sentence(view: View) -> str:
     if not view.evaluation.results:
         return ""
     claims = view.image_minus_mel
-    if claims:
+    if view.is_the_notebooks:
         numbers = "; ".join(_claim_in_words(view, one) for one in claims)
         return f"{ASKED} On {_clips(view)}, {_findings(claims)}: {numbers}. {_rates(view)}"
     numbers = "; ".join(
@@ -101,10 +102,11 @@ def _under(protocol: str) -> str:
 
 def _claim_panel(view: View, comparison: Comparison) -> Html:
     found, verdict = comparison.difference, words.verdict(comparison.difference)
+    title = words.protocol_title(comparison.protocol)
     image, mel = _summaries(view, comparison)
     return element(
         "article",
-        element("h3", words.protocol_title(comparison.protocol)),
+        element("h3", title if view.is_the_notebooks else f"{title}: the notebook’s claim"),
         element("p", verdict.word, class_="verdict"),
         element("p", f"image − mel = {words.points(found.difference)} points", class_="big"),
         element("p", f"95 % interval {words.interval(found.interval, signed=True)}, p {words.p_value(found.p)}"),
@@ -147,10 +149,36 @@ def scores(view: View) -> Html:
     for protocol, results in view.by_protocol.items():
         explained = element("p", words.PROTOCOLS.get(protocol, ("", ""))[1], class_="quiet")
         parts += [element("h3", words.protocol_title(protocol)), explained, _torn(protocol, results[0].leak)]
+        parts.append(element("p", _what_was_tested(view, results[0])))
         parts.append(_score_table(view, results))
         if len(results[0].mean_folds) > 1:
             parts += [element("h4", f"Fold by fold{view.over_seeds}"), _fold_table(view, results)]
     return join(parts)
+
+
+def _what_was_tested(view: View, result: Result) -> str:
+    """How many clips of how many recordings and which folds, tested by how many trainings of how many clips."""
+    data, n = view.evaluation.dataset, result.summary.n
+    origin = len(set(data.sources[result.test].tolist()))
+    of_recordings = "" if view.unit == "clips" else f" from {words.count(origin)} {view.unit}"
+    folds = [str(fold.fold) for fold in result.mean_folds if fold.fold is not None]
+    of_folds = f", fold{'s' * (len(folds) > 1)} {words.listed(folds)}" if folds else ""
+    trained = sorted({fold.n_train for fold in result.folds})
+    sizes = "–".join(words.count(size) for size in dict.fromkeys((trained[0], trained[-1])))
+    return (
+        f"Tested: {words.count(n)} clips{of_recordings}{of_folds}, each once{' per seed' * (len(view.seeds) > 1)}, by "
+        f"{'networks' if len(folds) > 1 else 'a network'} trained on {sizes} other clips."
+    )
+
+
+def calibration_error(result: Result) -> str:
+    """The ECE of a result, what it was before temperature scaling, and what chance alone would show."""
+    expected, notes = result.ece_if_calibrated, []
+    if words.is_number(result.ece_uncalibrated):
+        notes.append(f"{words.number(result.ece_uncalibrated, 3)} before temperature scaling")
+    if expected and words.is_number(expected.mean):
+        notes.append(f"a perfectly calibrated model would show about {words.number(expected.mean, 3)} at this size")
+    return f"ECE {words.number(result.summary.ece, 3)}" + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def _torn(protocol: str, leak: Leak | None) -> Html:
@@ -167,14 +195,13 @@ def _score_table(view: View, results: Sequence[Result]) -> Html:
         "Recipe", "mAP" if view.evaluation.dataset.multi_label else "Accuracy", "95 % interval", "Macro F1",
         "Micro F1" if view.evaluation.dataset.multi_label else "Top 2", "Log loss", "ECE",
         *(["Folds, mean ± SD"] * folded), *(["Seeds, mean ± SD"] * (len(view.seeds) > 1)),
-        "Clips trained on", "tested on", "Time",
+        "Time",
     ]  # fmt: skip
     return table(head, [_score_row(view, result, folded=folded) for result in results], class_="numbers")
 
 
 def _score_row(view: View, result: Result, *, folded: bool) -> list[object]:
     summary = result.summary
-    trained = sorted({fold.n_train for fold in result.folds})
     spread = f"{words.percent(result.fold_mean)} ± {words.number(100 * result.fold_sd, 1)}"
     return [
         view.badge(result.recipe.name),
@@ -188,8 +215,6 @@ def _score_row(view: View, result: Result, *, folded: bool) -> list[object]:
         words.number(summary.ece, 3),
         *([spread if len(result.mean_folds) > 1 else words.NOTHING] * folded),
         *([_seed_spread(result)] * (len(view.seeds) > 1)),
-        "–".join(words.count(size) for size in dict.fromkeys((trained[0], trained[-1]))),
-        words.count(summary.n),
         words.duration(sum(result.seconds.values())),
     ]
 
@@ -268,6 +293,51 @@ def differences(view: View) -> Html:
     """Every pair of recipes under every protocol, on the same clips."""
     if not view.evaluation.comparisons:
         return element("p", "Only one recipe was run, so there is nothing to compare it with.")
+    return join([_difference_tables(view), _difference_list(view)])
+
+
+def _difference_tables(view: View) -> Html:
+    """Of three and more recipes: a table per protocol, each recipe minus each of those before it."""
+    if len(view.recipes) < 3:
+        return element("p", "Two recipes on the same clips.", class_="lead")
+    lead = (
+        "Two recipes on the same clips: the row’s "
+        f"{view.figure} minus the column’s, in points, with its 95 % interval, which counts {view.unit}, and p."
+    )
+    parts = [element("p", lead, class_="lead")]
+    for protocol, results in view.by_protocol.items():
+        found = {frozenset(one.recipes): one for one in view.evaluation.comparisons if one.protocol == protocol}
+        names = [result.recipe.name for result in results]
+        rows = [
+            [view.badge(name), *(_difference(found.get(frozenset((name, other))), name) for other in names[:i])]
+            + [""] * (len(names) - 1 - i)
+            for i, name in enumerate(names)
+            if i
+        ]
+        parts += [
+            element("h3", words.protocol_title(protocol)),
+            table(["Row − column", *map(view.badge, names[:-1])], rows, class_="numbers pairwise"),
+        ]
+    return join(parts)
+
+
+def _difference(comparison: Comparison | None, first: str) -> Html | str:
+    """One cell: ``first`` minus the other, in points, with its interval and p."""
+    if comparison is None:
+        return words.NOTHING
+    found, turned = comparison.difference, comparison.recipes[0] != first
+    bounds = metrics.Interval(-found.interval.high, -found.interval.low) if turned else found.interval
+    return join(
+        [
+            element("strong", words.points(-found.difference if turned else found.difference)),
+            element("small", words.interval(bounds, signed=True)),
+            element("small", f"p {words.p_value(found.p)}"),
+        ]
+    )
+
+
+def _difference_list(view: View) -> Html:
+    """Every pair, a line each, with McNemar's p and what was counted; folded away where tables say most of it."""
     by_group = view.unit != "clips"
     head = [
         "Protocol", "Difference", "Points", "95 % interval", "Sign-flip p", "McNemar p*", "Clips",
@@ -301,14 +371,24 @@ def differences(view: View) -> Html:
             f"Differences of mAP; interval and p count {view.unit}. McNemar’s test does not apply: no clip is simply "
             "right or wrong. None of them knows how much another training seed would change.",
         )
-    return join([table(head, rows, class_="numbers"), element("p", note, class_="quiet")])
+    pairs = {protocol: len(results) * (len(results) - 1) // 2 for protocol, results in view.by_protocol.items()}
+    if (most := max(pairs.values())) > 1:
+        note += (
+            f" The p-values are of each pair alone: with {most} pairs, Bonferroni’s correction would ask for p below "
+            f"{words.number(0.05 / most, 3)} rather than 0.05."
+        )
+    listing, told = table(head, rows, class_="numbers"), element("p", note, class_="quiet")
+    if len(view.recipes) < 3:
+        return join([listing, told])
+    return join([told, element("details", element("summary", "All pairs as a list, with McNemar’s p"), listing)])
 
 
 def classes(view: View) -> Html:
     """F1, precision and recall of every class, and accuracy by salience."""
     parts: list[Html] = []
     for protocol, results in view.by_protocol.items():
-        parts += [element("h3", words.protocol_title(protocol)), _class_table(view, results)]
+        told = _class_table if len(results) < 3 or view.evaluation.dataset.multi_label else _class_tables
+        parts += [element("h3", words.protocol_title(protocol)), told(view, results)]
         if any(_by_salience(result) for result in results):
             parts.append(_salience_table(view, results))
     return join([view.legend(), *parts])
@@ -330,9 +410,27 @@ def _class_table(view: View, results: Sequence[Result]) -> Html:
     return table(head, rows, class_="numbers")
 
 
+def _class_tables(view: View, results: Sequence[Result]) -> Html:
+    """Of many recipes: F1 in one table, and precision and recall in another, so that neither leaves the page."""
+    head = ["Class", "Clips", *(view.badge(result.recipe.name) for result in results)]
+    bars, shares = [], []
+    for same in zip(*(result.summary.per_class for result in results), strict=True):
+        first = [same[0].label, words.count(same[0].support)]
+        bars.append([*first, *(_bar(view, result, one) for result, one in zip(results, same, strict=True))])
+        shares.append([*first, *(f"{words.number(one.precision)} / {words.number(one.recall)}" for one in same)])
+    return join(
+        [
+            element("h4", "F1"),
+            table(head, bars, class_="numbers many"),
+            element("h4", "Precision / recall"),
+            table(head, shares, class_="numbers"),
+        ]
+    )
+
+
 def _bar(view: View, result: Result, one: metrics.ClassScores | LabelScores) -> Html:
     index = view.recipes.index(result.recipe.name) % len(figures.RECIPES)
-    length = element("i", class_=f"bar recipe-{index}", style=f"width:{4.5 * one.f1:.2f}em")
+    length = element("i", class_=f"bar recipe-{index}", style=f"width:{100 * one.f1:.1f}%")
     return element("span", element("span", length, class_="track"), words.number(one.f1), class_="barred")
 
 
@@ -359,7 +457,8 @@ def confusions(view: View) -> Html:
     """A matrix for every result, and its commonest mistakes in words."""
     if view.evaluation.dataset.multi_label:
         return element("p", "There is none: a clip has any number of classes, and each is found or not by itself.")
-    parts: list[Html] = []
+    lead = "A row is a true class, a column what it was called; a cell is as dark as its share of the row."
+    parts: list[Html] = [element("p", f"{lead} Below each: the pairs most confused, with their share.", class_="lead")]
     for protocol, results in view.by_protocol.items():
         names = view.evaluation.dataset.classes
         wide = " wide" if len(names) > 15 else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -53,6 +54,17 @@ class View:
         ]
         return list({one.protocol: one for one in reversed(fitting)}.values())[::-1]
 
+    @property
+    def is_the_notebooks(self) -> bool:
+        """Whether the notebook's claim is all that this is about: images and numbers, and nothing of another kind."""
+        kinds = {result.recipe.representation.name for result in self.evaluation.results}
+        return bool(self.image_minus_mel) and kinds == {"image", "mel"}
+
+    @cached_property
+    def with_epochs(self) -> frozenset[str]:
+        """The recipes that were trained in epochs, of which there are curves."""
+        return frozenset(one.recipe.name for one in self.evaluation.results if any(fold.history for fold in one.folds))
+
     def colours(self, results: list[Result]) -> list[str]:
         """The drawing colour of each result's recipe."""
         return [figures.recipe_colour(self.recipes.index(result.recipe.name)) for result in results]
@@ -62,9 +74,9 @@ class View:
         index = self.recipes.index(recipe) % len(figures.RECIPES)
         return element("span", element("i", class_=f"dot recipe-{index}"), recipe, class_="badge")
 
-    def legend(self, *extra: object) -> Html:
-        """The recipes' colours, and what else the drawings beside it use."""
-        parts = [self.badge(name) for name in self.recipes]
+    def legend(self, *extra: object, only: Collection[str] | None = None) -> Html:
+        """The recipes' colours, of all or ``only`` some, and what else the drawings beside it use."""
+        parts = [self.badge(name) for name in self.recipes if only is None or name in only]
         return element("p", *parts, *(element("span", one, class_="key") for one in extra), class_="legend")
 
     def read(self, clip: Clip) -> Sound | None:
