@@ -3,7 +3,7 @@
     python benchmarks/unknown.py DATASET [--classes 5] [--seed 0] [--output FILE.md]
 
 On the official folds of DATASET: each is tested once, with the sounds of the class that is left out of training beside
-the known ones. The ``transfer`` recipe's network hears every clip once; its head is fitted anew for each class and fold.
+the known ones. The ``transfer`` recipe's network hears every clip once; its head is fitted anew for each of them.
 The threshold of each score is set as soundmark sets it, on clips of the training folds that a head left out with their
 recording, so that 95 % of them are kept; no test clip plays a role in it.
 """
