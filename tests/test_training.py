@@ -198,6 +198,13 @@ SCRATCH = replace(
 )
 
 
+ALONE = training.Engine(device="cpu", precision="float32", threads=1)  # so small a network is quickest so
+
+
+def train_alone(*about, **more) -> training.Trained:
+    return training.train(*about, engine=ALONE, **more)
+
+
 @pytest.fixture
 def narrow(monkeypatch):
     """A residual network of the same layers, quick to train."""
@@ -215,11 +222,11 @@ def test_a_cut_run_that_averages_and_augments_ends_as_the_whole_one(narrow, smal
         if done == batch:
             raise Cut
 
-    whole = training.train(small, SCRATCH)
+    whole = train_alone(small, SCRATCH)
     checkpoint = tmp_path / "checkpoint.safetensors"
     with pytest.raises(Cut):
-        training.train(small, SCRATCH, checkpoint=checkpoint, on_batch=cut)
-    again = training.train(small, SCRATCH, checkpoint=checkpoint)
+        train_alone(small, SCRATCH, checkpoint=checkpoint, on_batch=cut)
+    again = train_alone(small, SCRATCH, checkpoint=checkpoint)
     for (name, ours), theirs in zip(
         again.network.state_dict().items(), whole.network.state_dict().values(), strict=True
     ):
@@ -240,7 +247,7 @@ def test_every_batch_has_the_rate_of_its_place_in_the_whole_run(narrow, small, m
     seen = []
     step = training.Adam.step
     monkeypatch.setattr(training.Adam, "step", lambda self: (seen.append(self.learning_rate), step(self)))
-    training.train(small, replace(SCRATCH, epochs=4))  # 3 batches each
+    train_alone(small, replace(SCRATCH, epochs=4))  # 3 batches each
     assert seen == [training.learning_rate(SCRATCH, batch / 12) for batch in range(1, 13)]
 
 
@@ -257,7 +264,7 @@ def test_the_result_is_the_running_mean_of_the_weights(narrow, small, monkeypatc
     monkeypatch.setattr(training.Adam, "step", watched)
     for averaging, second in ((0.9, 2 / 11), (0.15, 0.15)):
         passed.clear()
-        trained = training.train(small, replace(SCRATCH, epochs=1, batch_size=20, averaging=averaging))
+        trained = train_alone(small, replace(SCRATCH, epochs=1, batch_size=20, averaging=averaging))
         for ours, w0, w1, w2 in zip(trained.network.parameters(), *passed, strict=True):
             expected = second * (0.1 * w0 + 0.9 * w1) + (1 - second) * w2
             torch.testing.assert_close(ours, expected, atol=1e-6, rtol=1e-5)
@@ -267,7 +274,7 @@ def test_blend_halfway_is_the_mean_of_where_it_began_and_what_it_became(narrow, 
     torch.manual_seed(SCRATCH.seed)
     begun = models.build("resnet", shape=(16, 16), n_classes=2).state_dict()
     became, halfway, back = (
-        training.train(small, replace(SCRATCH, epochs=1, blend=blend)).network.state_dict() for blend in (1.0, 0.5, 0.0)
+        train_alone(small, replace(SCRATCH, epochs=1, blend=blend)).network.state_dict() for blend in (1.0, 0.5, 0.0)
     )
     for name, value in halfway.items():
         if value.is_floating_point() and name not in ("mean", "spread"):
@@ -279,7 +286,7 @@ def test_blend_halfway_is_the_mean_of_where_it_began_and_what_it_became(narrow, 
 def test_the_network_is_told_mean_and_spread_of_what_it_is_trained_on(narrow, small):
     features = small.features.copy()
     features[40:] += 100  # validation clips are not asked
-    network = training.train(replace(small, features=features), replace(SCRATCH, epochs=1)).network
+    network = train_alone(replace(small, features=features), replace(SCRATCH, epochs=1)).network
     assert network.mean.item() == pytest.approx(features[:40].mean(), abs=1e-5)
     assert network.spread.item() == pytest.approx(features[:40].std(), rel=1e-5)
 
@@ -287,7 +294,7 @@ def test_the_network_is_told_mean_and_spread_of_what_it_is_trained_on(narrow, sm
 @pytest.mark.parametrize("part", ["average.dense.weight", "adam.mean.0"])
 def test_a_checkpoint_holds_the_average_beside_the_weights(narrow, small, tmp_path, part):
     checkpoint = tmp_path / "checkpoint.safetensors"
-    training.train(small, replace(SCRATCH, epochs=1), checkpoint=checkpoint)
+    train_alone(small, replace(SCRATCH, epochs=1), checkpoint=checkpoint)
     saved = training.Checkpoint.load(checkpoint, training._fingerprint(small, replace(SCRATCH, epochs=1)), "cpu")
     assert part in saved.tensors
     assert not torch.equal(saved.tensors["average.dense.weight"], saved.tensors["network.dense.weight"])
