@@ -26,7 +26,7 @@ def drawn(activation: str, n: int, classes: int, heat: float, seed: int = 0) -> 
 def slow_loss(logits: np.ndarray, targets: np.ndarray, activation: str) -> float:
     if activation == "softmax":
         return float(-(targets * log_softmax(logits, axis=1)).sum(1).mean())
-    return float(-log_expit(np.where(targets > 0, logits, -logits)).sum(1).mean())
+    return float(-(targets * log_expit(logits) + (1 - targets) * log_expit(-logits)).sum(1).mean())
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
@@ -46,8 +46,10 @@ def test_the_loss_of_very_sure_answers_stays_a_number(activation):
 @pytest.mark.parametrize("n", [40, 300])
 def test_temperature_is_where_scipy_finds_the_least_loss(activation, heat, n):
     logits, targets = drawn(activation, n, 5, heat, seed=n)
+    rest = 1 / (n + 2)  # of each clip's class, spread over all
+    softened = targets * (1 - rest) + rest / (5 if activation == "softmax" else 2)
     oracle = minimize_scalar(
-        lambda t: slow_loss(logits / math.exp(t), targets, activation),
+        lambda t: slow_loss(logits / math.exp(t), softened, activation),
         bounds=(math.log(0.01), math.log(1000)),
         method="bounded",
         options={"xatol": 1e-6},
@@ -170,3 +172,11 @@ def test_of_several_labels_there_are_thresholds_of_the_calibrated_probabilities(
     found = calibrate(logits, targets, "sigmoid")
     calibrated = expit(logits / found.temperature)
     assert ((calibrated >= np.array(found.thresholds)) == (targets > 0)).mean() > 0.99
+
+
+def test_where_every_held_out_clip_is_right_the_next_may_be_wrong():
+    labels = np.arange(50) % 5
+    logits = 30.0 * np.eye(5)[labels]
+    heat = temperature(logits, np.eye(5)[labels])
+    sure = softmax(logits / heat, axis=1).max(1)
+    assert sure == pytest.approx(1 - 1 / 52 * 4 / 5, abs=1e-4)

@@ -250,7 +250,12 @@ def test_a_recipe_of_ones_own(soundmark, city, tmp_path):
 def test_the_help_says_what_is_meant_where_nothing_is_said(soundmark):
     told = " ".join(re.sub("[│\n]", " ", soundmark(verb, "--help").stdout) for verb in ("compare", "train"))
     told = " ".join(told.split())
-    for word in ("seed-image and seed-mel", "random, and folds or grouped", "the cores there are", "train on all clips"):
+    for word in (
+        "seed-image and seed-mel",
+        "random, and folds or grouped",
+        "the cores there are",
+        "train on all clips",
+    ):
         assert f"Default: {word}." in told, word
 
 

@@ -382,7 +382,7 @@ def test_about_the_share_is_kept_back_of_the_real_table(real: Dataset, fold: int
     kept = keep_back(real, split, 0.15)
     check_kept_back(real, split, kept)
     shares = np.bincount(real.labels[kept.validation], minlength=10) / np.bincount(real.labels[split.train])
-    np.testing.assert_allclose(shares, 1 / 7, atol=0.03)
+    np.testing.assert_allclose(shares, 1 / 7, atol=0.05)  # whole recordings
     again, other = keep_back(real, split, 0.15), keep_back(real, split, 0.15, seed=1)
     np.testing.assert_array_equal(again.validation, kept.validation)
     assert not np.array_equal(other.validation, kept.validation)

@@ -299,7 +299,9 @@ def keep_back(dataset: Dataset, split: Split, share: float, *, seed: int = 0) ->
     recordings = len(np.unique(sources))
     if not share or recordings < 3:
         return split
-    kept = deal(sources, targets, k=min(max(2, round(1 / share)), recordings), seed=seed) == 1
+    fold_of = deal(sources, targets, k=min(max(2, round(1 / share)), recordings), seed=seed)
+    nearest = np.argmin(np.abs(np.bincount(fold_of)[1:] - share * len(fold_of)))  # one may hold one long recording
+    kept = fold_of == 1 + nearest
     lost = (targets.sum(0) > 0) & (targets[~kept].sum(0) == 0)
     needed = sources[kept & targets[:, lost].any(axis=1)]
     kept &= ~np.isin(sources, needed)  # whole recordings go back, whatever else they hold
