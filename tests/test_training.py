@@ -208,7 +208,7 @@ def train_alone(*about, **more) -> training.Trained:
 @pytest.fixture
 def narrow(monkeypatch):
     """A residual network of the same layers, quick to train."""
-    monkeypatch.setattr(resnet, "WIDTHS", (4, 8, 8, 8))
+    monkeypatch.setattr(resnet, "WIDTHS", (8, 8, 8))
 
 
 @pytest.fixture(scope="module")

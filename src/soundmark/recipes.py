@@ -36,7 +36,7 @@ TRAINS = {
     "head": "a linear head alone, on what a pretrained network makes of each clip once",
 }
 SCHEDULES = ("constant", "one-cycle")
-SHARES = ("layer_decay", "label_smoothing", "averaging", "blend", "validation_share", "known_kept")
+SHARES = ("layer_decay", "head_rate", "label_smoothing", "averaging", "blend", "validation_share", "known_kept")
 MOST = 1_000_000  # epochs, or clips in a batch: a greater number is a slip
 # A recipe's name is a folder's, beside the files of the run.
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -95,6 +95,9 @@ class Recipe:
     schedule: str = "constant"  # "one-cycle": up in the first tenth, then down to nothing along a cosine
     weight_decay: float = 0.0  # decoupled from the gradient, of everything but biases and normalisations
     layer_decay: float = 1.0  # of a pretrained network, what each layer learns slower than the one after it
+    head_rate: float = (
+        1.0  # of a pretrained network, what its head, which begins well, learns slower than the last layer
+    )
     label_smoothing: float = 0.0
     averaging: float = 0.0  # the share of the running mean of the weights that is kept at each batch; 0: no mean
     blend: float = 1.0  # of a pretrained network, how far the result lies from where it began to what it became
@@ -312,7 +315,7 @@ _SCRATCH_HEARS = spectrograms.LogMel(
     f_max_hz=11025.0,
     pre_emphasis=0.0,
 )
-_OTHERWISE_HEARD = Augmentation(roll=True, gain_db=6.0, stretch=0.15, shift_bands=2.0, mixup=1.0)
+_OTHERWISE_HEARD = Augmentation(roll=True, gain_db=12.0, stretch=0.3, shift_bands=5.0, mixup=1.0)
 
 RECIPES = {
     recipe.name: recipe
@@ -324,7 +327,7 @@ RECIPES = {
             name="scratch",
             representation=_SCRATCH_HEARS,
             network="resnet",
-            epochs=50,
+            epochs=60,
             least_batches=2000,
             batch_size=32,
             learning_rate=3e-3,
@@ -332,7 +335,7 @@ RECIPES = {
             weight_decay=0.02,
             label_smoothing=0.1,
             averaging=0.998,
-            validation_share=0.15,
+            validation_share=0.1,
             augmentation=_OTHERWISE_HEARD,
         ),
         Recipe(name="transfer", representation=spectrograms.LogMel(), network="mn04", trains="head"),
@@ -344,9 +347,14 @@ RECIPES = {
             batch_size=32,
             learning_rate=1e-4,
             schedule="one-cycle",
+            layer_decay=0.95,
+            head_rate=0.1,
             averaging=0.99,
+            blend=0.75,
             validation_share=0.15,
-            augmentation=Augmentation(roll=True, gain_db=6.0, shift_bands=3.0, mixup=1.0, mixup_share=0.5),
+            augmentation=Augmentation(
+                roll=True, gain_db=10.0, stretch=0.15, shift_bands=4.0, mixup=1.0, mixup_share=0.5
+            ),
         ),
     )
 }

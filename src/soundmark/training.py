@@ -318,7 +318,8 @@ def seconds_per_example(recipe: Recipe, *, n_classes: int, device: str = "auto")
 
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> Adam:
-    scales = [recipe.layer_decay**depth for depth in network.depths()] if isinstance(network, Transferred) else []
+    depths = network.depths() if isinstance(network, Transferred) else []
+    scales = [recipe.layer_decay ** (depth - 1) if depth else recipe.head_rate for depth in depths]
     return Adam(
         network.parameters(),
         learning_rate=recipe.learning_rate,
