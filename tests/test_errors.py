@@ -932,3 +932,17 @@ def both_labels_on_every_clip(here: Path) -> None:
 @situation(143)
 def a_stranger_within_a_cell(here: Path) -> None:
     table(here / "several.csv", "path,label", "pets/dog/0.wav,dog", "pets/dog/1.wav,dog;fox", "pets/cat/0.wav,cat")
+
+
+# ── pretrained weights ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@situation(144)
+def other_weights(here: Path) -> None:
+    (here / "weights").mkdir()
+    (here / "weights" / "mn04_as_mAP_432.pt").write_bytes(b"not these")
+
+
+@situation(145)
+def no_weights(here: Path) -> None:
+    pass

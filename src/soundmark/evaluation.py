@@ -35,6 +35,7 @@ from soundmark import (
     runs,
     splits,
     tagging,
+    weights,
     workers,
 )
 from soundmark.datasets import Dataset, Skipped
@@ -183,6 +184,8 @@ def compare(
         if fresh:
             runs.clear(folder)
         _refuse_other_data(folder, dataset)
+        for name in {recipe.network for recipe, _ in plans.left_to_do(plan, folder) if recipe.is_pretrained}:
+            weights.find(name, progress)  # before hours are spent on what comes first
         stores = _stores(plan, jobs, fresh, progress)
         usable = np.logical_and.reduce([store.usable for store in stores.values()])
         units = _units(plan, folder, usable)

@@ -185,6 +185,22 @@ def unit_folder(folder: Path, recipe: Recipe, protocol: str, split: Split, *, se
     return place if split.fold is None else place / f"fold-{split.fold}"
 
 
+def left_to_do(plan: Plan, folder: Path, *, fresh: bool = False) -> list[tuple[Recipe, Split]]:
+    """The trainings of the plan that have no model in ``folder``; with ``fresh``, all of them.
+
+    >>> len(left_to_do(plan(city, [recipe], protocols=["folds"]), folder))
+    3
+    """
+    return [
+        (recipe, split)
+        for recipe in plan.recipes
+        for protocol, chosen in plan.splits.items()
+        for seeded in plan.repeats(recipe)
+        for split in chosen
+        if fresh or not (unit_folder(folder, seeded, protocol, split, seeds=plan.seeds) / "model.onnx").exists()
+    ]
+
+
 def cost(plan: Plan, folder: Path, *, device: str = "auto", fresh: bool = False) -> str:
     """What is left to do of the plan in ``folder``, in a sentence or two; its time is told from batches timed now.
 
@@ -194,14 +210,7 @@ def cost(plan: Plan, folder: Path, *, device: str = "auto", fresh: bool = False)
     >>> "60 clips of synthetic city; 3 trainings (folds × 3, for each recipe)" in text
     True
     """
-    left = [
-        (recipe, split)
-        for recipe in plan.recipes
-        for protocol, chosen in plan.splits.items()
-        for seeded in plan.repeats(recipe)
-        for split in chosen
-        if fresh or not (unit_folder(folder, seeded, protocol, split, seeds=plan.seeds) / "model.onnx").exists()
-    ]
+    left = left_to_do(plan, folder, fresh=fresh)
     recipes = "; ".join(recipe.describe() for recipe in plan.recipes)
     parts = ", ".join(f"{protocol} × {len(chosen)}" for protocol, chosen in plan.splits.items())
     noun = "training" if plan.trainings == 1 else "trainings"

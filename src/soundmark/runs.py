@@ -239,6 +239,8 @@ def train(
     everything = Split(np.arange(len(dataset.clips)), np.arange(0))
     split = everything if test_fold is None else splits.official_folds(dataset, only=[test_fold])[0]
     with only_one(folder):
+        if recipe.is_pretrained and (fresh or not (folder / "model.onnx").exists()):
+            weights.find(recipe.network, progress)  # before time is spent on what comes first
         store = features.build(dataset, recipe.representation, jobs=jobs, fresh=fresh, progress=progress)
         features.warn_of(store.notes)
         unit = Unit(
