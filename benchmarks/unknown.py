@@ -31,7 +31,7 @@ SCORES = {
     "logit": "greatest logit",
     "entropy": "entropy",
     "mahalanobis": "Mahalanobis distance to the nearest class",
-    "familiarity": "the same less that to the middle of all (soundmark's)",
+    "familiarity": "relative Mahalanobis: that to the middle of all, less that to the nearest class (what soundmark keeps)",
     "neighbours": f"cosine to the {NEIGHBOURS} nearest training clips",
 }
 
