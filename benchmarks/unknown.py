@@ -31,7 +31,7 @@ SCORES = {
     "logit": "greatest logit",
     "entropy": "entropy",
     "mahalanobis": "Mahalanobis distance to the nearest class",
-    "familiarity": "relative Mahalanobis: that to the middle of all, less that to the nearest class (what soundmark keeps)",
+    "familiarity": "relative Mahalanobis distance, to the nearest class and to all (soundmark's)",
     "neighbours": f"cosine to the {NEIGHBOURS} nearest training clips",
 }
 
