@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from soundmark import audio, bundle, classification, evaluation, recipes, report, runs, scoring, terminal
+from soundmark import audio, bundle, classification, evaluation, plans, recipes, report, runs, scoring, terminal
 from soundmark.bundle import Bundle, Card
 from soundmark.datasets import Dataset
 from soundmark.errors import BundleError
 from soundmark.evaluation import Evaluation
-from soundmark.prediction import Model
+from soundmark.prediction import Model, load
 from soundmark.runs import Outcome, Unit
-from soundmark.spectrograms import Mel
+from soundmark.spectrograms import LogMel, Mel
 from soundmark.splits import Split
 
 CLASSES = ("low", "high", "loud")
@@ -188,3 +188,27 @@ def test_a_card_takes_the_map_of_a_comparison(data: Dataset, tmp_path: Path):
     assert dict(terminal.card_lines(model(scores=scores).card))["scores"].startswith(
         "mAP 75.0 % (95 % interval 60.0 to 90.0) on 8 clips: that of the recipe's models in a comparison"
     )
+
+
+def test_a_table_of_several_labels_is_trained_exported_scored_and_used(data, tmp_path):
+    tiny = recipes.Recipe(
+        name="tiny",
+        representation=LogMel(
+            rate_hz=8000, size=(32, 32), n_fft=512, window_samples=400, hop_samples=200, f_max_hz=4000.0
+        ),
+        network="resnet",
+        epochs=60,
+        batch_size=4,
+        learning_rate=3e-3,
+        schedule="one-cycle",
+    )
+    found = evaluation.compare(plans.plan(data, [tiny], protocols=["folds"]), tmp_path / "run")
+    (result,) = found.results
+    assert result.summary.headline.key == "mean_average_precision"
+    assert result.summary.mean_average_precision > 0.9  # four sounds, each trained on once
+    used = load(tmp_path / "run" / "tiny" / "folds" / "fold-1" / "model.onnx")
+    assert used.card.activation == "sigmoid"
+    both = used.scores(tmp_path / "2.wav").probabilities[0]
+    neither = used.scores(tmp_path / "3.wav").probabilities[0]
+    assert both.sum() > 2  # low, high and loud: nothing sums to one
+    assert neither.sum() < 1
