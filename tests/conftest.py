@@ -10,6 +10,8 @@ import pytest
 os.environ["KERAS_BACKEND"] = "torch"  # the oracle of the network; read when keras is first imported
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+if (SHARED / "weights").is_dir():  # nothing is fetched from a network here
+    os.environ.setdefault("SOUNDMARK_WEIGHTS", str(SHARED / "weights"))
 
 
 @pytest.fixture(scope="session")

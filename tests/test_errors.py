@@ -151,7 +151,7 @@ def shell(tmp_path_factory):
 
     def type_in(line: str, here: Path, *, obey_permissions: bool = False) -> subprocess.CompletedProcess[str]:
         environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name != "SOUNDMARK_WEIGHTS"},
             "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}",
             "SOUNDMARK_CACHE": os.environ.get("ROW_CACHE", str(home / "cache")),
             "COLUMNS": "1000",  # so that no cell of a table is folded

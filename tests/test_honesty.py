@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from soundmark import audio, bundle, evaluation, features, heads, plans, recipes, runs, splits, store, training
+from soundmark import audio, bundle, evaluation, features, heads, plans, recipes, runs, splits, store, training, weights
 from soundmark.datasets import Dataset, synthetic
 from soundmark.errors import SettingsError
 from soundmark.features import Features
@@ -84,6 +84,7 @@ def test_who_decides_is_given_neither_sound_nor_label_of_a_test_clip(city, tmp_p
         raise Seen(data)
 
     monkeypatch.setattr(training, "train", spy)
+    monkeypatch.setattr(weights, "find", lambda *_: None)  # nothing is trained
     plan = plans.plan(city, [recipe], protocols=[protocol])
     with pytest.raises(Seen) as seen:
         evaluation.compare(plan, tmp_path / "run")
