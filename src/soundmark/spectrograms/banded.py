@@ -7,6 +7,7 @@ Mel filters and resizing are such matrices: each output sees a short, contiguous
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,24 @@ class Banded:
             used = int(np.flatnonzero(part.any(axis=0)).max(initial=0)) + 1
             blocks.append((rows, slice(low, low + used), part[:, :used].astype(np.float32)))
         return cls(outputs, inputs, tuple(blocks))
+
+    @classmethod
+    def between(cls, edges: Float64, bins: npt.NDArray[np.floating[Any]], weights: Float64, inputs: int) -> Banded:
+        """The filters ``weights`` [outputs, bins] of which the i-th is zero outside ``edges[i]`` to ``edges[i + 2]``.
+
+        ``bins`` is where each input lies, ascending, on the scale of ``edges`` [outputs + 2]; inputs beyond them count
+        nothing.
+
+        >>> edges, bins = np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 2.0, 3.0])
+        >>> Banded.between(edges, bins, np.array([[0.0, 1.0, 0.0, 0.0]]), inputs=5).dense()
+        array([[0., 1., 0., 0., 0.]], dtype=float32)
+        """
+        starts = np.minimum(np.searchsorted(bins, edges[:-2]), len(bins) - 1)
+        stops = np.maximum(np.searchsorted(bins, edges[2:]), starts + 1)
+        columns = starts[:, None] + np.arange(int((stops - starts).max()))
+        inside = np.minimum(columns, len(bins) - 1)
+        band = np.where(columns < len(bins), np.take_along_axis(weights, inside, axis=1), 0.0)
+        return cls.of(starts, band, inputs)
 
     def dense(self) -> Float32:
         """The whole matrix [outputs, inputs].

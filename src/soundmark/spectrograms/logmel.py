@@ -170,9 +170,4 @@ def kaldi_bank(rate_hz: int, n_fft: int, n_mels: int, f_max_hz: float) -> Banded
     edges = np.linspace(0.0, KALDI_MELS * np.log1p(f_max_hz / KALDI_BREAK_HZ), n_mels + 2)
     low, middle, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     weights = np.maximum(np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle)), 0.0)
-    starts = np.minimum(np.searchsorted(bins, edges[:-2]), len(bins) - 1)
-    stops = np.maximum(np.searchsorted(bins, edges[2:]), starts + 1)
-    columns = starts[:, None] + np.arange(int((stops - starts).max()))
-    inside = np.minimum(columns, len(bins) - 1)
-    band = np.where(columns < len(bins), np.take_along_axis(weights, inside, axis=1), 0.0)
-    return Banded.of(starts, band, n_fft // 2 + 1)
+    return Banded.between(edges, bins, weights, n_fft // 2 + 1)

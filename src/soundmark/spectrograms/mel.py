@@ -131,9 +131,4 @@ def mel_bank(rate_hz: int, n_fft: int, n_mels: int) -> Banded:
     low, middle, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
     triangles = np.minimum((bins_hz - low) / (middle - low), (high - bins_hz) / (high - middle))
     weights = np.maximum(triangles, 0.0) * 2.0 / (high - low)
-    starts = np.minimum(np.searchsorted(bins_hz, edges_hz[:-2]), len(bins_hz) - 1)
-    stops = np.maximum(np.searchsorted(bins_hz, edges_hz[2:]), starts + 1)
-    columns = starts[:, None] + np.arange(int((stops - starts).max()))
-    inside = np.minimum(columns, len(bins_hz) - 1)
-    band = np.where(columns < len(bins_hz), np.take_along_axis(weights, inside, axis=1), 0.0)
-    return Banded.of(starts, band, len(bins_hz))
+    return Banded.between(edges_hz, bins_hz, weights, len(bins_hz))
