@@ -137,12 +137,12 @@ class Familiarity:
         return self.squash(self.raw(embeddings))
 
     def squash(self, raw: np.ndarray) -> np.ndarray:
-        """F ``[n]`` to a number between 0 and 1 that grows with it."""
+        """What ``raw`` gives, ``[n]``, to a number between 0 and 1 that grows with it."""
         result: np.ndarray = 0.5 + 0.5 * np.tanh((raw - self.middle) / self.spread / 2)
         return result
 
     def raw(self, embeddings: np.ndarray) -> np.ndarray:
-        """F of each embedding of ``[n, d]``, float64 ``[n]``."""
+        """The f of each embedding of ``[n, d]``, float64 ``[n]``."""
         z = (np.asarray(embeddings, np.float64) - self.mean) * self.scale
         away = [((z - own) @ self.within * (z - own)).sum(1) for own in self.classes.astype(np.float64)]
         result: np.ndarray = (z @ self.overall * z).sum(1) - np.min(away, axis=0)
@@ -153,10 +153,19 @@ class Familiarity:
         return replace(self, middle=float(held_out.mean()), spread=float(held_out.std() + 1e-6))
 
 
-def _inverse(covariance: np.ndarray) -> np.ndarray:
+def shrunken(covariance: np.ndarray, share: float) -> np.ndarray:
+    """``covariance`` ``[d, d]`` moved by ``share`` towards a sphere of the same size, so that it can be inverted.
+
+    >>> shrunken(np.array([[3.0, 1.0], [1.0, 1.0]]), 0.5).tolist()
+    [[2.5, 0.5], [0.5, 1.5]]
+    """
     size = max(float(np.trace(covariance)) / len(covariance), 1e-6)
-    shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * size * np.eye(len(covariance))
-    result: np.ndarray = np.linalg.inv(shrunk).astype(np.float32)
+    result: np.ndarray = (1 - share) * covariance + share * size * np.eye(len(covariance))
+    return result
+
+
+def _inverse(covariance: np.ndarray) -> np.ndarray:
+    result: np.ndarray = np.linalg.inv(shrunken(covariance, SHRINKAGE)).astype(np.float32)
     return result
 
 

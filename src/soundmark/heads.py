@@ -85,12 +85,11 @@ def _discriminants(x: Floats, y: Floats, shrinkages: tuple[float, ...], activati
     explained = np.concatenate([y, np.ones((len(y), 1))], axis=1)
     rest = z - explained @ np.linalg.lstsq(explained, z, rcond=None)[0]
     covariance = rest.T @ rest / len(rest)
-    size = max(float(np.trace(covariance)) / len(covariance), 1e-6)
     of = y.T @ z / np.maximum(y.sum(0), 1)[:, None]  # the mean of each class; 0, the middle, of one without clips
     other = (1 - y).T @ z / np.maximum((1 - y).sum(0), 1)[:, None]
     found = []
     for shrinkage in shrinkages:
-        shrunk = (1 - shrinkage) * covariance + shrinkage * size * np.eye(len(covariance))
+        shrunk = calibration.shrunken(covariance, shrinkage)
         solved = np.linalg.solve(shrunk, (of if activation == "softmax" else of - other).T)
         middle = of if activation == "softmax" else of + other
         bias = -0.5 * (middle * solved.T).sum(1)
