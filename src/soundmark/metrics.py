@@ -316,13 +316,20 @@ def reliability(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = ECE_
     """
     truth, p = _checked(labels, probabilities)
     top = p.max(axis=1, initial=0.0)
-    right = truth == top_class(p)
-    edges = np.arange(bins + 1) / bins
-    place = _bins_of(top, bins)
-    members = [place == i for i in range(bins)]
+    return binned(top, truth == top_class(p), bins=bins)
+
+
+def binned(probabilities: ArrayLike, is_so: ArrayLike, *, bins: int = ECE_BINS) -> tuple[ReliabilityBin, ...]:
+    """Single ``probabilities`` [n], sorted into ``bins`` equal steps, with the share of each that ``is_so`` [n].
+
+    >>> [one.accuracy for one in binned([0.9, 0.2, 0.4], [True, False, True], bins=2)]
+    [0.5, 1.0]
+    """
+    p, so = np.asarray(probabilities, np.float64), np.asarray(is_so, bool)
+    edges, place = np.arange(bins + 1) / bins, _bins_of(p, bins)
     return tuple(
-        ReliabilityBin(float(edges[i]), float(edges[i + 1]), int(here.sum()), _mean(top[here]), _mean(right[here]))
-        for i, here in enumerate(members)
+        ReliabilityBin(float(edges[i]), float(edges[i + 1]), int(here.sum()), _mean(p[here]), _mean(so[here]))
+        for i, here in enumerate(place == i for i in range(bins))
     )
 
 
@@ -334,7 +341,16 @@ def ece(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = ECE_BINS) ->
     >>> round(ece([0, 1], [[0.9, 0.1], [0.8, 0.2]]), 3)
     0.45
     """
-    filled = [one for one in reliability(labels, probabilities, bins=bins) if one.n]
+    return gap(reliability(labels, probabilities, bins=bins))
+
+
+def gap(bins: Sequence[ReliabilityBin]) -> float:
+    """The mean over all that lies in ``bins`` of |how sure − how often so| of its bin; NaN where there is nothing.
+
+    >>> gap(binned([0.9, 0.7], [True, False], bins=1))
+    0.3...
+    """
+    filled = [one for one in bins if one.n]
     total = sum(one.n for one in filled)
     return sum(one.n * abs(one.accuracy - one.confidence) for one in filled) / total if total else float("nan")
 

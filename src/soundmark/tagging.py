@@ -277,12 +277,7 @@ def reliability(
     (2, 0.0, 2, 0.5)
     """
     truth, p = (array.ravel() for array in _checked(targets, probabilities))
-    edges = np.arange(bins + 1) / bins
-    place = np.clip(np.searchsorted(edges, p, side="left") - 1, 0, bins - 1)
-    return tuple(
-        ReliabilityBin(float(edges[i]), float(edges[i + 1]), int(here.sum()), _mean(p[here]), _mean(truth[here]))
-        for i, here in enumerate(place == i for i in range(bins))
-    )
+    return metrics.binned(p, truth, bins=bins)
 
 
 def ece(targets: ArrayLike, probabilities: ArrayLike, *, bins: int = metrics.ECE_BINS) -> float:
@@ -293,9 +288,7 @@ def ece(targets: ArrayLike, probabilities: ArrayLike, *, bins: int = metrics.ECE
     >>> round(ece([[1, 0], [0, 0]], [[0.9, 0.1], [0.7, 0.3]], bins=2), 3)
     0.25
     """
-    filled = [one for one in reliability(targets, probabilities, bins=bins) if one.n]
-    total = sum(one.n for one in filled)
-    return sum(one.n * abs(one.accuracy - one.confidence) for one in filled) / total if total else float("nan")
+    return metrics.gap(reliability(targets, probabilities, bins=bins))
 
 
 def paired_difference(
