@@ -195,7 +195,9 @@ SCRATCH = replace(
     least_batches=0,
     batch_size=16,
     averaging=0.9,
+    validation_share=0.0,  # once; KEEPS_BACK trains twice
 )
+KEEPS_BACK = replace(SCRATCH, validation_share=0.2)
 
 
 ALONE = training.Engine(device="cpu", precision="float32", threads=1)  # so small a network is quickest so
@@ -302,6 +304,78 @@ def test_a_checkpoint_holds_the_average_beside_the_weights(narrow, small, tmp_pa
     saved = training.Checkpoint.load(checkpoint, training._fingerprint(small, replace(SCRATCH, epochs=1)), "cpu")
     assert part in saved.tensors
     assert not torch.equal(saved.tensors["average.dense.weight"], saved.tensors["network.dense.weight"])
+
+
+# --- Trained with a part kept back, and then on everything ------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def roomy(small) -> training.Data:
+    """The same clips, 30 to train on and 20 to calibrate on."""
+    return replace(small, train=np.arange(30), validation=np.arange(30, 50))
+
+
+def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(ours, theirs) for ours, theirs in pairs)
+
+
+def test_what_was_kept_back_is_trained_on_in_the_end(narrow, roomy):
+    everything = replace(roomy, train=np.arange(50), validation=np.arange(0))
+    assert same_weights(train_alone(roomy, KEEPS_BACK).network, train_alone(everything, SCRATCH).network)
+
+
+def test_but_what_is_settled_comes_from_a_network_that_never_heard_it(narrow, roomy):
+    deaf = train_alone(roomy, SCRATCH)
+    trained = train_alone(roomy, KEEPS_BACK)
+    alone = training._calibrated(deaf.network, roomy, KEEPS_BACK)
+    settled = trained.calibration
+    assert (settled.temperature, settled.unknown, settled.clips) == (alone.temperature, alone.unknown, 20)
+    assert settled.familiarity.middle == alone.familiarity.middle
+    assert settled.familiarity.spread == alone.familiarity.spread
+    everything = np.arange(50)  # while what is familiar is what the network that is used makes of what it has heard
+    heard = training._embed(trained.network, roomy, everything, lambda *_: None)
+    own = training.Familiarity.of(heard, roomy.targets[everything])
+    np.testing.assert_array_equal(settled.familiarity.classes, own.classes)
+
+
+def test_the_history_goes_on_through_both_and_is_watched_in_the_first(narrow, roomy):
+    told, batches = [], []
+    trained = train_alone(
+        roomy, KEEPS_BACK, on_epoch=told.append, on_batch=lambda done, total: batches.append((done, total))
+    )
+    assert [epoch.epoch for epoch in trained.history] == [1, 2, 3, 4, 5, 6]
+    assert [epoch.validation_loss is None for epoch in trained.history] == [False] * 3 + [True] * 3
+    assert history.watched(trained.history) == trained.history[:3]
+    assert told == [trained.history[:n] for n in range(1, 7)]
+    assert batches == [(n, 18) for n in range(1, 19)]  # 3 epochs of 2 batches, then 3 of 4
+
+
+@pytest.mark.parametrize("batch", [3, 6, 7, 11, 18])
+def test_cut_in_either_training_it_ends_as_the_whole_one(narrow, roomy, tmp_path, batch):
+    def cut(done: int, total: int) -> None:
+        if done == batch:
+            raise Cut
+
+    whole = train_alone(roomy, KEEPS_BACK)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(Cut):
+        train_alone(roomy, KEEPS_BACK, checkpoint=checkpoint, on_batch=cut)
+    seen = []
+    again = train_alone(roomy, KEEPS_BACK, checkpoint=checkpoint, on_batch=lambda done, _: seen.append(done))
+    assert same_weights(again.network, whole.network)
+    assert without_seconds(again) == without_seconds(whole)
+    assert again.calibration.temperature == whole.calibration.temperature
+    assert again.calibration.unknown == whole.calibration.unknown
+    finished = 2 * ((batch - 1) // 2) if batch <= 6 else 6 + 4 * ((batch - 7) // 4)
+    assert seen == list(range(finished + 1, 19))
+
+
+def test_where_nothing_could_be_kept_back_it_trains_once(narrow, roomy):
+    nothing = replace(roomy, train=np.arange(50), validation=np.arange(0))
+    trained = train_alone(nothing, KEEPS_BACK)
+    assert len(trained.history) == 3
+    assert trained.calibration.clips == 0
 
 
 def test_of_one_recording_a_head_is_not_calibrated():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -20,6 +21,18 @@ class Epoch:
     validation_loss: float | None
     validation_accuracy: float | None
     seconds: float
+
+
+def watched(history: Sequence[Epoch]) -> tuple[Epoch, ...]:
+    """The epochs with a validation loss, of a training that is then done again on everything; else, all of them.
+
+    >>> def epoch(number, loss):
+    ...     rest = {"train_loss": 0.7, "train_accuracy": 0.5, "validation_accuracy": None, "seconds": 2.0}
+    ...     return Epoch(epoch=number, validation_loss=loss, **rest)
+    >>> [one.epoch for one in watched([epoch(1, 0.8), epoch(2, 0.6), epoch(3, None), epoch(4, None)])]
+    [1, 2]
+    """
+    return tuple(epoch for epoch in history if epoch.validation_loss is not None) or tuple(history)
 
 
 def to_csv(history: tuple[Epoch, ...]) -> str:

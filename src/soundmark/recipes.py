@@ -101,7 +101,7 @@ class Recipe:
     label_smoothing: float = 0.0
     averaging: float = 0.0  # the share of the running mean of the weights that is kept at each batch; 0: no mean
     blend: float = 1.0  # of a pretrained network, how far the result lies from where it began to what it became
-    validation_share: float = 0.0  # of the recordings that are trained on, kept back to calibrate with
+    validation_share: float = 0.0  # of the recordings, kept back to calibrate on; then all of it anew on everything
     known_kept: float = 0.95  # of the validation clips, the share that is taken as known: the rest would be "unknown"
     augmentation: Augmentation = Augmentation()
 

@@ -1,6 +1,7 @@
 """One unit of a run: a recipe trained on one split, its graph, and what that graph says of the test clips.
 
 <unit>/checkpoint.safetensors    while it is being trained
+<unit>/refit.safetensors         while it is trained again on what was kept back, too
 <unit>/history.csv               a line per epoch, from the first one on
 <unit>/recipe.toml
 <unit>/predictions.csv           where a part was kept back: path, fold, source, label, predicted, a column per class
@@ -45,6 +46,7 @@ WRITTEN = (
     "recipe.toml",
     "history.csv",
     "checkpoint.safetensors",
+    "refit.safetensors",
     "metrics.json",
     "report.html",
 )
@@ -173,7 +175,7 @@ def make(
         card = _noting(card, testing_s=testing_s, predictions_sha256=written)
         card = replace(card, scores=_own_scores(unit, dataset, scored))
     Bundle(graph, card).write(unit.folder / "model.onnx")
-    checkpoint.unlink(missing_ok=True)
+    _forget_the_way(unit.folder)
     return _outcome(unit, trained.history, card, scored)
 
 
@@ -404,8 +406,14 @@ def find(unit: Unit, dataset: Dataset, store: Features) -> Outcome | None:
     _mend(unit.folder / "history.csv", history.to_csv(epochs))
     _mend(unit.folder / "recipe.toml", unit.recipe.to_toml())
     outcome = _outcome(unit, epochs, model.card, _scores_of_unit(unit, dataset, store, model))
-    (unit.folder / "checkpoint.safetensors").unlink(missing_ok=True)  # a kill may have come just before this
+    _forget_the_way(unit.folder)  # a kill may have come just before this
     return outcome
+
+
+def _forget_the_way(folder: Path) -> None:
+    """Remove the checkpoints of a finished unit."""
+    for name in ("checkpoint.safetensors", "refit.safetensors"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _mend(path: Path, text: str) -> None:

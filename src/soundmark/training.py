@@ -17,7 +17,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,7 @@ from soundmark.recipes import Augmentation, Recipe
 from soundmark.store import Rows
 
 WARM_UP = 0.1  # of a one-cycle training, the share in which the learning rate rises
+REFIT = "refit.safetensors"  # the checkpoint of a training on everything, beside that of the one before it
 EMBEDDED = 32  # spectrograms that a pretrained network is given at a time
 
 
@@ -67,7 +68,7 @@ class Trained:
     network: nn.Module
     history: tuple[Epoch, ...]
     engine: Engine
-    calibration: Calibration
+    calibration: Calibration = field(default_factory=Calibration)
 
 
 def choose_engine(device: str = "auto") -> Engine:
@@ -110,10 +111,14 @@ def train(
 ) -> Trained:
     """Train the recipe's network on ``data``. The last epoch's weights are the result: no epoch is picked.
 
-    With ``checkpoint``, every epoch is saved there, and a run that was cut goes on from it, on the engine that it was
-    begun with, to the same final weights. Without an ``engine``, ``choose_engine`` names one.
-    ``on_batch(done, total)`` is told of every batch, counted over the whole run, ``on_epoch``
-    of the history after every epoch.
+    A recipe that keeps validation clips back to calibrate on trains twice: without them, to settle temperature and
+    threshold, and then the same again on everything (a refit), which takes over what was settled. The history has
+    both, one after the other.
+
+    With ``checkpoint``, every epoch is saved there (of a refit, in ``refit.safetensors`` beside it), and a run that was
+    cut goes on from it, on the engine that it was begun with, to the same final weights. Without an ``engine``,
+    ``choose_engine`` names one. ``on_batch(done, total)`` is told of every batch, counted over the whole run,
+    ``on_epoch`` of the history after every epoch.
 
     Raises:
         SettingsError: the features' shape does not suit the network, or the training diverges.
@@ -128,15 +133,56 @@ def train(
     >>> [epoch.epoch for epoch in trained.history]
     [1, 2]
     """
+    if recipe.trains == "head":
+        return _train_head(data, recipe, engine or choose_engine(), on_batch)
+    if not recipe.validation_share or not len(data.validation):
+        return _train_all(data, recipe, checkpoint, engine, on_batch, on_epoch)
+    everything = replace(data, train=np.sort(np.concatenate([data.train, data.validation])), validation=np.arange(0))
+    before, after = _batches(data, recipe), _batches(everything, recipe)
+    first = _train_all(data, recipe, checkpoint, engine, lambda done, total: on_batch(done, total + after), on_epoch)
+    calibration = _calibrated(first.network, data, recipe)
+    refit = _train_all(
+        everything,
+        recipe,
+        checkpoint and checkpoint.with_name(REFIT),
+        first.engine,
+        lambda done, total: on_batch(before + done, before + total),
+        lambda history: on_epoch(_one_after_the_other(first.history, history)),
+    )
+    return replace(
+        refit,
+        history=_one_after_the_other(first.history, refit.history),
+        calibration=_taken_over(calibration, refit.network, everything),
+    )
+
+
+def _one_after_the_other(first: tuple[Epoch, ...], second: tuple[Epoch, ...]) -> tuple[Epoch, ...]:
+    return (*first, *(replace(epoch, epoch=len(first) + epoch.epoch) for epoch in second))
+
+
+def _train_head(data: Data, recipe: Recipe, engine: Engine, on_batch: Callable[[int, int], None]) -> Trained:
+    """The network as it is, and a head on it, calibrated by the cross-validation that chose the head."""
+    torch.set_num_threads(engine.threads)
+    network, begun = _begin(data, recipe, on_batch)
+    assert begun is not None
+    calibration = _calibrated_by_turns(begun, data, recipe)
+    return Trained(network=network.eval(), history=(), engine=engine, calibration=calibration)
+
+
+def _train_all(
+    data: Data,
+    recipe: Recipe,
+    checkpoint: Path | None,
+    engine: Engine | None,
+    on_batch: Callable[[int, int], None],
+    on_epoch: Callable[[tuple[Epoch, ...]], None],
+) -> Trained:
+    """Every layer, epoch by epoch: the loop itself. Nothing is calibrated."""
     engine = engine or choose_engine()
     saved = Checkpoint.load(checkpoint, _fingerprint(data, recipe), engine.device) if checkpoint else None
     engine = saved.engine if saved else engine
     torch.set_num_threads(engine.threads)
-    network, begun = _begin(data, recipe, on_batch)
-    if recipe.trains == "head" and begun:
-        return Trained(
-            network=network.eval(), history=(), engine=engine, calibration=_calibrated_by_turns(begun, data, recipe)
-        )
+    network, _ = _begin(data, recipe, lambda *_: None)
     beginning = {name: value.clone() for name, value in network.state_dict().items()} if recipe.blend < 1 else {}
     network.to(engine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval() if recipe.averaging else None
@@ -169,8 +215,7 @@ def train(
     network = (average or network).to("cpu").eval()
     if beginning:
         _blend(network, beginning, recipe.blend)
-    calibration = _calibrated(network, data, recipe)
-    return Trained(network=network, history=tuple(history), engine=engine, calibration=calibration)
+    return Trained(network=network, history=tuple(history), engine=engine)
 
 
 @dataclass(frozen=True)
@@ -227,9 +272,7 @@ def _calibrated_by_turns(start: _Start, data: Data, recipe: Recipe) -> Calibrati
 
 @torch.no_grad()
 def _calibrated(network: nn.Module, data: Data, recipe: Recipe) -> Calibration:
-    """What the validation clips say of the trained network; nothing where the recipe keeps none back."""
-    if not recipe.validation_share or not len(data.validation):
-        return Calibration()
+    """What the validation clips say of the trained network."""
     targets = data.targets[data.validation]
     if not hasattr(network, "embed"):
         held_out = np.concatenate([logits(network, data.features[part]) for part in _parts(data.validation)])
@@ -244,6 +287,18 @@ def _calibrated(network: nn.Module, data: Data, recipe: Recipe) -> Calibration:
         raw=familiarity.raw(new),
         kept=recipe.known_kept,
     )
+
+
+def _taken_over(settled: Calibration, network: nn.Module, data: Data) -> Calibration:
+    """What was ``settled`` on clips kept back from the network before, for the one that was trained on everything.
+
+    Its own embeddings say what is familiar; how familiar a new sound of a known class is, the validation clips said.
+    """
+    if settled.familiarity is None:
+        return settled
+    own = Familiarity.of(_embed(network, data, data.train, lambda *_: None), data.targets[data.train])
+    own = replace(own, middle=settled.familiarity.middle, spread=settled.familiarity.spread)
+    return replace(settled, familiarity=own)
 
 
 def _parts(chosen: np.ndarray) -> list[np.ndarray]:
@@ -317,6 +372,12 @@ def seconds_per_example(recipe: Recipe, *, n_classes: int, device: str = "auto")
     return min(seconds[1:]) / n
 
 
+def _batches(data: Data, recipe: Recipe) -> int:
+    """How many batches a training on ``data`` has."""
+    n = len(data.train)
+    return recipe.epochs_for(n) * -(-n // recipe.batch_size)
+
+
 def _optimizer(network: nn.Module, recipe: Recipe) -> Adam:
     depths = network.depths() if isinstance(network, Transferred) else []
     scales = [recipe.layer_decay ** (depth - 1) if depth else recipe.head_rate for depth in depths]
@@ -361,8 +422,7 @@ def _train_epoch(
     torch.manual_seed(_epoch_seed(recipe.seed, epoch))  # dropout draws from the global generator
     generator = np.random.default_rng([recipe.seed, epoch])
     order = generator.permutation(data.train)
-    batches = -(-len(order) // recipe.batch_size)
-    total = recipe.epochs_for(len(order)) * batches
+    batches, total = -(-len(order) // recipe.batch_size), _batches(data, recipe)
     loss_sum, right = 0.0, 0.0
     network.train()
     for number, start in enumerate(range(0, len(order), recipe.batch_size), (epoch - 1) * batches + 1):

@@ -148,8 +148,9 @@ def _training_in_words(view: View) -> list[str]:
     if own:
         lines.append(
             f"Of {listed(own)} it is that of clips which were kept back inside the training part, whole recordings of "
-            "them: no test clip is seen before the end. Where sounds are mixed or smoothed in training, its loss lies "
-            "above that of the validation clips."
+            "them: no test clip is seen before the end. With what they settled, the network is then trained once more, "
+            "on everything, as long again: that is the one which is scored, and not drawn. Where sounds are mixed or "
+            "changed in training, its loss lies above that of the validation clips."
         )
     if none:
         lines.append(

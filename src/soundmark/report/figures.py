@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from soundmark import metrics, tagging
+from soundmark.history import watched
 from soundmark.report.markup import Html, text
 from soundmark.report.words import protocol_title
 
@@ -77,13 +78,14 @@ def curves(results: Sequence[Result], colours: Sequence[str], *, quantity: str) 
     """Training (dashed) and validation (solid) ``quantity`` ("loss" or "accuracy") by epoch, as SVG.
 
     A thin line for each fold and, where there are several, a strong one for their mean. A loss that towers over all
-    that follow, as an untrained network's on raw decibels does, leaves the axis at the top.
+    that follow, as an untrained network's on raw decibels does, leaves the axis at the top. Of a recipe that trains
+    again on everything, the first training is drawn: there are no clips left to watch the second on.
     """
     protocol = protocol_title(results[0].protocol)
     with _panel(f"curves {results[0].protocol} {quantity}", f"{protocol}: {quantity} by epoch") as panel:
         axes = panel.axes
         for result, colour in zip(results, colours, strict=True):
-            histories = [fold.history for fold in result.folds if fold.history]
+            histories = [watched(fold.history) for fold in result.folds if fold.history]
             for part, dashes in (("train", (0, (2.2, 1.6))), ("validation", "solid")):
                 _fan(axes, [_column(history, f"{part}_{quantity}") for history in histories], colour, dashes)
         axes.set_xlabel("epoch")
@@ -97,10 +99,11 @@ def curves(results: Sequence[Result], colours: Sequence[str], *, quantity: str) 
 
 def _height(results: Sequence[Result], quantity: str) -> float:
     """Where the axis ends: a little above all validation and all training after the first epoch."""
+    histories = [watched(fold.history) for result in results for fold in result.folds]
     columns = [
         column
-        for fold in (fold for result in results for fold in result.folds)
-        for column in (_column(fold.history, f"validation_{quantity}"), _column(fold.history[1:], f"train_{quantity}"))
+        for history in histories
+        for column in (_column(history, f"validation_{quantity}"), _column(history[1:], f"train_{quantity}"))
     ]
     values = np.concatenate([np.zeros(0), *columns])
     top = float(values[np.isfinite(values)].max(initial=0))  # a training that diverged has infinite losses
