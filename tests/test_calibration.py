@@ -88,7 +88,8 @@ def test_of_fewer_than_twenty_clips_nothing_is_told(n, expected):
 
 def shrunk(covariance: np.ndarray) -> np.ndarray:
     d = len(covariance)
-    return 0.9 * covariance + 0.1 * np.trace(covariance) / d * np.eye(d)
+    share = calibration.SHRINKAGE
+    return (1 - share) * covariance + share * np.trace(covariance) / d * np.eye(d)
 
 
 def slow_familiarity(known: np.ndarray, labels: np.ndarray, x: np.ndarray) -> float:
@@ -113,6 +114,33 @@ def test_familiarity_is_its_slow_twins(n, d, classes):
     assert familiarity.classes.shape == (classes, d)
     expected = [slow_familiarity(known, labels, x) for x in new]
     np.testing.assert_allclose(familiarity.raw(new), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_no_clip_is_familiar_through_its_own_recording():
+    """Each recording is told by what is left without it: by hand here, for as many recordings as turns."""
+    rng = np.random.default_rng(1)
+    sources = np.repeat(np.arange(calibration.TURNS), 4).astype(str)
+    targets = np.eye(3)[np.arange(calibration.TURNS) % 3].repeat(4, axis=0)
+    heard = targets @ rng.normal(size=(3, 5)) * 4 + rng.normal(size=(len(sources), 5))
+    found = calibration.familiarity_by_turns(heard, targets, sources)
+    for source in np.unique(sources):
+        own = sources == source
+        expected = Familiarity.of(heard[~own], targets[~own]).raw(heard[own])
+        np.testing.assert_allclose(found[own], expected, rtol=1e-9)
+
+
+def test_about_as_many_of_new_recordings_are_kept_as_was_asked_for():
+    """Recordings differ more than their clips do; the threshold is of new recordings, not of new clips."""
+    rng = np.random.default_rng(2)
+    n, d = 400, 10
+    labels = np.arange(n) % 4
+    middles = rng.normal(size=(4, d))[labels] * 2 + rng.normal(size=(n, d))
+    clips = (middles[:, None] + 0.2 * rng.normal(size=(n, 5, d))).reshape(-1, d)
+    targets, sources = np.eye(4)[labels].repeat(5, axis=0), np.arange(n).repeat(5).astype(str)
+    seen = np.arange(len(clips)) < len(clips) // 2
+    raw = calibration.familiarity_by_turns(clips[seen], targets[seen], sources[seen])
+    new = Familiarity.of(clips[seen], targets[seen]).raw(clips[~seen])
+    assert np.mean(new >= np.quantile(raw, 0.05)) == pytest.approx(0.95, abs=0.03)
 
 
 def test_of_several_labels_a_clip_is_expected_between_their_means():

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from soundmark import tagging
+from soundmark import splits, tagging
 
-SHRINKAGE = 0.1  # of the covariances: there may be fewer clips than dimensions
+SHRINKAGE = 0.6  # of the covariances: clips of one recording differ less than recordings do (benchmarks/UNKNOWN.md)
+TURNS = 15  # in how many parts recordings are left out, to learn how familiar a new one of a known class is
 LOWEST, HIGHEST = 0.01, 1000.0  # temperatures
 GOLDEN = (math.sqrt(5) - 1) / 2
 FEWEST = 20  # validation clips with which there is something to tell
@@ -151,6 +152,29 @@ class Familiarity:
     def told_by(self, held_out: np.ndarray) -> Familiarity:
         """With middle and spread from f of validation clips ``[n]``."""
         return replace(self, middle=float(held_out.mean()), spread=float(held_out.std() + 1e-6))
+
+
+def familiarity_by_turns(
+    embeddings: np.ndarray, targets: np.ndarray, sources: np.ndarray, *, seed: int = 0
+) -> np.ndarray:
+    """The ``Familiarity.raw`` of each training clip, float64 ``[n]``, to one that has not heard its recording.
+
+    ``embeddings`` are ``[n, d]``, ``targets`` ``[n, classes]``, and ``sources`` ``[n]`` names at least two recordings.
+    Left out a fifteenth at a time: the fewer are left, the stranger everything seems, and the looser the threshold.
+
+    >>> rng = np.random.default_rng(0)
+    >>> heard = rng.normal(size=(40, 3))
+    >>> familiarity_by_turns(heard, np.eye(2)[np.arange(40) % 2], (np.arange(40) // 4).astype(str)).shape
+    (40,)
+    """
+    fold_of = splits.deal(sources, targets, k=min(TURNS, len(np.unique(sources))), seed=seed)
+    raw = np.zeros(len(targets))
+    for fold in np.unique(fold_of):
+        kept = fold_of == fold
+        if kept.all():
+            continue  # of one recording nothing can be left out
+        raw[kept] = Familiarity.of(embeddings[~kept], targets[~kept]).raw(embeddings[kept])
+    return raw
 
 
 def shrunken(covariance: np.ndarray, share: float) -> np.ndarray:

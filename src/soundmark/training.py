@@ -251,21 +251,16 @@ def _begin(data: Data, recipe: Recipe, on_batch: Callable[[int, int], None]) -> 
 
 
 def _calibrated_by_turns(start: _Start, data: Data, recipe: Recipe) -> Calibration:
-    """What the cross-validation of the head says: each training clip was left out once, with its recording."""
+    """What is said of each training clip by what was left without its recording: the head, and what is familiar."""
     targets, head = data.targets[data.train], start.head
     if len(np.unique(head.fold_of)) < 2:
         return Calibration()  # of one recording nothing can be left out
-    raw = np.zeros(len(targets))
-    for fold in np.unique(head.fold_of):
-        kept = head.fold_of == fold
-        if not kept.all():
-            raw[kept] = Familiarity.of(start.embeddings[~kept], targets[~kept]).raw(start.embeddings[kept])
     return calibration.calibrate(
         head.held_out,
         targets,
         data.activation,
         familiarity=Familiarity.of(start.embeddings, targets),
-        raw=raw,
+        raw=calibration.familiarity_by_turns(start.embeddings, targets, data.sources[data.train], seed=recipe.seed),
         kept=recipe.known_kept,
     )
 
