@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from soundmark import features, heads, models, provenance, recipes, splits, training, weights
+from soundmark import calibration, features, heads, models, provenance, recipes, splits, training, weights
 from soundmark.calibration import Familiarity
 from soundmark.datasets import Dataset
 
@@ -134,8 +134,9 @@ def scored(heard: Heard, train: np.ndarray, test: np.ndarray) -> tuple[dict[str,
     x = heard.embeddings[train]
     for name in ("mahalanobis", "familiarity", "neighbours"):
         held_out[name] = np.zeros(len(train))
-    for fold in np.unique(head.fold_of):
-        kept = head.fold_of == fold
+    fold_of = splits.deal(heard.sources[train], targets, k=calibration.TURNS, seed=0)
+    for fold in np.unique(fold_of):
+        kept = fold_of == fold
         for name, score in by_embedding(x[~kept], targets[~kept], x[kept]).items():
             held_out[name][kept] = score
     logits = (heard.inputs[test] @ head.weights + head.bias) / head.temperature

@@ -166,11 +166,11 @@ def told(each):
 def with_training(make):
     @wraps(make)
     def made(*arguments, **options):
-        from soundmark import training  # now, not before: what is killed among the features needs no torch
+        from soundmark import graph, training  # now, not before: what is killed among the features needs no torch
 
         if not hasattr(training.train, "__wrapped__"):
             training.train = by_batch(training.train)
-            training.export_graph = exported(training.export_graph)
+            graph.export = exported(graph.export)
         return make(*arguments, **options)
 
     return made

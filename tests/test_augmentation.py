@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from soundmark.augmentation import augment, louder, mix, warp
+from soundmark.augmentation import augment, louder, mix, restyle, warp
 from soundmark.recipes import RECIPES, Augmentation
 from soundmark.spectrograms.logmel import FLOOR, MIDDLE, SPREAD
 
@@ -110,6 +110,45 @@ def test_quieter_than_silence_there_is_nothing():
     silence = torch.full((2, 1, 3, 3), float(FLOOR))
     assert torch.equal(louder(silence, torch.tensor([-30.0, 0.0])), silence)
     assert louder(noise(), torch.full((4,), -60.0)).min() == np.float32(FLOOR)
+
+
+# --- Style ------------------------------------------------------------------------------------------------------------
+
+
+def test_each_band_has_the_level_and_spread_between_its_own_and_its_partners():
+    x = (
+        noise(3) * torch.tensor([0.2, 0.1, 0.3])[:, None, None, None]
+        + torch.tensor([1.0, 2.0, 3.0])[:, None, None, None]
+    )
+    share, partner = torch.tensor([0.25, 1.0, 0.5]), torch.tensor([2, 0, 1])
+    styled, s = restyle(x, share, partner).double().numpy(), x.double().numpy()
+    level, spread = s.mean(3), s.std(3)
+    for i, (own, other) in enumerate([(0.25, 2), (1.0, 0), (0.5, 1)]):
+        np.testing.assert_allclose(styled[i].mean(2), own * level[i] + (1 - own) * level[other], atol=1e-5)
+        np.testing.assert_allclose(styled[i].std(2), own * spread[i] + (1 - own) * spread[other], rtol=0.01)
+        for ours, before in zip(styled[i, 0], s[i, 0], strict=True):  # what happens in a band stays what it was
+            assert np.corrcoef(ours, before)[0, 1] == pytest.approx(1)
+
+
+def test_with_its_own_style_a_sound_is_what_it_was():
+    x = noise()
+    torch.testing.assert_close(restyle(x, torch.ones(4), torch.tensor([3, 2, 1, 0])), x, atol=1e-5, rtol=0)
+
+
+def test_a_band_in_which_nothing_happens_is_not_blown_up():
+    x = noise(2)
+    x[0] = 1.0 + 1e-6 * torch.randn(1, 64, 128, generator=torch.Generator().manual_seed(0))  # a hum, and rounding
+    styled = restyle(x, torch.zeros(2), torch.tensor([1, 0]))
+    assert (styled[0].std(2) < 1e-2).all()
+
+
+@pytest.mark.parametrize(("share", "changed"), [(0.0, 0), (0.5, 100), (1.0, 200)])
+def test_so_many_batches_are_restyled_and_no_target_is(share, changed):
+    generator, how = np.random.default_rng(0), Augmentation(mixstyle=0.3, mixstyle_share=share)
+    x = noise(6, 2, 4)
+    found = [augment(x, torch.eye(6), how, generator) for _ in range(200)]
+    assert all(torch.equal(targets, torch.eye(6)) for _, targets in found)
+    assert sum(not torch.equal(styled, x) for styled, _ in found) == pytest.approx(changed, abs=changed * 0.15)
 
 
 # --- Mixing -----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from soundmark import bundle, models, recipes, training
+from soundmark import bundle, graph, models, recipes
 from soundmark.bundle import Bundle, Card
 from soundmark.errors import BundleError, OutputError
 from soundmark.spectrograms import Image, Mel
@@ -33,7 +33,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def made(network) -> Bundle:
-    return Bundle(training.export_graph(network, (32, 32)), CARD)
+    return Bundle(graph.export(network, (32, 32)), CARD)
 
 
 @pytest.fixture
@@ -79,14 +79,14 @@ def test_is_an_onnx_file_that_onnx_itself_accepts(path):
 
 @pytest.mark.parametrize("n", [1, 2, 250, 300])
 def test_the_graph_says_what_the_network_says_for_any_batch(network, made, examples, n):
-    expected = softmax(training.logits(network, examples[:n]), axis=1)
+    expected = softmax(graph.logits(network, examples[:n]), axis=1)
     assert bundle.check_agreement(made, expected, examples[:n]) <= 1e-4
     torch_logits = network(torch.from_numpy(examples[:n])[:, None]).detach().numpy()
     np.testing.assert_allclose(made.run(examples[:n]), torch_logits, rtol=1e-4, atol=1e-3)
 
 
 def test_a_graph_that_differs_is_refused(network, made, examples):
-    expected = softmax(training.logits(network, examples[:4]), axis=1)
+    expected = softmax(graph.logits(network, examples[:4]), axis=1)
     with pytest.raises(BundleError, match="differs from the trained network by"):
         bundle.check_agreement(made, expected[::-1], examples[:4])
     with pytest.raises(BundleError, match="differs from the trained network by nan"):

@@ -11,7 +11,7 @@ import torch
 from PIL import Image as Pillow
 from torch import nn
 
-from soundmark import audio, explanation, training
+from soundmark import audio, explanation, graph
 from soundmark.bundle import Bundle, Card
 from soundmark.errors import AudioError, SettingsError
 from soundmark.explanation import explain
@@ -73,7 +73,7 @@ def trained(request) -> Model:
             nn.functional.cross_entropy(network(x), y).backward()
             optimizer.step()
     card = Card(classes=CLASSES, representation=representation, window_s=WINDOW_S)
-    return Model(Bundle(training.export_graph(network.eval(), representation.shape), card))
+    return Model(Bundle(graph.export(network.eval(), representation.shape), card))
 
 
 def peak(found: explanation.Explanation) -> tuple[float, float]:
@@ -161,7 +161,7 @@ def linear(activation: str, temperature: float = 1.0) -> Model:
         activation=activation,
         temperature=temperature,
     )
-    return Model(Bundle(training.export_graph(network.eval(), (32, 32)), card))
+    return Model(Bundle(graph.export(network.eval(), (32, 32)), card))
 
 
 @pytest.mark.parametrize(("activation", "temperature"), [("softmax", 1.0), ("sigmoid", 1.0), ("sigmoid", 2.0)])

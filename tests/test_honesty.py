@@ -13,7 +13,21 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from soundmark import audio, bundle, evaluation, features, heads, plans, recipes, runs, splits, store, training, weights
+from soundmark import (
+    audio,
+    bundle,
+    evaluation,
+    features,
+    graph,
+    heads,
+    plans,
+    recipes,
+    runs,
+    splits,
+    store,
+    training,
+    weights,
+)
 from soundmark.datasets import Dataset, synthetic
 from soundmark.errors import SettingsError
 from soundmark.features import Features
@@ -142,7 +156,7 @@ def test_a_rule_that_asks_after_each_epoch_is_refused(city, heard, fold_1, tmp_p
 
     def stopping(data, recipe, **options):
         def look(history: object) -> None:
-            training.logits(training.models.build("resnet", shape=(32, 32), n_classes=10), data.features[fold_1.test])
+            graph.logits(training.models.build("resnet", shape=(32, 32), n_classes=10), data.features[fold_1.test])
 
         return train(data, recipe, **{**options, "on_epoch": look})
 
@@ -291,7 +305,7 @@ def score(dataset: Dataset, recipe: Recipe, chosen: list[Split], folder: Path) -
     for split in chosen:
         kept = splits.keep_back(dataset, split, recipe.validation_share, seed=recipe.seed)
         data = runs._what_is_seen(unit_of(recipe, split, folder), kept, dataset, heard)
-        said = training.logits(training.train(data, recipe).network, heard.array[split.test])
+        said = graph.logits(training.train(data, recipe).network, heard.array[split.test])
         right, n = right + int((said.argmax(1) == dataset.labels[split.test]).sum()), n + len(said)
     return right / n
 

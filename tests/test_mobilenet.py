@@ -7,7 +7,7 @@ import soundfile
 import soxr
 import torch
 
-from soundmark import training, weights
+from soundmark import graph, weights
 from soundmark.calibration import Familiarity
 from soundmark.models import mobilenet
 from soundmark.models.mobilenet import MobileNet, at_one_loudness
@@ -102,11 +102,11 @@ def test_the_graph_says_what_torch_says(pretrained, heard, frames):
     known = pretrained.embed(torch.from_numpy(spectrograms)[:, None]).numpy()
     familiarity = Familiarity.of(known[:14], np.eye(3)[np.arange(14) % 3])
     familiarity = familiarity.told_by(familiarity.raw(known))
-    graph = training.export_graph(pretrained, (128, frames), familiarity)
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    exported = graph.export(pretrained, (128, frames), familiarity)
+    session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
     assert [output.name for output in session.get_outputs()] == ["logits", "embedding", "familiarity"]
     logits, embedding, familiar = session.run(None, {"spectrogram": spectrograms[:, None]})
-    np.testing.assert_allclose(logits, training.logits(pretrained, spectrograms), atol=TOLERANCE)
+    np.testing.assert_allclose(logits, graph.logits(pretrained, spectrograms), atol=TOLERANCE)
     np.testing.assert_allclose(embedding, known, atol=TOLERANCE)
     np.testing.assert_allclose(familiar, familiarity(known), atol=TOLERANCE)
     assert familiar.shape == (18,)

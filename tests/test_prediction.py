@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import soundmark
-from soundmark import audio, models, prediction, training
+from soundmark import audio, graph, models, prediction
 from soundmark.bundle import Bundle, Card
 from soundmark.errors import AudioError, SettingsError
 from soundmark.prediction import Model, windows
@@ -20,7 +20,7 @@ def model_of(representation) -> Model:
     torch.manual_seed(0)
     network = models.build("seed_cnn", shape=representation.shape, n_classes=3)
     card = Card(classes=("b", "a", "c"), representation=representation, window_s=1.0)
-    return Model(Bundle(training.export_graph(network, representation.shape), card))
+    return Model(Bundle(graph.export(network, representation.shape), card))
 
 
 @pytest.fixture(scope="module", params=[Mel(size=(32, 32)), Image(size=(32, 32)), Image(size=(32, 32), rate_hz=22_050)])

@@ -92,6 +92,8 @@ LOGMEL = 'representation = "logmel"\n'
         ("[augmentation]\nmixup = [1.0]", "mixup is"),
         ("[augmentation]\ngain_db = true", "gain_db is True"),
         ("[augmentation]\nmixup_share = 1.5", "mixup_share is 1.5: give a number from 0 to 1"),
+        ("[augmentation]\nmixstyle_share = 2", "mixstyle_share is 2: give a number from 0 to 1"),
+        ("[augmentation]\nmixstyle = -1", "mixstyle is -1: give a number of at least 0"),
     ],
 )
 def test_a_value_of_the_training_that_cannot_be_meant_is_refused(line, match):

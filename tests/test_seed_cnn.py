@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from soundmark import models, recipes, training
+from soundmark import graph, models, recipes, training
 from soundmark.errors import SettingsError
 from soundmark.models import seed_cnn
 
@@ -110,7 +110,7 @@ def test_says_what_the_notebooks_model_says_with_the_same_weights():
     copy_weights(model, network)
     x = np.random.default_rng(1).normal(0, 1, (12, 64, 64)).astype(np.float32)
     np.testing.assert_allclose(
-        softmax(training.logits(network, x), axis=1), model.predict(x[..., None], verbose=0), rtol=0, atol=1e-5
+        softmax(graph.logits(network, x), axis=1), model.predict(x[..., None], verbose=0), rtol=0, atol=1e-5
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from soundmark import heads, history, models, recipes, training
+from soundmark import graph, heads, history, models, recipes, training
 from soundmark.errors import OutputError, SettingsError
 from soundmark.models import resnet
 from soundmark.spectrograms import Mel
@@ -157,7 +157,7 @@ def test_learns_what_can_be_learnt(data):
 def test_the_validation_loss_is_that_of_the_weights_after_the_epoch(data, precision, tolerance):
     engine = training.Engine(device="cpu", precision=precision, threads=1)
     trained = training.train(data, RECIPE, engine=engine)
-    p = softmax(training.logits(trained.network, data.features[40:]), axis=1)
+    p = softmax(graph.logits(trained.network, data.features[40:]), axis=1)
     labels = data.targets.argmax(1)
     loss = -np.log(p[np.arange(10), labels[40:]]).mean()
     assert trained.history[-1].validation_loss == pytest.approx(loss, rel=tolerance)

@@ -20,6 +20,7 @@ The modules, in the order in which to read them; each imports only those above i
     calibration     what validation clips say: a temperature, thresholds, what is familiar
     recipes         Recipe, the only home of a default; the named recipes
     models          [batch, 1, freq, time] to logits; one file per network
+    graph           a network in torch to the graph that a bundle holds
     weights         pretrained weights by name: found or fetched, and verified
     augmentation    a batch to another that might have been recorded as well
     bundle          a trained model as one .onnx file
@@ -27,7 +28,7 @@ The modules, in the order in which to read them; each imports only those above i
     adam            the optimizer, as Keras computes it
     heads           a linear head on fixed embeddings, chosen by validation
     checkpoint      the state of a training after an epoch, on the disk
-    training        features and a recipe to a trained network and its graph
+    training        features and a recipe to a trained network
     prediction      a model and audio to Scores
     predictions     what was said of each test clip, as a table
     provenance      what a number was computed with: versions and machine

@@ -59,18 +59,21 @@ class Augmentation:
     gain_db: float = 0.0  # louder or quieter by up to that
     stretch: float = 0.0  # faster or slower by up to that share
     shift_bands: float = 0.0  # higher or lower by up to so many mel bands
+    mixstyle: float = 0.0  # the α of Beta(α, α): how each band's mean and spread move to another sound's; 0: not at all
+    mixstyle_share: float = 1.0  # of the batches in which they do
     mixup: float = 0.0  # the α of Beta(α, α), from which the shares of two sounds are drawn; 0: one sound at a time
     mixup_share: float = 1.0  # of the batches that are mixed
 
     def __post_init__(self) -> None:
         if not isinstance(self.roll, bool):
             raise SettingsError(f"roll is {self.roll!r}: give true or false.")
-        for name in ("gain_db", "stretch", "shift_bands", "mixup", "mixup_share"):
+        shares = ("mixstyle_share", "mixup_share")
+        for name in ("gain_db", "stretch", "shift_bands", "mixstyle", "mixup", *shares):
             value = getattr(self, name)
             if not is_finite(value) or value < 0:
                 raise SettingsError(f"{name} is {value!r}: give a number of at least 0.")
-        if self.mixup_share > 1:
-            raise SettingsError(f"mixup_share is {self.mixup_share!r}: give a number from 0 to 1.")
+            if name in shares and value > 1:
+                raise SettingsError(f"{name} is {value!r}: give a number from 0 to 1.")
 
 
 @dataclass(frozen=True, kw_only=True)

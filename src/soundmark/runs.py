@@ -18,7 +18,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,7 +143,7 @@ def make(
     >>> outcome.probabilities.shape, outcome.model.name
     ((20, 10), 'model.onnx')
     """
-    from soundmark import training
+    from soundmark import graph, training
 
     atomic.make_folder(unit.folder)
     split = splits.keep_back(dataset, unit.split, unit.recipe.validation_share, seed=unit.recipe.seed)
@@ -159,13 +159,13 @@ def make(
         on_epoch=lambda epochs: history.write(unit.folder / "history.csv", epochs),
     )
     training_s = sum(epoch.seconds for epoch in trained.history) or time.perf_counter() - start
-    graph = training.export_graph(trained.network, store.array.shape[1:], trained.calibration.familiarity)
+    exported = graph.export(trained.network, store.array.shape[1:], trained.calibration.familiarity)
     card = _card(unit, dataset, store, trained)
     sample = store.array[np.concatenate([unit.split.test, unit.split.train])[:CHECKED]]
-    in_torch = Bundle(graph, card).activate(training.logits(trained.network, sample))
-    bundle.check_agreement(Bundle(graph, card), in_torch, sample)
+    in_torch = Bundle(exported, card).activate(graph.logits(trained.network, sample))
+    bundle.check_agreement(Bundle(exported, card), in_torch, sample)
     start = time.perf_counter()
-    scored = Model(Bundle(graph, card)).probabilities(store.array, unit.split.test)
+    scored = Model(Bundle(exported, card)).probabilities(store.array, unit.split.test)
     testing_s = time.perf_counter() - start
     history.write(unit.folder / "history.csv", trained.history)
     atomic.write_text(unit.folder / "recipe.toml", unit.recipe.to_toml())
@@ -174,7 +174,7 @@ def make(
         written = predictions.write(unit.folder / "predictions.csv", dataset, unit.split.test, scored, card.thresholds)
         card = _noting(card, testing_s=testing_s, predictions_sha256=written)
         card = replace(card, scores=_own_scores(unit, dataset, scored))
-    Bundle(graph, card).write(unit.folder / "model.onnx")
+    Bundle(exported, card).write(unit.folder / "model.onnx")
     _forget_the_way(unit.folder)
     return _outcome(unit, trained.history, card, scored)
 
@@ -294,14 +294,28 @@ def scores_of(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
             f'the comparison in "{folder}" is of other data (fingerprint {fingerprint}, not {dataset.fingerprint}).'
         )
     result = results.get("folds") or results.get("grouped") or next(iter(results.values()))
-    differing = [key for key, value in recipe.settings().items() if result["settings"].get(key) != value]
-    if differing:
+    if differing := differing_settings(recipe, result["settings"]):
         raise SettingsError(f'the {recipe.name} of "{folder}" is another: it differs in {", ".join(differing)}.')
     if result["protocol"] == "folds" and {fold["fold"] for fold in result["folds"]} != set(dataset.folds):
         raise SettingsError(f'the comparison in "{folder}" tested only some of the folds: test them all first.')
     figure = "mean_average_precision" if dataset.multi_label else "accuracy"
     keys = ("protocol", "n_test", figure, f"{figure}_interval", "macro_f1", "ece", "fold_mean", "fold_sd")
     return {"cross_validated": True, **{key: result[key] for key in keys}}
+
+
+def differing_settings(recipe: Recipe, noted: Mapping[str, Any]) -> list[str]:
+    """Which fields of ``recipe`` are others in the settings that were ``noted``, maybe by an earlier soundmark.
+
+    A field that there was not at the time is taken to have its default, as in a recipe file.
+
+    >>> noted = recipe.settings()
+    >>> del noted["augmentation"]["mixstyle"]
+    >>> differing_settings(recipe, noted), differing_settings(recipe, {**noted, "epochs": 99})
+    ([], ['epochs'])
+    """
+    with suppress(SettingsError):  # of a later soundmark, which knows more: then it is told word by word
+        noted = Recipe.from_settings(dict(noted)).settings()
+    return [key for key, value in recipe.settings().items() if noted.get(key) != value]
 
 
 def sealed(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -450,8 +464,7 @@ def _refuse_other(unit: Unit, dataset: Dataset, store: Features, card: Card) -> 
     """
     ours, theirs = unit.about(dataset, store), card.data
     differing = [key for key, value in ours.items() if theirs.get(key) != value]
-    settings = unit.recipe.settings()
-    differing += [f"recipe.{key}" for key, value in settings.items() if card.recipe.get(key) != value]
+    differing += [f"recipe.{key}" for key in differing_settings(unit.recipe, card.recipe)]
     if differing:
         raise OutputError(
             f'"{unit.folder}" holds another run: it differs in {", ".join(differing)}. Choose another folder '

@@ -1,4 +1,4 @@
-"""Features and a recipe to a trained network and its graph: the loop in the open.
+"""Features and a recipe to a trained network: the loop in the open.
 
 Whatever is random in an epoch (the order of the clips, augmentation, dropout) follows from the recipe's seed and the
 epoch's number alone, so a run that was killed goes on from its last epoch with exactly what the uninterrupted run would
@@ -10,13 +10,10 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import logging
 import math
 import platform
 import time
-import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundmark import calibration, heads, models, weights, workers
+from soundmark import calibration, graph, heads, models, weights, workers
 from soundmark.adam import Adam
 from soundmark.augmentation import augment
 from soundmark.calibration import Calibration, Familiarity
@@ -270,7 +267,7 @@ def _calibrated(network: nn.Module, data: Data, recipe: Recipe) -> Calibration:
     """What the validation clips say of the trained network."""
     targets = data.targets[data.validation]
     if not hasattr(network, "embed"):
-        held_out = np.concatenate([logits(network, data.features[part]) for part in _parts(data.validation)])
+        held_out = np.concatenate([graph.logits(network, data.features[part]) for part in _parts(data.validation)])
         return calibration.calibrate(held_out, targets, data.activation)
     known, new = (_embed(network, data, part, lambda *_: None) for part in (data.train, data.validation))
     familiarity = Familiarity.of(known, data.targets[data.train])
@@ -491,87 +488,6 @@ def _batch(data: Data, chosen: np.ndarray, engine: Engine) -> tuple[Tensor, Tens
 
 def _epoch_seed(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def export_graph(network: nn.Module, shape: tuple[int, int], familiarity: Familiarity | None = None) -> bytes:
-    """The network as the bytes of an ONNX file: ``spectrogram`` ``[batch, 1, freq, time]`` in, ``logits`` out.
-
-    Of a network that has an embedding, ``embedding`` ``[batch, d]`` too, and where it is given, the ``familiarity``
-    ``[batch]``.
-
-    >>> graph = export_graph(models.build("seed_cnn", shape=(22, 22), n_classes=3), (22, 22))
-    >>> 20_000 < len(graph) < 1_000_000
-    True
-    """
-    example = torch.zeros(2, 1, *shape)
-    network = network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    outputs = ["logits"]
-    if hasattr(network, "embed"):
-        network = _WithEmbedding(network, familiarity).eval()
-        outputs += ["embedding"] + ["familiarity"] * (familiarity is not None)
-    with warnings.catch_warnings(), _quiet("torch.onnx"):
-        warnings.simplefilter("ignore", FutureWarning)  # of the exporter's own use of torch
-        warnings.simplefilter("ignore", DeprecationWarning)
-        program = torch.onnx.export(
-            network,
-            (example,),
-            dynamo=True,
-            verbose=False,
-            input_names=["spectrogram"],
-            output_names=outputs,
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-        )
-    assert program is not None  # (torch's own annotation allows None, for the older exporter)
-    graph: bytes = program.model_proto.SerializeToString()
-    return graph
-
-
-class _WithEmbedding(nn.Module):
-    """A network that gives its embedding beside its logits, and how familiar that is."""
-
-    def __init__(self, network: nn.Module, familiarity: Familiarity | None) -> None:
-        super().__init__()
-        self.network, self.familiarity = network, familiarity
-        if familiarity:
-            for name in ("mean", "scale", "classes", "within", "overall"):
-                self.register_buffer(name, torch.from_numpy(getattr(familiarity, name)))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Logits and embedding, and familiarity ``[batch]``: ``calibration.Familiarity`` in torch."""
-        embedding = self.network.embed(x)  # type: ignore[operator]
-        logits = self.network.head(embedding)  # type: ignore[operator]
-        if self.familiarity is None:
-            return logits, embedding
-        z = (embedding - self.mean) * self.scale
-        away = z[:, None] - self.classes
-        nearest = ((away @ self.within) * away).sum(2).amin(1)
-        raw = ((z @ self.overall) * z).sum(1) - nearest
-        return logits, embedding, ((raw - self.familiarity.middle) / self.familiarity.spread).sigmoid()
-
-
-class _quiet(AbstractContextManager[None]):  # noqa: N801 (used as a verb)
-    """Keep a logger's warnings to itself: the exporter's are about packages that are not needed here."""
-
-    def __init__(self, name: str) -> None:
-        self.logger = logging.getLogger(name)
-
-    def __enter__(self) -> None:
-        self.level = self.logger.level
-        self.logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        self.logger.setLevel(self.level)
-
-
-@torch.no_grad()
-def logits(network: nn.Module, spectrograms: np.ndarray) -> np.ndarray:
-    """What torch itself says, in float32: logits ``[batch, classes]`` of ``spectrograms`` ``[batch, freq, time]``.
-
-    >>> logits(models.build("seed_cnn", shape=(22, 22), n_classes=3), np.zeros((2, 22, 22), np.float32)).shape
-    (2, 3)
-    """
-    result: np.ndarray = network.eval()(torch.from_numpy(np.array(spectrograms))[:, None]).numpy()
-    return result
 
 
 def _fingerprint(data: Data, recipe: Recipe) -> str:
