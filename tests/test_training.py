@@ -297,13 +297,33 @@ def test_the_network_is_told_mean_and_spread_of_what_it_is_trained_on(narrow, sm
     assert network.spread.item() == pytest.approx(features[:40].std(), rel=1e-5)
 
 
-@pytest.mark.parametrize("part", ["average.dense.weight", "adam.mean.0"])
+def test_each_member_hears_each_clip_changed_otherwise(narrow, small, monkeypatch):
+    heard, change = [], training.augment
+
+    def spy(x, y, how, generator):
+        heard.append((x, change(x, y, how, generator)[0]))
+        return heard[-1][1], y
+
+    monkeypatch.setattr(training, "augment", spy)
+    trained = train_alone(small, replace(SCRATCH, epochs=1))
+    assert [len(before) for before, _ in heard] == [48, 48, 24]  # 40 clips, three times each
+    for before, after in heard:
+        first, second, third = before.chunk(3)
+        assert torch.equal(first, second)
+        assert torch.equal(second, third)
+        assert not torch.equal(*after.chunk(3)[:2])
+    assert 0 <= trained.history[0].train_accuracy <= 1
+
+
+@pytest.mark.parametrize("part", ["average.members.0.dense.weight", "adam.mean.0"])
 def test_a_checkpoint_holds_the_average_beside_the_weights(narrow, small, tmp_path, part):
     checkpoint = tmp_path / "checkpoint.safetensors"
     train_alone(small, replace(SCRATCH, epochs=1), checkpoint=checkpoint)
     saved = training.Checkpoint.load(checkpoint, training._fingerprint(small, replace(SCRATCH, epochs=1)), "cpu")
     assert part in saved.tensors
-    assert not torch.equal(saved.tensors["average.dense.weight"], saved.tensors["network.dense.weight"])
+    assert not torch.equal(
+        saved.tensors["average.members.0.dense.weight"], saved.tensors["network.members.0.dense.weight"]
+    )
 
 
 # --- Trained with a part kept back, and then on everything ------------------------------------------------------------

@@ -416,10 +416,11 @@ def _train_epoch(
     order = generator.permutation(data.train)
     batches, total = -(-len(order) // recipe.batch_size), _batches(data, recipe)
     loss_sum, right = 0.0, 0.0
+    members = network.n_members if isinstance(network, ResNet) else 1  # each hears the clip changed otherwise
     network.train()
     for number, start in enumerate(range(0, len(order), recipe.batch_size), (epoch - 1) * batches + 1):
         chosen = order[start : start + recipe.batch_size]  # the last one may be partial, as Keras has it
-        x, y = _batch(data, chosen, engine)
+        x, y = _batch(data, np.tile(chosen, members), engine)
         if recipe.augmentation != Augmentation():
             x, y = augment(x, y, recipe.augmentation, generator)
         with engine.autocast():
@@ -432,7 +433,7 @@ def _train_epoch(
         if average:
             _follow(average, network, min(recipe.averaging, number / (number + 9)))
         loss_sum += loss.item() * len(chosen)
-        right += _right(logits, y, data.activation)
+        right += _right(logits, y, data.activation) / members
         on_batch(number, total)
     return loss_sum / len(order), right / len(order)
 
