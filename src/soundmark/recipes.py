@@ -330,7 +330,7 @@ RECIPES = {
             name="scratch",
             representation=_SCRATCH_HEARS,
             network="resnet",
-            epochs=60,
+            epochs=30,
             least_batches=2000,
             batch_size=32,
             learning_rate=3e-3,
@@ -338,7 +338,7 @@ RECIPES = {
             weight_decay=0.02,
             label_smoothing=0.1,
             averaging=0.998,
-            validation_share=0.1,
+            validation_share=0.2,
             augmentation=_OTHERWISE_HEARD,
         ),
         Recipe(name="transfer", representation=spectrograms.LogMel(), network="mn04", trains="head"),
@@ -354,7 +354,7 @@ RECIPES = {
             head_rate=0.1,
             averaging=0.99,
             blend=0.75,
-            validation_share=0.15,
+            validation_share=0.2,
             augmentation=Augmentation(
                 roll=True, gain_db=10.0, stretch=0.15, shift_bands=4.0, mixup=1.0, mixup_share=0.5
             ),
