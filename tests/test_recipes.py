@@ -120,5 +120,5 @@ def test_the_notebooks_recipes_are_what_they_were(name):
 
 
 def test_a_small_data_set_is_gone_through_more_often():
-    scratch = RECIPES["scratch"]  # 60 epochs of batch 32, at least 2 000 batches
-    assert [scratch.epochs_for(n) for n in (1, 32, 33, 320, 1280, 1700)] == [2000, 2000, 1000, 200, 60, 60]
+    scratch = RECIPES["scratch"]  # 30 epochs of batch 32, at least 1 500 batches
+    assert [scratch.epochs_for(n) for n in (1, 32, 33, 320, 1280, 1700)] == [1500, 1500, 750, 150, 38, 30]

@@ -233,7 +233,12 @@ def _training_s(recipe: Recipe, split: Split, n_classes: int, device: str) -> fl
     per_example = _seconds_per_example(recipe, n_classes, device)
     if recipe.trains == "head":
         return len(split.train) * per_example
-    return recipe.epochs_for(len(split.train)) * (len(split.train) + WATCHING * len(split.test)) * per_example
+    n = len(split.train)
+    if not recipe.decides:
+        return recipe.epochs_for(n) * (n + WATCHING * len(split.test)) * per_example
+    kept_back = round(recipe.validation_share * n)  # trained without them, which are watched, and then with them
+    first = recipe.epochs_for(n - kept_back) * (n - kept_back + WATCHING * kept_back)
+    return (first + recipe.epochs_for(n) * n) * per_example
 
 
 @cache
