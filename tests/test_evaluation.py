@@ -573,10 +573,21 @@ def test_two_at_once_do_not_write_to_one_folder(city, tmp_path):
             second.result()
 
 
+def test_the_cost_counts_the_training_on_everything_too(monkeypatch):
+    monkeypatch.setattr(plans, "_seconds_per_example", lambda *_: 1.0)
+    split = splits.Split(np.arange(100), np.arange(100, 150))
+    scratch = replace(recipes.named("scratch"), epochs=3, least_batches=0, validation_share=0.2)
+    watched = 1 + plans.WATCHING * 20 / 80
+    assert plans._training_s(scratch, split, 10, "cpu") == pytest.approx(3 * 80 * watched + 3 * 100)
+    notebook = recipes.named("seed-mel")  # 20 epochs, each of which watches the 50 test clips
+    assert plans._training_s(notebook, split, 10, "cpu") == pytest.approx(20 * (100 + plans.WATCHING * 50))
+    assert plans._training_s(recipes.named("transfer"), split, 10, "cpu") == pytest.approx(100)
+
+
 def test_states_its_cost(city):
     text = plans.cost(plans.plan(city, SMALL), Path("nowhere"))
     assert "8 trainings (random × 1, folds × 3, for each recipe)" in text
-    assert re.search(r"about \d+ s on \d+ cores", text)
+    assert re.search(r"about \d+ (s|min) on \d+ cores", text)
 
 
 def test_train_uses_all_clips_unless_told_otherwise(city, run, tmp_path):
