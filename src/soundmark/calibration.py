@@ -19,6 +19,16 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 FEWEST = 20  # validation clips with which there is something to tell
 
 
+def logistic(z: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(−z)), written so that it does not overflow.
+
+    >>> logistic(np.array([-1e9, 0.0, np.log(3.0)])).tolist()
+    [0.0, 0.5, 0.75]
+    """
+    result: np.ndarray = 0.5 + 0.5 * np.tanh(0.5 * z)
+    return result
+
+
 def loss(logits: np.ndarray, targets: np.ndarray, activation: str) -> float:
     """The mean cross entropy in nats of ``logits`` ``[n, classes]`` and ``targets`` ``[n, classes]``.
 
@@ -80,7 +90,7 @@ def undone(probabilities: np.ndarray, heat: float, activation: str = "softmax") 
     scaled = heat * np.log(np.maximum(p, smallest))
     if activation == "sigmoid":
         odds = scaled - heat * np.log(np.maximum(1 - p, np.finfo(np.float32).epsneg / 2))
-        return np.asarray(0.5 + 0.5 * np.tanh(0.5 * odds))
+        return logistic(odds)
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True, initial=-np.inf))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
@@ -139,8 +149,7 @@ class Familiarity:
 
     def squash(self, raw: np.ndarray) -> np.ndarray:
         """What ``raw`` gives, ``[n]``, to a number between 0 and 1 that grows with it."""
-        result: np.ndarray = 0.5 + 0.5 * np.tanh((raw - self.middle) / self.spread / 2)
-        return result
+        return logistic((raw - self.middle) / self.spread)
 
     def raw(self, embeddings: np.ndarray) -> np.ndarray:
         """The f of each embedding of ``[n, d]``, float64 ``[n]``."""
@@ -227,7 +236,7 @@ def calibrate(
     heat = temperature(logits, targets, activation)
     found = Calibration(clips=len(logits), temperature=heat)
     if activation == "sigmoid":
-        probabilities = 0.5 + 0.5 * np.tanh(0.5 * np.asarray(logits, np.float64) / heat)
+        probabilities = logistic(np.asarray(logits, np.float64) / heat)
         thresholds = tagging.best_thresholds(targets, probabilities)
         found = replace(found, thresholds=tuple(float(number) for number in thresholds))
     if familiarity is None or raw is None:
