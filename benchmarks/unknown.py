@@ -188,8 +188,8 @@ def as_markdown(found: dict[str, dict[str, Told]], dataset: Dataset, share: floa
         f"Mean (least … greatest) over the classes left out, each the mean of its folds: {', '.join(found)}.  ",
         f"Data: {dataset.name}, {len(dataset.clips):,} clips, official folds {', '.join(map(str, dataset.folds))}, "
         "each tested once and trained on the others, by recipe `transfer`.  ",
-        f"Machine: {machine['processor']}, {machine['cores']} core{'s' if machine['cores'] > 1 else ''}; Python {versions['python']}, "
-        f"torch {torch.__version__}; {seconds / 60:.0f} minutes.  ",
+        f"Machine: {machine['processor']}, {machine['cores']} core{'s' if machine['cores'] > 1 else ''}; "
+        f"Python {versions['python']}, torch {torch.__version__}; {seconds / 60:.0f} minutes.  ",
         "Command: `python benchmarks/unknown.py DATASET`.",
     ]
     return "\n".join(lines) + "\n"

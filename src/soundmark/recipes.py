@@ -266,7 +266,8 @@ class Recipe:
             return f"{made} as it is, and a linear head"
         least = f" (and at least {self.least_batches:,} batches)" if self.least_batches else ""
         optimizer = f"{'AdamW' if self.weight_decay else 'Adam'} at {self.learning_rate:g}"
-        return f"{made}, {self.epochs} epochs of batch {self.batch_size}{least}, {optimizer}"
+        twice = ", first to calibrate and then on everything" if self.validation_share else ""
+        return f"{made}, {self.epochs} epochs of batch {self.batch_size}{least}, {optimizer}{twice}"
 
 
 def _augmentation_of(settings: object) -> Augmentation:
