@@ -415,14 +415,39 @@ def bootstrap_interval(
     recordings = len(counts)
     if recordings < 2:
         return Interval(float("nan"), float("nan"))
+    at_once = max(1, CHUNK_DRAWS // recordings)
+    statistics = [
+        (times @ totals) / (times @ counts)
+        for times in drawn_again(recordings, seed=seed, resamples=resamples, at_once=at_once)
+    ]
+    return between_percentiles(np.concatenate(statistics), level)
+
+
+def drawn_again(recordings: int, *, seed: int, resamples: int, at_once: int) -> Iterator[Floats]:
+    """How often each of so many ``recordings`` stands in each resample, float64 [``at_once`` or fewer, recordings].
+
+    >>> (times,) = drawn_again(5, seed=0, resamples=3, at_once=10)
+    >>> times.shape, times.sum(1).tolist()
+    ((3, 5), [5.0, 5.0, 5.0])
+    """
     generator = np.random.default_rng(seed)
-    statistics = []
-    for rows in _chunks(resamples, recordings):
-        drawn = generator.integers(recordings, size=(rows, recordings))
-        cells = drawn + recordings * np.arange(rows)[:, None]
-        weights = np.bincount(cells.ravel(), minlength=rows * recordings).reshape(rows, recordings).astype(np.float64)
-        statistics.append((weights @ totals) / (weights @ counts))
-    low, high = np.quantile(np.concatenate(statistics), [(1 - level) / 2, (1 + level) / 2])
+    for start in range(0, resamples, at_once):
+        rows = min(at_once, resamples - start)
+        cells = generator.integers(recordings, size=(rows, recordings)) + recordings * np.arange(rows)[:, None]
+        times = np.bincount(cells.ravel(), minlength=rows * recordings).reshape(rows, recordings)
+        yield times.astype(np.float64)
+
+
+def between_percentiles(statistics: Floats, level: float = LEVEL) -> Interval:
+    """The interval that holds ``level`` of the statistics [resamples] in its middle; NaN where none is a number.
+
+    >>> between_percentiles(np.arange(101.0), level=0.5)
+    Interval(low=25.0, high=75.0)
+    """
+    statistics = statistics[np.isfinite(statistics)]
+    if not len(statistics):
+        return Interval(float("nan"), float("nan"))
+    low, high = np.quantile(statistics, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 
 

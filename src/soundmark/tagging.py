@@ -173,7 +173,7 @@ def summarise(
     return MultiSummary(
         n=len(p),
         mean_average_precision=mean_average_precision(truth, p),
-        mean_average_precision_interval=_percentiles(_bootstrap(truth, [p], sources, seed)[0]),
+        mean_average_precision_interval=metrics.between_percentiles(_bootstrap(truth, [p], sources, seed)[0]),
         micro_f1=2 * hits / made if made else float("nan"),
         macro_f1=_mean([per_class[i].f1 for i in occurring]),
         log_loss=log_loss(truth, p),
@@ -312,7 +312,7 @@ def paired_difference(
     rarer = min(np.count_nonzero(drawn >= 0), np.count_nonzero(drawn <= 0))
     return PairedDifference(
         difference=mean_average_precision(truth, p_a) - mean_average_precision(truth, p_b),
-        interval=_percentiles(drawn),
+        interval=metrics.between_percentiles(drawn),
         p=min(1.0, 2 * (1 + rarer) / (1 + len(drawn))) if len(drawn) else float("nan"),
         mcnemar_p=float("nan"),
         clips=len(p_a),
@@ -384,20 +384,9 @@ def _drawn_again(sources: ArrayLike, n: int, seed: int) -> Iterator[Floats]:
     recordings = int(recording_of.max(initial=-1)) + 1
     if recordings < 2:  # one recording tells nothing about the next
         return
-    generator, step = np.random.default_rng(seed), max(1, CHUNK_WEIGHTS // n)
-    for start in range(0, RESAMPLES, step):
-        rows = min(step, RESAMPLES - start)
-        cells = generator.integers(recordings, size=(rows, recordings)) + recordings * np.arange(rows)[:, None]
-        times = np.bincount(cells.ravel(), minlength=rows * recordings).reshape(rows, recordings)
-        yield times[:, recording_of].astype(np.float64)
-
-
-def _percentiles(drawn: Floats) -> Interval:
-    drawn = drawn[np.isfinite(drawn)]
-    if not len(drawn):
-        return Interval(float("nan"), float("nan"))
-    low, high = np.quantile(drawn, [(1 - metrics.LEVEL) / 2, (1 + metrics.LEVEL) / 2])
-    return Interval(float(low), float(high))
+    at_once = max(1, CHUNK_WEIGHTS // n)
+    for times in metrics.drawn_again(recordings, seed=seed, resamples=RESAMPLES, at_once=at_once):
+        yield times[:, recording_of]
 
 
 def _limits(p: NDArray[Any], thresholds: ArrayLike | None) -> Floats:
