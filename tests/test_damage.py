@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from soundmark import bundle, evaluation, features, plans, recipes, runs
-from soundmark.checkpoint import Checkpoint, Engine
+from soundmark.checkpoint import Checkpoint
 from soundmark.datasets import Dataset, synthetic
+from soundmark.engine import Engine
 from soundmark.errors import BundleError, OutputError, SettingsError
 from soundmark.history import Epoch
 from soundmark.spectrograms import Mel

@@ -17,6 +17,7 @@ from sklearn.model_selection import train_test_split
 from soundmark import (
     audio,
     bundle,
+    engine,
     evaluation,
     metrics,
     plans,
@@ -27,9 +28,9 @@ from soundmark import (
     scoring,
     splits,
     terminal,
-    training,
 )
 from soundmark.datasets import Dataset, synthetic
+from soundmark.engine import Engine
 from soundmark.errors import DatasetError, OutputError, SettingsError
 from soundmark.prediction import load
 from soundmark.spectrograms import Image, Mel
@@ -168,8 +169,8 @@ def test_a_second_call_trains_nothing_and_says_the_same(run, city, tmp_path, mon
 def test_goes_on_with_the_precision_and_threads_of_the_units_before(run, city, tmp_path, monkeypatch):
     folder = shutil.copytree(run, tmp_path / "run")
     (folder / "seed-mel" / "folds" / "fold-2" / "model.onnx").unlink()
-    other = training.Engine(device="cpu", precision="float32", threads=1)
-    monkeypatch.setattr(training, "choose_engine", lambda _="auto": other)
+    other = Engine(device="cpu", precision="float32", threads=1)
+    monkeypatch.setattr(engine, "choose_engine", lambda _="auto": other)
     evaluation.compare(plans.plan(city, SMALL), folder)
     assert figures(folder) == figures(run)
 

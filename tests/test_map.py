@@ -14,7 +14,7 @@ PACKAGE = Path(soundmark.__file__).parent
 # Parts of one whole, used by their own module or folder alone and run by its example: the voices of the synthetic city,
 # and what the report's page is made of.
 INSIDE = {"datasets/synthetic.py", *(f"report/{name}.py" for name in ("clips", "figures", "provenance", "scores"))}
-ALLOWED_TORCH = {"adam", "models", "graph", "augmentation", "checkpoint", "training", "export"}
+ALLOWED_TORCH = {"adam", "models", "graph", "engine", "augmentation", "checkpoint", "training", "export"}
 
 
 def mapped() -> list[str]:

@@ -8,6 +8,7 @@ import torch
 from scipy.special import softmax
 
 from soundmark import graph, models, recipes, training
+from soundmark.engine import Engine
 from soundmark.errors import SettingsError
 from soundmark.models import seed_cnn
 
@@ -135,7 +136,7 @@ def test_first_eight_adam_steps_have_the_notebooks_losses(seed, float64, monkeyp
     # Our own loop, one batch an epoch, so that its history holds the loss of every step.
     monkeypatch.setattr(models, "build", lambda *_, **__: network)
     monkeypatch.setattr(seed_cnn, "dropout", lambda x, *_: x)
-    engine = training.Engine(device="cpu", precision="float32", threads=2)
+    engine = Engine(device="cpu", precision="float32", threads=2)
     recipe = replace(recipes.named("seed-mel"), epochs=8)
     data = training.Data(
         features=x,

@@ -8,7 +8,8 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from soundmark import graph, heads, history, models, recipes, training
+from soundmark import engine, graph, heads, history, models, recipes, training
+from soundmark.engine import Engine, choose_engine
 from soundmark.errors import OutputError, SettingsError
 from soundmark.models import resnet
 from soundmark.spectrograms import Mel
@@ -79,12 +80,12 @@ def test_a_run_that_was_cut_ends_as_the_whole_one(data, whole, tmp_path, batch):
 
 def test_goes_on_with_the_threads_and_precision_it_began_with(data, tmp_path):
     checkpoint = tmp_path / "checkpoint.safetensors"
-    begun_with = training.Engine(device="cpu", precision="float32", threads=1)
+    begun_with = Engine(device="cpu", precision="float32", threads=1)
     training.train(data, RECIPE, checkpoint=checkpoint, engine=begun_with)
     again = training.train(data, RECIPE, checkpoint=checkpoint)
     assert (again.engine.precision, again.engine.threads) == ("float32", 1)
     assert torch.get_num_threads() == 1
-    torch.set_num_threads(training.choose_engine("cpu").threads)
+    torch.set_num_threads(choose_engine("cpu").threads)
 
 
 def test_a_checkpoint_of_another_device_is_named_and_not_gone_on_with(data, whole, tmp_path, caplog):
@@ -155,7 +156,7 @@ def test_learns_what_can_be_learnt(data):
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 3e-2)])
 def test_the_validation_loss_is_that_of_the_weights_after_the_epoch(data, precision, tolerance):
-    engine = training.Engine(device="cpu", precision=precision, threads=1)
+    engine = Engine(device="cpu", precision=precision, threads=1)
     trained = training.train(data, RECIPE, engine=engine)
     p = softmax(graph.logits(trained.network, data.features[40:]), axis=1)
     labels = data.targets.argmax(1)
@@ -167,7 +168,7 @@ def test_the_validation_loss_is_that_of_the_weights_after_the_epoch(data, precis
 
 def test_refuses_a_device_that_is_not_there():
     with pytest.raises(SettingsError, match='there is no device "tpu" on this machine. Known here: auto, .*cpu'):
-        training.choose_engine("tpu")
+        choose_engine("tpu")
 
 
 @pytest.mark.parametrize(
@@ -181,9 +182,9 @@ def test_refuses_a_device_that_is_not_there():
     ],
 )
 def test_precision_follows_from_the_processors_flags(monkeypatch, flags, machine, native):
-    monkeypatch.setattr(training.Path, "read_text", lambda *_, **__: flags)
-    monkeypatch.setattr(training.platform, "machine", lambda: machine)
-    assert training.choose_engine("cpu").precision == ("bfloat16" if native else "float32")
+    monkeypatch.setattr(engine.Path, "read_text", lambda *_, **__: flags)
+    monkeypatch.setattr(engine.platform, "machine", lambda: machine)
+    assert choose_engine("cpu").precision == ("bfloat16" if native else "float32")
 
 
 # --- From scratch: schedule, averaging, augmentation ------------------------------------------------------------------
@@ -200,7 +201,7 @@ SCRATCH = replace(
 KEEPS_BACK = replace(SCRATCH, validation_share=0.2)
 
 
-ALONE = training.Engine(device="cpu", precision="float32", threads=1)  # so small a network is quickest so
+ALONE = Engine(device="cpu", precision="float32", threads=1)  # so small a network is quickest so
 
 
 def train_alone(*about, **more) -> training.Trained:

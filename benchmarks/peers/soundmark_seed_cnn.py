@@ -10,6 +10,7 @@ import numpy as np
 from answering import answer
 
 from soundmark import recipes, training
+from soundmark.engine import choose_engine
 
 
 class Training:
@@ -19,7 +20,7 @@ class Training:
         with np.load(path) as data:
             self.x, self.labels = data["features"], data["labels"]
             self.train, self.test, self.timed = data["train"], data["test"], data["timed"]
-        native = training.choose_engine("cpu")
+        native = choose_engine("cpu")
         self.engine = native if precision == "native" else replace(native, precision=precision)
 
     def precision(self) -> dict[str, str]:

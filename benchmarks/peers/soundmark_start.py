@@ -25,6 +25,7 @@ import numpy as np  # noqa: E402
 
 from soundmark import features, recipes, training  # noqa: E402
 from soundmark.datasets import Dataset  # noqa: E402
+from soundmark.engine import choose_engine  # noqa: E402
 
 
 class Watched:
@@ -56,7 +57,7 @@ def main() -> None:
         validation=np.arange(0),
         sources=dataset.sources,
     )
-    training.train(data, recipe, engine=training.choose_engine("cpu"))
+    training.train(data, recipe, engine=choose_engine("cpu"))
     marks["first batch"] = watched.first
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     print(

@@ -25,6 +25,7 @@ The modules, in the order in which to read them; each imports only those above i
     augmentation    a batch to another that might have been recorded as well
     bundle          a trained model as one .onnx file
     history         how a training went, a line per epoch
+    engine          what to train on: device, precision, threads
     adam            the optimizer, as Keras computes it
     heads           a linear head on fixed embeddings, chosen by validation
     checkpoint      the state of a training after an epoch, on the disk

@@ -5,33 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from soundmark import atomic
 from soundmark.adam import Adam
+from soundmark.engine import Engine
 from soundmark.errors import OutputError
 from soundmark.history import Epoch
 
 SCHEMA = 2
 log = logging.getLogger("soundmark")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Engine:
-    """What a run computes on: chosen by the processor's flags, never by timing, and kept when the run is resumed."""
-
-    device: str
-    precision: str  # "bfloat16" or "float32"
-    threads: int
-
-    def autocast(self) -> AbstractContextManager[object]:
-        """The context in which the training's forward passes are computed."""
-        return torch.autocast(self.device, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from soundmark.splits import Split
 
 if TYPE_CHECKING:
     from soundmark import training
-    from soundmark.training import Engine
+    from soundmark.engine import Engine
 
 log = logging.getLogger("soundmark")
 WRITTEN = (
@@ -389,7 +389,7 @@ def engine_of(found: Iterable[Outcome | None], device: str = "auto") -> Engine:
     >>> engine_of([], "cpu").device
     'cpu'
     """
-    from soundmark.training import Engine, choose_engine
+    from soundmark.engine import Engine, choose_engine
 
     ours = choose_engine(device)
     before = [Engine(**outcome.engine) for outcome in found if outcome]

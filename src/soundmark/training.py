@@ -11,7 +11,6 @@ import copy
 import hashlib
 import json
 import math
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -22,11 +21,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundmark import calibration, graph, heads, models, weights, workers
+from soundmark import calibration, graph, heads, models, weights
 from soundmark.adam import Adam
 from soundmark.augmentation import augment
 from soundmark.calibration import Calibration, Familiarity
-from soundmark.checkpoint import Checkpoint, Engine
+from soundmark.checkpoint import Checkpoint
+from soundmark.engine import Engine, choose_engine
 from soundmark.errors import SettingsError
 from soundmark.heads import Head
 from soundmark.history import Epoch
@@ -66,35 +66,6 @@ class Trained:
     history: tuple[Epoch, ...]
     engine: Engine
     calibration: Calibration = field(default_factory=Calibration)
-
-
-def choose_engine(device: str = "auto") -> Engine:
-    """The device (CUDA, MPS or the processor), precision and number of threads for this machine.
-
-    bfloat16 where it is native: AVX512-BF16 or AMX on x86, bf16 on 64-bit ARM, CUDA where the card says so.
-
-    Raises:
-        SettingsError: the device is unknown, or is not there.
-
-    >>> choose_engine("cpu").device
-    'cpu'
-    """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    name = next(name for name, is_there in there.items() if is_there) if device == "auto" else device
-    if not there.get(name):
-        known = ", ".join(name for name, is_there in there.items() if is_there)
-        raise SettingsError(f'there is no device "{device}" on this machine. Known here: auto, {known}.')
-    native = torch.cuda.is_bf16_supported() if name == "cuda" else name == "cpu" and _processor_has_bfloat16()
-    return Engine(device=name, precision="bfloat16" if native else "float32", threads=workers.cores())
-
-
-def _processor_has_bfloat16() -> bool:
-    """Whether the processor's flags name bfloat16 arithmetic. Linux tells; elsewhere float32 is the safe answer."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
-    except OSError:
-        return False
-    return bool(flags & {"avx512_bf16", "amx_bf16"}) or (platform.machine() == "aarch64" and "bf16" in flags)
 
 
 def train(
