@@ -194,7 +194,7 @@ def _score_table(view: View, results: Sequence[Result]) -> Html:
     head = [
         "Recipe", "mAP" if view.evaluation.dataset.multi_label else "Accuracy", "95 % interval", "Macro F1",
         "Micro F1" if view.evaluation.dataset.multi_label else "Top 2", "Log loss", "ECE",
-        *(["Folds, mean ± SD"] * folded), *(["Seeds, mean ± SD"] * (len(view.seeds) > 1)),
+        *(["Folds, mean ± SD"] * folded), *(["Seeds’ SD"] * (len(view.seeds) > 1)),
         "Time",
     ]  # fmt: skip
     return table(head, [_score_row(view, result, folded=folded) for result in results], class_="numbers")
@@ -214,14 +214,9 @@ def _score_row(view: View, result: Result, *, folded: bool) -> list[object]:
         words.number(summary.log_loss),
         words.number(summary.ece, 3),
         *([spread if len(result.mean_folds) > 1 else words.NOTHING] * folded),
-        *([_seed_spread(result)] * (len(view.seeds) > 1)),
+        *([f"± {words.number(100 * result.seed_sd, 1)}"] * (len(view.seeds) > 1)),
         words.duration(sum(result.seconds.values())),
     ]
-
-
-def _seed_spread(result: Result) -> str:
-    mean = words.percent(float(np.mean(result.seed_accuracies)))
-    return f"{mean} ± {words.number(100 * result.seed_sd, 1)}"
 
 
 def _fold_table(view: View, results: Sequence[Result]) -> Html:
