@@ -119,7 +119,7 @@ class Residual(nn.Module):
 def build(shape: tuple[int, int], n_classes: int) -> ResNet:
     """The network for spectrograms of any ``shape`` (freq, time).
 
-    >>> network = build((64, 128), 10)
+    >>> network = build((64, 128), 10).eval()
     >>> network(torch.zeros(2, 1, 64, 128)).shape, sum(p.numel() for p in network.parameters()) < 1_500_000
     (torch.Size([2, 10]), True)
     """
