@@ -524,8 +524,9 @@ def test_the_report_shows_the_spread_over_seeds(city, seeded, capsys):
     found = evaluation.compare(plans.plan(city, SMALL, folds=[1, 2], seeds=2), seeded)
     page = report.render(found)
     result = next(r for r in figures(seeded)["results"] if (r["recipe"], r["protocol"]) == ("seed-mel", "folds"))
-    spread = f"{100 * result['seed_mean']:.1f} % ± {100 * result['seed_sd']:.1f}"
-    assert spread in page
+    mean, spread = f"{100 * result['seed_mean']:.1f}", f"± {100 * result['seed_sd']:.1f}"
+    assert f"<strong>{mean} %</strong>" in page
+    assert f"<td>{spread}</td>" in page
     assert "Counts are over 2 seeds: each clip stands here 2 times." in page
     assert page.count("Fold by fold, the mean of 2 seeds") == 1
     folds = [fold["accuracy"] for fold in result["folds"]]
@@ -534,8 +535,7 @@ def test_the_report_shows_the_spread_over_seeds(city, seeded, capsys):
     terminal.show_evaluation(found)
     told = " ".join(capsys.readouterr().out.split())
     each = ", ".join(f"{seed['seed']} ({100 * seed['accuracy']:.1f})" for seed in result["seeds"])
-    plain = spread.replace(" %", "") + " %"
-    assert f"seed-mel, folds: {plain}, mean ± SD over the seeds {each}" in told
+    assert f"seed-mel, folds: {mean} {spread} %, mean ± SD over the seeds {each}" in told
 
 
 @pytest.mark.parametrize(
