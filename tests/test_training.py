@@ -219,22 +219,33 @@ def small(data) -> training.Data:
     return replace(data, features=np.ascontiguousarray(data.features[:, :16, :16]))
 
 
-@pytest.mark.parametrize("batch", [2, 5, 8])
-def test_a_cut_run_that_averages_and_augments_ends_as_the_whole_one(narrow, small, tmp_path, batch):
+def gone_on_with(data, recipe, checkpoint, batch: int) -> tuple[training.Trained, list[int]]:
+    """What was trained by a run that was cut at a batch and by a second that went on, and the second's batches."""
+
     def cut(done: int, total: int) -> None:
         if done == batch:
             raise Cut
 
-    whole = train_alone(small, SCRATCH)
-    checkpoint = tmp_path / "checkpoint.safetensors"
+    seen = []
     with pytest.raises(Cut):
-        train_alone(small, SCRATCH, checkpoint=checkpoint, on_batch=cut)
-    again = train_alone(small, SCRATCH, checkpoint=checkpoint)
-    for (name, ours), theirs in zip(
-        again.network.state_dict().items(), whole.network.state_dict().values(), strict=True
-    ):
-        assert torch.equal(ours, theirs), name
-    assert without_seconds(again) == without_seconds(whole)
+        train_alone(data, recipe, checkpoint=checkpoint, on_batch=cut)
+    return train_alone(data, recipe, checkpoint=checkpoint, on_batch=lambda done, _: seen.append(done)), seen
+
+
+def assert_same_weights(ours: torch.nn.Module, theirs: torch.nn.Module) -> None:
+    for (name, value), other in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
+        assert torch.equal(value, other), name
+
+
+def assert_same(ours: training.Trained, theirs: training.Trained) -> None:
+    assert_same_weights(ours.network, theirs.network)
+    assert without_seconds(ours) == without_seconds(theirs)
+
+
+@pytest.mark.parametrize("batch", [2, 5, 8])
+def test_a_cut_run_that_averages_and_augments_ends_as_the_whole_one(narrow, small, tmp_path, batch):
+    again, _ = gone_on_with(small, SCRATCH, tmp_path / "checkpoint.safetensors", batch)
+    assert_same(again, train_alone(small, SCRATCH))
 
 
 @pytest.mark.parametrize(
@@ -336,14 +347,9 @@ def roomy(small) -> training.Data:
     return replace(small, train=np.arange(30), validation=np.arange(30, 50))
 
 
-def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
-    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
-    return all(torch.equal(ours, theirs) for ours, theirs in pairs)
-
-
 def test_what_was_kept_back_is_trained_on_in_the_end(narrow, roomy):
     everything = replace(roomy, train=np.arange(50), validation=np.arange(0))
-    assert same_weights(train_alone(roomy, KEEPS_BACK).network, train_alone(everything, SCRATCH).network)
+    assert_same_weights(train_alone(roomy, KEEPS_BACK).network, train_alone(everything, SCRATCH).network)
 
 
 def test_but_what_is_settled_comes_from_a_network_that_never_heard_it(narrow, roomy):
@@ -374,18 +380,9 @@ def test_the_history_goes_on_through_both_and_is_watched_in_the_first(narrow, ro
 
 @pytest.mark.parametrize("batch", [3, 6, 7, 11, 18])
 def test_cut_in_either_training_it_ends_as_the_whole_one(narrow, roomy, tmp_path, batch):
-    def cut(done: int, total: int) -> None:
-        if done == batch:
-            raise Cut
-
     whole = train_alone(roomy, KEEPS_BACK)
-    checkpoint = tmp_path / "checkpoint.safetensors"
-    with pytest.raises(Cut):
-        train_alone(roomy, KEEPS_BACK, checkpoint=checkpoint, on_batch=cut)
-    seen = []
-    again = train_alone(roomy, KEEPS_BACK, checkpoint=checkpoint, on_batch=lambda done, _: seen.append(done))
-    assert same_weights(again.network, whole.network)
-    assert without_seconds(again) == without_seconds(whole)
+    again, seen = gone_on_with(roomy, KEEPS_BACK, tmp_path / "checkpoint.safetensors", batch)
+    assert_same(again, whole)
     assert again.calibration.temperature == whole.calibration.temperature
     assert again.calibration.unknown == whole.calibration.unknown
     finished = 2 * ((batch - 1) // 2) if batch <= 6 else 6 + 4 * ((batch - 7) // 4)

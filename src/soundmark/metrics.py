@@ -431,8 +431,7 @@ def drawn_again(recordings: int, *, seed: int, resamples: int, at_once: int) -> 
     ((3, 5), [5.0, 5.0, 5.0])
     """
     generator = np.random.default_rng(seed)
-    for start in range(0, resamples, at_once):
-        rows = min(at_once, resamples - start)
+    for rows in _chunks(resamples, at_once):
         cells = generator.integers(recordings, size=(rows, recordings)) + recordings * np.arange(rows)[:, None]
         times = np.bincount(cells.ravel(), minlength=rows * recordings).reshape(rows, recordings)
         yield times.astype(np.float64)
@@ -471,7 +470,7 @@ def sign_flip_p(differences: ArrayLike, sources: ArrayLike, *, seed: int = 0, fl
         return float(np.mean(np.abs((1.0 - 2.0 * patterns) @ totals) >= observed))
     generator = np.random.default_rng(seed)
     extreme = 0
-    for rows in _chunks(flips, len(totals)):
+    for rows in _chunks(flips, max(1, CHUNK_DRAWS // len(totals))):
         signs = 1.0 - 2.0 * generator.integers(2, size=(rows, len(totals)), dtype=np.int8)
         extreme += int(np.count_nonzero(np.abs(signs @ totals) >= observed))
     return (1 + extreme) / (1 + flips)
@@ -544,11 +543,10 @@ def _per_recording(values: Floats, sources: ArrayLike) -> tuple[Floats, Floats]:
     return np.bincount(index, weights=values).astype(np.float64), np.bincount(index).astype(np.float64)
 
 
-def _chunks(total: int, width: int) -> Iterator[int]:
-    """Row counts that add up to ``total``, each row ``width`` random numbers, none above CHUNK_DRAWS in all."""
-    step = max(1, CHUNK_DRAWS // width)
-    for start in range(0, total, step):
-        yield min(step, total - start)
+def _chunks(total: int, at_once: int) -> Iterator[int]:
+    """Row counts that add up to ``total``, none above ``at_once``."""
+    for start in range(0, total, at_once):
+        yield min(at_once, total - start)
 
 
 def _mean(values: ArrayLike) -> float:

@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     from soundmark.engine import Engine
 
 log = logging.getLogger("soundmark")
+CHECKPOINTS = ("checkpoint.safetensors", "refit.safetensors")
 WRITTEN = (
     "model.onnx",
     "predictions.csv",
     "recipe.toml",
     "history.csv",
-    "checkpoint.safetensors",
-    "refit.safetensors",
+    *CHECKPOINTS,
     "metrics.json",
     "report.html",
 )
@@ -148,7 +148,7 @@ def make(
     atomic.make_folder(unit.folder)
     split = splits.keep_back(dataset, unit.split, unit.recipe.validation_share, seed=unit.recipe.seed)
     data = _what_is_seen(unit, split, dataset, store)
-    checkpoint = unit.folder / "checkpoint.safetensors"
+    checkpoint = unit.folder / CHECKPOINTS[0]
     start = time.perf_counter()
     trained = training.train(
         data,
@@ -426,7 +426,7 @@ def find(unit: Unit, dataset: Dataset, store: Features) -> Outcome | None:
 
 def _forget_the_way(folder: Path) -> None:
     """Remove the checkpoints of a finished unit."""
-    for name in ("checkpoint.safetensors", "refit.safetensors"):
+    for name in CHECKPOINTS:
         (folder / name).unlink(missing_ok=True)
 
 
