@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundmark import audio
+from soundmark import audio, decoding
 from soundmark.errors import AudioError, OutputError
 
 # librosa asks audioread for its back ends, and the standard library is parting with some of those.
@@ -182,7 +182,7 @@ def test_a_slice_does_not_read_the_rest(tmp_path):
 
 
 def test_a_file_longer_than_a_block_is_whole(tmp_path):
-    samples = noise(audio.BLOCK_FRAMES * 2 + 5).astype(np.float32)
+    samples = noise(decoding.BLOCK_FRAMES * 2 + 5).astype(np.float32)
     read = audio.read(encoded(samples, 8000, subtype="FLOAT")).samples
     np.testing.assert_array_equal(read, samples[:, 0])
 

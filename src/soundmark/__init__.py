@@ -7,7 +7,8 @@ The modules, in the order in which to read them; each imports only those above i
     errors          the exception tree, and how a message is phrased
     atomic          files that appear whole or not at all
     workers         one function over many items, in as many processes as there are cores
-    audio           a file, bytes or a stream to float32 mono samples at a rate
+    decoding        a file, bytes or an open file to blocks of mono samples, or why not
+    audio           the same to float32 mono samples at a rate, whole or as a stream
     datasets        a path to a Dataset of Clips; one file per layout
     splits          a Dataset to train and test indices, and the leak between them
     inspection      what is in a data set, and what is wrong with it
@@ -30,7 +31,9 @@ The modules, in the order in which to read them; each imports only those above i
     heads           a linear head on fixed embeddings, chosen by validation
     checkpoint      the state of a training after an epoch, on the disk
     training        features and a recipe to a trained network
+    windows         samples to the windows that a model hears them in
     prediction      a model and audio to Scores
+    events          scores of windows to what was heard from when to when
     predictions     what was said of each test clip, as a table
     provenance      what a number was computed with: versions and machine
     classification  files and folders to what is heard in each

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soundmark import atomic, audio, workers
+from soundmark import atomic, audio, decoding, workers
 from soundmark.datasets import Clip, Dataset, Skipped
 from soundmark.errors import AudioError, SettingsError, unknown_name
 
@@ -473,7 +473,7 @@ def _channels(clip: Clip, found: audio.AudioInfo, sound: audio.Sound) -> NDArray
         return sound.samples[None]
     start = round(clip.start_s * found.rate_hz)
     try:
-        path = audio.native_path(clip.path)
+        path = decoding.native_path(clip.path)
         samples = soundfile.read(path, len(sound.samples), start, dtype="float32", always_2d=True)[0]
     except soundfile.LibsndfileError:  # cut off: the mean of what could be salvaged has to do
         return sound.samples[None]

@@ -1,0 +1,367 @@
+"""A file, bytes or an open file to blocks of mono ``float32`` samples, or one sentence that says why not.
+
+Decoding is libsndfile's: WAV of every sort, FLAC, Ogg Vorbis and Opus, MP3, AIFF and more. A sound is never held whole
+here: an hour, or a day, goes through block by block.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import math
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from soundmark.errors import AudioError
+
+Samples = npt.NDArray[np.float32]
+Source = str | os.PathLike[str] | bytes | BinaryIO
+
+BLOCK_FRAMES = 1 << 18  # decoded at once: a clip in one go, an hour without ever holding all its channels
+SALVAGE_FRAMES = 1 << 10  # decoded at once where a decoder gives up on the way; a whole share of the above
+MPEG_SLACK_FRAMES = 2 * 1152  # an MP3's header only estimates: two MPEG frames short is no damage
+VORBIS_PAGE_FRAMES = 255 * 1024  # the most that a page holds: 255 packets of half a long block each
+LOWEST_RATE_HZ = 40  # hearing begins at 20 Hz; a header that says less, or more than the most, is damaged, and would
+LARGEST_RATE_HZ = 1_000_000  # stretch a second to hours when it is resampled
+END_TOLERANCE_S = 0.01  # a table that rounds its times may point this far beyond the end
+SUGGESTED = "WAV, FLAC, Ogg Vorbis, Ogg Opus, MP3 and AIFF can be read"
+
+# These hold at most 16 (32) bits, so that integers lose nothing, and libsndfile hands integers out several times
+# faster than floats. The mean of the integers is then the mean of the floats, bit for bit.
+INTEGER_TYPES = {"PCM_S8": "int16", "PCM_U8": "int16", "PCM_16": "int16", "PCM_32": "int32"}
+NEVER_NAN = {*INTEGER_TYPES, "PCM_24", "MS_ADPCM", "IMA_ADPCM", "ULAW", "ALAW"}
+
+
+class Blocks:
+    """The mono blocks of a sound, in order, as far as it can be decoded; they can be gone through once.
+
+    ``rate_hz`` and ``frames``, how many there should be, are known before; ``note``, what was missing, after. Where it
+    holds no samples, or some that are no numbers, going through it ends in an ``AudioError``.
+    """
+
+    def __init__(self, source: Source, name: str, file: Any, start: int, stop: int) -> None:
+        self.name, self.rate_hz, self.frames = name, int(file.samplerate), stop - start
+        self.note: str | None = None
+        self._source, self._file, self._start, self._stop = source, file, start, stop
+        self._decoded = self._not_numbers = 0
+
+    def __iter__(self) -> Iterator[Samples]:
+        import soundfile
+
+        gave_up = None
+        try:
+            yield from self._decode(self._file, BLOCK_FRAMES)
+        except soundfile.LibsndfileError:  # up to a block's worth of sound may stand before the place
+            with opened(self._source, self.name) as again:
+                try:
+                    yield from self._decode(again, SALVAGE_FRAMES)
+                except soundfile.LibsndfileError as error:
+                    where_s = (self._start + self._decoded) / self.rate_hz
+                    gave_up = f"cannot be decoded beyond {where_s:.3f} s ({_damage(error)})"
+        self._conclude(gave_up)
+
+    def _decode(self, file: Any, frames: int) -> Iterator[Samples]:
+        """The blocks from start to stop but for those that were decoded before, ``frames`` at a time."""
+        kind = INTEGER_TYPES.get(file.subtype, "float32")
+        scale = {"int16": 2.0**-15, "int32": 2.0**-31, "float32": 1.0}[kind]
+        known, done = self._decoded, 0
+        _seek(file, self._start)
+        while done < self.frames:
+            block = file.read(min(frames, self.frames - done), dtype=kind, always_2d=True)
+            if not len(block):
+                return
+            done += len(block)
+            if done <= known:
+                continue
+            self._decoded = done
+            if file.subtype not in NEVER_NAN:
+                self._not_numbers += block.size - int(np.count_nonzero(np.isfinite(block)))
+            if not self._not_numbers:
+                yield mean_of_channels(block, scale)
+
+    def _conclude(self, gave_up: str | None) -> None:
+        stop, there = self._stop / self.rate_hz, (self._start + self._decoded) / self.rate_hz
+        slack = MPEG_SLACK_FRAMES if self._file.format == "MP3" else 0
+        end = f"ends after {there:.3f} s of the {stop:.3f} s that should be there"
+        ended = end if self._decoded + slack < self.frames else None
+        self.note = gave_up or header_note(self._file.extra_info) or ended
+        if not self._decoded:
+            raise AudioError(f"{self.name} has no samples: it {self.note or end}. Record it again, or leave it out.")
+        if self._not_numbers:
+            n = self._not_numbers
+            these = "1 sample that is no number" if n == 1 else f"{n} samples that are no numbers"
+            raise AudioError(
+                f"{self.name} holds {these} (NaN or infinite): write it again from its origin, or leave it out."
+            )
+
+
+@contextmanager
+def blocks(source: Source, *, start_s: float = 0.0, stop_s: float | None = None) -> Iterator[Blocks]:
+    """The blocks of a path, of bytes or of an open binary file, between ``start_s`` and ``stop_s`` (None: the end).
+
+    Raises ``AudioError`` for a sound that cannot be opened, and for a slice outside of it.
+
+    >>> import soundfile
+    >>> file = io.BytesIO()
+    >>> soundfile.write(file, np.full((300_000, 2), [0.5, 0.25]), 8000, format="WAV")
+    >>> with blocks(file.getvalue()) as sound:
+    ...     sound.rate_hz, sound.frames, [len(block) for block in sound], sound.note
+    (8000, 300000, [262144, 37856], None)
+    """
+    name, source = name_of(source), reopenable(source)
+    with opened(source, name) as file:
+        yield Blocks(source, name, file, *_slice_frames(file, name, start_s, stop_s))
+
+
+def _seek(file: Any, start: int) -> None:
+    """Make ``start`` the next frame that is read.
+
+    In the last page of an Ogg Vorbis file libsndfile (1.2.2) lands beside the mark and does not say so: there it is led
+    to the page from before it.
+    """
+    safe = max(0, file.frames - VORBIS_PAGE_FRAMES)
+    if file.subtype == "VORBIS" and start > safe:
+        file.seek(safe)
+        file.read(start - safe, dtype="float32")
+    elif start:
+        file.seek(start)
+
+
+def mean_of_channels(block: npt.NDArray[Any], scale: float) -> Samples:
+    """[n, channels] integers or floats, times ``scale``, to [n].
+
+    Column by column: ``np.mean`` takes ten times as long on so short an axis.
+
+    >>> mean_of_channels(np.array([[16384, 0]], np.int16), 2.0**-15)
+    array([0.25], dtype=float32)
+    """
+    floats = block.astype(np.float32, copy=False)
+    channels = block.shape[1]
+    if channels == 1:
+        return floats[:, 0] if scale == 1.0 else floats[:, 0] * np.float32(scale)
+    mono: Samples = floats[:, 0] + floats[:, 1]
+    for channel in range(2, channels):
+        mono += floats[:, channel]
+    mono /= np.float32(channels / scale)  # the scale is a power of two: this is the float mean, bit for bit
+    return mono
+
+
+def _slice_frames(file: Any, name: str, start_s: float, stop_s: float | None) -> tuple[int, int]:
+    """The frames that a slice in seconds stands for; raises where they are not all there."""
+    rate_hz, frames = file.samplerate, file.frames
+    duration = f"{frames / rate_hz:.3f} s"
+    if frames == 0:
+        why = header_note(file.extra_info) or "holds a header for 0 frames"
+        raise AudioError(f"{name} has no samples: it {why}. Record it again, or leave it out.")
+    if not (math.isfinite(start_s) and start_s >= 0) or (stop_s is not None and not math.isfinite(stop_s)):
+        raise AudioError(f"a slice from {start_s} s to {stop_s} s cannot be cut from {name}: use 0 to {duration}.")
+    start = round(start_s * rate_hz)
+    stop = frames if stop_s is None else round(stop_s * rate_hz)
+    if start >= frames:
+        raise AudioError(f"{name} lasts {duration}, and the slice starts at {start_s:g} s, where nothing is left.")
+    if stop > frames + END_TOLERANCE_S * rate_hz:
+        raise AudioError(f"{name} lasts {duration}, and the slice ends at {stop_s:g} s: end it by then.")
+    if stop <= start:
+        raise AudioError(f"a slice of {name} from {start_s:g} s to {stop_s:g} s holds no sample: end it later.")
+    return start, min(stop, frames)
+
+
+@contextmanager
+def opened(source: Source, name: str) -> Iterator[Any]:
+    """The ``soundfile.SoundFile`` of a source, which messages call ``name``; ``AudioError`` where it cannot be opened.
+
+    >>> with opened(b"RIFF", "the upload"):
+    ...     pass
+    Traceback (most recent call last):
+    soundmark.errors.AudioError: the upload cannot be read as sound: it begins with the text 'RIFF'. WAV, FLAC, ...
+    """
+    import soundfile
+
+    stream: Any = io.BytesIO(source) if isinstance(source, bytes) else source
+    if hasattr(stream, "seek"):
+        stream.seek(0)
+    try:
+        file = soundfile.SoundFile(stream if hasattr(stream, "read") else native_path(stream))
+    except (soundfile.LibsndfileError, OSError, TypeError, ValueError) as error:
+        raise AudioError(_why_not(source, name, error)) from error
+    with file:
+        if not LOWEST_RATE_HZ <= file.samplerate <= LARGEST_RATE_HZ:
+            raise AudioError(
+                f"{name} says that its rate is {file.samplerate} Hz, and {LOWEST_RATE_HZ} to {LARGEST_RATE_HZ} Hz can "
+                "be meant: its header is damaged. Correct it, or leave it out."
+            )
+        yield file
+
+
+def native_path(path: str | os.PathLike[str]) -> str | bytes:
+    """A path as libsndfile takes it: on POSIX systems a name is bytes, which need not be UTF-8.
+
+    >>> native_path(Path("street.wav")) in (b"street.wav", "street.wav")
+    True
+    """
+    return os.fspath(path) if os.name == "nt" else os.fsencode(path)
+
+
+def reopenable(source: Source) -> Source:
+    """A source that can be read from its beginning as often as need be: a pipe's bytes in place of a pipe.
+
+    >>> reopenable(b"RIFF")
+    b'RIFF'
+    """
+    if isinstance(source, bytes):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return _piped(Path(source)) or source
+    if not hasattr(source, "read"):
+        raise AudioError(f"{source!r} is no sound: give a path, bytes or a file opened in binary mode.")
+    return source if source.seekable() else source.read()
+
+
+def _piped(path: Path) -> bytes | None:
+    """What comes out of a named pipe; None for any other path. libsndfile cannot go back in a pipe."""
+    try:
+        return path.read_bytes() if path.is_fifo() else None
+    except (OSError, ValueError):  # whoever opens it will say so
+        return None
+
+
+def name_of(source: Source) -> str:
+    """How a message names a source.
+
+    >>> name_of(Path("street.wav")), name_of(b"RIFF")
+    ('"street.wav"', 'the bytes')
+    """
+    if isinstance(source, bytes):
+        return "the bytes"
+    name = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
+    return f'"{os.fspath(name)}"' if isinstance(name, str | os.PathLike) else "the bytes"
+
+
+def _why_not(source: Source, name: str, error: Exception) -> str:
+    """One sentence for a source that libsndfile refused."""
+    try:
+        head = _head(source)
+    except FileNotFoundError:
+        return f"{name} {_missing(Path(source))}"  # type: ignore[arg-type]  # only a path is not found
+    except IsADirectoryError:
+        return f"{name} is a folder, not a sound file: name a file in it."
+    except PermissionError:
+        return f"{name} may not be read by this user: change its permissions, or leave it out."
+    except (OSError, ValueError) as refused:
+        return f"{name} cannot be opened: {_reason(refused)}."
+    return f"{name} cannot be read as sound: {_content(head) or _damage(error)}. {SUGGESTED}."
+
+
+def _head(source: Source) -> bytes:
+    """The first bytes of what is there."""
+    if isinstance(source, bytes):
+        return source[:64]
+    if isinstance(source, str | os.PathLike):
+        if Path(source).is_dir():
+            raise IsADirectoryError  # Windows calls it a lack of permission
+        with Path(source).open("rb") as file:
+            return file.read(64)
+    source.seek(0)
+    return source.read(64)
+
+
+# How files begin that are often taken for sounds, or renamed to be one: at which byte, with what, and what it is then.
+_KINDS = (
+    (4, b"ftyp", "it is MPEG-4 (M4A, AAC): convert it first"),
+    (0, b"\x1aE\xdf\xa3", "it is WebM or Matroska: convert it first"),
+    (0, b"0&\xb2u\x8ef\xcf\x11", "it is Windows Media (WMA): convert it first"),
+    (0, b"#!AMR", "it is AMR: convert it first"),
+    (0, b"PK\x03\x04", "it is a ZIP archive: unpack it first"),
+    (0, b"\x1f\x8b", "it is gzip: unpack it first"),
+    (0, b"\x89PNG", "it is a PNG picture"),
+    (0, b"\xff\xd8\xff", "it is a JPEG picture"),
+    (0, b"%PDF", "it is a PDF"),
+)
+
+
+def _content(head: bytes) -> str | None:
+    """What a file that is no sound is instead, from its first bytes, where that can be told."""
+    if not head:
+        return "it is empty"
+    if not any(head):
+        return "it begins with nothing but zeros"
+    for start, mark, kind in _KINDS:
+        if head.startswith(mark, start):
+            return kind
+    try:
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)  # the last character may be cut in two
+    except UnicodeDecodeError:
+        return None
+    if all(character.isprintable() or character.isspace() for character in text):
+        return f"it begins with the text {text.split(chr(10))[0].strip()[:24]!r}"
+    return None
+
+
+def _damage(error: Exception) -> str:
+    """Why libsndfile refused, in words for people where its own are for programmers."""
+    reason = _reason(error)
+    for theirs, ours in (
+        ("Format not recognised", "its format is not known"),
+        ("not a regular file", "it is damaged, or cut off at its beginning"),
+        ("file is malformed", "it is damaged, or cut off at its beginning"),
+        ("No 'data' chunk marker", "it is cut off before its first sample"),
+        ("SF_INFO struct incomplete", "its header is damaged"),
+        ("psf_fseek() failed", "it ends there"),
+    ):
+        if theirs in reason:
+            return ours
+    return reason
+
+
+def _missing(path: Path) -> str:
+    """Why a path leads nowhere: a broken link, or where the way ends and what is there that has almost its name."""
+    if path.is_symlink():
+        return f'is a link to "{path.readlink()}", which does not exist.'
+    for parent in path.parents:
+        if parent.is_dir():
+            missing = path.relative_to(parent).parts[0]
+            close = get_close_matches(missing, _names_in(parent), n=1)
+            where = "" if path == Path(missing) else f': "{parent}" holds no "{missing}"'
+            return f"does not exist{where}" + (f'; did you mean "{close[0]}"?' if close else ".")
+        if parent.exists():
+            return f'does not exist: "{parent}" is a file, not a folder.'
+    return "does not exist: no part of its path does."
+
+
+def _names_in(folder: Path) -> list[str]:
+    """The names in a folder; none where this user may not list it."""
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 - names are all it needs
+    except OSError:
+        return []
+
+
+def _reason(error: BaseException) -> str:
+    """An error's own words, without the name of the file, which the message has."""
+    text = str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
+    return text.removeprefix("Error : ").rstrip(". ")
+
+
+# libsndfile's log of a header has lines such as "data : 176400 (should be 88178)", where 88178 bytes are there.
+_SHORT = re.compile(r"^\s*(?:data|SSND|riff|Data Size)\s*:\s*(\d+)\s*\(should be (\d+)\)", re.MULTILINE)
+_UNFINISHED_BYTES = 0xFFFF_0000  # a recorder that was streaming leaves such a size in place of the one it did not know
+
+
+def header_note(log: str) -> str | None:
+    """What libsndfile's log of a header says of a file that was cut off.
+
+    >>> header_note("data : 176400 (should be 88178)")
+    'is cut off: 88178 of the 176400 bytes that its header declares are there'
+    """
+    for declared, there in _SHORT.findall(log):
+        if int(there) < int(declared) < _UNFINISHED_BYTES:
+            return f"is cut off: {there} of the {declared} bytes that its header declares are there"
+    return "is cut off: its last Ogg page is missing" if "lacks an end-of-stream bit" in log else None
