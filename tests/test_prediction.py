@@ -10,8 +10,9 @@ import soundmark
 from soundmark import audio, graph, models, prediction
 from soundmark.bundle import Bundle, Card
 from soundmark.errors import AudioError, SettingsError
-from soundmark.prediction import Model, windows
+from soundmark.prediction import Model
 from soundmark.spectrograms import Image, Mel
+from soundmark.windows import windows
 
 RATE_HZ = 44_100
 

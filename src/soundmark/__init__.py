@@ -32,8 +32,8 @@ The modules, in the order in which to read them; each imports only those above i
     checkpoint      the state of a training after an epoch, on the disk
     training        features and a recipe to a trained network
     windows         samples to the windows that a model hears them in
-    prediction      a model and audio to Scores
     events          scores of windows to what was heard from when to when
+    prediction      a model and audio to Scores
     predictions     what was said of each test clip, as a table
     provenance      what a number was computed with: versions and machine
     classification  files and folders to what is heard in each

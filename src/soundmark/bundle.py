@@ -146,7 +146,14 @@ class Bundle:
     @cached_property
     def session(self) -> onnxruntime.InferenceSession:
         """The graph, ready to run on all the cores of this process."""
-        return _session(self.graph)
+        from soundmark.workers import cores
+
+        return _session(self.graph, cores()) if cores() > 1 else self.session_alone
+
+    @cached_property
+    def session_alone(self) -> onnxruntime.InferenceSession:
+        """The graph, ready to run on one core: for several threads at a time."""
+        return _session(self.graph, 1)
 
     def __getstate__(self) -> dict[str, Any]:
         # A session cannot be sent to another process; each makes its own.
@@ -155,16 +162,22 @@ class Bundle:
     @property
     def outputs(self) -> tuple[str, ...]:
         """The names of what the graph gives: ``logits``, and ``embedding`` and ``familiarity`` where there is one."""
-        return tuple(output.name for output in self.session.get_outputs())
+        return tuple(output.name for output in self.session_alone.get_outputs())
 
     def run(self, spectrograms: np.ndarray, output: str = "logits") -> np.ndarray:
         """``output`` of the graph, float32 ``[batch, ...]``, for ``spectrograms`` ``[batch, freq, time]``."""
         return self.run_for(spectrograms, (output,))[0]
 
-    def run_for(self, spectrograms: np.ndarray, outputs: Sequence[str]) -> tuple[np.ndarray, ...]:
-        """Several ``outputs`` of the graph as ``run`` has one, by going through it once."""
+    def run_for(
+        self, spectrograms: np.ndarray, outputs: Sequence[str], *, alone: bool = False
+    ) -> tuple[np.ndarray, ...]:
+        """Several ``outputs`` of the graph as ``run`` has one, by going through it once.
+
+        On all cores, or ``alone`` on one, where several threads call it at a time.
+        """
+        session = self.session_alone if alone else self.session
         batch = np.ascontiguousarray(spectrograms[:, np.newaxis], np.float32)
-        return tuple(self.session.run(list(outputs), {"spectrogram": batch}))
+        return tuple(session.run(list(outputs), {"spectrogram": batch}))
 
     def activate(self, logits: np.ndarray) -> np.ndarray:
         """Probabilities float32 ``[batch, classes]`` of ``logits``, by the card's temperature and activation.
@@ -229,7 +242,7 @@ def read(path: str | PathLike[str]) -> Bundle:
     session = _readable(data, path)
     bundle = Bundle(parts.graph, Card.from_json(parts.card, str(path)))
     _check_graph(session, bundle.card, path)
-    vars(bundle)["session"] = session  # the cached property, so that the graph is not made ready twice
+    vars(bundle)["session_alone"] = session  # the cached property, so that the graph is not made ready twice
     return bundle
 
 
@@ -271,13 +284,11 @@ def _damaged(path: Path) -> BundleError:
     return BundleError(f'"{path}" was damaged or changed after it was written. Train or fetch the model again.')
 
 
-def _session(graph: bytes) -> onnxruntime.InferenceSession:
+def _session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
     import onnxruntime
 
-    from soundmark.workers import cores
-
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = cores()
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
@@ -302,7 +313,7 @@ def _readable(data: bytes, path: Path) -> onnxruntime.InferenceSession:
     from onnxruntime.capi import onnxruntime_pybind11_state as states
 
     try:
-        return _session(data)
+        return _session(data, 1)
     except (
         states.InvalidProtobuf,
         states.InvalidGraph,

@@ -9,23 +9,29 @@ soundmark.errors.BundleError: the model "missing.onnx" cannot be read: No such f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from os import PathLike, fspath
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from soundmark import audio, bundle
-from soundmark.audio import Sound
+from soundmark import audio, bundle, workers
+from soundmark.audio import Sound, Stream
 from soundmark.bundle import Bundle, Card
-from soundmark.errors import AudioError, SettingsError
+from soundmark.errors import AudioError, BundleError, SettingsError
+from soundmark.events import RELEASE, THRESHOLD, Event, Stretch, Tracker
 from soundmark.store import Rows
+from soundmark.windows import Cutter, Window, hop_samples
 
 Source = str | PathLike[str] | bytes | BinaryIO | np.ndarray | Sound
 BATCH = 250  # spectrograms that the graph is given at a time
-WHOLE = 1.05  # an input of up to this many windows is scored whole
+HEARD_AT_ONCE = 8  # windows of one recording that are scored together: always the same ones, whatever runs beside them
 
 
 @dataclass(frozen=True)
@@ -112,41 +118,81 @@ class Model:
         return np.concatenate(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
 
     def _probabilities_and_familiarity(self, spectrograms: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Both of spectrograms ``[n, freq, time]``, n > 0, by going through the graph once."""
-        if self.unknown is None:
-            return self.probabilities(spectrograms), None
-        batches = [
-            self.bundle.run_for(spectrograms[start : start + BATCH], ("logits", "familiarity"))
-            for start in range(0, len(spectrograms), BATCH)
-        ]
-        logits, familiarity = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-        return self.bundle.activate(logits), familiarity
+        """Both of spectrograms ``[n, freq, time]``, n > 0, by going through the graph once, on one core."""
+        wanted = ("logits",) if self.unknown is None else ("logits", "familiarity")
+        logits, *familiarity = self.bundle.run_for(spectrograms, wanted, alone=True)
+        return self.bundle.activate(logits), familiarity[0] if familiarity else None
 
-    def scores(self, source: Source, rate_hz: int | None = None, *, overlap: float = 0.0) -> Scores:
+    def score(self, windows: Sequence[Window], rate_hz: int, *, hop: int | None = None) -> Part:
+        """What the model says of ``windows`` at ``rate_hz``, on one core; with ``hop``, of the pieces new in each, too.
+
+        Where windows follow each other without overlap, a piece would be a window, and is not scored again.
+        """
+        pieces = [list(window.pieces(hop)) if hop and hop < len(window.samples) else [] for window in windows]
+        sounds = chain(
+            (window.samples for window in windows),
+            (
+                window.samples[start - window.start : stop - window.start]
+                for window, spans in zip(windows, pieces, strict=True)
+                for start, stop in spans
+            ),
+        )
+        spectrograms = np.stack([self.card.representation(samples, rate_hz) for samples in sounds])
+        probabilities, familiarity = self._probabilities_and_familiarity(spectrograms)
+        edges = np.array([(window.start, window.stop) for window in windows], np.float64) / rate_hz
+        return Part(
+            edges[:, 0],
+            edges[:, 1],
+            probabilities[: len(windows)],
+            None if familiarity is None else familiarity[: len(windows)],
+            _placed(pieces, probabilities[len(windows) :], rate_hz),
+        )
+
+    @contextmanager
+    def listening(
+        self,
+        source: Source,
+        rate_hz: int | None = None,
+        *,
+        overlap: float = 0.0,
+        pieces: bool = False,
+        pool: Executor | None = None,
+    ) -> Iterator[Listening]:
+        """A sound being heard, in constant memory however long it is; for the arguments see ``scores``.
+
+        With ``pieces`` (see ``events``), those new in each window are scored alone, too. Where there is
+        a ``pool`` of threads, it computes spectrograms and network while the sound is decoded here.
+        """
+        with _flow(source, rate_hz, self.card.representation.rate_hz) as flow:
+            yield Listening(self, flow, overlap, pieces, pool)
+
+    def scores(
+        self, source: Source, rate_hz: int | None = None, *, overlap: float = 0.0, jobs: int | None = None
+    ) -> Scores:
         """The scores of a sound: one row for up to 1.05 windows, else one per window.
 
         ``source`` is a path, the bytes of an audio file, an open binary file, or samples ``[n]`` or ``[n, channels]``
         at ``rate_hz``: floats in −1…1, or whole numbers of 8, 16 or 32 bits as audio files hold them. Windows follow
-        each other by ``1 - overlap`` of their length; the last is shifted back so that no sample goes unheard.
+        each other by ``1 - overlap`` of their length; the last is shifted back so that no sample goes unheard. An hour
+        is heard on ``jobs`` threads (all cores by default).
 
         Raises:
             AudioError: the sound cannot be read.
             SettingsError: ``overlap`` is not in 0 ≤ overlap < 1; samples come without their rate, or a file with one.
         """
-        if not 0 <= overlap < 1:
-            raise SettingsError(f"overlap is {overlap!r}: give a share of the window, at least 0 and below 1.")
-        sound = hear(source, rate_hz)
-        if self.card.representation.rate_hz:
-            rate = self.card.representation.rate_hz
-            sound = Sound(audio.resample(sound.samples, sound.rate_hz, rate), rate)
-        spans = list(windows(len(sound.samples), self.card.window_s * sound.rate_hz, overlap))
-        spectrograms = np.stack([self.card.representation(sound.samples[a:b], sound.rate_hz) for a, b in spans])
-        edges = np.array(spans, np.float64) / sound.rate_hz
+        with (
+            ThreadPoolExecutor(jobs or workers.cores()) as pool,
+            self.listening(source, rate_hz, overlap=overlap, pool=pool) as sound,
+        ):
+            parts = list(sound)
         name = fspath(source) if isinstance(source, str | PathLike) else "-"
-        probabilities, familiarity = self._probabilities_and_familiarity(spectrograms)
-        return Scores(
-            (str(name),) * len(spans), edges[:, 0], edges[:, 1], self.classes, probabilities, familiarity=familiarity
+        start_s, stop_s, probabilities = (
+            np.concatenate([getattr(part, field) for part in parts]) for field in ("start_s", "stop_s", "probabilities")
         )
+        known = [part.familiarity for part in parts if part.familiarity is not None]
+        familiarity = np.concatenate(known) if known else None
+        names = (str(name),) * len(start_s)
+        return Scores(names, start_s, stop_s, self.classes, probabilities, familiarity=familiarity)
 
     def classify(
         self, source: Source, rate_hz: int | None = None, *, top_k: int | None = None, unknown: bool = True
@@ -161,17 +207,151 @@ class Model:
             AudioError, SettingsError: as ``scores``.
         """
         scores = self.scores(source, rate_hz)
-        mean = scores.mean()
-        best = np.argsort(-mean, kind="stable")[:top_k]
-        answer = [{"label": self.classes[i], "score": float(mean[i])} for i in best]
-        return [*self._refusal(scores), *answer] if unknown else answer
+        return self.answer(scores.probabilities, scores.familiarity, top_k=top_k, unknown=unknown)
 
-    def _refusal(self, scores: Scores) -> list[dict[str, Any]]:
-        """The entry that says "none of these"; none where the sound is familiar enough, or nobody can tell."""
-        if scores.familiarity is None or self.card.unknown is None:
-            return []
-        familiar = float(scores.familiarity.mean(dtype=np.float64))
-        return [{"label": self.unknown, "score": 1 - familiar}] if familiar < self.card.unknown else []
+    def answer(
+        self,
+        probabilities: np.ndarray,
+        familiarity: np.ndarray | None = None,
+        *,
+        top_k: int | None = None,
+        unknown: bool = True,
+    ) -> list[dict[str, Any]]:
+        """What ``classify`` says of a recording whose windows have ``probabilities`` ``[n, classes]``: of their mean.
+
+        ``familiarity`` ``[n]`` is that of the windows, where the model can tell.
+        """
+        mean = probabilities.mean(axis=0, dtype=np.float64)
+        best = np.argsort(-mean, kind="stable")[:top_k]
+        answer: list[dict[str, Any]] = [{"label": self.classes[i], "score": float(mean[i])} for i in best]
+        if not unknown or familiarity is None or self.card.unknown is None:
+            return answer
+        familiar = float(familiarity.mean(dtype=np.float64))
+        return [{"label": self.unknown, "score": 1 - familiar}, *answer] if familiar < self.card.unknown else answer
+
+    def events(
+        self,
+        source: Source,
+        rate_hz: int | None = None,
+        *,
+        overlap: float = 0.0,
+        threshold: ArrayLike | None = None,
+        release: float = RELEASE,
+        merge_gap_s: float = 0.0,
+        unknown: bool = True,
+        jobs: int | None = None,
+    ) -> list[Event]:
+        """What is heard from when to when, in the order of beginning: neighbouring windows of a class, merged.
+
+        A class is heard from ``threshold`` on (a number, or ``[classes]``; by default a sigmoid's own, or 0.5) until it
+        falls below ``release`` of it; gaps of up to ``merge_gap_s`` are mended. A window that is unfamiliar is none
+        of the classes, unless ``unknown`` is False. With ``overlap``, events are placed as sharply as windows follow
+        each other (see the module ``events``).
+
+        Raises:
+            AudioError, SettingsError: as ``scores``.
+
+        >>> [event.label for event in model.events(city.clips[0].path, threshold=0.0)] == list(model.classes)
+        True
+        """
+        tracker = Tracker(self.classes, threshold=self.threshold(threshold), release=release, merge_gap_s=merge_gap_s)
+        with (
+            ThreadPoolExecutor(jobs or workers.cores()) as pool,
+            self.listening(source, rate_hz, overlap=overlap, pieces=True, pool=pool) as sound,
+        ):
+            found = [event for part in sound for event in self.follow(tracker, part, unknown=unknown)]
+        return sorted([*found, *tracker.end()], key=lambda event: (event.start_s, self.classes.index(event.label)))
+
+    def threshold(self, given: ArrayLike | None = None) -> np.ndarray:
+        """The probability that begins an event, float64 ``[classes]``: the given one, else the card's, else 0.5."""
+        known = self.thresholds if given is None else np.asarray(given, np.float64)
+        return np.array(np.broadcast_to(THRESHOLD if known is None else known, len(self.classes)), np.float64)
+
+    def follow(self, tracker: Tracker, part: Part, *, unknown: bool = True) -> list[Event]:
+        """The events that are over when ``part`` was heard; its unfamiliar windows, and their pieces, hold no class."""
+        strange = np.zeros(len(part), bool)
+        if unknown and part.familiarity is not None and self.card.unknown is not None:
+            strange = part.familiarity < self.card.unknown
+        found = []
+        for row in range(len(part)):
+            share = np.float32(0 if strange[row] else 1)
+            window = Stretch(part.start_s[row], part.stop_s[row], part.probabilities[row] * share)
+            found += tracker.step(window, part.pieces[row])
+        return found
+
+    def embed(self, source: Source, rate_hz: int | None = None, *, overlap: float = 0.0) -> np.ndarray:
+        """What the network makes of each window of ``scores`` before it names classes, float32 ``[windows, d]``.
+
+        Raises:
+            AudioError, SettingsError: as ``scores``.
+            BundleError: the model's graph gives no embedding.
+        """
+        if "embedding" not in self.bundle.outputs:
+            raise BundleError(
+                f"this model ({self.card.recipe.get('network', 'of an unknown network')}) has no embedding: use one of "
+                "the recipes transfer and transfer-finetune."
+            )
+        found = []
+        with _flow(source, rate_hz, self.card.representation.rate_hz) as flow:
+            for windows in workers.batches(_cut(flow, self.card.window_s, overlap), HEARD_AT_ONCE):
+                spectrograms = np.stack([self.card.representation(w.samples, flow.rate_hz) for w in windows])
+                found.append(self.bundle.run_for(spectrograms, ("embedding",), alone=True)[0])
+        return np.concatenate(found)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some windows of a recording, n of them: where they lie, float64 ``[n]``, and what a model says of each.
+
+    ``probabilities`` float32 ``[n, classes]``, ``familiarity`` float32 ``[n]`` or None, and per window its new pieces.
+    """
+
+    start_s: np.ndarray
+    stop_s: np.ndarray
+    probabilities: np.ndarray
+    familiarity: np.ndarray | None
+    pieces: Sequence[Sequence[Stretch]]
+
+    def __len__(self) -> int:
+        return len(self.start_s)
+
+
+class Listening:
+    """A sound while it is heard: its parts in order, to be gone through once; then ``duration_s`` and ``note``."""
+
+    def __init__(self, model: Model, flow: _Flow, overlap: float, pieces: bool, pool: Executor | None) -> None:
+        self._model, self._flow, self._pool = model, flow, pool
+        self._overlap = overlap
+        self._hop = hop_samples(model.card.window_s * flow.rate_hz, overlap) if pieces else None
+        self.declared_s = flow.duration_s  # how long it should be
+        self.duration_s = 0.0  # how much of it was heard
+
+    @property
+    def note(self) -> str | None:
+        """What was missing of it, when it was gone through; None: nothing."""
+        return self._flow.note
+
+    def __iter__(self) -> Iterator[Part]:
+        windows = _cut(self._flow, self._model.card.window_s, self._overlap)
+        for part in workers.in_order(self._score, workers.batches(windows, HEARD_AT_ONCE), self._pool):
+            self.duration_s = float(part.stop_s[-1])
+            yield part
+
+    def _score(self, windows: Sequence[Window]) -> Part:
+        return self._model.score(windows, self._flow.rate_hz, hop=self._hop)
+
+
+def _cut(flow: _Flow, window_s: float, overlap: float) -> Iterator[Window]:
+    window_samples = window_s * flow.rate_hz
+    cutter = Cutter(window_samples, hop_samples(window_samples, overlap))
+    for samples in flow:
+        yield from cutter.push(samples)
+    yield from cutter.end()
+
+
+def _placed(spans: Sequence[Sequence[tuple[int, int]]], probabilities: np.ndarray, rate_hz: int) -> list[list[Stretch]]:
+    rows = iter(probabilities)
+    return [[Stretch(start / rate_hz, stop / rate_hz, next(rows)) for start, stop in each] for each in spans]
 
 
 def load(path: str | PathLike[str]) -> Model:
@@ -187,24 +367,35 @@ def load(path: str | PathLike[str]) -> Model:
     return Model(bundle.read(path))
 
 
-def windows(n_samples: int, window_samples: float, overlap: float = 0.0) -> Iterator[tuple[int, int]]:
-    """Start and stop of the windows that ``n_samples`` are heard in.
+@dataclass(frozen=True)
+class _Whole:
+    """A sound in memory, as a stream of one block."""
 
-    >>> list(windows(1000, 1000)), list(windows(1050, 1000))
-    ([(0, 1000)], [(0, 1050)])
-    >>> list(windows(2500, 1000))
-    [(0, 1000), (1000, 2000), (1500, 2500)]
-    >>> list(windows(2000, 1000, overlap=0.5))
-    [(0, 1000), (500, 1500), (1000, 2000)]
-    """
-    if n_samples <= WHOLE * window_samples:
-        yield 0, n_samples
-        return
-    length = round(window_samples)
-    hop = max(1, round(length * (1 - overlap)))
-    for start in range(0, n_samples - length, hop):
-        yield start, start + length
-    yield n_samples - length, n_samples
+    samples: np.ndarray
+    rate_hz: int
+    note: str | None = None
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.samples) / self.rate_hz
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        yield self.samples
+
+
+_Flow = _Whole | Stream
+
+
+@contextmanager
+def _flow(source: Source, rate_hz: int | None, to_hz: int | None) -> Iterator[_Flow]:
+    """A source as blocks of samples at ``to_hz`` (None: its own rate): from the disk, it is never held whole."""
+    if isinstance(source, np.ndarray | Sound) or rate_hz is not None:
+        sound = hear(source, rate_hz)
+        rate = to_hz or sound.rate_hz
+        yield _Whole(audio.resample(sound.samples, sound.rate_hz, rate), rate, sound.note)
+    else:
+        with audio.stream(source, rate_hz=to_hz) as flow:
+            yield flow
 
 
 def hear(source: Source, rate_hz: int | None = None) -> Sound:

@@ -10,11 +10,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing.connection import wait as wait_for
 from typing import Any, TypeVar
 
@@ -22,6 +23,8 @@ from soundmark.errors import SoundmarkError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+AHEAD = 8  # items that ``in_order`` has under way
 
 Progress = Callable[[str, int, int, str], None]
 """``progress(description, done, total, unit)``: told of every step of a long job; the command line draws it."""
@@ -92,6 +95,46 @@ def each(
     finally:
         stopped.value = 1  # whoever leaves early does not wait for the items that the workers hold in store
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def batches(items: Iterable[Item], n: int) -> Iterator[list[Item]]:
+    """``items``, ``n`` at a time; the last may be fewer.
+
+    >>> list(batches("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    rest = iter(items)
+    while batch := list(islice(rest, n)):
+        yield batch
+
+
+def in_order(function: Callable[[Item], Result], items: Iterable[Item], pool: Executor | None) -> Iterator[Result]:
+    """``function`` of each item in the items' order, computed by ``pool`` while the next items are being made.
+
+    At most ``AHEAD`` are under way, so that memory does not grow with the number of items. Without a pool, or of one
+    item alone, it is computed here.
+
+    >>> from concurrent.futures import ThreadPoolExecutor
+    >>> with ThreadPoolExecutor(2) as pool:
+    ...     list(in_order(abs, iter([-3, 2, -1]), pool))
+    [3, 2, 1]
+    """
+    rest = iter(items)
+    first = list(islice(rest, 2))
+    if pool is None or len(first) < 2:
+        yield from map(function, chain(first, rest))
+        return
+    running: deque[Future[Result]] = deque()
+    try:
+        for item in chain(first, rest):
+            running.append(pool.submit(function, item))
+            while running and (running[0].done() or len(running) >= AHEAD):
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        for future in running:
+            future.cancel()
 
 
 def _in_flight(
