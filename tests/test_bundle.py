@@ -196,7 +196,7 @@ def test_a_graph_is_made_ready_once(path, monkeypatch, examples):
     session = bundle._session
     monkeypatch.setattr(bundle, "_session", lambda *made: made_ready.append(made) or session(*made))
     model = bundle.read(path)
-    model.run(examples[:1])
+    model.run_for(examples[:1], ("logits",), alone=True)
     assert len(made_ready) == 1
     assert copy.deepcopy(model) == model  # as for another process: without the session
 

@@ -110,7 +110,7 @@ def test_the_probabilities_are_the_same_as_without_it_also_of_many_windows():
 def test_the_graph_is_run_once(monkeypatch):
     one, runs = model(), []
     run_for = Bundle.run_for
-    monkeypatch.setattr(Bundle, "run_for", lambda *given: runs.append(given[2]) or run_for(*given))
+    monkeypatch.setattr(Bundle, "run_for", lambda *given, **how: runs.append(given[2]) or run_for(*given, **how))
     one.classify(TONE, RATE_HZ)
     assert runs == [("logits", "familiarity")]
 
