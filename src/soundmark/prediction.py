@@ -9,6 +9,7 @@ soundmark.errors.BundleError: the model "missing.onnx" cannot be read: No such f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ from soundmark.windows import Cutter, Window, hop_samples
 
 Source = str | PathLike[str] | bytes | BinaryIO | np.ndarray | Sound
 BATCH = 250  # spectrograms that the graph is given at a time
-HEARD_AT_ONCE = 8  # windows of one recording that are scored together: always the same ones, whatever runs beside them
+HEARD_AT_ONCE = 1 << 15  # numbers of spectrograms that are scored together, of one recording: whatever runs beside it
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,11 @@ class Model:
         while word in self.classes:
             word = f"({word})"
         return word
+
+    @property
+    def at_once(self) -> int:
+        """How many windows are scored together."""
+        return max(1, HEARD_AT_ONCE // math.prod(self.card.representation.shape))
 
     def probabilities(self, spectrograms: np.ndarray | Rows, which: np.ndarray | None = None) -> np.ndarray:
         """Probabilities float32 ``[n, classes]`` of spectrograms ``[n, freq, time]`` of the card's kind.
@@ -207,27 +213,19 @@ class Model:
             AudioError, SettingsError: as ``scores``.
         """
         scores = self.scores(source, rate_hz)
-        return self.answer(scores.probabilities, scores.familiarity, top_k=top_k, unknown=unknown)
+        familiarity = None if scores.familiarity is None else float(scores.familiarity.mean(dtype=np.float64))
+        mean = scores.probabilities.mean(axis=0, dtype=np.float64)
+        return self.answer(mean, familiarity, top_k=top_k, unknown=unknown)
 
     def answer(
-        self,
-        probabilities: np.ndarray,
-        familiarity: np.ndarray | None = None,
-        *,
-        top_k: int | None = None,
-        unknown: bool = True,
+        self, mean: np.ndarray, familiarity: float | None = None, *, top_k: int | None = None, unknown: bool = True
     ) -> list[dict[str, Any]]:
-        """What ``classify`` says of a recording whose windows have ``probabilities`` ``[n, classes]``: of their mean.
-
-        ``familiarity`` ``[n]`` is that of the windows, where the model can tell.
-        """
-        mean = probabilities.mean(axis=0, dtype=np.float64)
+        """What ``classify`` says where the windows' ``mean`` ``[classes]`` and mean ``familiarity`` are these."""
         best = np.argsort(-mean, kind="stable")[:top_k]
         answer: list[dict[str, Any]] = [{"label": self.classes[i], "score": float(mean[i])} for i in best]
-        if not unknown or familiarity is None or self.card.unknown is None:
+        if not unknown or familiarity is None or self.card.unknown is None or familiarity >= self.card.unknown:
             return answer
-        familiar = float(familiarity.mean(dtype=np.float64))
-        return [{"label": self.unknown, "score": 1 - familiar}, *answer] if familiar < self.card.unknown else answer
+        return [{"label": self.unknown, "score": 1 - familiarity}, *answer]
 
     def events(
         self,
@@ -254,30 +252,18 @@ class Model:
         >>> [event.label for event in model.events(city.clips[0].path, threshold=0.0)] == list(model.classes)
         True
         """
-        tracker = Tracker(self.classes, threshold=self.threshold(threshold), release=release, merge_gap_s=merge_gap_s)
+        account = Account(self, threshold=threshold, release=release, merge_gap_s=merge_gap_s, unknown=unknown)
         with (
             ThreadPoolExecutor(jobs or workers.cores()) as pool,
             self.listening(source, rate_hz, overlap=overlap, pieces=True, pool=pool) as sound,
         ):
-            found = [event for part in sound for event in self.follow(tracker, part, unknown=unknown)]
-        return sorted([*found, *tracker.end()], key=lambda event: (event.start_s, self.classes.index(event.label)))
+            found = [event for part in sound for event in account.hear(part)]
+        return account.in_order([*found, *account.end()])
 
     def threshold(self, given: ArrayLike | None = None) -> np.ndarray:
         """The probability that begins an event, float64 ``[classes]``: the given one, else the card's, else 0.5."""
         known = self.thresholds if given is None else np.asarray(given, np.float64)
         return np.array(np.broadcast_to(THRESHOLD if known is None else known, len(self.classes)), np.float64)
-
-    def follow(self, tracker: Tracker, part: Part, *, unknown: bool = True) -> list[Event]:
-        """The events that are over when ``part`` was heard; its unfamiliar windows, and their pieces, hold no class."""
-        strange = np.zeros(len(part), bool)
-        if unknown and part.familiarity is not None and self.card.unknown is not None:
-            strange = part.familiarity < self.card.unknown
-        found = []
-        for row in range(len(part)):
-            share = np.float32(0 if strange[row] else 1)
-            window = Stretch(part.start_s[row], part.stop_s[row], part.probabilities[row] * share)
-            found += tracker.step(window, part.pieces[row])
-        return found
 
     def embed(self, source: Source, rate_hz: int | None = None, *, overlap: float = 0.0) -> np.ndarray:
         """What the network makes of each window of ``scores`` before it names classes, float32 ``[windows, d]``.
@@ -293,7 +279,7 @@ class Model:
             )
         found = []
         with _flow(source, rate_hz, self.card.representation.rate_hz) as flow:
-            for windows in workers.batches(_cut(flow, self.card.window_s, overlap), HEARD_AT_ONCE):
+            for windows in workers.batches(_cut(flow, self.card.window_s, overlap), self.at_once):
                 spectrograms = np.stack([self.card.representation(w.samples, flow.rate_hz) for w in windows])
                 found.append(self.bundle.run_for(spectrograms, ("embedding",), alone=True)[0])
         return np.concatenate(found)
@@ -333,12 +319,73 @@ class Listening:
 
     def __iter__(self) -> Iterator[Part]:
         windows = _cut(self._flow, self._model.card.window_s, self._overlap)
-        for part in workers.in_order(self._score, workers.batches(windows, HEARD_AT_ONCE), self._pool):
+        for part in workers.in_order(self._score, workers.batches(windows, self._model.at_once), self._pool):
             self.duration_s = float(part.stop_s[-1])
             yield part
 
     def _score(self, windows: Sequence[Window]) -> Part:
         return self._model.score(windows, self._flow.rate_hz, hop=self._hop)
+
+
+class Account:
+    """What is heard in one recording, as its parts come in order: the mean of all, and the events.
+
+    A recording that is one window, in which no class reaches a threshold that nobody gave, has one event all the same:
+    the best answer, so that every clip has one.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        threshold: ArrayLike | None = None,
+        release: float = RELEASE,
+        merge_gap_s: float = 0.0,
+        unknown: bool = True,
+    ) -> None:
+        self.windows = 0
+        self._model, self._unknown, self._asked = model, unknown, threshold is not None
+        self.tracker = Tracker(
+            model.classes, threshold=model.threshold(threshold), release=release, merge_gap_s=merge_gap_s
+        )
+        self._sum = np.zeros(len(model.classes), np.float64)
+        self._familiarity: float | None = None
+        self._stop_s, self._told = 0.0, 0
+
+    def hear(self, part: Part) -> list[Event]:
+        """The events that are over when ``part`` was heard; its unfamiliar windows, and their pieces, hold no class."""
+        known = np.ones(len(part), np.float32)
+        if part.familiarity is not None and self._model.card.unknown is not None:
+            self._familiarity = (self._familiarity or 0.0) + float(part.familiarity.sum(dtype=np.float64))
+            known -= self._unknown & (part.familiarity < self._model.card.unknown)
+        self.windows += len(part)
+        self._sum += part.probabilities.sum(axis=0, dtype=np.float64)
+        self._stop_s = float(part.stop_s[-1])
+        over = []
+        for row, p in enumerate(part.probabilities * known[:, None]):
+            window = Stretch(float(part.start_s[row]), float(part.stop_s[row]), p)
+            over += self.tracker.step(window, part.pieces[row])
+        self._told += len(over)
+        return over
+
+    def end(self) -> list[Event]:
+        """The events that were under way at the end, in the order of their beginnings."""
+        over = self.tracker.end()
+        if self.windows != 1 or self._told or over or self._asked or self._model.thresholds is not None:
+            return over
+        best = self.answer(top_k=1)[0]
+        score = best["score"]
+        return [Event(label=best["label"], start_s=0.0, stop_s=self._stop_s, confidence=score, peak=score)]
+
+    def answer(self, top_k: int | None = None) -> list[dict[str, Any]]:
+        """What the recording is, as a whole, as ``Model.classify`` says it; of a recording that has a window."""
+        familiarity = None if self._familiarity is None else self._familiarity / self.windows
+        return self._model.answer(self._sum / self.windows, familiarity, top_k=top_k, unknown=self._unknown)
+
+    def in_order(self, events: Sequence[Event]) -> list[Event]:
+        """``events`` by their beginnings, and the order of the classes."""
+        places = {label: place for place, label in enumerate(self._model.classes)}
+        return sorted(events, key=lambda event: (event.start_s, places.get(event.label, -1)))
 
 
 def _cut(flow: _Flow, window_s: float, overlap: float) -> Iterator[Window]:
