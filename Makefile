@@ -31,10 +31,13 @@ clean:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
+# Compiled once, here: where bytecode is not written on import (PYTHONDONTWRITEBYTECODE), every command would compile anew.
 $(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train]"
+	$(BIN)/python -m compileall -q src/soundmark
 	touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	$(BIN)/python -m compileall -q src/soundmark
 	touch $@ $(VENV)/.train

@@ -104,8 +104,10 @@ def test_classify_for_a_program(soundmark, city, model):
         assert scores == sorted(scores, reverse=True)
         assert sum(scores) == pytest.approx(1, abs=1e-5)
     rows = list(csv.DictReader(io.StringIO(soundmark("classify", *files, "-m", model, "--format", "csv").stdout)))
-    assert [row["label"] for row in rows[:3]] == [entry["label"] for entry in answers[0]["classes"][:3]]
-    assert [row["rank"] for row in rows[:4]] == ["1", "2", "3", "1"]
+    assert [row["File"] for row in rows] == [str(path) for path in files]
+    assert [row["Label"] for row in rows] == [answer["classes"][0]["label"] for answer in answers]
+    lines = soundmark("classify", *files, "-m", model, "--format", "jsonl").stdout.splitlines()
+    assert [json.loads(line)["label"] for line in lines] == [row["Label"] for row in rows]
 
 
 def test_classify_takes_folders(soundmark, city, model):
@@ -123,10 +125,8 @@ def test_classify_names_what_it_cannot_read_and_does_the_others(soundmark, city,
     failed = [answer["file"] for answer in answers if "error" in answer]
     assert sorted(failed) == sorted(str(path) for path in (files[0], *files[2:]))
     assert len([line for line in done.stderr.splitlines() if line.startswith("soundmark: ")]) == 3
-    done = soundmark("classify", *files, "-m", model, "--format", "csv", "--top-k", 1)
-    rows = list(csv.DictReader(io.StringIO(done.stdout)))
-    assert [row["file"] for row in rows if row["error"]] == failed
-    assert [bool(row["label"]) for row in rows] == [True, False, False, False]
+    done = soundmark("classify", *files, "-m", model, "--format", "csv")
+    assert [row["File"] for row in csv.DictReader(io.StringIO(done.stdout))] == [str(files[1])]
     assert soundmark("classify", tmp_path / "none.wav", "-m", model).stdout == ""
 
 
@@ -262,8 +262,37 @@ def test_the_help_says_what_is_meant_where_nothing_is_said(soundmark):
 def test_a_pipe_that_is_closed_early_is_no_error(model, city):
     command = f'"{sys.executable}" -m soundmark.cli classify "{city}/audio" -m "{model}" --format csv | head -n 1'
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
-    assert done.stdout == "file,rank,label,score,error,note\n"
+    assert done.stdout == "Start (s),End (s),Label,Confidence,File\n"
     assert "Traceback" not in done.stderr
+
+
+def test_a_sound_and_a_list_come_on_standard_input(soundmark, city, model, tmp_path):
+    (sound,) = clips(city, 1)
+    named = json.loads(soundmark("classify", sound, "-m", model, "--format", "json").stdout)
+    with sound.open("rb") as file:
+        piped = json.loads(soundmark("classify", "-", "-m", model, "--format", "json", stdin=file).stdout)
+    assert piped[0]["file"] == "-"
+    assert piped[0]["classes"] == named[0]["classes"]
+    listed = soundmark("classify", "--files-from", "-", "-m", model, "--format", "json", input=f"{sound}\n")
+    assert json.loads(listed.stdout) == named
+    (tmp_path / "list.txt").write_text(f"{sound}\n{sound}\n")
+    twice = soundmark("classify", "--files-from", tmp_path / "list.txt", "-m", model, "--format", "json")
+    assert json.loads(twice.stdout) == [*named, *named]
+
+
+def test_an_hour_is_told_event_by_event(soundmark, city, model, tmp_path):
+    parts = [audio.read(path, rate_hz=22_050).samples for path in clips(city, 8)]
+    audio.write(tmp_path / "long.wav", np.concatenate(parts), 22_050)
+    settings = ["-m", model, "--overlap", "0.5", "--min-confidence", "0.12", "--merge-gap", "1"]
+    done = soundmark("classify", tmp_path / "long.wav", *settings)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"from +to +heard", done.stdout)
+    events = [
+        json.loads(line)
+        for line in soundmark("classify", tmp_path / "long.wav", *settings, "--format", "jsonl").stdout.splitlines()
+    ]
+    assert events == sorted(events, key=lambda event: event["start_s"])
+    assert all(event["peak"] >= 0.12 for event in events)
 
 
 def test_a_one_sample_clip_is_classified(soundmark, model, tmp_path):

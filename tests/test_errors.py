@@ -410,8 +410,8 @@ def odd_names(here: Path) -> None:
 @afterwards(24)
 def every_name_is_as_it_was(here: Path, done: subprocess.CompletedProcess[str]) -> None:
     found = list(csv.DictReader(io.StringIO(done.stdout, newline="")))
-    assert {row["file"] for row in found} == {f"odd/{name}" for name in (*ODD, "two\nlines.wav", "-v.wav")}
-    assert all(row["label"] == "dog" for row in found if row["rank"] == "1")
+    assert {row["File"] for row in found} == {f"odd/{name}" for name in (*ODD, "two\nlines.wav", "-v.wav")}
+    assert all(row["Label"] == "dog" for row in found)
 
 
 @situation(25)
@@ -946,3 +946,55 @@ def other_weights(here: Path) -> None:
 @situation(145)
 def no_weights(here: Path) -> None:
     pass
+
+
+# ── files, folders and hours ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@situation(401, 402, 406, 407, 408, 412, 413)
+def only_what_every_row_has(here: Path) -> None:
+    pass
+
+
+@situation(403, 404, 405)
+def a_list_of_files(here: Path) -> None:
+    (here / "list.txt").write_text("good.wav\ngone.wav\n")
+
+
+@afterwards(403, 405)
+def the_good_one_is_answered(here: Path, done: subprocess.CompletedProcess[str]) -> None:
+    assert answers(done) == {"good.wav": "dog"}
+
+
+@situation(409, 410)
+def thresholds_that_cannot_be_meant(here: Path) -> None:
+    (here / "mine.toml").write_text("dgo = 0.7\n")
+    (here / "mine.csv").write_text("label,threshold\ndog,70\n")
+
+
+@situation(411)
+def a_folder_of_notes(here: Path) -> None:
+    (here / "notes").mkdir()
+    (here / "notes" / "todo.txt").write_text("mine")
+
+
+@situation(414)
+def an_empty_file_beside_a_good_one(here: Path) -> None:
+    (here / "empty.wav").touch()
+
+
+@afterwards(414)
+def it_stands_in_the_table_of_errors(here: Path, done: subprocess.CompletedProcess[str]) -> None:
+    with (here / "out" / "errors.csv").open(newline="") as file:
+        assert [row["File"] for row in csv.DictReader(file)] == ["empty.wav"]
+    with (here / "out" / "results.csv").open(newline="") as file:
+        assert [(row["File"], row["Label"]) for row in csv.DictReader(file)] == [("good.wav", "dog")]
+
+
+@situation(415)
+def a_journal_with_a_damaged_line(here: Path) -> None:
+    (here / "again").mkdir()
+    (here / "again" / "journal.jsonl").write_text('{"key": "1234", "sha256": "5678"}\n')
+
+
+CHANGED[415] = {"again/journal.jsonl"}

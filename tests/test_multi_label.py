@@ -10,9 +10,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from soundmark import audio, bundle, classification, evaluation, plans, recipes, report, runs, scoring, terminal
 from soundmark.bundle import Bundle, Card
+from soundmark.classification import Settings
 from soundmark.datasets import Dataset
 from soundmark.errors import BundleError
 from soundmark.evaluation import Evaluation
+from soundmark.inputs import Failure, Input
 from soundmark.prediction import Model, load
 from soundmark.runs import Outcome, Unit
 from soundmark.spectrograms import LogMel, Mel
@@ -94,20 +96,18 @@ def test_a_sigmoid_model_says_which_classes_are_there(data: Dataset, capsys):
     loud = data.clips[2].path
     scores = {entry["label"]: entry["score"] for entry in model().classify(loud)}
     tells = model(thresholds=(scores["low"], np.nextafter(scores["high"], 1), 0.0))
-    found = classification.classify(tells, [loud, loud.with_name("none.wav")], top_k=1)
-    (answer,) = found.answers.values()
-    said = {entry["label"]: entry["present"] for entry in answer}
+    files = [Input(str(loud), loud.name), Input(str(loud.with_name("none.wav")), "none.wav")]
+    heard, failed = classification.each(tells, files, Settings(top_k=1))
+    said = {entry["label"]: entry["present"] for entry in heard.answer}
     assert said.get("low") is True
     assert said.get("loud") is True
     assert said.get("high", False) is False
-    assert json.loads(found.to_json())[0]["classes"] == list(answer)
-    rows = list(csv.DictReader(found.to_csv().splitlines()))
-    assert [row["present"] for row in rows] == [*(str(int(entry["present"])) for entry in answer), ""]
-    assert rows[-1]["error"]
-    terminal.show_answers(found.answers)
+    assert sorted(event.label for event in heard.events) == ["loud", "low"]
+    assert isinstance(failed, Failure)
+    terminal.show_heard([heard])
     assert capsys.readouterr().out.count("present") == 2
-    plain = classification.classify(model(activation="softmax"), [loud], top_k=1)
-    assert "present" not in plain.to_csv() + plain.to_json()
+    plain = classification.hear(model(activation="softmax"), files[0], Settings(top_k=1))
+    assert "present" not in plain.answer[0]
 
 
 def test_a_model_is_scored_on_multi_label_data(data: Dataset, tmp_path: Path, capsys):

@@ -1,6 +1,5 @@
 """None of these: a sound unlike all that was trained on is called unknown, and the runner-up named behind it."""
 
-import csv
 import json
 import os
 import subprocess
@@ -13,6 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from soundmark import audio, classification, terminal
 from soundmark.bundle import Bundle, Card
+from soundmark.classification import Settings
+from soundmark.inputs import Input
 from soundmark.prediction import Model
 from soundmark.spectrograms import Mel
 
@@ -131,25 +132,37 @@ def files(tmp_path: Path) -> list[Path]:
     return [tmp_path / "tone.wav", tmp_path / "noise.wav"]
 
 
-def test_it_is_rank_1_for_a_program_and_readable_for_a_person(files, capsys):
-    found = classification.classify(model(), files, top_k=1)
-    rows = list(csv.DictReader(found.to_csv().splitlines()))
-    assert [(row["rank"], row["label"]) for row in rows] == [("1", "unknown"), ("2", "high"), ("1", "high")]
-    assert [labels(row["classes"]) for row in json.loads(found.to_json())] == [["unknown", "high"], ["high"]]
-    terminal.show_answers(found.answers, unknown=found.unknown)
+def heard(model: Model, files: list[Path], **settings) -> list:
+    return list(
+        classification.each(model, [Input(str(path), path.name) for path in files], Settings(top_k=1, **settings))
+    )
+
+
+def test_it_stands_first_for_a_program_and_is_readable_for_a_person(files, capsys):
+    found = heard(model(), files)
+    assert [labels(one.answer) for one in found] == [["unknown", "high"], ["high"]]
+    assert [[event.label for event in one.events] for one in found] == [["unknown"], ["high"]]
+    terminal.show_heard(found, unknown="unknown")
     told = capsys.readouterr().out
     assert " ".join(told.split()).count("unknown 0.945") == 1
     assert " ".join(told.split()).count("perhaps high 0.576") == 1
     assert told.count("perhaps") == 1
-    off = classification.classify(model(), files, top_k=1, unknown=False)
-    other = classification.classify(model(unknown=None), files, top_k=1)
-    assert (off.to_csv(), off.to_json()) == (other.to_csv(), other.to_json())
-    assert "unknown" not in off.to_csv() + off.to_json()
+    off = heard(model(), files, unknown=False)
+    assert off == heard(model(unknown=None), files)
+    assert "unknown" not in str(off)
+
+
+def test_a_window_that_is_unfamiliar_is_no_event(files):
+    three = np.concatenate([NOISE, TONE, NOISE])
+    known = model().events(three, RATE_HZ, threshold=0.01)
+    assert {(event.start_s, event.stop_s) for event in known} == {(0.0, 0.5), (1.0, 1.5)}
+    whatever = model().events(three, RATE_HZ, threshold=0.01, unknown=False)
+    assert {(event.start_s, event.stop_s) for event in whatever} == {(0.0, 1.5)}
 
 
 def test_of_several_labels_at_once_it_is_present_and_no_other(files):
     several = model(activation="sigmoid", thresholds=(1.0, 1.0))
-    (answer, _) = classification.classify(several, files, top_k=1).answers.values()
+    answer = heard(several, files)[0].answer
     assert [(entry["label"], entry["present"]) for entry in answer] == [("unknown", True), ("high", False)]
 
 

@@ -36,7 +36,11 @@ The modules, in the order in which to read them; each imports only those above i
     prediction      a model and audio to Scores
     predictions     what was said of each test clip, as a table
     provenance      what a number was computed with: versions and machine
-    classification  files and folders to what is heard in each
+    inputs          what was typed to the sound files that are meant
+    course          how far the hearing of many files has come
+    classification  files to what is heard in each
+    journal         what was heard, a line per file: a killed run goes on
+    batch           files to a folder of results
     explanation     where in a sound a model heard what it heard
     runs            one unit of a run: a recipe trained on one split, exported, scored, written
     scoring         a model on a data set, on clips that it was not trained on
@@ -44,7 +48,8 @@ The modules, in the order in which to read them; each imports only those above i
     evaluation      recipes × protocols × folds to an Evaluation
     report          an Evaluation to one self-contained HTML page
     demo            the whole of it on a synthesised city
-    terminal        tables and progress bars for people
+    gauges          progress for who waits
+    terminal        tables for people
     options         what may be typed after a verb
     shell           how a command begins and ends
     cli             one sub-command per verb

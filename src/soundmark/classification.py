@@ -1,153 +1,268 @@
-"""Files and folders to what is heard in each, as rows for people and for programs."""
+"""Files to what is heard in each: several at a time, on all cores, in the order of the files."""
 
 from __future__ import annotations
 
 import csv
-import io
-import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from os import PathLike
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
-from soundmark import audio
-from soundmark.datasets import SUFFIXES, UNREAD
-from soundmark.datasets.folders import entries
-from soundmark.errors import AudioError, SettingsError
-from soundmark.prediction import Model
+import numpy as np
 
-Answer = Sequence[Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class Classified:
-    """Per file the classes, best first, as ``{"label", "score"}``; and the files that could not be read, with why.
-
-    A sound that is none of the classes has the label ``unknown`` before them, with how surely it is none. Where each
-    class is there or not by itself (``tells_present``), ``"present"`` says whether it is. ``notes`` has a sentence for
-    each file that was cut off and heard as far as it goes.
-    """
-
-    answers: Mapping[str, Answer]
-    failures: Mapping[str, str]
-    notes: Mapping[str, str]
-    tells_present: bool = False
-    unknown: str | None = None  # as ``Model.unknown``; None: no answer says it
-
-    def to_json(self) -> str:
-        """A list with an object per file: ``file`` and ``classes``, or ``file`` and ``error``; ``note``, if any."""
-        rows: list[dict[str, Any]] = [
-            {"file": name, "classes": list(answer)} | ({"note": self.notes[name]} if name in self.notes else {})
-            for name, answer in self.answers.items()
-        ]
-        rows += [{"file": name, "error": reason} for name, reason in self.failures.items()]
-        text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
-        # A name that is not UTF-8 has no other form in JSON than that of its escaped halves of characters.
-        return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
-
-    def to_csv(self) -> str:
-        """A line per file and class: file, rank, label, score; and one per file that could not be read, with error.
-
-        ``note`` stands where the file was cut off and heard as far as it goes; ``present``, 1 or 0, behind the score
-        where each class is there or not by itself.
-        """
-        extra = ["present"] if self.tells_present else []
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["file", "rank", "label", "score", *extra, "error", "note"])
-        for name, answer in self.answers.items():
-            writer.writerows(
-                [
-                    name,
-                    rank,
-                    entry["label"],
-                    f"{entry['score']:.6g}",
-                    *(int(entry[key]) for key in extra),
-                    "",
-                    self.notes.get(name, ""),
-                ]
-                for rank, entry in enumerate(answer, 1)
-            )
-        writer.writerows([name, "", "", "", *([""] * len(extra)), reason, ""] for name, reason in self.failures.items())
-        return text.getvalue()
+from soundmark import audio, clocks, workers
+from soundmark.course import Course, State
+from soundmark.errors import AudioError, SettingsError, unknown_name
+from soundmark.events import RELEASE, Heard
+from soundmark.inputs import STANDARD_INPUT, Failure, Input
+from soundmark.prediction import Account, Model
+from soundmark.windows import hop_samples
 
 
-def classify(model: Model, inputs: Sequence[str | PathLike[str]], *, top_k: int, unknown: bool = True) -> Classified:
-    """What ``model`` hears in each file of ``inputs`` and below each folder; one that cannot be read stops no other.
-
-    A model with sigmoid outputs says of each class whether it is there, and names all that are, also beyond ``top_k``.
-    ``unknown`` is as in ``Model.classify``.
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How files are heard; the only home of these defaults.
 
     Raises:
-        SettingsError: an input is the empty string, which would mean the current folder.
+        SettingsError: a number lies outside of what can be meant.
 
-    >>> found = classify(model, [city.clips[0].path, folder / "none.wav"], top_k=2)
-    >>> [len(answer) for answer in found.answers.values()], list(found.failures) == [str(folder / "none.wav")]
-    ([2], True)
+    >>> Settings(overlap=1.0)
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: overlap is 1.0: give a share of the window, at least 0 and below 1.
     """
-    if "" in inputs:
-        raise SettingsError('an input is "": give the path of a sound file or folder; the current folder is ".".')
-    answers: dict[str, Answer] = {}
-    failures: dict[str, str] = {}
-    notes: dict[str, str] = {}
-    for path in _files([Path(path) for path in inputs], failures):
-        name = str(path)
-        try:
-            sound = audio.read(path)
-            answers[name] = _answer(model, sound, top_k, unknown)
-        except AudioError as error:
-            failures[name] = str(error) if name in str(error) else f'"{name}": {error}'
-        else:
-            if sound.note:
-                notes[name] = audio.shortened(name, sound.note)
-    return Classified(
-        answers,
-        failures,
-        notes,
-        tells_present=model.thresholds is not None,
-        unknown=model.unknown if unknown else None,
+
+    top_k: int = 3
+    unknown: bool = True
+    overlap: float = 0.0  # the share of a window that the next one has, too
+    min_confidence: float | None = None  # the probability that begins an event; None: the model's own, or 0.5
+    thresholds: Mapping[str, float] | None = None  # the same for some classes
+    release: float = RELEASE
+    merge_gap_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        hop_samples(1000.0, self.overlap)
+        for name, value in (("min_confidence", self.min_confidence), ("release", self.release)):
+            if value is not None and not 0 <= value <= 1:
+                raise SettingsError(f"{name} is {value!r}: give a number from 0 to 1.")
+        if not 0 <= self.merge_gap_s < float("inf"):
+            raise SettingsError(f"merge_gap_s is {self.merge_gap_s!r}: give a number of seconds, at least 0.")
+
+    def threshold(self, model: Model) -> np.ndarray | None:
+        """The probability that begins an event, float64 ``[classes]``; None: nothing was said.
+
+        Raises:
+            SettingsError: a threshold is for a class that the model does not have.
+        """
+        if self.min_confidence is None and not self.thresholds:
+            return None
+        found = model.threshold(self.min_confidence)
+        for label, value in (self.thresholds or {}).items():
+            if label not in model.classes:
+                raise unknown_name("class of this model", label, model.classes)
+            found[model.classes.index(label)] = value
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Every setting as JSON has it.
+
+        >>> Settings().to_json()["overlap"]
+        0.0
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {"thresholds": dict(self.thresholds) if self.thresholds else None}
+
+
+def account(model: Model, settings: Settings) -> Account:
+    """What keeps account of one recording by these settings.
+
+    >>> account(model, Settings()).windows
+    0
+    """
+    return Account(
+        model,
+        threshold=settings.threshold(model),
+        release=settings.release,
+        merge_gap_s=settings.merge_gap_s,
+        unknown=settings.unknown,
     )
 
 
-def _answer(model: Model, sound: audio.Sound, top_k: int, unknown: bool) -> Answer:
+def hear(
+    model: Model,
+    file: Input,
+    settings: Settings,
+    *,
+    pool: Executor | None = None,
+    on_sound: Callable[[float, float], None] = lambda heard_s, of_s: None,
+) -> Heard | Failure:
+    """What ``model`` hears in ``file``, in constant memory however long it is; or why it cannot be heard.
+
+    ``on_sound`` is told how many seconds of how many were heard, again and again; what it raises ends the hearing.
+
+    >>> found = hear(model, Input(str(city.clips[0].path), "a.wav"), Settings(top_k=2))
+    >>> len(found.answer), len(found.events), found.duration_s > 0
+    (2, 1, True)
+    """
+    piped = file.path == STANDARD_INPUT
+    heard, events = account(model, settings), []
+    try:
+        source = sys.stdin.buffer.read() if piped else Path(file.path)
+        with model.listening(source, overlap=settings.overlap, pieces=True, pool=pool) as sound:
+            for part in sound:
+                events += heard.hear(part)
+                on_sound(sound.duration_s, sound.declared_s)
+    except AudioError as error:
+        return Failure(file.path, _named("standard input" if piped else f'"{file.path}"', str(error)))
+    return Heard(
+        file=file.path,
+        duration_s=sound.duration_s,
+        answer=_answer(model, heard, settings),
+        events=heard.in_order([*events, *heard.end()]),
+        windows=heard.windows,
+        note=audio.shortened(file.path, sound.note) if sound.note else None,
+    )
+
+
+def _named(name: str, reason: str) -> str:
+    reason = reason.replace("the bytes", name)
+    return reason if name in reason else f"{name}: {reason}"
+
+
+def each(
+    model: Model,
+    files: Iterable[Input | Failure],
+    settings: Settings,
+    *,
+    jobs: int | None = None,
+    on_sound: Callable[[str, float, float], None] = lambda file, heard_s, of_s: None,
+) -> Iterator[Heard | Failure]:
+    """``hear`` for each of ``files``, in their order: ``jobs`` of them at a time (all cores by default).
+
+    A file is decoded by one thread while others compute its spectrograms and run the network, so that one long file
+    keeps all cores busy as well as many short ones do. What is a ``Failure`` already is handed through. ``on_sound`` is
+    told of each file how many seconds of how many were heard, by several threads.
+
+    >>> found = each(model, [Input(str(city.clips[0].path), "a.wav"), Input("none.wav", "none.wav")], Settings())
+    >>> [type(one).__name__ for one in found]
+    ['Heard', 'Failure']
+    """
+    jobs = jobs or workers.cores()
+    settings.threshold(model)  # what cannot be meant is said before anything is heard
+    halted = Event()
+
+    def one(file: Input | Failure) -> Heard | Failure:
+        if isinstance(file, Failure):
+            return file
+        return hear(model, file, settings, pool=pool if jobs > 1 else None, on_sound=partial(told, file.path))
+
+    def told(file: str, heard_s: float, of_s: float) -> None:
+        if halted.is_set():  # nobody wants it: an hour that is under way must not be heard to its end
+            raise CancelledError
+        on_sound(file, heard_s, of_s)
+
+    with ThreadPoolExecutor(jobs) as pool, ThreadPoolExecutor(jobs) as readers:
+        try:
+            yield from workers.in_order(one, files, readers if jobs > 1 else None)
+        finally:
+            halted.set()
+
+
+class Hearing:
+    """What is heard in each of some files, in their order, to be gone through once: see ``each``.
+
+    It knows when each recording was begun, where that can be told, and keeps the ``failures``, and the ``notes`` on
+    files that were heard as far as they go.
+
+    >>> hearing = Hearing(model, [Input("none.wav", "none.wav")], Settings())
+    >>> [type(found).__name__ for found in hearing], len(hearing.failures)
+    (['Failure'], 1)
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        files: Sequence[Input | Failure],
+        settings: Settings,
+        *,
+        timezone: str = "UTC",
+        jobs: int | None = None,
+        tell: Callable[[State], None] = lambda state: None,
+    ) -> None:
+        self.failures: list[Failure] = []
+        self.notes: list[str] = []
+        self._timezone, self._course = timezone, Course(files, tell)
+        self._found = each(model, files, settings, jobs=jobs, on_sound=self._course.sound)
+
+    def __iter__(self) -> Iterator[Heard | Failure]:
+        for found in self._found:
+            if isinstance(found, Failure):
+                self.failures.append(found)
+                self._course.done(found.file)
+                yield found
+            else:
+                self.notes += [found.note] if found.note else []
+                self._course.done(found.file, found.duration_s)
+                yield replace(found, began=clocks.began(found.file, timezone=self._timezone))
+
+
+def _answer(model: Model, heard: Account, settings: Settings) -> list[dict[str, Any]]:
+    """The classes of the whole recording, best first; of a sigmoid all that are present, also beyond ``top_k``."""
     if model.thresholds is None:
-        return model.classify(sound, top_k=top_k, unknown=unknown)
+        return heard.answer(settings.top_k)
     least: dict[str | None, float] = dict(zip(model.classes, model.thresholds.tolist(), strict=True))
     least[model.unknown] = 0.0  # where it is said, it is meant; and it counts for none of the ``top_k``
-    answer = model.classify(sound, unknown=unknown)
+    answer = heard.answer()
     told = [entry | {"present": entry["score"] >= least[entry["label"]]} for entry in answer]
-    top_k += bool(answer) and answer[0]["label"] == model.unknown
+    top_k = settings.top_k + (bool(answer) and answer[0]["label"] == model.unknown)
     return [entry for place, entry in enumerate(told) if place < top_k or entry["present"]]
 
 
-def _files(inputs: Sequence[Path], failures: dict[str, str]) -> Iterator[Path]:
-    for path in inputs:
-        if _is_folder(path):
-            yield from _sounds_below(path, failures)
-        else:
-            yield path
+def thresholds(path: Path) -> dict[str, float]:
+    r"""Thresholds of classes from a file: TOML with a line ``siren = 0.7`` each, or CSV with ``label,threshold``.
 
+    Raises:
+        SettingsError: the file cannot be read, or says something else.
 
-def _is_folder(path: Path) -> bool:
+    >>> from soundmark import atomic
+    >>> atomic.write_text(folder / "mine.toml", 'siren = 0.7\n"dog bark" = 0.4\n')
+    >>> thresholds(folder / "mine.toml")
+    {'siren': 0.7, 'dog bark': 0.4}
+    """
     try:
-        return path.is_dir()
-    except (OSError, ValueError):  # reading it will say so
-        return False
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise SettingsError(f'the thresholds "{path}" cannot be read: {why}.') from error
+    values = _from_csv(text) if path.suffix.lower() == ".csv" else _from_toml(text, path)
+    for label, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise SettingsError(f'the threshold of "{label}" in "{path}" is {value!r}: give a number from 0 to 1.')
+    return {label: float(value) for label, value in values.items()}
 
 
-def _sounds_below(folder: Path, failures: dict[str, str]) -> Iterator[Path]:
-    """The sound files below a folder, by name; what cannot be looked into, or is in no format that is read, fails."""
-    count = len(failures)
+def _from_toml(text: str, path: Path) -> dict[str, Any]:
+    import tomllib
 
-    def unreadable(place: str, error: OSError) -> None:
-        failures[place] = f'the folder "{place}" cannot be read: {error.strerror}. Look at its permissions.'
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(
+            f'the thresholds "{path}" are no TOML: {error}. Give a line `siren = 0.7` for each class, or a .csv with '
+            "label,threshold."
+        ) from error
 
-    found = [folder.joinpath(*parts) for parts, is_inner in entries(str(folder), unreadable=unreadable) if not is_inner]
-    sounds = sorted(path for path in found if path.suffix.lower() in SUFFIXES)
-    for path in sorted(path for path in found if path.suffix.lower() in UNREAD):
-        failures[str(path)] = f'"{path}": {path.suffix} files cannot be read: convert it to WAV or FLAC.'
-    if not sounds and len(failures) == count:
-        failures[str(folder)] = f'the folder "{folder}" has no sound files ({", ".join(SUFFIXES)}) in it.'
-    yield from sounds
+
+def _from_csv(text: str) -> dict[str, Any]:
+    rows = [row for row in csv.reader(text.splitlines()) if len(row) > 1 and row != ["label", "threshold"]]
+    return {label: _number(value) for label, value, *_ in rows}
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

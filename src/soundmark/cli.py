@@ -15,6 +15,8 @@ import typer
 from soundmark import options, shell
 
 if TYPE_CHECKING:
+    from soundmark.batch import Batch
+    from soundmark.classification import Hearing
     from soundmark.datasets import Dataset
 
 app = typer.Typer(
@@ -259,40 +261,60 @@ def evaluate(
 
 @app.command()
 def classify(
-    inputs: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Sound files, or folders of them.", show_default=False)
-    ],
     model: options.ModelPath,
-    top_k: Annotated[int, typer.Option(help="How many classes to name.", metavar="NUMBER", parser=options.natural)] = 3,
-    form: Annotated[
-        options.Format,
+    typed: options.Inputs = None,
+    files_from: options.FilesFrom = None,
+    output: Annotated[
+        Path | None,
         typer.Option(
-            "--format",
-            help="For a person: table; for a program: json or csv, in UTF-8.",
-            metavar="[table|json|csv]",
-            parser=options.form,
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Write results there, for all files and for each; the same command again goes on where it was.",
+            show_default=False,
+            parser=options.place,
         ),
-    ] = options.Format.table,
-    unknown: Annotated[
-        bool,
-        typer.Option(
-            "--unknown/--no-unknown", help="Say so where a sound is none of the classes, if the model can tell."
-        ),
-    ] = True,
+    ] = None,
+    form: options.Form = None,
+    top_k: options.TopK = 3,
+    unknown: options.Unknown = True,
+    overlap: options.Overlap = 0.0,
+    min_confidence: options.MinConfidence = None,
+    thresholds: options.Thresholds = None,
+    merge_gap: options.MergeGap = 0.0,
+    timezone: options.Timezone = "UTC",
+    jobs: options.Jobs = None,
+    quiet: options.Quiet = False,
+    fresh: options.Fresh = False,
 ) -> None:
-    """What is heard in each file."""
-    from soundmark import classification, prediction, terminal
+    """What is heard in files, folders of them, or hours of recording: each as a whole, and what is heard when."""
+    from soundmark import classification, inputs, prediction, terminal
 
+    inputs.check(typed or [], files_from)
+    form = options.form(form, to_folder=output is not None)
+    terminal.listen_to_log()
     loaded = prediction.load(model)
-    found = classification.classify(loaded, inputs, top_k=top_k, unknown=unknown)
-    if form is options.Format.table:
-        terminal.show_answers(found.answers, unknown=found.unknown)
-    else:
-        terminal.hand_over(found.to_json() if form is options.Format.json else found.to_csv())
-    for note in found.notes.values():
-        terminal.warn(note)
-    for reason in found.failures.values():
-        terminal.fail(reason)
+    settings = classification.Settings(
+        top_k=top_k,
+        unknown=unknown,
+        overlap=overlap,
+        min_confidence=min_confidence,
+        thresholds=classification.thresholds(thresholds) if thresholds else None,
+        merge_gap_s=merge_gap,
+    )
+    files = list(inputs.files([*(typed or []), *(inputs.listed(files_from) if files_from else [])]))
+    found: Batch | Hearing
+    with terminal.hearing(quiet) as tell:
+        if output:
+            from soundmark import batch
+
+            found = batch.run(
+                loaded, files, settings, output, form=form, timezone=timezone, jobs=jobs, fresh=fresh, tell=tell
+            )
+        else:
+            found = classification.Hearing(loaded, files, settings, timezone=timezone, jobs=jobs, tell=tell)
+            terminal.hand_over_heard(found, form, unknown=loaded.unknown if unknown else None)
+    terminal.name_heard(found)
     raise typer.Exit(1 if found.failures else 0)
 
 

@@ -55,6 +55,7 @@ class Heard:
     duration_s: float
     answer: Sequence[dict[str, Any]]
     events: Sequence[Event]
+    windows: int = 1  # that it was heard in
     began: datetime | None = None
     note: str | None = None
 

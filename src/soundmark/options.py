@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from enum import StrEnum
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -15,14 +14,6 @@ if TYPE_CHECKING:
     from soundmark.recipes import Recipe
 
 Number = TypeVar("Number", int, float)
-
-
-class Format(StrEnum):
-    """How results are printed."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
 
 
 def place(text: str) -> Path:
@@ -73,16 +64,50 @@ def _typed(kind: Callable[[str], Number], text: str, what: str) -> Number:
         raise typer.BadParameter(f'it is "{text}": give {what}.') from error
 
 
-def form(text: str) -> Format:
-    """How results are to be printed.
+def one_of(kind: str, known: Sequence[str]) -> Callable[[str], str]:
+    """What reads one of the ``known`` names; a misspelt one is refused with the nearest.
 
-    >>> form("json")
-    <Format.json: 'json'>
+    >>> one_of("format", ["table", "json"])("json")
+    'json'
     """
-    try:
-        return Format(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(unknown_name("format", text, list(Format)))) from error
+
+    def named(text: str) -> str:
+        if text not in known:
+            raise typer.BadParameter(str(unknown_name(kind, text, known)))
+        return text
+
+    return named
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1.
+
+    >>> share("0.5")
+    0.5
+    """
+    number = decimal(text)
+    if not 0 <= number <= 1:
+        raise typer.BadParameter(f"it is {number:g}: give a number from 0 to 1.")
+    return number
+
+
+FORMATS = ("table", "csv", "jsonl", "json", "parquet", "audacity", "raven")
+
+
+def form(text: str | None, *, to_folder: bool) -> str:
+    """The format that was asked for, or else the usual one.
+
+    Raises:
+        SettingsError: it does not go where it should.
+
+    >>> form(None, to_folder=True), form(None, to_folder=False)
+    ('csv', 'table')
+    """
+    if to_folder and text == "table":
+        raise SettingsError("the format table is for the screen: leave out -o, or choose another.")
+    if not to_folder and text == "parquet":
+        raise SettingsError("parquet is no text: say with -o which folder it goes to.")
+    return text or ("csv" if to_folder else "table")
 
 
 # Options that mean the same everywhere.
@@ -106,10 +131,72 @@ ModelPath = Annotated[
     Path,
     typer.Option("-m", "--model", metavar="MODEL", help="A trained model (.onnx).", show_default=False, parser=place),
 ]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[INPUT...]",
+        help='Sound files, folders of them, or "-": a sound on standard input.',
+        show_default=False,
+    ),
+]
+FilesFrom = Annotated[
+    str | None,
+    typer.Option(metavar="FILE|-", help="Hear the files that this list names, a line each.", show_default=False),
+]
+Form = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="For a person: table; for programs: csv, jsonl, json, parquet, audacity, raven. Default: table, and csv "
+        "with -o.",
+        show_default=False,
+        metavar=f"[{'|'.join(FORMATS)}]",
+        parser=one_of("format", FORMATS),
+    ),
+]
+TopK = Annotated[int, typer.Option(help="How many classes to name.", metavar="NUMBER", parser=natural)]
+Unknown = Annotated[
+    bool,
+    typer.Option("--unknown/--no-unknown", help="Say so where a sound is none of the classes, if the model can tell."),
+]
+Overlap = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE", help="Of a window, what the next one has too: 0.75 is four a window.", parser=decimal
+    ),
+]
+MinConfidence = Annotated[
+    float | None,
+    typer.Option(
+        metavar="P",
+        help="The probability that begins an event. Default: the model's own for each class, or 0.5.",
+        show_default=False,
+        parser=share,
+    ),
+]
+Thresholds = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="The same for each class: TOML with lines as siren = 0.7, or CSV with label,threshold.",
+        show_default=False,
+        parser=place,
+    ),
+]
+MergeGap = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS", help="Events of a class with no longer a gap between them are one.", parser=decimal
+    ),
+]
+Timezone = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Of the clocks that named the files, as Europe/Berlin, where they do not say."),
+]
 Jobs = Annotated[
     int | None,
     typer.Option(
-        help="Processes to compute features with. Default: the cores there are.",
+        help="How much to do at a time. Default: the cores there are.",
         show_default=False,
         metavar="NUMBER",
         parser=natural,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from os import PathLike, fspath
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,8 +27,10 @@ from soundmark.audio import Sound, Stream
 from soundmark.bundle import Bundle, Card
 from soundmark.errors import AudioError, BundleError, SettingsError
 from soundmark.events import RELEASE, THRESHOLD, Event, Stretch, Tracker
-from soundmark.store import Rows
 from soundmark.windows import Cutter, Window, hop_samples
+
+if TYPE_CHECKING:
+    from soundmark.store import Rows
 
 Source = str | PathLike[str] | bytes | BinaryIO | np.ndarray | Sound
 BATCH = 250  # spectrograms that the graph is given at a time

@@ -7,22 +7,12 @@ import math
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
@@ -30,14 +20,20 @@ from soundmark import workers
 from soundmark.spectrograms.representation import is_finite
 
 if TYPE_CHECKING:
+    from soundmark.batch import Batch
     from soundmark.bundle import Card
+    from soundmark.classification import Hearing
+    from soundmark.course import State
     from soundmark.datasets import Skipped
     from soundmark.evaluation import Evaluation, Result
+    from soundmark.events import Heard
+    from soundmark.gauges import Gauge
+    from soundmark.inputs import Failure
     from soundmark.inspection import Inspection
     from soundmark.scoring import Scored
 
 NAMED = 10  # skipped files that are named on the screen; the rest are counted, and stand in metrics.json
-LINE_EVERY_S = 10.0  # how often a log file, which is no terminal, is told of progress
+LINE_EVERY_S = 10.0  # how often a log file, which is no terminal, is told of the hearing of files
 
 # What data may not send to a terminal: control characters other than tab and newline, marks that turn the direction of
 # writing, and the halves of characters that stand for undecodable file names.
@@ -127,60 +123,54 @@ class _Warnings(logging.Handler):
 @contextmanager
 def progress(quiet: bool = False) -> Iterator[workers.Progress]:
     """A function to tell of progress: bars with rate and time left in a terminal, a line now and then in a log."""
+    from soundmark import gauges
+
     if quiet:
         yield workers.silent
     elif err.is_terminal:
-        with Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeRemainingColumn(),
-            console=err,
-        ) as bars:
-            yield _Bars(bars)
+        with gauges.bars(err, shown=lambda text: plain(text).plain) as bars:
+            yield bars
     else:
-        yield _Lines()
+        yield gauges.Lines(say)
 
 
-class _Rate(ProgressColumn):
-    """Units per second, once there is something to tell it from."""
-
-    def render(self, task: Task) -> Text:
-        unit = task.fields.get("unit", "")
-        return Text(f"{_rate(task.speed)} {unit}/s" if task.speed else unit)
-
-
-class _Bars:
-    def __init__(self, bars: Progress) -> None:
-        self.bars = bars
-        self.tasks: dict[str, TaskID] = {}
-
-    def __call__(self, description: str, done: int, total: int, unit: str) -> None:
-        if description not in self.tasks:
-            self.tasks[description] = self.bars.add_task(plain(description).plain, total=total or None, unit=unit)
-        self.bars.update(self.tasks[description], completed=done, total=total or None)
+@contextmanager
+def hearing(quiet: bool = False) -> Iterator[Callable[[State], None]]:
+    """A function to tell how far the hearing of files is; nothing is shown of what takes less than two seconds."""
+    if quiet:
+        yield lambda state: None
+        return
+    shown = _Hearing()
+    try:
+        yield shown
+    finally:
+        shown.close()
 
 
-class _Lines:
+class _Hearing:
+    """A bar with rate and time left in a terminal, a line now and then in a log."""
+
     def __init__(self) -> None:
-        self.started: dict[str, tuple[float, int]] = {}
-        self.last = 0.0
+        self.bar: Gauge | None = None
+        self.last = time.monotonic() - LINE_EVERY_S + 2.0
 
-    def __call__(self, description: str, done: int, total: int, unit: str) -> None:
+    def __call__(self, state: State) -> None:
         now = time.monotonic()
-        start, first = self.started.setdefault(description, (now, done))
-        if done < total and now - self.last < LINE_EVERY_S and total:
+        if self.bar:
+            self.bar.show(state.share, state.in_words())
+        elif now - self.last < LINE_EVERY_S or state.share == 1:
             return
-        self.last = now
-        rate = (done - first) / (now - start) if now > start else 0.0
-        left = f", {workers.duration((total - done) / rate)} left" if rate and done < total else ""
-        count = f": {done} of {total} {unit}" if total > 1 else ""
-        say(description + count + (f", {_rate(rate)}/s{left}" if rate else ""))
+        elif err.is_terminal:
+            from soundmark.gauges import Gauge
 
+            self.bar = Gauge(err)
+        else:
+            self.last = now
+            say(state.in_words())
 
-def _rate(per_s: float) -> str:
-    return f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:.1f}"
+    def close(self) -> None:
+        if self.bar:
+            self.bar.close()
 
 
 def show_evaluation(evaluation: Evaluation) -> None:
@@ -335,6 +325,60 @@ def show_answers(answers: Mapping[str, Sequence[Mapping[str, Any]]], *, unknown:
             label = f"perhaps {entry['label']}" if refused and place == 1 else entry["label"]
             table.add_row(line("" if place else name), line(label), f"{entry['score']:.3f}", *told, Text(bar, "blue"))
     out.print(table)
+
+
+def show_heard(found: Sequence[Heard], *, unknown: str | None = None) -> None:
+    """What each recording is as a whole; and of those that are longer than a window, what was heard when."""
+    show_answers({heard.file: heard.answer for heard in found}, unknown=unknown)
+    longer = [heard for heard in found if heard.windows > 1]
+    if not longer:
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("file", "from", "to", "heard", "score"):
+        table.add_column(name, justify="left" if name in ("file", "heard") else "right", overflow="fold")
+    for heard in longer:
+        for place, event in enumerate(heard.events):
+            times = (clock_time(event.start_s), clock_time(event.stop_s))
+            table.add_row(line("" if place else heard.file), *times, line(event.label), f"{event.confidence:.3f}")
+        if not heard.events:
+            table.add_row(line(heard.file), "", "", Text("nothing for certain", "italic"), "")
+    out.print()
+    out.print(table)
+
+
+def hand_over_heard(found: Iterable[Heard | Failure], form: str, *, unknown: str | None = None) -> None:
+    """What was heard in each file, on standard output: a table for people when all is heard, else as it is heard."""
+    from soundmark import writers
+    from soundmark.events import Heard
+
+    if form == "table":
+        show_heard([heard for heard in found if isinstance(heard, Heard)], unknown=unknown)
+    else:
+        for part in writers.FORMATS[form].write(found):
+            hand_over(part)
+
+
+def clock_time(seconds: float) -> str:
+    """A place in a recording for people.
+
+    >>> clock_time(12), clock_time(75.25), clock_time(86399.96)
+    ('0:12.0', '1:15.2', '24:00:00.0')
+    """
+    tenths = round(seconds * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    rest_s = f"{rest // 10:02d}.{rest % 10}"
+    return f"{hours}:{minutes:02d}:{rest_s}" if hours else f"{minutes}:{rest_s}"
+
+
+def name_heard(found: Batch | Hearing) -> None:
+    """Which files were heard in part, and which were not, on standard error; and where the results are."""
+    for note in found.notes:
+        warn(note)
+    for failure in found.failures:
+        fail(failure.reason)
+    for text in getattr(found, "whereabouts", ()):
+        say(text)
 
 
 def show_card(name: str, card: Card) -> None:

@@ -1,25 +1,26 @@
 """One function over many items in as many processes as there are cores, in order of completion.
 
 Workers are spawned, never forked, so that this works the same on Linux, macOS and Windows and beside torch's threads.
-They leave Ctrl-C to their parent, and end by themselves when the parent is killed.
+They leave Ctrl-C to their parent, and end by themselves when the parent is killed. What starts processes is imported
+where it is used: `soundmark classify` needs none of it, and starts without.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from contextlib import contextmanager
 from itertools import chain, islice
-from multiprocessing.connection import wait as wait_for
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from soundmark.errors import SoundmarkError
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -81,6 +82,10 @@ def each(
     if jobs <= 1:
         yield from ((index, function(item)) for index, item in enumerate(items))
         return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
     context = multiprocessing.get_context("spawn")
     stopped = context.RawValue("b", 0)  # not an Event: a worker that is killed could take its lock along
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_settle_in, initargs=(stopped,))
@@ -174,6 +179,8 @@ def _work(function: Callable[[Item], Result], item: Item) -> Result:
 
 def _settle_in(stopped: Any) -> None:
     """Make this process a good worker: its parent handles Ctrl-C, and the parent's death is its own end."""
+    import multiprocessing
+
     global _stopped
     _stopped = stopped
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one thread a process; NumPy is not loaded yet
@@ -184,5 +191,7 @@ def _settle_in(stopped: Any) -> None:
 
 
 def _end_with(sentinel: int) -> None:
+    from multiprocessing.connection import wait as wait_for
+
     wait_for([sentinel])
     os._exit(1)

@@ -1,0 +1,222 @@
+"""Files to a folder of results, that a killed run goes on with: one combined file, one for each, and what failed.
+
+    results.<format>    what was heard in every file, in their order
+    files/…             the same for each file by itself
+    files.csv           a row per file: how long it is, when it was recorded, what it is as a whole
+    errors.csv          a row per file that could not be heard, and why
+    parameters.json     the model and every setting that this was made with
+    journal.jsonl       what was heard so far; the next run with the same settings begins with it
+
+Whatever was heard before is taken from the journal, whichever format is asked for: another format costs nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from soundmark import atomic, classification, provenance, writers
+from soundmark.classification import Settings
+from soundmark.course import State
+from soundmark.errors import OutputError
+from soundmark.events import Heard
+from soundmark.inputs import Failure, Input
+from soundmark.journal import Journal, key_of
+from soundmark.prediction import Model
+
+JOURNAL, PARAMETERS = "journal.jsonl", "parameters.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What came of a run: counts of files and events, which files could not be heard, and what to say of others."""
+
+    folder: Path
+    heard: int
+    before: int  # of them, those that an earlier run heard
+    events: int
+    without_event: int  # files
+    failures: Sequence[Failure]
+    notes: Sequence[str]
+
+    @property
+    def whereabouts(self) -> list[str]:
+        """What there is and where it is, a line each."""
+        before = f" ({self.before:,} of them before)" if self.before else ""
+        without = f"; {self.without_event:,} files without one" if self.without_event else ""
+        failed = f" {len(self.failures):,} could not be heard: see errors.csv." if self.failures else ""
+        return [
+            f"{self.heard:,} files were heard{before}: {self.events:,} events{without}.{failed}",
+            f"The results are in {self.folder}.",
+        ]
+
+
+def run(
+    model: Model,
+    files: Sequence[Input | Failure],
+    settings: Settings,
+    folder: Path,
+    *,
+    form: str = "csv",
+    timezone: str = "UTC",
+    jobs: int | None = None,
+    fresh: bool = False,
+    tell: Callable[[State], None] = lambda state: None,
+) -> Batch:
+    """Hear ``files`` by ``settings``, and write what was heard into ``folder``.
+
+    ``timezone`` is that of the clocks that named the files; ``tell`` is told how far it is.
+
+    Raises:
+        OutputError: the folder cannot be written, is written to by another process, or holds something else.
+        SettingsError: a setting that does not suit the model.
+
+    >>> files = [Input(str(clip.path), clip.path.name) for clip in city.clips[:2]]
+    >>> done = run(model, files, Settings(), folder / "out")
+    >>> again = run(model, files, Settings(), folder / "out", form="jsonl")
+    >>> (done.heard, done.before), (again.heard, again.before)
+    ((2, 0), (2, 2))
+    """
+    parameters = {"model": _digest(model), "timezone": timezone, **settings.to_json()}
+    settings.threshold(model)
+    _check(folder)
+    with atomic.only_one(folder):
+        atomic.sweep(folder)
+        if fresh:
+            (folder / JOURNAL).unlink(missing_ok=True)
+        _write_about(folder, model, settings, parameters, form)
+        with Journal(folder / JOURNAL) as journal:
+            work = _Work(files, parameters, journal)
+            before = len(files) - len(work.missing)
+            work.hear(model, settings, timezone, jobs, tell)
+            _write(folder, work, writers.FORMATS[form])
+            return _sum_up(folder, work, before)
+
+
+class _Work:
+    """The files of a run, and what was heard in each, which is in the journal."""
+
+    def __init__(self, files: Sequence[Input | Failure], parameters: Mapping[str, Any], journal: Journal) -> None:
+        self.files, self.journal = files, journal
+        self.keys = [key_of(file.path, parameters) if isinstance(file, Input) else None for file in files]
+        self.missing = [place for place, key in enumerate(self.keys) if key not in journal]
+        self.failures: dict[int, Failure] = {}
+
+    def hear(
+        self, model: Model, settings: Settings, timezone: str, jobs: int | None, tell: Callable[[State], None]
+    ) -> None:
+        """Hear what the journal does not have yet."""
+        wanted = [self.files[place] for place in self.missing]
+        results = classification.Hearing(model, wanted, settings, timezone=timezone, jobs=jobs, tell=tell)
+        for place, found in zip(self.missing, results, strict=True):
+            if isinstance(found, Failure):
+                self.failures[place] = found
+            else:
+                # Standard input has no key: a name of its own keeps it in this run, and no later run finds it.
+                self.keys[place] = key = self.keys[place] or f"{os.getpid()} {time.time_ns()}"
+                self.journal.add(key, found)
+
+    def __iter__(self) -> Iterator[Heard | Failure]:
+        """What was heard in each file, in their order, or why it was not; one at a time in memory."""
+        for place, key in enumerate(self.keys):
+            found = self.failures.get(place) or self.journal.find(key)
+            if found is not None:
+                yield found
+
+    def heard(self) -> Iterator[tuple[str, Heard]]:
+        """What was heard, each with the name that its own file of results has."""
+        taken: Counter[str] = Counter()
+        for place, file in enumerate(self.files):
+            found = None if place in self.failures else self.journal.find(self.keys[place])
+            if found is not None and isinstance(file, Input):
+                taken[file.name] += 1
+                yield file.name if taken[file.name] == 1 else f"{file.name}~{taken[file.name]}", found
+
+
+def _write(folder: Path, work: _Work, form: writers.Format) -> None:
+    with atomic.whole(folder / f"results{form.suffix}") as temporary, temporary.open("wb") as file:
+        file.writelines(form.write(work))
+    for name, found in work.heard():
+        with atomic.whole(folder / "files" / f"{name}{form.suffix}", durable=False) as temporary:
+            temporary.write_bytes(b"".join(form.write([found])))
+    heard = ([*_row(found)] for _, found in work.heard())
+    _write_table(
+        folder / "files.csv", ["File", "Duration (s)", "Start (UTC)", "Label", "Confidence", "Events", "Note"], heard
+    )
+    failed = ([failure.file, failure.reason] for failure in _failures(work))
+    _write_table(folder / "errors.csv", ["File", "Reason"], failed)
+
+
+def _row(found: Heard) -> list[object]:
+    best = found.answer[0]
+    began = found.began.isoformat() if found.began else ""
+    score = f"{best['score']:.6g}"
+    return [found.file, f"{found.duration_s:.3f}", began, best["label"], score, len(found.events), found.note or ""]
+
+
+def _sum_up(folder: Path, work: _Work, before: int) -> Batch:
+    heard = events = without = 0
+    notes = []
+    for _, found in work.heard():
+        heard += 1
+        events += len(found.events)
+        without += not found.events
+        notes += [found.note] if found.note else []
+    return Batch(
+        folder=folder,
+        heard=heard,
+        before=before,
+        events=events,
+        without_event=without,
+        failures=_failures(work),
+        notes=notes,
+    )
+
+
+def _failures(work: _Work) -> list[Failure]:
+    return [work.failures[place] for place in sorted(work.failures)]
+
+
+def _check(folder: Path) -> None:
+    """Refuse a folder that holds something else than results of ours."""
+    there = [path.name for path in folder.glob("*") if not path.name.startswith(".")] if folder.is_dir() else []
+    if there and not {JOURNAL, PARAMETERS} & set(there):
+        raise OutputError(f'"{folder}" holds something else ("{sorted(there)[0]}"). Choose a new folder with -o.')
+
+
+def _digest(model: Model) -> str:
+    return hashlib.sha256(model.bundle.graph + model.card.to_json().encode()).hexdigest()
+
+
+def _write_about(folder: Path, model: Model, settings: Settings, parameters: Mapping[str, Any], form: str) -> None:
+    """The parameters of a run beside its results, for whoever finds them later."""
+    begins = classification.account(model, settings).tracker.begins.tolist()
+    about = {
+        "schema": 1,
+        "format": form,
+        "parameters": dict(parameters),
+        "classes": list(model.classes),
+        "window_s": model.card.window_s,
+        "begins_at": dict(zip(model.classes, begins, strict=True)),
+        "trained_on": model.card.data.get("name"),
+        "versions": provenance.versions(),
+    }
+    atomic.write_text(folder / PARAMETERS, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with (
+        atomic.whole(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(header)
+        table.writerows(rows)

@@ -1,0 +1,155 @@
+"""A folder of results: whole whatever happened, gone on with after a kill, and never somebody else's."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from soundmark import audio, batch, inputs
+from soundmark.classification import Settings
+from soundmark.errors import OutputError
+from soundmark.inputs import Input
+from test_classification import RATE_HZ, model, wave
+
+__all__ = ["model"]  # a fixture, shared
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory) -> Path:
+    """Sixty clips, three of them broken, two recordings of half a minute, in two folders with names alike."""
+    folder = tmp_path_factory.mktemp("sounds")
+    for number in range(60):
+        audio.write(folder / f"fold{number % 2}" / f"{number // 2}.wav", wave(0.6, number), RATE_HZ)
+    for number in range(2):
+        audio.write(folder / "long" / f"{number}.wav", wave(30.0, number), RATE_HZ)
+    (folder / "fold0" / "3.wav").write_text("no sound")
+    (folder / "fold1" / "4.wav").write_bytes(b"")
+    (folder / "fold1" / "5.wav").write_bytes((folder / "fold1" / "6.wav").read_bytes()[:20])
+    return folder
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    """What stands in a folder of results but for the journal, whose lines may come in another order of runs."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in (batch.JOURNAL, ".lock")
+    }
+
+
+def files_of(*paths: Path) -> list:
+    return list(inputs.files([str(path) for path in paths]))
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_counts_in_are_counts_out_and_counts_named(model, sounds, tmp_path):
+    done = batch.run(model, files_of(sounds), Settings(), tmp_path / "out")
+    assert (done.heard, done.before, len(done.failures)) == (59, 0, 3)
+    assert len(rows(tmp_path / "out" / "files.csv")) == 59
+    failed = rows(tmp_path / "out" / "errors.csv")
+    assert [Path(row["File"]).name for row in failed] == ["3.wav", "4.wav", "5.wav"]
+    assert "begins with the text 'no sound'" in failed[0]["Reason"]
+    assert "it is empty" in failed[1]["Reason"]
+    events = rows(tmp_path / "out" / "results.csv")
+    assert list(events[0]) == ["Start (s)", "End (s)", "Label", "Confidence", "File"]
+    assert {row["File"] for row in rows(tmp_path / "out" / "files.csv")} >= {row["File"] for row in events}
+    assert len(events) == done.events
+    about = json.loads((tmp_path / "out" / "parameters.json").read_text())
+    assert about["parameters"]["overlap"] == 0.0
+    assert about["classes"] == list(model.classes)
+
+
+def test_each_file_has_results_of_its_own_that_make_the_whole(model, sounds, tmp_path):
+    batch.run(model, files_of(sounds / "fold0", sounds / "fold1"), Settings(), tmp_path / "out")
+    own = sorted((tmp_path / "out" / "files").iterdir())
+    assert len(own) == 57
+    assert "0.wav~2.csv" in {path.name for path in own}  # of the second folder
+    found = [row for path in own for row in rows(path)]
+    key = lambda row: (row["File"], row["Start (s)"])  # noqa: E731
+    assert sorted(found, key=key) == sorted(rows(tmp_path / "out" / "results.csv"), key=key)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_killed_goes_on_to_the_same_results(model, sounds, tmp_path, number, status):
+    model.bundle.write(tmp_path / "m.onnx")
+    peaceful = [sys.executable, "-m", "soundmark.cli", "classify", str(sounds), "-m", str(tmp_path / "m.onnx")]
+    subprocess.run([*peaceful, "-o", str(tmp_path / "peace")], capture_output=True, check=False)
+    killed = tmp_path / "killed"
+    process = subprocess.Popen(
+        [*peaceful, "-o", str(killed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+    )
+    journal = killed / batch.JOURNAL
+    while process.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") >= 20):
+        time.sleep(0.002)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == status, told
+    assert "Traceback" not in told
+    before = journal.read_bytes().count(b"\n")
+    assert 20 <= before < 59
+    again = subprocess.run([*peaceful, "-o", str(killed)], capture_output=True, text=True, check=False)
+    assert again.returncode == 1  # the three are named again
+    assert again.stderr.count("soundmark: ") == 3
+    assert f"59 files were heard ({before} of them before)" in again.stderr
+    assert everything(killed) == everything(tmp_path / "peace")
+
+
+def test_what_changed_is_heard_again_and_nothing_else(model, sounds, tmp_path):
+    audio.write(tmp_path / "a.wav", wave(1.0, 1), RATE_HZ)
+    files = [*files_of(sounds / "long"), Input(str(tmp_path / "a.wav"), "a.wav")]
+    batch.run(model, files, Settings(), tmp_path / "out")
+    audio.write(tmp_path / "a.wav", wave(1.0, 2), RATE_HZ)
+    os.utime(tmp_path / "a.wav", (1, 1))
+    assert batch.run(model, files, Settings(), tmp_path / "out").before == 2
+    assert batch.run(model, files, Settings(overlap=0.5), tmp_path / "out").before == 0
+    assert batch.run(model, files, Settings(), tmp_path / "out", form="jsonl").before == 3
+    assert batch.run(model, files, Settings(), tmp_path / "out", fresh=True).before == 0
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(model, sounds, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "results.csv").write_text("mine")
+    with pytest.raises(OutputError, match=r'holds something else \("results.csv"\). Choose a new folder with -o'):
+        batch.run(model, files_of(sounds / "long"), Settings(), tmp_path / "thesis")
+    assert (tmp_path / "thesis" / "results.csv").read_text() == "mine"
+
+
+def test_the_state_is_told_on_the_way(model, sounds, tmp_path):
+    told = []
+    batch.run(model, files_of(sounds), Settings(), tmp_path / "out", tell=told.append)
+    assert [state.done for state in told] == sorted(state.done for state in told)
+    assert told[-1].done == told[-1].files == 62
+    assert told[-1].share == 1.0
+    assert told[-1].heard_s == pytest.approx(57 * 0.6 + 60, abs=0.1)
+    assert all(0 <= state.share <= 1 for state in told)
+
+
+def test_standard_input_is_heard_once_and_written_with_the_others(model, sounds, tmp_path, monkeypatch):
+    data = (sounds / "long" / "0.wav").read_bytes()
+    with (tmp_path / "piped.wav").open("w+b") as pipe:
+        pipe.write(data)
+        pipe.seek(0)
+        monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": pipe}))
+        batch.run(model, [Input("-", "-"), *files_of(sounds / "long")], Settings(), tmp_path / "out")
+    found = rows(tmp_path / "out" / "files.csv")
+    assert [row["File"] for row in found][0] == "-"
+    assert {key: value for key, value in found[0].items() if key != "File"} == {
+        key: value for key, value in found[1].items() if key != "File"
+    }
+
+
+def test_silence_in_every_file_is_no_failure(model, tmp_path):
+    audio.write(tmp_path / "s.wav", np.zeros(RATE_HZ), RATE_HZ)
+    done = batch.run(model, files_of(tmp_path / "s.wav"), Settings(min_confidence=1.0), tmp_path / "out")
+    assert (done.heard, done.without_event, done.failures) == (1, 1, [])

@@ -1,0 +1,200 @@
+"""Files heard one beside the other: the same as each alone, in order, in constant memory, with events."""
+
+import resource
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from soundmark import audio, classification, graph, models
+from soundmark.bundle import Bundle, Card
+from soundmark.classification import Settings
+from soundmark.errors import SettingsError
+from soundmark.events import Heard
+from soundmark.inputs import Failure, Input
+from soundmark.prediction import Model
+from soundmark.spectrograms import Mel
+
+RATE_HZ = 22_050
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    """One that is right by chance alone, with strong opinions: its logits are spread."""
+    torch.manual_seed(0)
+    network = models.build("seed_cnn", shape=(32, 32), n_classes=3)
+    card = Card(classes=("b", "a", "c"), representation=Mel(size=(32, 32)), window_s=1.0, temperature=0.02)
+    return Model(Bundle(graph.export(network, (32, 32)), card))
+
+
+def wave(seconds: float, seed: int = 0, rate_hz: int = RATE_HZ) -> np.ndarray:
+    """Sounds of changing pitch and loudness: windows of them differ."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(seconds * rate_hz)) / rate_hz
+    pitch = np.repeat(rng.uniform(100, 4000, int(seconds) + 1), rate_hz)[: len(t)]
+    loud = np.repeat(rng.uniform(0.01, 0.9, int(2 * seconds) + 2), rate_hz // 2 + 1)[: len(t)]
+    return (loud * np.sin(2 * np.pi * pitch * t) + rng.normal(0, 0.01, len(t))).astype(np.float32)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Input | Failure]:
+    for number, seconds in enumerate((0.2, 1.0, 1.04, 7.3, 30.5, 2.0)):
+        audio.write(tmp_path / f"{number}.wav", wave(seconds, number), RATE_HZ)
+    (tmp_path / "broken.wav").write_text("no sound")
+    names = ["0.wav", "1.wav", "broken.wav", "2.wav", "3.wav", "none.wav", "4.wav", "5.wav"]
+    return [Input(str(tmp_path / name), name) for name in names]
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.75])
+def test_files_are_heard_as_each_alone_whatever_runs_beside_them(model, files, overlap):
+    settings = Settings(overlap=overlap)
+    alone = [classification.hear(model, file, settings) for file in files]
+    for jobs in (1, 2, 5):
+        assert list(classification.each(model, files, settings, jobs=jobs)) == alone
+    assert [type(found).__name__ for found in alone] == ["Heard"] * 2 + ["Failure", *["Heard"] * 2] + [
+        "Failure",
+        *["Heard"] * 2,
+    ]
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.5, 0.75])
+def test_what_is_heard_is_what_python_hears(model, files, overlap):
+    for file in (files[4], files[6], files[7]):
+        found = classification.hear(model, file, Settings(overlap=overlap, top_k=3))
+        assert isinstance(found, Heard)
+        assert list(found.events) == model.events(file.path, overlap=overlap)
+        scores = model.scores(file.path, overlap=overlap)
+        assert len(scores) == found.windows
+        best = {entry["label"]: entry["score"] for entry in found.answer}
+        for label, p in zip(model.classes, scores.probabilities.mean(axis=0, dtype=np.float64), strict=True):
+            assert best[label] == pytest.approx(p, abs=1e-6)
+        assert found.duration_s == pytest.approx(audio.read(file.path).duration_s, abs=1e-4)
+
+
+def test_without_overlap_events_are_windows_merged(model, files):
+    scores = model.scores(files[6].path)
+    for event in model.events(files[6].path):
+        of = scores.probabilities[:, model.classes.index(event.label)]
+        inside = (scores.start_s >= event.start_s - 1e-6) & (scores.stop_s <= event.stop_s + 1e-6)
+        assert event.peak == pytest.approx(of[inside].max())
+        assert event.peak >= 0.5
+        assert event.start_s in scores.start_s
+
+
+def test_every_clip_has_an_event_unless_a_threshold_was_asked_for(model, files):
+    clip = classification.hear(model, files[1], Settings())
+    assert [(event.start_s, event.stop_s) for event in clip.events] == [(0.0, clip.duration_s)]
+    assert clip.events[0].label == clip.answer[0]["label"]
+    unsure = Model(Bundle(model.bundle.graph, replace(model.card, temperature=10.0)))
+    assert len(classification.hear(unsure, files[1], Settings()).events) == 1
+    assert classification.hear(unsure, files[1], Settings(min_confidence=0.9)).events == []
+
+
+def test_thresholds_of_classes_go_before_the_one_of_all(model):
+    found = Settings(min_confidence=0.4, thresholds={"a": 0.9}).threshold(model)
+    assert found.tolist() == [0.4, 0.9, 0.4]
+    assert Settings().threshold(model) is None
+
+
+def test_a_threshold_of_no_class_is_refused_before_anything_is_heard(model, files):
+    with pytest.raises(SettingsError, match='there is no class of this model "d"'):
+        next(classification.each(model, files, Settings(thresholds={"d": 0.5})))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("t.toml", "a = 1.5", 'the threshold of "a" in ".*" is 1.5: give a number from 0 to 1'),
+        ("t.toml", "a = true", 'the threshold of "a" in ".*" is True'),
+        ("t.toml", "a: 0.5", "are no TOML"),
+        ("t.csv", "label,threshold\na,loud\n", 'the threshold of "a" in ".*" is \'loud\''),
+        ("none.toml", None, "cannot be read: No such file"),
+    ],
+)
+def test_thresholds_that_cannot_be_meant_are_refused(tmp_path, name, text, why):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(SettingsError, match=why):
+        classification.thresholds(tmp_path / name)
+
+
+def test_thresholds_are_read_from_csv_and_toml(tmp_path):
+    (tmp_path / "t.csv").write_text("label,threshold\na,0.9\nb,0.25\n")
+    (tmp_path / "t.toml").write_text("a = 0.9\nb = 0.25\n")
+    assert classification.thresholds(tmp_path / "t.csv") == classification.thresholds(tmp_path / "t.toml")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"overlap": 1.0}, {"min_confidence": 1.1}, {"merge_gap_s": -1.0}, {"release": float("nan")}]
+)
+def test_settings_that_cannot_be_meant_are_refused(settings):
+    with pytest.raises(SettingsError, match=f"{next(iter(settings))} is "):
+        Settings(**settings)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        np.ones(1, np.float32) / 2,
+        np.zeros(5 * RATE_HZ, np.float32),
+        np.full(5 * RATE_HZ, 0.5, np.float32),
+        np.stack([wave(3.0, 1, 192_000), wave(3.0, 2, 192_000)], axis=1),
+    ],
+    ids=["one sample", "silence", "an offset", "192 kHz in stereo"],
+)
+def test_odd_sounds_are_heard_with_sense(model, samples, tmp_path):
+    rate_hz = 192_000 if samples.ndim == 2 else RATE_HZ
+    audio.write(tmp_path / "odd.wav", samples, rate_hz)
+    found = classification.hear(model, Input(str(tmp_path / "odd.wav"), "odd.wav"), Settings())
+    assert isinstance(found, Heard)
+    assert np.isfinite([entry["score"] for entry in found.answer]).all()
+    assert found.duration_s == pytest.approx(max(len(samples) / rate_hz, 1 / RATE_HZ))
+
+
+def test_nan_far_into_an_hour_fails_that_file_by_name(model, tmp_path):
+    samples = np.zeros(40 * RATE_HZ, np.float32)
+    samples[-5] = np.nan
+    soundfile.write(tmp_path / "nan.wav", samples, RATE_HZ, subtype="FLOAT")
+    found = classification.hear(model, Input(str(tmp_path / "nan.wav"), "nan.wav"), Settings())
+    assert isinstance(found, Failure)
+    assert 'nan.wav" holds 1 sample that is no number' in found.reason
+
+
+def test_a_file_that_is_cut_off_is_heard_as_far_as_it_goes_and_says_so(model, tmp_path):
+    path = tmp_path / "cut.flac"
+    soundfile.write(path, wave(40.0), RATE_HZ)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    found = classification.hear(model, Input(str(path), path.name), Settings())
+    assert "cannot be decoded beyond" in found.note
+    assert 10 < found.duration_s < 30
+    assert found.duration_s == pytest.approx(audio.read(path).duration_s, abs=1e-3)
+
+
+def test_a_long_file_needs_the_memory_of_a_short_one(model, tmp_path):
+    model.bundle.write(tmp_path / "m.onnx")
+    script = (
+        "import sys, resource, soundmark\n"
+        "soundmark.load(sys.argv[1]).events(sys.argv[2], jobs=2)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+
+    def peak_kb(seconds: int) -> int:
+        path = tmp_path / f"{seconds}.flac"
+        with soundfile.SoundFile(path, "w", 8000, 1) as file:
+            for _ in range(seconds // 10):
+                file.write(np.zeros(80_000, np.int16))
+        done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "m.onnx"), str(path)], capture_output=True)
+        return int(done.stdout)
+
+    assert resource.RUSAGE_SELF == 0
+    assert peak_kb(6000) < 1.1 * peak_kb(300)
+
+
+def test_embeddings_are_refused_by_a_model_without_them(model):
+    with pytest.raises(Exception, match="has no embedding: use one of the recipes transfer"):
+        model.embed(wave(2.0), RATE_HZ)
