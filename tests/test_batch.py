@@ -143,7 +143,7 @@ def test_standard_input_is_heard_once_and_written_with_the_others(model, sounds,
         monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": pipe}))
         batch.run(model, [Input("-", "-"), *files_of(sounds / "long")], Settings(), tmp_path / "out")
     found = rows(tmp_path / "out" / "files.csv")
-    assert [row["File"] for row in found][0] == "-"
+    assert found[0]["File"] == "-"
     assert {key: value for key, value in found[0].items() if key != "File"} == {
         key: value for key, value in found[1].items() if key != "File"
     }

@@ -962,7 +962,7 @@ def a_list_of_files(here: Path) -> None:
 
 
 @afterwards(403, 405)
-def the_good_one_is_answered(here: Path, done: subprocess.CompletedProcess[str]) -> None:
+def the_good_one_of_a_list_is_answered(here: Path, done: subprocess.CompletedProcess[str]) -> None:
     assert answers(done) == {"good.wav": "dog"}
 
 

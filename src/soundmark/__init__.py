@@ -37,8 +37,10 @@ The modules, in the order in which to read them; each imports only those above i
     predictions     what was said of each test clip, as a table
     provenance      what a number was computed with: versions and machine
     inputs          what was typed to the sound files that are meant
+    clocks          when a recording was begun, by its name or what is written in it
     course          how far the hearing of many files has come
     classification  files to what is heard in each
+    writers         what was heard, as other programs read it
     journal         what was heard, a line per file: a killed run goes on
     batch           files to a folder of results
     explanation     where in a sound a model heard what it heard

@@ -194,6 +194,7 @@ class Hearing:
     ) -> None:
         self.failures: list[Failure] = []
         self.notes: list[str] = []
+        clocks.zone_of(timezone)
         self._timezone, self._course = timezone, Course(files, tell)
         self._found = each(model, files, settings, jobs=jobs, on_sound=self._course.sound)
 
@@ -206,7 +207,7 @@ class Hearing:
             else:
                 self.notes += [found.note] if found.note else []
                 self._course.done(found.file, found.duration_s)
-                yield replace(found, began=clocks.began(found.file, timezone=self._timezone))
+                yield replace(found, began=clocks.began(found.file, zone=self._timezone))
 
 
 def _answer(model: Model, heard: Account, settings: Settings) -> list[dict[str, Any]]:

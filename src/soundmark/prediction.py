@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 Source = str | PathLike[str] | bytes | BinaryIO | np.ndarray | Sound
 BATCH = 250  # spectrograms that the graph is given at a time
-HEARD_AT_ONCE = 1 << 15  # numbers of spectrograms that are scored together, of one recording: whatever runs beside it
+NUMBERS_AT_ONCE = 1 << 15  # of the spectrograms of one recording that are scored together
+SAMPLES_AT_ONCE = 1 << 20  # of their windows
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,12 @@ class Model:
             word = f"({word})"
         return word
 
-    @property
-    def at_once(self) -> int:
-        """How many windows are scored together."""
-        return max(1, HEARD_AT_ONCE // math.prod(self.card.representation.shape))
+    def at_once(self, rate_hz: int) -> int:
+        """How many windows of a sound at ``rate_hz`` are scored together: always as many, whatever runs beside them."""
+        window_samples = self.card.window_s * rate_hz
+        return max(
+            1, int(min(NUMBERS_AT_ONCE / math.prod(self.card.representation.shape), SAMPLES_AT_ONCE / window_samples))
+        )
 
     def probabilities(self, spectrograms: np.ndarray | Rows, which: np.ndarray | None = None) -> np.ndarray:
         """Probabilities float32 ``[n, classes]`` of spectrograms ``[n, freq, time]`` of the card's kind.
@@ -281,7 +284,7 @@ class Model:
             )
         found = []
         with _flow(source, rate_hz, self.card.representation.rate_hz) as flow:
-            for windows in workers.batches(_cut(flow, self.card.window_s, overlap), self.at_once):
+            for windows in workers.batches(_cut(flow, self.card.window_s, overlap), self.at_once(flow.rate_hz)):
                 spectrograms = np.stack([self.card.representation(w.samples, flow.rate_hz) for w in windows])
                 found.append(self.bundle.run_for(spectrograms, ("embedding",), alone=True)[0])
         return np.concatenate(found)
@@ -321,7 +324,9 @@ class Listening:
 
     def __iter__(self) -> Iterator[Part]:
         windows = _cut(self._flow, self._model.card.window_s, self._overlap)
-        for part in workers.in_order(self._score, workers.batches(windows, self._model.at_once), self._pool):
+        for part in workers.in_order(
+            self._score, workers.batches(windows, self._model.at_once(self._flow.rate_hz)), self._pool
+        ):
             self.duration_s = float(part.stop_s[-1])
             yield part
 

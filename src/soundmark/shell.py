@@ -149,6 +149,8 @@ def _missing(error: ImportError) -> str:
         "onnxscript": "train",
         "safetensors": "train",
         "matplotlib": "train",
+        "pandas": "table",
+        "pyarrow": "table",
     }
     name = (error.name or "").split(".")[0]
     if name not in extras:

@@ -355,7 +355,7 @@ def hand_over_heard(found: Iterable[Heard | Failure], form: str, *, unknown: str
         show_heard([heard for heard in found if isinstance(heard, Heard)], unknown=unknown)
     else:
         for part in writers.FORMATS[form].write(found):
-            hand_over(part)
+            hand_over(part.decode(errors="surrogateescape"))
 
 
 def clock_time(seconds: float) -> str:

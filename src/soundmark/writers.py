@@ -1,25 +1,219 @@
-"""stub"""
+r"""What was heard, as other programs read it: CSV, JSON, Parquet, labels for Audacity, a selection table for Raven.
+
+One more format is one more function, named in ``FORMATS``. Each takes what was heard in any number of recordings, in
+order, and gives bytes as it goes, so that a folder of 50 000 files is never held as text.
+
+>>> event = Event(label="siren", start_s=4.0, stop_s=8.0, confidence=0.91, peak=0.98)
+>>> heard = Heard(file="street.wav", duration_s=60.0, answer=[], events=[event])
+>>> print(b"".join(FORMATS["csv"].write([heard])).decode(), end="")
+Start (s),End (s),Label,Confidence,File
+4.0,8.0,siren,0.91,street.wav
+"""
+
+from __future__ import annotations
 
 import csv
 import io
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from soundmark.events import Event, Heard
+from soundmark.inputs import Failure
+
+Found = Iterable[Heard | Failure]
+CSV_COLUMNS = ("Start (s)", "End (s)", "Label", "Confidence", "File")
+RAVEN_COLUMNS = (
+    "Selection",
+    "View",
+    "Channel",
+    "Begin Time (s)",
+    "End Time (s)",
+    "Low Freq (Hz)",
+    "High Freq (Hz)",
+    "Species",
+    "Confidence",
+    "Begin Path",
+    "File Offset (s)",
+)
+RAVEN_TOP_HZ = 24_000  # the box of a selection reaches from 0 to here: an event has no band of its own
 
 
-@dataclass
+@dataclass(frozen=True)
 class Format:
+    """How a format's files end, and what writes them, as bytes, piece by piece."""
+
     suffix: str
-    write: object
+    write: Callable[[Found], Iterator[bytes]]
 
 
-def _csv(found):
-    yield b"Start (s),End (s),Label,Confidence,File\n"
-    for h in found:
-        for e in getattr(h, "events", ()):
-            t = io.StringIO()
-            csv.writer(t, lineterminator="\n").writerow(
-                [f"{e.start_s:.3f}", f"{e.stop_s:.3f}", e.label, f"{e.confidence:.6g}", h.file]
+def event_json(event: Event, file: str, began: datetime | None = None) -> str:
+    """An event as a line of JSON, without its end: what ``classify`` and ``listen`` say for programs.
+
+    >>> event_json(Event(label="dog", start_s=0.0, stop_s=4.0, confidence=0.75, peak=0.75), "a.wav")
+    '{"file": "a.wav", "start_s": 0.0, "stop_s": 4.0, "label": "dog", "confidence": 0.75, "peak": 0.75}'
+    """
+    return _json({"file": file, **_plain(event), **_utc(event, began)})
+
+
+def _csv(found: Found) -> Iterator[bytes]:
+    yield _line(CSV_COLUMNS)
+    for heard, event in _events(found):
+        yield _line((_time(event.start_s), _time(event.stop_s), event.label, _rounded(event.confidence), heard.file))
+
+
+def _jsonl(found: Found) -> Iterator[bytes]:
+    for heard, event in _events(found):
+        yield event_json(event, heard.file, heard.began).encode() + b"\n"
+
+
+def _json_list(found: Found) -> Iterator[bytes]:
+    """A list with an object per file: what it is as a whole and its events, or why it could not be heard."""
+    before = "[\n"
+    for one in found:
+        yield (before + _json(_object(one))).encode()
+        before = ",\n"
+    yield b"\n]\n" if before == ",\n" else b"[]\n"
+
+
+def _object(one: Heard | Failure) -> dict[str, Any]:
+    if isinstance(one, Failure):
+        return {"file": one.file, "error": one.reason}
+    began = {"began": _iso(one.began)} if one.began else {}
+    note = {"note": one.note} if one.note else {}
+    events = [{**_plain(event), **_utc(event, one.began)} for event in one.events]
+    return {
+        "file": one.file,
+        "duration_s": _time(one.duration_s),
+        "classes": list(one.answer),
+        "events": events,
+        **began,
+        **note,
+    }
+
+
+def _audacity(found: Found) -> Iterator[bytes]:
+    """A label track: start, end and label with tabs between, seconds from the start of the recording.
+
+    Source: Audacity's manual, "Importing and Exporting Labels". Of several recordings each counts from its own start,
+    as Audacity has one timeline for each: open the file of one.
+    """
+    for _, event in _events(found):
+        yield f"{event.start_s:.6f}\t{event.stop_s:.6f}\t{_flat(event.label)}\n".encode(errors="replace")
+
+
+def _raven(found: Found) -> Iterator[bytes]:
+    """A selection table, tab-separated; begin times go on over the files, as Raven lays them one behind the other.
+
+    Source: Raven Pro 1.6 User's Manual, "Selection tables": Begin Time counts from the first file's start, File Offset
+    from the own file's.
+    """
+    yield ("\t".join(RAVEN_COLUMNS) + "\n").encode()
+    before_s, number = 0.0, 0
+    for one in found:
+        if isinstance(one, Failure):
+            continue
+        for event in one.events:
+            number += 1
+            times = (f"{before_s + event.start_s:.6f}", f"{before_s + event.stop_s:.6f}")
+            row = ("Spectrogram 1", "1", *times, "0", str(RAVEN_TOP_HZ), _flat(event.label))
+            place = (_flat(one.file), f"{event.start_s:.6f}")
+            yield ("\t".join((str(number), *row, f"{event.confidence:.6g}", *place)) + "\n").encode(
+                errors="surrogateescape"
             )
-            yield t.getvalue().encode(errors="surrogateescape")
+        before_s += one.duration_s
 
 
-FORMATS = {"csv": Format(".csv", _csv)}
+def _parquet(found: Found) -> Iterator[bytes]:
+    """A table with a row per event; ``start_utc`` is null where nobody knows when the recording was made."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    schema = pa.schema(
+        [
+            ("file", pa.string()),
+            ("start_s", pa.float64()),
+            ("stop_s", pa.float64()),
+            ("label", pa.string()),
+            ("confidence", pa.float64()),
+            ("peak", pa.float64()),
+            ("start_utc", pa.timestamp("us", tz="UTC")),
+        ]
+    )
+    buffer = io.BytesIO()
+    with parquet.ParquetWriter(buffer, schema) as writer:
+        rows: list[dict[str, Any]] = []
+        for heard, event in _events(found):
+            began = heard.began + timedelta(seconds=event.start_s) if heard.began else None
+            rows.append({"file": _escaped(heard.file), **_plain(event), "start_utc": began})
+            if len(rows) >= 10_000:
+                writer.write_table(pa.Table.from_pylist(rows, schema))
+                rows = []
+        writer.write_table(pa.Table.from_pylist(rows, schema))
+    yield buffer.getvalue()
+
+
+FORMATS = {
+    "csv": Format(".csv", _csv),
+    "jsonl": Format(".jsonl", _jsonl),
+    "json": Format(".json", _json_list),
+    "parquet": Format(".parquet", _parquet),
+    "audacity": Format(".txt", _audacity),
+    "raven": Format(".selections.txt", _raven),
+}
+"""Every format by its name."""
+
+
+def _events(found: Found) -> Iterator[tuple[Heard, Event]]:
+    for one in found:
+        if isinstance(one, Heard):
+            yield from ((one, event) for event in one.events)
+
+
+def _plain(event: Event) -> dict[str, Any]:
+    return {
+        "start_s": _time(event.start_s),
+        "stop_s": _time(event.stop_s),
+        "label": event.label,
+        "confidence": _rounded(event.confidence),
+        "peak": _rounded(event.peak),
+    }
+
+
+def _utc(event: Event, began: datetime | None) -> dict[str, str]:
+    return {"start_utc": _iso(began + timedelta(seconds=event.start_s))} if began else {}
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _time(seconds: float) -> float:
+    return round(float(seconds), 6)
+
+
+def _rounded(share: float) -> float:
+    return float(f"{share:.6g}")
+
+
+def _line(cells: Iterable[object]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode(errors="surrogateescape")
+
+
+def _json(values: object) -> str:
+    return _escaped(json.dumps(values, ensure_ascii=False))
+
+
+def _escaped(text: str) -> str:
+    """A name that is not UTF-8 has no other form in JSON than that of its escaped halves of characters."""
+    return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
+
+
+def _flat(text: str) -> str:
+    """One cell of a table without quotes: tabs and line ends would begin another."""
+    return re.sub(r"[\t\r\n\x0b\x0c\x85\u2028\u2029]+", " ", text)

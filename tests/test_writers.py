@@ -1,0 +1,147 @@
+"""What was heard, read back by others: csv, pandas, pyarrow, crowsetta, and a reader written from Audacity's manual."""
+
+import csv
+import io
+import json
+from datetime import UTC, datetime, timedelta
+
+import crowsetta
+import pandas as pd
+import pytest
+from pyarrow import parquet
+
+from soundmark import writers
+from soundmark.events import Event, Heard
+from soundmark.inputs import Failure
+
+BEGAN = datetime(2024, 6, 12, 23, 59, 58, tzinfo=UTC)
+ODD = ('comma, "quotes"', "line\nbreak", "tab\there", "zażółć ☃", "=1+1", "\u202eevil", "", " ")
+
+
+def event(label: str = "dog", start_s: float = 0.0, stop_s: float = 4.0, confidence: float = 0.123456789) -> Event:
+    return Event(label=label, start_s=start_s, stop_s=stop_s, confidence=confidence, peak=0.9)
+
+
+def heard(file: str = "a.wav", duration_s: float = 60.0, events=(), began=None) -> Heard:
+    answer = [{"label": "dog", "score": 0.5}]
+    return Heard(file=file, duration_s=duration_s, answer=answer, events=list(events), began=began)
+
+
+THREE = [
+    heard("a.wav", 60.0, [event(start_s=1.5, stop_s=5.5), event("siren", 55.0, 60.0)], BEGAN),
+    Failure("broken.wav", "it is empty"),
+    heard("b.wav", 30.25),
+    heard("c.wav", 10.0, [event(start_s=0.0, stop_s=2.0)]),
+]
+
+
+def written(form: str, found=THREE) -> bytes:
+    return b"".join(writers.FORMATS[form].write(found))
+
+
+def test_csv_has_the_columns_that_people_know():
+    rows = list(csv.DictReader(io.StringIO(written("csv").decode())))
+    assert list(rows[0]) == ["Start (s)", "End (s)", "Label", "Confidence", "File"]
+    assert [(float(row["Start (s)"]), row["Label"], row["File"]) for row in rows] == [
+        (1.5, "dog", "a.wav"),
+        (55.0, "siren", "a.wav"),
+        (0.0, "dog", "c.wav"),
+    ]
+    assert pd.read_csv(io.BytesIO(written("csv")))["Confidence"].tolist() == [0.123457] * 3
+
+
+@pytest.mark.parametrize("name", [*ODD, "caf\udce9.wav"])
+def test_odd_labels_and_names_come_through_csv_and_json(name):
+    found = [heard(name, events=[event(name)])]
+    text = written("csv", found).decode(errors="surrogateescape")
+    (row,) = csv.DictReader(io.StringIO(text, newline=""))
+    assert (row["Label"], row["File"]) == (name, name)
+    (line,) = written("jsonl", found).decode().splitlines()
+    assert json.loads(line)["file"] == json.loads(written("json", found))[0]["file"] == name
+
+
+def test_jsonl_has_a_line_per_event_with_its_time_on_the_clock():
+    lines = [json.loads(line) for line in written("jsonl").decode().splitlines()]
+    assert [line["label"] for line in lines] == ["dog", "siren", "dog"]
+    assert lines[0] == {
+        "file": "a.wav",
+        "start_s": 1.5,
+        "stop_s": 5.5,
+        "label": "dog",
+        "confidence": 0.123457,
+        "peak": 0.9,
+        "start_utc": "2024-06-12T23:59:59.500Z",
+    }
+    assert lines[1]["start_utc"] == "2024-06-13T00:00:53.000Z"
+    assert "start_utc" not in lines[2]
+
+
+def test_json_has_an_object_per_file_also_for_one_that_failed():
+    found = json.loads(written("json"))
+    assert [one["file"] for one in found] == ["a.wav", "broken.wav", "b.wav", "c.wav"]
+    assert found[1] == {"file": "broken.wav", "error": "it is empty"}
+    assert found[0]["classes"] == [{"label": "dog", "score": 0.5}]
+    assert found[0]["began"] == "2024-06-12T23:59:58.000Z"
+    assert [len(one.get("events", ())) for one in found] == [2, 0, 0, 1]
+    assert json.loads(written("json", [])) == []
+
+
+def test_parquet_has_types():
+    table = parquet.read_table(io.BytesIO(written("parquet")))
+    assert table.column("label").to_pylist() == ["dog", "siren", "dog"]
+    assert table.column("start_utc").to_pylist() == [
+        BEGAN + timedelta(seconds=1.5),
+        BEGAN + timedelta(seconds=55),
+        None,
+    ]
+    assert str(table.schema.field("start_s").type) == "double"
+    assert parquet.read_table(io.BytesIO(written("parquet", []))).num_rows == 0
+    assert parquet.read_table(io.BytesIO(written("parquet", [heard("\udce9.wav", events=[event()])]))).num_rows == 1
+
+
+def labels_of_audacity(text: str) -> list[tuple[float, float, str]]:
+    """By the manual: a label a line, start, end and title between tabs; a line with a backslash has frequencies."""
+    rows = [line.split("\t", 2) for line in text.split("\n") if line and not line.startswith("\\")]
+    return [(float(start), float(end), title) for start, end, title in rows]
+
+
+def test_audacity_reads_the_labels():
+    found = labels_of_audacity(written("audacity", THREE[:1]).decode())
+    assert found == [(1.5, 5.5, "dog"), (55.0, 60.0, "siren")]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_label_is_one_line_of_a_label_track_and_of_a_selection_table(name):
+    (row,) = labels_of_audacity(written("audacity", [heard(events=[event(name)])]).decode())
+    assert "\n" not in row[2]
+    text = written("raven", [heard(name, events=[event(name)])]).decode()
+    assert len(text.splitlines()) == 2
+    assert len(text.splitlines()[1].split("\t")) == len(writers.RAVEN_COLUMNS)
+
+
+def test_raven_times_go_on_over_the_files():
+    table = pd.read_csv(io.BytesIO(written("raven")), sep="\t")
+    assert table["Selection"].tolist() == [1, 2, 3]
+    assert table["Begin Time (s)"].tolist() == [1.5, 55.0, 90.25]
+    assert table["End Time (s)"].tolist() == [5.5, 60.0, 92.25]
+    assert table["File Offset (s)"].tolist() == [1.5, 55.0, 0.0]
+    assert table["Begin Path"].tolist() == ["a.wav", "a.wav", "c.wav"]
+    assert (table["High Freq (Hz)"] > table["Low Freq (Hz)"]).all()
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # crowsetta is a version behind pandas
+def test_crowsetta_reads_the_selection_table(tmp_path):
+    (tmp_path / "all.selections.txt").write_bytes(written("raven"))
+    annotation = crowsetta.formats.bbox.Raven.from_file(tmp_path / "all.selections.txt", annot_col="Species")
+    boxes = annotation.to_bbox()
+    assert [(box.onset, box.offset, box.label) for box in boxes] == [
+        (1.5, 5.5, "dog"),
+        (55.0, 60.0, "siren"),
+        (90.25, 92.25, "dog"),
+    ]
+
+
+@pytest.mark.parametrize("form", writers.FORMATS)
+def test_what_is_written_of_all_is_written_piece_by_piece_and_of_nothing_too(form):
+    assert isinstance(b"".join(writers.FORMATS[form].write(iter([]))), bytes)
+    assert all(isinstance(part, bytes) for part in writers.FORMATS[form].write(iter(THREE)))
