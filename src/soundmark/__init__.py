@@ -43,6 +43,7 @@ The modules, in the order in which to read them; each imports only those above i
     writers         what was heard, as other programs read it
     journal         what was heard, a line per file: a killed run goes on
     batch           files to a folder of results
+    summary         what was heard when, by hour and by day
     explanation     where in a sound a model heard what it heard
     runs            one unit of a run: a recipe trained on one split, exported, scored, written
     scoring         a model on a data set, on clips that it was not trained on

@@ -319,6 +319,52 @@ def classify(
 
 
 @app.command()
+def summary(
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RESULTS...",
+            help="Folders of results that classify -o wrote, or single files of them.",
+            show_default=False,
+            parser=options.place,
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="PICTURE", help="Draw it too: a .png, .svg or .pdf file.", parser=options.place
+        ),
+    ] = None,
+    timezone: options.Timezone = "UTC",
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="For a person: table; for a program: csv or json.",
+            metavar="[table|csv|json]",
+            parser=options.one_of("format", ("table", "csv", "json")),
+        ),
+    ] = "table",
+) -> None:
+    """What was heard when: minutes of each class by hour of the day and by day."""
+    from soundmark import inspection, terminal
+    from soundmark import summary as summaries
+
+    if output:
+        inspection.check_picture(output)
+    found = summaries.summarise(results, zone=timezone)
+    if form == "table":
+        terminal.show_summary(found)
+    else:
+        terminal.hand_over(found.to_csv() if form == "csv" else found.to_json())
+    if output:
+        summaries.figure(found, output)
+        terminal.say(f"The picture is {output}.")
+    if found.untimed:
+        terminal.warn(f"{found.untimed:,} events are left out: nothing says when their recordings were made.")
+
+
+@app.command()
 def explain(
     source: Annotated[
         Path, typer.Argument(metavar="INPUT", help="A sound file.", show_default=False, parser=options.place)

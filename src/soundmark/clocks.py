@@ -77,8 +77,8 @@ def _in_name(stem: str, local: tzinfo) -> datetime | None:
             return moment
     for match in IN_NAME.finditer(stem):
         digits = re.sub(r"\D", "", match["date"] + match["time"])
-        if (moment := _parsed(digits, "%Y%m%d%H%M%S")) is not None:
-            return moment.replace(tzinfo=_offset(match["offset"]) or local)
+        if (clock := _parsed(digits, "%Y%m%d%H%M%S")) is not None:
+            return clock.replace(tzinfo=_offset(match["offset"]) or local)
     return None
 
 
@@ -154,7 +154,7 @@ def _parsed(text: str, form: str) -> datetime | None:
 
 
 def _offset(text: str | None) -> timezone | None:
-    """ "Z", "+0200", "-03:30" or "+2" as a timezone; None where nothing is said."""
+    """The timezone that "Z", "+0200", "-03:30" or "+2" stands for; None where nothing is said."""
     if not text:
         return None
     if text == "Z":

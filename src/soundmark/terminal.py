@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from soundmark.inputs import Failure
     from soundmark.inspection import Inspection
     from soundmark.scoring import Scored
+    from soundmark.summary import Summary
 
 NAMED = 10  # skipped files that are named on the screen; the rest are counted, and stand in metrics.json
 LINE_EVERY_S = 10.0  # how often a log file, which is no terminal, is told of the hearing of files
@@ -369,6 +370,26 @@ def clock_time(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     rest_s = f"{rest // 10:02d}.{rest % 10}"
     return f"{hours}:{minutes:02d}:{rest_s}" if hours else f"{minutes}:{rest_s}"
+
+
+def show_summary(found: Summary) -> None:
+    """Minutes of each class, and its hours of the day as a row of bars."""
+    from soundmark.summary import HOURS, spark
+
+    days = f"{found.days[0]} to {found.days[-1]}" if len(found.days) > 1 else f"{found.days[0]}"
+    table = Table(title=plain(f"{days}, {found.zone}", "italic"), title_justify="left", box=None, pad_edge=False)
+    for name, right in (("class", False), ("minutes", True), ("0 h        12 h      23", False), ("most at", True)):
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    if found.recorded_by_hour is not None:
+        table.add_column("% of the time", justify="right")
+    for row, label in enumerate(found.labels):
+        minutes = found.by_hour[row]
+        share = []
+        if found.recorded_by_hour is not None:
+            share = [f"{100 * minutes.sum() / found.recorded_by_hour.sum():.1f}"]
+        most = f"{int(minutes.argmax()) % HOURS} h"
+        table.add_row(line(label), f"{minutes.sum():,.1f}", Text(spark(minutes), "blue"), most, *share)
+    out.print(table)
 
 
 def name_heard(found: Batch | Hearing) -> None:

@@ -119,7 +119,7 @@ def _raven(found: Found) -> Iterator[bytes]:
         for event in one.events:
             number += 1
             times = (f"{before_s + event.start_s:.6f}", f"{before_s + event.stop_s:.6f}")
-            row = ("Spectrogram 1", "1", *times, "0", str(RAVEN_TOP_HZ), _flat(event.label))
+            row = ("Spectrogram 1", "1", *times, "0.0", f"{RAVEN_TOP_HZ:.1f}", _flat(event.label))
             place = (_flat(one.file), f"{event.start_s:.6f}")
             yield ("\t".join((str(number), *row, f"{event.confidence:.6g}", *place)) + "\n").encode(
                 errors="surrogateescape"
