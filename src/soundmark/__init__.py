@@ -44,6 +44,9 @@ The modules, in the order in which to read them; each imports only those above i
     journal         what was heard, a line per file: a killed run goes on
     batch           files to a folder of results
     summary         what was heard when, by hour and by day
+    sources         where live sound comes from: a pipe, a microphone, an address
+    listening       live sound to events, as it comes
+    keeping         the clip of each event on the disk, and the event posted
     explanation     where in a sound a model heard what it heard
     runs            one unit of a run: a recipe trained on one split, exported, scored, written
     scoring         a model on a data set, on clips that it was not trained on
@@ -52,7 +55,9 @@ The modules, in the order in which to read them; each imports only those above i
     report          an Evaluation to one self-contained HTML page
     demo            the whole of it on a synthesised city
     gauges          progress for who waits
+    scope           what is heard now, drawn in a terminal
     terminal        tables for people
+    live            listening for people and programs: lines, clips, posts, a view
     options         what may be typed after a verb
     shell           how a command begins and ends
     cli             one sub-command per verb

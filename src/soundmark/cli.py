@@ -319,6 +319,99 @@ def classify(
 
 
 @app.command()
+def listen(
+    model: options.ModelPath,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="[SOURCE]",
+            help='"microphone", "-" for raw PCM on standard input, or an address: rtsp://…, http://….',
+        ),
+    ] = "microphone",
+    rate: Annotated[
+        int, typer.Option(metavar="HZ", help="Of the PCM on standard input.", parser=options.natural)
+    ] = 44100,
+    channels: Annotated[int, typer.Option(metavar="NUMBER", help="Of the PCM.", parser=options.natural)] = 1,
+    sample_format: Annotated[
+        str, typer.Option(metavar="[u8|s16|s24|s32|f32]", help="Of the PCM, little-endian.")
+    ] = "s16",
+    real_time: Annotated[
+        bool,
+        typer.Option("--real-time", help="The PCM does not wait: what comes faster than it can be heard is dropped."),
+    ] = False,
+    hop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="From one window to the next. Default: the model's window, as classify has it.",
+            show_default=False,
+            parser=options.decimal,
+        ),
+    ] = None,
+    duration: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Stop after so much sound.", show_default=False, parser=options.decimal),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Another microphone, by name or number.", show_default=False)
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="A JSON line for each event, or a live view. Default: the view, in a terminal.",
+            metavar="[jsonl|view]",
+            show_default=False,
+            parser=options.one_of("format", ("jsonl", "view")),
+        ),
+    ] = None,
+    unknown: options.Unknown = True,
+    min_confidence: options.MinConfidence = None,
+    thresholds: options.Thresholds = None,
+    merge_gap: options.MergeGap = 0.0,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Keep the clip of each event there.", show_default=False, parser=options.place
+        ),
+    ] = None,
+    save_at_most: Annotated[
+        str, typer.Option(metavar="MB", help="So much of it; the oldest clips go first.")
+    ] = "500MB",
+    post: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Post each event to this address, as JSON.", show_default=False),
+    ] = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """What is heard live: an event each time a class begins and ends, from a microphone, a pipe or an address."""
+    from soundmark import classification, keeping, live, prediction, sources
+
+    loaded = prediction.load(model)
+    settings = classification.Settings(
+        unknown=unknown,
+        min_confidence=min_confidence,
+        thresholds=classification.thresholds(thresholds) if thresholds else None,
+        merge_gap_s=merge_gap,
+    )
+    opened = sources.named(
+        source, rate_hz=rate, channels=channels, sample_format=sample_format, is_live=real_time, device=device
+    )
+    live.listen(
+        loaded,
+        opened,
+        settings,
+        hop_s=hop,
+        most_s=duration,
+        form=form,
+        save=save,
+        most_bytes=keeping.in_megabytes(save_at_most),
+        post=post,
+        quiet=quiet,
+    )
+
+
+@app.command()
 def summary(
     results: Annotated[
         list[Path],

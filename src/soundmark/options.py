@@ -193,6 +193,9 @@ Timezone = Annotated[
     str,
     typer.Option(metavar="NAME", help="Of the clocks that named the files, as Europe/Berlin, where they do not say."),
 ]
+Rate = Annotated[int, typer.Option(metavar="HZ", help="Of the PCM on standard input.", parser=natural)]
+Channels = Annotated[int, typer.Option(metavar="NUMBER", help="Of the PCM, interleaved.", parser=natural)]
+SampleFormat = Annotated[str, typer.Option(metavar="[u8|s16|s24|s32|f32]", help="Of the PCM, little-endian.")]
 Jobs = Annotated[
     int | None,
     typer.Option(

@@ -150,6 +150,8 @@ def _missing(error: ImportError) -> str:
         "safetensors": "train",
         "matplotlib": "train",
         "pandas": "table",
+        "sounddevice": "live",
+        "av": "codecs",
         "pyarrow": "table",
     }
     name = (error.name or "").split(".")[0]

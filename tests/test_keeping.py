@@ -1,0 +1,153 @@
+"""The clip of each event within a bound on the disk, and events posted to a real server that is not always well."""
+
+import http.server
+import json
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from soundmark import audio, keeping
+from soundmark.errors import SettingsError
+from soundmark.events import Event
+
+RATE_HZ = 8000
+BEGAN = datetime(2024, 6, 12, 4, 30, tzinfo=UTC)
+
+
+def event(start_s: float, stop_s: float, label: str = "dog bark") -> Event:
+    return Event(label=label, start_s=start_s, stop_s=stop_s, confidence=0.9, peak=0.9)
+
+
+def clips_of(folder: Path, seconds: float = 60.0, most_bytes: int = 10**9) -> keeping.Clips:
+    clips = keeping.Clips(folder, rate_hz=RATE_HZ, most_bytes=most_bytes)
+    samples = (np.arange(round(seconds * RATE_HZ)) % 100 / 200).astype(np.float32)
+    for start in range(0, len(samples), 400):
+        clips.hear(start, samples[start : start + 400])
+    return clips
+
+
+def test_a_clip_is_the_sound_of_its_event_with_a_margin(tmp_path):
+    path = clips_of(tmp_path / "kept").keep(event(10.0, 12.0), BEGAN)
+    assert path.name == "20240612T043010.000Z_dog_bark.wav"
+    sound = audio.read(path)
+    assert (sound.rate_hz, sound.duration_s) == (RATE_HZ, 3.0)
+    start = round(9.5 * RATE_HZ)
+    np.testing.assert_allclose(sound.samples, np.arange(start, start + 3 * RATE_HZ) % 100 / 200, atol=1e-4)
+
+
+def test_of_a_very_long_event_the_end_is_kept_and_of_a_forgotten_one_nothing(tmp_path):
+    clips = clips_of(tmp_path / "kept", seconds=200.0)
+    assert audio.info(clips.keep(event(0.0, 200.0), BEGAN)).duration_s == pytest.approx(keeping.KEPT_S, abs=0.2)
+    assert clips.keep(event(1.0, 2.0), BEGAN) is None
+
+
+def test_the_oldest_clips_go_first_and_nobody_elses_files(tmp_path):
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    (folder / "mine.wav").write_bytes(bytes(100_000))
+    clips = clips_of(folder, most_bytes=100_000)  # two clips of three seconds, 48 kB each
+    for start_s in (5.0, 10.0, 15.0, 20.0):
+        clips.keep(event(start_s, start_s + 2), BEGAN)
+    assert sorted(path.name[:15] for path in folder.iterdir()) == ["20240612T043015", "20240612T043020", "mine.wav"]
+
+
+@pytest.mark.parametrize("label", ["../../etc/passwd", "a/b", "", "\u202ename", "x" * 300, "zażółć"])
+def test_no_label_leaves_the_folder(tmp_path, label):
+    path = clips_of(tmp_path / "kept").keep(event(1.0, 2.0, label), BEGAN)
+    assert path.parent == tmp_path / "kept"
+    assert keeping.OURS.fullmatch(path.name)
+
+
+def test_a_full_disk_is_said_and_no_end(tmp_path, monkeypatch):
+    clips = clips_of(tmp_path / "kept")
+    (tmp_path / "kept" / "20240612T043001.000Z_dog_bark.wav").mkdir()
+    said = []
+    keeping.keep_or_say(clips, event(1.0, 2.0), BEGAN, said.append)
+    assert said
+    assert "cannot write" in said[0]
+
+
+@pytest.mark.parametrize(("text", "size"), [("500", 500e6), ("1MB", 1e6), ("2 gb", 2e9)])
+def test_a_bound_is_in_megabytes(text, size):
+    assert keeping.in_megabytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5", "much", "5TB"])
+def test_a_bound_that_is_none_is_refused(text):
+    with pytest.raises(SettingsError, match="the bound is .*: give megabytes, as 500, or 2GB"):
+        keeping.in_megabytes(text)
+
+
+@pytest.fixture
+def hook():
+    """A real server that answers by its plan, and keeps what it was given."""
+
+    class Hook(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            status = self.server.plan.pop(0) if self.server.plan else 200
+            self.send_response(status)
+            if status == 302:
+                self.send_header("Location", "/elsewhere")
+            self.end_headers()
+            if status == 200:
+                self.server.got.append((self.path, self.headers["Content-Type"], body))
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    server.got, server.plan = [], []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server.url = f"http://127.0.0.1:{server.server_port}/events"
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_event_is_posted_though_the_server_fails_twice(hook):
+    hook.plan, waited = [500, 503], []
+    post = keeping.Post(hook.url, say=pytest.fail, sleep=waited.append)
+    post.post('{"label": "dog"}')
+    post.post('{"label": "siren"}')
+    post.close()
+    assert [body["label"] for _, _, body in hook.got] == ["dog", "siren"]
+    assert hook.got[0][1] == "application/json"
+    assert waited == [0.0, 1.0, 4.0, 0.0]
+    assert (post.posted, post.failed) == (2, 0)
+
+
+def test_what_cannot_be_posted_is_said_and_the_next_is_tried(hook):
+    hook.plan, said = [500] * len(keeping.TRIES_AFTER_S), []
+    post = keeping.Post(hook.url, say=said.append, sleep=lambda s: None)
+    post.post('{"label": "dog"}')
+    post.post('{"label": "siren"}')
+    post.close()
+    assert [body["label"] for _, _, body in hook.got] == ["siren"]
+    assert said == [f'"{hook.url}" took 1 events not: it answered 500']
+
+
+def test_nobody_is_sent_elsewhere(hook):
+    hook.plan, said = [302] * len(keeping.TRIES_AFTER_S), []
+    post = keeping.Post(hook.url, say=said.append, sleep=lambda s: None)
+    post.post("{}")
+    post.close()
+    assert hook.got == []
+    assert "it answered 302" in said[0]
+
+
+def test_a_server_that_is_not_there_holds_nobody_up():
+    said: list[str] = []
+    post = keeping.Post("http://127.0.0.1:9/", say=said.append, sleep=lambda s: None)
+    post.post("{}")
+    post.close()
+    assert "Connection refused" in said[0]
+
+
+@pytest.mark.parametrize("url", ["ftp://a", "file:///etc/passwd", "http://", "example.org"])
+def test_what_is_no_address_is_refused(url):
+    with pytest.raises(SettingsError, match="cannot be posted to: give http"):
+        keeping.Post(url, say=print)
