@@ -208,11 +208,12 @@ def _begin(data: Data, recipe: Recipe, on_batch: Callable[[int, int], None]) -> 
         return network, None
     assert isinstance(network, Transferred)
     network.backbone.load_state_dict(torch.load(weights.find(recipe.network), map_location="cpu", weights_only=True))
-    embeddings = _embed(network, data, data.train, on_batch if recipe.trains == "head" else lambda *_: None)
-    with torch.no_grad():
-        heard = network.hear(torch.from_numpy(embeddings)).numpy()
+    views = _embed_views(network, data, data.train, on_batch if recipe.trains == "head" else lambda *_: None)
+    embeddings = (views[0] + views[1]) / 2  # as the network makes it
     targets, sources = data.targets[data.train], data.sources[data.train]
-    head = heads.fit(heard, targets, sources, activation=data.activation, seed=recipe.seed)
+    with torch.no_grad():
+        heard, *each = (network.hear(torch.from_numpy(one)).numpy() for one in (embeddings, *views))
+    head = heads.fit(heard, targets, sources, views=np.stack(each), activation=data.activation, seed=recipe.seed)
     scale = 1.0 if recipe.trains == "head" else 1 / head.temperature  # trained on, its logits must mean something
     network.put_on(torch.from_numpy(head.weights * np.float32(scale)), torch.from_numpy(head.bias * np.float32(scale)))
     return network, _Start(head, embeddings)
@@ -268,17 +269,35 @@ def _parts(chosen: np.ndarray) -> list[np.ndarray]:
     return [chosen[start : start + EMBEDDED] for start in range(0, len(chosen), EMBEDDED)]
 
 
-@torch.no_grad()
 def _embed(network: nn.Module, data: Data, chosen: np.ndarray, on_batch: Callable[[int, int], None]) -> np.ndarray:
     """The embeddings of the ``chosen`` clips, float32 ``[n, d]``, as the graph will compute them."""
+    return _in_parts(network, network.embed, data, chosen, on_batch)  # type: ignore[arg-type]
+
+
+def _embed_views(
+    network: Transferred, data: Data, chosen: np.ndarray, on_batch: Callable[[int, int], None]
+) -> np.ndarray:
+    """The embeddings of the ``chosen`` clips in the views that a head is fitted on, float32 ``[views, n, d]``."""
+    return _in_parts(network, network.embed_views, data, chosen, on_batch)
+
+
+@torch.no_grad()
+def _in_parts(
+    network: nn.Module,
+    embed: Callable[[Tensor], Tensor],
+    data: Data,
+    chosen: np.ndarray,
+    on_batch: Callable[[int, int], None],
+) -> np.ndarray:
+    """What ``embed`` makes of the ``chosen`` clips, ``[..., n, d]``, some at a time."""
     network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parts = _parts(chosen)
     found = []
     for number, part in enumerate(parts, 1):
         x = torch.from_numpy(data.features[part])[:, None].contiguous(memory_format=torch.channels_last)
-        found.append(network.embed(x).numpy())  # type: ignore[operator]
+        found.append(embed(x).numpy())
         on_batch(number, len(parts))
-    return np.concatenate(found)
+    return np.concatenate(found, axis=-2)
 
 
 def _mean_and_spread(data: Data) -> tuple[float, float]:
@@ -328,7 +347,7 @@ def seconds_per_example(recipe: Recipe, *, n_classes: int, device: str = "auto")
     for epoch in range(3):
         start = time.perf_counter()
         if recipe.trains == "head":
-            _embed(network, data, data.train, lambda *_: None)
+            _embed_views(network, data, data.train, lambda *_: None)  # type: ignore[arg-type]
         else:
             _train_epoch(network, None, optimizer, data, recipe, engine, epoch + 1, lambda *_: None)
         seconds.append(time.perf_counter() - start)
