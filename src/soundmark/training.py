@@ -183,18 +183,21 @@ def _train_all(
     network = (average or network).to("cpu").eval()
     if beginning:
         _blend(network, beginning, recipe.blend)
+    if recipe.head_anew:
+        assert isinstance(network, Transferred)
+        _put_on_head(network, data, recipe, lambda *_: None)
     return Trained(network=network, history=tuple(history), engine=engine)
 
 
 @dataclass(frozen=True)
-class _Start:
-    """What a pretrained network begins with: its head, and the training clips' embeddings ``[n_train, d]``."""
+class _Fitted:
+    """A pretrained network's linear head, and the embeddings ``[n_train, d]`` of the clips that it was fitted on."""
 
     head: Head
     embeddings: np.ndarray
 
 
-def _begin(data: Data, recipe: Recipe, on_batch: Callable[[int, int], None]) -> tuple[nn.Module, _Start | None]:
+def _begin(data: Data, recipe: Recipe, on_batch: Callable[[int, int], None]) -> tuple[nn.Module, _Fitted | None]:
     """The network before its first epoch, and the head that it was given, if any.
 
     Freshly drawn, it is told the mean and the spread of its training data; pretrained, it begins with the linear head
@@ -208,7 +211,12 @@ def _begin(data: Data, recipe: Recipe, on_batch: Callable[[int, int], None]) -> 
         return network, None
     assert isinstance(network, Transferred)
     network.backbone.load_state_dict(torch.load(weights.find(recipe.network), map_location="cpu", weights_only=True))
-    views = _embed_views(network, data, data.train, on_batch if recipe.trains == "head" else lambda *_: None)
+    return network, _put_on_head(network, data, recipe, on_batch if recipe.trains == "head" else lambda *_: None)
+
+
+def _put_on_head(network: Transferred, data: Data, recipe: Recipe, on_batch: Callable[[int, int], None]) -> _Fitted:
+    """Give the network the linear head that suits what it makes of the training clips as it is now."""
+    views = _embed_views(network, data, data.train, on_batch)
     embeddings = (views[0] + views[1]) / 2  # as the network makes it
     targets, sources = data.targets[data.train], data.sources[data.train]
     with torch.no_grad():
@@ -216,10 +224,10 @@ def _begin(data: Data, recipe: Recipe, on_batch: Callable[[int, int], None]) -> 
     head = heads.fit(heard, targets, sources, views=np.stack(each), activation=data.activation, seed=recipe.seed)
     scale = 1.0 if recipe.trains == "head" else 1 / head.temperature  # trained on, its logits must mean something
     network.put_on(torch.from_numpy(head.weights * np.float32(scale)), torch.from_numpy(head.bias * np.float32(scale)))
-    return network, _Start(head, embeddings)
+    return _Fitted(head, embeddings)
 
 
-def _calibrated_by_turns(start: _Start, data: Data, recipe: Recipe) -> Calibration:
+def _calibrated_by_turns(start: _Fitted, data: Data, recipe: Recipe) -> Calibration:
     """What is said of each training clip by what was left without its recording: the head, and what is familiar."""
     targets, head = data.targets[data.train], start.head
     if len(np.unique(head.fold_of)) < 2:
