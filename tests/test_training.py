@@ -439,6 +439,8 @@ def pretrained(data, tmp_path_factory):
     torch.save(network.state_dict(), path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training.weights, "find", lambda *_: path)
+        patch.setattr(heads, "SHRINKAGES", (0.8, 0.9))  # (of all of them and in fifths, a head takes a second)
+        patch.setattr(heads, "FOLDS", 2)
         yield
 
 
