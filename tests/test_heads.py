@@ -143,6 +143,34 @@ def test_ten_clips_of_nine_hundred_numbers():
     assert head.temperature == 1.0  # too few clips to tell
 
 
+def test_views_are_examples_of_their_own(monkeypatch):
+    """Of one shrinkage, it is the head of all the views one after the other, each clip's under its recording."""
+    monkeypatch.setattr(heads, "SHRINKAGES", (0.5,))
+    x, labels = clouds((20, 15, 25))
+    views = x + np.random.default_rng(1).normal(0, 3, (3, *x.shape)) * x.std(0)
+    sources = np.array([f"r{i // 4}" for i in range(60)])
+    head = heads.fit(x, one_hot(labels), sources, views=views)
+    expected = heads.fit(np.concatenate(views), np.tile(one_hot(labels), (3, 1)), np.tile(sources, 3))
+    np.testing.assert_allclose(head.weights, expected.weights, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(head.bias, expected.bias, rtol=1e-4, atol=1e-5)
+    plain = heads.fit(x, one_hot(labels), sources)
+    assert not np.allclose(head.weights, plain.weights, rtol=0.1)
+
+
+def test_with_views_what_is_held_out_is_the_features_and_by_a_head_that_was_fitted_without_them():
+    x, labels = clouds((20, 20, 20))
+    views = np.stack([x - 0.1 * x.std(0), x + 0.3 * x.std(0)])
+    sources = np.array([f"r{i // 4}" for i in range(60)])
+    head = heads.fit(x, one_hot(labels), sources, views=views)
+    for fold in range(1, 6):
+        seen, kept = head.fold_of != fold, head.fold_of == fold
+        both, twice = np.concatenate(views[:, seen]), np.tile(labels[seen], 2)
+        mean, spread = both.mean(0), both.std(0)
+        oracle = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=head.shrinkage).fit((both - mean) / spread, twice)
+        expected = (x[kept] - mean) / spread @ oracle.coef_.T + oracle.intercept_ - np.log(oracle.priors_)
+        np.testing.assert_allclose(head.held_out[kept], expected, atol=1e-4 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("recordings", [2, 3, 4])
 def test_fewer_recordings_than_folds(recordings):
     x, labels = clouds((20, 20))

@@ -10,7 +10,7 @@ import torch
 from soundmark import graph, weights
 from soundmark.calibration import Familiarity
 from soundmark.models import mobilenet
-from soundmark.models.mobilenet import MobileNet, at_one_loudness
+from soundmark.models.mobilenet import MobileNet, at_one_loudness, shifted
 from soundmark.spectrograms import LogMel
 from soundmark.spectrograms.logmel import FLOOR, MIDDLE, SPREAD
 
@@ -121,6 +121,23 @@ def test_the_embedding_is_the_mean_of_the_sound_and_of_it_at_one_loudness(pretra
     embedding = pretrained.embed(x)
     heard_by_head = torch.cat([embedding, pretrained.backbone.tags(embedding)], 1)
     torch.testing.assert_close(pretrained(x), pretrained.dense(heard_by_head))
+
+
+@torch.no_grad()
+def test_a_head_is_fitted_on_four_views_of_which_the_first_two_make_the_embedding(pretrained, heard):
+    x = torch.from_numpy(heard[:2])[:, None]
+    views = pretrained.embed_views(x)
+    assert views.shape == (4, 2, 384)
+    torch.testing.assert_close(views[:2].mean(0), pretrained.embed(x), atol=1e-5, rtol=1e-5)
+    lower = torch.cat([x[:, :, 2:], x[:, :, 127:], x[:, :, 127:]], 2)
+    higher = torch.cat([x[:, :, :1], x[:, :, :1], x[:, :, :126]], 2)
+    for view, moved in zip(views[2:], (lower, higher), strict=True):
+        torch.testing.assert_close(view, pretrained.backbone.embed(moved), atol=1e-4, rtol=1e-4)
+
+
+def test_nothing_is_shifted_by_no_band():
+    x = torch.randn(2, 1, 8, 3)
+    assert torch.equal(shifted(x, 0), x)
 
 
 def test_one_loudness_is_twelve_decibels_and_no_more_than_forty_are_added():

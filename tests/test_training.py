@@ -11,7 +11,7 @@ from scipy.special import softmax
 from soundmark import engine, graph, heads, history, models, recipes, training
 from soundmark.engine import Engine, choose_engine
 from soundmark.errors import OutputError, SettingsError
-from soundmark.models import resnet
+from soundmark.models import mobilenet, resnet
 from soundmark.spectrograms import Mel
 
 RECIPE = replace(recipes.named("seed-mel"), representation=Mel(size=(32, 32)), epochs=3, batch_size=16)
@@ -409,6 +409,67 @@ def test_of_one_recording_a_head_is_not_calibrated():
             validation=np.arange(0),
             sources=sources,
         )
-        start = training._Start(heads.fit(embeddings, targets, sources), embeddings)
+        start = training._Fitted(heads.fit(embeddings, targets, sources), embeddings)
         found = training._calibrated_by_turns(start, data, recipes.named("transfer"))
         assert (found.clips, found.unknown is None) == (clips, clips == 0)
+
+
+# --- All layers of a pretrained network -------------------------------------------------------------------------------
+
+GENTLY = replace(
+    recipes.named("transfer-finetune"),
+    representation=replace(recipes.named("transfer-finetune").representation, size=(32, 32)),
+    epochs=2,
+    batch_size=16,
+    learning_rate=1e-3,
+    validation_share=0.0,
+)
+
+
+@pytest.fixture(scope="module")
+def pretrained(data, tmp_path_factory):
+    """Weights drawn at random stand for AudioSet's; BatchNorm has seen the clips, so that something comes through."""
+    path = tmp_path_factory.mktemp("weights") / "mn04.pt"
+    torch.manual_seed(0)
+    network = mobilenet.MobileNet(0.4).train()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    network(torch.from_numpy(data.features)[:, None])
+    torch.save(network.state_dict(), path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.weights, "find", lambda *_: path)
+        patch.setattr(heads, "SHRINKAGES", (0.8, 0.9))  # (of all of them and in fifths, a head takes a second)
+        patch.setattr(heads, "FOLDS", 2)
+        yield
+
+
+def test_in_the_end_a_head_is_fitted_on_what_the_layers_became(pretrained, data):
+    trained = train_alone(data, GENTLY).network
+    without = train_alone(data, replace(GENTLY, head_anew=False)).network
+    assert_same_weights(trained.backbone, without.backbone)
+    assert not torch.equal(trained.dense.weight, without.dense.weight)
+    with torch.no_grad():
+        views = trained.embed_views(torch.from_numpy(data.features[:40])[:, None])
+        heard, *each = (trained.hear(one).numpy() for one in (views[:2].mean(0), *views))
+    head = heads.fit(heard, data.targets[:40], data.sources[:40], views=np.stack(each))
+    np.testing.assert_allclose(
+        trained.dense.weight.detach().numpy().T, head.weights / head.temperature, rtol=0.01, atol=1e-3
+    )
+
+
+def test_what_was_kept_back_is_not_heard_by_the_head_that_it_calibrates(pretrained, data):
+    """What is settled is the same whatever the kept back clips would have taught the head that is used in the end."""
+    roomy = replace(data, train=np.arange(30), validation=np.arange(30, 50))
+    deaf = train_alone(roomy, GENTLY).network
+    trained = train_alone(roomy, replace(GENTLY, validation_share=0.2))
+    alone = training._calibrated(deaf, roomy, GENTLY)
+    assert (trained.calibration.temperature, trained.calibration.unknown) == (alone.temperature, alone.unknown)
+    everything = replace(roomy, train=np.arange(50), validation=np.arange(0))
+    assert_same_weights(trained.network, train_alone(everything, GENTLY).network)
+
+
+@pytest.mark.parametrize("batch", [2, 4, 6])
+def test_a_pretrained_network_whose_training_was_cut_ends_as_the_whole_one(pretrained, data, tmp_path, batch):
+    again, _ = gone_on_with(data, GENTLY, tmp_path / "checkpoint.safetensors", batch)
+    assert_same(again, train_alone(data, GENTLY))

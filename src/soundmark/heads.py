@@ -35,9 +35,18 @@ class Head:
 
 
 def fit(
-    features: np.ndarray, targets: np.ndarray, sources: np.ndarray, *, activation: str = "softmax", seed: int = 0
+    features: np.ndarray,
+    targets: np.ndarray,
+    sources: np.ndarray,
+    *,
+    views: np.ndarray | None = None,
+    activation: str = "softmax",
+    seed: int = 0,
 ) -> Head:
     """The head for ``features`` ``[n, d]`` and ``targets`` ``[n, classes]``; ``sources`` ``[n]`` names the recordings.
+
+    With ``views`` ``[v, n, d]``, the same clips heard in other ways, the discriminant is that of all the views, each an
+    example of its own: the covariance then knows in what a sound differs from itself. What is held out is ``features``.
 
     Each feature is brought to mean 0 and SD 1. With the class means m and the covariance C of what is left when the
     targets have explained what they can, S = (1 − s)·C + s·tr(C)/d·I, and the logit of class k is
@@ -55,18 +64,19 @@ def fit(
     ((60, 2), True, True)
     """
     x, y = np.asarray(features, np.float64), np.asarray(targets, np.float64)
+    shown = x[None] if views is None else views
     recordings = len(np.unique(sources))
     fold_of = splits.deal(sources, y, k=min(FOLDS, recordings), seed=seed)
     held_out = np.zeros((len(SHRINKAGES), *y.shape))
     for fold in np.unique(fold_of) if recordings > 1 else ():
         seen, kept = fold_of != fold, fold_of == fold
-        for number, (weights, bias) in enumerate(_discriminants(x[seen], y[seen], SHRINKAGES, activation)):
+        for number, (weights, bias) in enumerate(_discriminants(shown[:, seen], y[seen], SHRINKAGES, activation)):
             held_out[number, kept] = x[kept] @ weights + bias
     # Of one recording nothing was held out: there is nothing to tell a temperature by.
     temperatures = [calibration.temperature(logits, y, activation) if recordings > 1 else 1.0 for logits in held_out]
     losses = [calibration.loss(logits / t, y, activation) for logits, t in zip(held_out, temperatures, strict=True)]
     best = int(np.argmin(losses))
-    ((weights, bias),) = _discriminants(x, y, SHRINKAGES[best : best + 1], activation)
+    ((weights, bias),) = _discriminants(shown, y, SHRINKAGES[best : best + 1], activation)
     return Head(
         weights=weights.astype(np.float32),
         bias=bias.astype(np.float32),
@@ -78,15 +88,25 @@ def fit(
     )
 
 
-def _discriminants(x: Floats, y: Floats, shrinkages: tuple[float, ...], activation: str) -> list[tuple[Floats, Floats]]:
-    """Weights ``[d, classes]`` and bias ``[classes]`` for the features as they come, for each shrinkage."""
-    mean, spread = x.mean(0), x.std(0) + 1e-6
-    z = (x - mean) / spread
+def _discriminants(
+    views: np.ndarray, y: Floats, shrinkages: tuple[float, ...], activation: str
+) -> list[tuple[Floats, Floats]]:
+    """Weights ``[d, classes]`` and bias ``[classes]`` for the features as they come, for each shrinkage.
+
+    ``views`` are ``[v, n, d]``; the targets ``y`` ``[n, classes]`` are those of each view. One view at a time is held
+    in double precision.
+    """
+    mean = views.mean((0, 1), dtype=np.float64)
+    spread = np.sqrt(np.mean([np.square(view - mean).mean(0) for view in views], axis=0)) + 1e-6
+    middle_view = (views.mean(0, dtype=np.float64) - mean) / spread  # what the targets explain is the same in all
     explained = np.concatenate([y, np.ones((len(y), 1))], axis=1)
-    rest = z - explained @ np.linalg.lstsq(explained, z, rcond=None)[0]
-    covariance = rest.T @ rest / len(rest)
-    of = y.T @ z / np.maximum(y.sum(0), 1)[:, None]  # the mean of each class; 0, the middle, of one without clips
-    other = (1 - y).T @ z / np.maximum((1 - y).sum(0), 1)[:, None]
+    told = explained @ np.linalg.lstsq(explained, middle_view, rcond=None)[0]
+    covariance = np.zeros((len(mean), len(mean)))
+    for view in views:
+        rest = (view - mean) / spread - told
+        covariance += rest.T @ rest / (len(views) * len(rest))
+    of = y.T @ middle_view / np.maximum(y.sum(0), 1)[:, None]  # each class' mean; 0, the middle, of one without clips
+    other = (1 - y).T @ middle_view / np.maximum((1 - y).sum(0), 1)[:, None]
     found = []
     for shrinkage in shrinkages:
         shrunk = calibration.shrunken(covariance, shrinkage)

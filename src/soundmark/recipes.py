@@ -104,6 +104,7 @@ class Recipe:
     label_smoothing: float = 0.0
     averaging: float = 0.0  # the share of the running mean of the weights that is kept at each batch; 0: no mean
     blend: float = 1.0  # of a pretrained network, how far the result lies from where it began to what it became
+    head_anew: bool = False  # of a pretrained network, whether a head is fitted on what all layers became
     validation_share: float = 0.0  # of the recordings, kept back to calibrate on; then all of it anew on everything
     known_kept: float = 0.95  # of the validation clips, the share that is taken as known: the rest would be "unknown"
     augmentation: Augmentation = Augmentation()
@@ -136,6 +137,8 @@ class Recipe:
             value = getattr(self, name)
             if not is_finite(value) or not 0 <= value <= 1:
                 raise SettingsError(f"{name} is {value!r}: give a number from 0 to 1.")
+        if not isinstance(self.head_anew, bool):
+            raise SettingsError(f"head_anew is {self.head_anew!r}: give true or false.")
         if not is_finite(self.weight_decay) or self.weight_decay < 0:
             raise SettingsError(f"weight_decay is {self.weight_decay!r}: give a number of at least 0.")
         betas = self.adam_betas
@@ -156,6 +159,12 @@ class Recipe:
             raise SettingsError(
                 f'the recipe {self.name} blends its network "{self.network}" with where it began, which was trained on '
                 "nothing before: leave blend at 1."
+            )
+        if self.head_anew and (self.trains == "head" or not self.is_pretrained):
+            raise SettingsError(
+                f"head_anew is true in the recipe {self.name}: a head is fitted anew where all layers of a pretrained "
+                f'network ({", ".join(PRETRAINED)}) were trained, not with trains = "{self.trains}" and the network '
+                f'"{self.network}".'
             )
         name = self.representation.name
         if name != "logmel" and (self.is_pretrained or self.augmentation != Augmentation()):
@@ -355,6 +364,7 @@ RECIPES = {
             head_rate=0.1,
             averaging=0.99,
             blend=0.75,
+            head_anew=True,
             validation_share=0.2,
             augmentation=Augmentation(
                 roll=True, gain_db=10.0, stretch=0.15, shift_bands=4.0, mixup=1.0, mixup_share=0.5

@@ -183,18 +183,21 @@ def _train_all(
     network = (average or network).to("cpu").eval()
     if beginning:
         _blend(network, beginning, recipe.blend)
+    if recipe.head_anew:
+        assert isinstance(network, Transferred)
+        _put_on_head(network, data, recipe, lambda *_: None)
     return Trained(network=network, history=tuple(history), engine=engine)
 
 
 @dataclass(frozen=True)
-class _Start:
-    """What a pretrained network begins with: its head, and the training clips' embeddings ``[n_train, d]``."""
+class _Fitted:
+    """A pretrained network's linear head, and the embeddings ``[n_train, d]`` of the clips that it was fitted on."""
 
     head: Head
     embeddings: np.ndarray
 
 
-def _begin(data: Data, recipe: Recipe, on_batch: Callable[[int, int], None]) -> tuple[nn.Module, _Start | None]:
+def _begin(data: Data, recipe: Recipe, on_batch: Callable[[int, int], None]) -> tuple[nn.Module, _Fitted | None]:
     """The network before its first epoch, and the head that it was given, if any.
 
     Freshly drawn, it is told the mean and the spread of its training data; pretrained, it begins with the linear head
@@ -208,17 +211,23 @@ def _begin(data: Data, recipe: Recipe, on_batch: Callable[[int, int], None]) -> 
         return network, None
     assert isinstance(network, Transferred)
     network.backbone.load_state_dict(torch.load(weights.find(recipe.network), map_location="cpu", weights_only=True))
-    embeddings = _embed(network, data, data.train, on_batch if recipe.trains == "head" else lambda *_: None)
-    with torch.no_grad():
-        heard = network.hear(torch.from_numpy(embeddings)).numpy()
+    return network, _put_on_head(network, data, recipe, on_batch if recipe.trains == "head" else lambda *_: None)
+
+
+def _put_on_head(network: Transferred, data: Data, recipe: Recipe, on_batch: Callable[[int, int], None]) -> _Fitted:
+    """Give the network the linear head that suits what it makes of the training clips as it is now."""
+    views = _embed_views(network, data, data.train, on_batch)
+    embeddings = (views[0] + views[1]) / 2  # as the network makes it
     targets, sources = data.targets[data.train], data.sources[data.train]
-    head = heads.fit(heard, targets, sources, activation=data.activation, seed=recipe.seed)
+    with torch.no_grad():
+        heard, *each = (network.hear(torch.from_numpy(one)).numpy() for one in (embeddings, *views))
+    head = heads.fit(heard, targets, sources, views=np.stack(each), activation=data.activation, seed=recipe.seed)
     scale = 1.0 if recipe.trains == "head" else 1 / head.temperature  # trained on, its logits must mean something
     network.put_on(torch.from_numpy(head.weights * np.float32(scale)), torch.from_numpy(head.bias * np.float32(scale)))
-    return network, _Start(head, embeddings)
+    return _Fitted(head, embeddings)
 
 
-def _calibrated_by_turns(start: _Start, data: Data, recipe: Recipe) -> Calibration:
+def _calibrated_by_turns(start: _Fitted, data: Data, recipe: Recipe) -> Calibration:
     """What is said of each training clip by what was left without its recording: the head, and what is familiar."""
     targets, head = data.targets[data.train], start.head
     if len(np.unique(head.fold_of)) < 2:
@@ -268,17 +277,35 @@ def _parts(chosen: np.ndarray) -> list[np.ndarray]:
     return [chosen[start : start + EMBEDDED] for start in range(0, len(chosen), EMBEDDED)]
 
 
-@torch.no_grad()
 def _embed(network: nn.Module, data: Data, chosen: np.ndarray, on_batch: Callable[[int, int], None]) -> np.ndarray:
     """The embeddings of the ``chosen`` clips, float32 ``[n, d]``, as the graph will compute them."""
+    return _in_parts(network, network.embed, data, chosen, on_batch)  # type: ignore[arg-type]
+
+
+def _embed_views(
+    network: Transferred, data: Data, chosen: np.ndarray, on_batch: Callable[[int, int], None]
+) -> np.ndarray:
+    """The embeddings of the ``chosen`` clips in the views that a head is fitted on, float32 ``[views, n, d]``."""
+    return _in_parts(network, network.embed_views, data, chosen, on_batch)
+
+
+@torch.no_grad()
+def _in_parts(
+    network: nn.Module,
+    embed: Callable[[Tensor], Tensor],
+    data: Data,
+    chosen: np.ndarray,
+    on_batch: Callable[[int, int], None],
+) -> np.ndarray:
+    """What ``embed`` makes of the ``chosen`` clips, ``[..., n, d]``, some at a time."""
     network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parts = _parts(chosen)
     found = []
     for number, part in enumerate(parts, 1):
         x = torch.from_numpy(data.features[part])[:, None].contiguous(memory_format=torch.channels_last)
-        found.append(network.embed(x).numpy())  # type: ignore[operator]
+        found.append(embed(x).numpy())
         on_batch(number, len(parts))
-    return np.concatenate(found)
+    return np.concatenate(found, axis=-2)
 
 
 def _mean_and_spread(data: Data) -> tuple[float, float]:
@@ -328,7 +355,7 @@ def seconds_per_example(recipe: Recipe, *, n_classes: int, device: str = "auto")
     for epoch in range(3):
         start = time.perf_counter()
         if recipe.trains == "head":
-            _embed(network, data, data.train, lambda *_: None)
+            _embed_views(network, data, data.train, lambda *_: None)  # type: ignore[arg-type]
         else:
             _train_epoch(network, None, optimizer, data, recipe, engine, epoch + 1, lambda *_: None)
         seconds.append(time.perf_counter() - start)

@@ -26,6 +26,7 @@ N_AUDIOSET = 527  # classes
 DROPOUT = 0.2
 LOUDNESS = 10**1.2  # mean power: 12 dB
 MOST_GAIN = 10**4.0  # 40 dB: of what is fainter, rounding would be heard
+SHIFT = 2  # mel bands, of 128
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,14 @@ class Transferred(nn.Module):
             return self.backbone.embed(torch.where(chosen, at_one_loudness(x), x))
         return (self.backbone.embed(x) + self.backbone.embed(at_one_loudness(x))) / 2
 
+    def embed_views(self, x: Tensor) -> Tensor:
+        """The embedding of each view that a head is fitted on, ``[4, batch, d]``; that of ``embed`` is the first two's.
+
+        The sound as it is, at one loudness, and two mel bands lower and higher.
+        """
+        heard = (x, at_one_loudness(x), shifted(x, SHIFT), shifted(x, -SHIFT))
+        return torch.stack([self.backbone.embed(view) for view in heard])
+
     def hear(self, embedding: Tensor) -> Tensor:
         """What the head hears: the embedding and its AudioSet logits, ``[batch, 911]`` for mn04."""
         return torch.cat([embedding, self.backbone.tags(embedding)], 1)
@@ -159,6 +168,17 @@ def at_one_loudness(x: Tensor) -> Tensor:
     power = (torch.exp(x * SPREAD + MIDDLE) - QUIETEST).clamp_min(0)
     gain = LOUDNESS / (power.mean((1, 2, 3), keepdim=True) + LOUDNESS / MOST_GAIN)
     return (torch.log(power * gain + QUIETEST) - MIDDLE) / SPREAD
+
+
+def shifted(x: Tensor, bands: int) -> Tensor:
+    """Spectrograms ``[batch, 1, freq, time]``, ``bands`` mel bands lower; what is beyond the last band is like it.
+
+    >>> bands = torch.arange(4.0).reshape(1, 1, 4, 1)
+    >>> shifted(bands, 1).flatten().tolist(), shifted(bands, -2).flatten().tolist()
+    ([1.0, 2.0, 3.0, 3.0], [0.0, 0.0, 0.0, 1.0])
+    """
+    rows = (torch.arange(x.shape[2], device=x.device) + bands).clamp(0, x.shape[2] - 1)
+    return x[:, :, rows]
 
 
 class InvertedResidual(nn.Module):
