@@ -146,7 +146,7 @@ class Bundle:
     @cached_property
     def session(self) -> onnxruntime.InferenceSession:
         """The graph, ready to run on all the cores of this process."""
-        return _session(self.graph)
+        return session(self.graph)
 
     def __getstate__(self) -> dict[str, Any]:
         # A session cannot be sent to another process; each makes its own.
@@ -264,6 +264,11 @@ def _refuse_foreign(data: bytes, path: Path) -> NoReturn:
         raise _damaged(path) from None
     if "soundmark" in known:
         raise _damaged(path)
+    if "soundmark_export" in known:
+        raise BundleError(
+            f'"{path}" is an export for other programs, from waveform to probabilities: give soundmark the model '
+            "that it was made from."
+        )
     raise BundleError(f'"{path}" is an ONNX file without a soundmark card: soundmark uses models that it trained.')
 
 
@@ -271,7 +276,12 @@ def _damaged(path: Path) -> BundleError:
     return BundleError(f'"{path}" was damaged or changed after it was written. Train or fetch the model again.')
 
 
-def _session(graph: bytes) -> onnxruntime.InferenceSession:
+def session(graph: bytes) -> onnxruntime.InferenceSession:
+    """An ONNX file, as bytes, ready to run on all the cores of this process; what it has to say it keeps to itself.
+
+    >>> session(model.bundle.graph).get_inputs()[0].name
+    'spectrogram'
+    """
     import onnxruntime
 
     from soundmark.workers import cores
@@ -302,7 +312,7 @@ def _readable(data: bytes, path: Path) -> onnxruntime.InferenceSession:
     from onnxruntime.capi import onnxruntime_pybind11_state as states
 
     try:
-        return _session(data)
+        return session(data)
     except (
         states.InvalidProtobuf,
         states.InvalidGraph,

@@ -142,8 +142,13 @@ def _logmel(r: LogMel, nodes: Nodes, waveform: str, n: Count) -> str:
     mels = nodes.add("MatMul", power, nodes.constant(_folded(bank, r.n_fft)))
     if count != r.size[1]:  # a few frames alone may be too few
         mels = nodes.add("Gather", mels, nodes.whole(*(np.arange(r.size[1]) % count).tolist()), axis=1)
-    logs = nodes.add("Log", nodes.add("Add", mels, nodes.constant(logmel.QUIETEST)))
-    scaled = nodes.add("Div", nodes.add("Sub", logs, nodes.constant(logmel.MIDDLE)), nodes.constant(logmel.SPREAD))
+    # ln(K + ε) as ln ε + ln(1 + K/ε), so that silence is the very number that it is in NumPy, whatever the runtime's
+    # logarithm does with its last bit: a network that turns quiet sounds up hears that bit.
+    logs = nodes.add(
+        "Log", nodes.add("Add", nodes.add("Mul", mels, nodes.constant(1 / logmel.QUIETEST)), nodes.constant(1))
+    )
+    silence = (np.log(np.float32(logmel.QUIETEST)) - np.float32(logmel.MIDDLE)) / np.float32(logmel.SPREAD)
+    scaled = nodes.add("Add", nodes.add("Mul", logs, nodes.constant(1 / logmel.SPREAD)), nodes.constant(silence))
     return nodes.add("Unsqueeze", nodes.add("Transpose", scaled, perm=[0, 2, 1]), nodes.whole(1))
 
 
@@ -172,7 +177,7 @@ def _frames(nodes: Nodes, padded: str, count: Count, length: int, hop: int) -> s
 
 
 def _factors(n: int) -> tuple[int, int]:
-    """n as a product of two numbers that are near to each other, the smaller first."""
+    """Two numbers near to each other whose product is n, the smaller first."""
     first = max(i for i in range(1, math.isqrt(n) + 1) if n % i == 0)
     return first, n // first
 
@@ -273,8 +278,8 @@ def _areas(nodes: Nodes, count: str, columns: int) -> str:
 def _taps(nodes: Nodes, count: str, columns: int) -> str:
     """``resize.opencv_area`` ``[columns, count]`` where it enlarges, which is OpenCV's rule for few frames.
 
-    Each column blends two frames that follow each other, so one position says which and how: weights are 1 − |distance|.
-    The positions for each number of frames that is too few stand in a table.
+    Each column blends two frames that follow each other, so one position says which and how: weights are
+    1 − |distance|. The positions for each number of frames that is too few stand in a table.
     """
     table = np.zeros((max(1, columns - 1), columns, 1))
     for frames in range(1, columns):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from soundmark.recipes import Recipe
 
 Number = TypeVar("Number", int, float)
+Name = TypeVar("Name", bound=StrEnum)
 
 
 class Format(StrEnum):
@@ -23,6 +24,14 @@ class Format(StrEnum):
     table = "table"
     json = "json"
     csv = "csv"
+
+
+class CardFormat(StrEnum):
+    """How a model's card is printed."""
+
+    table = "table"
+    json = "json"
+    markdown = "markdown"
 
 
 def place(text: str) -> Path:
@@ -79,10 +88,23 @@ def form(text: str) -> Format:
     >>> form("json")
     <Format.json: 'json'>
     """
+    return _one_of(Format, text)
+
+
+def card_form(text: str) -> CardFormat:
+    """How a card is to be printed.
+
+    >>> card_form("markdown")
+    <CardFormat.markdown: 'markdown'>
+    """
+    return _one_of(CardFormat, text)
+
+
+def _one_of(kind: type[Name], text: str) -> Name:
     try:
-        return Format(text)
+        return kind(text)
     except ValueError as error:
-        raise typer.BadParameter(str(unknown_name("format", text, list(Format)))) from error
+        raise typer.BadParameter(str(unknown_name("format", text, list(kind)))) from error
 
 
 # Options that mean the same everywhere.
@@ -105,6 +127,9 @@ Output = Annotated[
 ModelPath = Annotated[
     Path,
     typer.Option("-m", "--model", metavar="MODEL", help="A trained model (.onnx).", show_default=False, parser=place),
+]
+ModelArgument = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A trained model (.onnx).", show_default=False, parser=place)
 ]
 Jobs = Annotated[
     int | None,
