@@ -193,8 +193,8 @@ def test_classes_that_are_one_string_are_refused():
 
 def test_a_graph_is_made_ready_once(path, monkeypatch, examples):
     made_ready = []
-    session = bundle._session
-    monkeypatch.setattr(bundle, "_session", lambda graph: made_ready.append(graph) or session(graph))
+    session = bundle.session
+    monkeypatch.setattr(bundle, "session", lambda graph: made_ready.append(graph) or session(graph))
     model = bundle.read(path)
     model.run(examples[:1])
     assert len(made_ready) == 1

@@ -20,8 +20,8 @@ import pytest
 import soundfile
 from onnx import TensorProto, helper
 
-from soundmark import audio, bundle
-from soundmark.spectrograms import Mel
+from soundmark import audio, bundle, export, prediction
+from soundmark.spectrograms import Image, Mel
 
 PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
 RATE_HZ = 22050
@@ -946,3 +946,45 @@ def other_weights(here: Path) -> None:
 @situation(145)
 def no_weights(here: Path) -> None:
     pass
+
+
+# ── exporting ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@situation(146, 148, 151, 152, 153, 154, 155, 158)
+def only_a_model_and_sounds(here: Path) -> None:
+    pass
+
+
+@situation(147)
+def a_model_of_pictures(here: Path) -> None:
+    with_card(here, "pictures.onnx", representation=Image().settings())
+
+
+SITUATIONS[149] = birds
+
+
+@situation(150)
+def a_model_of_8_bits(here: Path) -> None:
+    with_card(here, "small.onnx", data={"int8": {}})
+
+
+@situation(156)
+def a_folder_of_notes(here: Path) -> None:
+    (here / "notes").mkdir()
+    (here / "notes" / "list.txt").write_text("rain")
+
+
+@situation(157)
+def an_export(here: Path) -> None:
+    export.write(prediction.load(here / "model.onnx"), here / "out.onnx")
+
+
+@afterwards(146, 147, 148, 149, 150, 151, 152, 153, 154, 156)
+def nothing_was_exported(here: Path, done: subprocess.CompletedProcess[str]) -> None:
+    assert {path.name for path in here.rglob("*.onnx")} <= {"model.onnx", "pictures.onnx", "small.onnx"}
+
+
+@afterwards(155)
+def it_was_exported(here: Path, done: subprocess.CompletedProcess[str]) -> None:
+    assert b"soundmark_export" in (here / "model-waveform.onnx").read_bytes()

@@ -252,7 +252,9 @@ def _apart(theirs: np.ndarray, ours: np.ndarray, allowed: float, what: str) -> f
     return apart
 
 
-def sounds(paths: Sequence[Path], rate_hz: int, skipped: list[Skipped]) -> Iterator[np.ndarray]:
+def sounds(
+    paths: Sequence[Path], rate_hz: int, skipped: list[Skipped], progress: workers.Progress = workers.silent
+) -> Iterator[np.ndarray]:
     """The sounds ``[n]`` at ``rate_hz`` of files, of folders and of tables; what cannot be read goes to ``skipped``.
 
     Raises:
@@ -264,14 +266,16 @@ def sounds(paths: Sequence[Path], rate_hz: int, skipped: list[Skipped]) -> Itera
     >>> len(heard), [item.path == str(folder / "none.wav") for item in skipped]
     (1, [True])
     """
-    for path, start_s, stop_s in _clips(paths):
+    clips = list(_clips(paths))
+    for number, (path, start_s, stop_s) in enumerate(clips, 1):
         try:
             sound = audio.read(path, start_s=start_s, stop_s=stop_s)
             audio.check_samples(sound.samples, f'"{path}"')
         except AudioError as error:
             skipped.append(Skipped(str(path), str(error)))
-            continue
-        yield audio.resample(sound.samples, sound.rate_hz, rate_hz)
+        else:
+            yield audio.resample(sound.samples, sound.rate_hz, rate_hz)
+        progress("checked", number, len(clips), "sounds")
 
 
 def _clips(paths: Sequence[Path]) -> Iterator[tuple[Path, float, float | None]]:
@@ -372,19 +376,13 @@ def write(
     exported = with_front_end(model, dynamic=dynamic)
     skipped: list[Skipped] = []
     rate_hz = model.card.representation.rate_hz or 0
-    agreement = compare(model, exported, _told(sounds(check, rate_hz, skipped), progress))
+    agreement = compare(model, exported, sounds(check, rate_hz, skipped, progress))
     atomic.write_bytes(path, exported)
     inside = " and ".join((", ".join(about(model, dynamic=dynamic)["inside"][:2]), model.card.activation))
     n = window_samples(model)
     length = "any length" if dynamic else f"{n} samples at {rate_hz} Hz"
     sentence = f"{inside} inside, for {length}: {len(exported) / 1e6:.2f} MB. {agreement.sentence()}"
     return Done(sentence=sentence, skipped=tuple(skipped))
-
-
-def _told(heard: Iterable[np.ndarray], progress: workers.Progress) -> Iterator[np.ndarray]:
-    for number, sound in enumerate(heard, 1):
-        yield sound
-        progress("checked", number, 0, "sounds")
 
 
 def write_int8(

@@ -68,9 +68,9 @@ def refuse_foreign(model: Model, dataset: Dataset) -> None:
     Raises:
         DatasetError: there is one.
 
-    >>> refuse_foreign(model, replace(city, classes=("owl",)))
+    >>> refuse_foreign(model, replace(city, classes=(*city.classes, "owl")))
     Traceback (most recent call last):
-    soundmark.errors.DatasetError: city has the class "owl", which the model does not know. It knows: air_conditioner...
+    soundmark.errors.DatasetError: synthetic city has the class "owl", which the model does not know. It knows: ...
     """
     foreign = [name for name in dataset.classes if name not in model.classes]
     if foreign:
