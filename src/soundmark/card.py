@@ -105,8 +105,8 @@ def _int8(told: Any) -> str:
     if not isinstance(told, Mapping):
         return "?"
     return (
-        f"made so from a model of float32, calibrated on {told.get('calibrated_on')} clips: right on "
-        f"{percent(told.get('after'))} %, where that one was on {percent(told.get('before'))}, of {told.get('scored')}"
+        f"made so from a model of float32, calibrated on {told.get('calibrated_on')} clips: {told.get('figure')} "
+        f"{percent(told.get('after'))} %, that one's {percent(told.get('before'))} %, on {told.get('scored')}"
     )
 
 

@@ -399,7 +399,7 @@ def write_int8(
         SettingsError, DatasetError, BundleError: as ``quantisation.quantise``.
         OutputError: the place cannot be written.
 
-    >>> write_int8(model, folder / "small.onnx", city, jobs=1).sentence[-53:]
+    >>> write_int8(model, folder / "small.onnx", city, jobs=1).sentence[-54:]
     "fold 3, which was kept back from the model's training."
     """
     small = quantisation.quantise(model, dataset, jobs=jobs, progress=progress)

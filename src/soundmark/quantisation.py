@@ -90,6 +90,7 @@ def quantise(
     told = {
         "calibrated_on": len(chosen),
         "scored": f"{after.n} clips: {note}",
+        "figure": before.headline.name,
         "before": before.headline.value,
         "after": after.headline.value,
     }
