@@ -142,13 +142,11 @@ def _logmel(r: LogMel, nodes: Nodes, waveform: str, n: Count) -> str:
     mels = nodes.add("MatMul", power, nodes.constant(_folded(bank, r.n_fft)))
     if count != r.size[1]:  # a few frames alone may be too few
         mels = nodes.add("Gather", mels, nodes.whole(*(np.arange(r.size[1]) % count).tolist()), axis=1)
-    # ln(K + ε) as ln ε + ln(1 + K/ε), so that silence is the very number that it is in NumPy, whatever the runtime's
-    # logarithm does with its last bit: a network that turns quiet sounds up hears that bit.
-    logs = nodes.add(
-        "Log", nodes.add("Add", nodes.add("Mul", mels, nodes.constant(1 / logmel.QUIETEST)), nodes.constant(1))
-    )
-    silence = (np.log(np.float32(logmel.QUIETEST)) - np.float32(logmel.MIDDLE)) / np.float32(logmel.SPREAD)
-    scaled = nodes.add("Add", nodes.add("Mul", logs, nodes.constant(1 / logmel.SPREAD)), nodes.constant(silence))
+    # ln(K + ε) as ln(1 + K/ε) + ln ε, so that silence is the very number that it is in NumPy, whatever the runtime's
+    # logarithm does with its last bit, and faint sounds nearly so: a network that turns them up hears that bit.
+    over = nodes.add("Add", nodes.add("Mul", mels, nodes.constant(1 / logmel.QUIETEST)), nodes.constant(1))
+    logs = nodes.add("Add", nodes.add("Log", over), nodes.constant(np.log(np.float32(logmel.QUIETEST))))
+    scaled = nodes.add("Div", nodes.add("Sub", logs, nodes.constant(logmel.MIDDLE)), nodes.constant(logmel.SPREAD))
     return nodes.add("Unsqueeze", nodes.add("Transpose", scaled, perm=[0, 2, 1]), nodes.whole(1))
 
 
