@@ -2,6 +2,7 @@
 //
 // The model was written by `soundmark export MODEL --with-front-end --dynamic`. Needs `npm install onnxruntime-web`, which
 // works in a browser, too; nothing is computed here but what a WAV holds. Prints a line per class, the best first.
+// For a sound of up to about.whole_samples; classify.py shows what is done with a longer one.
 
 import { readFileSync } from "node:fs";
 import * as ort from "onnxruntime-web";

@@ -16,12 +16,25 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from soundmark import audio, bundle, calibration, export, front_end, graph, models, prediction, quantisation, surgery
+from soundmark import (
+    audio,
+    bundle,
+    calibration,
+    card,
+    export,
+    front_end,
+    graph,
+    models,
+    prediction,
+    quantisation,
+    surgery,
+)
 from soundmark.bundle import Bundle, Card
 from soundmark.datasets import Dataset, synthetic
 from soundmark.errors import BundleError, DatasetError, OutputError, SettingsError
 from soundmark.export import Wish
 from soundmark.prediction import Model
+from soundmark.spectrograms import REPRESENTATIONS as REPRESENTATIONS_OF_ALL
 from soundmark.spectrograms import Image, LogMel, Mel, Representation
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -168,13 +181,13 @@ class Listener(nn.Module):
         return self.head(self.embed(x))
 
 
-def listener(r: Representation, activation: str = "softmax", **card: object) -> Model:
+def listener(r: Representation, activation: str = "softmax", **more: object) -> Model:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         network = Listener(r.shape, 3)
     rng = np.random.default_rng(0)
     familiar = calibration.Familiarity.of(rng.normal(0.5, 0.3, (60, 4)), np.eye(3)[np.arange(60) % 3])
-    told = {"classes": ("dog", "siren", "ärger"), "window_s": 4.0, "temperature": 0.7, "unknown": 0.2, **card}
+    told = {"classes": ("dog", "siren", "ärger"), "window_s": 4.0, "temperature": 0.7, "unknown": 0.2, **more}
     return Model(
         Bundle(
             graph.export(network, r.shape, familiar),
@@ -247,6 +260,31 @@ def test_a_long_sound_is_checked_in_windows_and_a_short_one_with_silence(model):
         window + 1,
         *[window] * 3,
     ]
+
+
+def test_sounds_are_found_in_files_folders_and_tables(tmp_path):
+    for i, name in enumerate(("a/0.wav", "a/b/1.wav", "2.wav")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        audio.write(tmp_path / name, np.full(800 * (i + 1), 0.1), 8000)
+    (tmp_path / "a" / "notes.wav").write_text("rain")
+    (tmp_path / "cuts.csv").write_text("path,label,start,end\n2.wav,x,0.1,0.2\n2.wav,y,0,0.05\n")
+    skipped: list = []
+    told: list = []
+    given = [tmp_path / "a", tmp_path / "cuts.csv", tmp_path / "2.wav", tmp_path / "none.wav"]
+    found = list(export.sounds(given, 16_000, skipped, lambda *progress: told.append(progress)))
+    assert [len(sound) for sound in found] == [1600, 3200, 1600, 800, 4800]
+    assert [Path(item.path).name for item in skipped] == ["notes.wav", "none.wav"]
+    assert told[-1][1:] == (7, 7, "sounds")
+
+
+def test_card_and_front_end_agree_on_what_can_be_exported():
+    for kind in REPRESENTATIONS_OF_ALL.values():
+        nodes = front_end.Nodes("x")
+        if kind.name in card.EXPORTED:
+            assert front_end.build(kind.of({}), nodes, "waveform", 1000)
+        else:
+            with pytest.raises(SettingsError, match="cannot be exported"):
+                front_end.build(kind.of({}), nodes, "waveform", 1000)
 
 
 @pytest.mark.parametrize("part", ["spectrogram", "probability", "familiarity"])

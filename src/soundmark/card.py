@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from soundmark.bundle import Card
 
 CREATIVE_COMMONS = re.compile(r"CC[ -](BY(?:-NC)?(?:-SA|-ND)?)[ -](\d\.\d)|CC0[ -](1\.0)", re.IGNORECASE)
+EXPORTED = ("mel", "logmel")  # representations that ``front_end`` has a graph for
 HALVES = re.compile("[\ud800-\udfff]")  # halves of characters, of file names that are not UTF-8
 
 
@@ -110,10 +111,10 @@ def _int8(told: Any) -> str:
     )
 
 
-def usage(name: str) -> str:
+def usage(name: str, card: Card) -> str:
     """How to use the model in the file ``name``: what to type, and what to write in Python.
 
-    >>> print(usage("run/model.onnx"))
+    >>> print(usage("run/model.onnx", model.card))
     soundmark classify street.wav -m run/model.onnx
     soundmark explain street.wav -m run/model.onnx -o why.png
     soundmark export run/model.onnx --with-front-end
@@ -122,19 +123,15 @@ def usage(name: str) -> str:
     model = soundmark.load("run/model.onnx")
     model.classify("street.wav")
     """
-    return f"{_commands(name)}\n\n{_python(name)}"
+    return "\n".join([*_commands(name, card), "", _python(name)])
 
 
-def _commands(name: str) -> str:
+def _commands(name: str, card: Card) -> list[str]:
     typed = shlex.quote(name)
-    return "\n".join(
-        f"soundmark {command}"
-        for command in (
-            f"classify street.wav -m {typed}",
-            f"explain street.wav -m {typed} -o why.png",
-            f"export {typed} --with-front-end",
-        )
-    )
+    commands = [f"classify street.wav -m {typed}", f"explain street.wav -m {typed} -o why.png"]
+    if card.representation.name in EXPORTED:
+        commands.append(f"export {typed} --with-front-end")
+    return [f"soundmark {command}" for command in commands]
 
 
 def _python(name: str) -> str:
@@ -159,7 +156,7 @@ def to_markdown(name: str, card: Card) -> str:
     library_name: soundmark
     pipeline_tag: audio-classification
     """
-    file = Path(name).name
+    file = " ".join(Path(name).name.split())  # of a name with line breaks, one line
     told = [f"| {_cell(heading)} | {_cell(sentence)} |" for heading, sentence in lines(card)]
     parts = [
         "---",
@@ -176,7 +173,7 @@ def to_markdown(name: str, card: Card) -> str:
         "",
         "    pip install soundmark",
         "",
-        *(f"    {line}" for line in _commands(file).splitlines()),
+        *(f"    {line}" for line in _commands(file, card)),
         "",
         "```python",
         _python(file),

@@ -393,8 +393,8 @@ def export(
     from soundmark import prediction, terminal
 
     wish = exporting.Wish(front_end=front_end, int8=int8, dynamic=dynamic, check=check or (), calibrate=calibrate)
-    place = exporting.place(model, output, wish)
     loaded = prediction.load(model)
+    place = exporting.place(model, output, wish)
     with terminal.progress(quiet) as progress:
         if wish.calibrate:
             data = _open(wish.calibrate, subset)

@@ -341,4 +341,4 @@ def show_card(name: str, card: Card) -> None:
     for key, value in cards.lines(card):
         table.add_row(key, line(value))
     out.print(table)
-    tell("\n" + cards.usage(name))
+    tell("\n" + cards.usage(name, card))
