@@ -371,7 +371,9 @@ def untrained(name: str, r: Representation, city: Dataset, **data: object) -> Mo
         torch.manual_seed(0)
         network = models.build(name, shape=r.shape, n_classes=10)
     about = {"name": city.name, "fingerprint": city.fingerprint, "protocol": "folds", "test_fold": 3, **data}
-    card = Card(classes=city.classes, representation=r, window_s=4.0, data=about)
+    card = Card(
+        classes=city.classes, representation=r, window_s=4.0, data=about, scores={"protocol": "folds", "n_test": 20}
+    )
     return Model(Bundle(graph.export(network, r.shape), card))
 
 
@@ -390,6 +392,7 @@ def test_a_model_of_8_bits_is_a_model_of_a_third_of_the_size(name, representatio
     assert set(city.fold_of[seen[0]].tolist()) == {1, 2}  # never test clips
     assert small.note == "fold 3, which was kept back from the model's training"
     assert small.after.n == 20
+    assert small.bundle.card.scores == {"protocol": "folds", **small.after.brief()}  # its own, not the larger model's
     small.bundle.write(tmp_path / "small.onnx")
     again = prediction.load(tmp_path / "small.onnx")
     assert again.card.data["int8"]["calibrated_on"] == 40

@@ -94,7 +94,10 @@ def quantise(
         "before": before.headline.value,
         "after": after.headline.value,
     }
-    card = replace(model.card, data={**model.card.data, "int8": told})
+    scores = model.card.scores
+    if scores.get("n_test") == after.n and not scores.get("cross_validated"):  # the model's own, on these very clips
+        scores = {**scores, **after.brief()}
+    card = replace(model.card, data={**model.card.data, "int8": told}, scores=scores)
     return Quantised(
         bundle=Bundle(graph, card),
         size=(len(surgery.stripped(model.bundle.graph)), len(graph)),
