@@ -193,8 +193,8 @@ def test_classes_that_are_one_string_are_refused():
 
 def test_a_graph_is_made_ready_once(path, monkeypatch, examples):
     made_ready = []
-    session = bundle._session
-    monkeypatch.setattr(bundle, "_session", lambda *made: made_ready.append(made) or session(*made))
+    session = bundle.session
+    monkeypatch.setattr(bundle, "session", lambda *made, **how: made_ready.append(made) or session(*made, **how))
     model = bundle.read(path)
     model.run_for(examples[:1], ("logits",), alone=True)
     assert len(made_ready) == 1

@@ -20,8 +20,8 @@ import pytest
 import soundfile
 from onnx import TensorProto, helper
 
-from soundmark import audio, bundle
-from soundmark.spectrograms import Mel
+from soundmark import audio, bundle, export, prediction
+from soundmark.spectrograms import Image, Mel
 
 PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
 RATE_HZ = 22050
@@ -951,39 +951,39 @@ def no_weights(here: Path) -> None:
 # ── files, folders and hours ───────────────────────────────────────────────────────────────────────────────────────
 
 
-@situation(401, 402, 406, 407, 408, 412, 413)
+@situation(146, 147, 151, 152, 153, 157, 158)
 def only_what_every_row_has(here: Path) -> None:
     pass
 
 
-@situation(403, 404, 405)
+@situation(148, 149, 150)
 def a_list_of_files(here: Path) -> None:
     (here / "list.txt").write_text("good.wav\ngone.wav\n")
 
 
-@afterwards(403, 405)
+@afterwards(148, 150)
 def the_good_one_of_a_list_is_answered(here: Path, done: subprocess.CompletedProcess[str]) -> None:
     assert answers(done) == {"good.wav": "dog"}
 
 
-@situation(409, 410)
+@situation(154, 155)
 def thresholds_that_cannot_be_meant(here: Path) -> None:
     (here / "mine.toml").write_text("dgo = 0.7\n")
     (here / "mine.csv").write_text("label,threshold\ndog,70\n")
 
 
-@situation(411)
-def a_folder_of_notes(here: Path) -> None:
+@situation(156)
+def a_folder_of_somebody_elses(here: Path) -> None:
     (here / "notes").mkdir()
     (here / "notes" / "todo.txt").write_text("mine")
 
 
-@situation(414)
+@situation(159)
 def an_empty_file_beside_a_good_one(here: Path) -> None:
     (here / "empty.wav").touch()
 
 
-@afterwards(414)
+@afterwards(159)
 def it_stands_in_the_table_of_errors(here: Path, done: subprocess.CompletedProcess[str]) -> None:
     with (here / "out" / "errors.csv").open(newline="") as file:
         assert [row["File"] for row in csv.DictReader(file)] == ["empty.wav"]
@@ -991,10 +991,66 @@ def it_stands_in_the_table_of_errors(here: Path, done: subprocess.CompletedProce
         assert [(row["File"], row["Label"]) for row in csv.DictReader(file)] == [("good.wav", "dog")]
 
 
-@situation(415)
+@situation(160)
 def a_journal_with_a_damaged_line(here: Path) -> None:
     (here / "again").mkdir()
     (here / "again" / "journal.jsonl").write_text('{"key": "1234", "sha256": "5678"}\n')
 
 
-CHANGED[415] = {"again/journal.jsonl"}
+CHANGED[160] = {"again/journal.jsonl"}
+
+
+# ── exporting ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@situation(161, 163, 166, 167, 168, 169, 170, 173)
+def only_a_model_and_sounds(here: Path) -> None:
+    pass
+
+
+@situation(162)
+def a_model_of_pictures(here: Path) -> None:
+    with_card(here, "pictures.onnx", representation=Image().settings())
+
+
+SITUATIONS[149] = birds
+
+
+@situation(165)
+def a_model_of_8_bits(here: Path) -> None:
+    with_card(here, "small.onnx", data={"int8": {}})
+
+
+@situation(171)
+def a_folder_of_notes(here: Path) -> None:
+    (here / "notes").mkdir()
+    (here / "notes" / "list.txt").write_text("rain")
+
+
+@situation(172)
+def an_export(here: Path) -> None:
+    export.write(prediction.load(here / "model.onnx"), here / "out.onnx")
+
+
+@afterwards(161, 162, 163, 164, 165, 166, 167, 168, 169, 171)
+def nothing_was_exported(here: Path, done: subprocess.CompletedProcess[str]) -> None:
+    assert {path.name for path in here.rglob("*.onnx")} <= {"model.onnx", "pictures.onnx", "small.onnx"}
+
+
+@afterwards(170)
+def it_was_exported(here: Path, done: subprocess.CompletedProcess[str]) -> None:
+    assert b"soundmark_export" in (here / "model-waveform.onnx").read_bytes()
+
+
+# ── listening, and what was heard when ─────────────────────────────────────────────────────────────────────────────
+
+
+@situation(174, 175, 176, 177, 178, 179, 180, 181, 182, 183)
+def nothing_but_what_every_row_has(here: Path) -> None:
+    pass
+
+
+@situation(184, 185, 186)
+def tables_of_results(here: Path) -> None:
+    (here / "heard.csv").write_text("Start (s),End (s),Label,Confidence,File\n0,4,dog,0.9,good.wav\n")
+    (here / "other.csv").write_text("path,label\ngood.wav,dog\n")

@@ -19,7 +19,7 @@ ALLOWED_TORCH = {"adam", "models", "graph", "engine", "augmentation", "checkpoin
 
 def mapped() -> list[str]:
     """The modules in the order of the package's docstring."""
-    return re.findall(r"^    ([a-z]+)  +\S", soundmark.__doc__ or "", flags=re.MULTILINE)
+    return re.findall(r"^    ([a-z_]+)  +\S", soundmark.__doc__ or "", flags=re.MULTILINE)
 
 
 def modules() -> dict[str, list[Path]]:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from soundmark import terminal
+from soundmark import card, terminal
 from soundmark.bundle import Card
 from soundmark.spectrograms import Mel
 from soundmark.splits import Leak
@@ -26,7 +26,7 @@ SCORES = {
 
 
 def scores(**changes: object) -> str:
-    return dict(terminal.card_lines(replace(CARD, scores=SCORES | changes)))["scores"]
+    return dict(card.lines(replace(CARD, scores=SCORES | changes)))["scores"]
 
 
 def harmless(text: str) -> bool:
@@ -72,7 +72,7 @@ def test_an_interval_that_is_not_known_is_not_made_up(interval):
 
 def test_a_card_of_odd_values_is_shown():
     odd = {"accuracy": "x", "n_test": [], "protocol": {}}
-    lines = terminal.card_lines(replace(CARD, scores=odd, data={"protocol": []}, recipe={"representation": 1}))
+    lines = card.lines(replace(CARD, scores=odd, data={"protocol": []}, recipe={"representation": 1}))
     assert dict(lines)["scores"].startswith("accuracy ? % (95 % interval ? to ?) on ? clips")
 
 
@@ -101,7 +101,7 @@ def test_the_spread_over_seeds_is_told_where_there_are_several():
 
 def test_a_model_says_which_recordings_were_kept_back():
     data = {"name": "pets", "fingerprint": "f", "n_train": 9, "protocol": "grouped", "test_fold": 2}
-    told = dict(terminal.card_lines(replace(CARD, data=data)))["trained on"]
+    told = dict(card.lines(replace(CARD, data=data)))["trained on"]
     assert told == "pets (fingerprint f): 9 clips, the recordings of fold 2 kept back"
 
 

@@ -21,10 +21,12 @@ The modules, in the order in which to read them; each imports only those above i
     calibration     what validation clips say: a temperature, thresholds, what is familiar
     recipes         Recipe, the only home of a default; the named recipes
     models          [batch, 1, freq, time] to logits; one file per network
+    surgery         an ONNX graph taken apart: lean, folded, with weights of 8 bits
     graph           a network in torch to the graph that a bundle holds
     weights         pretrained weights by name: found or fetched, and verified
     augmentation    a batch to another that might have been recorded as well
     bundle          a trained model as one .onnx file
+    card            what a model says of itself, in words: lines, Markdown, JSON
     history         how a training went, a line per epoch
     engine          what to train on: device, precision, threads
     adam            the optimizer, as Keras computes it
@@ -50,6 +52,9 @@ The modules, in the order in which to read them; each imports only those above i
     explanation     where in a sound a model heard what it heard
     runs            one unit of a run: a recipe trained on one split, exported, scored, written
     scoring         a model on a data set, on clips that it was not trained on
+    quantisation    a model with a quarter of its size, in 8 bits
+    front_end       a representation as a part of an ONNX graph
+    export          a model as one file from waveform to probabilities, for other programs
     plans           what a comparison will do, and what it costs
     evaluation      recipes × protocols × folds to an Evaluation
     report          an Evaluation to one self-contained HTML page

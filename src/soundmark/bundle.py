@@ -23,6 +23,7 @@ from soundmark import atomic, spectrograms
 from soundmark.errors import BundleError
 from soundmark.spectrograms import Representation
 from soundmark.spectrograms.representation import is_finite, is_whole
+from soundmark.workers import cores
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -146,14 +147,12 @@ class Bundle:
     @cached_property
     def session(self) -> onnxruntime.InferenceSession:
         """The graph, ready to run on all the cores of this process."""
-        from soundmark.workers import cores
-
-        return _session(self.graph, cores()) if cores() > 1 else self.session_alone
+        return session(self.graph) if cores() > 1 else self.session_alone
 
     @cached_property
     def session_alone(self) -> onnxruntime.InferenceSession:
         """The graph, ready to run on one core: for several threads at a time."""
-        return _session(self.graph, 1)
+        return session(self.graph, threads=1)
 
     def __getstate__(self) -> dict[str, Any]:
         # A session cannot be sent to another process; each makes its own.
@@ -277,6 +276,11 @@ def _refuse_foreign(data: bytes, path: Path) -> NoReturn:
         raise _damaged(path) from None
     if "soundmark" in known:
         raise _damaged(path)
+    if "soundmark_export" in known:
+        raise BundleError(
+            f'"{path}" is an export for other programs, from waveform to probabilities: give soundmark the model '
+            "that it was made from."
+        )
     raise BundleError(f'"{path}" is an ONNX file without a soundmark card: soundmark uses models that it trained.')
 
 
@@ -284,11 +288,18 @@ def _damaged(path: Path) -> BundleError:
     return BundleError(f'"{path}" was damaged or changed after it was written. Train or fetch the model again.')
 
 
-def _session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
+def session(graph: bytes, *, threads: int | None = None) -> onnxruntime.InferenceSession:
+    """An ONNX file, as bytes, ready to run on all the cores of this process, or on so many ``threads``.
+
+    What it has to say it keeps to itself.
+
+    >>> session(model.bundle.graph).get_inputs()[0].name
+    'spectrogram'
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or cores()
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
@@ -313,7 +324,7 @@ def _readable(data: bytes, path: Path) -> onnxruntime.InferenceSession:
     from onnxruntime.capi import onnxruntime_pybind11_state as states
 
     try:
-        return _session(data, 1)
+        return session(data, threads=1)
     except (
         states.InvalidProtobuf,
         states.InvalidGraph,

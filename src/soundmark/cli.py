@@ -489,14 +489,83 @@ def explain(
 
 @app.command()
 def show(
-    model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A trained model (.onnx).", show_default=False, parser=options.place)
-    ],
+    model: options.ModelArgument,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="For a person: table; for a page on the web: markdown; for a program: json.",
+            metavar="[table|markdown|json]",
+            parser=options.one_of("format", ("table", "json", "markdown")),
+        ),
+    ] = "table",
 ) -> None:
-    """A model's card: what it listens for, how it was made, how good it was found to be."""
-    from soundmark import bundle, terminal
+    """A model's card: what it listens for, how it was made, how good it was found to be, how to use it."""
+    from soundmark import bundle, card, terminal
 
-    terminal.show_card(str(model), bundle.read(model).card)
+    told = bundle.read(model).card
+    if form == "table":
+        terminal.show_card(str(model), told)
+    else:
+        terminal.hand_over(card.to_json(told) if form == "json" else card.to_markdown(str(model), told))
+
+
+@app.command()
+def export(
+    model: options.ModelArgument,
+    front_end: Annotated[
+        bool, typer.Option("--with-front-end", help="One file from waveform to probabilities, for other programs.")
+    ] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="A quarter of the size, for soundmark or to export on.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Where it goes. Default: beside the model.",
+            show_default=False,
+            parser=options.place,
+        ),
+    ] = None,
+    dynamic: Annotated[bool, typer.Option("--dynamic", help="With the front end: for sounds of any length.")] = False,
+    check: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="SOUNDS",
+            help="With the front end: try it on these too, files, folders or a table; may be repeated.",
+            show_default=False,
+            parser=options.place,
+        ),
+    ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATASET", help="For --int8: real clips, as for train.", show_default=False, parser=options.place
+        ),
+    ] = None,
+    subset: options.Subset = None,
+    jobs: options.Jobs = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """A model for other programs: with its front end, or in 8 bits. Nothing is written that says something else."""
+    from soundmark import export as exporting
+    from soundmark import prediction, terminal
+
+    wish = exporting.Wish(front_end=front_end, int8=int8, dynamic=dynamic, check=check or (), calibrate=calibrate)
+    loaded = prediction.load(model)
+    place = exporting.place(model, output, wish)
+    with terminal.progress(quiet) as progress:
+        if wish.calibrate:
+            data = _open(wish.calibrate, subset)
+            done = exporting.write_int8(loaded, place, data, jobs=jobs, progress=progress)
+            faults = data.faults(done.skipped)
+        else:
+            done = exporting.write(loaded, place, dynamic=dynamic, check=wish.check, progress=progress)
+            faults = done.skipped
+    terminal.tell(f"{place}: {done.sentence}")
+    terminal.name_skipped(faults)
+    raise typer.Exit(1 if faults else 0)
 
 
 @app.callback(invoke_without_command=True)

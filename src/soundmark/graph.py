@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from soundmark import surgery
 from soundmark.calibration import Familiarity
 
 
@@ -43,8 +44,7 @@ def export(network: nn.Module, shape: tuple[int, int], familiarity: Familiarity 
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
     assert program is not None  # (torch's own annotation allows None, for the older exporter)
-    exported: bytes = program.model_proto.SerializeToString()
-    return exported
+    return surgery.stripped(program.model_proto.SerializeToString())
 
 
 class _WithEmbedding(nn.Module):

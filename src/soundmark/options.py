@@ -196,6 +196,9 @@ Timezone = Annotated[
 Rate = Annotated[int, typer.Option(metavar="HZ", help="Of the PCM on standard input.", parser=natural)]
 Channels = Annotated[int, typer.Option(metavar="NUMBER", help="Of the PCM, interleaved.", parser=natural)]
 SampleFormat = Annotated[str, typer.Option(metavar="[u8|s16|s24|s32|f32]", help="Of the PCM, little-endian.")]
+ModelArgument = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A trained model (.onnx).", show_default=False, parser=place)
+]
 Jobs = Annotated[
     int | None,
     typer.Option(

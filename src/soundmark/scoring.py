@@ -47,12 +47,7 @@ def evaluate(
     >>> tested.summary.n, tested.note
     (20, "fold 3, which was kept back from the model's training")
     """
-    foreign = [name for name in dataset.classes if name not in model.classes]
-    if foreign:
-        known = ", ".join(model.classes)
-        raise DatasetError(
-            f'{dataset.name} has the class "{foreign[0]}", which the model does not know. It knows: {known}.'
-        )
+    refuse_foreign(model, dataset)
     about = _about(model, dataset)
     if not folder:
         return _scored(model, dataset, about, jobs, progress)[0]
@@ -65,6 +60,24 @@ def evaluate(
         # A name that is not UTF-8 has lone surrogates; as \udcff they are JSON.
         atomic.write_bytes(folder / "metrics.json", f"{text}\n".encode(errors="backslashreplace"))
     return tested
+
+
+def refuse_foreign(model: Model, dataset: Dataset) -> None:
+    """Refuse a data set with a class that ``model`` does not know.
+
+    Raises:
+        DatasetError: there is one.
+
+    >>> refuse_foreign(model, replace(city, classes=(*city.classes, "owl")))
+    Traceback (most recent call last):
+    soundmark.errors.DatasetError: synthetic city has the class "owl", which the model does not know. It knows: ...
+    """
+    foreign = [name for name in dataset.classes if name not in model.classes]
+    if foreign:
+        known = ", ".join(model.classes)
+        raise DatasetError(
+            f'{dataset.name} has the class "{foreign[0]}", which the model does not know. It knows: {known}.'
+        )
 
 
 def _scored(

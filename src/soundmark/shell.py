@@ -145,7 +145,7 @@ def _missing(error: ImportError) -> str:
     """The sentence for a package that an extra brings; a broken installation is not one."""
     extras = {
         "torch": "train",
-        "onnx": "train",
+        "onnx": "export",
         "onnxscript": "train",
         "safetensors": "train",
         "matplotlib": "train",

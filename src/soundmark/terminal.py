@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from soundmark import card as cards
 from soundmark import workers
-from soundmark.spectrograms.representation import is_finite
+from soundmark.card import percent as _percent
 
 if TYPE_CHECKING:
     from soundmark.batch import Batch
@@ -226,11 +227,6 @@ def leak_lines(evaluation: Evaluation) -> list[str]:
     ]
 
 
-def _percent(value: object, sign: str = "") -> str:
-    """A share in percent; a question mark for what is no number, as an end of an interval over one recording."""
-    return f"{100 * value:{sign}.1f}" if is_finite(value) else "?"  # type: ignore[operator]
-
-
 def _row(result: Result) -> Sequence[str]:
     summary, headline = result.summary, result.summary.headline
     spread = f"{100 * result.fold_mean:.1f} ± {100 * result.fold_sd:.1f}" if len(result.mean_folds) > 1 else ""
@@ -407,81 +403,7 @@ def show_card(name: str, card: Card) -> None:
     table = Table(title=line(name, "italic"), title_justify="left", show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for key, value in card_lines(card):
+    for key, value in cards.lines(card):
         table.add_row(key, line(value))
     out.print(table)
-
-
-def card_lines(card: Card) -> list[tuple[str, str]]:
-    """The card as pairs of a heading and a sentence."""
-    settings = {key: value for key, value in card.representation.settings().items() if key != "name"}
-    recipe = {key: value for key, value in card.recipe.items() if key != "representation"}
-    return [
-        ("listens for", ", ".join(card.classes)),
-        ("hears", f"{card.window_s:g} s at a time, as {card.representation.name} ({_settings(settings)})"),
-        ("made by", _settings(recipe)),
-        ("trained on", _data(card.data)),
-        ("scores", _scores(card.scores)),
-        ("probabilities", _calibrated(card)),
-        ("none of these", _refuses(card)),
-        ("licence of the data", str(card.data.get("licence", "unknown"))),
-        *([("pretrained weights", str(card.data["weights"]))] if "weights" in card.data else []),
-        ("versions", _settings(card.versions)),
-    ]
-
-
-def _calibrated(card: Card) -> str:
-    clips = card.data.get("calibrated_on")
-    if not clips:
-        return "as the network gives them: not calibrated"
-    own = ", and a threshold for each class" if card.thresholds else ""
-    return f"calibrated on {_count(clips)} clips of its training part: temperature {card.temperature:.3g}{own}"
-
-
-def _refuses(card: Card) -> str:
-    if card.unknown is None:
-        return "never said: whatever it hears, it names its classes"
-    kept, clips = card.recipe.get("known_kept"), card.data.get("calibrated_on")
-    lost = 1 - kept if is_finite(kept) else None  # type: ignore[operator]
-    share = f", as {_percent(lost)} % of those {_count(clips)} known clips are" if is_finite(lost) and clips else ""
-    return f'said ("unknown") where the familiarity is below {card.unknown:.3g}{share}; `--no-unknown` turns it off'
-
-
-def _count(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else "?"
-
-
-def _settings(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in settings.items()) or "not said"
-
-
-def _data(data: Mapping[str, Any]) -> str:
-    if not data:
-        return "not said"
-    fold = data.get("test_fold")
-    kept = {
-        "all": "nothing kept back",
-        "random": "a random third kept back",
-        "grouped": f"the recordings of fold {fold} kept back",
-    }.get(str(data.get("protocol")), f"fold {fold} kept back")
-    return f"{data.get('name')} (fingerprint {data.get('fingerprint')}): {data.get('n_train')} clips, {kept}"
-
-
-def _scores(scores: Mapping[str, Any]) -> str:
-    if not scores:
-        return "not measured: nothing was kept back. `soundmark compare` measures, `train --scores RUN` puts it here."
-    figure, key = ("mAP", "mean_average_precision") if "mean_average_precision" in scores else ("accuracy", "accuracy")
-    ends = scores.get(f"{key}_interval")
-    low, high = ends if isinstance(ends, list) and len(ends) == 2 else (None, None)
-    n, ece, protocol = scores.get("n_test"), scores.get("ece"), scores.get("protocol", "?")
-    whose = f" that it was not trained on, protocol {protocol}"
-    if scores.get("cross_validated"):
-        whose = (
-            ": that of the recipe's models in a comparison, each on clips kept back from it "
-            f"(protocol {protocol}), not of this very model"
-        )
-    return (
-        f"{figure} {_percent(scores.get(key))} % (95 % interval {_percent(low)} to {_percent(high)}) "
-        f"on {f'{n:,}' if isinstance(n, int) else '?'} clips{whose}; "
-        f"macro F1 {_percent(scores.get('macro_f1'))} %, ECE {f'{ece:.3f}' if is_finite(ece) else '?'}"
-    )
+    tell("\n" + cards.usage(name, card))
