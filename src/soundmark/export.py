@@ -22,6 +22,7 @@ from soundmark import atomic, audio, bundle, front_end, quantisation, surgery, w
 from soundmark.datasets import SUFFIXES, Dataset, Skipped
 from soundmark.errors import AudioError, BundleError, OutputError, SettingsError
 from soundmark.prediction import Model
+from soundmark.windows import WHOLE
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -147,7 +148,7 @@ def about(model: Model, *, dynamic: bool) -> dict[str, Any]:
         "channels": 1,
         "window_samples": window,
         "dynamic": dynamic,
-        "whole_samples": int(windows.WHOLE * window) if dynamic else window,
+        "whole_samples": int(WHOLE * window) if dynamic else window,
         "inside": [card.representation.name, "temperature", card.activation],
         "activation": card.activation,
         "temperature": card.temperature,
@@ -190,7 +191,7 @@ def compare(model: Model, exported: bytes, heard: Iterable[np.ndarray] = ()) -> 
     window, rate_hz = window_samples(model), model.card.representation.rate_hz or 0
     session = bundle.session(_with_spectrogram(exported))
     dynamic = isinstance(session.get_inputs()[0].shape[1], str)
-    lengths = (1, window // 9, window, int(windows.WHOLE * window)) if dynamic else (window,)
+    lengths = (1, window // 9, window, int(WHOLE * window)) if dynamic else (window,)
     batches = (signals(n, rate_hz) for n in lengths if n)
     found = [_compare(model, session, batch) for batch in chain(batches, _stretches(heard, window, dynamic))]
     return Agreement(
@@ -214,7 +215,7 @@ def _with_spectrogram(exported: bytes) -> bytes:
 def _stretches(heard: Iterable[np.ndarray], window: int, dynamic: bool) -> Iterator[np.ndarray]:
     """Sounds as a file takes them, one after the other: ``[1, samples]``."""
     for sound in heard:
-        if dynamic and len(sound) <= windows.WHOLE * window:
+        if dynamic and len(sound) <= WHOLE * window:
             yield sound[None]
             continue
         whole = np.pad(sound, (0, max(0, window - len(sound))))
