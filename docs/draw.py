@@ -1,0 +1,86 @@
+"""The pictures of the docs: the live view, labels over a spectrogram, and what was heard when.
+
+python docs/draw.py scope MODEL SOUND      docs/listening.svg
+python docs/draw.py labels MODEL SOUND     docs/labels.png
+python docs/draw.py when MODEL DATASET     docs/when.png: two days made of a data set's clips, named as a recorder does
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+
+import soundmark
+from soundmark import audio, listening, scope, sources, writers
+from soundmark.classification import Settings, hear
+from soundmark.datasets import Dataset
+from soundmark.inputs import Input
+from soundmark.listening import State, Told
+
+HERE = Path(__file__).parent
+SHOWN_S = 20.0
+
+
+def draw_scope(model_path: str, sound_path: str) -> None:
+    """The view as it stands after the first seconds."""
+    model, sound = soundmark.load(model_path), audio.read(sound_path)
+    pcm = np.round(sound.samples[: round(SHOWN_S * sound.rate_hz)] * 32767).astype("<i2").tobytes()
+    states: list[State] = []
+    source = sources.pcm(io.BytesIO(pcm), rate_hz=sound.rate_hz)
+    listening.listen(model, source, Settings(), Told(state=states.append), hop_s=1.0)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(scope.picture(states[-1]))
+    console.save_svg(str(HERE / "listening.svg"), title="soundmark listen")
+
+
+def draw_labels(model_path: str, sound_path: str) -> None:
+    """The sound's spectrogram, and under it the label track that ``--format audacity`` wrote, read back."""
+    model, sound = soundmark.load(model_path), audio.read(sound_path)
+    found = hear(model, Input(sound_path, "sound"), Settings(overlap=0.75))
+    track = b"".join(writers.FORMATS["audacity"].write([found])).decode()
+    labels = [line.split("\t") for line in track.splitlines()]
+    picture = model.card.representation.picture(sound.samples, sound.rate_hz)
+    drawing = Figure(figsize=(11, 4.2), layout="constrained")
+    upper, lower = drawing.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    extent = (0.0, picture.duration_s, 0.0, float(len(picture.image)))
+    upper.imshow(picture.image, aspect="auto", extent=extent, cmap="magma")
+    ticks = [100, 300, 1000, 3000, 10000]
+    upper.set_yticks([len(picture.image) - picture.row_of(hz) for hz in ticks], [f"{hz:,}" for hz in ticks])
+    upper.set_ylabel("frequency in Hz")
+    rows = {label: row for row, label in enumerate(dict.fromkeys(label for *_, label in labels))}
+    for start, stop, label in labels:
+        lower.barh(rows[label], float(stop) - float(start), left=float(start), height=0.8, color="#56B4E9")
+        lower.text(float(start) + 0.05, rows[label], label, va="center", fontsize=8)
+    lower.set_yticks([])
+    lower.set_xlabel("time in s")
+    lower.set_ylabel("labels")
+    drawing.savefig(HERE / "labels.png", dpi=110)
+
+
+def draw_when(model_path: str, dataset: str) -> None:
+    """Two days, an hour a file: by day children, dogs and drills, by night sirens and air conditioners."""
+    data, rng = Dataset.open(Path(dataset)), np.random.default_rng(0)
+    by_label = {label: [clip for clip in data.clips if clip.label == label] for label in data.classes}
+    plans = {"day": ("children_playing", "dog_bark", "drilling", "street_music"), "night": ("siren", "air_conditioner")}
+    with tempfile.TemporaryDirectory() as folder:
+        for hour in range(48):
+            plan = plans["day" if 7 <= hour % 24 < 20 else "night"]
+            chosen = [by_label[plan[int(rng.integers(len(plan)))]] for _ in range(12)]
+            parts = [audio.read(clips[int(rng.integers(len(clips)))].path, rate_hz=22_050).samples for clips in chosen]
+            name = f"202406{12 + hour // 24}_{hour % 24:02d}0000.wav"
+            audio.write(Path(folder) / "recordings" / name, np.concatenate(parts), 22_050)
+        run = [sys.executable, "-m", "soundmark.cli"]
+        heard = str(Path(folder) / "heard")
+        subprocess.run([*run, "classify", f"{folder}/recordings", "-m", model_path, "-o", heard], check=True)
+        subprocess.run([*run, "summary", heard, "-o", str(HERE / "when.png")], check=True)
+
+
+if __name__ == "__main__":
+    {"scope": draw_scope, "labels": draw_labels, "when": draw_when}[sys.argv[1]](*sys.argv[2:])
