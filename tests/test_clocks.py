@@ -1,5 +1,6 @@
 """When a recording was begun: names as recorders give them, and what they write into the file."""
 
+import os
 import struct
 from datetime import UTC, datetime
 
@@ -140,6 +141,11 @@ def test_a_chunk_that_says_it_is_huge_is_not_read(tmp_path):
     head = b"RIFF\0\0\0\0WAVELIST" + struct.pack("<I", 0xFFFF_FFF0) + b"INFO"
     (tmp_path / "odd.wav").write_bytes(head + bytes(1000))
     assert clocks.began(tmp_path / "odd.wav") is None
+
+
+def test_a_pipe_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "20240612_043000.wav")
+    assert clocks.began(tmp_path / "20240612_043000.wav") == MOMENT
 
 
 def test_dates_that_no_calendar_has_are_none(tmp_path):

@@ -1013,7 +1013,7 @@ def a_model_of_pictures(here: Path) -> None:
     with_card(here, "pictures.onnx", representation=Image().settings())
 
 
-SITUATIONS[149] = birds
+SITUATIONS[164] = birds
 
 
 @situation(165)

@@ -321,20 +321,10 @@ def classify(
 @app.command()
 def listen(
     model: options.ModelPath,
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="[SOURCE]",
-            help='"microphone", "-" for raw PCM on standard input, or an address: rtsp://…, http://….',
-        ),
-    ] = "microphone",
-    rate: Annotated[
-        int, typer.Option(metavar="HZ", help="Of the PCM on standard input.", parser=options.natural)
-    ] = 44100,
-    channels: Annotated[int, typer.Option(metavar="NUMBER", help="Of the PCM.", parser=options.natural)] = 1,
-    sample_format: Annotated[
-        str, typer.Option(metavar="[u8|s16|s24|s32|f32]", help="Of the PCM, little-endian.")
-    ] = "s16",
+    source: options.LiveSource = "microphone",
+    rate: options.Rate = 44100,
+    channels: options.Channels = 1,
+    sample_format: options.SampleFormat = "s16",
     real_time: Annotated[
         bool,
         typer.Option("--real-time", help="The PCM does not wait: what comes faster than it can be heard is dropped."),

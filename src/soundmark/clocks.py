@@ -85,6 +85,8 @@ def _in_name(stem: str, local: tzinfo) -> datetime | None:
 def _in_file(path: Path, local: tzinfo) -> datetime | None:
     """What a WAV says of itself, by the first of its chunks that does, in the order of trust."""
     try:
+        if not path.is_file():  # a pipe would have to be read a second time
+            return None
         with path.open("rb") as file:
             chunks = dict(_chunks(file))
     except (OSError, ValueError):

@@ -193,6 +193,14 @@ Timezone = Annotated[
     str,
     typer.Option(metavar="NAME", help="Of the clocks that named the files, as Europe/Berlin, where they do not say."),
 ]
+LiveSource = Annotated[
+    str,
+    typer.Argument(
+        metavar="[SOURCE]",
+        help="microphone; - for raw PCM on standard input; or an address, rtsp:// or http://.",
+        show_default=True,
+    ),
+]
 Rate = Annotated[int, typer.Option(metavar="HZ", help="Of the PCM on standard input.", parser=natural)]
 Channels = Annotated[int, typer.Option(metavar="NUMBER", help="Of the PCM, interleaved.", parser=natural)]
 SampleFormat = Annotated[str, typer.Option(metavar="[u8|s16|s24|s32|f32]", help="Of the PCM, little-endian.")]
