@@ -7,6 +7,7 @@ stopped by Ctrl-C, 141 by a closed pipe, 143 by SIGTERM. docs/errors.md shows wh
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -61,6 +62,10 @@ def _usage(error: Any) -> str:
     text = str(error.format_message()).strip().rstrip(".")
     if not text:
         return ""
+    if name := getattr(error, "option_name", None):  # click's own words for it differ from version to version
+        near = sorted(getattr(error, "possibilities", None) or ())
+        text = f"no such option: {name}" + (f" (Possible options: {', '.join(near)})" if near else "")
+    text = re.sub(r"( Did you mean [^?]+\?)\1+", r"\1", text)  # both typer and click have an idea
     command = error.ctx.command_path if error.ctx else "soundmark"
     dashed = [word for word in sys.argv[1:] if word.startswith("-") and Path(word).exists()]
     hint = f'"{dashed[0]}" is a file here: write "./{dashed[0]}".' if dashed else f"See {command} --help."
