@@ -45,7 +45,8 @@ class Clips:
     """
 
     def __init__(self, folder: Path, *, rate_hz: int, most_bytes: int) -> None:
-        self.folder, self.rate_hz, self.most_bytes = atomic.make_folder(folder), rate_hz, most_bytes
+        self.folder = atomic.make_folder(folder, "Choose another folder with --save.")
+        self.rate_hz, self.most_bytes = rate_hz, most_bytes
         self._past: deque[tuple[int, Samples]] = deque()
 
     def hear(self, place: int, samples: Samples) -> None:
