@@ -25,7 +25,7 @@ from soundmark.inputs import Input
 from soundmark.listening import State, Told
 
 HERE = Path(__file__).parent
-SHOWN_S = 20.0
+SHOWN_S = 18.0
 
 
 def draw_scope(model_path: str, sound_path: str) -> None:
