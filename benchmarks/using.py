@@ -15,11 +15,9 @@ It writes what it found as a table, with the machine and the versions.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -42,20 +40,28 @@ with soundfile.SoundFile(sys.argv[1]) as file:
 PEER = Path(__file__).parent / "peers" / "librosa_loop.py"
 
 
-def run(*command: object) -> tuple[float, float, str]:
-    """Wall-clock seconds and the most memory in MB of a process, and what it printed."""
-    start = time.perf_counter()
-    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert process.stdout is not None
-    told = process.stdout.read().decode(errors="replace")
-    _, status, usage = os.wait4(process.pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0, command
-    return time.perf_counter() - start, usage.ru_maxrss / 1024, told
+# A small process between: a child begins with the memory of whoever forked it, and that counts as its own.
+MEASURED = """
+import os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(time.perf_counter() - start, usage.ru_maxrss / 1024, os.waitstatus_to_exitcode(status))
+"""
 
 
-def in_turns(turns: int, **commands: tuple[object, ...]) -> dict[str, list[tuple[float, float, str]]]:
+def run(*command: object) -> tuple[float, float]:
+    """Wall-clock seconds of a process, and the most memory in MB that it held."""
+    words = [str(word) for word in command]
+    told = subprocess.run([sys.executable, "-S", "-c", MEASURED, *words], capture_output=True, text=True, check=True)
+    seconds, megabytes, status = map(float, told.stdout.split())
+    assert status == 0, words
+    return seconds, megabytes
+
+
+def in_turns(turns: int, **commands: tuple[object, ...]) -> dict[str, list[tuple[float, float]]]:
     """Each command ``turns`` times, one after the other, after a first that is not counted."""
-    found: dict[str, list[tuple[float, float, str]]] = {name: [] for name in commands}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
     for turn in range(turns + 1):
         for name, command in commands.items():
             result = run(*command)
@@ -82,7 +88,7 @@ def long_sound(clips: list[Path], seconds: int, path: Path, *, rate_hz: int = RA
 def start(model: Path, clip: Path, turns: int) -> list[Row]:
     """How long a person waits for the first answer."""
     found = in_turns(2 * turns, ours=(*SOUNDMARK, "classify", clip, "-m", model), floor=(sys.executable, "-c", FLOOR))
-    ours, floor = ([seconds for seconds, *_ in found[name]] for name in ("ours", "floor"))
+    ours, floor = ([seconds for seconds, _ in found[name]] for name in ("ours", "floor"))
     row = compared(f"start: `classify` one clip, {name_of(model)}", ours, floor, unit="s", bar=2.5, most=True)
     wait = statistics.median(ours)
     return [
@@ -97,9 +103,9 @@ def hour(model: Path, sound: Path, turns: int) -> list[Row]:
     commands |= {"floor": (sys.executable, "-c", DECODING, sound)}
     rows, kind = [], soundmark.load(model).card.representation.name
     found = in_turns(turns, **commands)
-    ours, floor = ([seconds for seconds, *_ in found[name]] for name in ("ours", "floor"))
+    ours, floor = ([seconds for seconds, _ in found[name]] for name in ("ours", "floor"))
     times = 3600 / statistics.median(ours)
-    memory = max(mb for _, mb, _ in found["ours"])
+    memory = max(mb for _, mb in found["ours"])
     what = f"an hour of 44.1 kHz stereo FLAC, {name_of(model)}"
     bar = {"bar": "≥ 600 ×", "reached": times >= 600} if kind == "mel" else {"bar": "", "reached": None}
     rows.append(Row(what=f"{what}, times real time", ours=f"{times:.0f} ×", peer="", ratio="", **bar))
@@ -114,7 +120,7 @@ def hour(model: Path, sound: Path, turns: int) -> list[Row]:
 
 def against_librosa(model: Path, sound: Path, what: str, ours: list[float]) -> Row:
     """The peer, once: it takes minutes. What it says is compared window by window."""
-    seconds, _, _ = run(sys.executable, PEER, sound, model, BUILD / "peer.npy")
+    seconds, _ = run(sys.executable, PEER, sound, model, BUILD / "peer.npy")
     theirs, mine = np.load(BUILD / "peer.npy"), soundmark.load(model).scores(sound).probabilities
     apart = float(np.abs(theirs - mine[: len(theirs)]).max())
     return compared(

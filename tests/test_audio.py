@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import librosa
@@ -411,3 +412,51 @@ def test_what_cannot_be_written_says_why(tmp_path):
         with pytest.raises(AudioError, match=r"is no sound: it needs finite samples"):
             audio.write(tmp_path / "tone.wav", samples, 8000)
     assert not list(tmp_path.iterdir())
+
+
+# ── a long file, decoded by several threads ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    monkeypatch.setattr(decoding, "BLOCK_FRAMES", 1 << 12)
+    monkeypatch.setattr(decoding, "PART_FRAMES", 1 << 13)
+
+
+def in_parts(path, **how):
+    with ThreadPoolExecutor(3) as pool, audio.stream(path, pool=pool, **how) as flow:
+        samples = np.concatenate(list(flow))
+        return samples, flow.note
+
+
+LONG = (0.5 * np.sin(np.arange(100_003) / 7)[:, None] * [1.0, 0.3]).astype(np.float32)
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".wav", ".aiff", ".ogg", ".mp3"])
+@pytest.mark.parametrize("how", [{}, {"rate_hz": 16000}, {"start_s": 0.3, "stop_s": 1.7}])
+def test_a_file_decoded_in_parts_is_the_file(tmp_path, small_parts, suffix, how):
+    path = tmp_path / f"long{suffix}"
+    soundfile.write(path, LONG, 44_100)
+    samples, note = in_parts(path, **how)
+    expected = audio.read(path, **how)
+    np.testing.assert_array_equal(samples, expected.samples)
+    assert note == expected.note
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.97])
+def test_a_damaged_file_decoded_in_parts_is_read_as_far_as_it_goes(tmp_path, small_parts, share):
+    path = tmp_path / "cut.flac"
+    soundfile.write(path, LONG, 44_100)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    samples, note = in_parts(path)
+    expected = audio.read(path)
+    np.testing.assert_array_equal(samples, expected.samples)
+    assert note == expected.note
+
+
+def test_nan_in_a_file_decoded_in_parts_is_counted(tmp_path, small_parts):
+    spoilt = LONG.copy()
+    spoilt[[10, 50_000, 100_000], 0] = np.nan
+    soundfile.write(tmp_path / "nan.wav", spoilt, 44_100, subtype="FLOAT")
+    with pytest.raises(AudioError, match="holds 3 samples that are no numbers"):
+        in_parts(tmp_path / "nan.wav")

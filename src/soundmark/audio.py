@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -131,9 +132,16 @@ class Stream:
 
 @contextmanager
 def stream(
-    source: Source, *, rate_hz: int | None = None, start_s: float = 0.0, stop_s: float | None = None
+    source: Source,
+    *,
+    rate_hz: int | None = None,
+    start_s: float = 0.0,
+    stop_s: float | None = None,
+    pool: Executor | None = None,
 ) -> Iterator[Stream]:
     """What ``read`` has, without ever holding the whole of it: the same samples, to the bit.
+
+    A ``pool`` of threads decodes a long file in parts, ahead of whoever takes it.
 
     >>> write(folder / "long.wav", np.zeros(600_000), 8000)
     >>> with stream(folder / "long.wav", rate_hz=4000) as flow:
@@ -142,7 +150,7 @@ def stream(
     """
     if rate_hz is not None:
         _check_rate(rate_hz, "the rate to read at")
-    with decoding.blocks(source, start_s=start_s, stop_s=stop_s) as blocks:
+    with decoding.blocks(source, start_s=start_s, stop_s=stop_s, pool=pool) as blocks:
         yield Stream(blocks, rate_hz)
 
 

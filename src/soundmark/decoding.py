@@ -12,6 +12,7 @@ import math
 import os
 import re
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,12 +21,16 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from soundmark import workers
 from soundmark.errors import AudioError
 
 Samples = npt.NDArray[np.float32]
 Source = str | os.PathLike[str] | bytes | BinaryIO
 
 BLOCK_FRAMES = 1 << 18  # decoded at once: a clip in one go, an hour without ever holding all its channels
+PART_FRAMES = 1 << 20  # decoded by one thread, where several share a long file; a multiple of the above
+PARTS_AHEAD = 3  # parts that are decoded, and not asked for yet
+SEEKS_EXACTLY = ("WAV", "WAVEX", "W64", "RF64", "FLAC", "AIFF", "AU", "CAF")  # not MP3, nor Ogg
 SALVAGE_FRAMES = 1 << 10  # decoded at once where a decoder gives up on the way; a whole share of the above
 MPEG_SLACK_FRAMES = 2 * 1152  # an MP3's header only estimates: two MPEG frames short is no damage
 VORBIS_PAGE_FRAMES = 255 * 1024  # the most that a page holds: 255 packets of half a long block each
@@ -47,10 +52,12 @@ class Blocks:
     holds no samples, or some that are no numbers, going through it ends in an ``AudioError``.
     """
 
-    def __init__(self, source: Source, name: str, file: Any, start: int, stop: int) -> None:
+    def __init__(
+        self, source: Source, name: str, file: Any, start: int, stop: int, pool: Executor | None = None
+    ) -> None:
         self.name, self.rate_hz, self.frames = name, int(file.samplerate), stop - start
         self.note: str | None = None
-        self._source, self._file, self._start, self._stop = source, file, start, stop
+        self._source, self._file, self._start, self._stop, self._pool = source, file, start, stop, pool
         self._decoded = self._not_numbers = 0
 
     def __iter__(self) -> Iterator[Samples]:
@@ -58,7 +65,10 @@ class Blocks:
 
         gave_up = None
         try:
-            yield from self._decode(self._file, BLOCK_FRAMES)
+            if self._pool and self._can_be_divided():
+                yield from self._divided(self._pool)
+            if self._decoded < self.frames:
+                yield from self._decode(self._file, BLOCK_FRAMES)
         except soundfile.LibsndfileError:  # up to a block's worth of sound may stand before the place
             with opened(self._source, self.name) as again:
                 try:
@@ -68,22 +78,48 @@ class Blocks:
                     gave_up = f"cannot be decoded beyond {where_s:.3f} s ({_damage(error)})"
         self._conclude(gave_up)
 
+    def _can_be_divided(self) -> bool:
+        """Whether a place in the middle can be gone to exactly, in a file that others can open, and it is long."""
+        on_disk = isinstance(self._source, str | os.PathLike)
+        return on_disk and self.frames > 2 * PART_FRAMES and self._file.format in SEEKS_EXACTLY
+
+    def _divided(self, pool: Executor) -> Iterator[Samples]:
+        """The blocks, decoded in parts by several threads, up to the first part that is damaged or too short."""
+        parts = range(self._start, self._stop, PART_FRAMES)
+        for part in workers.in_order(self._part, parts, pool, most=PARTS_AHEAD):
+            if part is None:
+                return
+            self._not_numbers += part[1]
+            self._decoded += len(part[0])
+            if not self._not_numbers:
+                yield part[0]
+
+    def _part(self, start: int) -> tuple[Samples, int] | None:
+        """The part that begins at frame ``start``, and its values that are no numbers; None: it is damaged."""
+        import soundfile
+
+        frames = min(PART_FRAMES, self._stop - start)
+        try:
+            with opened(self._source, self.name) as file:
+                file.seek(start)
+                block, scale = _read(file, frames)
+        except (AudioError, soundfile.LibsndfileError):
+            return None
+        return (mean_of_channels(block, scale), _not_numbers(file, block)) if len(block) == frames else None
+
     def _decode(self, file: Any, frames: int) -> Iterator[Samples]:
         """The blocks from start to stop but for those that were decoded before, ``frames`` at a time."""
-        kind = INTEGER_TYPES.get(file.subtype, "float32")
-        scale = {"int16": 2.0**-15, "int32": 2.0**-31, "float32": 1.0}[kind]
         known, done = self._decoded, 0
         _seek(file, self._start)
         while done < self.frames:
-            block = file.read(min(frames, self.frames - done), dtype=kind, always_2d=True)
+            block, scale = _read(file, min(frames, self.frames - done))
             if not len(block):
                 return
             done += len(block)
             if done <= known:
                 continue
             self._decoded = done
-            if file.subtype not in NEVER_NAN:
-                self._not_numbers += block.size - int(np.count_nonzero(np.isfinite(block)))
+            self._not_numbers += _not_numbers(file, block)
             if not self._not_numbers:
                 yield mean_of_channels(block, scale)
 
@@ -104,8 +140,13 @@ class Blocks:
 
 
 @contextmanager
-def blocks(source: Source, *, start_s: float = 0.0, stop_s: float | None = None) -> Iterator[Blocks]:
+def blocks(
+    source: Source, *, start_s: float = 0.0, stop_s: float | None = None, pool: Executor | None = None
+) -> Iterator[Blocks]:
     """The blocks of a path, of bytes or of an open binary file, between ``start_s`` and ``stop_s`` (None: the end).
+
+    A long file that can be entered in the middle is decoded by the ``pool`` of threads, a part by each: the samples are
+    the same.
 
     Raises ``AudioError`` for a sound that cannot be opened, and for a slice outside of it.
 
@@ -118,7 +159,19 @@ def blocks(source: Source, *, start_s: float = 0.0, stop_s: float | None = None)
     """
     name, source = name_of(source), reopenable(source)
     with opened(source, name) as file:
-        yield Blocks(source, name, file, *_slice_frames(file, name, start_s, stop_s))
+        yield Blocks(source, name, file, *_slice_frames(file, name, start_s, stop_s), pool)
+
+
+def _read(file: Any, frames: int) -> tuple[npt.NDArray[Any], float]:
+    """The next ``frames`` of an open file, [n, channels], and what they are multiplied by to lie within −1…1."""
+    kind = INTEGER_TYPES.get(file.subtype, "float32")
+    scale = {"int16": 2.0**-15, "int32": 2.0**-31, "float32": 1.0}[kind]
+    return file.read(frames, dtype=kind, always_2d=True), scale
+
+
+def _not_numbers(file: Any, block: npt.NDArray[Any]) -> int:
+    """How many values of a block are NaN or infinite."""
+    return 0 if file.subtype in NEVER_NAN else block.size - int(np.count_nonzero(np.isfinite(block)))
 
 
 def _seek(file: Any, start: int) -> None:

@@ -174,7 +174,7 @@ class Model:
         With ``pieces`` (see ``events``), those new in each window are scored alone, too. Where there is
         a ``pool`` of threads, it computes spectrograms and network while the sound is decoded here.
         """
-        with _flow(source, rate_hz, self.card.representation.rate_hz) as flow:
+        with _flow(source, rate_hz, self.card.representation.rate_hz, pool) as flow:
             yield Listening(self, flow, overlap, pieces, pool)
 
     def scores(
@@ -441,14 +441,14 @@ _Flow = _Whole | Stream
 
 
 @contextmanager
-def _flow(source: Source, rate_hz: int | None, to_hz: int | None) -> Iterator[_Flow]:
+def _flow(source: Source, rate_hz: int | None, to_hz: int | None, pool: Executor | None = None) -> Iterator[_Flow]:
     """A source as blocks of samples at ``to_hz`` (None: its own rate): from the disk, it is never held whole."""
     if isinstance(source, np.ndarray | Sound) or rate_hz is not None:
         sound = hear(source, rate_hz)
         rate = to_hz or sound.rate_hz
         yield _Whole(audio.resample(sound.samples, sound.rate_hz, rate), rate, sound.note)
     else:
-        with audio.stream(source, rate_hz=to_hz) as flow:
+        with audio.stream(source, rate_hz=to_hz, pool=pool) as flow:
             yield flow
 
 

@@ -113,10 +113,12 @@ def batches(items: Iterable[Item], n: int) -> Iterator[list[Item]]:
         yield batch
 
 
-def in_order(function: Callable[[Item], Result], items: Iterable[Item], pool: Executor | None) -> Iterator[Result]:
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], pool: Executor | None, *, most: int = AHEAD
+) -> Iterator[Result]:
     """``function`` of each item in the items' order, computed by ``pool`` while the next items are being made.
 
-    At most ``AHEAD`` are under way, so that memory does not grow with the number of items. Without a pool, or of one
+    At most ``most`` are under way, so that memory does not grow with the number of items. Without a pool, or of one
     item alone, it is computed here.
 
     >>> from concurrent.futures import ThreadPoolExecutor
@@ -133,7 +135,7 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], pool: Ex
     try:
         for item in chain(first, rest):
             running.append(pool.submit(function, item))
-            while running and (running[0].done() or len(running) >= AHEAD):
+            while running and (running[0].done() or len(running) >= most):
                 yield running.popleft().result()
         while running:
             yield running.popleft().result()
