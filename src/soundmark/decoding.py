@@ -28,7 +28,7 @@ Samples = npt.NDArray[np.float32]
 Source = str | os.PathLike[str] | bytes | BinaryIO
 
 BLOCK_FRAMES = 1 << 18  # decoded at once: a clip in one go, an hour without ever holding all its channels
-PART_FRAMES = 1 << 20  # decoded by one thread, where several share a long file; a multiple of the above
+PART_FRAMES = 1 << 19  # decoded by one thread, where several share a long file; a multiple of the above
 PARTS_AHEAD = 3  # parts that are decoded, and not asked for yet
 SEEKS_EXACTLY = ("WAV", "WAVEX", "W64", "RF64", "FLAC", "AIFF", "AU", "CAF")  # not MP3, nor Ogg
 SALVAGE_FRAMES = 1 << 10  # decoded at once where a decoder gives up on the way; a whole share of the above
