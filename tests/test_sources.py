@@ -52,8 +52,10 @@ def test_a_frame_that_is_cut_off_is_none():
 
 def test_what_is_no_number_is_silence():
     data = np.array([0.5, np.nan, np.inf, -0.5], "<f4").tobytes()
-    found = joined(sources.pcm(io.BytesIO(data), rate_hz=8000, sample_format="f32"))
-    assert found.tolist() == [0.5, 0.0, 0.0, -0.5]
+    blocks = list(sources.pcm(io.BytesIO(1000 * data), rate_hz=8000, sample_format="f32").blocks())
+    assert blocks[0].samples[:4].tolist() == [0.5, 0.0, 0.0, -0.5]
+    assert len([block for block in blocks if block.note]) == 1
+    assert "heard as silence" in blocks[0].note
 
 
 @pytest.mark.parametrize(

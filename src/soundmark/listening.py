@@ -42,7 +42,7 @@ class State:
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=8))
     under_way: list[Event] = field(default_factory=list)
     dropped_s: float = 0.0  # that came faster than it could be heard
-    lost_s: float = 0.0  # that the source did not give
+    lost_s: float = 0.0  # the same, and what the source did not give
     note: str = ""
 
 
@@ -160,7 +160,7 @@ def listen(
     reader = threading.Thread(target=_read, args=(source, backlog), daemon=True)
     reader.start()
     try:
-        for block in _blocks(backlog, told):
+        for block in _blocks(backlog, ear.say):
             ear.hear(block, backlog.dropped_s)
             if most_s is not None and ear.state.heard_s >= most_s:
                 break
@@ -176,13 +176,13 @@ def _read(source: Source, backlog: Backlog) -> None:
         for block in source.blocks():
             if not backlog.put(block):
                 return
-    except Exception as error:
+    except Exception as error:  # whatever it is, it is raised again where the sound is heard
         backlog.end(error)
     else:
         backlog.end()
 
 
-def _blocks(backlog: Backlog, told: Told) -> Iterator[Block]:
+def _blocks(backlog: Backlog, say: Callable[[str], None]) -> Iterator[Block]:
     """The blocks as they come; when none does for a while, somebody is told."""
     last, stalled = time.monotonic(), False
     while not backlog.over:
@@ -191,10 +191,10 @@ def _blocks(backlog: Backlog, told: Told) -> Iterator[Block]:
         if block is None:
             if not stalled and now - last >= STALLED_S and not backlog.over:
                 stalled = True
-                told.note(f"no sound has come for {STALLED_S:g} s: waiting for it")
+                say(f"no sound has come for {STALLED_S:g} s: waiting for it")
             continue
         if stalled and len(block.samples):
-            told.note(f"sound comes again, after {now - last:.0f} s")
+            say(f"sound comes again, after {now - last:.0f} s")
             stalled = False
         if len(block.samples):
             last = now
@@ -239,8 +239,7 @@ class _Ear:
         if dropped_s > self.state.dropped_s:
             self._say_dropped(dropped_s)
         if block.note:
-            self.state.note = block.note
-            self.told.note(block.note)
+            self.say(block.note)
         if block.lost_s:
             self._take(self.resampler.end())
             self.resampler = Resampler(self.source.rate_hz, self.rate_hz)
@@ -250,9 +249,15 @@ class _Ear:
             self._watch(block.samples)
             self._take(self.resampler.push(block.samples))
 
+    def say(self, text: str) -> None:
+        """Tell of something, and keep it where whoever draws the state finds it."""
+        self.state.note = text
+        self.told.note(text)
+        self.told.state(self.state)
+
     def _say_dropped(self, dropped_s: float) -> None:
         if not self.state.dropped_s or int(dropped_s / 10) > int(self.state.dropped_s / 10):
-            self.told.note(f"this machine cannot keep up: {dropped_s:.1f} s of sound were dropped so far")
+            self.say(f"this machine cannot keep up: {dropped_s:.1f} s of sound were dropped so far")
         self.state.dropped_s = dropped_s
 
     def _watch(self, samples: Samples) -> None:
@@ -264,9 +269,9 @@ class _Ear:
         seconds = len(samples) / self.source.rate_hz
         was, self.zeros_s = self.zeros_s, self.zeros_s + seconds if not samples.any() else 0.0
         if was < SILENT_S <= self.zeros_s:
-            self.told.note(f"nothing but zeros for {SILENT_S:g} s: is it muted, or unplugged?")
+            self.say(f"nothing but zeros for {SILENT_S:g} s: is it muted, or unplugged?")
         elif was >= SILENT_S and not self.zeros_s:
-            self.told.note(f"sound again, after {was:.0f} s of zeros")
+            self.say(f"sound again, after {was:.0f} s of zeros")
 
     def _take(self, samples: Samples) -> None:
         if not len(samples):

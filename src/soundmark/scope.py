@@ -63,8 +63,8 @@ def picture(state: State) -> RenderableType:
     >>> "dog" in console.export_text()
     True
     """
-    lost = state.dropped_s + state.lost_s
-    title = f"{_printable(state.source)} · {_clock(state.heard_s)}" + (f" · {lost:.1f} s lost" if lost else "")
+    lost = f" · {state.lost_s:.1f} s lost" if state.lost_s else ""
+    title = f"{_printable(state.source)} · {_clock(state.heard_s)}{lost}"
     parts: list[RenderableType] = [_meter(state), Text(), _classes(state), Text(), _events(state)]
     if state.note:
         parts += [Text(), Text(_printable(state.note), style="yellow")]

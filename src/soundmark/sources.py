@@ -99,6 +99,8 @@ def pcm(
     if not 1 <= channels <= 64:
         raise SettingsError(f"there are {channels} channels: give a number from 1 to 64.")
 
+    said = False
+
     def blocks() -> Iterator[Block]:
         width = 3 if sample_format == "s24" else np.dtype(FORMATS[sample_format][0]).itemsize
         frame = width * channels
@@ -107,10 +109,18 @@ def pcm(
             rest += data
             whole = len(rest) // frame * frame
             if whole == wanted:
-                yield Block(samples_of(rest, sample_format, channels))
+                yield Block(samples_of(rest, sample_format, channels), note=spoilt(rest))
                 rest = b""
         if whole := len(rest) // frame * frame:
-            yield Block(samples_of(rest[:whole], sample_format, channels))
+            yield Block(samples_of(rest[:whole], sample_format, channels), note=spoilt(rest[:whole]))
+
+    def spoilt(data: bytes) -> str | None:
+        """What to say of the first samples that are no numbers."""
+        nonlocal said
+        if said or sample_format != "f32" or np.isfinite(np.frombuffer(data, "<f4")).all():
+            return None
+        said = True
+        return "there are samples that are no numbers (NaN or infinite): they are heard as silence"
 
     return Source("-", rate_hz, blocks, is_live)
 
