@@ -135,7 +135,7 @@ class Tracker:
     def step(self, window: Stretch, pieces: Sequence[Stretch] = ()) -> list[Event]:
         """The events that are known to be over, now that ``window`` was heard; ``pieces`` tile what is new in it.
 
-        Where more than a window was lost before it, nobody knows that an event went on: it ends where it was heard last.
+        Where more than a window was lost before it, nobody knows that an event went on: it ended where it was heard.
         """
         if window.start_s - self._heard_until_s > window.stop_s - window.start_s + SLACK_S:
             for c in list(self._running):
