@@ -54,7 +54,7 @@ class State:
         """
         if not self.lost_s:
             return ""
-        missing_s = self.lost_s - self.dropped_s
+        missing_s = max(0.0, self.lost_s - self.dropped_s)  # sums of floats
         return (
             f"{self.lost_s:.1f} s of {self.heard_s:.1f} s went by unheard: {self.dropped_s:.1f} s were dropped, "
             f"{missing_s:.1f} s did not come"
