@@ -255,7 +255,7 @@ def _sounddevice() -> Any:
         import sounddevice
     except OSError as error:  # the package is there, and PortAudio is not
         raise AudioError(
-            f"the microphone needs PortAudio ({error}): install libportaudio2, or pipe PCM to `listen -`."
+            f"the microphone needs PortAudio ({error}): install libportaudio2, or pipe PCM to soundmark listen -."
         ) from error
     return sounddevice
 
