@@ -3,17 +3,21 @@
 import http.server
 import io
 import itertools
+import re
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
-from hearing import RATE_HZ, street
-from soundmark import sources
+from hearing import RATE_HZ, ear, street
+from soundmark import listening, sources
+from soundmark.classification import Settings
 from soundmark.errors import AudioError, SettingsError
+from soundmark.listening import Told
 
 WAVE = (0.5 * np.sin(np.arange(4001) / 9)).astype(np.float32)
 
@@ -141,11 +145,11 @@ class Radio(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(self.server.sound)))
         self.end_headers()
         data = self.server.sound
-        if plan == "stall":
+        if plan in ("stall", "stall and cut"):
             self.wfile.write(data[: len(data) // 2])
             self.wfile.flush()
             time.sleep(1.5)
-            self.wfile.write(data[len(data) // 2 :])
+            self.wfile.write(data[len(data) // 2 :] if plan == "stall" else data[len(data) // 2 : -len(data) // 4])
         else:
             self.wfile.write(data[: len(data) // 2] if plan == "cut" else data)
 
@@ -215,6 +219,44 @@ def test_an_address_that_does_not_answer_is_refused(radio):
         sources.address("http://127.0.0.1:9/live")
     with pytest.raises(AudioError, match="cannot be heard"):
         sources.address(radio("refuse"))
+
+
+def test_a_station_that_stalls_drops_and_comes_back_is_heard_with_true_times(radio, monkeypatch):
+    """The whole way: address to events. The tone is two to four seconds into what the station plays, twice."""
+    monkeypatch.setattr(listening, "STALLED_S", 0.5)
+    monkeypatch.setattr(listening, "MOST_WAITING_S", 60.0)  # the station sends as fast as it can
+    monkeypatch.setattr(sources, "BACK_OFF_S", (0.3, 0.6))
+    notes, events, read = [], [], []
+    source = sources.address(radio("stall and cut", "refuse", "whole"))
+
+    def blocks():
+        for block in source.blocks():
+            read.append(block)
+            if len([block for block in read if "dropped" in (block.note or "")]) > 2:
+                return
+            yield block
+
+    told = Told(event=lambda event, began: events.append(event), note=notes.append)
+    state = listening.listen(ear(), replace(source, blocks=blocks), Settings(), told, hop_s=0.5)
+    assert [note.split(",")[0].split(":")[0] for note in notes[:2]] == [
+        "no sound has come for 0.5 s",
+        "sound comes again",
+    ]
+    ours = [note.removeprefix(f'"{source.name}" ') for note in notes if source.name in note]
+    assert [ours[0][:9], ours[0][-21:], ours[1][-21:]] == [
+        "dropped (",
+        "trying again in 0.3 s",
+        "trying again in 0.6 s",
+    ]
+    assert re.fullmatch(r"is back after \d s", ours[2])
+    gone_s = sum(block.lost_s for block in read)
+    assert 0.9 <= gone_s <= 10.0
+    assert state.lost_s == pytest.approx(gone_s)
+    before_s = state.heard_s - gone_s - 10.0  # what had come before it dropped
+    low = [event for event in events if event.label == "low"]
+    starts, stops = [[getattr(event, at) for event in low] for at in ("start_s", "stop_s")]
+    assert starts == pytest.approx([2.0, before_s + gone_s + 2.0], abs=0.5)
+    assert stops == pytest.approx([4.0, before_s + gone_s + 4.0], abs=0.5)
 
 
 def until_it_drops(source) -> list:
