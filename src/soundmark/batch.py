@@ -12,7 +12,6 @@ Whatever was heard before is taken from the journal, whichever format is asked f
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
@@ -78,6 +77,7 @@ def run(
     Raises:
         OutputError: the folder cannot be written, is written to by another process, or holds something else.
         SettingsError: a setting that does not suit the model.
+        ImportError: the package that the format needs is not installed.
 
     >>> files = [Input(str(clip.path), clip.path.name) for clip in city.clips[:2]]
     >>> done = run(model, files, Settings(), folder / "out")
@@ -87,6 +87,7 @@ def run(
     """
     parameters = {"model": _digest(model), "timezone": timezone, **settings.to_json()}
     settings.threshold(model)
+    writers.FORMATS[form].check()
     _check(folder)
     with atomic.only_one(folder):
         atomic.sweep(folder)
@@ -213,10 +214,6 @@ def _write_about(folder: Path, model: Model, settings: Settings, parameters: Map
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with (
-        atomic.whole(path) as temporary,
-        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-    ):
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(header)
-        table.writerows(rows)
+    with atomic.whole(path) as temporary, temporary.open("wb") as file:
+        file.write(writers.csv_row(header))
+        file.writelines(map(writers.csv_row, rows))
