@@ -1045,12 +1045,36 @@ def it_was_exported(here: Path, done: subprocess.CompletedProcess[str]) -> None:
 # ── listening, and what was heard when ─────────────────────────────────────────────────────────────────────────────
 
 
-@situation(174, 175, 176, 177, 178, 179, 180, 181, 182, 183)
+@situation(174, 175, 176, 177, 178, 179, 180, 181, 182, 183, 190)
 def nothing_but_what_every_row_has(here: Path) -> None:
     pass
 
 
-@situation(184, 185, 186)
+EVENTS = "Start (s),End (s),Label,Confidence,File"
+
+
+@situation(184, 185, 186, 187, 189)
 def tables_of_results(here: Path) -> None:
-    (here / "heard.csv").write_text("Start (s),End (s),Label,Confidence,File\n0,4,dog,0.9,good.wav\n")
-    (here / "other.csv").write_text("path,label\ngood.wav,dog\n")
+    timed = "0,4,dog,0.9,20240612_043000.wav"
+    table(here / "heard.csv", EVENTS, "0,4,dog,0.9,good.wav")
+    table(here / "other.csv", "path,label", "good.wav,dog")
+    table(here / "odd.csv", EVENTS, timed, "4,soon,dog,0.9,20240612_043000.wav")
+    table(here / "some.csv", EVENTS, timed, "0,4,dog,0.9,good.wav")
+
+
+@situation(188)
+def results_with_a_damaged_table(here: Path) -> None:
+    (here / "heard").mkdir()
+    table(here / "heard" / "results.csv", EVENTS, "0,4,dog,0.9,20240612_043000.wav")
+    table(here / "heard" / "files.csv", "File,Duration (s),Start (UTC)", "20240612_043000.wav,4,half past four")
+
+
+@situation(191)
+def a_name_with_a_number_behind_the_time(here: Path) -> None:
+    tone(here / "20240612_043000-9999.wav")
+
+
+@afterwards(191)
+def it_is_heard(here: Path, done: subprocess.CompletedProcess[str]) -> None:
+    (one,) = json.loads(done.stdout)
+    assert one["began"] == "2024-06-12T04:30:00.000Z"

@@ -90,6 +90,8 @@ def test_recordings_without_a_time_are_counted_and_said(tmp_path):
     unknown = recording("street.wav", None, ("dog", 0.0, 60.0))
     found = summary.summarise([folder_of(tmp_path / "out", NIGHT, unknown)])
     assert found.untimed == 1
+    assert found.note == "1 event is left out: nothing says when its recording was made."
+    assert summary.summarise([tmp_path / "out"] * 2).note.startswith("2 events are left out")
     with pytest.raises(SettingsError, match="nothing says when the recordings of .* were made: name them as 2024"):
         summary.summarise([folder_of(tmp_path / "none", unknown)])
 

@@ -443,8 +443,8 @@ def summary(
     if output:
         summaries.figure(found, output)
         terminal.say(f"The picture is {output}.")
-    if found.untimed:
-        terminal.warn(f"{found.untimed:,} events are left out: nothing says when their recordings were made.")
+    if found.note:
+        terminal.warn(found.note)
 
 
 @app.command()

@@ -89,6 +89,15 @@ class Summary:
         """
         return _told(self.by_hour, self.recorded_by_hour)
 
+    @property
+    def note(self) -> str | None:
+        """What is not in it, as a sentence."""
+        if not self.untimed:
+            return None
+        if self.untimed == 1:
+            return "1 event is left out: nothing says when its recording was made."
+        return f"{self.untimed:,} events are left out: nothing says when their recordings were made."
+
     def busiest_hour(self, row: int) -> int:
         """The hour of the day in which the class of that row was heard most."""
         return int(np.nan_to_num(self.told_by_hour[row]).argmax())
