@@ -84,6 +84,17 @@ def test_what_is_under_way_can_be_seen():
     assert [(event.start_s, event.stop_s) for event in tracker.under_way] == [(0.0, 4.0)]
 
 
+@pytest.mark.parametrize(
+    ("lost_s", "merge_gap_s", "expected"),
+    [(0.1, 0.0, [(0.0, 8.1)]), (30.0, 0.0, [(0.0, 4.0), (34.0, 38.0)]), (30.0, 60.0, [(0.0, 38.0)])],
+)
+def test_an_event_goes_on_over_a_crack_and_not_over_a_gap_that_nobody_heard(lost_s, merge_gap_s, expected):
+    tracker = Tracker(("siren",), merge_gap_s=merge_gap_s)
+    p = np.array([0.9])
+    over = [*tracker.step(Stretch(0.0, 4.0, p)), *tracker.step(Stretch(4.0 + lost_s, 8.0 + lost_s, p)), *tracker.end()]
+    assert spans(over) == [(pytest.approx(start), pytest.approx(stop)) for start, stop in expected]
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("event", [(10.0, 18.0), (10.3, 18.6), (10.0, 11.0), (0.0, 5.0), (30.0, 44.0)])
 def test_pieces_place_an_event_within_a_hop(share, event):

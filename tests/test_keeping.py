@@ -2,7 +2,9 @@
 
 import http.server
 import json
+import socket
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -61,9 +63,39 @@ def test_no_label_leaves_the_folder(tmp_path, label):
     assert keeping.OURS.fullmatch(path.name)
 
 
+def test_two_events_of_the_same_moment_and_label_are_two_clips(tmp_path):
+    clips = clips_of(tmp_path / "kept")
+    paths = [clips.keep(event(1.0, stop_s), BEGAN) for stop_s in (2.0, 3.0, 4.0)]
+    assert [path.name[19:] for path in paths] == ["Z_dog_bark.wav", "Z_dog_bark_2.wav", "Z_dog_bark_3.wav"]
+    assert [audio.info(path).duration_s for path in paths] == [2.0, 3.0, 4.0]
+    assert all(keeping.OURS.fullmatch(path.name) for path in paths)
+
+
+def test_a_folder_called_like_a_clip_and_a_link_are_left_alone_and_no_end(tmp_path):
+    folder = tmp_path / "kept"
+    (folder / "20200101T000000.000Z_dog.wav").mkdir(parents=True)
+    (tmp_path / "far.wav").write_bytes(bytes(10**6))
+    (folder / "20200101T000001.000Z_dog.wav").symlink_to(tmp_path / "far.wav")
+    clips = clips_of(folder, most_bytes=1)
+    newest = [clips.keep(event(start_s, start_s + 1), BEGAN) for start_s in (5.0, 10.0)][-1]
+    assert {path.name[:15] for path in folder.iterdir()} == {"20200101T000000", "20200101T000001", newest.name[:15]}
+    assert (tmp_path / "far.wav").stat().st_size == 10**6
+
+
+def test_a_clip_that_another_listener_deleted_is_no_end(tmp_path, monkeypatch):
+    clips = clips_of(tmp_path / "kept", most_bytes=1)
+    gone = clips.keep(event(1.0, 2.0), BEGAN)
+    stat = Path.stat
+    monkeypatch.setattr(
+        Path, "is_file", lambda path: path.unlink() or True if path == gone else bool(stat(path, follow_symlinks=True))
+    )
+    assert clips.keep(event(5.0, 6.0), BEGAN).name in {path.name for path in clips.folder.iterdir()}
+
+
 def test_a_full_disk_is_said_and_no_end(tmp_path, monkeypatch):
     clips = clips_of(tmp_path / "kept")
-    (tmp_path / "kept" / "20240612T043001.000Z_dog_bark.wav").mkdir()
+    (tmp_path / "kept").rmdir()
+    (tmp_path / "kept").write_text("a file")
     said = []
     keeping.keep_or_say(clips, event(1.0, 2.0), BEGAN, said.append)
     assert said
@@ -127,7 +159,7 @@ def test_what_cannot_be_posted_is_said_and_the_next_is_tried(hook):
     post.post('{"label": "siren"}')
     post.close()
     assert [body["label"] for _, _, body in hook.got] == ["siren"]
-    assert said == [f'"{hook.url}" took 1 events not: it answered 500']
+    assert said == [f'"{hook.url}" did not take 1 event so far: it answered 500']
 
 
 def test_nobody_is_sent_elsewhere(hook):
@@ -145,6 +177,39 @@ def test_a_server_that_is_not_there_holds_nobody_up():
     post.post("{}")
     post.close()
     assert "Connection refused" in said[0]
+
+
+def test_a_server_that_speaks_no_http_is_said_and_the_thread_lives(hook):
+    """What is no HTTP raises what is no OSError."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def babble():
+        for _ in keeping.TRIES_AFTER_S:
+            with listener.accept()[0] as connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"220 smtp here\r\n\r\n")
+
+    threading.Thread(target=babble, daemon=True).start()
+    said: list[str] = []
+    post = keeping.Post(f"http://127.0.0.1:{listener.getsockname()[1]}/", say=said.append, sleep=lambda s: None)
+    post.post("{}")
+    post.post("{}")
+    time.sleep(0.5)
+    listener.close()
+    post.close()
+    assert len(said) == post.failed == 2
+    assert "220 smtp here" in said[0]
+
+
+def test_what_is_still_to_be_posted_at_the_end_is_said(hook):
+    hook.plan, said = [500] * 100, []
+    post = keeping.Post(hook.url, say=said.append, sleep=lambda s: time.sleep(5 * bool(s)))
+    for _ in range(3):
+        post.post("{}")
+    began = time.monotonic()
+    post.close(0.5)
+    assert time.monotonic() - began < 1.0
+    assert said == [f'"{hook.url}" was not sent the last 3 events: there was no time left to try again']
 
 
 @pytest.mark.parametrize("url", ["ftp://a", "file:///etc/passwd", "http://", "example.org"])

@@ -8,14 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hearing import CLASSES, RATE_HZ, ear, pcm, street
-from soundmark import audio, classification, listening, live, sources
+from soundmark import audio, classification, keeping, listening, live, sources
 from soundmark.classification import Settings
 from soundmark.errors import AudioError, SettingsError
 from soundmark.inputs import Input
@@ -79,10 +79,10 @@ def test_an_event_is_told_within_a_hop_of_its_end(model, minute, hop_s):
         Settings(),
         Told(event=lambda event, began: told.append((event, given[0] / RATE_HZ))),
         hop_s,
-        lambda: datetime.now(UTC),
+        listening.Anchor(RATE_HZ),
     )
     for block in blocks():
-        ear_.hear(block, 0.0)
+        ear_.hear(block)
     ends = [(event, at_s) for event, at_s in told if event.label != "background"]
     assert len(ends) == 3
     for event, at_s in ends:
@@ -169,6 +169,51 @@ def test_what_was_lost_leaves_times_true(model, monkeypatch):
     assert state.heard_s == pytest.approx(30.0, abs=0.01)
 
 
+def test_before_a_gap_every_sample_is_heard_and_behind_a_long_one_an_event_is_another(model):
+    spans, scored = [], Model.score
+    before, behind = street(2.6, [("low", 1.0, 9.0)]), street(0.7, [("low", 0.0, 9.0)])
+    with pytest.MonkeyPatch.context() as patch:
+
+        def score(self, windows, *rest, **how):
+            spans.extend((window.start, window.stop) for window in windows)
+            return scored(self, windows, *rest, **how)
+
+        patch.setattr(Model, "score", score)
+        events, state = heard(model, live_source(Block(before), Block(behind, lost_s=20.0)))
+    in_seconds = [(round(start / RATE_HZ, 2), round(stop / RATE_HZ, 2)) for start, stop in spans]
+    assert in_seconds == [(0.0, 1.0), (1.0, 2.0), (1.6, 2.6), (22.6, 23.3)]
+    low = [(e.start_s, e.stop_s) for e in events if e.label == "low"]
+    assert low == [(1.0, pytest.approx(2.6, abs=1e-3)), (pytest.approx(22.6, abs=1e-3), pytest.approx(23.3, abs=1e-3))]
+    assert state.account() == "20.0 s of 23.3 s went by unheard: 0.0 s were dropped, 20.0 s did not come"
+
+
+def test_a_machine_that_is_too_slow_is_never_further_behind_than_what_may_wait(model, monkeypatch):
+    """How old a window is when it is scored: at most what may wait, and what the one before it took."""
+    score, sound = Model.score, street(20.0, [])
+    began, over, ages = [0.0], [False], []
+
+    def slow(self, windows, *rest, **how):
+        ages.append(time.monotonic() - began[0] - windows[-1].stop / RATE_HZ)
+        time.sleep(0.0 if over[0] else 0.4)
+        return score(self, windows, *rest, **how)
+
+    def blocks():
+        began[0] = time.monotonic()
+        for number, start in enumerate(range(0, round(7.0 * RATE_HZ), 1102)):
+            time.sleep(max(0.0, began[0] + (number + 1) * 1102 / RATE_HZ - time.monotonic()))
+            yield Block(sound[start : start + 1102])
+        over[0] = True
+
+    monkeypatch.setattr(Model, "score", slow)
+    monkeypatch.setattr(listening, "MOST_WAITING_S", 1.5)
+    _, state = heard(model, Source("microphone", RATE_HZ, blocks, is_live=True), hop_s=0.1)
+    assert state.dropped_s > 0.5
+    assert state.lost_s == pytest.approx(state.dropped_s)
+    assert state.heard_s == pytest.approx(7.0, abs=0.1)
+    assert 1.0 < max(ages) <= 1.5 + 0.4 + 0.3
+    assert "of 7.0 s went by unheard" in state.account()
+
+
 def test_a_machine_that_is_too_slow_drops_counts_and_keeps_up(model, monkeypatch):
     score = Model.score
     monkeypatch.setattr(Model, "score", lambda *given, **how: time.sleep(0.1) or score(*given, **how))
@@ -220,6 +265,24 @@ def test_live_events_have_their_time_on_the_clock(model):
         clock=lambda: datetime(2024, 6, 12, 4, 30, 3, tzinfo=UTC),
     )
     assert set(began) == {datetime(2024, 6, 12, 4, 30, tzinfo=UTC)}
+
+
+def test_the_time_on_the_clock_follows_a_sound_card_that_is_slow_and_a_stream_that_stalled():
+    anchor, began = listening.Anchor(rate_hz=100), datetime(2024, 6, 12, tzinfo=UTC)
+    second = Block(np.zeros(100, np.float32))
+    for place in range(1, 3601):  # a second of this card lasts 1.001
+        anchor.hear(second, began + timedelta(seconds=1.001 * place))
+    assert (anchor.began - began).total_seconds() == pytest.approx(3.6, abs=0.13)
+    now = began + timedelta(seconds=3603.6 + 20)  # nothing came for 20 s, and it goes on where it was
+    for place in range(1, 200):
+        anchor.hear(second, now + timedelta(seconds=place))
+    assert (anchor.began - began).total_seconds() == pytest.approx(23.6, abs=1e-3)
+
+
+@pytest.mark.parametrize("most_s", [0.0, -1.0, float("nan")])
+def test_a_duration_that_is_none_is_refused(model, most_s):
+    with pytest.raises(SettingsError, match="the duration is .* s: give more than 0"):
+        listening.listen(model, piped(street(1.0, [])), Settings(), Told(), most_s=most_s)
 
 
 def test_the_backlog_lets_the_reader_go_when_nobody_listens():
@@ -294,7 +357,7 @@ def test_ctrl_c_tells_what_is_under_way(command):
         out, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert [json.loads(line)["label"] for line in out.splitlines()] == ["low"]
-    assert b"Traceback" not in err
+    assert err.decode().splitlines() == ["soundmark: stopped."]
 
 
 def test_clips_are_kept_beside_the_lines(command, tmp_path):
@@ -308,6 +371,20 @@ def test_clips_are_kept_beside_the_lines(command, tmp_path):
     events = [json.loads(line) for line in done.stdout.splitlines()]
     kept = sorted((tmp_path / "kept").iterdir())
     assert sorted(path.stem.split("Z_")[1] for path in kept) == sorted(event["label"] for event in events)
+
+
+def test_what_went_by_unheard_is_said_in_the_end_however_quiet(model, capsys, monkeypatch):
+    source = live_source(Block(street(2.0, [])), Block(street(2.0, []), lost_s=3.0))
+    live.listen(model, source, Settings(), form="jsonl", quiet=True)
+    err = capsys.readouterr().err
+    assert err == "warning: 3.0 s of 7.0 s went by unheard: 0.0 s were dropped, 3.0 s did not come\n"
+
+
+def test_what_cannot_be_posted_stands_in_the_view(model, capsys, monkeypatch):
+    monkeypatch.setattr(keeping, "TRIES_AFTER_S", (0.0,))
+    sound = street(4.0, [("low", 1.0, 3.0)])
+    live.listen(model, piped(sound), Settings(), form="view", post="http://127.0.0.1:9/")
+    assert "did not take" in capsys.readouterr().out
 
 
 def test_the_view_is_drawn_and_ends_well(model, capsys):

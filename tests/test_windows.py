@@ -61,6 +61,32 @@ def test_behind_lost_sound_a_window_begins_anew():
     assert [(w.start, w.stop, w.new_from) for w in cutter.end()] == [(360, 460, 410)]
 
 
+@pytest.mark.parametrize("n", [1, 50, 99, 100, 105, 106, 150, 250, 437])
+@pytest.mark.parametrize("hop", [25, 100])
+@pytest.mark.parametrize("before", [0, 40, 100, 130, 250])
+def test_behind_lost_sound_a_stream_is_cut_as_a_sound_of_its_own(n, hop, before):
+    cutter = Cutter(100.0, hop)
+    list(cutter.push(np.zeros(before, np.float32)))
+    cutter.skip(60)
+    sound = np.arange(n, dtype=np.float32)
+    found = [(w.start, w.stop, w.samples.copy()) for part in np.array_split(sound, 7) for w in cutter.push(part)]
+    found += [(w.start, w.stop, w.samples.copy()) for w in cutter.end()]
+    first = before + 60
+    assert [(start - first, stop - first) for start, stop, _ in found] == list(windows(n, 100.0, 1 - hop / 100))
+    for start, stop, samples in found:
+        np.testing.assert_array_equal(samples, np.arange(start - first, stop - first))
+
+
+def test_what_is_in_no_window_is_counted_and_heard_at_an_end_before_what_is_lost():
+    cutter = Cutter(100.0, hop=100)
+    list(cutter.push(np.zeros(250, np.float32)))
+    assert cutter.unheard == 50
+    assert [(w.start, w.stop, w.new_from) for w in cutter.end()] == [(150, 250, 200)]
+    assert cutter.unheard == 0
+    cutter.skip(10)
+    assert (cutter.unheard, cutter.n_samples) == (0, 260)
+
+
 @pytest.mark.parametrize("overlap", [-0.1, 1.0, float("nan")])
 def test_an_overlap_that_is_no_share_is_refused(overlap):
     with pytest.raises(SettingsError, match=r"overlap is .*: give a share of the window, at least 0 and below 1"):

@@ -377,6 +377,7 @@ def listen(
     """What is heard live: an event each time a class begins and ends, from a microphone, a pipe or an address."""
     from soundmark import classification, keeping, live, prediction, sources
 
+    shell.endless()
     loaded = prediction.load(model)
     settings = classification.Settings(
         unknown=unknown,

@@ -125,6 +125,7 @@ class Tracker:
         self._told_until_s: dict[int, float] = {}
         self._spent: set[int] = set()  # still in the window, but over, as the pieces say
         self._pieces: deque[Stretch] = deque()
+        self._heard_until_s = 0.0
 
     @property
     def under_way(self) -> list[Event]:
@@ -132,7 +133,14 @@ class Tracker:
         return [run.event(self.classes[c]) for c, run in sorted(self._running.items())]
 
     def step(self, window: Stretch, pieces: Sequence[Stretch] = ()) -> list[Event]:
-        """The events that are known to be over, now that ``window`` was heard; ``pieces`` tile what is new in it."""
+        """The events that are known to be over, now that ``window`` was heard; ``pieces`` tile what is new in it.
+
+        Where more than a window was lost before it, nobody knows that an event went on: it ended where it was heard.
+        """
+        if window.start_s - self._heard_until_s > window.stop_s - window.start_s + SLACK_S:
+            for c in list(self._running):
+                self._stop(c)
+        self._heard_until_s = window.stop_s
         self._pieces.extend(pieces)
         while self._pieces and self._pieces[0].start_s < window.start_s - SLACK_S:
             self._pieces.popleft()

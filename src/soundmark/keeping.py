@@ -5,6 +5,7 @@ Neither holds up who listens: what cannot be written or posted is said and count
 
 from __future__ import annotations
 
+import http.client
 import queue
 import re
 import threading
@@ -13,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -69,20 +71,37 @@ class Clips:
         moment = began + timedelta(seconds=event.start_s) if began else datetime.now(UTC)
         stamp = moment.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
         label = re.sub(r"[^\w-]+", "_", event.label)[:60] or "_"
-        path = self.folder / f"{stamp}Z_{label}.wav"
+        path = self._free(f"{stamp}Z_{label}")
         audio.write(path, np.concatenate(parts), self.rate_hz)
         self._make_room()
         return path
 
+    def _free(self, name: str) -> Path:
+        """A path of that name that nothing has: two events of a pipe that is read fast share a millisecond."""
+        number, path = 1, self.folder / f"{name}.wav"
+        while path.exists():
+            number += 1
+            path = self.folder / f"{name}_{number}.wav"
+        return path
+
     def _make_room(self) -> None:
-        ours = sorted(path for path in self.folder.iterdir() if OURS.fullmatch(path.name))
-        sizes = [path.stat().st_size for path in ours]
-        total = sum(sizes)
-        for path, size in zip(ours[:-1], sizes, strict=False):  # the newest stays, however large
+        ours = self._ours()
+        total = sum(size for _, size in ours)
+        for path, size in ours[:-1]:  # the newest stays, however large
             if total <= self.most_bytes:
                 return
-            path.unlink(missing_ok=True)
-            total -= size
+            with suppress(OSError):  # it may not be deleted, and the next may; or another listener was faster
+                path.unlink(missing_ok=True)
+                total -= size
+
+    def _ours(self) -> list[tuple[Path, int]]:
+        """The clips and their sizes, the oldest first."""
+        found = []
+        for path in self.folder.iterdir():
+            if OURS.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+                with suppress(FileNotFoundError):  # another listener makes room, too
+                    found.append((path, path.stat().st_size))
+        return sorted(found)
 
 
 class Post:
@@ -101,6 +120,7 @@ class Post:
             raise SettingsError(f'"{url}" cannot be posted to: give http://… or https://….')
         self.url, self.say, self.sleep = url, say, sleep
         self.posted = self.failed = 0
+        self._given = 0
         self._waiting: queue.Queue[bytes | None] = queue.Queue(MOST_WAITING)
         self._opener = urllib.request.build_opener(_NoRedirect)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -108,18 +128,20 @@ class Post:
 
     def post(self, line: str) -> None:
         """Post a line of JSON, later."""
+        self._given += 1
         try:
             self._waiting.put_nowait(line.encode())
         except queue.Full:
             self._fail("too many wait already")
 
     def close(self, wait_s: float = 5.0) -> None:
-        """Wait for what is under way, a moment."""
-        try:
+        """Wait for what is under way, a moment; what is not posted by then is said."""
+        until = time.monotonic() + wait_s
+        with suppress(queue.Full):
             self._waiting.put(None, timeout=wait_s)
-        except queue.Full:
-            return
-        self._thread.join(wait_s)
+            self._thread.join(max(0.0, until - time.monotonic()))
+        if left := self._given - self.posted - self.failed:
+            self.say(f'"{self.url}" was not sent the last {_events(left)}: there was no time left to try again')
 
     def _run(self) -> None:
         while (body := self._waiting.get()) is not None:
@@ -142,13 +164,17 @@ class Post:
                 answer.read(1 << 16)
         except urllib.error.HTTPError as error:
             return f"it answered {error.code}"
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             return str(getattr(error, "reason", None) or error)
         return ""
 
     def _fail(self, why: str) -> None:
         self.failed += 1
-        self.say(f'"{self.url}" took {self.failed:,} events not: {why}')
+        self.say(f'"{self.url}" did not take {_events(self.failed)} so far: {why}')
+
+
+def _events(n: int) -> str:
+    return "1 event" if n == 1 else f"{n:,} events"
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -174,12 +200,12 @@ def in_megabytes(text: str) -> int:
 
 
 def keep_or_say(clips: Clips, event: Event, began: datetime | None, say: Callable[[str], None]) -> None:
-    """``Clips.keep``, where a full disk is no reason to stop listening.
+    """``Clips.keep``, where a full disk, or a folder that may not be looked into, is no reason to stop listening.
 
     >>> clips = Clips(folder / "kept", rate_hz=8000, most_bytes=1000)
     >>> keep_or_say(clips, Event(label="dog", start_s=0.0, stop_s=1.0, confidence=1.0, peak=1.0), None, print)
     """
     try:
         clips.keep(event, began)
-    except OutputError as error:
+    except (OutputError, OSError) as error:
         say(str(error))

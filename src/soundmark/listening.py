@@ -27,6 +27,7 @@ from soundmark.windows import Cutter
 MOST_WAITING_S = 5.0  # of live sound that is kept unheard: what is older is dropped
 STALLED_S = 5.0  # without a sample, and somebody is told
 SILENT_S = 30.0  # of zeros alone, and somebody is told: it is muted, or unplugged
+ANCHORED_S = 60.0  # of stream that the moment of its beginning is estimated from, at least
 
 
 @dataclass
@@ -44,6 +45,20 @@ class State:
     dropped_s: float = 0.0  # that came faster than it could be heard
     lost_s: float = 0.0  # the same, and what the source did not give
     note: str = ""
+
+    def account(self) -> str:
+        """What went by unheard, in a sentence; "" where nothing did.
+
+        >>> State("-", (), heard_s=60.0, dropped_s=1.5, lost_s=4.0).account()
+        '4.0 s of 60.0 s went by unheard: 1.5 s were dropped, 2.5 s did not come'
+        """
+        if not self.lost_s:
+            return ""
+        missing_s = max(0.0, self.lost_s - self.dropped_s)  # sums of floats
+        return (
+            f"{self.lost_s:.1f} s of {self.heard_s:.1f} s went by unheard: {self.dropped_s:.1f} s were dropped, "
+            f"{missing_s:.1f} s did not come"
+        )
 
 
 @dataclass(frozen=True)
@@ -63,13 +78,12 @@ class Backlog:
     >>> for value in range(4):
     ...     _ = backlog.put(Block(np.full(5, value, np.float32)))
     >>> block = backlog.take(0.0)
-    >>> block.samples[0], block.lost_s, backlog.dropped_s
+    >>> block.samples[0], block.lost_s, block.dropped_s
     (np.float32(2.0), 1.0, 1.0)
     """
 
     def __init__(self, *, most_s: float, rate_hz: int, drops: bool) -> None:
         self.most, self.rate_hz, self.drops = most_s * rate_hz, rate_hz, drops
-        self.dropped_s = 0.0
         self._blocks: deque[Block] = deque()
         self._waiting = 0
         self._error: BaseException | None = None
@@ -92,9 +106,14 @@ class Backlog:
         old, following = self._blocks.popleft(), self._blocks.popleft()
         self._waiting -= len(old.samples)
         seconds = len(old.samples) / self.rate_hz
-        self.dropped_s += seconds
-        kept = replace(following, lost_s=old.lost_s + seconds + following.lost_s, note=following.note or old.note)
-        self._blocks.appendleft(kept)
+        self._blocks.appendleft(
+            replace(
+                following,
+                lost_s=old.lost_s + seconds + following.lost_s,
+                dropped_s=old.dropped_s + seconds + following.dropped_s,
+                note="; ".join(filter(None, (old.note, following.note))) or None,
+            )
+        )
 
     def end(self, error: BaseException | None = None) -> None:
         """Nothing more will come."""
@@ -129,6 +148,36 @@ class Backlog:
             return self._over and not self._blocks and self._error is None
 
 
+class Anchor:
+    """When a live stream began, by the clock: the earliest that its last minute or two say, told as they come.
+
+    A block comes at the moment of its last sample or later, never before. So the estimate follows a sound card whose
+    seconds are not the clock's, and a stream that stalled and went on where it was.
+
+    >>> anchor, began = Anchor(rate_hz=10), datetime(2026, 1, 1)
+    >>> for at_s in (1.2, 2.0, 3.7):
+    ...     anchor.hear(Block(np.zeros(10, np.float32)), began + timedelta(seconds=at_s))
+    >>> str(anchor.began)
+    '2026-01-01 00:00:00'
+    """
+
+    def __init__(self, rate_hz: int) -> None:
+        self.rate_hz = rate_hz
+        self.began: datetime | None = None
+        self._stream_s = self._turned_s = 0.0
+        self._before = self._lately = datetime.max
+
+    def hear(self, block: Block, now: datetime) -> None:
+        """``block`` has come."""
+        self._stream_s += block.lost_s + len(block.samples) / self.rate_hz
+        if not len(block.samples):
+            return
+        if self._stream_s - self._turned_s > ANCHORED_S:
+            self._before, self._lately, self._turned_s = self._lately, datetime.max, self._stream_s
+        self._lately = min(now - timedelta(seconds=self._stream_s), self._lately.replace(tzinfo=now.tzinfo))
+        self.began = min(self._lately, self._before.replace(tzinfo=now.tzinfo))
+
+
 def listen(
     model: Model,
     source: Source,
@@ -142,7 +191,7 @@ def listen(
     """Hear ``source`` until it ends, or ``most_s`` seconds; a window each ``hop_s`` (by default, without overlap).
 
     Raises:
-        SettingsError: a hop that is no length of time, or longer than a window.
+        SettingsError: a hop that is no length of time, or longer than a window; a duration that is none.
         AudioError: the source fails for good.
 
     >>> from soundmark import audio, sources
@@ -155,13 +204,16 @@ def listen(
     >>> len(heard)
     1
     """
-    ear = _Ear(model, source, settings, told, hop_s, clock)
+    if most_s is not None and not most_s > 0:
+        raise SettingsError(f"the duration is {most_s:g} s: give more than 0.")
+    anchor = Anchor(source.rate_hz)
+    ear = _Ear(model, source, settings, told, hop_s, anchor)
     backlog = Backlog(most_s=MOST_WAITING_S, rate_hz=source.rate_hz, drops=source.is_live)
-    reader = threading.Thread(target=_read, args=(source, backlog), daemon=True)
+    reader = threading.Thread(target=_read, args=(source, backlog, anchor, clock), daemon=True)
     reader.start()
     try:
         for block in _blocks(backlog, ear.say):
-            ear.hear(block, backlog.dropped_s)
+            ear.hear(block)
             if most_s is not None and ear.state.heard_s >= most_s:
                 break
         ear.finish()
@@ -171,9 +223,11 @@ def listen(
     return ear.state
 
 
-def _read(source: Source, backlog: Backlog) -> None:
+def _read(source: Source, backlog: Backlog, anchor: Anchor, clock: Callable[[], datetime]) -> None:
     try:
         for block in source.blocks():
+            if source.is_live:
+                anchor.hear(block, clock())
             if not backlog.put(block):
                 return
     except Exception as error:  # whatever it is, it is raised again where the sound is heard
@@ -211,15 +265,14 @@ class _Ear:
         settings: Settings,
         told: Told,
         hop_s: float | None,
-        clock: Callable[[], datetime],
+        anchor: Anchor,
     ) -> None:
-        self.model, self.source, self.told, self.clock = model, source, told, clock
+        self.model, self.source, self.told, self.anchor = model, source, told, anchor
         self.rate_hz = model.card.representation.rate_hz or source.rate_hz
         self.cutter = Cutter(model.card.window_s * self.rate_hz, self._hop(hop_s))
         self.resampler = Resampler(source.rate_hz, self.rate_hz)
         self.account = classification.account(model, settings)
         self.state = State(source.name, model.classes)
-        self.began: datetime | None = None
         self.zeros_s, self.ended, self.peaks = 0.0, False, deque[float](maxlen=40)
 
     def _hop(self, hop_s: float | None) -> int:
@@ -232,19 +285,12 @@ class _Ear:
             )
         return round(hop_s * self.rate_hz)
 
-    def hear(self, block: Block, dropped_s: float) -> None:
+    def hear(self, block: Block) -> None:
         """One block, and before it what was lost."""
-        if self.began is None and self.source.is_live and len(block.samples):
-            self.began = self.clock() - timedelta(seconds=len(block.samples) / self.source.rate_hz)
-        if dropped_s > self.state.dropped_s:
-            self._say_dropped(dropped_s)
         if block.note:
             self.say(block.note)
         if block.lost_s:
-            self._take(self.resampler.end())
-            self.resampler = Resampler(self.source.rate_hz, self.rate_hz)
-            self.cutter.skip(round(block.lost_s * self.rate_hz))
-            self.state.lost_s += block.lost_s
+            self._lose(block.lost_s, block.dropped_s)
         if len(block.samples):
             self._watch(block.samples)
             self._take(self.resampler.push(block.samples))
@@ -255,10 +301,23 @@ class _Ear:
         self.told.note(text)
         self.told.state(self.state)
 
+    def _lose(self, lost_s: float, dropped_s: float) -> None:
+        """Go on behind a gap, of which the backlog dropped ``dropped_s``."""
+        self._take(self.resampler.end())
+        self.resampler = Resampler(self.source.rate_hz, self.rate_hz)
+        if dropped_s:  # no time for what was too short for a window: it is dropped with the rest
+            rest_s = self.cutter.unheard / self.rate_hz
+            self._say_dropped(self.state.dropped_s + dropped_s + rest_s)
+        else:
+            rest_s = 0.0
+            self._finish()
+        self.cutter.skip(round(lost_s * self.rate_hz))
+        self.state.lost_s += lost_s + rest_s
+
     def _say_dropped(self, dropped_s: float) -> None:
-        if not self.state.dropped_s or int(dropped_s / 10) > int(self.state.dropped_s / 10):
+        before, self.state.dropped_s = self.state.dropped_s, dropped_s
+        if not before or int(dropped_s / 10) > int(before / 10):
             self.say(f"this machine cannot keep up: {dropped_s:.1f} s of sound were dropped so far")
-        self.state.dropped_s = dropped_s
 
     def _watch(self, samples: Samples) -> None:
         """Level, peak, and silence that no room has."""
@@ -291,11 +350,14 @@ class _Ear:
     def _tell(self, events: list[Event]) -> None:
         for event in events:
             self.state.events.append(event)
-            self.told.event(event, self.began)
+            self.told.event(event, self.anchor.began)
 
     def finish(self) -> None:
         """The source ended: what is left is heard, so that no sample goes unheard."""
         self._take(self.resampler.end())
+        self._finish()
+
+    def _finish(self) -> None:
         for window in self.cutter.end():
             self._score([window])
 

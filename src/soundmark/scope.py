@@ -45,6 +45,12 @@ class Scope:
             self._live.update(picture(self._state), refresh=True)
         self._live.__exit__(kind, error, trace)
 
+    def say(self, text: str) -> None:
+        """Draw what is to be known below what is heard."""
+        if self._state:
+            self._state.note = text
+            self.show(self._state)
+
     def show(self, state: State) -> None:
         """Draw it, if it is time; the last is drawn at the end."""
         self._state = state

@@ -34,7 +34,7 @@ def run(app: typer.Typer) -> NoReturn:
     except _UsageError as error:
         status = _fail(_usage(error), 2)
     except _Stopped as stopped:
-        status = _fail("stopped. What is finished is kept: the same command goes on from there.", stopped.status)
+        status = _fail(f"stopped.{_after}", stopped.status)
     except ImportError as error:
         status = _fail(_missing(error), 2)
     except BrokenPipeError:  # whoever read it has enough
@@ -43,6 +43,15 @@ def run(app: typer.Typer) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # what comes now comes too late to be told of
     sys.exit(status)
+
+
+_after = " What is finished is kept: the same command goes on from there."
+
+
+def endless() -> None:
+    """Say of a command that goes on until it is stopped no more than that: there is nothing to go on with."""
+    global _after
+    _after = ""
 
 
 def _fail(text: str, status: int) -> int:

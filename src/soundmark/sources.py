@@ -36,11 +36,15 @@ CONNECT_S = 10.0  # until an address that does not answer counts as gone
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """``samples`` float32 [n], mono; before them ``lost_s`` seconds went by that nobody has; ``note`` is for people."""
+    """``samples`` float32 [n], mono; ``note`` is for people.
+
+    Before them ``lost_s`` seconds went by that nobody has; ``dropped_s`` of these came, and there was no time for them.
+    """
 
     samples: Samples
     lost_s: float = 0.0
     note: str | None = None
+    dropped_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,7 @@ class Cutter:
         self.length, self.hop = round(window_samples), hop
         self._held = np.zeros(0, np.float32)
         self._held_from = 0  # the sample of the sound that the first one held is
+        self._from = 0  # where the sound began, or began anew behind what was lost
         self._next = 0  # where the next window begins
         self._heard_until = 0
 
@@ -98,10 +99,15 @@ class Cutter:
         """How many samples were given so far."""
         return self._held_from + len(self._held)
 
+    @property
+    def unheard(self) -> int:
+        """How many of them are in no window so far."""
+        return self.n_samples - self._heard_until
+
     def push(self, samples: Samples) -> Iterator[Window]:
         """The windows that are whole now, in their order; take them all before the next push."""
         self._held = np.concatenate([self._held, samples])
-        while self.n_samples > max(self.whole if self._next == 0 else 0, self._next + self.length):
+        while self.n_samples > self._next + (self.whole if self._next == self._from else self.length):
             yield self._window(self._next, self._next + self.length)
             self._next += self.hop
         self._forget()
@@ -109,14 +115,17 @@ class Cutter:
     def end(self) -> Iterator[Window]:
         """The last window, that no sample goes unheard; none where there was no sample."""
         n = self.n_samples
-        if n:
-            yield self._window(0 if n <= self.whole else n - self.length, n)
+        if n > self._from:
+            yield self._window(self._from if n - self._from <= self.whole else n - self.length, n)
 
     def skip(self, n_samples: int) -> None:
-        """Take ``n_samples`` for heard that were lost; what is held is lost with them, and a window begins behind."""
+        """Take ``n_samples`` for heard that were lost, and what is ``unheard`` with them: what follows is cut anew.
+
+        With ``end`` before it, nothing is lost but they.
+        """
         self._held_from = self.n_samples + n_samples
         self._held = np.zeros(0, np.float32)
-        self._next = self._heard_until = self._held_from
+        self._from = self._next = self._heard_until = self._held_from
 
     def _window(self, start: int, stop: int) -> Window:
         new_from, self._heard_until = max(start, self._heard_until), stop
@@ -125,5 +134,5 @@ class Cutter:
     def _forget(self) -> None:
         """Let go of what no later window needs: the last may begin a window before the end."""
         needless = min(self._next, self.n_samples - self.length) - self._held_from
-        if needless > 0 and self._next:
+        if needless > 0 and self._next > self._from:
             self._held, self._held_from = self._held[needless:].copy(), self._held_from + needless
