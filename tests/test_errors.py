@@ -1045,9 +1045,23 @@ def it_was_exported(here: Path, done: subprocess.CompletedProcess[str]) -> None:
 # ── listening, and what was heard when ─────────────────────────────────────────────────────────────────────────────
 
 
-@situation(174, 175, 176, 177, 178, 179, 180, 181, 182, 183, 190)
+@situation(174, 175, 176, 177, 178, 179, 180, 181, 182, 183, 190, 192, 194)
 def nothing_but_what_every_row_has(here: Path) -> None:
     pass
+
+
+@situation(193)
+def a_flac(here: Path) -> None:
+    samples, rate_hz = soundfile.read(here / "good.wav")
+    soundfile.write(here / "good.flac", samples, rate_hz)
+
+
+@situation(195, 196)
+def packages_as_they_are_where_the_extras_are_not(here: Path) -> None:
+    (here / "bare").mkdir()
+    (here / "bare" / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
+    missing = "raise ModuleNotFoundError(\"No module named 'av'\", name='av')\n"
+    (here / "bare" / "av.py").write_text(missing)
 
 
 EVENTS = "Start (s),End (s),Label,Confidence,File"

@@ -290,6 +290,8 @@ def classify(
     """What is heard in files, folders of them, or hours of recording: each as a whole, and what is heard when."""
     from soundmark import classification, inputs, prediction, terminal
 
+    if output is None:
+        shell.endless()  # nothing is kept that could be gone on with
     inputs.check(typed or [], files_from)
     form = options.form(form, to_folder=output is not None)
     terminal.listen_to_log()

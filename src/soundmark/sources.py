@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import queue
+import re
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -30,8 +32,16 @@ FORMATS = {
 }
 """Sample formats: as NumPy has them, little-endian; what they are multiplied by; what is added."""
 
+WAV_FORMATS = {(1, 8): "u8", (1, 16): "s16", (1, 24): "s24", (1, 32): "s32", (3, 32): "f32"}  # format tag, bits
+ENDLESS = 0x7FFF_0000  # bytes: a WAV that says it holds more was begun before anybody knew how long it would be
+ENCODED = {b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3", b"FORM": "AIFF", b"caff": "CAF", b"RF64": "RF64"}
+
 BACK_OFF_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # before each further try; the last again and again
 CONNECT_S = 10.0  # until an address that does not answer counts as gone
+SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "srt", "udp", "rtp", "tcp")
+# What FFmpeg may open on an address's behalf: a playlist from elsewhere shall not name a file here.
+PROTOCOLS = "rtsp,rtsps,http,https,httpproxy,rtmp,srt,udp,rtp,rtcp,tcp,tls,crypto"
+JUMP_S = (0.25, 3 * CONNECT_S)  # of a stream's own time: less is jitter, and more is another clock
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +96,8 @@ def pcm(
 ) -> Source:
     """Raw samples on a pipe, interleaved, little-endian, until it closes; a frame that is cut off at the end is none.
 
+    A WAV, which ``arecord`` writes unless told otherwise, is heard when its header says the same as the arguments.
+
     Raises:
         SettingsError: a format that is not known; a rate or number of channels that cannot be meant.
 
@@ -108,13 +120,15 @@ def pcm(
     def blocks() -> Iterator[Block]:
         width = 3 if sample_format == "s24" else np.dtype(FORMATS[sample_format][0]).itemsize
         frame = width * channels
-        wanted, rest = max(1, round(rate_hz * BLOCK_S)) * frame, b""
-        while data := _read(file, wanted - len(rest)):
+        wanted = max(1, round(rate_hz * BLOCK_S)) * frame
+        rest, left = _begin(file, (rate_hz, channels, sample_format))
+        while left > 0 and (data := _read(file, int(min(max(1, wanted - len(rest)), left)))):
             rest += data
+            left -= len(data)
             whole = len(rest) // frame * frame
-            if whole == wanted:
-                yield Block(samples_of(rest, sample_format, channels), note=spoilt(rest))
-                rest = b""
+            if whole >= wanted:
+                yield Block(samples_of(rest[:whole], sample_format, channels), note=spoilt(rest[:whole]))
+                rest = rest[whole:]
         if whole := len(rest) // frame * frame:
             yield Block(samples_of(rest[:whole], sample_format, channels), note=spoilt(rest[:whole]))
 
@@ -127,6 +141,55 @@ def pcm(
         return "there are samples that are no numbers (NaN or infinite): they are heard as silence"
 
     return Source("-", rate_hz, blocks, is_live)
+
+
+def _begin(file: BinaryIO, expected: tuple[int, int, str]) -> tuple[bytes, float]:
+    """The first samples of PCM, with which it is seen that it is none; and how many bytes follow: of a WAV, its data.
+
+    Raises:
+        SettingsError: it is a WAV of another rate, number of channels or format.
+        AudioError: it is encoded.
+    """
+    start = _exactly(file, 4)
+    for magic, name in ENCODED.items():
+        if start.startswith(magic):
+            raise AudioError(
+                f"what comes in is {name}, and PCM is heard here: decode it first, as ffmpeg -i - -f s16le -ac 1 "
+                f"-ar {expected[0]} - does."
+            )
+    if start != b"RIFF":
+        return start, float("inf")
+    _exactly(file, 8)  # its size, "WAVE"
+    found: tuple[int, int, str | None] | None = None
+    while len(head := _exactly(file, 8)) == 8:
+        name, size = struct.unpack("<4sI", head)
+        if name == b"data":
+            _check_header(found, expected)
+            return b"", size if 0 < size < ENDLESS else float("inf")
+        chunk = _exactly(file, size + size % 2)
+        if name == b"fmt " and len(chunk) >= 16:
+            tag, count, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", chunk)
+            tag = struct.unpack_from("<H", chunk, 24)[0] if tag == 0xFFFE and len(chunk) >= 26 else tag
+            found = rate_hz, count, WAV_FORMATS.get((tag, bits))
+    return b"", 0.0
+
+
+def _check_header(found: tuple[int, int, str | None] | None, expected: tuple[int, int, str]) -> None:
+    if found is None or found[2] is None:
+        raise AudioError("what comes in is a WAV whose format is no PCM: decode it first, as ffmpeg -f s16le does.")
+    if found != expected:
+        raise SettingsError(
+            f"what comes in is a WAV of another kind: give --rate {found[0]} --channels {found[1]} --sample-format "
+            f"{found[2]}."
+        )
+
+
+def _exactly(file: BinaryIO, size: int) -> bytes:
+    """``size`` bytes, or all there are."""
+    data = b""
+    while len(data) < size and (more := _read(file, min(size - len(data), 1 << 16))):
+        data += more
+    return data
 
 
 def _read(file: BinaryIO, most: int) -> bytes:
@@ -168,19 +231,28 @@ def microphone(device: str | None = None) -> Source:
     rate_hz = int(info["default_samplerate"])
 
     def blocks() -> Iterator[Block]:
-        taken: queue.SimpleQueue[tuple[np.ndarray, bool]] = queue.SimpleQueue()
+        taken: queue.SimpleQueue[tuple[np.ndarray, float, bool]] = queue.SimpleQueue()
+        due_s, said = 0.0, False  # when the next block should have been sounding, by the sound card's clock
 
-        def keep(data: np.ndarray, frames: int, at: object, status: Any) -> None:
-            taken.put((data.copy(), bool(status and status.input_overflow)))
+        def keep(data: np.ndarray, frames: int, at: Any, status: Any) -> None:
+            taken.put((data.copy(), at.inputBufferAdcTime, bool(status and status.input_overflow)))
 
-        with sounddevice.InputStream(
-            device=info["index"], samplerate=rate_hz, blocksize=round(rate_hz * BLOCK_S), dtype="float32", callback=keep
-        ):
-            while True:
-                data, overflown = taken.get()
-                yield Block(
-                    to_mono(data), note="the microphone lost sound: the machine was busy" if overflown else None
-                )
+        try:
+            with sounddevice.InputStream(
+                device=info["index"],
+                samplerate=rate_hz,
+                blocksize=round(rate_hz * BLOCK_S),
+                dtype="float32",
+                callback=keep,
+            ):
+                while True:
+                    data, at_s, overflown = taken.get()
+                    lost_s = max(0.0, at_s - due_s) if overflown and due_s else 0.0
+                    note = None if said or not overflown else "the microphone lost sound: the machine was busy"
+                    yield Block(to_mono(data), lost_s, note)
+                    due_s, said = at_s + len(data) / rate_hz, said or overflown
+        except sounddevice.PortAudioError as error:
+            raise AudioError(f"the microphone cannot be heard: {error}. Is it in use, or unplugged?") from error
 
     return Source("microphone", rate_hz, blocks, is_live=True)
 
@@ -190,7 +262,7 @@ def _sounddevice() -> Any:
         import sounddevice
     except OSError as error:  # the package is there, and PortAudio is not
         raise AudioError(
-            f"the microphone needs PortAudio ({error}): install libportaudio2, or pipe PCM to `listen -`."
+            f"the microphone needs PortAudio ({error}): install libportaudio2, or pipe PCM to soundmark listen -."
         ) from error
     return sounddevice
 
@@ -206,43 +278,77 @@ def address(url: str, *, sleep: Callable[[float], None] = time.sleep) -> Source:
     Traceback (most recent call last):
     soundmark.errors.SettingsError: "file:///etc/passwd" is no address that is heard: give rtsp://…, http://… or ...
     """
-    scheme = url.split("://")[0].lower()
-    if "://" not in url or scheme not in ("rtsp", "rtsps", "http", "https", "rtmp", "srt", "udp", "rtp", "tcp"):
+    if "://" not in url or url.split("://")[0].lower() not in SCHEMES:
         raise SettingsError(
             f'"{url}" is no address that is heard: give rtsp://…, http://… or https://…, or "-" for PCM.'
         )
-    first = _open(url)
-    rate_hz = int(first.streams.audio[0].rate)
+    name, first = without_password(url), _open(url)
+    station = _Station(url, name, first, int(first.streams.audio[0].rate), sleep)
+    return Source(name, station.rate_hz, station.blocks, is_live=True)
 
-    def blocks() -> Iterator[Block]:
-        container, tries, gone = first, 0, time.monotonic()
-        pending: tuple[float, str | None] = (0.0, None)
+
+def without_password(url: str) -> str:
+    """The address as it may be shown: who is let in, and by what password, is nobody's business.
+
+    >>> without_password("rtsp://me:secret@camera/audio")
+    'rtsp://camera/audio'
+    """
+    return re.sub(r"(://)[^/?#]*@", r"\1", url, count=1)
+
+
+@dataclass
+class _Station:
+    """An address that is being heard; ``container`` is what is open of it."""
+
+    url: str
+    name: str
+    container: Any
+    rate_hz: int
+    sleep: Callable[[float], None]
+    tries: int = 0
+    last: float = 0.0  # when a block was last had
+
+    def blocks(self) -> Iterator[Block]:
+        """Until it is over, if it ever is: what drops is tried again."""
+        self.last, back = time.monotonic(), False
         while True:
+            heard_s, why = 0.0, "it ended"
             try:
-                for samples in _decoded(container, rate_hz):
-                    yield Block(samples, *pending)
-                    tries, gone, pending = 0, time.monotonic(), (0.0, None)
-                if container.duration:  # it was a file: it is over
-                    return
-                why = "it ended"
+                for lost_s, samples in _decoded(self.container, self.rate_hz):
+                    yield self._back(samples) if back else Block(samples, lost_s)
+                    self.tries, self.last, back = 0, time.monotonic(), False
+                    heard_s += lost_s + len(samples) / self.rate_hz
             except _errors() as error:
-                why = str(error).split(":")[0]
-            container.close()
-            while True:
-                wait = BACK_OFF_S[min(tries, len(BACK_OFF_S) - 1)]
-                yield Block(np.zeros(0, np.float32), note=f'"{url}" dropped ({why}): trying again in {wait:g} s')
-                sleep(wait)
-                tries += 1
-                try:
-                    container = _open(url)
-                except AudioError as error:
-                    why = str(error)
-                    continue
-                lost = time.monotonic() - gone
-                pending = (lost, f'"{url}" is back after {lost:.0f} s')
-                break
+                why = _why(error)
+            if why == "it ended" and self._is_whole(heard_s):
+                return
+            yield from self._again(why)
+            back = True
 
-    return Source(url, rate_hz, blocks, is_live=True)
+    def _back(self, samples: Samples) -> Block:
+        gone_s = time.monotonic() - self.last
+        return Block(samples, gone_s, f'"{self.name}" is back after {gone_s:.0f} s')
+
+    def _is_whole(self, heard_s: float) -> bool:
+        """Whether it was a file, which has an end, and not the end of a connection."""
+        return bool(self.container.duration) and heard_s >= self.container.duration / 1e6 - 1.0
+
+    def _again(self, why: str) -> Iterator[Block]:
+        """Tells of each try, until the address is open again."""
+        self.container.close()
+        while why:
+            wait_s = BACK_OFF_S[min(self.tries, len(BACK_OFF_S) - 1)]
+            yield Block(np.zeros(0, np.float32), note=f'"{self.name}" dropped ({why}): trying again in {wait_s:g} s')
+            self.sleep(wait_s)
+            self.tries += 1
+            try:
+                self.container, why = _open(self.url), ""
+            except AudioError as error:
+                why = _why(error.__cause__ or error)
+
+
+def _why(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _errors() -> tuple[type[Exception], ...]:
@@ -254,25 +360,39 @@ def _errors() -> tuple[type[Exception], ...]:
 def _open(url: str) -> Any:
     import av
 
-    options = {"rtsp_transport": "tcp"} if url.startswith("rtsp") else {}
+    name, options = without_password(url), {"protocol_whitelist": PROTOCOLS}
+    if url.lower().startswith("rtsp"):
+        options["rtsp_transport"] = "tcp"
     try:
         container = av.open(url, timeout=(CONNECT_S, CONNECT_S), options=options)
     except _errors() as error:
-        raise AudioError(f'"{url}" cannot be heard: {getattr(error, "strerror", None) or error}.') from error
+        raise AudioError(f'"{name}" cannot be heard: {_why(error)}.') from error
     if not container.streams.audio:
         container.close()
-        raise AudioError(f'"{url}" holds no sound.')
+        raise AudioError(f'"{name}" holds no sound.')
     return container
 
 
-def _decoded(container: Any, rate_hz: int) -> Iterator[Samples]:
-    """The mono samples of a container's first stream of sound, at ``rate_hz``."""
+def _decoded(container: Any, rate_hz: int) -> Iterator[tuple[float, Samples]]:
+    """The mono samples of a container's first stream of sound, at ``rate_hz``, and how many seconds lack before them.
+
+    Packets that are damaged are left out, as players do.
+    """
     import av
 
-    resampler = av.AudioResampler(format="fltp", rate=rate_hz)
-    for frame in container.decode(container.streams.audio[0]):
-        for whole in resampler.resample(frame):
-            yield to_mono(np.ascontiguousarray(whole.to_ndarray().T))
+    resampler, due_s = av.AudioResampler(format="fltp", rate=rate_hz), None
+    for packet in container.demux(container.streams.audio[0]):
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            continue
+        for frame in frames:
+            lost_s = frame.time - due_s if frame.time is not None and due_s is not None else 0.0
+            due_s = (due_s or 0.0 if frame.time is None else frame.time) + frame.samples / frame.sample_rate
+            for whole in resampler.resample(frame):
+                samples = to_mono(np.ascontiguousarray(whole.to_ndarray().T))
+                yield lost_s if JUMP_S[0] <= lost_s <= JUMP_S[1] else 0.0, samples
+                lost_s = 0.0
 
 
 def standard_input() -> BinaryIO:
