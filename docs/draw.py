@@ -2,7 +2,7 @@
 
 python docs/draw.py scope MODEL SOUND      docs/listening.svg
 python docs/draw.py labels MODEL SOUND     docs/labels.png
-python docs/draw.py when MODEL DATASET     docs/when.png: two days made of a data set's clips, named as a recorder does
+python docs/draw.py when MODEL DATASET     docs/when.png: a week made of a data set's clips, named as a recorder does
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import io
 import subprocess
 import sys
 import tempfile
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -64,18 +65,25 @@ def draw_labels(model_path: str, sound_path: str) -> None:
     drawing.savefig(HERE / "labels.png", dpi=110)
 
 
+DAY, NIGHT = ("children_playing", "dog_bark", "street_music"), ("siren", "air_conditioner")
+
+
 def draw_when(model_path: str, dataset: str) -> None:
-    """Two days, an hour a file: by day children, dogs and drills, by night sirens and air conditioners."""
+    """A week, an hour a file: by day children, dogs, music, on workdays drills; by night sirens and air conditioners.
+
+    One night the batteries were empty.
+    """
     data, rng = Dataset.open(Path(dataset)), np.random.default_rng(0)
     by_label = {label: [clip for clip in data.clips if clip.label == label] for label in data.classes}
-    plans = {"day": ("children_playing", "dog_bark", "drilling", "street_music"), "night": ("siren", "air_conditioner")}
     with tempfile.TemporaryDirectory() as folder:
-        for hour in range(48):
-            plan = plans["day" if 7 <= hour % 24 < 20 else "night"]
+        for moment in (datetime(2024, 6, 12) + timedelta(hours=hour) for hour in range(7 * 24)):
+            if moment.day == 15 and moment.hour < 6:
+                continue
+            workday = 7 <= moment.hour < 17 and moment.weekday() < 5
+            plan = (*DAY, *(["drilling", "jackhammer"] if workday else [])) if 7 <= moment.hour < 20 else NIGHT
             chosen = [by_label[plan[int(rng.integers(len(plan)))]] for _ in range(12)]
             parts = [audio.read(clips[int(rng.integers(len(clips)))].path, rate_hz=22_050).samples for clips in chosen]
-            name = f"202406{12 + hour // 24}_{hour % 24:02d}0000.wav"
-            audio.write(Path(folder) / "recordings" / name, np.concatenate(parts), 22_050)
+            audio.write(Path(folder) / "recordings" / f"{moment:%Y%m%d_%H%M%S}.wav", np.concatenate(parts), 22_050)
         run = [sys.executable, "-m", "soundmark.cli"]
         heard = str(Path(folder) / "heard")
         subprocess.run([*run, "classify", f"{folder}/recordings", "-m", model_path, "-o", heard], check=True)

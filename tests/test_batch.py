@@ -153,3 +153,30 @@ def test_silence_in_every_file_is_no_failure(model, tmp_path):
     audio.write(tmp_path / "s.wav", np.zeros(RATE_HZ), RATE_HZ)
     done = batch.run(model, files_of(tmp_path / "s.wav"), Settings(min_confidence=1.0), tmp_path / "out")
     assert (done.heard, done.without_event, done.failures) == (1, 1, [])
+
+
+def test_names_that_are_long_or_alike_keep_results_of_their_own(model, tmp_path):
+    names = ["a/x.wav", "b/x.wav", "c/X.wav", "d/x.wav~2", "e/" + "L" * 240 + ".wav", "f/" + "ż" * 120 + ".wav"]
+    for number, name in enumerate(names):
+        audio.write(tmp_path / "in" / "sound.wav", wave(0.5, number), RATE_HZ)
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / "sound.wav").rename(tmp_path / "in" / name)
+    files = [Input(str(tmp_path / "in" / name), Path(name).name) for name in names]
+    done = batch.run(model, files, Settings(), tmp_path / "out")
+    assert (done.heard, done.failures) == (6, [])
+    own = list((tmp_path / "out" / "files").iterdir())
+    assert sorted(row["File"] for path in own for row in rows(path)) == sorted(file.path for file in files)
+
+
+def test_nothing_stale_or_half_written_stays(model, sounds, tmp_path):
+    batch.run(model, files_of(sounds / "long"), Settings(), tmp_path / "out")
+    (tmp_path / "out" / "files" / ".x.csv.4711.part").write_text("half of i")
+    (one, _) = files_of(sounds / "long")
+    batch.run(model, [one], Settings(), tmp_path / "out", form="jsonl")
+    assert sorted(everything(tmp_path / "out")) == [
+        "errors.csv",
+        "files.csv",
+        "files/0.wav.jsonl",
+        "parameters.json",
+        "results.jsonl",
+    ]

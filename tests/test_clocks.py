@@ -24,6 +24,11 @@ MOMENT = datetime(2024, 6, 12, 4, 30, 0, tzinfo=UTC)
         "2024-06-12T04-30-00.flac",
         "2024-06-12 04:30:00.wav",
         "site7-20240612T013000-0300.wav",
+        "swift_20240612_100000+0530.wav",
+        "20240612_043000T.WAV",  # AudioMoth, where a sound set it off
+        "20240612_043000-0001.wav",  # a number that the recorder counts, and no timezone a minute behind
+        "20240612_043000-9999.wav",
+        "20240612_043000+2500.wav",
         f"{int(MOMENT.timestamp()):08X}.WAV",  # the first AudioMoths: seconds since 1970
     ],
 )
@@ -43,6 +48,9 @@ def test_a_recorders_name_is_read(name):
         "00000012.wav",
         "deadbeef.wav",
         "120240612_0430001.wav",
+        "99991231_235959-0100.wav",
+        "20240612_240000.wav",
+        "x\0y.wav",
     ],
 )
 def test_what_is_no_time_is_none(name):
@@ -54,6 +62,15 @@ def test_a_clock_of_a_place_keeps_summer_time():
     assert clocks.began("20240112_053000.wav", zone="Europe/Berlin") == datetime(2024, 1, 12, 4, 30, tzinfo=UTC)
     assert clocks.began("20241027_023000.wav", zone="Europe/Berlin") == datetime(2024, 10, 27, 0, 30, tzinfo=UTC)
     assert clocks.began("20240612T043000Z.wav", zone="Europe/Berlin") == MOMENT  # it says its own
+
+
+def test_an_hour_that_summer_time_leaves_out_is_that_of_a_clock_not_put_on_yet():
+    assert clocks.began("20240331_023000.wav", zone="Europe/Berlin") == datetime(2024, 3, 31, 1, 30, tzinfo=UTC)
+
+
+def test_a_fraction_of_a_second_in_a_name_hides_no_timezone():
+    moment = clocks.began("20240612T043000.250Z.wav", zone="Europe/Berlin")
+    assert moment == MOMENT.replace(microsecond=250_000)
 
 
 def test_a_timezone_that_does_not_exist_is_refused():
@@ -93,6 +110,7 @@ def wav(tmp_path, *chunks: bytes, name: str = "a.wav", behind: bool = False):
         bext(b"2024-06-12", b"04:30:00"),
         bext(b"2024:06:12", b"04-30-00"),
         comment("Recorded at 04:30:00 12/06/2024 (UTC) by AudioMoth 24E1440360371AF3 at medium gain"),
+        comment("Recorded at 04:30:00 12/06/2024 by AudioMoth 24E1440360371AF3 at gain setting 2"),
         comment("Recorded at 06:30:00 12/06/2024 (UTC+2) by AudioMoth 24E1440360371AF3"),
         comment("Recorded at 01:00:00 12/06/2024 (UTC-3:30) by AudioMoth 24E1440360371AF3"),
         guano("2024-06-12T04:30:00Z"),
@@ -121,12 +139,13 @@ def test_local_clocks_inside_take_the_timezone(tmp_path):
     assert clocks.began(wav(tmp_path, guano("2024-06-12T06:30:00")), zone="Europe/Berlin") == MOMENT
 
 
-def test_a_long_file_is_read_past_its_data(tmp_path):
+@pytest.mark.parametrize("form", [b"RF64", b"BW64"])
+def test_a_long_file_is_read_past_its_data(tmp_path, form):
     data = np.zeros(100, np.int16).tobytes()
     sizes = chunk(b"ds64", struct.pack("<QQQI", 0, len(data), 100, 0))
     fmt = chunk(b"fmt ", struct.pack("<HHIIHH", 1, 1, 8000, 16000, 2, 16))
     body = b"WAVE" + sizes + fmt + b"data\xff\xff\xff\xff" + data + guano("2024-06-12T04:30:00Z")
-    (tmp_path / "long.wav").write_bytes(b"RF64\xff\xff\xff\xff" + body)
+    (tmp_path / "long.wav").write_bytes(form + b"\xff\xff\xff\xff" + body)
     assert clocks.began(tmp_path / "long.wav") == MOMENT
 
 
@@ -141,6 +160,9 @@ def test_a_chunk_that_says_it_is_huge_is_not_read(tmp_path):
     head = b"RIFF\0\0\0\0WAVELIST" + struct.pack("<I", 0xFFFF_FFF0) + b"INFO"
     (tmp_path / "odd.wav").write_bytes(head + bytes(1000))
     assert clocks.began(tmp_path / "odd.wav") is None
+    size = chunk(b"ds64", struct.pack("<QQQI", 0, 2**64 - 2, 0, 0))
+    (tmp_path / "odd.wav").write_bytes(b"RF64\xff\xff\xff\xffWAVE" + size + b"data\xff\xff\xff\xff")
+    assert clocks.began(tmp_path / "odd.wav") is None
 
 
 def test_a_pipe_is_not_opened(tmp_path):
@@ -151,3 +173,18 @@ def test_a_pipe_is_not_opened(tmp_path):
 def test_dates_that_no_calendar_has_are_none(tmp_path):
     assert clocks.began(wav(tmp_path, bext(b"0000-00-00", b"00:00:00"))) is None
     assert clocks.began(wav(tmp_path, guano("yesterday"))) is None
+    assert clocks.began(wav(tmp_path, guano("0001-01-01T00:00:00+05:00"))) is None
+    assert clocks.began(wav(tmp_path, guano("9999-12-31T23:59:59-05:00"))) is None
+    assert clocks.began(wav(tmp_path, comment("Recorded at 04:30:00 12/06/2024 (UTC+99) by AudioMoth"))) is None
+
+
+def test_no_bytes_make_it_fail(tmp_path):
+    rng = np.random.default_rng(0)
+    content = wav(tmp_path, bext(b"2024-06-12", b"04:30:00"), guano("2024-06-12T04:30:00Z")).read_bytes()
+    for _ in range(500):
+        damaged = bytearray(content[: int(rng.integers(1, len(content)))])
+        for place in rng.integers(0, len(damaged), 8):
+            damaged[place] = rng.integers(256)
+        (tmp_path / "a.wav").write_bytes(damaged)
+        moment = clocks.began(tmp_path / "a.wav")
+        assert moment is None or moment.tzinfo is UTC

@@ -1045,18 +1045,18 @@ def it_was_exported(here: Path, done: subprocess.CompletedProcess[str]) -> None:
 # ── listening, and what was heard when ─────────────────────────────────────────────────────────────────────────────
 
 
-@situation(174, 175, 176, 177, 178, 179, 180, 181, 182, 183, 187, 189)
+@situation(174, 175, 176, 177, 178, 179, 180, 181, 182, 183, 190, 192, 194)
 def nothing_but_what_every_row_has(here: Path) -> None:
     pass
 
 
-@situation(188)
+@situation(193)
 def a_flac(here: Path) -> None:
     samples, rate_hz = soundfile.read(here / "good.wav")
     soundfile.write(here / "good.flac", samples, rate_hz)
 
 
-@situation(190, 191)
+@situation(195, 196)
 def packages_as_they_are_where_the_extras_are_not(here: Path) -> None:
     (here / "bare").mkdir()
     (here / "bare" / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
@@ -1064,7 +1064,31 @@ def packages_as_they_are_where_the_extras_are_not(here: Path) -> None:
     (here / "bare" / "av.py").write_text(missing)
 
 
-@situation(184, 185, 186)
+EVENTS = "Start (s),End (s),Label,Confidence,File"
+
+
+@situation(184, 185, 186, 187, 189)
 def tables_of_results(here: Path) -> None:
-    (here / "heard.csv").write_text("Start (s),End (s),Label,Confidence,File\n0,4,dog,0.9,good.wav\n")
-    (here / "other.csv").write_text("path,label\ngood.wav,dog\n")
+    timed = "0,4,dog,0.9,20240612_043000.wav"
+    table(here / "heard.csv", EVENTS, "0,4,dog,0.9,good.wav")
+    table(here / "other.csv", "path,label", "good.wav,dog")
+    table(here / "odd.csv", EVENTS, timed, "4,soon,dog,0.9,20240612_043000.wav")
+    table(here / "some.csv", EVENTS, timed, "0,4,dog,0.9,good.wav")
+
+
+@situation(188)
+def results_with_a_damaged_table(here: Path) -> None:
+    (here / "heard").mkdir()
+    table(here / "heard" / "results.csv", EVENTS, "0,4,dog,0.9,20240612_043000.wav")
+    table(here / "heard" / "files.csv", "File,Duration (s),Start (UTC)", "20240612_043000.wav,4,half past four")
+
+
+@situation(191)
+def a_name_with_a_number_behind_the_time(here: Path) -> None:
+    tone(here / "20240612_043000-9999.wav")
+
+
+@afterwards(191)
+def it_is_heard(here: Path, done: subprocess.CompletedProcess[str]) -> None:
+    (one,) = json.loads(done.stdout)
+    assert one["began"] == "2024-06-12T04:30:00.000Z"

@@ -69,3 +69,17 @@ def test_standard_input_is_read_once(typed, listed):
 def test_nothing_to_hear_is_refused():
     with pytest.raises(SettingsError, match="nothing to hear was given: name sound files"):
         inputs.check([], None)
+
+
+@pytest.mark.parametrize("data", ["a.wav\r\nb.wav".encode("utf-16"), "a.wav\nb.wav\n".encode("utf-8-sig")])
+def test_a_list_as_windows_writes_it_is_read(tmp_path, data):
+    (tmp_path / "list").write_bytes(data)
+    assert list(inputs.listed(str(tmp_path / "list"))) == ["a.wav", "b.wav"]
+
+
+def test_a_list_without_a_name_and_standard_input_that_is_closed_are_refused(monkeypatch):
+    with pytest.raises(SettingsError, match='the list of files is "": give a path'):
+        inputs.check([], "")
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(SettingsError, match="cannot be read: standard input is closed"):
+        list(inputs.listed("-"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from soundmark import audio, bundle, classification, evaluation, plans, recipes, report, runs, scoring, terminal
+from soundmark import audio, bundle, card, classification, evaluation, plans, recipes, report, runs, scoring, terminal
 from soundmark.bundle import Bundle, Card
 from soundmark.classification import Settings
 from soundmark.datasets import Dataset
@@ -185,7 +185,7 @@ def test_a_card_takes_the_map_of_a_comparison(data: Dataset, tmp_path: Path):
     (tmp_path / "metrics.json").write_text(json.dumps(found))
     scores = runs.scores_of(tmp_path, recipe, data)
     assert scores["mean_average_precision"] == 0.75
-    assert dict(terminal.card_lines(model(scores=scores).card))["scores"].startswith(
+    assert dict(card.lines(model(scores=scores).card))["scores"].startswith(
         "mAP 75.0 % (95 % interval 60.0 to 90.0) on 8 clips: that of the recipe's models in a comparison"
     )
 

@@ -373,3 +373,15 @@ def test_no_microphone_is_said(monkeypatch):
     monkeypatch.setattr(sources, "_sounddevice", lambda: SimpleNamespace(PortAudioError=OSError, query_devices=none))
     with pytest.raises(AudioError, match='there is no microphone "x" here: .* Plug one in, or name a source'):
         sources.microphone("x")
+
+
+def test_a_microphone_that_is_taken_is_said(monkeypatch):
+    class InputStream:
+        def __init__(self, **_):
+            raise OSError("Device unavailable")
+
+    info = {"index": 3, "default_samplerate": 16000.0}
+    module = SimpleNamespace(PortAudioError=OSError, query_devices=lambda *_: info, InputStream=InputStream)
+    monkeypatch.setattr(sources, "_sounddevice", lambda: module)
+    with pytest.raises(AudioError, match="the microphone cannot be heard: Device unavailable. Is it in use"):
+        next(sources.microphone().blocks())

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from soundmark.errors import SettingsError
 from soundmark.events import Event, Heard
 
 HOUR = 3600.0
+CSV = "Start (s),End (s),Label,Confidence,File\n"
 
 
 def recording(file: str, began: datetime | None, *events: tuple[str, float, float], hours: float = 2.0) -> Heard:
@@ -87,6 +90,8 @@ def test_recordings_without_a_time_are_counted_and_said(tmp_path):
     unknown = recording("street.wav", None, ("dog", 0.0, 60.0))
     found = summary.summarise([folder_of(tmp_path / "out", NIGHT, unknown)])
     assert found.untimed == 1
+    assert found.note == "1 event is left out: nothing says when its recording was made."
+    assert summary.summarise([tmp_path / "out"] * 2).note.startswith("2 events are left out")
     with pytest.raises(SettingsError, match="nothing says when the recordings of .* were made: name them as 2024"):
         summary.summarise([folder_of(tmp_path / "none", unknown)])
 
@@ -101,6 +106,17 @@ def test_recordings_without_a_time_are_counted_and_said(tmp_path):
         ("a.parquet", "PAR1", "cannot be read: they are damaged"),
         ("a.txt", "1\t2\tdog\n", "is no results of classify"),
         ("none.csv", None, "cannot be read: No such file"),
+        ("a.csv", f"{CSV}abc,4,siren,0.9,20240612_230000.wav\n", 'event 1 .* "siren" in "2024.*" from abc s to 4 s'),
+        ("a.csv", f"{CSV}0,inf,siren,0.9,20240612_230000.wav\n", "from 0 s to inf s"),
+        ("a.csv", f"{CSV}0,nan,siren,0.9,20240612_230000.wav\n", "from 0 s to nan s"),
+        ("a.csv", f"{CSV}9,4,siren,0.9,20240612_230000.wav\n", "from 9 s to 4 s"),
+        ("a.csv", f"{CSV}0,1e15,siren,0.9,20240612_230000.wav\n", "from 0 s to 1e15 s"),
+        ("a.csv", f"{CSV}0,4,siren\n", "event 1 .* cannot be meant"),
+        ("a.csv", f"{CSV}0,4,{'x' * 200_000},0.9,a.wav\n", "cannot be read: they are damaged"),
+        ("a.jsonl", '{"file": "a", "start_s": 0, "stop_s": 4, "label": "x", "start_utc": "today"}', "to 4 s at today"),
+        ("a.jsonl", '{"file": "a", "start_s": 0, "stop_s": 4, "label": "x", "start_utc": 5}', "to 4 s at 5"),
+        ("a.jsonl", '{"file": 5, "start_s": 0, "stop_s": 4, "label": "x"}', "event 1 .* cannot be meant"),
+        ("a.json", "[" * 100_000, "cannot be read: they are damaged"),
     ],
 )
 def test_what_is_no_results_is_refused(tmp_path, name, text, why):
@@ -108,6 +124,72 @@ def test_what_is_no_results_is_refused(tmp_path, name, text, why):
         (tmp_path / name).write_text(text)
     with pytest.raises(SettingsError, match=why):
         summary.summarise([tmp_path / name])
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "File,Duration (s),Start (UTC)\na.wav,long,2024-06-12T00:00:00+00:00\n",
+        "File,Duration (s),Start (UTC)\na.wav,60,yesterday\n",
+        "File,Start (UTC)\na.wav,2024-06-12T00:00:00+00:00\n",
+        "path,label\na.wav,dog\n",
+    ],
+)
+def test_a_damaged_table_of_recordings_is_refused(tmp_path, table):
+    folder = folder_of(tmp_path / "out", NIGHT)
+    (folder / "files.csv").write_text(table)
+    with pytest.raises(SettingsError, match="files.csv. cannot be read: they are damaged"):
+        summary.summarise([folder])
+
+
+def test_a_table_that_excel_saved_is_read(tmp_path):
+    text = f"\ufeff{CSV}0,60,siren,0.9,20240612_230000.wav\n".replace("\n", "\r\n")
+    (tmp_path / "a.csv").write_bytes(text.encode())
+    assert summary.summarise([tmp_path / "a.csv"]).by_hour[0, 23] == 1.0
+
+
+def test_a_time_without_an_offset_is_utc(tmp_path):
+    line = {"file": "a.wav", "start_s": 0, "stop_s": 60, "label": "siren", "start_utc": "2024-06-12T04:30:00"}
+    (tmp_path / "a.jsonl").write_text(json.dumps(line))
+    assert summary.summarise([tmp_path / "a.jsonl"]).by_hour[0, 4] == 1.0
+
+
+def test_of_several_results_in_a_folder_the_newest_counts(tmp_path):
+    folder = folder_of(tmp_path / "out", NIGHT)
+    (folder / "results.jsonl").write_bytes(b"".join(writers.FORMATS["jsonl"].write([NIGHT, MORNING])))
+    os.utime(folder / "results.csv", (0, 0))
+    assert summary.summarise([folder]).by_hour[1, 10] == 2.0
+
+
+def test_shares_are_told_only_where_all_results_say_what_was_recorded(tmp_path):
+    folder, other = folder_of(tmp_path / "out", NIGHT), tmp_path / "other.csv"
+    other.write_bytes(b"".join(writers.FORMATS["csv"].write([MORNING])))
+    assert summary.summarise([folder]).recorded_by_hour[23] == 60.0
+    found = summary.summarise([folder, other])
+    assert found.recorded is None
+    np.testing.assert_allclose(found.told_by_hour, found.by_hour)
+
+
+def test_the_busiest_hour_is_that_of_the_greatest_share(tmp_path):
+    often = [recording(f"2024061{day}_08", datetime(2024, 6, 10 + day, 8, tzinfo=UTC), hours=1) for day in range(4)]
+    morning = recording("m", datetime(2024, 6, 15, 8, tzinfo=UTC), ("siren", 0.0, 0.5 * HOUR), hours=1)
+    evening = recording("e", datetime(2024, 6, 15, 20, tzinfo=UTC), ("siren", 0.0, 0.25 * HOUR), hours=1)
+    found = summary.summarise([folder_of(tmp_path / "out", *often, morning, evening)])
+    assert (found.by_hour[0, 8], found.by_hour[0, 20]) == (30.0, 15.0)
+    np.testing.assert_allclose(found.told_by_hour[0, [8, 20]], [10.0, 25.0])  # percent, of five hours and of one
+    assert np.isnan(found.told_by_hour[0, 9])
+    assert found.busiest_hour(0) == 20
+    assert summary.spark(found.told_by_hour[0])[7:10] == "·▄·"
+
+
+def test_each_day_has_its_hours(tmp_path):
+    found = summary.summarise([folder_of(tmp_path / "out", NIGHT, MORNING)])
+    assert (found.minutes[0, 0, 23], found.minutes[0, 1, 0], found.minutes[1, 1, 10]) == (15.0, 15.0, 2.0)
+    assert found.minutes.sum() == 33.0
+    assert found.recorded.shape == (2, 24)
+    values = json.loads(found.to_json())
+    assert values["minutes_by_day_and_hour"][0][1][0] == 15.0
+    assert values["recorded_minutes_by_day_and_hour"][1][9] == 60.0
 
 
 def test_a_folder_without_results_is_refused(tmp_path):
@@ -126,9 +208,46 @@ def test_programs_get_all_of_it(tmp_path):
     assert values["minutes_by_hour"][0][23] == 15.0
 
 
+def words_of(path: Path) -> list[str]:
+    """What is written in an SVG of Matplotlib's, where the letters are drawn and the words stand in comments."""
+    return re.findall(r"<!-- (.*?) -->", path.read_text(encoding="utf-8"))
+
+
 def test_it_is_drawn_in_shares_of_what_was_recorded(tmp_path):
     found = summary.summarise([folder_of(tmp_path / "out", NIGHT, MORNING)])
     summary.figure(found, tmp_path / "when.svg")
-    drawn = (tmp_path / "when.svg").read_text()
-    for word in ("hour of the day (UTC)", "% of the time recorded", "siren", "13 Jun 2024"):
-        assert word in drawn or "<!-- " + word in drawn, word
+    words = words_of(tmp_path / "when.svg")
+    title = "12 Jun 2024 to 13 Jun 2024. Share of the 4.0 h that were recorded; grey: nothing was recorded then."
+    for word in (title, "hour of the day (UTC)", "% of the time recorded", "siren: 30.0 min, 12 %", "Thu 13 Jun"):
+        assert word in words, word
+
+
+def test_without_what_was_recorded_minutes_are_drawn(tmp_path):
+    folder_of(tmp_path / "out", NIGHT)
+    summary.figure(summary.summarise([tmp_path / "out" / "results.csv"]), tmp_path / "when.svg")
+    words = words_of(tmp_path / "when.svg")
+    for word in ("12 Jun 2024 to 13 Jun 2024. Minutes heard; how long was recorded is not known.", "siren: 30.0 min"):
+        assert word in words, word
+    assert not any("%" in word for word in words)
+
+
+@pytest.mark.parametrize("classes", [1, 3, 4, 25])
+def test_any_number_of_classes_with_any_name_is_drawn(tmp_path, classes):
+    odd = ["$\\frac{$", "line\nbreak", "鳥 الطيور", "\u202eevil", "a" * 500, "", "<b>&"]
+    names = [odd[i] if i < len(odd) else f"class {i}" for i in range(classes)]
+    events = [(name, 60.0 * i, 60.0 * i + 50) for i, name in enumerate(names)]
+    late = recording("late", datetime(2024, 9, 1, 9, tzinfo=UTC), ("siren", 0.0, 60.0))  # eighty days behind
+    first = recording("a.wav", datetime(2024, 6, 12, 23, tzinfo=UTC), *events)
+    found = summary.summarise([folder_of(tmp_path / "out", first, *([late] if classes > 1 else []))])
+    summary.figure(found, tmp_path / "when.svg")
+    summary.figure(found, tmp_path / "when.pdf")
+    if classes == 25:
+        assert any("The 20 most heard of 26 classes." in word for word in words_of(tmp_path / "when.svg"))
+
+
+def test_days_on_which_nothing_was_recorded_are_drawn_too(tmp_path):
+    later = recording("b.wav", datetime(2024, 6, 16, 9, tzinfo=UTC), ("dog", 0.0, 60.0))
+    found = summary.summarise([folder_of(tmp_path / "out", NIGHT, later)])
+    assert [day.day for day in found.days] == [12, 13, 16]
+    summary.figure(found, tmp_path / "when.svg")
+    assert {"Wed 12 Jun", "Fri 14 Jun", "Sun 16 Jun"} <= set(words_of(tmp_path / "when.svg"))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from soundmark import audio, classification, terminal
+from soundmark import audio, card, classification, terminal
 from soundmark.bundle import Bundle, Card
 from soundmark.classification import Settings
 from soundmark.inputs import Input
@@ -179,16 +179,15 @@ def test_the_command_says_it_unless_told_not_to(files, tmp_path: Path):
 
 
 def test_a_card_tells_how_it_was_calibrated():
-    told = dict(terminal.card_lines(model().card))
+    told = dict(card.lines(model().card))
     assert told["probabilities"] == "as the network gives them: not calibrated"
     assert "pretrained weights" not in told
     data = {"calibrated_on": 1234, "weights": "mn04: MIT licence"}
-    card = model(unknown=0.0712, temperature=1.234, data=data, recipe={"known_kept": 0.95}).card
-    told = dict(terminal.card_lines(card))
+    told = dict(card.lines(model(unknown=0.0712, temperature=1.234, data=data, recipe={"known_kept": 0.95}).card))
     assert told["probabilities"] == "calibrated on 1,234 clips of its training part: temperature 1.23"
     assert told["none of these"] == (
         'said ("unknown") where the familiarity is below 0.0712, as 5.0 % of those 1,234 known clips are; '
         "`--no-unknown` turns it off"
     )
     assert told["pretrained weights"] == "mn04: MIT licence"
-    assert dict(terminal.card_lines(model(unknown=None).card))["none of these"].startswith("never said")
+    assert dict(card.lines(model(unknown=None).card))["none of these"].startswith("never said")

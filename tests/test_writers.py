@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import crowsetta
@@ -15,7 +17,23 @@ from soundmark.events import Event, Heard
 from soundmark.inputs import Failure
 
 BEGAN = datetime(2024, 6, 12, 23, 59, 58, tzinfo=UTC)
-ODD = ('comma, "quotes"', "line\nbreak", "tab\there", "zażółć ☃", "=1+1", "\u202eevil", "", " ")
+ODD = (
+    '"in quotes"',
+    '"one quote',
+    "it's",
+    "line\rback",
+    "both\r\n",
+    "nul\0",
+    "\ufeffmark",
+    'comma, "quotes"',
+    "line\nbreak",
+    "tab\there",
+    "zażółć ☃",
+    "=1+1",
+    "\u202eevil",
+    "",
+    " ",
+)
 
 
 def event(label: str = "dog", start_s: float = 0.0, stop_s: float = 4.0, confidence: float = 0.123456789) -> Event:
@@ -86,6 +104,26 @@ def test_json_has_an_object_per_file_also_for_one_that_failed():
     assert json.loads(written("json", [])) == []
 
 
+READERS: dict[str, Callable] = {
+    "csv": lambda data: [
+        float(row["Start (s)"])
+        for row in csv.DictReader(io.StringIO(data.decode(errors="surrogateescape"), newline=""))
+    ],
+    "jsonl": lambda data: [json.loads(line)["start_s"] for line in data.splitlines()],
+    "json": lambda data: [one["start_s"] for file in json.loads(data) for one in file["events"]],
+    "parquet": lambda data: parquet.read_table(io.BytesIO(data)).column("start_s").to_pylist(),
+    "audacity": lambda data: [start for start, _, _ in labels_of_audacity(data.decode())],
+    "raven": lambda data: pd.read_csv(io.BytesIO(data), sep="\t", encoding_errors="replace")["Begin Time (s)"].tolist(),
+}
+
+
+@pytest.mark.parametrize("label", ["caf\udce9", "half \ud800 of one", "\udd00", *ODD])
+@pytest.mark.parametrize("form", writers.FORMATS)
+def test_no_label_or_name_makes_two_events_of_one_or_none(form, label):
+    found = [heard(label, events=[event(label, 1.5), event("dog", 7.0, 8.0)])]
+    assert READERS[form](written(form, found)) == [1.5, 7.0]
+
+
 def test_parquet_has_types():
     table = parquet.read_table(io.BytesIO(written("parquet")))
     assert table.column("label").to_pylist() == ["dog", "siren", "dog"]
@@ -96,7 +134,26 @@ def test_parquet_has_types():
     ]
     assert str(table.schema.field("start_s").type) == "double"
     assert parquet.read_table(io.BytesIO(written("parquet", []))).num_rows == 0
-    assert parquet.read_table(io.BytesIO(written("parquet", [heard("\udce9.wav", events=[event()])]))).num_rows == 1
+    (row,) = parquet.read_table(
+        io.BytesIO(written("parquet", [heard("\udce9.wav", events=[event("\ud800")])]))
+    ).to_pylist()
+    assert (row["file"], row["label"]) == ("\\udce9.wav", "\\ud800")
+
+
+def test_parquet_is_handed_out_as_it_grows(monkeypatch):
+    monkeypatch.setattr(writers, "PARQUET_ROWS", 3)
+    found = (heard(f"{i}.wav", events=[event(start_s=i)]) for i in range(10))
+    pieces = list(writers.FORMATS["parquet"].write(found))
+    assert len(pieces) == 4
+    assert all(pieces)
+    assert parquet.read_table(io.BytesIO(b"".join(pieces))).column("start_s").to_pylist() == list(range(10))
+
+
+def test_a_package_that_is_missing_is_told_of_before_anything_is_heard(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(ImportError, match="pyarrow"):
+        writers.FORMATS["parquet"].check()
+    writers.FORMATS["csv"].check()
 
 
 def labels_of_audacity(text: str) -> list[tuple[float, float, str]]:
@@ -115,8 +172,9 @@ def test_an_odd_label_is_one_line_of_a_label_track_and_of_a_selection_table(name
     (row,) = labels_of_audacity(written("audacity", [heard(events=[event(name)])]).decode())
     assert "\n" not in row[2]
     text = written("raven", [heard(name, events=[event(name)])]).decode()
-    assert len(text.splitlines()) == 2
-    assert len(text.splitlines()[1].split("\t")) == len(writers.RAVEN_COLUMNS)
+    header, line, end = text.split("\n")
+    assert (header, end) == ("\t".join(writers.RAVEN_COLUMNS), "")
+    assert len(line.split("\t")) == len(writers.RAVEN_COLUMNS)
 
 
 def test_raven_times_go_on_over_the_files():

@@ -12,12 +12,10 @@ Whatever was heard before is taken from the journal, whichever format is asked f
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +30,7 @@ from soundmark.inputs import Failure, Input
 from soundmark.journal import Journal, key_of
 from soundmark.prediction import Model
 
+LONGEST_NAME = 200  # bytes of a file's name that its own results are called by
 JOURNAL, PARAMETERS = "journal.jsonl", "parameters.json"
 
 
@@ -78,6 +77,7 @@ def run(
     Raises:
         OutputError: the folder cannot be written, is written to by another process, or holds something else.
         SettingsError: a setting that does not suit the model.
+        ImportError: the package that the format needs is not installed.
 
     >>> files = [Input(str(clip.path), clip.path.name) for clip in city.clips[:2]]
     >>> done = run(model, files, Settings(), folder / "out")
@@ -87,9 +87,11 @@ def run(
     """
     parameters = {"model": _digest(model), "timezone": timezone, **settings.to_json()}
     settings.threshold(model)
+    writers.FORMATS[form].check()
     _check(folder)
     with atomic.only_one(folder):
-        atomic.sweep(folder)
+        for swept in (folder, *(path for path in (folder / "files").rglob("*") if path.is_dir()), folder / "files"):
+            atomic.sweep(swept)
         if fresh:
             (folder / JOURNAL).unlink(missing_ok=True)
         _write_about(folder, model, settings, parameters, form)
@@ -133,20 +135,43 @@ class _Work:
 
     def heard(self) -> Iterator[tuple[str, Heard]]:
         """What was heard, each with the name that its own file of results has."""
-        taken: Counter[str] = Counter()
+        taken: set[str] = set()
         for place, file in enumerate(self.files):
             found = None if place in self.failures else self.journal.find(self.keys[place])
             if found is not None and isinstance(file, Input):
-                taken[file.name] += 1
-                yield file.name if taken[file.name] == 1 else f"{file.name}~{taken[file.name]}", found
+                name, number = _short(file.name), 1
+                while name.casefold() in taken:  # Windows and macOS do not tell A.wav from a.wav
+                    number += 1
+                    name = f"{_short(file.name)}~{number}"
+                taken.add(name.casefold())
+                yield name, found
+
+
+def _short(name: str) -> str:
+    """A file's name with room for the endings that it gets here: no system takes one of more than 255 bytes."""
+    *above, own = name.split("/")
+    if len(os.fsencode(own)) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(os.fsencode(own)).hexdigest()[:8]
+    kept = os.fsencode(own)[: LONGEST_NAME - 9].decode("utf-8", "ignore")
+    return "/".join([*above, f"{kept}-{digest}"])
 
 
 def _write(folder: Path, work: _Work, form: writers.Format) -> None:
+    for stale in folder.glob("results.*"):  # of other parameters, other files or another format
+        if stale.name in {f"results{other.suffix}" for other in writers.FORMATS.values()}:
+            stale.unlink(missing_ok=True)
     with atomic.whole(folder / f"results{form.suffix}") as temporary, temporary.open("wb") as file:
         file.writelines(form.write(work))
+    own = set()
     for name, found in work.heard():
-        with atomic.whole(folder / "files" / f"{name}{form.suffix}", durable=False) as temporary:
+        path = folder / "files" / f"{name}{form.suffix}"
+        own.add(path)
+        with atomic.whole(path, durable=False) as temporary:
             temporary.write_bytes(b"".join(form.write([found])))
+    for path in list((folder / "files").rglob("*")):
+        if path not in own and path.is_file():  # stale as those above
+            path.unlink(missing_ok=True)
     heard = ([*_row(found)] for _, found in work.heard())
     _write_table(
         folder / "files.csv", ["File", "Duration (s)", "Start (UTC)", "Label", "Confidence", "Events", "Note"], heard
@@ -213,10 +238,6 @@ def _write_about(folder: Path, model: Model, settings: Settings, parameters: Map
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with (
-        atomic.whole(path) as temporary,
-        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-    ):
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(header)
-        table.writerows(rows)
+    with atomic.whole(path) as temporary, temporary.open("wb") as file:
+        file.write(writers.csv_row(header))
+        file.writelines(map(writers.csv_row, rows))

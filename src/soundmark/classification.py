@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from soundmark import audio, clocks, workers
+from soundmark import audio, clocks, inputs, workers
 from soundmark.course import Course, State
 from soundmark.errors import AudioError, SettingsError, unknown_name
 from soundmark.events import RELEASE, Heard
@@ -110,11 +109,13 @@ def hear(
     piped = file.path == STANDARD_INPUT
     heard, events = account(model, settings), []
     try:
-        source = sys.stdin.buffer.read() if piped else Path(file.path)
+        source = inputs.standard_input() if piped else Path(file.path)
         with model.listening(source, overlap=settings.overlap, pieces=True, pool=pool) as sound:
             for part in sound:
                 events += heard.hear(part)
                 on_sound(sound.duration_s, sound.declared_s)
+    except OSError as error:
+        return Failure(file.path, f"{'standard input' if piped else file.path}: {error.strerror or error}.")
     except AudioError as error:
         return Failure(file.path, _named("standard input" if piped else f'"{file.path}"', str(error)))
     return Heard(
@@ -238,7 +239,7 @@ def thresholds(path: Path) -> dict[str, float]:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise SettingsError(f'the thresholds "{path}" cannot be read: {why}.') from error
-    values = _from_csv(text) if path.suffix.lower() == ".csv" else _from_toml(text, path)
+    values = _from_csv(text, path) if path.suffix.lower() == ".csv" else _from_toml(text, path)
     for label, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             raise SettingsError(f'the threshold of "{label}" in "{path}" is {value!r}: give a number from 0 to 1.')
@@ -257,8 +258,11 @@ def _from_toml(text: str, path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _from_csv(text: str) -> dict[str, Any]:
-    rows = [row for row in csv.reader(text.splitlines()) if len(row) > 1 and row != ["label", "threshold"]]
+def _from_csv(text: str, path: Path) -> dict[str, Any]:
+    try:
+        rows = [row for row in csv.reader(text.splitlines()) if len(row) > 1 and row != ["label", "threshold"]]
+    except csv.Error as error:
+        raise SettingsError(f'the thresholds "{path}" are no CSV: {error}.') from error
     return {label: _number(value) for label, value, *_ in rows}
 
 

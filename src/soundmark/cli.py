@@ -290,6 +290,8 @@ def classify(
     """What is heard in files, folders of them, or hours of recording: each as a whole, and what is heard when."""
     from soundmark import classification, inputs, prediction, terminal
 
+    if output is None:
+        shell.endless()  # nothing is kept that could be gone on with
     inputs.check(typed or [], files_from)
     form = options.form(form, to_folder=output is not None)
     terminal.listen_to_log()
@@ -444,8 +446,8 @@ def summary(
     if output:
         summaries.figure(found, output)
         terminal.say(f"The picture is {output}.")
-    if found.untimed:
-        terminal.warn(f"{found.untimed:,} events are left out: nothing says when their recordings were made.")
+    if found.note:
+        terminal.warn(found.note)
 
 
 @app.command()

@@ -2,7 +2,8 @@
 
 Asked in this order: GUANO metadata, AudioMoth's comment, the broadcast chunk ``bext``, the file's name. Times without
 an offset are the recorder's own: UTC, unless a timezone is given. Where summer time ends, and an hour comes twice, the
-first is meant.
+first is meant; where it begins, and an hour is left out, the clock was not put on yet. The ``TimeReference`` of
+``bext`` is not read: it counts on a timecode that need not be the time of day. A file that is damaged says nothing.
 """
 
 from __future__ import annotations
@@ -21,15 +22,18 @@ from soundmark.errors import SettingsError
 MOST_CHUNKS = 64  # of a RIFF file that are looked at
 MOST_BYTES = 1 << 16  # of one of them that are read
 
-OFFSET = r"(?P<offset>Z|[+-]\d{2}:?\d{2})?"
+# Only what some place's clock shows: the 0001 of "20240612_043000-0001.wav" is a number that the recorder counts.
+OFFSET = r"(?P<offset>Z|[+-](?:(?:0[1-9]|1[0-4]):?(?:00|30|45)|00:?00))?"
 IN_NAME = re.compile(
-    rf"(?<!\d)(?P<date>\d{{4}}-?\d{{2}}-?\d{{2}})[_T -]?(?P<time>\d{{2}}[-:]?\d{{2}}[-:]?\d{{2}}){OFFSET}(?!\d)"
+    r"(?<!\d)(?P<date>\d{4}-?\d{2}-?\d{2})[_T -]?(?P<time>\d{2}[-:]?\d{2}[-:]?\d{2})"
+    rf"(?P<fraction>\.\d{{1,6}})?{OFFSET}(?!\d)"
 )
 HEXADECIMAL = re.compile(r"[0-9A-F]{8}", re.IGNORECASE)  # how early AudioMoths name: seconds since 1970
+YEARS = range(1970, 2200)
 AUDIOMOTH_YEARS = range(2016, 2040)  # any other eight letters and digits are a name
 AUDIOMOTH = re.compile(
     r"Recorded at (?P<clock>\d{2}:\d{2}:\d{2})(?P<fraction>\.\d+)? (?P<day>\d{2}/\d{2}/\d{4}) "
-    r"\(UTC(?P<offset>[+-]\d{1,2}(?::\d{2})?)?\)"
+    r"(?:by|\(UTC(?P<offset>[+-](?:0?\d|1[0-4])(?::[0-5]\d)?)?\))"  # the first firmware does not say that it is UTC
 )
 GUANO = re.compile(r"^Timestamp: *(\S+)", re.MULTILINE)
 
@@ -78,7 +82,7 @@ def _in_name(stem: str, local: tzinfo) -> datetime | None:
     for match in IN_NAME.finditer(stem):
         digits = re.sub(r"\D", "", match["date"] + match["time"])
         if (clock := _parsed(digits, "%Y%m%d%H%M%S")) is not None:
-            return clock.replace(tzinfo=_offset(match["offset"]) or local)
+            return _exact(clock, match["fraction"]).replace(tzinfo=_offset(match["offset"]) or local)
     return None
 
 
@@ -89,16 +93,16 @@ def _in_file(path: Path, local: tzinfo) -> datetime | None:
             return None
         with path.open("rb") as file:
             chunks = dict(_chunks(file))
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # a damaged size may lie beyond what any file can be
         return None
     text = chunks.get(b"guan", b"").decode("utf-8", "replace")
-    return _guano(text, local) or _audiomoth(chunks.get(b"LIST", b"")) or _bext(chunks.get(b"bext", b""), path, local)
+    return _guano(text, local) or _audiomoth(chunks.get(b"LIST", b"")) or _bext(chunks.get(b"bext", b""), local)
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
     """The names of a RIFF file's chunks, and the beginning of those that may say a time."""
     head = file.read(12)
-    if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
+    if head[:4] not in (b"RIFF", b"RF64", b"BW64") or head[8:] != b"WAVE":
         return
     long_data = 0
     for _ in range(MOST_CHUNKS):
@@ -127,7 +131,7 @@ def _guano(text: str, local: tzinfo) -> datetime | None:
         moment = datetime.fromisoformat(found[1]) if found else None
     except ValueError:
         return None
-    return moment.replace(tzinfo=moment.tzinfo or local) if moment else None
+    return moment.replace(tzinfo=moment.tzinfo or local) if moment and moment.year in YEARS else None
 
 
 def _audiomoth(info: bytes) -> datetime | None:
@@ -136,10 +140,10 @@ def _audiomoth(info: bytes) -> datetime | None:
     moment = _parsed(f"{found['day']} {found['clock']}", "%d/%m/%Y %H:%M:%S") if found else None
     if found is None or moment is None:
         return None
-    return moment.replace(tzinfo=_offset(found["offset"]) or UTC) + timedelta(seconds=float(found["fraction"] or 0))
+    return _exact(moment, found["fraction"]).replace(tzinfo=_offset(found["offset"]) or UTC)
 
 
-def _bext(chunk: bytes, path: Path, local: tzinfo) -> datetime | None:
+def _bext(chunk: bytes, local: tzinfo) -> datetime | None:
     """Source: EBU Tech 3285, OriginationDate and OriginationTime, at the bytes 320 to 338."""
     digits = re.sub(r"\D", "", chunk[320:338].decode("latin-1"))
     moment = _parsed(digits, "%Y%m%d%H%M%S") if len(digits) == 14 else None
@@ -152,7 +156,12 @@ def _parsed(text: str, form: str) -> datetime | None:
         moment = datetime.strptime(text, form)
     except ValueError:
         return None
-    return moment if 1970 <= moment.year < 2200 else None
+    return moment if moment.year in YEARS else None
+
+
+def _exact(moment: datetime, fraction: str | None) -> datetime:
+    """The moment and the fraction of a second, as ".25", that was said with it."""
+    return moment + timedelta(seconds=float(fraction or 0))
 
 
 def _offset(text: str | None) -> timezone | None:

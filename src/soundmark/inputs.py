@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from errno import EBADF
 from os import fsdecode
 from pathlib import Path
 
@@ -63,13 +64,30 @@ def listed(path: str) -> Iterator[str]:
     ['a.wav', 'b c.wav']
     """
     try:
-        data = sys.stdin.buffer.read() if path == STANDARD_INPUT else Path(path).read_bytes()
+        data = standard_input() if path == STANDARD_INPUT else Path(path).read_bytes()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise SettingsError(f'the list of files "{path}" cannot be read: {why}.') from error
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # as Windows PowerShell redirects
+        data = data.decode("utf-16", "replace").encode()
+    data = data.removeprefix(b"\xef\xbb\xbf")
     for line in data.split(b"\0" if b"\0" in data else b"\n"):
         if name := fsdecode(line.removesuffix(b"\r")):
             yield name
+
+
+def standard_input() -> bytes:
+    """All that comes on standard input.
+
+    Raises:
+        OSError: it is closed, or cannot be read.
+
+    >>> standard_input()  # doctest: +SKIP
+    b'RIFF...'
+    """
+    if sys.stdin is None:
+        raise OSError(EBADF, "standard input is closed")
+    return sys.stdin.buffer.read()
 
 
 def check(typed: Sequence[str], list_path: str | None) -> None:
@@ -82,6 +100,8 @@ def check(typed: Sequence[str], list_path: str | None) -> None:
     Traceback (most recent call last):
     soundmark.errors.SettingsError: standard input is given twice: as a sound, or as the list of files, but not both.
     """
+    if list_path == "":
+        raise SettingsError('the list of files is "": give a path, or "-" for standard input.')
     if not typed and list_path is None:
         raise SettingsError('nothing to hear was given: name sound files or folders, "-", or a list with --files-from.')
     count = typed.count(STANDARD_INPUT)

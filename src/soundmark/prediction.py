@@ -59,8 +59,8 @@ class Scores:
         return len(self.items)
 
     def mean(self) -> np.ndarray:
-        """The mean over all rows, float32 ``[classes]``: a long recording's own answer."""
-        result: np.ndarray = self.probabilities.mean(axis=0)
+        """The mean over all rows, float64 ``[classes]``: a long recording's own answer."""
+        result: np.ndarray = self.probabilities.mean(axis=0, dtype=np.float64)
         return result
 
     def to_dataframe(self) -> Any:
@@ -219,8 +219,7 @@ class Model:
         """
         scores = self.scores(source, rate_hz)
         familiarity = None if scores.familiarity is None else float(scores.familiarity.mean(dtype=np.float64))
-        mean = scores.probabilities.mean(axis=0, dtype=np.float64)
-        return self.answer(mean, familiarity, top_k=top_k, unknown=unknown)
+        return self.answer(scores.mean(), familiarity, top_k=top_k, unknown=unknown)
 
     def answer(
         self, mean: np.ndarray, familiarity: float | None = None, *, top_k: int | None = None, unknown: bool = True

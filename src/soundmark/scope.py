@@ -112,7 +112,7 @@ def _events(state: State) -> Table:
         table.add_row(
             _clock(event.start_s), "…", Text(_printable(event.label), style="bold"), f"{event.confidence:.2f}"
         )
-    for event in reversed(state.events):
+    for event in reversed(list(state.events)):  # a copy: others may add to it meanwhile
         table.add_row(_clock(event.start_s), _clock(event.stop_s), _printable(event.label), f"{event.confidence:.2f}")
     if not table.row_count:
         table.add_row(Text("no events yet", style="dim"))

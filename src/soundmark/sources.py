@@ -237,15 +237,22 @@ def microphone(device: str | None = None) -> Source:
         def keep(data: np.ndarray, frames: int, at: Any, status: Any) -> None:
             taken.put((data.copy(), at.inputBufferAdcTime, bool(status and status.input_overflow)))
 
-        with sounddevice.InputStream(
-            device=info["index"], samplerate=rate_hz, blocksize=round(rate_hz * BLOCK_S), dtype="float32", callback=keep
-        ):
-            while True:
-                data, at_s, overflown = taken.get()
-                lost_s = max(0.0, at_s - due_s) if overflown and due_s else 0.0
-                note = None if said or not overflown else "the microphone lost sound: the machine was busy"
-                yield Block(to_mono(data), lost_s, note)
-                due_s, said = at_s + len(data) / rate_hz, said or overflown
+        try:
+            with sounddevice.InputStream(
+                device=info["index"],
+                samplerate=rate_hz,
+                blocksize=round(rate_hz * BLOCK_S),
+                dtype="float32",
+                callback=keep,
+            ):
+                while True:
+                    data, at_s, overflown = taken.get()
+                    lost_s = max(0.0, at_s - due_s) if overflown and due_s else 0.0
+                    note = None if said or not overflown else "the microphone lost sound: the machine was busy"
+                    yield Block(to_mono(data), lost_s, note)
+                    due_s, said = at_s + len(data) / rate_hz, said or overflown
+        except sounddevice.PortAudioError as error:
+            raise AudioError(f"the microphone cannot be heard: {error}. Is it in use, or unplugged?") from error
 
     return Source("microphone", rate_hz, blocks, is_live=True)
 

@@ -369,22 +369,22 @@ def clock_time(seconds: float) -> str:
 
 
 def show_summary(found: Summary) -> None:
-    """Minutes of each class, and its hours of the day as a row of bars."""
-    from soundmark.summary import HOURS, spark
+    """Minutes of each class, and its hours of the day as a row of bars: shares of the time recorded, if it is known."""
+    from soundmark.summary import spark
 
     days = f"{found.days[0]} to {found.days[-1]}" if len(found.days) > 1 else f"{found.days[0]}"
     table = Table(title=plain(f"{days}, {found.zone}", "italic"), title_justify="left", box=None, pad_edge=False)
-    for name, right in (("class", False), ("minutes", True), ("0 h        12 h      23", False), ("most at", True)):
+    for name, right in (("class", False), ("minutes", True), ("0 h         12 h      23", False), ("most at", True)):
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
     if found.recorded_by_hour is not None:
         table.add_column("% of the time", justify="right")
     for row, label in enumerate(found.labels):
-        minutes = found.by_hour[row]
+        minutes, told = found.by_hour[row], found.told_by_hour[row]
         share = []
         if found.recorded_by_hour is not None:
             share = [f"{100 * minutes.sum() / found.recorded_by_hour.sum():.1f}"]
-        most = f"{int(minutes.argmax()) % HOURS} h"
-        table.add_row(line(label), f"{minutes.sum():,.1f}", Text(spark(minutes), "blue"), most, *share)
+        most = f"{found.busiest_hour(row)} h"
+        table.add_row(line(label), f"{minutes.sum():,.1f}", Text(spark(told), "blue"), most, *share)
     out.print(table)
 
 

@@ -1,7 +1,8 @@
 r"""What was heard, as other programs read it: CSV, JSON, Parquet, labels for Audacity, a selection table for Raven.
 
 One more format is one more function, named in ``FORMATS``. Each takes what was heard in any number of recordings, in
-order, and gives bytes as it goes, so that a folder of 50 000 files is never held as text.
+order, and gives bytes as it goes, so that a folder of 50 000 files is never held as text. Labels and names of files may
+hold anything: docs/results.md says what each format makes of what it has no letters for.
 
 >>> event = Event(label="siren", start_s=4.0, stop_s=8.0, confidence=0.91, peak=0.98)
 >>> heard = Heard(file="street.wav", duration_s=60.0, answer=[], events=[event])
@@ -19,6 +20,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 
 from soundmark.events import Event, Heard
@@ -39,15 +41,26 @@ RAVEN_COLUMNS = (
     "Begin Path",
     "File Offset (s)",
 )
+PARQUET_ROWS = 10_000  # in a group: what is held at once
 RAVEN_TOP_HZ = 24_000  # the box of a selection reaches from 0 to here: an event has no band of its own
 
 
 @dataclass(frozen=True)
 class Format:
-    """How a format's files end, and what writes them, as bytes, piece by piece."""
+    """How a format's files end, what writes them, as bytes, piece by piece, and the package that this needs, if any."""
 
     suffix: str
     write: Callable[[Found], Iterator[bytes]]
+    needs: str | None = None
+
+    def check(self) -> None:
+        """Import what it needs, as whoever lacks it should be told before hours are heard.
+
+        Raises:
+            ImportError: that package is not installed.
+        """
+        if self.needs:
+            import_module(self.needs)
 
 
 def event_json(event: Event, file: str, began: datetime | None = None) -> str:
@@ -59,10 +72,21 @@ def event_json(event: Event, file: str, began: datetime | None = None) -> str:
     return _json({"file": file, **_plain(event), **_utc(event, began)})
 
 
+def csv_row(cells: Iterable[object]) -> bytes:
+    r"""A line of CSV that any reader gets the same cells from, names of files byte for byte.
+
+    >>> csv_row(["a,b", "line\rbreak", 1.5])
+    b'"a,b","line\rbreak",1.5\n'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # it quotes what holds a letter of its line's end
+    return _bytes(text.getvalue().removesuffix("\r\n") + "\n")
+
+
 def _csv(found: Found) -> Iterator[bytes]:
-    yield _line(CSV_COLUMNS)
+    yield csv_row(CSV_COLUMNS)
     for heard, event in _events(found):
-        yield _line((_time(event.start_s), _time(event.stop_s), event.label, _rounded(event.confidence), heard.file))
+        yield csv_row((_time(event.start_s), _time(event.stop_s), event.label, _rounded(event.confidence), heard.file))
 
 
 def _jsonl(found: Found) -> Iterator[bytes]:
@@ -119,11 +143,9 @@ def _raven(found: Found) -> Iterator[bytes]:
         for event in one.events:
             number += 1
             times = (f"{before_s + event.start_s:.6f}", f"{before_s + event.stop_s:.6f}")
-            row = ("Spectrogram 1", "1", *times, "0.0", f"{RAVEN_TOP_HZ:.1f}", _flat(event.label))
-            place = (_flat(one.file), f"{event.start_s:.6f}")
-            yield ("\t".join((str(number), *row, f"{event.confidence:.6g}", *place)) + "\n").encode(
-                errors="surrogateescape"
-            )
+            row = ("Spectrogram 1", "1", *times, "0.0", f"{RAVEN_TOP_HZ:.1f}", _unquoted(event.label))
+            place = (_unquoted(one.file), f"{event.start_s:.6f}")
+            yield _bytes("\t".join((str(number), *row, f"{event.confidence:.6g}", *place)) + "\n")
         before_s += one.duration_s
 
 
@@ -143,24 +165,51 @@ def _parquet(found: Found) -> Iterator[bytes]:
             ("start_utc", pa.timestamp("us", tz="UTC")),
         ]
     )
-    buffer = io.BytesIO()
-    with parquet.ParquetWriter(buffer, schema) as writer:
-        rows: list[dict[str, Any]] = []
+    pieces = _Pieces()
+    rows: list[dict[str, Any]] = []
+    with parquet.ParquetWriter(pieces, schema) as writer:
         for heard, event in _events(found):
             began = heard.began + timedelta(seconds=event.start_s) if heard.began else None
-            rows.append({"file": _escaped(heard.file), **_plain(event), "start_utc": began})
-            if len(rows) >= 10_000:
+            names = {"file": _escaped(heard.file), "label": _escaped(event.label)}
+            rows.append({**_plain(event), **names, "start_utc": began})
+            if len(rows) >= PARQUET_ROWS:
                 writer.write_table(pa.Table.from_pylist(rows, schema))
                 rows = []
+                yield pieces.take()
         writer.write_table(pa.Table.from_pylist(rows, schema))
-    yield buffer.getvalue()
+    yield pieces.take()
+
+
+class _Pieces(io.RawIOBase):
+    """A file that gives away what was written to it, and keeps nothing but count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pieces: list[bytes] = []
+        self._count = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._count
+
+    def write(self, data: Any) -> int:
+        self._pieces.append(bytes(data))
+        self._count += len(self._pieces[-1])
+        return len(self._pieces[-1])
+
+    def take(self) -> bytes:
+        """What was written since the last time."""
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
 
 
 FORMATS = {
     "csv": Format(".csv", _csv),
     "jsonl": Format(".jsonl", _jsonl),
     "json": Format(".json", _json_list),
-    "parquet": Format(".parquet", _parquet),
+    "parquet": Format(".parquet", _parquet, needs="pyarrow.parquet"),
     "audacity": Format(".txt", _audacity),
     "raven": Format(".selections.txt", _raven),
 }
@@ -199,10 +248,9 @@ def _rounded(share: float) -> float:
     return float(f"{share:.6g}")
 
 
-def _line(cells: Iterable[object]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode(errors="surrogateescape")
+def _bytes(text: str) -> bytes:
+    """UTF-8, and the bytes of names that are not; halves of characters that stand for no byte are lost."""
+    return re.sub("[\ud800-\udc7f\udd00-\udfff]", "\ufffd", text).encode(errors="surrogateescape")
 
 
 def _json(values: object) -> str:
@@ -217,3 +265,8 @@ def _escaped(text: str) -> str:
 def _flat(text: str) -> str:
     """One cell of a table without quotes: tabs and line ends would begin another."""
     return re.sub(r"[\t\r\n\x0b\x0c\x85\u2028\u2029]+", " ", text)
+
+
+def _unquoted(text: str) -> str:
+    """The same for readers that take a quote for the beginning of a cell that has tabs in it, as pandas does."""
+    return _flat(text).replace('"', "'")
