@@ -43,8 +43,7 @@ def folder_of(path: Path, *heard: Heard, form: str = "csv") -> Path:
     path.mkdir()
     writer = writers.FORMATS[form]
     (path / f"results{writer.suffix}").write_bytes(b"".join(writer.write(heard)))
-    header = ["File", "Duration (s)", "Start (UTC)", "Label", "Confidence", "Events", "Note"]
-    batch._write_table(path / "files.csv", header, (batch._row(one) for one in heard))
+    batch._write_table(path / "files.csv", batch.FILES_COLUMNS, (batch._Row.of(one) for one in heard))
     return path
 
 

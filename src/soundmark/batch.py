@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from soundmark import atomic, classification, provenance, writers
 from soundmark.classification import Settings
@@ -31,6 +31,7 @@ from soundmark.journal import Journal, key_of
 from soundmark.prediction import Model
 
 LONGEST_NAME = 200  # bytes of a file's name that its own results are called by
+FILES_COLUMNS = ("File", "Duration (s)", "Start (UTC)", "Label", "Confidence", "Events", "Note")
 JOURNAL, PARAMETERS = "journal.jsonl", "parameters.json"
 
 
@@ -99,8 +100,7 @@ def run(
             work = _Work(files, parameters, journal)
             before = len(files) - len(work.missing)
             work.hear(model, settings, timezone, jobs, tell)
-            _write(folder, work, writers.FORMATS[form])
-            return _sum_up(folder, work, before)
+            return _sum_up(folder, work, before, _write(folder, work, writers.FORMATS[form]))
 
 
 class _Work:
@@ -157,52 +157,62 @@ def _short(name: str) -> str:
     return "/".join([*above, f"{kept}-{digest}"])
 
 
-def _write(folder: Path, work: _Work, form: writers.Format) -> None:
+class _Row(NamedTuple):
+    """A row of files.csv, in the order of its columns."""
+
+    file: str
+    duration_s: str
+    began: str
+    label: str
+    confidence: str
+    events: int
+    note: str
+
+    @classmethod
+    def of(cls, found: Heard) -> _Row:
+        best, began = found.answer[0], found.began.isoformat() if found.began else ""
+        score, length_s = f"{best['score']:.6g}", f"{found.duration_s:.3f}"
+        return cls(found.file, length_s, began, best["label"], score, len(found.events), found.note or "")
+
+
+def _write(folder: Path, work: _Work, form: writers.Format) -> list[_Row]:
+    """Write everything, and give the rows of files.csv."""
     for stale in folder.glob("results.*"):  # of other parameters, other files or another format
         if stale.name in {f"results{other.suffix}" for other in writers.FORMATS.values()}:
             stale.unlink(missing_ok=True)
     with atomic.whole(folder / f"results{form.suffix}") as temporary, temporary.open("wb") as file:
         file.writelines(form.write(work))
-    own = set()
-    for name, found in work.heard():
-        path = folder / "files" / f"{name}{form.suffix}"
-        own.add(path)
-        with atomic.whole(path, durable=False) as temporary:
-            temporary.write_bytes(b"".join(form.write([found])))
-    for path in list((folder / "files").rglob("*")):
-        if path not in own and path.is_file():  # stale as those above
-            path.unlink(missing_ok=True)
-    heard = ([*_row(found)] for _, found in work.heard())
-    _write_table(
-        folder / "files.csv", ["File", "Duration (s)", "Start (UTC)", "Label", "Confidence", "Events", "Note"], heard
-    )
+    rows = _write_each(folder / "files", work, form)
+    _write_table(folder / "files.csv", FILES_COLUMNS, rows)
     failed = ([failure.file, failure.reason] for failure in _failures(work))
     _write_table(folder / "errors.csv", ["File", "Reason"], failed)
+    return rows
 
 
-def _row(found: Heard) -> list[object]:
-    best = found.answer[0]
-    began = found.began.isoformat() if found.began else ""
-    score = f"{best['score']:.6g}"
-    return [found.file, f"{found.duration_s:.3f}", began, best["label"], score, len(found.events), found.note or ""]
+def _write_each(folder: Path, work: _Work, form: writers.Format) -> list[_Row]:
+    """The results of each file by itself."""
+    rows, own = [], set()
+    for name, found in work.heard():
+        path = folder / f"{name}{form.suffix}"
+        own.add(path)
+        rows.append(_Row.of(found))
+        with atomic.whole(path, durable=False) as temporary:
+            temporary.write_bytes(b"".join(form.write([found])))
+    for path in list(folder.rglob("*")):
+        if path not in own and path.is_file():  # stale as those of all
+            path.unlink(missing_ok=True)
+    return rows
 
 
-def _sum_up(folder: Path, work: _Work, before: int) -> Batch:
-    heard = events = without = 0
-    notes = []
-    for _, found in work.heard():
-        heard += 1
-        events += len(found.events)
-        without += not found.events
-        notes += [found.note] if found.note else []
+def _sum_up(folder: Path, work: _Work, before: int, rows: Sequence[_Row]) -> Batch:
     return Batch(
         folder=folder,
-        heard=heard,
+        heard=len(rows),
         before=before,
-        events=events,
-        without_event=without,
+        events=sum(row.events for row in rows),
+        without_event=sum(not row.events for row in rows),
         failures=_failures(work),
-        notes=notes,
+        notes=[row.note for row in rows if row.note],
     )
 
 

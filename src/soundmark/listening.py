@@ -20,9 +20,9 @@ from soundmark.audio import Resampler, Samples
 from soundmark.classification import Settings
 from soundmark.errors import SettingsError
 from soundmark.events import Event
-from soundmark.prediction import Model, Part
+from soundmark.prediction import Model
 from soundmark.sources import Block, Source
-from soundmark.windows import Cutter
+from soundmark.windows import Cutter, Window
 
 MOST_WAITING_S = 5.0  # of live sound that is kept unheard: what is older is dropped
 STALLED_S = 5.0  # without a sample, and somebody is told
@@ -273,7 +273,7 @@ class _Ear:
         self.resampler = Resampler(source.rate_hz, self.rate_hz)
         self.account = classification.account(model, settings)
         self.state = State(source.name, model.classes)
-        self.zeros_s, self.ended, self.peaks = 0.0, False, deque[float](maxlen=40)
+        self.zeros_s, self.peaks = 0.0, deque[float](maxlen=40)
 
     def _hop(self, hop_s: float | None) -> int:
         window_s = self.model.card.window_s
@@ -337,12 +337,12 @@ class _Ear:
             return
         self.told.samples(self.cutter.n_samples, samples)
         for window in self.cutter.push(samples):
-            self._score([window])
+            self._score(window)
         self.state.heard_s = self.cutter.n_samples / self.rate_hz
         self.told.state(self.state)
 
-    def _score(self, windows: list) -> None:
-        part: Part = self.model.score(windows, self.rate_hz, hop=self.cutter.hop)
+    def _score(self, window: Window) -> None:
+        part = self.model.score([window], self.rate_hz, hop=self.cutter.hop)
         self.state.probabilities = part.probabilities[-1]
         self._tell(self.account.hear(part))
         self.state.under_way = self.account.tracker.under_way
@@ -359,12 +359,10 @@ class _Ear:
 
     def _finish(self) -> None:
         for window in self.cutter.end():
-            self._score([window])
+            self._score(window)
 
     def end(self) -> None:
         """Tell of what was under way."""
-        if not self.ended:
-            self.ended = True
-            self._tell(self.account.end() if self.account.windows else [])
-            self.state.under_way = []
-            self.told.state(self.state)
+        self._tell(self.account.end() if self.account.windows else [])
+        self.state.under_way = []
+        self.told.state(self.state)
