@@ -6,7 +6,7 @@ The modules, in the order in which to read them; each imports only those above i
 
     errors          the exception tree, and how a message is phrased
     atomic          files that appear whole or not at all
-    workers         one function over many items, in as many processes as there are cores
+    workers         one function over many items, in processes or threads, on all cores
     decoding        a file, bytes or an open file to blocks of mono samples, or why not
     audio           the same to float32 mono samples at a rate, whole or as a stream
     datasets        a path to a Dataset of Clips; one file per layout
@@ -35,7 +35,7 @@ The modules, in the order in which to read them; each imports only those above i
     training        features and a recipe to a trained network
     windows         samples to the windows that a model hears them in
     events          scores of windows to what was heard from when to when
-    prediction      a model and audio to Scores
+    prediction      a model and audio to Scores, and to events
     predictions     what was said of each test clip, as a table
     provenance      what a number was computed with: versions and machine
     inputs          what was typed to the sound files that are meant
