@@ -13,9 +13,10 @@ test: setup                     ## The whole suite.
 
 setup: $(VENV)/.test            ## The environment of a developer.
 
-check: setup                    ## Lint, format and types.
+check: setup                    ## Lint, format, layers and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 fmt: setup                      ## Put the code into its format.

@@ -17,9 +17,9 @@ import numpy as np
 
 import one_core
 from contenders import BUILD, HERE, Contender, environment
-from soundmark import features as soundmark_features
-from soundmark import recipes, splits
-from soundmark.datasets import Dataset, synthetic
+from soundmark.datasets import Dataset, splits, synthetic
+from soundmark.datasets import features as feature_building
+from soundmark.training.named_recipes import recipe_named
 from table import Row, compared
 
 TURNS = 3
@@ -66,7 +66,7 @@ def features(path: Path, versions: dict[str, str]) -> list[Row]:
 def _training_data(path: Path, folder: str) -> Path:
     """The mel features and the notebook's random split, as the contenders take them."""
     dataset = Dataset.open(path)
-    store = soundmark_features.build(dataset, recipes.named("seed-mel").representation)
+    store = feature_building.build(dataset, recipe_named("notebook-mel").representation)
     split = splits.random_split(len(dataset.clips))
     data = Path(folder) / "data.npz"
     timed = np.resize(np.arange(len(dataset.clips)), TIMED_CLIPS)
@@ -80,9 +80,10 @@ def _trainers(path: Path, versions: dict[str, str], *precisions: str) -> Iterato
     """Keras, and soundmark in each precision, each up and waiting."""
     with ExitStack() as stack:
         data = _training_data(path, stack.enter_context(tempfile.TemporaryDirectory()))
-        keras = stack.enter_context(Contender(environment("keras"), "keras_seed_cnn.py", data))
+        keras = stack.enter_context(Contender(environment("keras"), "keras_notebook_cnn.py", data))
         ours = [
-            stack.enter_context(Contender(sys.executable, "soundmark_seed_cnn.py", data, name)) for name in precisions
+            stack.enter_context(Contender(sys.executable, "soundmark_notebook_cnn.py", data, name))
+            for name in precisions
         ]
         versions |= keras.versions | ours[0].versions
         yield [keras, *ours]

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from soundmark import provenance
 from soundmark.datasets import Dataset
+from soundmark.runtime import provenance
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,9 +20,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from soundmark import calibration, features, heads, models, provenance, recipes, splits, training, weights
-from soundmark.calibration import Familiarity
-from soundmark.datasets import Dataset
+from soundmark.datasets import Dataset, features, splits
+from soundmark.models import weights
+from soundmark.runtime import provenance
+from soundmark.training import calibration, linear_head, loop, networks
+from soundmark.training.calibration import Familiarity
+from soundmark.training.named_recipes import recipe_named
 
 NEIGHBOURS = 5
 SCORES = {
@@ -108,18 +111,18 @@ def _directions(x: np.ndarray) -> np.ndarray:
 
 def hear(dataset: Dataset, progress: Callable[..., None]) -> Heard:
     """Every clip through the pretrained network of ``transfer``."""
-    recipe = recipes.named("transfer").for_window(dataset.window_s)
+    recipe = recipe_named("transfer").for_window(dataset.window_s)
     store = features.build(dataset, recipe.representation, progress=progress)
     if store.skipped:
         raise SystemExit(f"{len(store.skipped)} clips cannot be read, {store.skipped[0].path} first.")
     targets = dataset.targets.astype(np.float32)
     everything, nothing = np.arange(len(dataset.clips)), np.arange(0)
-    data = training.Data(
+    data = loop.TrainingData(
         features=store.array, targets=targets, train=everything, validation=nothing, sources=dataset.sources
     )
-    network = models.build(recipe.network, shape=recipe.representation.shape, n_classes=data.n_classes)
+    network = networks.build(recipe.network, shape=recipe.representation.shape, n_classes=data.n_classes)
     network.backbone.load_state_dict(torch.load(weights.find(recipe.network), map_location="cpu", weights_only=True))
-    embeddings = training._embed(network, data, everything, lambda done, total: progress("heard", done, total, "parts"))
+    embeddings = loop._embed(network, data, everything, lambda done, total: progress("heard", done, total, "parts"))
     with torch.no_grad():
         inputs = network.hear(torch.from_numpy(embeddings)).numpy()
     return Heard(embeddings=embeddings, inputs=inputs, targets=targets, sources=dataset.sources)
@@ -129,12 +132,12 @@ def scored(heard: Heard, train: np.ndarray, test: np.ndarray) -> tuple[dict[str,
     """Each score of the training clips, every one held out with its recording, and of the test clips."""
     targets = heard.targets[train]
     targets = targets[:, targets.any(axis=0)]
-    head = heads.fit(heard.inputs[train], targets, heard.sources[train])
+    head = linear_head.fit_head(heard.inputs[train], targets, heard.sources[train])
     held_out = by_logits(head.held_out / head.temperature)
     x = heard.embeddings[train]
     for name in ("mahalanobis", "familiarity", "neighbours"):
         held_out[name] = np.zeros(len(train))
-    fold_of = splits.deal(heard.sources[train], targets, k=calibration.TURNS, seed=0)
+    fold_of = splits.deal_recordings(heard.sources[train], targets, k=calibration.TURNS, seed=0)
     for fold in np.unique(fold_of):
         kept = fold_of == fold
         for name, score in by_embedding(x[~kept], targets[~kept], x[kept]).items():
@@ -212,7 +215,7 @@ def main() -> None:
     started, dataset = time.perf_counter(), Dataset.open(options.dataset)
     heard = hear(dataset, lambda *told: print(*told, file=sys.stderr, end="\r"))
     chosen = np.sort(np.random.default_rng(options.seed).permutation(len(dataset.classes))[: options.classes])
-    share = recipes.named("transfer").known_kept
+    share = recipe_named("transfer").known_quantile
     found = {}
     for which in chosen:
         found[dataset.classes[which]] = left_out(heard, dataset, int(which), share)

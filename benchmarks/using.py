@@ -25,8 +25,9 @@ import soundfile
 
 import soundmark
 from contenders import BUILD
-from soundmark import audio, provenance
+from soundmark import audio
 from soundmark.datasets import synthetic
+from soundmark.runtime import provenance
 from table import Row, compared
 
 RATE_HZ = 44_100

@@ -19,11 +19,15 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import soundmark
-from soundmark import audio, listening, scope, sources, writers
-from soundmark.classification import Settings, hear
+from soundmark import audio
+from soundmark.cli import live_view
 from soundmark.datasets import Dataset
-from soundmark.inputs import Input
-from soundmark.listening import State, Told
+from soundmark.detection import output_formats
+from soundmark.detection.analysis import analyze_file
+from soundmark.detection.inputs import Input
+from soundmark.detection.live import monitor
+from soundmark.detection.live.monitor import StreamCallbacks, StreamState
+from soundmark.detection.settings import DetectionSettings
 
 HERE = Path(__file__).parent
 SHOWN_S = 18.0
@@ -33,19 +37,19 @@ def draw_scope(model_path: str, sound_path: str) -> None:
     """The view as it stands after the first seconds."""
     model, sound = soundmark.load(model_path), audio.read(sound_path)
     pcm = np.round(sound.samples[: round(SHOWN_S * sound.rate_hz)] * 32767).astype("<i2").tobytes()
-    states: list[State] = []
-    source = sources.pcm(io.BytesIO(pcm), rate_hz=sound.rate_hz)
-    listening.listen(model, source, Settings(), Told(state=states.append), hop_s=1.0)
+    states: list[StreamState] = []
+    source = pcm.pcm(io.BytesIO(pcm), rate_hz=sound.rate_hz)
+    monitor.monitor(model, source, DetectionSettings(), StreamCallbacks(state=states.append), hop_s=1.0)
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(scope.picture(states[-1]))
+    console.print(live_view.picture(states[-1]))
     console.save_svg(str(HERE / "listening.svg"), title="soundmark listen")
 
 
 def draw_labels(model_path: str, sound_path: str) -> None:
     """The sound's spectrogram, and under it the label track that ``--format audacity`` wrote, read back."""
     model, sound = soundmark.load(model_path), audio.read(sound_path)
-    found = hear(model, Input(sound_path, "sound"), Settings(overlap=0.75))
-    track = b"".join(writers.FORMATS["audacity"].write([found])).decode()
+    found = analyze_file(model, Input(sound_path, "sound"), DetectionSettings(overlap=0.75))
+    track = b"".join(output_formats.FORMATS["audacity"].write([found])).decode()
     labels = [line.split("\t") for line in track.splitlines()]
     picture = model.card.representation.picture(sound.samples, sound.rate_hz)
     drawing = Figure(figsize=(11, 4.2), layout="constrained")

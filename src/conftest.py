@@ -18,22 +18,21 @@ def example_city(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="session")
 def example_recipe():
     """``recipe``: one that takes a second."""
-    from soundmark import recipes
     from soundmark.spectrograms import Mel
+    from soundmark.training.named_recipes import recipe_named
 
-    return replace(recipes.named("seed-mel"), representation=Mel(size=(24, 24)), epochs=1, batch_size=30)
+    return replace(recipe_named("notebook-mel"), representation=Mel(size=(24, 24)), epochs=1, batch_size=30)
 
 
 @pytest.fixture(scope="session")
 def example_model(example_city, example_recipe, tmp_path_factory: pytest.TempPathFactory):
     """``model``: of that recipe, trained on two folds of that city."""
-    from soundmark import prediction, runs
+    from soundmark.models.classifier import load
+    from soundmark.training.single_model import train_model
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOUNDMARK_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return prediction.load(
-            runs.train(example_city, example_recipe, tmp_path_factory.mktemp("model"), test_fold=3).model
-        )
+        return load(train_model(example_city, example_recipe, tmp_path_factory.mktemp("model"), test_fold=3).model)
 
 
 NEEDS = ("city", "recipe", "model")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from soundmark.bundle import Bundle, Card
-from soundmark.prediction import Model
+from soundmark.models.bundle import Bundle
+from soundmark.models.card import Card
+from soundmark.models.classifier import Model
 from soundmark.spectrograms import Mel
 
 RATE_HZ = 22_050

@@ -29,13 +29,14 @@ from functools import wraps
 from multiprocessing import parent_process
 from pathlib import Path
 
-from soundmark import features, store, workers
+from soundmark.datasets import feature_store, features
+from soundmark.runtime import parallel
 
 if "CORE" in os.environ:
     os.sched_setaffinity(0, {int(os.environ["CORE"])})
 POINT, N, SIGNAL, WHOM = os.environ.get("KILL", ":0:SIGKILL:run").split(":")
 WORK = Path(os.environ.get("WORK", os.devnull))
-CHUNK = int(os.environ.get("CHUNK", store.CHUNK))
+CHUNK = int(os.environ.get("CHUNK", feature_store.CHUNK))
 passed, unit = 0, ""
 
 
@@ -166,11 +167,11 @@ def told(each):
 def with_training(make):
     @wraps(make)
     def made(*arguments, **options):
-        from soundmark import graph, training  # now, not before: what is killed among the features needs no torch
+        from soundmark.training import loop, onnx_export  # not before: what is killed earlier needs no torch
 
-        if not hasattr(training.train, "__wrapped__"):
-            training.train = by_batch(training.train)
-            graph.export = exported(graph.export)
+        if not hasattr(loop.train_network, "__wrapped__"):
+            loop.train_network = by_batch(loop.train_network)
+            onnx_export.export_network = exported(onnx_export.export_network)
         return make(*arguments, **options)
 
     return made
@@ -212,16 +213,19 @@ def announced(app):
     return begun
 
 
-store.CHUNK = features.CHUNK = CHUNK
-features._heard = counted(features._heard)
+feature_store.CHUNK = features.CHUNK = CHUNK
+features._read_and_compute = counted(features._read_and_compute)
 Path.open = opening(Path.open)
 if __name__ == "__main__":
-    from soundmark import cli, plans, runs
+    from soundmark import cli
+    from soundmark.cli import commands
+    from soundmark.evaluation import comparison, plan
+    from soundmark.training import single_model
 
-    workers.each = told(workers.each)
+    parallel.map_unordered = told(parallel.map_unordered)
     Path.write_bytes = in_halves(Path.write_bytes)
     Path.replace = watched(Path.replace)
-    runs.make = with_training(runs.make)
-    plans._seconds_per_example = lambda *_: 1e-3  # what is told of the cost is no part of this
-    cli.app = announced(cli.app)
+    comparison.train_unit = single_model.train_unit = with_training(comparison.train_unit)
+    plan._seconds_per_example = lambda *_: 1e-3  # what is told of the cost is no part of this
+    commands.app = announced(commands.app)
     cli.main()

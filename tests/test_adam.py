@@ -1,9 +1,9 @@
-"""The optimizer against PyTorch's own; its losses against Keras' are in test_seed_cnn.py."""
+"""The optimizer against PyTorch's own; its losses against Keras' are in test_notebook_cnn.py."""
 
 import pytest
 import torch
 
-from soundmark.adam import Adam
+from soundmark.training.adam import Adam
 
 
 def gradients(shapes, steps: int):

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundmark import audio, decoding
+from soundmark import audio
+from soundmark.audio import decoding
 from soundmark.errors import AudioError, OutputError
 
 # librosa asks audioread for its back ends, and the standard library is parting with some of those.

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from soundmark.augmentation import augment, louder, mix, restyle, warp
-from soundmark.recipes import RECIPES, Augmentation
 from soundmark.spectrograms.logmel import FLOOR, MIDDLE, SPREAD
+from soundmark.training.augmentation import augment, louder, mix, restyle, warp
+from soundmark.training.named_recipes import RECIPES
+from soundmark.training.recipe import Augmentation
 
 AUGMENTED = [recipe.augmentation for recipe in RECIPES.values() if recipe.augmentation != Augmentation()]
 
@@ -144,7 +145,7 @@ def test_a_band_in_which_nothing_happens_is_not_blown_up():
 
 @pytest.mark.parametrize(("share", "changed"), [(0.0, 0), (0.5, 100), (1.0, 200)])
 def test_so_many_batches_are_restyled_and_no_target_is(share, changed):
-    generator, how = np.random.default_rng(0), Augmentation(mixstyle=0.3, mixstyle_share=share)
+    generator, how = np.random.default_rng(0), Augmentation(mixstyle=0.3, mixstyle_probability=share)
     x = noise(6, 2, 4)
     found = [augment(x, torch.eye(6), how, generator) for _ in range(200)]
     assert all(torch.equal(targets, torch.eye(6)) for _, targets in found)
@@ -178,7 +179,7 @@ def test_mixup_draws_a_share_for_each_and_mixes_the_targets_alike():
 
 @pytest.mark.parametrize(("share", "mixed"), [(0.0, 0), (0.5, 100), (1.0, 200)])
 def test_so_many_batches_are_mixed(share, mixed):
-    generator, how = np.random.default_rng(0), Augmentation(mixup=1.0, mixup_share=share)
+    generator, how = np.random.default_rng(0), Augmentation(mixup=1.0, mixup_probability=share)
     targets = [augment(noise(6, 2, 2), torch.eye(6), how, generator)[1] for _ in range(200)]
     assert sum(not torch.equal(one, torch.eye(6)) for one in targets) == pytest.approx(mixed, abs=mixed * 0.15)
 

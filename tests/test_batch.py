@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundmark import audio, batch, inputs
-from soundmark.classification import Settings
+from soundmark import audio
+from soundmark.detection import inputs
+from soundmark.detection.inputs import Input
+from soundmark.detection.results_folder import JOURNAL, analyze_to_folder
+from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import OutputError
-from soundmark.inputs import Input
 from test_classification import RATE_HZ, model, wave
 
 __all__ = ["model"]  # a fixture, shared
@@ -40,7 +42,7 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and path.name not in (batch.JOURNAL, ".lock")
+        if path.is_file() and path.name not in (JOURNAL, ".lock")
     }
 
 
@@ -54,7 +56,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_counts_in_are_counts_out_and_counts_named(model, sounds, tmp_path):
-    done = batch.run(model, files_of(sounds), Settings(), tmp_path / "out")
+    done = analyze_to_folder(model, files_of(sounds), DetectionSettings(), tmp_path / "out")
     assert (done.heard, done.before, len(done.failures)) == (59, 0, 3)
     assert len(rows(tmp_path / "out" / "files.csv")) == 59
     failed = rows(tmp_path / "out" / "errors.csv")
@@ -71,7 +73,7 @@ def test_counts_in_are_counts_out_and_counts_named(model, sounds, tmp_path):
 
 
 def test_each_file_has_results_of_its_own_that_make_the_whole(model, sounds, tmp_path):
-    batch.run(model, files_of(sounds / "fold0", sounds / "fold1"), Settings(), tmp_path / "out")
+    analyze_to_folder(model, files_of(sounds / "fold0", sounds / "fold1"), DetectionSettings(), tmp_path / "out")
     own = sorted((tmp_path / "out" / "files").iterdir())
     assert len(own) == 57
     assert "0.wav~2.csv" in {path.name for path in own}  # of the second folder
@@ -89,7 +91,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_results(model, sounds, tmp_pat
     process = subprocess.Popen(
         [*peaceful, "-o", str(killed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
     )
-    journal = killed / batch.JOURNAL
+    journal = killed / JOURNAL
     while process.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") >= 20):
         time.sleep(0.002)
     process.send_signal(number)
@@ -108,26 +110,26 @@ def test_a_run_that_is_killed_goes_on_to_the_same_results(model, sounds, tmp_pat
 def test_what_changed_is_heard_again_and_nothing_else(model, sounds, tmp_path):
     audio.write(tmp_path / "a.wav", wave(1.0, 1), RATE_HZ)
     files = [*files_of(sounds / "long"), Input(str(tmp_path / "a.wav"), "a.wav")]
-    batch.run(model, files, Settings(), tmp_path / "out")
+    analyze_to_folder(model, files, DetectionSettings(), tmp_path / "out")
     audio.write(tmp_path / "a.wav", wave(1.0, 2), RATE_HZ)
     os.utime(tmp_path / "a.wav", (1, 1))
-    assert batch.run(model, files, Settings(), tmp_path / "out").before == 2
-    assert batch.run(model, files, Settings(overlap=0.5), tmp_path / "out").before == 0
-    assert batch.run(model, files, Settings(), tmp_path / "out", form="jsonl").before == 3
-    assert batch.run(model, files, Settings(), tmp_path / "out", fresh=True).before == 0
+    assert analyze_to_folder(model, files, DetectionSettings(), tmp_path / "out").before == 2
+    assert analyze_to_folder(model, files, DetectionSettings(overlap=0.5), tmp_path / "out").before == 0
+    assert analyze_to_folder(model, files, DetectionSettings(), tmp_path / "out", form="jsonl").before == 3
+    assert analyze_to_folder(model, files, DetectionSettings(), tmp_path / "out", fresh=True).before == 0
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(model, sounds, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "results.csv").write_text("mine")
     with pytest.raises(OutputError, match=r'holds something else \("results.csv"\). Choose a new folder with -o'):
-        batch.run(model, files_of(sounds / "long"), Settings(), tmp_path / "thesis")
+        analyze_to_folder(model, files_of(sounds / "long"), DetectionSettings(), tmp_path / "thesis")
     assert (tmp_path / "thesis" / "results.csv").read_text() == "mine"
 
 
 def test_the_state_is_told_on_the_way(model, sounds, tmp_path):
     told = []
-    batch.run(model, files_of(sounds), Settings(), tmp_path / "out", tell=told.append)
+    analyze_to_folder(model, files_of(sounds), DetectionSettings(), tmp_path / "out", tell=told.append)
     assert [state.done for state in told] == sorted(state.done for state in told)
     assert told[-1].done == told[-1].files == 62
     assert told[-1].share == 1.0
@@ -141,7 +143,7 @@ def test_standard_input_is_heard_once_and_written_with_the_others(model, sounds,
         pipe.write(data)
         pipe.seek(0)
         monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": pipe}))
-        batch.run(model, [Input("-", "-"), *files_of(sounds / "long")], Settings(), tmp_path / "out")
+        analyze_to_folder(model, [Input("-", "-"), *files_of(sounds / "long")], DetectionSettings(), tmp_path / "out")
     found = rows(tmp_path / "out" / "files.csv")
     assert found[0]["File"] == "-"
     assert {key: value for key, value in found[0].items() if key != "File"} == {
@@ -151,7 +153,9 @@ def test_standard_input_is_heard_once_and_written_with_the_others(model, sounds,
 
 def test_silence_in_every_file_is_no_failure(model, tmp_path):
     audio.write(tmp_path / "s.wav", np.zeros(RATE_HZ), RATE_HZ)
-    done = batch.run(model, files_of(tmp_path / "s.wav"), Settings(min_confidence=1.0), tmp_path / "out")
+    done = analyze_to_folder(
+        model, files_of(tmp_path / "s.wav"), DetectionSettings(min_confidence=1.0), tmp_path / "out"
+    )
     assert (done.heard, done.without_event, done.failures) == (1, 1, [])
 
 
@@ -162,17 +166,17 @@ def test_names_that_are_long_or_alike_keep_results_of_their_own(model, tmp_path)
         (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "in" / "sound.wav").rename(tmp_path / "in" / name)
     files = [Input(str(tmp_path / "in" / name), Path(name).name) for name in names]
-    done = batch.run(model, files, Settings(), tmp_path / "out")
+    done = analyze_to_folder(model, files, DetectionSettings(), tmp_path / "out")
     assert (done.heard, done.failures) == (6, [])
     own = list((tmp_path / "out" / "files").iterdir())
     assert sorted(row["File"] for path in own for row in rows(path)) == sorted(file.path for file in files)
 
 
 def test_nothing_stale_or_half_written_stays(model, sounds, tmp_path):
-    batch.run(model, files_of(sounds / "long"), Settings(), tmp_path / "out")
+    analyze_to_folder(model, files_of(sounds / "long"), DetectionSettings(), tmp_path / "out")
     (tmp_path / "out" / "files" / ".x.csv.4711.part").write_text("half of i")
     (one, _) = files_of(sounds / "long")
-    batch.run(model, [one], Settings(), tmp_path / "out", form="jsonl")
+    analyze_to_folder(model, [one], DetectionSettings(), tmp_path / "out", form="jsonl")
     assert sorted(everything(tmp_path / "out")) == [
         "errors.csv",
         "files.csv",

@@ -11,16 +11,19 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from soundmark import bundle, graph, models, recipes
-from soundmark.bundle import Bundle, Card
 from soundmark.errors import BundleError, OutputError
+from soundmark.models import bundle, card
+from soundmark.models.bundle import Bundle
+from soundmark.models.card import Card
 from soundmark.spectrograms import Image, Mel
+from soundmark.training import networks, onnx_export
+from soundmark.training.named_recipes import recipe_named
 
 CARD = Card(
     classes=("dog", "siren", "ärger"),
     representation=Mel(size=(32, 32)),
     window_s=4.0,
-    recipe=recipes.named("seed-mel").settings(),
+    recipe=recipe_named("notebook-mel").settings(),
     data={"name": "city", "fingerprint": "0123456789abcdef"},
 )
 
@@ -28,12 +31,12 @@ CARD = Card(
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    return models.build("seed_cnn", shape=(32, 32), n_classes=3)
+    return networks.build("notebook_cnn", shape=(32, 32), n_classes=3)
 
 
 @pytest.fixture(scope="module")
 def made(network) -> Bundle:
-    return Bundle(graph.export(network, (32, 32)), CARD)
+    return Bundle(onnx_export.export_network(network, (32, 32)), CARD)
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def examples():
 
 
 def test_comes_back_as_it_was(made, path):
-    again = bundle.read(path)
+    again = bundle.read_bundle(path)
     assert again == made
     assert again.card.classes == ("dog", "siren", "ärger")
     assert again.outputs == ("logits",)
@@ -79,14 +82,14 @@ def test_is_an_onnx_file_that_onnx_itself_accepts(path):
 
 @pytest.mark.parametrize("n", [1, 2, 250, 300])
 def test_the_graph_says_what_the_network_says_for_any_batch(network, made, examples, n):
-    expected = softmax(graph.logits(network, examples[:n]), axis=1)
+    expected = softmax(onnx_export.network_logits(network, examples[:n]), axis=1)
     assert bundle.check_agreement(made, expected, examples[:n]) <= 1e-4
     torch_logits = network(torch.from_numpy(examples[:n])[:, None]).detach().numpy()
     np.testing.assert_allclose(made.run(examples[:n]), torch_logits, rtol=1e-4, atol=1e-3)
 
 
 def test_a_graph_that_differs_is_refused(network, made, examples):
-    expected = softmax(graph.logits(network, examples[:4]), axis=1)
+    expected = softmax(onnx_export.network_logits(network, examples[:4]), axis=1)
     with pytest.raises(BundleError, match="differs from the trained network by"):
         bundle.check_agreement(made, expected[::-1], examples[:4])
     with pytest.raises(BundleError, match="differs from the trained network by nan"):
@@ -112,7 +115,7 @@ def test_a_flipped_byte_is_noticed(path, place):
     data[place] ^= 0x10
     path.write_bytes(data)
     with pytest.raises(BundleError, match=re.escape(str(path))):
-        bundle.read(path)
+        bundle.read_bundle(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"RIFF" + bytes(100)])
@@ -120,27 +123,27 @@ def test_what_is_no_model_is_refused(tmp_path, content):
     path = tmp_path / "x.onnx"
     path.write_bytes(content)
     with pytest.raises(BundleError, match=r"x\.onnx"):
-        bundle.read(path)
+        bundle.read_bundle(path)
 
 
 def test_half_a_model_is_refused(path):
     path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2])
     with pytest.raises(BundleError, match="is not a model"):
-        bundle.read(path)
+        bundle.read_bundle(path)
 
 
 def test_somebody_elses_onnx_is_refused(made, tmp_path):
     (tmp_path / "other.onnx").write_bytes(made.graph)
     with pytest.raises(BundleError, match="without a soundmark card"):
-        bundle.read(tmp_path / "other.onnx")
+        bundle.read_bundle(tmp_path / "other.onnx")
 
 
 def test_a_later_schema_asks_for_a_later_soundmark(made, tmp_path, monkeypatch):
-    monkeypatch.setattr(bundle, "SCHEMA", 2)
+    monkeypatch.setattr(card, "SCHEMA", 2)
     made.write(tmp_path / "later.onnx")
     monkeypatch.undo()
     with pytest.raises(BundleError, match="schema 2; this soundmark reads schema 1. Upgrade"):
-        bundle.read(tmp_path / "later.onnx")
+        bundle.read_bundle(tmp_path / "later.onnx")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +172,7 @@ def test_a_later_schema_asks_for_a_later_soundmark(made, tmp_path, monkeypatch):
 def test_a_card_that_cannot_be_used_is_refused(made, tmp_path, change, match):
     Bundle(made.graph, replace(CARD, **change)).write(tmp_path / "odd.onnx")
     with pytest.raises(BundleError, match=match):
-        bundle.read(tmp_path / "odd.onnx")
+        bundle.read_bundle(tmp_path / "odd.onnx")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +186,7 @@ def test_a_card_that_cannot_be_used_is_refused(made, tmp_path, change, match):
 def test_a_card_of_another_graph_is_refused(made, tmp_path, change, match):
     Bundle(made.graph, replace(CARD, **change)).write(tmp_path / "odd.onnx")
     with pytest.raises(BundleError, match=match):
-        bundle.read(tmp_path / "odd.onnx")
+        bundle.read_bundle(tmp_path / "odd.onnx")
 
 
 def test_classes_that_are_one_string_are_refused():
@@ -195,7 +198,7 @@ def test_a_graph_is_made_ready_once(path, monkeypatch, examples):
     made_ready = []
     session = bundle.session
     monkeypatch.setattr(bundle, "session", lambda *made, **how: made_ready.append(made) or session(*made, **how))
-    model = bundle.read(path)
+    model = bundle.read_bundle(path)
     model.run_for(examples[:1], ("logits",), alone=True)
     assert len(made_ready) == 1
     assert copy.deepcopy(model) == model  # as for another process: without the session
@@ -203,9 +206,9 @@ def test_a_graph_is_made_ready_once(path, monkeypatch, examples):
 
 def test_a_missing_file_and_a_folder_are_named(path, tmp_path):
     with pytest.raises(BundleError, match="cannot be read: No such file"):
-        bundle.read(tmp_path / "none.onnx")
+        bundle.read_bundle(tmp_path / "none.onnx")
     with pytest.raises(BundleError, match=r"is a folder; .* There is .*model\.onnx"):
-        bundle.read(tmp_path)
+        bundle.read_bundle(tmp_path)
 
 
 def test_is_written_whole_or_not_at_all(made, tmp_path):

@@ -8,8 +8,9 @@ from scipy.optimize import minimize_scalar
 from scipy.spatial.distance import mahalanobis
 from scipy.special import expit, log_expit, log_softmax, softmax
 
-from soundmark import calibration, metrics
-from soundmark.calibration import Calibration, Familiarity, calibrate, loss, temperature
+from soundmark.metrics import single_label
+from soundmark.training import calibration
+from soundmark.training.calibration import Calibration, Familiarity, calibrate, cross_entropy, temperature
 
 
 def drawn(activation: str, n: int, classes: int, heat: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -32,13 +33,13 @@ def slow_loss(logits: np.ndarray, targets: np.ndarray, activation: str) -> float
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_the_loss_is_the_cross_entropy(activation):
     logits, targets = drawn(activation, 50, 4, 1.0)
-    assert loss(logits, targets, activation) == pytest.approx(slow_loss(logits, targets, activation), rel=1e-9)
+    assert cross_entropy(logits, targets, activation) == pytest.approx(slow_loss(logits, targets, activation), rel=1e-9)
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_the_loss_of_very_sure_answers_stays_a_number(activation):
     targets = np.eye(2)[:1]
-    assert loss(np.array([[-1e4, 1e4]]), targets, activation) == pytest.approx(2e4)
+    assert cross_entropy(np.array([[-1e4, 1e4]]), targets, activation) == pytest.approx(2e4)
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
@@ -69,7 +70,7 @@ def test_answers_that_were_too_sure_become_honest():
     half = slice(0, 2000), slice(2000, 4000)
     heat = temperature(logits[half[0]], targets[half[0]])
     labels = targets[half[1]].argmax(1)
-    before, after = (metrics.ece(labels, softmax(logits[half[1]] / t, axis=1)) for t in (1.0, heat))
+    before, after = (single_label.ece(labels, softmax(logits[half[1]] / t, axis=1)) for t in (1.0, heat))
     assert before > 0.15
     assert after < 0.06  # of a sample of 2 000 that is honest to begin with it is about 0.03
 
@@ -122,7 +123,7 @@ def test_no_clip_is_familiar_through_its_own_recording():
     sources = np.repeat(np.arange(calibration.TURNS), 4).astype(str)
     targets = np.eye(3)[np.arange(calibration.TURNS) % 3].repeat(4, axis=0)
     heard = targets @ rng.normal(size=(3, 5)) * 4 + rng.normal(size=(len(sources), 5))
-    found = calibration.familiarity_by_turns(heard, targets, sources)
+    found = calibration.held_out_familiarity(heard, targets, sources)
     for source in np.unique(sources):
         own = sources == source
         expected = Familiarity.of(heard[~own], targets[~own]).raw(heard[own])
@@ -138,7 +139,7 @@ def test_about_as_many_of_new_recordings_are_kept_as_was_asked_for():
     clips = (middles[:, None] + 0.2 * rng.normal(size=(n, 5, d))).reshape(-1, d)
     targets, sources = np.eye(4)[labels].repeat(5, axis=0), np.arange(n).repeat(5).astype(str)
     seen = np.arange(len(clips)) < len(clips) // 2
-    raw = calibration.familiarity_by_turns(clips[seen], targets[seen], sources[seen])
+    raw = calibration.held_out_familiarity(clips[seen], targets[seen], sources[seen])
     new = Familiarity.of(clips[seen], targets[seen]).raw(clips[~seen])
     assert np.mean(new >= np.quantile(raw, 0.05)) == pytest.approx(0.95, abs=0.03)
 

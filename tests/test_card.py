@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from soundmark import card
-from soundmark.bundle import Card
+from soundmark.models import card_text
+from soundmark.models.card import Card
 from soundmark.spectrograms import Mel
 
 CARD = Card(
     classes=("dog", "siren"),
     representation=Mel(),
     window_s=4.0,
-    recipe={"name": "seed-mel", "network": "seed_cnn"},
+    recipe={"name": "notebook-mel", "network": "notebook_cnn"},
     data={"name": "UrbanSound8K", "licence": "CC BY-NC 3.0", "n_train": 1260, "protocol": "folds", "test_fold": 10},
     scores={
         "protocol": "folds",
@@ -36,7 +36,7 @@ def front_matter(page: str) -> str:
 
 
 def test_the_page_has_front_matter_that_a_hub_reads():
-    page = card.to_markdown("run/model.onnx", CARD)
+    page = card_text.to_markdown("run/model.onnx", CARD)
     assert page.startswith("---\n")
     assert front_matter(page) == (
         "library_name: soundmark\n"
@@ -45,7 +45,7 @@ def test_the_page_has_front_matter_that_a_hub_reads():
         "license: cc-by-nc-3.0\n"
         'datasets: ["UrbanSound8K"]\n'
         "model-index:\n"
-        '- name: "seed-mel"\n'
+        '- name: "notebook-mel"\n'
         "  results:\n"
         "  - task: {type: audio-classification}\n"
         '    dataset: {type: "UrbanSound8K", name: "UrbanSound8K, protocol folds"}\n'
@@ -54,8 +54,8 @@ def test_the_page_has_front_matter_that_a_hub_reads():
 
 
 def test_the_page_says_all_that_the_terminal_says_and_how_to_use_it():
-    page = card.to_markdown("run/model.onnx", CARD)
-    for heading, sentence in card.lines(CARD):
+    page = card_text.to_markdown("run/model.onnx", CARD)
+    for heading, sentence in card_text.card_lines(CARD):
         assert f"| {heading} | {sentence} |" in page
     assert "95 % interval 69.9 to 87.4" in page
     assert "    soundmark classify street.wav -m model.onnx\n" in page
@@ -72,19 +72,19 @@ def test_the_page_says_all_that_the_terminal_says_and_how_to_use_it():
     ],
 )
 def test_a_licence_is_named_as_hubs_spell_it(licence, told):
-    page = card.to_markdown("model.onnx", replace(CARD, data={"name": "pets", "licence": licence}))
+    page = card_text.to_markdown("model.onnx", replace(CARD, data={"name": "pets", "licence": licence}))
     assert told in front_matter(page)
 
 
 def test_an_empty_card_is_a_page_too():
-    page = card.to_markdown("model.onnx", Card(classes=("dog",), representation=Mel(), window_s=1.0))
+    page = card_text.to_markdown("model.onnx", Card(classes=("dog",), representation=Mel(), window_s=1.0))
     assert "license: other" in front_matter(page)
     assert "model-index" not in page
 
 
 def test_what_comes_from_data_is_no_markup():
     nasty = replace(CARD, classes=(NASTY, "b"), data={"name": NASTY, "licence": NASTY}, recipe={"name": NASTY})
-    page = card.to_markdown(f"{NASTY}.onnx", nasty)
+    page = card_text.to_markdown(f"{NASTY}.onnx", nasty)
     page.encode()
     assert "<script>" not in page.split("## How to use it")[0].split("---\n", 2)[2]
     assert page.count("\n---\n") == 1
@@ -94,23 +94,23 @@ def test_what_comes_from_data_is_no_markup():
 
 def test_a_card_of_8_bits_says_what_it_was_made_from():
     told = {"calibrated_on": 128, "scored": "837 clips: fold 10", "figure": "accuracy", "before": 0.795, "after": 0.789}
-    lines = dict(card.lines(replace(CARD, data={**CARD.data, "int8": told})))
+    lines = dict(card_text.card_lines(replace(CARD, data={**CARD.data, "int8": told})))
     assert lines["8 bits"] == (
         "made so from a model of float32, calibrated on 128 clips: accuracy 78.9 %, that one's 79.5 %, on 837 clips: "
         "fold 10"
     )
-    assert dict(card.lines(replace(CARD, data={"int8": 3})))["8 bits"] == "?"
+    assert dict(card_text.card_lines(replace(CARD, data={"int8": 3})))["8 bits"] == "?"
 
 
 def test_json_is_the_card_of_the_file():
-    assert json.loads(card.to_json(CARD)) == json.loads(CARD.to_json())
+    assert json.loads(card_text.to_json(CARD)) == json.loads(CARD.to_json())
 
 
 @pytest.mark.parametrize(("form", "begin"), [("markdown", "---\nlibrary_name"), ("json", '{\n "schema": 1')])
 def test_the_command_hands_it_over(form, begin, tmp_path):
     import onnx
 
-    from soundmark.bundle import Bundle
+    from soundmark.models.bundle import Bundle
 
     value = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(

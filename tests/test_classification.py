@@ -11,14 +11,17 @@ import pytest
 import soundfile
 import torch
 
-from soundmark import audio, classification, graph, models
-from soundmark.bundle import Bundle, Card
-from soundmark.classification import Settings
+from soundmark import audio
+from soundmark.detection.analysis import analyze_file, analyze_files
+from soundmark.detection.file_result import FileResult
+from soundmark.detection.inputs import Failure, Input
+from soundmark.detection.settings import DetectionSettings, read_thresholds
 from soundmark.errors import SettingsError
-from soundmark.events import Heard
-from soundmark.inputs import Failure, Input
-from soundmark.prediction import Model
+from soundmark.models.bundle import Bundle
+from soundmark.models.card import Card
+from soundmark.models.classifier import Model
 from soundmark.spectrograms import Mel
+from soundmark.training import networks, onnx_export
 
 RATE_HZ = 22_050
 
@@ -27,9 +30,9 @@ RATE_HZ = 22_050
 def model() -> Model:
     """One that is right by chance alone, with strong opinions: its logits are spread."""
     torch.manual_seed(0)
-    network = models.build("seed_cnn", shape=(32, 32), n_classes=3)
+    network = networks.build("notebook_cnn", shape=(32, 32), n_classes=3)
     card = Card(classes=("b", "a", "c"), representation=Mel(size=(32, 32)), window_s=1.0, temperature=0.02)
-    return Model(Bundle(graph.export(network, (32, 32)), card))
+    return Model(Bundle(onnx_export.export_network(network, (32, 32)), card))
 
 
 def wave(seconds: float, seed: int = 0, rate_hz: int = RATE_HZ) -> np.ndarray:
@@ -52,21 +55,21 @@ def files(tmp_path: Path) -> list[Input | Failure]:
 
 @pytest.mark.parametrize("overlap", [0.0, 0.75])
 def test_files_are_heard_as_each_alone_whatever_runs_beside_them(model, files, overlap):
-    settings = Settings(overlap=overlap)
-    alone = [classification.hear(model, file, settings) for file in files]
+    settings = DetectionSettings(overlap=overlap)
+    alone = [analyze_file(model, file, settings) for file in files]
     for jobs in (1, 2, 5):
-        assert list(classification.each(model, files, settings, jobs=jobs)) == alone
-    assert [type(found).__name__ for found in alone] == ["Heard"] * 2 + ["Failure", *["Heard"] * 2] + [
+        assert list(analyze_files(model, files, settings, jobs=jobs)) == alone
+    assert [type(found).__name__ for found in alone] == ["FileResult"] * 2 + ["Failure", *["FileResult"] * 2] + [
         "Failure",
-        *["Heard"] * 2,
+        *["FileResult"] * 2,
     ]
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.75])
 def test_what_is_heard_is_what_python_hears(model, files, overlap):
     for file in (files[4], files[6], files[7]):
-        found = classification.hear(model, file, Settings(overlap=overlap, top_k=3))
-        assert isinstance(found, Heard)
+        found = analyze_file(model, file, DetectionSettings(overlap=overlap, top_k=3))
+        assert isinstance(found, FileResult)
         assert list(found.events) == model.events(file.path, overlap=overlap)
         scores = model.scores(file.path, overlap=overlap)
         assert len(scores) == found.windows
@@ -87,23 +90,23 @@ def test_without_overlap_events_are_windows_merged(model, files):
 
 
 def test_every_clip_has_an_event_unless_a_threshold_was_asked_for(model, files):
-    clip = classification.hear(model, files[1], Settings())
+    clip = analyze_file(model, files[1], DetectionSettings())
     assert [(event.start_s, event.stop_s) for event in clip.events] == [(0.0, clip.duration_s)]
     assert clip.events[0].label == clip.answer[0]["label"]
     unsure = Model(Bundle(model.bundle.graph, replace(model.card, temperature=10.0)))
-    assert len(classification.hear(unsure, files[1], Settings()).events) == 1
-    assert classification.hear(unsure, files[1], Settings(min_confidence=0.9)).events == []
+    assert len(analyze_file(unsure, files[1], DetectionSettings()).events) == 1
+    assert analyze_file(unsure, files[1], DetectionSettings(min_confidence=0.9)).events == []
 
 
 def test_thresholds_of_classes_go_before_the_one_of_all(model):
-    found = Settings(min_confidence=0.4, thresholds={"a": 0.9}).threshold(model)
+    found = DetectionSettings(min_confidence=0.4, thresholds={"a": 0.9}).threshold(model)
     assert found.tolist() == [0.4, 0.9, 0.4]
-    assert Settings().threshold(model) is None
+    assert DetectionSettings().threshold(model) is None
 
 
 def test_a_threshold_of_no_class_is_refused_before_anything_is_heard(model, files):
     with pytest.raises(SettingsError, match='there is no class of this model "d"'):
-        next(classification.each(model, files, Settings(thresholds={"d": 0.5})))
+        next(analyze_files(model, files, DetectionSettings(thresholds={"d": 0.5})))
 
 
 @pytest.mark.parametrize(
@@ -120,13 +123,13 @@ def test_thresholds_that_cannot_be_meant_are_refused(tmp_path, name, text, why):
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(SettingsError, match=why):
-        classification.thresholds(tmp_path / name)
+        read_thresholds(tmp_path / name)
 
 
 def test_thresholds_are_read_from_csv_and_toml(tmp_path):
     (tmp_path / "t.csv").write_text("label,threshold\na,0.9\nb,0.25\n")
     (tmp_path / "t.toml").write_text("a = 0.9\nb = 0.25\n")
-    assert classification.thresholds(tmp_path / "t.csv") == classification.thresholds(tmp_path / "t.toml")
+    assert read_thresholds(tmp_path / "t.csv") == read_thresholds(tmp_path / "t.toml")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +137,7 @@ def test_thresholds_are_read_from_csv_and_toml(tmp_path):
 )
 def test_settings_that_cannot_be_meant_are_refused(settings):
     with pytest.raises(SettingsError, match=f"{next(iter(settings))} is "):
-        Settings(**settings)
+        DetectionSettings(**settings)
 
 
 @pytest.mark.parametrize(
@@ -150,8 +153,8 @@ def test_settings_that_cannot_be_meant_are_refused(settings):
 def test_odd_sounds_are_heard_with_sense(model, samples, tmp_path):
     rate_hz = 192_000 if samples.ndim == 2 else RATE_HZ
     audio.write(tmp_path / "odd.wav", samples, rate_hz)
-    found = classification.hear(model, Input(str(tmp_path / "odd.wav"), "odd.wav"), Settings())
-    assert isinstance(found, Heard)
+    found = analyze_file(model, Input(str(tmp_path / "odd.wav"), "odd.wav"), DetectionSettings())
+    assert isinstance(found, FileResult)
     assert np.isfinite([entry["score"] for entry in found.answer]).all()
     assert found.duration_s == pytest.approx(max(len(samples) / rate_hz, 1 / RATE_HZ))
 
@@ -160,7 +163,7 @@ def test_nan_far_into_an_hour_fails_that_file_by_name(model, tmp_path):
     samples = np.zeros(40 * RATE_HZ, np.float32)
     samples[-5] = np.nan
     soundfile.write(tmp_path / "nan.wav", samples, RATE_HZ, subtype="FLOAT")
-    found = classification.hear(model, Input(str(tmp_path / "nan.wav"), "nan.wav"), Settings())
+    found = analyze_file(model, Input(str(tmp_path / "nan.wav"), "nan.wav"), DetectionSettings())
     assert isinstance(found, Failure)
     assert 'nan.wav" holds 1 sample that is no number' in found.reason
 
@@ -169,7 +172,7 @@ def test_a_file_that_is_cut_off_is_heard_as_far_as_it_goes_and_says_so(model, tm
     path = tmp_path / "cut.flac"
     soundfile.write(path, wave(40.0), RATE_HZ)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    found = classification.hear(model, Input(str(path), path.name), Settings())
+    found = analyze_file(model, Input(str(path), path.name), DetectionSettings())
     assert "cannot be decoded beyond" in found.note
     assert 10 < found.duration_s < 30
     assert found.duration_s == pytest.approx(audio.read(path).duration_s, abs=1e-3)

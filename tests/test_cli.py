@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from soundmark import audio, features
-from soundmark.datasets import Dataset, synthetic
-from soundmark.pictures import read
+from soundmark import audio
+from soundmark.datasets import Dataset, features, synthetic
+from soundmark.datasets.spectrogram_images import read_image
 from soundmark.spectrograms import Image
 
 SMALL = ["--epochs", "1", "--batch-size", "16"]
@@ -49,7 +49,7 @@ def city(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def model(soundmark, city, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    done = soundmark("train", city, "-o", folder, "--recipe", "seed-mel", "--test-fold", 3, *SMALL)
+    done = soundmark("train", city, "-o", folder, "--recipe", "notebook-mel", "--test-fold", 3, *SMALL)
     assert done.returncode == 0, done.stderr
     return folder / "model.onnx"
 
@@ -62,9 +62,9 @@ def test_compare_prints_a_table_and_writes_the_report(soundmark, city, tmp_path)
     run = tmp_path / "run"
     done = soundmark("compare", city, "-o", run, "--protocol", "random", *SMALL)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"seed-image .*random", done.stdout)
-    assert re.search(r"seed-mel .*random", done.stdout)
-    assert "seed-image − seed-mel, random:" in done.stdout
+    assert re.search(r"notebook-image .*random", done.stdout)
+    assert re.search(r"notebook-mel .*random", done.stdout)
+    assert "notebook-image − notebook-mel, random:" in done.stdout
     assert " % of " in done.stdout.splitlines()[-1]  # the answer in a sentence
     assert "2 trainings" in done.stderr
     assert str(run / "report.html") in done.stderr.replace("\n", "")
@@ -79,7 +79,7 @@ def test_compare_prints_a_table_and_writes_the_report(soundmark, city, tmp_path)
 def test_train_evaluate_show(soundmark, city, model, tmp_path):
     shown = soundmark("show", model)
     assert shown.returncode == 0
-    for word in ("siren, street_music", "mel", "fold 3 kept back", "95 % interval", "seed_cnn"):
+    for word in ("siren, street_music", "mel", "fold 3 kept back", "95 % interval", "notebook_cnn"):
         assert word in shown.stdout, word
     done = soundmark("evaluate", city, "-m", model, "-o", tmp_path / "out")
     assert done.returncode == 0
@@ -154,7 +154,7 @@ def test_spectrograms_are_the_features(soundmark, city, tmp_path, cache, monkeyp
         path = tmp_path / "pictures" / clip.label / f"{clip.path.stem}.png"
         with Pillow.open(path) as picture:
             assert (picture.mode, picture.size, picture.format) == ("L", (224, 224), "PNG")
-        np.testing.assert_array_equal(read(path, Image()), store.array[index])
+        np.testing.assert_array_equal(read_image(path, Image()), store.array[index])
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "pictures").rglob("*.png")}
     soundmark("spectrograms", city, tmp_path / "pictures")
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "pictures").rglob("*.png")} == stamps
@@ -167,7 +167,9 @@ def test_spectrograms_for_people(soundmark, city, tmp_path):
     (few / "bark").mkdir()
     for folder, path in zip(("hum", "bark"), clips(city, 2), strict=True):
         shutil.copy(path, few / folder)
-    done = soundmark("spectrograms", few, tmp_path / "out", "--axes", "--colours", "viridis", "--recipe", "seed-mel")
+    done = soundmark(
+        "spectrograms", few, tmp_path / "out", "--axes", "--colours", "viridis", "--recipe", "notebook-mel"
+    )
     assert done.returncode == 0, done.stderr
     with Pillow.open(next((tmp_path / "out").rglob("*.png"))) as opened:
         picture = np.asarray(opened)
@@ -199,7 +201,9 @@ def test_an_unreadable_clip_makes_the_status_1(soundmark, city, tmp_path):
     copy = shutil.copytree(city, tmp_path / "city")
     broken = Dataset.open(copy).clips[4].path
     broken.write_text("no sound")
-    done = soundmark("compare", copy, "-o", tmp_path / "run", "--recipe", "seed-mel", "--protocol", "random", *SMALL)
+    done = soundmark(
+        "compare", copy, "-o", tmp_path / "run", "--recipe", "notebook-mel", "--protocol", "random", *SMALL
+    )
     assert done.returncode == 1
     assert broken.name in done.stderr
     assert (tmp_path / "run" / "metrics.json").exists()
@@ -210,7 +214,10 @@ def test_an_unreadable_clip_makes_the_status_1(soundmark, city, tmp_path):
     ("arguments", "message"),
     [
         (["compare", "nowhere", "-o", "run"], 'there is no "nowhere"'),
-        (["compare", "{city}", "-o", "run", "--recipe", "seed-mell"], 'Did you mean "seed-mel"? Known: seed-image'),
+        (
+            ["compare", "{city}", "-o", "run", "--recipe", "notebook-mell"],
+            'Did you mean "notebook-mel"? Known: notebook-image',
+        ),
         (["compare", "{city}", "-o", "run", "--protocol", "fold"], 'no protocol "fold". Did you mean "folds"?'),
         (["compare", "{city}", "-o", "run", "--folds", "1;2"], '--folds is "1;2"'),
         (["compare", "{city}", "-o", "run", "--folds", "9"], "has no fold 9 here. Known: 1, 2, 3"),
@@ -251,7 +258,7 @@ def test_the_help_says_what_is_meant_where_nothing_is_said(soundmark):
     told = " ".join(re.sub("[│\n]", " ", soundmark(verb, "--help").stdout) for verb in ("compare", "train"))
     told = " ".join(told.split())
     for word in (
-        "seed-image and seed-mel",
+        "notebook-image and notebook-mel",
         "random, and folds or grouped",
         "the cores there are",
         "train on all clips",

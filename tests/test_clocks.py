@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from soundmark import audio, clocks
+from soundmark import audio
+from soundmark.audio import timestamps
 from soundmark.errors import SettingsError
 
 MOMENT = datetime(2024, 6, 12, 4, 30, 0, tzinfo=UTC)
@@ -33,7 +34,7 @@ MOMENT = datetime(2024, 6, 12, 4, 30, 0, tzinfo=UTC)
     ],
 )
 def test_a_recorders_name_is_read(name):
-    assert clocks.began(name) == MOMENT
+    assert timestamps.recording_start(name) == MOMENT
 
 
 @pytest.mark.parametrize(
@@ -54,28 +55,34 @@ def test_a_recorders_name_is_read(name):
     ],
 )
 def test_what_is_no_time_is_none(name):
-    assert clocks.began(name) is None
+    assert timestamps.recording_start(name) is None
 
 
 def test_a_clock_of_a_place_keeps_summer_time():
-    assert clocks.began("20240612_063000.wav", zone="Europe/Berlin") == MOMENT
-    assert clocks.began("20240112_053000.wav", zone="Europe/Berlin") == datetime(2024, 1, 12, 4, 30, tzinfo=UTC)
-    assert clocks.began("20241027_023000.wav", zone="Europe/Berlin") == datetime(2024, 10, 27, 0, 30, tzinfo=UTC)
-    assert clocks.began("20240612T043000Z.wav", zone="Europe/Berlin") == MOMENT  # it says its own
+    assert timestamps.recording_start("20240612_063000.wav", zone="Europe/Berlin") == MOMENT
+    assert timestamps.recording_start("20240112_053000.wav", zone="Europe/Berlin") == datetime(
+        2024, 1, 12, 4, 30, tzinfo=UTC
+    )
+    assert timestamps.recording_start("20241027_023000.wav", zone="Europe/Berlin") == datetime(
+        2024, 10, 27, 0, 30, tzinfo=UTC
+    )
+    assert timestamps.recording_start("20240612T043000Z.wav", zone="Europe/Berlin") == MOMENT  # it says its own
 
 
 def test_an_hour_that_summer_time_leaves_out_is_that_of_a_clock_not_put_on_yet():
-    assert clocks.began("20240331_023000.wav", zone="Europe/Berlin") == datetime(2024, 3, 31, 1, 30, tzinfo=UTC)
+    assert timestamps.recording_start("20240331_023000.wav", zone="Europe/Berlin") == datetime(
+        2024, 3, 31, 1, 30, tzinfo=UTC
+    )
 
 
 def test_a_fraction_of_a_second_in_a_name_hides_no_timezone():
-    moment = clocks.began("20240612T043000.250Z.wav", zone="Europe/Berlin")
+    moment = timestamps.recording_start("20240612T043000.250Z.wav", zone="Europe/Berlin")
     assert moment == MOMENT.replace(microsecond=250_000)
 
 
 def test_a_timezone_that_does_not_exist_is_refused():
     with pytest.raises(SettingsError, match='there is no timezone "Europe/Berlni" here: give a name as Europe/Berlin'):
-        clocks.began("a.wav", zone="Europe/Berlni")
+        timestamps.recording_start("a.wav", zone="Europe/Berlni")
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
@@ -118,25 +125,25 @@ def wav(tmp_path, *chunks: bytes, name: str = "a.wav", behind: bool = False):
     ],
 )
 def test_what_a_recorder_wrote_into_the_file_is_read(tmp_path, written, behind):
-    assert clocks.began(wav(tmp_path, written, behind=behind)) == MOMENT
+    assert timestamps.recording_start(wav(tmp_path, written, behind=behind)) == MOMENT
 
 
 def test_milliseconds_count(tmp_path):
     path = wav(tmp_path, comment("Recorded at 04:30:00.250 12/06/2024 (UTC) by AudioMoth"))
-    assert clocks.began(path).microsecond == 250_000
+    assert timestamps.recording_start(path).microsecond == 250_000
 
 
 def test_what_stands_inside_goes_before_the_name(tmp_path):
     name = "20200101_000000.wav"
-    assert clocks.began(wav(tmp_path, name=name)).year == 2020
-    assert clocks.began(wav(tmp_path, bext(b"2024-06-12", b"04:30:00"), name=name)) == MOMENT
+    assert timestamps.recording_start(wav(tmp_path, name=name)).year == 2020
+    assert timestamps.recording_start(wav(tmp_path, bext(b"2024-06-12", b"04:30:00"), name=name)) == MOMENT
     both = (bext(b"2021-01-01", b"00:00:00"), guano("2024-06-12T04:30:00Z"))
-    assert clocks.began(wav(tmp_path, *both, name=name)) == MOMENT
+    assert timestamps.recording_start(wav(tmp_path, *both, name=name)) == MOMENT
 
 
 def test_local_clocks_inside_take_the_timezone(tmp_path):
-    assert clocks.began(wav(tmp_path, bext(b"2024-06-12", b"06:30:00")), zone="Europe/Berlin") == MOMENT
-    assert clocks.began(wav(tmp_path, guano("2024-06-12T06:30:00")), zone="Europe/Berlin") == MOMENT
+    assert timestamps.recording_start(wav(tmp_path, bext(b"2024-06-12", b"06:30:00")), zone="Europe/Berlin") == MOMENT
+    assert timestamps.recording_start(wav(tmp_path, guano("2024-06-12T06:30:00")), zone="Europe/Berlin") == MOMENT
 
 
 @pytest.mark.parametrize("form", [b"RF64", b"BW64"])
@@ -146,36 +153,39 @@ def test_a_long_file_is_read_past_its_data(tmp_path, form):
     fmt = chunk(b"fmt ", struct.pack("<HHIIHH", 1, 1, 8000, 16000, 2, 16))
     body = b"WAVE" + sizes + fmt + b"data\xff\xff\xff\xff" + data + guano("2024-06-12T04:30:00Z")
     (tmp_path / "long.wav").write_bytes(form + b"\xff\xff\xff\xff" + body)
-    assert clocks.began(tmp_path / "long.wav") == MOMENT
+    assert timestamps.recording_start(tmp_path / "long.wav") == MOMENT
 
 
 @pytest.mark.parametrize("cut", [0, 4, 11, 13, 19, 40])
 def test_damaged_files_say_nothing(tmp_path, cut):
     path = wav(tmp_path, bext(b"2024-06-12", b"04:30:00"))
     path.write_bytes(path.read_bytes()[:cut])
-    assert clocks.began(path) is None
+    assert timestamps.recording_start(path) is None
 
 
 def test_a_chunk_that_says_it_is_huge_is_not_read(tmp_path):
     head = b"RIFF\0\0\0\0WAVELIST" + struct.pack("<I", 0xFFFF_FFF0) + b"INFO"
     (tmp_path / "odd.wav").write_bytes(head + bytes(1000))
-    assert clocks.began(tmp_path / "odd.wav") is None
+    assert timestamps.recording_start(tmp_path / "odd.wav") is None
     size = chunk(b"ds64", struct.pack("<QQQI", 0, 2**64 - 2, 0, 0))
     (tmp_path / "odd.wav").write_bytes(b"RF64\xff\xff\xff\xffWAVE" + size + b"data\xff\xff\xff\xff")
-    assert clocks.began(tmp_path / "odd.wav") is None
+    assert timestamps.recording_start(tmp_path / "odd.wav") is None
 
 
 def test_a_pipe_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "20240612_043000.wav")
-    assert clocks.began(tmp_path / "20240612_043000.wav") == MOMENT
+    assert timestamps.recording_start(tmp_path / "20240612_043000.wav") == MOMENT
 
 
 def test_dates_that_no_calendar_has_are_none(tmp_path):
-    assert clocks.began(wav(tmp_path, bext(b"0000-00-00", b"00:00:00"))) is None
-    assert clocks.began(wav(tmp_path, guano("yesterday"))) is None
-    assert clocks.began(wav(tmp_path, guano("0001-01-01T00:00:00+05:00"))) is None
-    assert clocks.began(wav(tmp_path, guano("9999-12-31T23:59:59-05:00"))) is None
-    assert clocks.began(wav(tmp_path, comment("Recorded at 04:30:00 12/06/2024 (UTC+99) by AudioMoth"))) is None
+    assert timestamps.recording_start(wav(tmp_path, bext(b"0000-00-00", b"00:00:00"))) is None
+    assert timestamps.recording_start(wav(tmp_path, guano("yesterday"))) is None
+    assert timestamps.recording_start(wav(tmp_path, guano("0001-01-01T00:00:00+05:00"))) is None
+    assert timestamps.recording_start(wav(tmp_path, guano("9999-12-31T23:59:59-05:00"))) is None
+    assert (
+        timestamps.recording_start(wav(tmp_path, comment("Recorded at 04:30:00 12/06/2024 (UTC+99) by AudioMoth")))
+        is None
+    )
 
 
 def test_no_bytes_make_it_fail(tmp_path):
@@ -186,5 +196,5 @@ def test_no_bytes_make_it_fail(tmp_path):
         for place in rng.integers(0, len(damaged), 8):
             damaged[place] = rng.integers(256)
         (tmp_path / "a.wav").write_bytes(damaged)
-        moment = clocks.began(tmp_path / "a.wav")
+        moment = timestamps.recording_start(tmp_path / "a.wav")
         assert moment is None or moment.tzinfo is UTC

@@ -13,16 +13,21 @@ import numpy as np
 import pytest
 import torch
 
-from soundmark import bundle, evaluation, features, plans, recipes, runs
-from soundmark.checkpoint import Checkpoint
-from soundmark.datasets import Dataset, synthetic
-from soundmark.engine import Engine
+from soundmark.datasets import Dataset, features, synthetic
+from soundmark.datasets.feature_store import Chunk, Store
 from soundmark.errors import BundleError, OutputError, SettingsError
-from soundmark.history import Epoch
+from soundmark.evaluation import comparison
+from soundmark.evaluation.plan import make_plan
+from soundmark.models import bundle
+from soundmark.models.history import Epoch
 from soundmark.spectrograms import Mel
-from soundmark.store import Chunk, Store
+from soundmark.training.checkpoint import Checkpoint
+from soundmark.training.engine import Engine
+from soundmark.training.named_recipes import recipe_named
+from soundmark.training.single_model import comparison_scores
+from soundmark.training.unit import Unit, find_finished, usable_split
 
-RECIPE = replace(recipes.named("seed-mel"), representation=Mel(size=(24, 24)), epochs=1, batch_size=30)
+RECIPE = replace(recipe_named("notebook-mel"), representation=Mel(size=(24, 24)), epochs=1, batch_size=30)
 
 
 def flips(content: bytes, places: range | np.ndarray) -> Iterator[bytes]:
@@ -123,31 +128,31 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOUNDMARK_CACHE", str(place / "cache"))
         city = Dataset.open(synthetic.write(place / "city", recordings_per_class=3, clips_per_recording=1))
-        plan = plans.plan(city, [RECIPE], protocols=["random"])
-        evaluation.compare(plan, place / "run", jobs=1)
+        plan = make_plan(city, [RECIPE], protocols=["random"])
+        comparison.run_plan(plan, place / "run", jobs=1)
         store = features.build(city, RECIPE.representation, jobs=1)
-    split = runs.usable(plan.splits["random"][0], store.usable)
-    folder = place / "run" / "seed-mel" / "random"
-    return plan, place / "run", runs.Unit(recipe=RECIPE, protocol="random", split=split, folder=folder), store
+    split = usable_split(plan.splits["random"][0], store.usable)
+    folder = place / "run" / "notebook-mel" / "random"
+    return plan, place / "run", Unit(recipe=RECIPE, protocol="random", split=split, folder=folder), store
 
 
 @pytest.mark.parametrize("name", ["predictions.csv", "history.csv", "recipe.toml"])
 def test_of_a_units_table_is_named_and_mended_from_its_model(made, tmp_path, caplog, name):
     plan, _, unit, store = made
     unit = replace(unit, folder=shutil.copytree(unit.folder, tmp_path / "unit"))
-    whole = runs.find(unit, plan.dataset, store)
+    whole = find_finished(unit, plan.dataset, store)
     path = unit.folder / name
     content = path.read_bytes()
     for damaged in flips(content, some(content, 60)):
         path.write_bytes(damaged)
         caplog.clear()
-        found = runs.find(unit, plan.dataset, store)
+        found = find_finished(unit, plan.dataset, store)
         assert f'"{path}" was damaged or changed after it was written' in caplog.text
         assert path.read_bytes() == content
         assert found.history == whole.history
         np.testing.assert_array_equal(found.probabilities, whole.probabilities)
     path.unlink()
-    runs.find(unit, plan.dataset, store)
+    find_finished(unit, plan.dataset, store)
     assert path.read_bytes() == content
 
 
@@ -159,9 +164,9 @@ def test_of_a_model_is_named_and_refused(made, tmp_path, caplog, capfd):
     for damaged in flips(content, np.r_[some(content, 40), some(content, 40, len(content) - 4000), :40]):
         path.write_bytes(damaged)
         with pytest.raises(BundleError, match="model.onnx"):
-            bundle.read(path)
+            bundle.read_bundle(path)
         caplog.clear()
-        assert runs.find(unit, plan.dataset, store) is None
+        assert find_finished(unit, plan.dataset, store) is None
         assert f'"{path}"' in caplog.text
         assert "is trained again" in caplog.text
     assert capfd.readouterr().out == ""
@@ -173,7 +178,7 @@ def test_of_a_comparisons_figures_is_named_and_they_are_found_anew_or_refused(ma
     path = folder / "metrics.json"
     content = path.read_bytes()
     whole = figures(content)
-    scores = runs.scores_of(folder, RECIPE, plan.dataset)
+    scores = comparison_scores(folder, RECIPE, plan.dataset)
     for damaged in flips(content, some(content, 400)):
         path.write_bytes(damaged)
         caplog.clear()
@@ -182,15 +187,15 @@ def test_of_a_comparisons_figures_is_named_and_they_are_found_anew_or_refused(ma
         except (ValueError, KeyError, TypeError):
             changed = True
         if changed:
-            evaluation._refuse_other_data(folder, plan.dataset)
+            comparison._check_same_data(folder, plan.dataset)
             assert f'"{path}" was damaged or changed after it was written: it is written again' in caplog.text
             with pytest.raises(SettingsError, match="metrics.json"):
-                runs.scores_of(folder, RECIPE, plan.dataset)
+                comparison_scores(folder, RECIPE, plan.dataset)
         else:  # a second, a letter of the command, a blank
-            assert runs.scores_of(folder, RECIPE, plan.dataset) == scores
+            assert comparison_scores(folder, RECIPE, plan.dataset) == scores
     monkeypatch.setenv("SOUNDMARK_CACHE", str(run.parent / "cache"))
     path.write_bytes(content.replace(b'"accuracy": ', b'"accuracy": 1', 1))
-    evaluation.compare(plan, folder, jobs=1)
+    comparison.run_plan(plan, folder, jobs=1)
     assert figures(path.read_bytes()) == whole
 
 
@@ -206,4 +211,4 @@ def test_a_comparison_does_not_write_over_an_evaluation(made, tmp_path):
     plan, *_ = made
     (tmp_path / "metrics.json").write_text('{"schema": 1, "note": "all clips", "accuracy": 0.7}')
     with pytest.raises(OutputError, match="holds what `soundmark evaluate` found. Choose another folder"):
-        evaluation.compare(plan, tmp_path)
+        comparison.run_plan(plan, tmp_path)

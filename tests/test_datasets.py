@@ -12,17 +12,10 @@ import numpy as np
 import pytest
 
 from soundmark import audio
-from soundmark.datasets import (
-    LAYOUTS,
-    Clip,
-    Dataset,
-    Listing,
-    Skipped,
-    relative,
-    synthetic,
-    typical_length_s,
-    urbansound8k,
-)
+from soundmark.audio.folders import FolderListing
+from soundmark.datasets import Clip, Dataset, Skipped, synthetic
+from soundmark.datasets.dataset import relative, typical_length_s
+from soundmark.datasets.layouts import LAYOUTS, urbansound8k
 from soundmark.errors import DatasetError, SettingsError
 
 US8K = "slice_file_name,fsID,start,end,salience,fold,classID,class"
@@ -258,7 +251,7 @@ def test_relative_path_outside_the_root(tmp_path: Path):
 def test_listing_sees_files_only(tmp_path: Path):
     touch(tmp_path, "a.wav", "folder/b.wav")
     (tmp_path / "lost.wav").symlink_to(tmp_path / "nowhere.wav")
-    listing = Listing()
+    listing = FolderListing()
     assert listing.has(tmp_path / "a.wav")
     assert listing.size(tmp_path / "folder" / "b.wav") == len("folder/b.wav")
     assert not listing.has(tmp_path / "folder")

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from browser import examine
-from soundmark import demo as demonstration
+from soundmark.cli import synthetic_demo
 from soundmark.errors import OutputError
 
 
@@ -26,14 +26,14 @@ def test_a_folder_of_something_else_is_left_alone_and_one_of_a_killed_synthesis_
     def reached(*_: object) -> None:
         raise InterruptedError
 
-    monkeypatch.setattr(demonstration.synthetic, "write", reached)
+    monkeypatch.setattr(synthetic_demo.synthetic, "write", reached)
     (tmp_path / ".city-x1y2" / "city").mkdir(parents=True)
     with pytest.raises(InterruptedError):
-        demonstration.run(tmp_path)
+        synthetic_demo.run_demo(tmp_path)
     assert not (tmp_path / ".city-x1y2").exists()
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(OutputError, match="holds something else"):
-        demonstration.run(tmp_path)
+        synthetic_demo.run_demo(tmp_path)
 
 
 @pytest.mark.slow
@@ -41,7 +41,7 @@ def test_both_recipes_learn_and_neither_is_perfect(demo):
     folder, _ = demo
     results = json.loads((folder / "metrics.json").read_text())["results"]
     assert sorted((r["recipe"], r["protocol"]) for r in results) == [
-        (recipe, protocol) for recipe in ("seed-image", "seed-mel") for protocol in ("folds", "random")
+        (recipe, protocol) for recipe in ("notebook-image", "notebook-mel") for protocol in ("folds", "random")
     ]
     for result in results:
         assert 0.35 < result["accuracy"] < 1, (result["recipe"], result["protocol"])  # chance is 0.1

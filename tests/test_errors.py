@@ -20,7 +20,11 @@ import pytest
 import soundfile
 from onnx import TensorProto, helper
 
-from soundmark import audio, bundle, export, prediction
+from soundmark import audio
+from soundmark.models import bundle
+from soundmark.models.card import Card
+from soundmark.models.classifier import load
+from soundmark.models.export import waveform
 from soundmark.spectrograms import Image, Mel
 
 PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
@@ -143,7 +147,7 @@ def shell(tmp_path_factory):
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m soundmark.cli "$@"\n')
     command.chmod(0o755)
-    card = bundle.Card(classes=("cat", "dog"), representation=Mel(), window_s=0.5)
+    card = Card(classes=("cat", "dog"), representation=Mel(), window_s=0.5)
     bundle.Bundle(pitch_graph(), card).write(home / "model.onnx")
     for i in range(4):
         tone(home / "pets" / "dog" / f"{i}.wav", 200 + 20 * i)
@@ -772,7 +776,7 @@ def a_model_of_another_program(here: Path) -> None:
 
 def with_card(here: Path, name: str, **changes: object) -> None:
     """The model with another card, sealed as if it had been written so."""
-    model = bundle.read(here / "model.onnx")
+    model = bundle.read_bundle(here / "model.onnx")
 
     class Other:
         def to_json(self) -> str:
@@ -1029,7 +1033,7 @@ def a_folder_of_notes(here: Path) -> None:
 
 @situation(172)
 def an_export(here: Path) -> None:
-    export.write(prediction.load(here / "model.onnx"), here / "out.onnx")
+    waveform.export_waveform_model(load(here / "model.onnx"), here / "out.onnx")
 
 
 @afterwards(161, 162, 163, 164, 165, 166, 167, 168, 169, 171)

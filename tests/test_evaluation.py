@@ -14,30 +14,28 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss
 from sklearn.model_selection import train_test_split
 
-from soundmark import (
-    audio,
-    bundle,
-    engine,
-    evaluation,
-    metrics,
-    plans,
-    predictions,
-    recipes,
-    report,
-    runs,
-    scoring,
-    splits,
-    terminal,
-)
-from soundmark.datasets import Dataset, synthetic
-from soundmark.engine import Engine
+from soundmark import audio
+from soundmark.cli import tables
+from soundmark.datasets import Dataset, splits, synthetic
 from soundmark.errors import DatasetError, OutputError, SettingsError
-from soundmark.prediction import load
+from soundmark.evaluation import comparison, model_evaluation, plan, report
+from soundmark.evaluation.plan import VALIDATION_COST, _training_s, describe_cost, leakage_warnings, make_plan
+from soundmark.evaluation.results import _result_json
+from soundmark.metrics import calibration_error, intervals, significance, single_label
+from soundmark.metrics.predictions import read_predictions, write_predictions
+from soundmark.models import bundle
+from soundmark.models.classifier import load
 from soundmark.spectrograms import Image, Mel
+from soundmark.training import engine
+from soundmark.training.engine import Engine
+from soundmark.training.named_recipes import recipe_named
+from soundmark.training.run_folder import exclusive_run
+from soundmark.training.single_model import comparison_scores, train_model
+from soundmark.training.unit import Outcome, Unit
 
 SMALL = [
-    replace(recipes.named("seed-image"), representation=Image(size=(24, 24)), epochs=2, batch_size=16),
-    replace(recipes.named("seed-mel"), representation=Mel(size=(24, 24)), epochs=2, batch_size=16),
+    replace(recipe_named("notebook-image"), representation=Image(size=(24, 24)), epochs=2, batch_size=16),
+    replace(recipe_named("notebook-mel"), representation=Mel(size=(24, 24)), epochs=2, batch_size=16),
 ]
 
 
@@ -61,7 +59,7 @@ def city(city_folder) -> Dataset:
 @pytest.fixture(scope="module")
 def run(city, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "run"
-    evaluation.compare(plans.plan(city, SMALL), folder)
+    comparison.run_plan(make_plan(city, SMALL), folder)
     return folder
 
 
@@ -79,7 +77,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def test_writes_the_files_of_the_design(run):
-    for recipe in ("seed-image", "seed-mel"):
+    for recipe in ("notebook-image", "notebook-mel"):
         for unit in ("random", "folds/fold-1", "folds/fold-2", "folds/fold-3"):
             names = {path.name for path in (run / recipe / unit).iterdir()}
             assert names == {"model.onnx", "history.csv", "recipe.toml", "predictions.csv"}
@@ -87,7 +85,7 @@ def test_writes_the_files_of_the_design(run):
 
 
 def test_predictions_have_every_test_clip_once(run, city):
-    rows = table(run / "seed-mel" / "folds" / "predictions.csv")
+    rows = table(run / "notebook-mel" / "folds" / "predictions.csv")
     assert list(rows[0]) == ["path", "fold", "source", "label", "predicted", *city.classes]
     assert [row["path"] for row in rows] == [city.relative_path(clip) for clip in city.clips]
     for row, clip in zip(rows, city.clips, strict=True):
@@ -100,11 +98,11 @@ def test_predictions_have_every_test_clip_once(run, city):
 def test_the_random_split_is_scikit_learns(run, city):
     _, test = train_test_split(np.arange(len(city.clips)), test_size=0.33, random_state=42)
     expected = [city.relative_path(city.clips[i]) for i in sorted(test)]
-    assert [row["path"] for row in table(run / "seed-mel" / "random" / "predictions.csv")] == expected
+    assert [row["path"] for row in table(run / "notebook-mel" / "random" / "predictions.csv")] == expected
 
 
 @pytest.mark.parametrize("protocol", ["random", "folds"])
-@pytest.mark.parametrize("recipe", ["seed-image", "seed-mel"])
+@pytest.mark.parametrize("recipe", ["notebook-image", "notebook-mel"])
 def test_the_figures_are_scikit_learns_on_the_predictions(run, city, recipe, protocol):
     result = next(r for r in figures(run)["results"] if (r["recipe"], r["protocol"]) == (recipe, protocol))
     rows = table(run / recipe / protocol / "predictions.csv")
@@ -138,15 +136,15 @@ def test_says_what_the_design_says(run, city):
     assert set(found["results"][0]["leak"]) == {"recording", "recording_and_class", "lookup_accuracy"}
     assert set(found["results"][0]["seconds"]) == {"features", "training", "testing"}
     assert {c["protocol"] for c in found["comparisons"]} == {"random", "folds"}
-    for comparison in found["comparisons"]:
-        by_recipe = {r["recipe"]: r["accuracy"] for r in found["results"] if r["protocol"] == comparison["protocol"]}
-        assert comparison["recipes"] == ["seed-image", "seed-mel"]
-        assert comparison["difference"] == pytest.approx(by_recipe["seed-image"] - by_recipe["seed-mel"])
+    for pair in found["comparisons"]:
+        by_recipe = {r["recipe"]: r["accuracy"] for r in found["results"] if r["protocol"] == pair["protocol"]}
+        assert pair["recipes"] == ["notebook-image", "notebook-mel"]
+        assert pair["difference"] == pytest.approx(by_recipe["notebook-image"] - by_recipe["notebook-mel"])
 
 
 def test_the_figures_are_the_files_own(run, city):
     """The model that was written, on the clips' files, says what predictions.csv says."""
-    unit = run / "seed-image" / "folds" / "fold-2"
+    unit = run / "notebook-image" / "folds" / "fold-2"
     model = load(unit / "model.onnx")
     for row in table(unit / "predictions.csv")[::9]:
         scores = model.scores(city.root / row["path"]).probabilities[0]
@@ -154,37 +152,37 @@ def test_the_figures_are_the_files_own(run, city):
 
 
 def test_the_same_seed_gives_the_same_predictions(run, city, tmp_path):
-    evaluation.compare(plans.plan(city, SMALL[1:], protocols=["folds"]), tmp_path / "again")
+    comparison.run_plan(make_plan(city, SMALL[1:], protocols=["folds"]), tmp_path / "again")
     for path in ("folds/predictions.csv", "folds/fold-3/predictions.csv"):
-        assert (tmp_path / "again" / "seed-mel" / path).read_bytes() == (run / "seed-mel" / path).read_bytes()
+        assert (tmp_path / "again" / "notebook-mel" / path).read_bytes() == (run / "notebook-mel" / path).read_bytes()
 
 
 def test_a_second_call_trains_nothing_and_says_the_same(run, city, tmp_path, monkeypatch):
     folder = shutil.copytree(run, tmp_path / "run")
-    monkeypatch.setattr("soundmark.training.train", None)
-    evaluation.compare(plans.plan(city, SMALL), folder)
+    monkeypatch.setattr("soundmark.training.loop.train_network", None)
+    comparison.run_plan(make_plan(city, SMALL), folder)
     assert json.loads((folder / "metrics.json").read_text()) == json.loads((run / "metrics.json").read_text())
 
 
 def test_goes_on_with_the_precision_and_threads_of_the_units_before(run, city, tmp_path, monkeypatch):
     folder = shutil.copytree(run, tmp_path / "run")
-    (folder / "seed-mel" / "folds" / "fold-2" / "model.onnx").unlink()
+    (folder / "notebook-mel" / "folds" / "fold-2" / "model.onnx").unlink()
     other = Engine(device="cpu", precision="float32", threads=1)
     monkeypatch.setattr(engine, "choose_engine", lambda _="auto": other)
-    evaluation.compare(plans.plan(city, SMALL), folder)
+    comparison.run_plan(make_plan(city, SMALL), folder)
     assert figures(folder) == figures(run)
 
 
 @pytest.mark.parametrize("lost", ["model.onnx", "predictions.csv", "history.csv"])
 def test_a_lost_or_damaged_part_of_a_unit_is_made_again(run, city, tmp_path, lost):
     folder = shutil.copytree(run, tmp_path / "run")
-    (folder / "seed-mel" / "random" / lost).unlink()
-    damaged = folder / "seed-mel" / "folds" / "fold-1" / "model.onnx"
+    (folder / "notebook-mel" / "random" / lost).unlink()
+    damaged = folder / "notebook-mel" / "folds" / "fold-1" / "model.onnx"
     damaged.write_bytes(damaged.read_bytes()[:-3])
-    evaluation.compare(plans.plan(city, SMALL), folder)
+    comparison.run_plan(make_plan(city, SMALL), folder)
     assert figures(folder) == figures(run)
-    assert (folder / "seed-mel/random/predictions.csv").read_bytes() == (
-        run / "seed-mel/random/predictions.csv"
+    assert (folder / "notebook-mel/random/predictions.csv").read_bytes() == (
+        run / "notebook-mel/random/predictions.csv"
     ).read_bytes()
 
 
@@ -192,9 +190,9 @@ def test_refuses_a_folder_of_another_run(run, city, tmp_path):
     folder = shutil.copytree(run, tmp_path / "run")
     other = [replace(SMALL[1], learning_rate=0.5)]
     with pytest.raises(OutputError, match=r"holds another run: it differs in recipe\.learning_rate.*--fresh"):
-        evaluation.compare(plans.plan(city, other), folder)
+        comparison.run_plan(make_plan(city, other), folder)
     with pytest.raises(OutputError, match="holds another run: of synthetic city"):
-        evaluation.compare(plans.plan(city.without([0]), SMALL), folder)
+        comparison.run_plan(make_plan(city.without([0]), SMALL), folder)
     assert figures(folder) == figures(run)
 
 
@@ -202,27 +200,27 @@ def test_fresh_starts_over(run, city, tmp_path):
     folder = shutil.copytree(run, tmp_path / "run")
     (folder / "notes.txt").write_text("mine")
     other = [replace(SMALL[1], seed=3)]
-    evaluation.compare(plans.plan(city, other, protocols=["random"]), folder, fresh=True)
-    assert bundle.read(folder / "seed-mel" / "random" / "model.onnx").card.recipe["seed"] == 3
+    comparison.run_plan(make_plan(city, other, protocols=["random"]), folder, fresh=True)
+    assert bundle.read_bundle(folder / "notebook-mel" / "random" / "model.onnx").card.recipe["seed"] == 3
     assert (folder / "notes.txt").read_text() == "mine"
 
 
 def test_an_unreadable_clip_is_named_and_moves_no_other(run, city_folder, tmp_path):
     data = Dataset.open(shutil.copytree(city_folder, tmp_path / "city"))
     data.clips[10].path.write_bytes(b"RIFF")
-    found = evaluation.compare(plans.plan(data, SMALL[1:], protocols=["random"]), tmp_path / "run")
+    found = comparison.run_plan(make_plan(data, SMALL[1:], protocols=["random"]), tmp_path / "run")
     name = data.relative_path(data.clips[10])
     assert [item.path for item in found.skipped] == [name]
     assert [item["path"] for item in json.loads((tmp_path / "run" / "metrics.json").read_text())["skipped"]] == [name]
-    before = {row["path"] for row in table(run / "seed-mel" / "random" / "predictions.csv")}
-    after = {row["path"] for row in table(tmp_path / "run" / "seed-mel" / "random" / "predictions.csv")}
+    before = {row["path"] for row in table(run / "notebook-mel" / "random" / "predictions.csv")}
+    after = {row["path"] for row in table(tmp_path / "run" / "notebook-mel" / "random" / "predictions.csv")}
     assert after == before - {name}
     only = found.results[0].folds[0]
     assert only.n_train + only.n_test == len(data.clips) - 1
 
 
 def test_folds_restricts_what_is_tested_not_what_is_trained_on(city):
-    plan = plans.plan(city, SMALL, protocols=["folds"], folds=[2])
+    plan = make_plan(city, SMALL, protocols=["folds"], folds=[2])
     assert [(split.fold, len(split.train)) for split in plan.splits["folds"]] == [(2, int((city.fold_of != 2).sum()))]
     assert plan.trainings == 2
 
@@ -234,29 +232,29 @@ def with_clips(data: Dataset, **fields) -> Dataset:
 
 def test_without_folds_recordings_are_kept_apart_where_they_are_known(city):
     loose = with_clips(city, fold=None)
-    assert {name: len(splits) for name, splits in plans.plan(loose, SMALL).splits.items()} == {
+    assert {name: len(splits) for name, splits in make_plan(loose, SMALL).splits.items()} == {
         "random": 1,
         "grouped": 5,
     }
     with pytest.raises(DatasetError, match="no official folds"):
-        plans.plan(loose, SMALL, protocols=["folds"])
-    assert list(plans.plan(with_clips(city, fold=1), SMALL).splits) == ["random", "grouped"]
-    assert list(plans.plan(with_clips(loose, source="one"), SMALL).splits) == ["random"]
+        make_plan(loose, SMALL, protocols=["folds"])
+    assert list(make_plan(with_clips(city, fold=1), SMALL).splits) == ["random", "grouped"]
+    assert list(make_plan(with_clips(loose, source="one"), SMALL).splits) == ["random"]
 
 
 def test_without_folds_and_recordings_there_is_the_random_protocol(city):
     blind = with_clips(city, fold=None, source=None)
-    assert list(plans.plan(blind, SMALL).splits) == ["random"]
+    assert list(make_plan(blind, SMALL).splits) == ["random"]
     with pytest.raises(DatasetError, match='does not say of 90 of its 90 clips which recording.*column "source"'):
-        plans.plan(blind, SMALL, protocols=["grouped"])
+        make_plan(blind, SMALL, protocols=["grouped"])
     partly = replace(blind, clips=(*city.clips[:30], *blind.clips[30:]))
     with pytest.raises(DatasetError, match="does not say of 60 of its 90 clips which recording"):
-        plans.plan(partly, SMALL, protocols=["grouped"])
+        make_plan(partly, SMALL, protocols=["grouped"])
 
 
 def test_with_folds_the_default_is_the_random_split_and_the_folds(city):
-    assert list(plans.plan(city, SMALL).splits) == ["random", "folds"]
-    assert list(plans.plan(city, SMALL, protocols=["grouped"]).splits) == ["grouped"]
+    assert list(make_plan(city, SMALL).splits) == ["random", "folds"]
+    assert list(make_plan(city, SMALL, protocols=["grouped"]).splits) == ["grouped"]
 
 
 # --- What a split hides ---------------------------------------------------------------------------------------------
@@ -264,14 +262,14 @@ def test_with_folds_the_default_is_the_random_split_and_the_folds(city):
 
 def test_the_random_split_says_how_much_it_gives_away(city):
     usable = np.ones(len(city.clips), bool)
-    (told,) = plans.doubts(plans.plan(city, SMALL), usable)
-    leak = figures_of_leak(city, plans.plan(city, SMALL).splits["random"][0])
+    (told,) = leakage_warnings(make_plan(city, SMALL), usable)
+    leak = figures_of_leak(city, make_plan(city, SMALL).splits["random"][0])
     assert told == (
         f"random: {leak:.1f} % of the test clips come from a recording that is also trained on ({leak:.1f} % under the "
         "same class): this score is too good for recordings never heard"
     )
-    assert plans.doubts(plans.plan(city, SMALL, protocols=["folds"]), usable) == []
-    assert plans.doubts(plans.plan(city, SMALL, protocols=["grouped"]), usable) == []
+    assert leakage_warnings(make_plan(city, SMALL, protocols=["folds"]), usable) == []
+    assert leakage_warnings(make_plan(city, SMALL, protocols=["grouped"]), usable) == []
 
 
 def figures_of_leak(data: Dataset, split) -> float:
@@ -282,19 +280,21 @@ def figures_of_leak(data: Dataset, split) -> float:
 def test_where_nothing_is_known_it_is_said_what_that_hides(city):
     blind = with_clips(city, fold=None, source=None)
     usable = np.ones(len(city.clips), bool)
-    (told,) = plans.doubts(plans.plan(blind, SMALL), usable)
+    (told,) = leakage_warnings(make_plan(blind, SMALL), usable)
     assert told.startswith("random: which clips share a recording is not known here, so this score may be that of")
-    assert plans.doubts(plans.plan(with_clips(city, source=None), SMALL), usable) == []  # there are folds to judge by
+    assert (
+        leakage_warnings(make_plan(with_clips(city, source=None), SMALL), usable) == []
+    )  # there are folds to judge by
 
 
 def test_it_is_said_before_something_is_trained_and_not_again(city, tmp_path, caplog):
-    plan = plans.plan(city, SMALL[1:], protocols=["random"])
-    evaluation.compare(plan, tmp_path / "run")
-    assert [message for message in caplog.messages if message.startswith("random: ")] == plans.doubts(
+    plan = make_plan(city, SMALL[1:], protocols=["random"])
+    comparison.run_plan(plan, tmp_path / "run")
+    assert [message for message in caplog.messages if message.startswith("random: ")] == leakage_warnings(
         plan, np.ones(len(city.clips), bool)
     )
     caplog.clear()
-    evaluation.compare(plan, tmp_path / "run")
+    comparison.run_plan(plan, tmp_path / "run")
     assert caplog.messages == []
 
 
@@ -311,7 +311,7 @@ def table_of(folder: Path, city: Dataset, fold_of) -> Dataset:
 def test_folds_that_tear_recordings_apart_are_named_with_the_size_of_it(city, tmp_path, caplog):
     """Of every other recording, one clip lies in either fold."""
     torn = table_of(tmp_path / "torn", city, lambda i: 1 + i % 2 if i % 4 < 2 else 1)
-    found = evaluation.compare(plans.plan(torn, SMALL[1:], protocols=["folds"]), tmp_path / "run")
+    found = comparison.run_plan(make_plan(torn, SMALL[1:], protocols=["folds"]), tmp_path / "run")
     said = "50.0 % of the test clips come from a recording that is also trained on (50.0 % under the same class)"
     assert (
         f"folds: {said}: these folds tear recordings apart, and their score is too good for recordings never heard"
@@ -322,7 +322,7 @@ def test_folds_that_tear_recordings_apart_are_named_with_the_size_of_it(city, tm
     assert found.results[0].leak.lookup_accuracy >= 0.5
     assert f"These folds do not keep recordings together: {said}" in report.render(found)
     whole = table_of(tmp_path / "whole", city, lambda i: 1 + i // 2 % 2)
-    assert plans.doubts(plans.plan(whole, SMALL, protocols=["folds"]), np.ones(len(whole.clips), bool)) == []
+    assert leakage_warnings(make_plan(whole, SMALL, protocols=["folds"]), np.ones(len(whole.clips), bool)) == []
 
 
 def test_a_recording_of_two_classes_in_two_folds_is_reported_and_not_blamed(city, tmp_path, caplog):
@@ -332,11 +332,11 @@ def test_a_recording_of_two_classes_in_two_folds_is_reported_and_not_blamed(city
     theirs = [i for i, clip in enumerate(city.clips) if clip.label == other and clip.fold == 2]
     shared = {*ours, *theirs}
     clips = tuple(replace(clip, source="both") if i in shared else clip for i, clip in enumerate(city.clips))
-    found = evaluation.compare(plans.plan(replace(city, clips=clips), SMALL[1:], protocols=["folds"]), tmp_path / "run")
+    found = comparison.run_plan(make_plan(replace(city, clips=clips), SMALL[1:], protocols=["folds"]), tmp_path / "run")
     leak = figures(tmp_path / "run")["results"][0]["leak"]
     assert (leak["recording"], leak["recording_and_class"]) == (len(shared) / len(clips), 0.0)
     assert [message for message in caplog.messages if message.startswith("folds: ")] == []
-    assert "also trained on (0.0 % under the same class)" in terminal.leak_lines(found)[0]
+    assert "also trained on (0.0 % under the same class)" in tables.leak_lines(found)[0]
     assert "do not keep recordings together" not in report.render(found)
 
 
@@ -346,12 +346,12 @@ def test_a_recording_of_two_classes_in_two_folds_is_reported_and_not_blamed(city
 @pytest.fixture(scope="module")
 def grouped(city, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("grouped") / "run"
-    evaluation.compare(plans.plan(with_clips(city, fold=None), SMALL[1:]), folder)
+    comparison.run_plan(make_plan(with_clips(city, fold=None), SMALL[1:]), folder)
     return folder
 
 
 def test_grouped_writes_what_folds_do(grouped, city):
-    place = grouped / "seed-mel" / "grouped"
+    place = grouped / "notebook-mel" / "grouped"
     assert sorted(path.name for path in place.iterdir()) == [*(f"fold-{k}" for k in range(1, 6)), "predictions.csv"]
     tested = [row["path"] for row in table(place / "predictions.csv")]
     assert tested == [city.relative_path(clip) for clip in city.clips]
@@ -372,9 +372,9 @@ def test_grouped_writes_what_folds_do(grouped, city):
 
 def test_a_model_of_a_fold_by_recording_is_scored_on_that_fold(grouped, city):
     loose = with_clips(city, fold=None)
-    model = load(grouped / "seed-mel" / "grouped" / "fold-2" / "model.onnx")
-    rows = table(grouped / "seed-mel" / "grouped" / "fold-2" / "predictions.csv")
-    tested = scoring.evaluate(model, loose)
+    model = load(grouped / "notebook-mel" / "grouped" / "fold-2" / "model.onnx")
+    rows = table(grouped / "notebook-mel" / "grouped" / "fold-2" / "predictions.csv")
+    tested = model_evaluation.evaluate_model(model, loose)
     assert tested.summary.n == len(rows) < len(city.clips)
     assert tested.summary.accuracy == pytest.approx(np.mean([row["label"] == row["predicted"] for row in rows]))
     assert tested.note == "the recordings of fold 2, which were kept back from the model's training"
@@ -382,14 +382,16 @@ def test_a_model_of_a_fold_by_recording_is_scored_on_that_fold(grouped, city):
 
 def test_a_split_of_another_seed_is_not_taken_for_it(city, tmp_path):
     loose = with_clips(city, fold=None)
-    evaluation.compare(plans.plan(loose, SMALL[1:], protocols=["grouped"], split_seed=7), tmp_path / "run")
-    tested = scoring.evaluate(load(tmp_path / "run" / "seed-mel" / "grouped" / "fold-2" / "model.onnx"), loose)
+    comparison.run_plan(make_plan(loose, SMALL[1:], protocols=["grouped"], split_seed=7), tmp_path / "run")
+    tested = model_evaluation.evaluate_model(
+        load(tmp_path / "run" / "notebook-mel" / "grouped" / "fold-2" / "model.onnx"), loose
+    )
     assert tested.summary.n == len(city.clips)
     assert "the figures are too good" in tested.note
 
 
 def test_a_card_takes_the_scores_by_recording_before_those_of_the_random_split(grouped, city):
-    told = runs.scores_of(grouped, SMALL[1], with_clips(city, fold=None))
+    told = comparison_scores(grouped, SMALL[1], with_clips(city, fold=None))
     assert (told["protocol"], told["n_test"]) == ("grouped", len(city.clips))
 
 
@@ -399,7 +401,7 @@ def test_a_card_takes_the_scores_by_recording_before_those_of_the_random_split(g
 @pytest.fixture(scope="module")
 def seeded(city, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("seeded") / "run"
-    evaluation.compare(plans.plan(city, SMALL, folds=[1, 2], seeds=2), folder)
+    comparison.run_plan(make_plan(city, SMALL, folds=[1, 2], seeds=2), folder)
     return folder
 
 
@@ -407,7 +409,7 @@ UNIT = {"model.onnx", "history.csv", "recipe.toml", "predictions.csv"}
 
 
 def test_each_seed_has_a_folder_under_the_protocol(seeded, run):
-    for recipe in ("seed-image", "seed-mel"):
+    for recipe in ("notebook-image", "notebook-mel"):
         for seed in ("seed-0", "seed-1"):
             assert {path.name for path in (seeded / recipe / "random" / seed).iterdir()} == UNIT
             names = {path.name for path in (seeded / recipe / "folds" / seed).iterdir()}
@@ -419,7 +421,7 @@ def test_each_seed_has_a_folder_under_the_protocol(seeded, run):
             assert (ours / "predictions.csv").read_bytes() == (theirs / "predictions.csv").read_bytes()
         tables = {(seeded / recipe / "random" / seed / "predictions.csv").read_bytes() for seed in ("seed-0", "seed-1")}
         assert len(tables) == 2  # another seed, another network
-        assert bundle.read(seeded / recipe / "random/seed-1/model.onnx").card.recipe["seed"] == 1
+        assert bundle.read_bundle(seeded / recipe / "random/seed-1/model.onnx").card.recipe["seed"] == 1
 
 
 def answers(folder: Path, recipe: str, protocol: str) -> tuple[list[list[bool]], list[str]]:
@@ -430,7 +432,7 @@ def answers(folder: Path, recipe: str, protocol: str) -> tuple[list[list[bool]],
 
 
 @pytest.mark.parametrize("protocol", ["random", "folds"])
-@pytest.mark.parametrize("recipe", ["seed-image", "seed-mel"])
+@pytest.mark.parametrize("recipe", ["notebook-image", "notebook-mel"])
 def test_the_figures_are_over_clips_and_seeds(seeded, city, recipe, protocol):
     result = next(r for r in figures(seeded)["results"] if (r["recipe"], r["protocol"]) == (recipe, protocol))
     (first, second), sources = answers(seeded, recipe, protocol)
@@ -443,30 +445,30 @@ def test_the_figures_are_over_clips_and_seeds(seeded, city, recipe, protocol):
     assert sum(one["support"] for one in result["per_class"]) == len(first)
     assert sum(one["n"] for one in result["per_salience"].values()) == len(first)
     # Drawing recordings of the mean over seeds and drawing recordings of the stacked answers are the same.
-    interval = metrics.bootstrap_interval(np.mean([first, second], axis=0), sources, seed=0)
+    interval = intervals.bootstrap_interval(np.mean([first, second], axis=0), sources, seed=0)
     assert result["accuracy_interval"] == pytest.approx([interval.low, interval.high])
 
 
 def test_folds_are_those_of_the_mean_over_seeds(seeded):
-    result = next(r for r in figures(seeded)["results"] if (r["recipe"], r["protocol"]) == ("seed-mel", "folds"))
+    result = next(r for r in figures(seeded)["results"] if (r["recipe"], r["protocol"]) == ("notebook-mel", "folds"))
     assert [(fold["seed"], fold["fold"]) for fold in result["folds"]] == [(0, 1), (0, 2), (1, 1), (1, 2)]
     a, b, c, d = (fold["accuracy"] for fold in result["folds"])
     assert result["fold_mean"] == pytest.approx((a + b + c + d) / 4)
     assert result["fold_sd"] == pytest.approx(abs((a + c) / 2 - (b + d) / 2) / np.sqrt(2))
-    single = next(r for r in figures(seeded)["results"] if (r["recipe"], r["protocol"]) == ("seed-mel", "random"))
+    single = next(r for r in figures(seeded)["results"] if (r["recipe"], r["protocol"]) == ("notebook-mel", "random"))
     assert single["fold_sd"] is None
 
 
 def test_recipes_are_compared_seed_by_seed_and_mcnemar_counts_each_clip_once(seeded):
     found = next(c for c in figures(seeded)["comparisons"] if c["protocol"] == "folds")
-    (image, image_again), sources = answers(seeded, "seed-image", "folds")
-    (mel, mel_again), _ = answers(seeded, "seed-mel", "folds")
+    (image, image_again), sources = answers(seeded, "notebook-image", "folds")
+    (mel, mel_again), _ = answers(seeded, "notebook-mel", "folds")
     gain = np.mean([image, image_again], axis=0) - np.mean([mel, mel_again], axis=0)
     assert found["difference"] == pytest.approx(np.mean(gain))
-    interval = metrics.bootstrap_interval(gain, sources, seed=0)
+    interval = intervals.bootstrap_interval(gain, sources, seed=0)
     assert found["interval"] == pytest.approx([interval.low, interval.high])
-    assert found["p"] == pytest.approx(metrics.sign_flip_p(gain, sources, seed=0))
-    assert found["mcnemar_p"] == pytest.approx(metrics.mcnemar_p(image, mel))
+    assert found["p"] == pytest.approx(significance.sign_flip_p(gain, sources, seed=0))
+    assert found["mcnemar_p"] == pytest.approx(significance.mcnemar_p(image, mel))
     assert found["clips"] == len(image)
 
 
@@ -479,51 +481,51 @@ def test_one_seed_has_no_spread(run):
 
 def test_a_run_of_seeds_is_gone_on_with(seeded, city, tmp_path):
     folder = shutil.copytree(seeded, tmp_path / "run")
-    lost = folder / "seed-mel" / "folds" / "seed-1" / "fold-2"
+    lost = folder / "notebook-mel" / "folds" / "seed-1" / "fold-2"
     (lost / "model.onnx").unlink()
-    (folder / "seed-mel" / "random" / "seed-0" / ".model.onnx.4711.part").write_bytes(b"half")
-    plan = plans.plan(city, SMALL, folds=[1, 2], seeds=2)
-    assert "12 trainings (random × 1, folds × 2, for each recipe and each of 2 seeds), 11 of them" in plans.cost(
+    (folder / "notebook-mel" / "random" / "seed-0" / ".model.onnx.4711.part").write_bytes(b"half")
+    plan = make_plan(city, SMALL, folds=[1, 2], seeds=2)
+    assert "12 trainings (random × 1, folds × 2, for each recipe and each of 2 seeds), 11 of them" in describe_cost(
         plan, folder
     )
-    trained = evaluation.compare(plan, folder)
+    trained = comparison.run_plan(plan, folder)
     assert figures(folder) == figures(seeded)
     assert [fold.seed for fold in trained.results[0].folds] == [0, 1]
-    unit = "seed-mel/folds/seed-1/fold-2/predictions.csv"
+    unit = "notebook-mel/folds/seed-1/fold-2/predictions.csv"
     assert (folder / unit).read_bytes() == (seeded / unit).read_bytes()
     assert list(folder.rglob("*.part")) == []
 
 
 def test_trainings_of_other_seeds_are_named_and_fresh_takes_them_away(seeded, city, tmp_path, caplog):
     folder = shutil.copytree(seeded, tmp_path / "run")
-    alone = plans.plan(city, SMALL[1:], protocols=["random"])
-    evaluation.compare(alone, folder)
+    alone = make_plan(city, SMALL[1:], protocols=["random"])
+    comparison.run_plan(alone, folder)
     (told,) = [message for message in caplog.messages if "not in this table" in message]
-    assert "seed-mel/folds/seed-1/fold-2" in told
-    assert "seed-mel/random/seed-0," in told
-    assert not told.endswith("seed-mel/random")
-    evaluation.compare(alone, folder, fresh=True)
+    assert "notebook-mel/folds/seed-1/fold-2" in told
+    assert "notebook-mel/random/seed-0," in told
+    assert not told.endswith("notebook-mel/random")
+    comparison.run_plan(alone, folder, fresh=True)
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*") if path.is_file()}
     assert left - {".lock"} == {
         "metrics.json",
-        *(f"seed-mel/random/{name}" for name in UNIT),
+        *(f"notebook-mel/random/{name}" for name in UNIT),
     }
 
 
 def test_scores_of_several_seeds_stand_on_a_card(city, seeded, tmp_path):
     with pytest.raises(SettingsError, match="tested only some of the folds"):
-        runs.scores_of(seeded, SMALL[1], city)
-    evaluation.compare(plans.plan(city, SMALL[1:], protocols=["random"], seeds=2), tmp_path / "run")
-    told = runs.scores_of(tmp_path / "run", SMALL[1], city)
+        comparison_scores(seeded, SMALL[1], city)
+    comparison.run_plan(make_plan(city, SMALL[1:], protocols=["random"], seeds=2), tmp_path / "run")
+    told = comparison_scores(tmp_path / "run", SMALL[1], city)
     assert told["accuracy"] == next(
-        r["accuracy"] for r in figures(seeded)["results"] if (r["recipe"], r["protocol"]) == ("seed-mel", "random")
+        r["accuracy"] for r in figures(seeded)["results"] if (r["recipe"], r["protocol"]) == ("notebook-mel", "random")
     )
 
 
 def test_the_report_shows_the_spread_over_seeds(city, seeded, capsys):
-    found = evaluation.compare(plans.plan(city, SMALL, folds=[1, 2], seeds=2), seeded)
+    found = comparison.run_plan(make_plan(city, SMALL, folds=[1, 2], seeds=2), seeded)
     page = report.render(found)
-    result = next(r for r in figures(seeded)["results"] if (r["recipe"], r["protocol"]) == ("seed-mel", "folds"))
+    result = next(r for r in figures(seeded)["results"] if (r["recipe"], r["protocol"]) == ("notebook-mel", "folds"))
     mean, spread = f"{100 * result['seed_mean']:.1f}", f"± {100 * result['seed_sd']:.1f}"
     assert f"<strong>{mean} %</strong>" in page
     assert f"<td>{spread}</td>" in page
@@ -532,10 +534,10 @@ def test_the_report_shows_the_spread_over_seeds(city, seeded, capsys):
     folds = [fold["accuracy"] for fold in result["folds"]]
     assert f"<td>{50 * (folds[1] + folds[3]):.1f} %</td></tr>" in page
     assert "nan" not in re.sub(r"base64,[^\"]*", "", page).lower().replace("nant", "")
-    terminal.show_evaluation(found)
+    tables.show_evaluation(found)
     told = " ".join(capsys.readouterr().out.split())
     each = ", ".join(f"{seed['seed']} ({100 * seed['accuracy']:.1f})" for seed in result["seeds"])
-    assert f"seed-mel, folds: {mean} {spread} %, mean ± SD over the seeds {each}" in told
+    assert f"notebook-mel, folds: {mean} {spread} %, mean ± SD over the seeds {each}" in told
 
 
 @pytest.mark.parametrize(
@@ -558,53 +560,53 @@ def test_the_report_shows_the_spread_over_seeds(city, seeded, capsys):
 def test_a_plan_that_cannot_be_meant_is_refused(city, change, match):
     arguments = {"recipes": SMALL, **change}
     with pytest.raises(SettingsError, match=match):
-        plans.plan(city, **arguments)
+        make_plan(city, **arguments)
 
 
 def test_one_class_alone_is_refused(city):
     one = replace(city, classes=city.classes[:1], clips=tuple(c for c in city.clips if c.label == city.classes[0]))
     with pytest.raises(DatasetError, match="at least two classes"):
-        plans.plan(one, SMALL)
+        make_plan(one, SMALL)
 
 
 def test_two_at_once_do_not_write_to_one_folder(city, tmp_path):
-    with ThreadPoolExecutor(1) as other, runs.only_one(tmp_path / "run"):
-        second = other.submit(evaluation.compare, plans.plan(city, SMALL), tmp_path / "run")
+    with ThreadPoolExecutor(1) as other, exclusive_run(tmp_path / "run"):
+        second = other.submit(comparison.run_plan, make_plan(city, SMALL), tmp_path / "run")
         with pytest.raises(OutputError, match="another soundmark is writing"):
             second.result()
 
 
 def test_the_cost_counts_the_training_on_everything_too(monkeypatch):
-    monkeypatch.setattr(plans, "_seconds_per_example", lambda *_: 1.0)
+    monkeypatch.setattr(plan, "_seconds_per_example", lambda *_: 1.0)
     split = splits.Split(np.arange(100), np.arange(100, 150))
-    scratch = replace(recipes.named("scratch"), epochs=3, least_batches=0, validation_share=0.2)
-    watched = 1 + plans.WATCHING * 20 / 80
-    assert plans._training_s(scratch, split, 10, "cpu") == pytest.approx(3 * 80 * watched + 3 * 100)
-    notebook = recipes.named("seed-mel")  # 20 epochs, each of which watches the 50 test clips
-    assert plans._training_s(notebook, split, 10, "cpu") == pytest.approx(20 * (100 + plans.WATCHING * 50))
-    assert plans._training_s(recipes.named("transfer"), split, 10, "cpu") == pytest.approx(100)
+    scratch = replace(recipe_named("scratch"), epochs=3, min_batches=0, validation_fraction=0.2)
+    watched = 1 + VALIDATION_COST * 20 / 80
+    assert _training_s(scratch, split, 10, "cpu") == pytest.approx(3 * 80 * watched + 3 * 100)
+    notebook = recipe_named("notebook-mel")  # 20 epochs, each of which watches the 50 test clips
+    assert _training_s(notebook, split, 10, "cpu") == pytest.approx(20 * (100 + VALIDATION_COST * 50))
+    assert _training_s(recipe_named("transfer"), split, 10, "cpu") == pytest.approx(100)
 
 
 def test_states_its_cost(city):
-    text = plans.cost(plans.plan(city, SMALL), Path("nowhere"))
+    text = describe_cost(make_plan(city, SMALL), Path("nowhere"))
     assert "8 trainings (random × 1, folds × 3, for each recipe)" in text
     assert re.search(r"about \d+ (s|min) on \d+ cores", text)
 
 
 def test_train_uses_all_clips_unless_told_otherwise(city, run, tmp_path):
-    made = runs.train(city, SMALL[1], tmp_path / "all", scores=run)
+    made = train_model(city, SMALL[1], tmp_path / "all", scores=run)
     assert made.card.data["n_train"] == len(city.clips)
     assert made.card.scores["cross_validated"]
     assert made.card.scores["accuracy"] == next(
-        r["accuracy"] for r in figures(run)["results"] if (r["recipe"], r["protocol"]) == ("seed-mel", "folds")
+        r["accuracy"] for r in figures(run)["results"] if (r["recipe"], r["protocol"]) == ("notebook-mel", "folds")
     )
-    assert bundle.read(tmp_path / "all" / "model.onnx").card == made.card
-    assert runs.train(city, SMALL[1], tmp_path / "all").card.scores == made.card.scores  # a second call trains nothing
+    assert bundle.read_bundle(tmp_path / "all" / "model.onnx").card == made.card
+    assert train_model(city, SMALL[1], tmp_path / "all").card.scores == made.card.scores  # a second call trains nothing
 
 
 def test_train_with_a_test_fold_is_the_comparisons_own_unit(city, run, tmp_path):
-    made = runs.train(city, SMALL[1], tmp_path / "kept", test_fold=2)
-    ours, theirs = (folder / "predictions.csv" for folder in (tmp_path / "kept", run / "seed-mel/folds/fold-2"))
+    made = train_model(city, SMALL[1], tmp_path / "kept", test_fold=2)
+    ours, theirs = (folder / "predictions.csv" for folder in (tmp_path / "kept", run / "notebook-mel/folds/fold-2"))
     assert ours.read_bytes() == theirs.read_bytes()
     assert made.card.scores["test_fold"] == 2
 
@@ -620,68 +622,68 @@ def test_scores_come_from_a_comparison(city, run, tmp_path, break_it, match):
     folder = shutil.copytree(run, tmp_path / "run")
     break_it(folder)
     with pytest.raises(SettingsError, match=match):
-        runs.train(city, SMALL[1], tmp_path / "all", scores=folder)
-    with pytest.raises(SettingsError, match="no recipe seed-image-22k"):
-        runs.scores_of(run, recipes.named("seed-image-22k"), city)
+        train_model(city, SMALL[1], tmp_path / "all", scores=folder)
+    with pytest.raises(SettingsError, match="no recipe notebook-image-22k"):
+        comparison_scores(run, recipe_named("notebook-image-22k"), city)
     with pytest.raises(SettingsError, match="is of other data"):
-        runs.scores_of(run, SMALL[1], city.without([0]))
+        comparison_scores(run, SMALL[1], city.without([0]))
     with pytest.raises(SettingsError, match="is another: it differs in epochs"):
-        runs.scores_of(run, replace(SMALL[1], epochs=9), city)
+        comparison_scores(run, replace(SMALL[1], epochs=9), city)
     with pytest.raises(SettingsError, match="leave out --scores or --test-fold"):
-        runs.train(city, SMALL[1], tmp_path / "x", scores=run, test_fold=1)
+        train_model(city, SMALL[1], tmp_path / "x", scores=run, test_fold=1)
 
 
 def test_scores_of_some_folds_are_not_those_of_all(city, run, tmp_path):
     folder = shutil.copytree(run, tmp_path / "run")
-    evaluation.compare(plans.plan(city, SMALL[1:], folds=[1]), folder)
+    comparison.run_plan(make_plan(city, SMALL[1:], folds=[1]), folder)
     with pytest.raises(SettingsError, match="tested only some of the folds"):
-        runs.scores_of(folder, SMALL[1], city)
+        comparison_scores(folder, SMALL[1], city)
 
 
 def test_evaluate_leaves_out_what_was_trained_on(city, run):
-    rows = table(run / "seed-mel" / "folds" / "fold-1" / "predictions.csv")
-    tested = scoring.evaluate(load(run / "seed-mel" / "folds" / "fold-1" / "model.onnx"), city)
+    rows = table(run / "notebook-mel" / "folds" / "fold-1" / "predictions.csv")
+    tested = model_evaluation.evaluate_model(load(run / "notebook-mel" / "folds" / "fold-1" / "model.onnx"), city)
     assert tested.summary.n == len(rows)
     assert tested.summary.accuracy == pytest.approx(np.mean([row["label"] == row["predicted"] for row in rows]))
-    tested = scoring.evaluate(load(run / "seed-mel" / "random" / "model.onnx"), city)
-    assert tested.summary.n == len(table(run / "seed-mel" / "random" / "predictions.csv"))
+    tested = model_evaluation.evaluate_model(load(run / "notebook-mel" / "random" / "model.onnx"), city)
+    assert tested.summary.n == len(table(run / "notebook-mel" / "random" / "predictions.csv"))
 
 
 def test_evaluate_knows_its_own_data_by_another_name_and_no_other_by_the_same(city, run, tmp_path):
     kept = int((city.fold_of == 1).sum())
-    model = load(run / "seed-mel" / "folds" / "fold-1" / "model.onnx")
+    model = load(run / "notebook-mel" / "folds" / "fold-1" / "model.onnx")
     renamed = replace(city, name="elsewhere")
-    assert scoring.evaluate(model, renamed).summary.n == kept
+    assert model_evaluation.evaluate_model(model, renamed).summary.n == kept
     turned = replace(city, clips=tuple(replace(clip, fold=1 + clip.fold % 3) for clip in city.clips))
-    tested = scoring.evaluate(model, turned)  # its fold 1 is not the fold 1 that was kept back
+    tested = model_evaluation.evaluate_model(model, turned)  # its fold 1 is not the fold 1 that was kept back
     assert tested.summary.n == len(city.clips)
     assert "the figures are too good" in tested.note
 
 
 def test_without_recordings_the_leak_is_not_told(city, tmp_path):
     loose = replace(city, clips=tuple(replace(clip, source=None) for clip in city.clips))
-    found = evaluation.compare(plans.plan(loose, SMALL[1:], protocols=["random"]), tmp_path / "run")
+    found = comparison.run_plan(make_plan(loose, SMALL[1:], protocols=["random"]), tmp_path / "run")
     assert found.results[0].leak is None
     assert set(figures(tmp_path / "run")["results"][0]["leak"].values()) == {None}
 
 
 def test_a_damaged_predictions_file_is_scored_again_not_trained_again(run, city, tmp_path, monkeypatch):
     folder = shutil.copytree(run, tmp_path / "run")
-    path = folder / "seed-mel" / "random" / "predictions.csv"
+    path = folder / "notebook-mel" / "random" / "predictions.csv"
     path.write_text(path.read_text() + "\n")
-    monkeypatch.setattr("soundmark.training.train", None)
-    evaluation.compare(plans.plan(city, SMALL), folder)
-    assert path.read_bytes() == (run / "seed-mel" / "random" / "predictions.csv").read_bytes()
+    monkeypatch.setattr("soundmark.training.loop.train_network", None)
+    comparison.run_plan(make_plan(city, SMALL), folder)
+    assert path.read_bytes() == (run / "notebook-mel" / "random" / "predictions.csv").read_bytes()
 
 
 def test_says_what_is_left_to_do(run, city, tmp_path):
-    assert plans.cost(plans.plan(city, SMALL), run).endswith(
+    assert describe_cost(make_plan(city, SMALL), run).endswith(
         "8 trainings (random × 1, folds × 3, for each recipe), all done before."
     )
     folder = shutil.copytree(run, tmp_path / "run")
-    (folder / "seed-mel" / "random" / "model.onnx").unlink()
-    assert "done before" not in plans.cost(plans.plan(city, SMALL), run, fresh=True)
-    assert ", 7 of them done before: about" in plans.cost(plans.plan(city, SMALL), folder)
+    (folder / "notebook-mel" / "random" / "model.onnx").unlink()
+    assert "done before" not in describe_cost(make_plan(city, SMALL), run, fresh=True)
+    assert ", 7 of them done before: about" in describe_cost(make_plan(city, SMALL), folder)
 
 
 def test_predictions_tell_the_cuts_of_one_file_apart(city, tmp_path):
@@ -689,21 +691,23 @@ def test_predictions_tell_the_cuts_of_one_file_apart(city, tmp_path):
     cuts = tuple(replace(clip, start_s=0.1 * i, stop_s=0.1 * i + 0.2) for i in range(3))
     data = replace(city, clips=cuts)
     scores = np.eye(10, dtype=np.float32)[:3]
-    digest = predictions.write(tmp_path / "p.csv", data, np.arange(3), scores)
+    digest = write_predictions(tmp_path / "p.csv", data, np.arange(3), scores)
     assert [(row["start_s"], row["stop_s"]) for row in table(tmp_path / "p.csv")] == [
         ("0", "0.2"),
         ("0.1", "0.3"),
         ("0.2", "0.4"),
     ]
-    np.testing.assert_array_equal(predictions.read(tmp_path / "p.csv", data, np.arange(3), sha256=digest), scores)
+    np.testing.assert_array_equal(read_predictions(tmp_path / "p.csv", data, np.arange(3), sha256=digest), scores)
     with pytest.raises(ValueError, match="is of other clips"):
-        predictions.read(tmp_path / "p.csv", data, np.array([0, 2, 1]), sha256=digest)
+        read_predictions(tmp_path / "p.csv", data, np.array([0, 2, 1]), sha256=digest)
 
 
 def test_evaluate_scores_all_of_another_data_set(city, run, tmp_path):
     other = Dataset.open(synthetic.write(tmp_path / "other", recordings_per_class=3, clips_per_recording=1, seed=9))
     other = replace(other, name="other", classes=tuple(reversed(other.classes)))
-    tested = scoring.evaluate(load(run / "seed-mel" / "random" / "model.onnx"), other, folder=tmp_path / "out")
+    tested = model_evaluation.evaluate_model(
+        load(run / "notebook-mel" / "random" / "model.onnx"), other, folder=tmp_path / "out"
+    )
     assert tested.summary.n == len(other.clips)
     assert list(tested.classes) == list(city.classes)
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["n_test"] == len(other.clips)
@@ -711,27 +715,27 @@ def test_evaluate_scores_all_of_another_data_set(city, run, tmp_path):
 
 
 def test_evaluate_refuses_what_it_could_only_flatter(city, run, tmp_path):
-    made = runs.train(city, SMALL[1], tmp_path / "all")
+    made = train_model(city, SMALL[1], tmp_path / "all")
     with pytest.raises(DatasetError, match="the model was trained on every one"):
-        scoring.evaluate(load(made.model), city)
+        model_evaluation.evaluate_model(load(made.model), city)
     stranger = replace(city, classes=(*city.classes, "owl"))
     with pytest.raises(DatasetError, match='has the class "owl", which the model does not know'):
-        scoring.evaluate(load(made.model), stranger)
+        model_evaluation.evaluate_model(load(made.model), stranger)
 
 
 def test_a_silent_clip_is_a_clip(city_folder, tmp_path):
     data = Dataset.open(shutil.copytree(city_folder, tmp_path / "city"))
     audio.write(data.clips[0].path, np.zeros(1, np.float32), 8000)
-    found = evaluation.compare(plans.plan(data, SMALL[:1], protocols=["random"]), tmp_path / "run")
+    found = comparison.run_plan(make_plan(data, SMALL[:1], protocols=["random"]), tmp_path / "run")
     assert found.skipped == ()
 
 
-def outcome_of(city, fold, probabilities, folder, **more) -> runs.Outcome:
+def outcome_of(city, fold, probabilities, folder, **more) -> Outcome:
     test = np.flatnonzero(city.fold_of == fold)
     split = splits.Split(np.flatnonzero(city.fold_of != fold), test, fold)
-    unit = runs.Unit(recipe=SMALL[1], protocol="folds", split=split, folder=folder)
+    unit = Unit(recipe=SMALL[1], protocol="folds", split=split, folder=folder)
     engine = {"threads": 1, "precision": "float32", "device": "cpu"}
-    return runs.Outcome(
+    return Outcome(
         unit=unit, history=(), engine=engine, probabilities=probabilities[test], training_s=1, testing_s=1, **more
     )
 
@@ -748,12 +752,12 @@ def test_the_ece_before_temperature_scaling_is_that_of_the_networks_own_probabil
         outcome_of(city, fold, softmax(logits / heat), tmp_path, temperature=heat, n_validation=30)
         for fold, heat in heats.items()
     ]
-    result = evaluation._result(city, cooled, 1.0)
+    result = comparison._result(city, cooled, 1.0)
     raw = softmax(logits)[result.test]
-    assert result.ece_uncalibrated == pytest.approx(metrics.ece(result.labels, raw), abs=1e-6)
+    assert result.ece_uncalibrated == pytest.approx(single_label.ece(result.labels, raw), abs=1e-6)
     assert abs(result.ece_uncalibrated - result.summary.ece) > 0.05
-    assert result.ece_if_calibrated == metrics.ece_if_calibrated(result.probabilities)
-    told = evaluation._result_json(result)
+    assert result.ece_if_calibrated == calibration_error.ece_if_calibrated(result.probabilities)
+    told = _result_json(result)
     assert told["ece_uncalibrated"] == result.ece_uncalibrated
     assert told["ece_if_calibrated"] == result.ece_if_calibrated.mean < told["ece_if_calibrated_high"]
     assert [(fold["temperature"], fold["calibrated_on"]) for fold in told["folds"]] == [(0.5, 30), (2, 30), (8, 30)]

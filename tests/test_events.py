@@ -5,23 +5,23 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from soundmark.events import Event, Stretch, Tracker
+from soundmark.models.events import Event, EventTracker, Segment
 
 
 def follow(rows, *, window_s=4.0, hop_s=4.0, pieces=None, **options) -> list[Event]:
-    tracker = Tracker(("siren", "dog"), **options)
+    tracker = EventTracker(("siren", "dog"), **options)
     found = []
     for i, row in enumerate(rows):
         stop_s = i * hop_s + window_s
-        found += tracker.step(Stretch(i * hop_s, stop_s, np.array(row)), new_in(i, pieces, window_s, hop_s))
+        found += tracker.step(Segment(i * hop_s, stop_s, np.array(row)), new_in(i, pieces, window_s, hop_s))
     return found + tracker.end()
 
 
-def new_in(i: int, pieces, window_s: float, hop_s: float) -> list[Stretch]:
+def new_in(i: int, pieces, window_s: float, hop_s: float) -> list[Segment]:
     """The pieces that are new in window i: one, but for the first window, of which all are."""
     count = round(window_s / hop_s)
     numbers = range(0 if i == 0 else i + count - 1, i + count) if pieces else ()
-    return [Stretch(k * hop_s, (k + 1) * hop_s, np.array(pieces[k])) for k in numbers]
+    return [Segment(k * hop_s, (k + 1) * hop_s, np.array(pieces[k])) for k in numbers]
 
 
 def spans(found: list[Event], label: str = "siren") -> list[tuple[float, float]]:
@@ -73,14 +73,14 @@ def test_a_gap_no_longer_than_the_given_one_is_mended(gap_s, expected):
 
 
 def test_an_event_is_told_of_with_the_first_window_that_is_without_it():
-    tracker = Tracker(("siren",))
-    told = [tracker.step(Stretch(4.0 * i, 4.0 * i + 4, np.array([p]))) for i, p in enumerate((0.9, 0.9, 0.1))]
+    tracker = EventTracker(("siren",))
+    told = [tracker.step(Segment(4.0 * i, 4.0 * i + 4, np.array([p]))) for i, p in enumerate((0.9, 0.9, 0.1))]
     assert [len(events) for events in told] == [0, 0, 1]
 
 
 def test_what_is_under_way_can_be_seen():
-    tracker = Tracker(("siren",))
-    tracker.step(Stretch(0.0, 4.0, np.array([0.9])))
+    tracker = EventTracker(("siren",))
+    tracker.step(Segment(0.0, 4.0, np.array([0.9])))
     assert [(event.start_s, event.stop_s) for event in tracker.under_way] == [(0.0, 4.0)]
 
 
@@ -89,9 +89,9 @@ def test_what_is_under_way_can_be_seen():
     [(0.1, 0.0, [(0.0, 8.1)]), (30.0, 0.0, [(0.0, 4.0), (34.0, 38.0)]), (30.0, 60.0, [(0.0, 38.0)])],
 )
 def test_an_event_goes_on_over_a_crack_and_not_over_a_gap_that_nobody_heard(lost_s, merge_gap_s, expected):
-    tracker = Tracker(("siren",), merge_gap_s=merge_gap_s)
+    tracker = EventTracker(("siren",), merge_gap_s=merge_gap_s)
     p = np.array([0.9])
-    over = [*tracker.step(Stretch(0.0, 4.0, p)), *tracker.step(Stretch(4.0 + lost_s, 8.0 + lost_s, p)), *tracker.end()]
+    over = [*tracker.step(Segment(0.0, 4.0, p)), *tracker.step(Segment(4.0 + lost_s, 8.0 + lost_s, p)), *tracker.end()]
     assert spans(over) == [(pytest.approx(start), pytest.approx(stop)) for start, stop in expected]
 
 
@@ -118,10 +118,10 @@ def test_pieces_that_do_not_know_the_class_take_nothing_away():
 
 def test_with_pieces_an_end_is_told_of_within_a_hop():
     windows, pieces = heard(1.0, 4.0, (10.0, 18.0), 0.5)
-    tracker, told_at = Tracker(("siren", "dog")), None
+    tracker, told_at = EventTracker(("siren", "dog")), None
     for i, row in enumerate(windows):
         stop_s = i + 4.0
-        if tracker.step(Stretch(float(i), stop_s, np.array(row)), new_in(i, pieces, 4.0, 1.0)):
+        if tracker.step(Segment(float(i), stop_s, np.array(row)), new_in(i, pieces, 4.0, 1.0)):
             told_at = stop_s
     assert told_at == 19.0
 

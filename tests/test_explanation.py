@@ -11,12 +11,15 @@ import torch
 from PIL import Image as Pillow
 from torch import nn
 
-from soundmark import audio, explanation, graph
-from soundmark.bundle import Bundle, Card
+from soundmark import audio
 from soundmark.errors import AudioError, SettingsError
-from soundmark.explanation import explain
-from soundmark.prediction import Model
+from soundmark.models import explanation, explanation_figure
+from soundmark.models.bundle import Bundle
+from soundmark.models.card import Card
+from soundmark.models.classifier import Model
+from soundmark.models.explanation import explain
 from soundmark.spectrograms import Image, LogMel, Mel
+from soundmark.training import onnx_export
 
 RATE_HZ, WINDOW_S = 16_000, 2.0
 EVENT_S, EVENT_HZ = 0.3, {"high": 3000.0, "low": 500.0}
@@ -73,7 +76,7 @@ def trained(request) -> Model:
             nn.functional.cross_entropy(network(x), y).backward()
             optimizer.step()
     card = Card(classes=CLASSES, representation=representation, window_s=WINDOW_S)
-    return Model(Bundle(graph.export(network.eval(), representation.shape), card))
+    return Model(Bundle(onnx_export.export_network(network.eval(), representation.shape), card))
 
 
 def peak(found: explanation.Explanation) -> tuple[float, float]:
@@ -132,7 +135,7 @@ def test_of_a_long_sound_the_window_is_shown_where_the_class_scored_highest(trai
     assert high.classes[0] == "high"
     assert "most of all from" in high.sentence()
     assert all(high.start_s <= region.start_s < region.stop_s <= high.stop_s for region in high.regions())
-    explanation.figure(high, tmp_path / "why.png")
+    explanation_figure.draw(high, tmp_path / "why.png")
 
 
 @pytest.mark.parametrize("sound", [np.zeros(1), np.zeros(32_000), np.ones((200, 2)), np.zeros(70_000)])
@@ -144,7 +147,7 @@ def test_odd_sounds_are_explained_too(trained, sound, tmp_path):
     if not sound.any():
         assert found.regions() == []
         assert "no region alone carried it" in found.sentence()
-    explanation.figure(found, tmp_path / "odd.svg")
+    explanation_figure.draw(found, tmp_path / "odd.svg")
 
 
 def linear(activation: str, temperature: float = 1.0) -> Model:
@@ -161,7 +164,7 @@ def linear(activation: str, temperature: float = 1.0) -> Model:
         activation=activation,
         temperature=temperature,
     )
-    return Model(Bundle(graph.export(network.eval(), (32, 32)), card))
+    return Model(Bundle(onnx_export.export_network(network.eval(), (32, 32)), card))
 
 
 @pytest.mark.parametrize(("activation", "temperature"), [("softmax", 1.0), ("sigmoid", 1.0), ("sigmoid", 2.0)])
@@ -189,11 +192,11 @@ def test_the_picture_can_be_drawn_whatever_the_names(tmp_path):  # a warning is 
     found = explain(linear("sigmoid"), sound)
     assert found.probabilities.sum() != pytest.approx(1)
     for ending in ("png", "svg", "pdf"):
-        explanation.figure(dataclasses.replace(found, name="犬 $x_1^$.wav"), tmp_path / f"why.{ending}")
+        explanation_figure.draw(dataclasses.replace(found, name="犬 $x_1^$.wav"), tmp_path / f"why.{ending}")
     with Pillow.open(tmp_path / "why.png") as picture:
         assert picture.size == (1320, 528)
     with pytest.raises(SettingsError, match='there is no picture format "pgn"'):
-        explanation.figure(found, tmp_path / "why.pgn")
+        explanation_figure.draw(found, tmp_path / "why.pgn")
 
 
 def test_a_sound_that_cannot_be_explained_is_named(tmp_path):

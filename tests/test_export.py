@@ -16,26 +16,18 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from soundmark import (
-    audio,
-    bundle,
-    calibration,
-    card,
-    export,
-    front_end,
-    graph,
-    models,
-    prediction,
-    quantisation,
-    surgery,
-)
-from soundmark.bundle import Bundle, Card
+from soundmark import audio
 from soundmark.datasets import Dataset, synthetic
 from soundmark.errors import BundleError, DatasetError, OutputError, SettingsError
-from soundmark.export import Wish
-from soundmark.prediction import Model
-from soundmark.spectrograms import REPRESENTATIONS as REPRESENTATIONS_OF_ALL
+from soundmark.evaluation import quantisation
+from soundmark.models import bundle, card_text
+from soundmark.models.bundle import Bundle
+from soundmark.models.card import Card
+from soundmark.models.classifier import Model, load
+from soundmark.models.export import front_end, int8, onnx_graph, waveform
+from soundmark.models.export.waveform import ExportOptions
 from soundmark.spectrograms import Image, LogMel, Mel, Representation
+from soundmark.training import calibration, networks, onnx_export
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ONNXRUNTIME_WEB = "onnxruntime-web@1.27.0"
@@ -96,14 +88,14 @@ def test_the_front_end_of_any_length_is_numpys(name):
     r = REPRESENTATIONS[name]
     session = front(r, None)
     for n in lengths(r):
-        hold(session, r, export.signals(n, r.rate_hz))
+        hold(session, r, waveform.signals(n, r.rate_hz))
 
 
 @pytest.mark.parametrize("name", [*REPRESENTATIONS, "mel-enlarged"])
 def test_the_front_end_of_a_fixed_length_is_numpys(name):
     r = REPRESENTATIONS.get(name, ENLARGED)
     for n in lengths(r):
-        hold(front(r, n), r, export.signals(n, r.rate_hz))
+        hold(front(r, n), r, waveform.signals(n, r.rate_hz))
 
 
 @pytest.mark.parametrize("name", ["mel", "logmel", "logmel-scratch"])
@@ -121,12 +113,12 @@ def test_on_real_clips_too(shared, name, dynamic):
 def test_the_front_end_is_of_every_opset_from_13_on(opset):
     for name in ("mel", "logmel"):
         r = REPRESENTATIONS[name]
-        hold(front(r, None, opset), r, export.signals(30_000, r.rate_hz))
+        hold(front(r, None, opset), r, waveform.signals(30_000, r.rate_hz))
 
 
 def test_a_clips_spectrogram_does_not_depend_on_its_neighbours():
     r = REPRESENTATIONS["mel"]
-    session, waveforms = front(r, None), export.signals(20_000, r.rate_hz)
+    session, waveforms = front(r, None), waveform.signals(20_000, r.rate_hz)
     (together,) = session.run(None, {"waveform": waveforms})
     alone = np.concatenate([session.run(None, {"waveform": waveform[None]})[0] for waveform in waveforms])
     np.testing.assert_array_equal(together, alone)
@@ -190,7 +182,7 @@ def listener(r: Representation, activation: str = "softmax", **more: object) -> 
     told = {"classes": ("dog", "siren", "ärger"), "window_s": 4.0, "temperature": 0.7, "unknown": 0.2, **more}
     return Model(
         Bundle(
-            graph.export(network, r.shape, familiar),
+            onnx_export.export_network(network, r.shape, familiar),
             Card(representation=r, activation=activation, **told),  # type: ignore[arg-type]
         )
     )
@@ -203,19 +195,19 @@ def model(request) -> Model:
 
 @pytest.fixture(scope="module", params=[False, True], ids=["fixed", "dynamic"])
 def exported(request, model) -> bytes:
-    return export.with_front_end(model, dynamic=request.param)
+    return waveform.with_front_end(model, dynamic=request.param)
 
 
 def test_the_whole_says_what_the_model_says(model, exported):
-    found = export.compare(model, exported)
-    assert found.probability < export.TOLERANCE
-    assert found.familiarity < export.FAMILIARITY_TOLERANCE
+    found = waveform.check_export(model, exported)
+    assert found.probability < waveform.TOLERANCE
+    assert found.familiarity < waveform.FAMILIARITY_TOLERANCE
     onnx.checker.check_model(onnx.load_from_string(exported), full_check=True)
 
 
 def test_a_file_is_scored_alike(model):
     rate_hz = model.card.representation.rate_hz
-    session = bundle.session(export.with_front_end(model, dynamic=True))
+    session = bundle.session(waveform.with_front_end(model, dynamic=True))
     for seconds in (0.3, 4.0, 4.1):
         sound = np.random.default_rng(0).normal(0, 0.1, round(seconds * rate_hz)).astype(np.float32)
         scores = model.scores(sound, rate_hz)
@@ -240,21 +232,21 @@ def test_a_program_finds_all_it_needs_in_the_file(model, exported):
 
 def test_sigmoids_and_their_thresholds_come_along():
     model = listener(Mel(), "sigmoid", thresholds=(0.1, 0.5, 0.9), unknown=None)
-    exported = export.with_front_end(model)
-    assert export.compare(model, exported).probability < 1e-4
-    about = export.about(model, dynamic=False)
+    exported = waveform.with_front_end(model)
+    assert waveform.check_export(model, exported).probability < 1e-4
+    about = waveform.export_metadata(model, dynamic=False)
     assert (about["thresholds"], about["activation"], about["unknown"]) == ([0.1, 0.5, 0.9], "sigmoid", None)
-    (probabilities, _) = bundle.session(exported).run(None, {"waveform": export.signals(88200, 22050)})
+    (probabilities, _) = bundle.session(exported).run(None, {"waveform": waveform.signals(88200, 22050)})
     assert np.abs(probabilities.sum(axis=1) - 1).max() > 0.01
 
 
 def test_a_long_sound_is_checked_in_windows_and_a_short_one_with_silence(model):
-    window = export.window_samples(model)
+    window = waveform.window_samples(model)
     heard = [np.ones(n, np.float32) for n in (10, window, window + 1, 3 * window)]
-    parts = list(export._stretches(heard, window, dynamic=False))
+    parts = list(waveform._stretches(heard, window, dynamic=False))
     assert [part.shape for part in parts] == [(1, window)] * 7
     assert parts[0].sum() == 10
-    assert [part.shape[1] for part in export._stretches(heard, window, dynamic=True)] == [
+    assert [part.shape[1] for part in waveform._stretches(heard, window, dynamic=True)] == [
         10,
         window,
         window + 1,
@@ -271,16 +263,16 @@ def test_sounds_are_found_in_files_folders_and_tables(tmp_path):
     skipped: list = []
     told: list = []
     given = [tmp_path / "a", tmp_path / "cuts.csv", tmp_path / "2.wav", tmp_path / "none.wav"]
-    found = list(export.sounds(given, 16_000, skipped, lambda *progress: told.append(progress)))
+    found = list(waveform.sounds(given, 16_000, skipped, lambda *progress: told.append(progress)))
     assert [len(sound) for sound in found] == [1600, 3200, 1600, 800, 4800]
     assert [Path(item.path).name for item in skipped] == ["notes.wav", "none.wav"]
     assert told[-1][1:] == (7, 7, "sounds")
 
 
 def test_card_and_front_end_agree_on_what_can_be_exported():
-    for kind in REPRESENTATIONS_OF_ALL.values():
+    for kind in REPRESENTATIONS.values():
         nodes = front_end.Nodes("x")
-        if kind.name in card.EXPORTED:
+        if kind.name in card_text.EXPORTED:
             assert front_end.build(kind.of({}), nodes, "waveform", 1000)
         else:
             with pytest.raises(SettingsError, match="cannot be exported"):
@@ -303,39 +295,39 @@ def test_what_says_something_else_is_not_written(model, part, tmp_path, monkeypa
         if part == "spectrogram"
         else Model(Bundle(proto.SerializeToString(), model.card))
     )
-    exported = export.with_front_end(other)
-    monkeypatch.setattr(export, "with_front_end", lambda *_, **__: exported)
+    exported = waveform.with_front_end(other)
+    monkeypatch.setattr(waveform, "with_front_end", lambda *_, **__: exported)
     with pytest.raises(BundleError, match=f"differs from the model by .* in .*{part} .*not written"):
-        export.write(model, tmp_path / "x.onnx")
+        waveform.export_waveform_model(model, tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_has_no_such_graph_is_refused():
     with pytest.raises(SettingsError, match="a model of image spectrograms cannot be exported with its front end"):
-        export.with_front_end(listener(Image()))
+        waveform.with_front_end(listener(Image()))
     with pytest.raises(SettingsError, match="cannot be exported for any length: leave out --dynamic"):
-        export.with_front_end(listener(ENLARGED), dynamic=True)
+        waveform.with_front_end(listener(ENLARGED), dynamic=True)
     model = listener(Mel())
     proto = onnx.load_from_string(model.bundle.graph)
     proto.opset_import[0].version = 12
     with pytest.raises(BundleError, match="operators 12, and 13 or later"):
-        export.with_front_end(Model(Bundle(proto.SerializeToString(), model.card)))
+        waveform.with_front_end(Model(Bundle(proto.SerializeToString(), model.card)))
 
 
 def test_an_export_is_no_model_and_lies_in_nobodys_place(tmp_path):
     listener(Mel()).bundle.write(tmp_path / "model.onnx")
-    model = prediction.load(tmp_path / "model.onnx")
-    wish = Wish(front_end=True)
-    place = export.place(tmp_path / "model.onnx", None, wish)
-    export.write(model, place)
+    model = load(tmp_path / "model.onnx")
+    wish = ExportOptions(front_end=True)
+    place = waveform.output_path(tmp_path / "model.onnx", None, wish)
+    waveform.export_waveform_model(model, place)
     with pytest.raises(BundleError, match="is an export for other programs"):
-        prediction.load(place)
-    assert export.place(tmp_path / "model.onnx", None, wish) == place  # it may be written again
+        load(place)
+    assert waveform.output_path(tmp_path / "model.onnx", None, wish) == place  # it may be written again
     with pytest.raises(OutputError, match="is the model itself"):
-        export.place(tmp_path / "model.onnx", tmp_path / "." / "model.onnx", wish)
+        waveform.output_path(tmp_path / "model.onnx", tmp_path / "." / "model.onnx", wish)
     shutil.copy(tmp_path / "model.onnx", tmp_path / "other.onnx")
     with pytest.raises(OutputError, match="is there already, and is no export"):
-        export.place(tmp_path / "model.onnx", tmp_path / "other.onnx", wish)
+        waveform.output_path(tmp_path / "model.onnx", tmp_path / "other.onnx", wish)
 
 
 @pytest.mark.parametrize(
@@ -348,7 +340,7 @@ def test_an_export_is_no_model_and_lies_in_nobodys_place(tmp_path):
 )
 def test_what_cannot_be_wished_for_is_refused(wish, match):
     with pytest.raises(SettingsError, match=match):
-        Wish(**wish)
+        ExportOptions(**wish)
 
 
 # ── 8 bits ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -369,22 +361,22 @@ def cache(tmp_path, monkeypatch):
 def untrained(name: str, r: Representation, city: Dataset, **data: object) -> Model:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = models.build(name, shape=r.shape, n_classes=10)
+        network = networks.build(name, shape=r.shape, n_classes=10)
     about = {"name": city.name, "fingerprint": city.fingerprint, "protocol": "folds", "test_fold": 3, **data}
     card = Card(
         classes=city.classes, representation=r, window_s=4.0, data=about, scores={"protocol": "folds", "n_test": 20}
     )
-    return Model(Bundle(graph.export(network, r.shape), card))
+    return Model(Bundle(onnx_export.export_network(network, r.shape), card))
 
 
 @pytest.mark.parametrize(
     ("name", "representation"),
-    [("seed_cnn", Mel()), ("resnet", REPRESENTATIONS["logmel-scratch"]), ("mn04", LogMel(size=(128, 100)))],
+    [("notebook_cnn", Mel()), ("resnet", REPRESENTATIONS["logmel-scratch"]), ("mn04", LogMel(size=(128, 100)))],
 )
 def test_a_model_of_8_bits_is_a_model_of_a_third_of_the_size(name, representation, city, cache, tmp_path, monkeypatch):
     seen = []
-    real = quantisation.in_8_bits
-    monkeypatch.setattr(quantisation, "in_8_bits", lambda g, s, chosen: seen.append(chosen) or real(g, s, chosen))
+    real = int8.quantise_graph
+    monkeypatch.setattr(int8, "quantise_graph", lambda g, s, chosen: seen.append(chosen) or real(g, s, chosen))
     monkeypatch.setattr(quantisation, "LOST", 1.0)  # it was never trained
     model = untrained(name, representation, city)
     small = quantisation.quantise(model, city, jobs=1)
@@ -394,18 +386,18 @@ def test_a_model_of_8_bits_is_a_model_of_a_third_of_the_size(name, representatio
     assert small.after.n == 20
     assert small.bundle.card.scores == {"protocol": "folds", **small.after.brief()}  # its own, not the larger model's
     small.bundle.write(tmp_path / "small.onnx")
-    again = prediction.load(tmp_path / "small.onnx")
+    again = load(tmp_path / "small.onnx")
     assert again.card.data["int8"]["calibrated_on"] == 40
     kinds = {node.op_type for node in onnx.load_from_string(again.bundle.graph).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     clip = city.clips[0].path
     probabilities = [each.scores(clip).probabilities for each in (model, again)]
     assert 0 < np.abs(probabilities[0] - probabilities[1]).max() < 0.1
-    found = export.compare(
-        again, export.with_front_end(again), [audio.read(clip, rate_hz=representation.rate_hz).samples]
+    found = waveform.check_export(
+        again, waveform.with_front_end(again), [audio.read(clip, rate_hz=representation.rate_hz).samples]
     )
-    assert found.probability < export.INT8_TOLERANCE
-    assert found.spectrogram < export.SPECTROGRAM_TOLERANCE
+    assert found.probability < waveform.INT8_TOLERANCE
+    assert found.spectrogram < waveform.SPECTROGRAM_TOLERANCE
     with pytest.raises(SettingsError, match="is int8 already"):
         quantisation.quantise(again, city)
 
@@ -419,20 +411,20 @@ def test_a_model_of_8_bits_is_a_model_of_a_third_of_the_size(name, representatio
 )
 def test_where_nothing_was_kept_back_it_is_said(protocol, note, city, cache, monkeypatch):
     monkeypatch.setattr(quantisation, "LOST", 1.0)
-    small = quantisation.quantise(untrained("seed_cnn", Mel(size=(24, 24)), city, protocol=protocol), city, jobs=1)
+    small = quantisation.quantise(untrained("notebook_cnn", Mel(size=(24, 24)), city, protocol=protocol), city, jobs=1)
     assert small.note.startswith(note)
     assert (small.calibrated_on, small.after.n) == (30, 30)
 
 
 def test_a_model_that_lost_its_hearing_is_refused(city, cache):
-    model = untrained("seed_cnn", Mel(size=(24, 24)), city)
+    model = untrained("notebook_cnn", Mel(size=(24, 24)), city)
     high, low = (
         type("Summary", (), {"n": 1000, "headline": type("H", (), {"value": v, "name": "accuracy"})})
         for v in (0.8, 0.78)
     )
     with pytest.raises(BundleError, match="loses 2.0 points of accuracy .allowed: 1.; it is not written"):
-        quantisation._refuse_loss(high, low)
-    quantisation._refuse_loss(high, high)
+        quantisation._check_loss(high, low)
+    quantisation._check_loss(high, high)
     with pytest.raises(DatasetError, match='has the class "owl"'):
         quantisation.quantise(model, replace(city, classes=(*city.classes, "owl")))
 
@@ -440,15 +432,15 @@ def test_a_model_that_lost_its_hearing_is_refused(city, cache):
 def test_folding_changes_no_answer():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = models.build("mn04", shape=(128, 100), n_classes=4)
+        network = networks.build("mn04", shape=(128, 100), n_classes=4)
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.running_mean.normal_(0, 0.1)
                 module.running_var.uniform_(0.5, 1.5)
                 module.weight.data.uniform_(0.5, 1.5)
                 module.bias.data.normal_(0, 0.1)
-    whole = graph.export(network, (128, 100))
-    folded = surgery.folded(whole)
+    whole = onnx_export.export_network(network, (128, 100))
+    folded = onnx_graph.with_folded_batch_norm(whole)
     kinds = [node.op_type for node in onnx.load_from_string(folded).graph.node]
     assert "BatchNormalization" not in kinds
     assert len(folded) < len(whole)
@@ -458,7 +450,7 @@ def test_folding_changes_no_answer():
 
 
 def test_a_model_carries_no_paths_of_the_machine_it_was_trained_on():
-    whole = graph.export(models.build("seed_cnn", shape=(22, 22), n_classes=3), (22, 22))
+    whole = onnx_export.export_network(networks.build("notebook_cnn", shape=(22, 22), n_classes=3), (22, 22))
     assert b"stack_trace" not in whole
     assert b".py" not in whole
 
@@ -482,7 +474,7 @@ def heard(sound, tmp_path_factory) -> tuple[Path, dict[str, float]]:
     """An exported model, and what soundmark itself says with it."""
     model = listener(Mel())
     path = tmp_path_factory.mktemp("exported") / "model-waveform.onnx"
-    export.write(model, path, dynamic=True)
+    waveform.export_waveform_model(model, path, dynamic=True)
     return path, {entry["label"]: entry["score"] for entry in model.classify(sound, unknown=False)}
 
 
@@ -538,7 +530,7 @@ def test_javascript_says_the_same(node, heard, sound):
 def test_the_command_says_what_it_wrote(options, city, cache, tmp_path):
     listener(Mel(), classes=("dog", "siren", "ärger")).bundle.write(tmp_path / "model.onnx")
     if "--int8" in options:
-        untrained("seed_cnn", Mel(size=(24, 24)), city).bundle.write(tmp_path / "model.onnx")
+        untrained("notebook_cnn", Mel(size=(24, 24)), city).bundle.write(tmp_path / "model.onnx")
     typed = [option.format(city=city.root) for option in options]
     done = subprocess.run(
         [sys.executable, "-m", "soundmark.cli", "export", str(tmp_path / "model.onnx"), *typed, "--quiet"],

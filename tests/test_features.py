@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundmark import audio, features
-from soundmark.datasets import Clip, Dataset, synthetic
+from soundmark import audio
+from soundmark.datasets import Clip, Dataset, feature_store, features, synthetic
+from soundmark.datasets.feature_store import Rows
 from soundmark.errors import OutputError, SettingsError
 from soundmark.spectrograms import Image, Mel
-from soundmark.store import Rows
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_a_clip_that_could_not_be_read_is_tried_again(city):
     city.clips[3].path.write_bytes(content)  # as if permissions came back: size and time are what they were
     os.utime(city.clips[3].path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     store = features.build(city, Mel(), jobs=1)
-    assert (store.skipped, store.built) == ((), features.CHUNK)
+    assert (store.skipped, store.built) == ((), feature_store.CHUNK)
     np.testing.assert_array_equal(store.array, good)
 
 
@@ -131,7 +131,7 @@ def test_a_flipped_byte_is_noticed_and_its_chunk_computed_again(city):
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ 1]))
     again = features.build(city, Mel(), jobs=1)
-    assert again.built == features.CHUNK
+    assert again.built == feature_store.CHUNK
     np.testing.assert_array_equal(again.array, good)
 
 
@@ -184,7 +184,7 @@ def test_a_killed_build_is_gone_on_with(city, cache, tmp_path, cut):
     finished = journal.read_text().count("\n")
     assert finished >= 1
     store = features.build(city, Mel(), jobs=1)
-    assert store.built <= len(city.clips) - (finished - 1) * features.CHUNK - len(city.clips) % features.CHUNK
+    assert store.built <= len(city.clips) - (finished - 1) * feature_store.CHUNK - len(city.clips) % feature_store.CHUNK
     np.testing.assert_array_equal(store.array, expected(city, Mel()))
 
 

@@ -13,28 +13,19 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from soundmark import (
-    audio,
-    bundle,
-    evaluation,
-    features,
-    graph,
-    heads,
-    plans,
-    recipes,
-    runs,
-    splits,
-    store,
-    training,
-    weights,
-)
-from soundmark.datasets import Dataset, synthetic
+from soundmark import audio
+from soundmark.datasets import Dataset, feature_store, features, leakage, splits, synthetic
+from soundmark.datasets.features import Features
+from soundmark.datasets.splits import Split
 from soundmark.errors import SettingsError
-from soundmark.features import Features
-from soundmark.recipes import Recipe
-from soundmark.runs import Outcome, Unit
+from soundmark.evaluation import comparison
+from soundmark.evaluation.plan import leakage_warnings, make_plan
+from soundmark.models import bundle, weights
 from soundmark.spectrograms import LogMel, Mel
-from soundmark.splits import Split
+from soundmark.training import linear_head, loop, networks, onnx_export
+from soundmark.training.named_recipes import RECIPES, recipe_named
+from soundmark.training.recipe import Recipe
+from soundmark.training.unit import Outcome, Unit, _training_data, train_unit
 
 HEARS = LogMel(
     rate_hz=8000, size=(32, 32), n_fft=1024, window_samples=1024, hop_samples=1000, f_max_hz=4000.0, pre_emphasis=0.0
@@ -47,9 +38,9 @@ TINY = Recipe(
     batch_size=16,
     learning_rate=3e-3,
     schedule="one-cycle",
-    validation_share=0.3,
+    validation_fraction=0.3,
 )
-DECIDING = [recipe for recipe in recipes.RECIPES.values() if recipe.decides]
+DECIDING = [recipe for recipe in RECIPES.values() if recipe.decides]
 REFUSAL = "asked for: nothing may be decided by a test clip"
 
 
@@ -94,15 +85,15 @@ def test_the_recipes_that_decide_are_these():
 @pytest.mark.parametrize("protocol", ["random", "folds", "grouped"])
 @pytest.mark.parametrize("recipe", DECIDING, ids=lambda recipe: recipe.name)
 def test_who_decides_is_given_neither_sound_nor_label_of_a_test_clip(city, tmp_path, monkeypatch, recipe, protocol):
-    def spy(data: training.Data, *_: object, **__: object) -> None:
+    def spy(data: loop.TrainingData, *_: object, **__: object) -> None:
         raise Seen(data)
 
-    monkeypatch.setattr(training, "train", spy)
+    monkeypatch.setattr(loop, "train_network", spy)
     monkeypatch.setattr(weights, "find", lambda *_: None)  # nothing is trained
-    plan = plans.plan(city, [recipe], protocols=[protocol])
+    plan = make_plan(city, [recipe], protocols=[protocol])
     with pytest.raises(Seen) as seen:
-        evaluation.compare(plan, tmp_path / "run")
-    data: training.Data = seen.value.args[0]
+        comparison.run_plan(plan, tmp_path / "run")
+    data: loop.TrainingData = seen.value.args[0]
     test = plan.splits[protocol][0].test
     for i in test:
         for asked in (i, i - len(city.clips), slice(i, i + 1), [i], np.arange(len(city.clips)) == i):
@@ -121,48 +112,50 @@ def test_who_decides_is_given_neither_sound_nor_label_of_a_test_clip(city, tmp_p
 
 def test_training_reads_what_it_was_given_and_nothing_else(city, heard, fold_1, tmp_path, monkeypatch):
     read: list[int] = []
-    train, look = training.train, store.Rows.__getitem__
+    train, look = loop.train_network, feature_store.Rows.__getitem__
 
-    def spying(*args: object, **options: object) -> training.Trained:
+    def spying(*args: object, **options: object) -> loop.TrainedNetwork:
         with pytest.MonkeyPatch.context() as patch:
 
-            def noted(rows: store.Rows, which: np.ndarray) -> np.ndarray:
+            def noted(rows: feature_store.Rows, which: np.ndarray) -> np.ndarray:
                 read.extend(np.arange(len(rows))[which].tolist())
                 return look(rows, which)
 
-            patch.setattr(store.Rows, "__getitem__", noted)
+            patch.setattr(feature_store.Rows, "__getitem__", noted)
             return train(*args, **options)
 
-    monkeypatch.setattr(training, "train", spying)
-    runs.make(unit_of(TINY, fold_1, tmp_path / "unit"), city, heard)
+    monkeypatch.setattr(loop, "train_network", spying)
+    train_unit(unit_of(TINY, fold_1, tmp_path / "unit"), city, heard)
     assert set(read) == set(fold_1.train.tolist())
 
 
 def test_an_early_stopping_rule_that_watches_the_test_clips_is_refused(city, heard, fold_1, tmp_path, monkeypatch):
     """As somebody would write it: after each epoch the loss of the test clips, and the epoch of the least is kept."""
-    validate = training._validate
+    validate = loop._validate
 
     def watch_the_test_clips(network, data, *rest):
         return validate(network, replace(data, validation=fold_1.test), *rest)
 
-    monkeypatch.setattr(training, "_validate", watch_the_test_clips)
+    monkeypatch.setattr(loop, "_validate", watch_the_test_clips)
     with pytest.raises(SettingsError, match=f"16 rows that are hidden were {REFUSAL}"):
-        runs.make(unit_of(TINY, fold_1, tmp_path / "unit"), city, heard)
+        train_unit(unit_of(TINY, fold_1, tmp_path / "unit"), city, heard)
     assert not (tmp_path / "unit" / "model.onnx").exists()
 
 
 def test_a_rule_that_asks_after_each_epoch_is_refused(city, heard, fold_1, tmp_path, monkeypatch):
-    train = training.train
+    train = loop.train_network
 
     def stopping(data, recipe, **options):
         def look(history: object) -> None:
-            graph.logits(training.models.build("resnet", shape=(32, 32), n_classes=10), data.features[fold_1.test])
+            onnx_export.network_logits(
+                networks.build("resnet", shape=(32, 32), n_classes=10), data.features[fold_1.test]
+            )
 
         return train(data, recipe, **{**options, "on_epoch": look})
 
-    monkeypatch.setattr(training, "train", stopping)
+    monkeypatch.setattr(loop, "train_network", stopping)
     with pytest.raises(SettingsError, match=f"{len(fold_1.test)} rows that are hidden were {REFUSAL}"):
-        runs.make(unit_of(TINY, fold_1, tmp_path / "unit"), city, heard)
+        train_unit(unit_of(TINY, fold_1, tmp_path / "unit"), city, heard)
 
 
 def test_a_split_that_decides_by_a_test_clip_is_refused():
@@ -192,13 +185,13 @@ def without_seconds(path: Path) -> list[dict[str, str]]:
 def made_twice(city: Dataset, recipe: Recipe, split: Split, folder: Path) -> tuple[Outcome, Outcome]:
     heard = features.build(city, recipe.representation)
     return (
-        runs.make(unit_of(recipe, split, folder / "true"), city, heard),
-        runs.make(unit_of(recipe, split, folder / "false"), relabelled(city, split.test), heard),
+        train_unit(unit_of(recipe, split, folder / "true"), city, heard),
+        train_unit(unit_of(recipe, split, folder / "false"), relabelled(city, split.test), heard),
     )
 
 
 def assert_only_the_score_differs(true: Outcome, false: Outcome) -> None:
-    cards = [bundle.read(outcome.model) for outcome in (true, false)]
+    cards = [bundle.read_bundle(outcome.model) for outcome in (true, false)]
     assert cards[0].graph == cards[1].graph  # every weight, and what is familiar
     for field in ("temperature", "unknown", "thresholds"):
         assert getattr(cards[0].card, field) == getattr(cards[1].card, field)
@@ -219,7 +212,7 @@ def test_other_labels_of_the_test_clips_change_the_score_alone(city, fold_1, tmp
 
 def test_nor_do_they_change_a_head_on_a_pretrained_network(city, fold_1, tmp_path):
     weights_or_skip()
-    short = replace(recipes.named("transfer"), representation=LogMel(size=(128, 100)))
+    short = replace(recipe_named("transfer"), representation=LogMel(size=(128, 100)))
     assert_only_the_score_differs(*made_twice(city, short, fold_1, tmp_path))
 
 
@@ -230,11 +223,11 @@ def weights_or_skip() -> None:
 
 
 def test_the_curve_of_history_is_that_of_the_kept_back_clips(city, heard, fold_1, tmp_path):
-    kept = splits.keep_back(city, fold_1, TINY.validation_share, seed=TINY.seed)
-    true = runs._what_is_seen(unit_of(TINY, fold_1, tmp_path), kept, city, heard)
+    kept = splits.hold_out_validation(city, fold_1, TINY.validation_fraction, seed=TINY.seed)
+    true = _training_data(unit_of(TINY, fold_1, tmp_path), kept, city, heard)
     false = replace(true, targets=true.targets.copy())
     false.targets[kept.validation] = np.roll(true.targets[kept.validation], 1, axis=1)
-    for row, other in zip(training.train(true, TINY).history, training.train(false, TINY).history, strict=True):
+    for row, other in zip(loop.train_network(true, TINY).history, loop.train_network(false, TINY).history, strict=True):
         if row.epoch > TINY.epochs:  # trained again on everything: nothing is left to watch
             assert (row.validation_loss, row.validation_accuracy) == (None, None)
             continue
@@ -252,7 +245,7 @@ def test_the_curve_of_history_is_that_of_the_kept_back_clips(city, heard, fold_1
 def test_what_is_kept_back_shares_no_recording_with_what_is_trained_on(city, seed, share):
     chosen = [*splits.official_folds(city), *splits.folds_by_recording(city), splits.random_split(len(city.clips))]
     for split in chosen:
-        kept = splits.keep_back(city, split, share, seed=seed)
+        kept = splits.hold_out_validation(city, split, share, seed=seed)
         assert len(kept.validation) >= 5
         assert not set(city.sources[kept.validation]) & set(city.sources[kept.train])
         assert sorted([*kept.train, *kept.validation]) == sorted(split.train.tolist())
@@ -264,7 +257,7 @@ def test_what_is_kept_back_shares_no_recording_with_what_is_trained_on(city, see
 
 def test_a_heads_cross_validation_keeps_recordings_together(city, fold_1):
     x = np.random.default_rng(0).normal(size=(len(fold_1.train), 4))
-    head = heads.fit(x, city.targets[fold_1.train], city.sources[fold_1.train])
+    head = linear_head.fit_head(x, city.targets[fold_1.train], city.sources[fold_1.train])
     folds_of = {source: set() for source in city.sources[fold_1.train]}
     for source, fold in zip(city.sources[fold_1.train], head.fold_of, strict=True):
         folds_of[source].add(int(fold))
@@ -294,8 +287,8 @@ def band(dataset: Dataset, share: float = 0.999) -> tuple[float, float]:
 
 
 LEARNS = {
-    "logmel": replace(TINY, epochs=12, validation_share=0.15),
-    "mel": replace(TINY, representation=Mel(size=(32, 32)), epochs=12, validation_share=0.0),
+    "logmel": replace(TINY, epochs=12, validation_fraction=0.15),
+    "mel": replace(TINY, representation=Mel(size=(32, 32)), epochs=12, validation_fraction=0.0),
 }
 
 
@@ -303,9 +296,9 @@ def score(dataset: Dataset, recipe: Recipe, chosen: list[Split], folder: Path) -
     """The share of all test clips that is right, by the trained networks themselves: their graphs say the same."""
     heard, right, n = features.build(dataset, recipe.representation), 0, 0
     for split in chosen:
-        kept = splits.keep_back(dataset, split, recipe.validation_share, seed=recipe.seed)
-        data = runs._what_is_seen(unit_of(recipe, split, folder), kept, dataset, heard)
-        said = graph.logits(training.train(data, recipe).network, heard.array[split.test])
+        kept = splits.hold_out_validation(dataset, split, recipe.validation_fraction, seed=recipe.seed)
+        data = _training_data(unit_of(recipe, split, folder), kept, dataset, heard)
+        said = onnx_export.network_logits(loop.train_network(data, recipe).network, heard.array[split.test])
         right, n = right + int((said.argmax(1) == dataset.labels[split.test]).sum()), n + len(said)
     return right / n
 
@@ -329,10 +322,10 @@ def test_shuffled_labels_of_real_clips_fall_to_chance_with_a_pretrained_network(
     chosen = [[clip for (label, _), clip in first.items() if label == name][:15] for name in whole.classes]
     data = replace(whole, clips=tuple(clip for clips in chosen for clip in clips))
     assert len(data.clips) == 145
-    transfer = recipes.named("transfer")
+    transfer = recipe_named("transfer")
     low, high = band(data)
     scored = [
-        evaluation.compare(plans.plan(each, [transfer], protocols=["folds"]), tmp_path / str(number)).results[0]
+        comparison.run_plan(make_plan(each, [transfer], protocols=["folds"]), tmp_path / str(number)).results[0]
         for number, each in enumerate((shuffled(data, seed=0), data))
     ]
     accuracies = [result.summary.accuracy for result in scored]
@@ -362,13 +355,13 @@ def near_copies(folder: Path, *, recordings: int = 24, copies: int = 10) -> Data
 def test_near_copies_are_known_again_by_a_random_split_and_not_by_recording(tmp_path):
     data = near_copies(tmp_path / "copies")
     # Nothing kept back, so that the random split trains on every recording.
-    recipe = replace(LEARNS["logmel"], representation=replace(HEARS, hop_samples=125), validation_share=0.0)
-    plan = plans.plan(data, [recipe], protocols=["random", "folds"])
-    (told,) = plans.doubts(plan, np.ones(len(data.clips), bool))
+    recipe = replace(LEARNS["logmel"], representation=replace(HEARS, hop_samples=125), validation_fraction=0.0)
+    plan = make_plan(data, [recipe], protocols=["random", "folds"])
+    (told,) = leakage_warnings(plan, np.ones(len(data.clips), bool))
     assert told.startswith(
         "random: 100.0 % of the test clips come from a recording that is also trained on (100.0 % under the same class)"
     )
-    leaks = {protocol: splits.leak(data, chosen) for protocol, chosen in plan.splits.items()}
+    leaks = {protocol: leakage.measure_leakage(data, chosen) for protocol, chosen in plan.splits.items()}
     assert (leaks["random"].lookup_accuracy, leaks["folds"].recording) == (1.0, 0.0)
     low, high = band(data)
     scores = {protocol: score(data, recipe, chosen, tmp_path) for protocol, chosen in plan.splits.items()}

@@ -6,9 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from soundmark import audio, inputs
+from soundmark import audio
+from soundmark.detection import inputs
+from soundmark.detection.inputs import Failure, Input
 from soundmark.errors import SettingsError
-from soundmark.inputs import Failure, Input
 
 
 def sound(path):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundmark import inspection
-from soundmark.datasets import Clip, Dataset, Skipped
+from soundmark.datasets import Clip, Dataset, Skipped, inspection, inspection_figure
+from soundmark.datasets.inspection import Encoding, Inspection, SharedRecording, inspect, recordings_in_folds
+from soundmark.datasets.inspection_tables import to_sections
 from soundmark.errors import OutputError, SettingsError
-from soundmark.inspection import Encoding, Inspection, SharedRecording, inspect, recordings_in_folds, sections
 
 RATE_HZ = 8000
 
@@ -70,7 +70,7 @@ def test_a_clip_of_several_classes_counts_in_each_and_once_in_all(pets: Path):
     data = Dataset.open(pets / "t.csv")
     found = look(data)
     assert found.counts.tolist() == [[1, 1], [1, 1]]
-    counts = next(section for section in sections(found) if section.title == "Clips per class and fold")
+    counts = next(section for section in to_sections(found) if section.title == "Clips per class and fold")
     assert counts.text == "A clip with several labels counts in each of its classes, and once in all."
     assert counts.rows == (
         ("dog", "1", "1", "2"),
@@ -88,7 +88,7 @@ def test_a_clip_of_several_classes_counts_in_each_and_once_in_all(pets: Path):
 def test_where_nothing_is_wrong_it_says_so(pets: Path):
     found = look(Dataset.open(pets))
     assert set(found.faults.values()) == {0}
-    told = sections(found)
+    told = to_sections(found)
     assert [section.title for section in told] == [
         "Data set",
         "Clips per class and fold",
@@ -109,7 +109,7 @@ def test_clips_without_a_fold_have_a_column(pets: Path):
     found = look(Dataset.open(pets))
     assert found.folds == (1, 2, None)
     assert found.counts.tolist() == [[1, 0, 0], [1, 1, 1]]
-    assert sections(found)[1].columns == ("class", "fold 1", "fold 2", "no fold", "all")
+    assert to_sections(found)[1].columns == ("class", "fold 1", "fold 2", "no fold", "all")
 
 
 def test_slices_are_measured_not_their_files(tmp_path: Path):
@@ -141,7 +141,7 @@ def test_many_processes_find_the_same(pets: Path):
 
 def test_no_clips_are_no_error():
     found = look(Dataset(name="none", root=Path(), classes=("dog",), clips=()))
-    assert sections(found)[2].text == "no clip could be read"
+    assert to_sections(found)[2].text == "no clip could be read"
 
 
 # --- What is wrong ----------------------------------------------------------------------------------------------------
@@ -157,8 +157,8 @@ def test_unreadable_files_are_named_with_the_reason(pets: Path):
     assert np.isnan(found.durations_s).sum() == 2
     assert found.counts.sum() == 5
     assert sum(encoding.clips for encoding in found.encodings) == 3
-    assert sections(found)[4].text == "2 unreadable clips"
-    assert sections(found)[5].rows[0][0] == "dog/fold1/bad.wav"
+    assert to_sections(found)[4].text == "2 unreadable clips"
+    assert to_sections(found)[5].rows[0][0] == "dog/fold1/bad.wav"
 
 
 @pytest.mark.parametrize(
@@ -263,8 +263,8 @@ def test_what_the_data_set_left_out_is_passed_on(pets: Path):
     (pets / "fox").mkdir()
     found = look(Dataset.open(pets))
     assert found.skipped == (Skipped("fox", "the class folder holds no sound file"),)
-    assert sections(found)[4].text == "1 left out"
-    assert sections(found)[5].rows == (("fox", "the class folder holds no sound file"),)
+    assert to_sections(found)[4].text == "1 left out"
+    assert to_sections(found)[5].rows == (("fox", "the class folder holds no sound file"),)
 
 
 @pytest.mark.parametrize(("number", "text"), [(50, "50"), (51, "51, the first 50 of them:")])
@@ -273,8 +273,8 @@ def test_long_lists_are_cut_for_people_only(pets: Path, number: int, text: str):
         (pets / f"empty{i}").mkdir()
     found = look(Dataset.open(pets))
     assert len(found.skipped) == number
-    assert sections(found)[5].text == text
-    assert len(sections(found)[5].rows) == 50
+    assert to_sections(found)[5].text == text
+    assert len(to_sections(found)[5].rows) == 50
 
 
 # --- Recordings across folds ------------------------------------------------------------------------------------------
@@ -322,8 +322,8 @@ def test_inspect_reports_both_keys(pets: Path):
     found = look(Dataset(name="pets", root=pets, classes=("cat", "dog"), clips=clips))
     assert found.recordings_in_folds == (SharedRecording("7", (1, 2, 3), ("dog", "dog", "cat")),)
     assert found.recordings_and_class_in_folds == (SharedRecording("7", (1, 2), ("dog", "dog")),)
-    assert sections(found)[4].text == "1 recordings across folds; 1 recordings across folds in one class"
-    assert sections(found)[5].rows == (("7", "1, 2, 3", "dog, cat"),)
+    assert to_sections(found)[4].text == "1 recordings across folds; 1 recordings across folds in one class"
+    assert to_sections(found)[5].rows == (("7", "1, 2, 3", "dog, cat"),)
 
 
 # --- Real clips, and the picture --------------------------------------------------------------------------------------
@@ -346,7 +346,7 @@ def test_real_clips_in_their_native_encodings(urbansound8k_native: Path):
 )
 def test_figure_is_written_as_its_ending_says(pets: Path, tmp_path: Path, ending: str, begins: bytes):
     path = tmp_path / "pictures" / f"pets{ending}"
-    inspection.figure(look(Dataset.open(pets)), path)
+    inspection_figure.draw(look(Dataset.open(pets)), path)
     assert path.read_bytes().startswith(begins)
     assert list(path.parent.iterdir()) == [path]
 
@@ -355,20 +355,20 @@ def test_figure_of_a_data_set_that_cannot_be_read_or_has_odd_names(tmp_path: Pat
     for name in ("$x", "y$_^", "z%"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.wav").touch()
-    inspection.figure(look(Dataset.open(tmp_path)), tmp_path / "a.png")
+    inspection_figure.draw(look(Dataset.open(tmp_path)), tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
 def test_figure_warns_of_no_script_that_matplotlib_cannot_write(tmp_path: Path):  # a warning is an error here
     write(tmp_path / "犬の声" / "a.wav", sound(1))
-    inspection.figure(look(Dataset.open(tmp_path)), tmp_path / "a.png")
+    inspection_figure.draw(look(Dataset.open(tmp_path)), tmp_path / "a.png")
 
 
 def test_figure_refuses_an_unknown_ending(pets: Path):
     with pytest.raises(SettingsError, match=r'there is no picture format "pgn". Did you mean "pgf"|"png"'):
-        inspection.figure(look(Dataset.open(pets)), pets / "pets.pgn")
+        inspection_figure.draw(look(Dataset.open(pets)), pets / "pets.pgn")
 
 
 def test_figure_refuses_a_place_that_cannot_be_written(pets: Path):
     with pytest.raises(OutputError, match=r"cannot write .*a.wav"):
-        inspection.figure(look(Dataset.open(pets)), pets / "dog" / "fold1" / "a.wav" / "pets.png")
+        inspection_figure.draw(look(Dataset.open(pets)), pets / "dog" / "fold1" / "a.wav" / "pets.png")

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from soundmark.events import Event, Heard
-from soundmark.journal import Journal, key_of
+from soundmark.detection.file_result import FileResult
+from soundmark.detection.journal import Journal, journal_key
+from soundmark.models.events import Event
 
-HEARD = Heard(
+HEARD = FileResult(
     file="a\udce9.wav",  # a name that is not UTF-8
     duration_s=12.5,
     answer=[{"label": "dog", "score": 0.9}],
@@ -61,13 +62,13 @@ def test_a_damaged_line_is_named_and_heard_again(tmp_path, caplog):
 def test_a_key_is_of_the_file_as_it_is_and_of_every_setting(tmp_path):
     path = tmp_path / "a.wav"
     path.write_bytes(b"1234")
-    keys = [key_of(str(path), {"overlap": 0.0}), key_of(str(path), {"overlap": 0.5})]
+    keys = [journal_key(str(path), {"overlap": 0.0}), journal_key(str(path), {"overlap": 0.5})]
     os.utime(path, (1, 1))
-    keys.append(key_of(str(path), {"overlap": 0.0}))
+    keys.append(journal_key(str(path), {"overlap": 0.0}))
     path.write_bytes(b"12345")
-    keys.append(key_of(str(path), {"overlap": 0.0}))
+    keys.append(journal_key(str(path), {"overlap": 0.0}))
     assert len(set(keys)) == 4
-    assert key_of(str(tmp_path / "none"), {}) is None
+    assert journal_key(str(tmp_path / "none"), {}) is None
 
 
 def test_the_journal_is_lines_of_json(tmp_path):

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundmark import audio, keeping
+from soundmark import audio
+from soundmark.detection.live import saved_clips, webhook
 from soundmark.errors import SettingsError
-from soundmark.events import Event
+from soundmark.models.events import Event
 
 RATE_HZ = 8000
 BEGAN = datetime(2024, 6, 12, 4, 30, tzinfo=UTC)
@@ -23,8 +24,8 @@ def event(start_s: float, stop_s: float, label: str = "dog bark") -> Event:
     return Event(label=label, start_s=start_s, stop_s=stop_s, confidence=0.9, peak=0.9)
 
 
-def clips_of(folder: Path, seconds: float = 60.0, most_bytes: int = 10**9) -> keeping.Clips:
-    clips = keeping.Clips(folder, rate_hz=RATE_HZ, most_bytes=most_bytes)
+def clips_of(folder: Path, seconds: float = 60.0, most_bytes: int = 10**9) -> saved_clips.SavedClips:
+    clips = saved_clips.SavedClips(folder, rate_hz=RATE_HZ, most_bytes=most_bytes)
     samples = (np.arange(round(seconds * RATE_HZ)) % 100 / 200).astype(np.float32)
     for start in range(0, len(samples), 400):
         clips.hear(start, samples[start : start + 400])
@@ -42,7 +43,7 @@ def test_a_clip_is_the_sound_of_its_event_with_a_margin(tmp_path):
 
 def test_of_a_very_long_event_the_end_is_kept_and_of_a_forgotten_one_nothing(tmp_path):
     clips = clips_of(tmp_path / "kept", seconds=200.0)
-    assert audio.info(clips.keep(event(0.0, 200.0), BEGAN)).duration_s == pytest.approx(keeping.KEPT_S, abs=0.2)
+    assert audio.info(clips.keep(event(0.0, 200.0), BEGAN)).duration_s == pytest.approx(saved_clips.KEPT_S, abs=0.2)
     assert clips.keep(event(1.0, 2.0), BEGAN) is None
 
 
@@ -60,7 +61,7 @@ def test_the_oldest_clips_go_first_and_nobody_elses_files(tmp_path):
 def test_no_label_leaves_the_folder(tmp_path, label):
     path = clips_of(tmp_path / "kept").keep(event(1.0, 2.0, label), BEGAN)
     assert path.parent == tmp_path / "kept"
-    assert keeping.OURS.fullmatch(path.name)
+    assert saved_clips.OURS.fullmatch(path.name)
 
 
 def test_two_events_of_the_same_moment_and_label_are_two_clips(tmp_path):
@@ -68,7 +69,7 @@ def test_two_events_of_the_same_moment_and_label_are_two_clips(tmp_path):
     paths = [clips.keep(event(1.0, stop_s), BEGAN) for stop_s in (2.0, 3.0, 4.0)]
     assert [path.name[19:] for path in paths] == ["Z_dog_bark.wav", "Z_dog_bark_2.wav", "Z_dog_bark_3.wav"]
     assert [audio.info(path).duration_s for path in paths] == [2.0, 3.0, 4.0]
-    assert all(keeping.OURS.fullmatch(path.name) for path in paths)
+    assert all(saved_clips.OURS.fullmatch(path.name) for path in paths)
 
 
 def test_a_folder_called_like_a_clip_and_a_link_are_left_alone_and_no_end(tmp_path):
@@ -97,20 +98,20 @@ def test_a_full_disk_is_said_and_no_end(tmp_path, monkeypatch):
     (tmp_path / "kept").rmdir()
     (tmp_path / "kept").write_text("a file")
     said = []
-    keeping.keep_or_say(clips, event(1.0, 2.0), BEGAN, said.append)
+    saved_clips.keep_or_report(clips, event(1.0, 2.0), BEGAN, said.append)
     assert said
     assert "cannot write" in said[0]
 
 
 @pytest.mark.parametrize(("text", "size"), [("500", 500e6), ("1MB", 1e6), ("2 gb", 2e9)])
 def test_a_bound_is_in_megabytes(text, size):
-    assert keeping.in_megabytes(text) == size
+    assert saved_clips.parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "0", "-5", "much", "5TB"])
 def test_a_bound_that_is_none_is_refused(text):
     with pytest.raises(SettingsError, match="the bound is .*: give megabytes, as 500, or 2GB"):
-        keeping.in_megabytes(text)
+        saved_clips.parse_size(text)
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ def hook():
 
 def test_an_event_is_posted_though_the_server_fails_twice(hook):
     hook.plan, waited = [500, 503], []
-    post = keeping.Post(hook.url, say=pytest.fail, sleep=waited.append)
+    post = webhook.Webhook(hook.url, say=pytest.fail, sleep=waited.append)
     post.post('{"label": "dog"}')
     post.post('{"label": "siren"}')
     post.close()
@@ -153,8 +154,8 @@ def test_an_event_is_posted_though_the_server_fails_twice(hook):
 
 
 def test_what_cannot_be_posted_is_said_and_the_next_is_tried(hook):
-    hook.plan, said = [500] * len(keeping.TRIES_AFTER_S), []
-    post = keeping.Post(hook.url, say=said.append, sleep=lambda s: None)
+    hook.plan, said = [500] * len(webhook.TRIES_AFTER_S), []
+    post = webhook.Webhook(hook.url, say=said.append, sleep=lambda s: None)
     post.post('{"label": "dog"}')
     post.post('{"label": "siren"}')
     post.close()
@@ -163,8 +164,8 @@ def test_what_cannot_be_posted_is_said_and_the_next_is_tried(hook):
 
 
 def test_nobody_is_sent_elsewhere(hook):
-    hook.plan, said = [302] * len(keeping.TRIES_AFTER_S), []
-    post = keeping.Post(hook.url, say=said.append, sleep=lambda s: None)
+    hook.plan, said = [302] * len(webhook.TRIES_AFTER_S), []
+    post = webhook.Webhook(hook.url, say=said.append, sleep=lambda s: None)
     post.post("{}")
     post.close()
     assert hook.got == []
@@ -173,7 +174,7 @@ def test_nobody_is_sent_elsewhere(hook):
 
 def test_a_server_that_is_not_there_holds_nobody_up():
     said: list[str] = []
-    post = keeping.Post("http://127.0.0.1:9/", say=said.append, sleep=lambda s: None)
+    post = webhook.Webhook("http://127.0.0.1:9/", say=said.append, sleep=lambda s: None)
     post.post("{}")
     post.close()
     assert "Connection refused" in said[0]
@@ -184,14 +185,14 @@ def test_a_server_that_speaks_no_http_is_said_and_the_thread_lives(hook):
     listener = socket.create_server(("127.0.0.1", 0))
 
     def babble():
-        for _ in keeping.TRIES_AFTER_S:
+        for _ in webhook.TRIES_AFTER_S:
             with listener.accept()[0] as connection:
                 connection.recv(1 << 16)
                 connection.sendall(b"220 smtp here\r\n\r\n")
 
     threading.Thread(target=babble, daemon=True).start()
     said: list[str] = []
-    post = keeping.Post(f"http://127.0.0.1:{listener.getsockname()[1]}/", say=said.append, sleep=lambda s: None)
+    post = webhook.Webhook(f"http://127.0.0.1:{listener.getsockname()[1]}/", say=said.append, sleep=lambda s: None)
     post.post("{}")
     post.post("{}")
     time.sleep(0.5)
@@ -203,7 +204,7 @@ def test_a_server_that_speaks_no_http_is_said_and_the_thread_lives(hook):
 
 def test_what_is_still_to_be_posted_at_the_end_is_said(hook):
     hook.plan, said = [500] * 100, []
-    post = keeping.Post(hook.url, say=said.append, sleep=lambda s: time.sleep(5 * bool(s)))
+    post = webhook.Webhook(hook.url, say=said.append, sleep=lambda s: time.sleep(5 * bool(s)))
     for _ in range(3):
         post.post("{}")
     began = time.monotonic()
@@ -215,4 +216,4 @@ def test_what_is_still_to_be_posted_at_the_end_is_said(hook):
 @pytest.mark.parametrize("url", ["ftp://a", "file:///etc/passwd", "http://", "example.org"])
 def test_what_is_no_address_is_refused(url):
     with pytest.raises(SettingsError, match="cannot be posted to: give http"):
-        keeping.Post(url, say=print)
+        webhook.Webhook(url, say=print)

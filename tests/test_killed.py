@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from battery import Ended, Kill, Stage, figures
-from soundmark import atomic
 from soundmark.datasets import synthetic
+from soundmark.runtime import locks
 
 if not hasattr(os, "sched_setaffinity"):
     pytest.skip("the battery looks at processes as Linux has them", allow_module_level=True)
@@ -189,7 +189,7 @@ def test_two_with_outputs_of_their_own_share_the_features(place, whole):
 def test_no_command_writes_where_another_is_writing(place, whole, tmp_path, command):
     told = {"city": place / "city", "held": tmp_path / "held", "model": whole.run / "small" / "random" / "model.onnx"}
     arguments = [word.format(**told) for word in command]
-    with atomic.only_one(tmp_path / "held"):
+    with locks.exclusive(tmp_path / "held"):
         done = subprocess.run(
             [sys.executable, "-m", "soundmark.cli", *arguments],
             capture_output=True, text=True, timeout=300, env={**os.environ, "SOUNDMARK_CACHE": str(whole.cache)},

@@ -15,13 +15,18 @@ import numpy as np
 import pytest
 
 from hearing import CLASSES, RATE_HZ, ear, pcm, street
-from soundmark import audio, classification, keeping, listening, live, sources
-from soundmark.classification import Settings
+from soundmark import audio
+from soundmark.audio.capture import pcm as pcm_source
+from soundmark.audio.capture.source import Block, LiveSource
+from soundmark.cli import live_output
+from soundmark.detection.analysis import analyze_file
+from soundmark.detection.inputs import Input
+from soundmark.detection.live import backlog, monitor, webhook
+from soundmark.detection.live.backlog import Backlog
+from soundmark.detection.live.monitor import StreamCallbacks
+from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import AudioError, SettingsError
-from soundmark.inputs import Input
-from soundmark.listening import Backlog, Told
-from soundmark.prediction import Model
-from soundmark.sources import Block, Source
+from soundmark.models.classifier import Model
 
 EVENTS = [("low", 10.3, 14.1), ("high", 25.0, 31.2), ("low", 45.6, 48.5)]
 
@@ -36,16 +41,20 @@ def minute() -> np.ndarray:
     return street(60.0, EVENTS)
 
 
-def heard(model: Model, source: Source, *, hop_s=None, settings=None, **told):
+def heard(model: Model, source: LiveSource, *, hop_s=None, settings=None, **told):
     events = []
-    state = listening.listen(
-        model, source, settings or Settings(), Told(event=lambda e, began: events.append(e), **told), hop_s=hop_s
+    state = monitor.monitor(
+        model,
+        source,
+        settings or DetectionSettings(),
+        StreamCallbacks(event=lambda e, began: events.append(e), **told),
+        hop_s=hop_s,
     )
     return events, state
 
 
-def piped(samples: np.ndarray, rate_hz: int = RATE_HZ) -> Source:
-    return sources.pcm(io.BytesIO(pcm(samples)), rate_hz=rate_hz)
+def piped(samples: np.ndarray, rate_hz: int = RATE_HZ) -> LiveSource:
+    return pcm_source.open_pcm(io.BytesIO(pcm(samples)), rate_hz=rate_hz)
 
 
 def in_order(events) -> list:
@@ -73,13 +82,13 @@ def test_an_event_is_told_within_a_hop_of_its_end(model, minute, hop_s):
             given[0] = start + 1102
             yield Block(minute[start : start + 1102])
 
-    ear_ = listening._Ear(
+    ear_ = monitor.StreamProcessor(
         model,
-        Source("-", RATE_HZ, blocks, is_live=False),
-        Settings(),
-        Told(event=lambda event, began: told.append((event, given[0] / RATE_HZ))),
+        LiveSource("-", RATE_HZ, blocks, is_live=False),
+        DetectionSettings(),
+        StreamCallbacks(event=lambda event, began: told.append((event, given[0] / RATE_HZ))),
         hop_s,
-        listening.Anchor(RATE_HZ),
+        backlog.StartEstimate(RATE_HZ),
     )
     for block in blocks():
         ear_.hear(block)
@@ -95,12 +104,12 @@ def test_it_is_what_the_file_is_and_what_python_hears(model, tmp_path, hop_s, ra
     mono = street(12.7, [("low", 2.3, 4.1), ("high", 7.0, 9.2)], rate_hz)
     samples = np.stack([mono] * channels, axis=1)
     audio.write(tmp_path / "a.wav", samples, rate_hz)
-    source = sources.pcm(io.BytesIO(pcm(samples.reshape(-1))), rate_hz=rate_hz, channels=channels)
+    source = pcm_source.open_pcm(io.BytesIO(pcm(samples.reshape(-1))), rate_hz=rate_hz, channels=channels)
     rows = []
     events, _ = heard(model, source, hop_s=hop_s, state=lambda state: rows.append(state.probabilities))
     overlap = 0.0 if hop_s is None else 1 - hop_s
     expected = model.events(tmp_path / "a.wav", overlap=overlap)
-    file = classification.hear(model, Input(str(tmp_path / "a.wav"), "a.wav"), Settings(overlap=overlap))
+    file = analyze_file(model, Input(str(tmp_path / "a.wav"), "a.wav"), DetectionSettings(overlap=overlap))
     assert list(file.events) == expected
     assert [(e.label, e.start_s, e.stop_s) for e in in_order(events)] == [
         (e.label, pytest.approx(e.start_s), pytest.approx(e.stop_s)) for e in expected
@@ -119,13 +128,13 @@ def test_a_stream_that_is_shorter_than_a_window_is_heard_whole(model, seconds):
 
 
 def test_a_stream_of_nothing_has_no_event(model):
-    assert heard(model, sources.pcm(io.BytesIO(b""), rate_hz=8000))[0] == []
+    assert heard(model, pcm_source.open_pcm(io.BytesIO(b""), rate_hz=8000))[0] == []
 
 
 # ── sources that stall, drop, and come faster than they can be heard ───────────────────────────────────────────────
 
 
-def live_source(*blocks, rate_hz: int = RATE_HZ) -> Source:
+def live_source(*blocks, rate_hz: int = RATE_HZ) -> LiveSource:
     """A live source of ready blocks; a number among them is a pause in seconds."""
 
     def come():
@@ -135,11 +144,11 @@ def live_source(*blocks, rate_hz: int = RATE_HZ) -> Source:
             else:
                 yield block
 
-    return Source("microphone", rate_hz, come, is_live=True)
+    return LiveSource("microphone", rate_hz, come, is_live=True)
 
 
 def test_a_stall_is_said_once_and_its_end_too(model, monkeypatch):
-    monkeypatch.setattr(listening, "STALLED_S", 0.3)
+    monkeypatch.setattr(monitor, "STALLED_S", 0.3)
     notes = []
     sound = Block(street(0.5, []))
     heard(model, live_source(sound, 1.2, sound), note=notes.append)
@@ -150,7 +159,7 @@ def test_a_stall_is_said_once_and_its_end_too(model, monkeypatch):
 
 
 def test_digital_silence_is_said_once(model, monkeypatch):
-    monkeypatch.setattr(listening, "SILENT_S", 1.0)
+    monkeypatch.setattr(monitor, "SILENT_S", 1.0)
     notes = []
     zeros = np.zeros(RATE_HZ // 2, np.float32)
     heard(model, piped(np.concatenate([*[zeros] * 5, street(1.0, [])])), note=notes.append)
@@ -158,7 +167,7 @@ def test_digital_silence_is_said_once(model, monkeypatch):
 
 
 def test_what_was_lost_leaves_times_true(model, monkeypatch):
-    monkeypatch.setattr(listening, "MOST_WAITING_S", 60.0)
+    monkeypatch.setattr(monitor, "MOST_WAITING_S", 60.0)
     before, behind = street(5.0, [("low", 1.0, 2.5)]), street(5.0, [("high", 2.0, 3.5)])
     events, state = heard(
         model, live_source(Block(before), Block(behind[:1000], lost_s=20.0, note="back"), Block(behind[1000:]))
@@ -205,8 +214,8 @@ def test_a_machine_that_is_too_slow_is_never_further_behind_than_what_may_wait(m
         over[0] = True
 
     monkeypatch.setattr(Model, "score", slow)
-    monkeypatch.setattr(listening, "MOST_WAITING_S", 1.5)
-    _, state = heard(model, Source("microphone", RATE_HZ, blocks, is_live=True), hop_s=0.1)
+    monkeypatch.setattr(monitor, "MOST_WAITING_S", 1.5)
+    _, state = heard(model, LiveSource("microphone", RATE_HZ, blocks, is_live=True), hop_s=0.1)
     assert state.dropped_s > 0.5
     assert state.lost_s == pytest.approx(state.dropped_s)
     assert state.heard_s == pytest.approx(7.0, abs=0.1)
@@ -217,7 +226,7 @@ def test_a_machine_that_is_too_slow_is_never_further_behind_than_what_may_wait(m
 def test_a_machine_that_is_too_slow_drops_counts_and_keeps_up(model, monkeypatch):
     score = Model.score
     monkeypatch.setattr(Model, "score", lambda *given, **how: time.sleep(0.1) or score(*given, **how))
-    monkeypatch.setattr(listening, "MOST_WAITING_S", 1.0)
+    monkeypatch.setattr(monitor, "MOST_WAITING_S", 1.0)
     sound = street(12.0, [])
     blocks: list = []
     for start in range(0, len(sound), 1102):  # ten times as fast as a second a second: no machine hears it all
@@ -233,7 +242,7 @@ def test_a_machine_that_is_too_slow_drops_counts_and_keeps_up(model, monkeypatch
 def test_a_pipe_waits_and_nothing_is_dropped(model, monkeypatch):
     score = Model.score
     monkeypatch.setattr(Model, "score", lambda *given, **how: time.sleep(0.02) or score(*given, **how))
-    monkeypatch.setattr(listening, "MOST_WAITING_S", 0.2)
+    monkeypatch.setattr(monitor, "MOST_WAITING_S", 0.2)
     events, state = heard(model, piped(street(20.0, [("low", 5.0, 8.0)])))
     assert state.dropped_s == state.lost_s == 0
     assert [event.label for event in events if event.label != "background"] == ["low"]
@@ -246,29 +255,29 @@ def test_a_source_that_fails_for_good_is_an_error_and_what_was_under_way_is_told
 
     events = []
     with pytest.raises(AudioError, match="the microphone is gone"):
-        listening.listen(
+        monitor.monitor(
             model,
-            Source("microphone", RATE_HZ, blocks, is_live=True),
-            Settings(),
-            Told(event=lambda e, began: events.append(e)),
+            LiveSource("microphone", RATE_HZ, blocks, is_live=True),
+            DetectionSettings(),
+            StreamCallbacks(event=lambda e, began: events.append(e)),
         )
     assert [event.label for event in events] == ["low"]
 
 
 def test_live_events_have_their_time_on_the_clock(model):
     began = []
-    listening.listen(
+    monitor.monitor(
         model,
         live_source(Block(street(3.0, [("low", 1.0, 2.0)]))),
-        Settings(),
-        Told(event=lambda event, at: began.append(at)),
+        DetectionSettings(),
+        StreamCallbacks(event=lambda event, at: began.append(at)),
         clock=lambda: datetime(2024, 6, 12, 4, 30, 3, tzinfo=UTC),
     )
     assert set(began) == {datetime(2024, 6, 12, 4, 30, tzinfo=UTC)}
 
 
 def test_the_time_on_the_clock_follows_a_sound_card_that_is_slow_and_a_stream_that_stalled():
-    anchor, began = listening.Anchor(rate_hz=100), datetime(2024, 6, 12, tzinfo=UTC)
+    anchor, began = backlog.StartEstimate(rate_hz=100), datetime(2024, 6, 12, tzinfo=UTC)
     second = Block(np.zeros(100, np.float32))
     for place in range(1, 3601):  # a second of this card lasts 1.001
         anchor.hear(second, began + timedelta(seconds=1.001 * place))
@@ -282,7 +291,7 @@ def test_the_time_on_the_clock_follows_a_sound_card_that_is_slow_and_a_stream_th
 @pytest.mark.parametrize("most_s", [0.0, -1.0, float("nan")])
 def test_a_duration_that_is_none_is_refused(model, most_s):
     with pytest.raises(SettingsError, match="the duration is .* s: give more than 0"):
-        listening.listen(model, piped(street(1.0, [])), Settings(), Told(), most_s=most_s)
+        monitor.monitor(model, piped(street(1.0, [])), DetectionSettings(), StreamCallbacks(), most_s=most_s)
 
 
 def test_the_backlog_lets_the_reader_go_when_nobody_listens():
@@ -375,20 +384,20 @@ def test_clips_are_kept_beside_the_lines(command, tmp_path):
 
 def test_what_went_by_unheard_is_said_in_the_end_however_quiet(model, capsys, monkeypatch):
     source = live_source(Block(street(2.0, [])), Block(street(2.0, []), lost_s=3.0))
-    live.listen(model, source, Settings(), form="jsonl", quiet=True)
+    live_output.listen_and_output(model, source, DetectionSettings(), form="jsonl", quiet=True)
     err = capsys.readouterr().err
     assert err == "warning: 3.0 s of 7.0 s went by unheard: 0.0 s were dropped, 3.0 s did not come\n"
 
 
 def test_what_cannot_be_posted_stands_in_the_view(model, capsys, monkeypatch):
-    monkeypatch.setattr(keeping, "TRIES_AFTER_S", (0.0,))
+    monkeypatch.setattr(webhook, "TRIES_AFTER_S", (0.0,))
     sound = street(4.0, [("low", 1.0, 3.0)])
-    live.listen(model, piped(sound), Settings(), form="view", post="http://127.0.0.1:9/")
+    live_output.listen_and_output(model, piped(sound), DetectionSettings(), form="view", post="http://127.0.0.1:9/")
     assert "did not take" in capsys.readouterr().out
 
 
 def test_the_view_is_drawn_and_ends_well(model, capsys):
-    live.listen(model, piped(street(4.0, [("low", 1.0, 3.0)])), Settings(), form="view")
+    live_output.listen_and_output(model, piped(street(4.0, [("low", 1.0, 3.0)])), DetectionSettings(), form="view")
     told = capsys.readouterr().out
     assert "dBFS" in told
     assert "low" in told

@@ -7,8 +7,8 @@ import pytest
 import scipy.stats
 import sklearn.metrics
 
-from soundmark import metrics
 from soundmark.errors import SettingsError
+from soundmark.metrics import calibration_error, intervals, significance, single_label
 
 CLASSES = [f"class {i}" for i in range(10)]
 
@@ -31,7 +31,7 @@ def draw(n=600, classes=10, seed=0, sharpness=1.0):
 def test_scores_equal_scikit_learn(classes, seed):
     labels, p, sources = draw(classes=classes, seed=seed)
     names = [str(i) for i in range(classes)]
-    summary = metrics.summarise(labels, p, classes=names, sources=sources)
+    summary = single_label.summarize(labels, p, classes=names, sources=sources)
     predicted = p.argmax(axis=1)
     assert summary.accuracy == sklearn.metrics.accuracy_score(labels, predicted)
     oracle = sklearn.metrics.confusion_matrix(labels, predicted, labels=range(classes))
@@ -56,49 +56,51 @@ def test_scores_equal_scikit_learn(classes, seed):
 )
 def test_macro_f1_counts_only_classes_that_occur_as_scikit_learn_does(labels, predicted):
     oracle = sklearn.metrics.f1_score(labels, predicted, average="macro", zero_division=0)
-    assert metrics.macro_f1(labels, predicted) == pytest.approx(oracle, rel=1e-14)
+    assert single_label.macro_f1(labels, predicted) == pytest.approx(oracle, rel=1e-14)
 
 
 def test_a_certain_mistake_costs_what_scikit_learn_charges():
     labels, p = [0, 1], [[0.0, 1.0], [0.0, 1.0]]
-    assert metrics.log_loss(labels, p) == pytest.approx(sklearn.metrics.log_loss(labels, p, labels=[0, 1]), rel=1e-12)
-    assert metrics.log_loss(labels, p) == pytest.approx(36.0437 / 2, abs=1e-4)
+    assert single_label.log_loss(labels, p) == pytest.approx(
+        sklearn.metrics.log_loss(labels, p, labels=[0, 1]), rel=1e-12
+    )
+    assert single_label.log_loss(labels, p) == pytest.approx(36.0437 / 2, abs=1e-4)
 
 
 def test_float32_probabilities_are_measured_in_float64():
     labels, p, _ = draw()
     p32 = p.astype(np.float32)
-    assert metrics.log_loss(labels, p32) == metrics.log_loss(labels, p32.astype(np.float64))
+    assert single_label.log_loss(labels, p32) == single_label.log_loss(labels, p32.astype(np.float64))
 
 
 # --- written out ------------------------------------------------------------------------------------------------
 
 
 def test_rows_of_the_confusion_matrix_are_the_true_classes():
-    assert metrics.confusion([0, 0, 0, 1], [1, 1, 0, 1], n_classes=3).tolist() == [[1, 2, 0], [0, 1, 0], [0, 0, 0]]
+    assert single_label.confusion([0, 0, 0, 1], [1, 1, 0, 1], n_classes=3).tolist() == [[1, 2, 0], [0, 1, 0], [0, 0, 0]]
 
 
 def test_an_absent_class_scores_zero_and_is_left_out_of_the_mean():
-    summary = metrics.summarise(
+    summary = single_label.summarize(
         [0, 1], [[0.8, 0.1, 0.1], [0.2, 0.7, 0.1]], classes=["a", "b", "absent"], sources=["x", "y"]
     )
-    assert summary.per_class[2] == metrics.ClassScores("absent", 0.0, 0.0, 0.0, 0)
+    assert summary.per_class[2] == single_label.ClassScores("absent", 0.0, 0.0, 0.0, 0)
     assert summary.macro_f1 == 1.0
 
 
 def test_of_equally_probable_classes_the_first_counts():
     even = [[0.25, 0.25, 0.25, 0.25]] * 4
-    assert metrics.top_class(even).tolist() == [0, 0, 0, 0]
-    assert metrics.top_accuracy([0, 1, 2, 3], even, k=1) == 0.25
-    assert metrics.top_accuracy([0, 1, 2, 3], even, k=2) == 0.5
+    assert single_label.top_class(even).tolist() == [0, 0, 0, 0]
+    assert single_label.top_accuracy([0, 1, 2, 3], even, k=1) == 0.25
+    assert single_label.top_accuracy([0, 1, 2, 3], even, k=2) == 0.5
 
 
 def test_with_two_classes_everything_is_among_the_top_two():
-    assert metrics.top_accuracy([0, 1, 1], [[0.1, 0.9], [0.8, 0.2], [0.0, 1.0]], k=2) == 1.0
+    assert single_label.top_accuracy([0, 1, 1], [[0.1, 0.9], [0.8, 0.2], [0.0, 1.0]], k=2) == 1.0
 
 
 def test_salience_is_scored_apart_and_unmarked_clips_in_neither():
-    summary = metrics.summarise(
+    summary = single_label.summarize(
         [0, 0, 0, 1],
         [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]],
         classes=["a", "b"],
@@ -109,17 +111,17 @@ def test_salience_is_scored_apart_and_unmarked_clips_in_neither():
 
 
 def test_sigmoid_outputs_are_measured_too():
-    summary = metrics.summarise([0, 1], [[0.9, 0.8], [0.7, 0.6]], classes=["a", "b"], sources=["x", "y"])
+    summary = single_label.summarize([0, 1], [[0.9, 0.8], [0.7, 0.6]], classes=["a", "b"], sources=["x", "y"])
     assert summary.accuracy == 0.5
     assert summary.log_loss == pytest.approx(-(math.log(0.9) + math.log(0.6)) / 2)
 
 
 def test_the_commonest_mistakes_come_first_and_ties_in_class_order():
     table = np.array([[9, 2, 0], [5, 1, 2], [0, 0, 4]])
-    found = metrics.most_confused(table, ["a", "b", "c"])
+    found = single_label.most_confused(table, ["a", "b", "c"])
     assert [(one.true, one.predicted, one.count) for one in found] == [("b", "a", 5), ("a", "b", 2), ("b", "c", 2)]
     assert found[0].share == 0.625
-    assert len(metrics.most_confused(table, ["a", "b", "c"], limit=1)) == 1
+    assert len(single_label.most_confused(table, ["a", "b", "c"], limit=1)) == 1
 
 
 # --- calibration ------------------------------------------------------------------------------------------------
@@ -141,28 +143,28 @@ def slow_ece(labels, p, bins=15):
 @pytest.mark.parametrize("sharpness", [0.3, 1.0, 4.0])
 def test_ece_equals_its_slow_twin(sharpness):
     labels, p, _ = draw(sharpness=sharpness)
-    assert metrics.ece(labels, p) == pytest.approx(slow_ece(labels, p), rel=1e-12)
+    assert single_label.ece(labels, p) == pytest.approx(slow_ece(labels, p), rel=1e-12)
 
 
 def test_ece_of_one_bin_is_confidence_minus_accuracy():
     labels, p, _ = draw()
-    gap = abs(p.max(axis=1).mean() - metrics.accuracy(labels, p.argmax(axis=1)))
-    assert metrics.ece(labels, p, bins=1) == pytest.approx(gap, rel=1e-12)
+    gap = abs(p.max(axis=1).mean() - single_label.accuracy(labels, p.argmax(axis=1)))
+    assert single_label.ece(labels, p, bins=1) == pytest.approx(gap, rel=1e-12)
 
 
 def test_a_probability_on_an_edge_belongs_to_the_bin_below():
     p = [[1.0, 0.0], [0.8, 0.2], [np.nextafter(0.8, 1), 0.2], [0.0, 0.0]]
-    counts = [one.n for one in metrics.reliability([0, 0, 0, 0], p, bins=5)]
+    counts = [one.n for one in single_label.reliability([0, 0, 0, 0], p, bins=5)]
     assert counts == [1, 0, 0, 1, 2]
-    fifteen = metrics.reliability([0, 0], [[3 / 15, 0.0], [12 / 15, 0.0]])
+    fifteen = single_label.reliability([0, 0], [[3 / 15, 0.0], [12 / 15, 0.0]])
     assert [i for i, one in enumerate(fifteen) if one.n] == [2, 11]
 
 
 def test_an_empty_bin_says_nan_and_adds_nothing():
-    bins = metrics.reliability([0], [[0.9, 0.1]])
+    bins = single_label.reliability([0], [[0.9, 0.1]])
     assert math.isnan(bins[0].accuracy)
     assert math.isnan(bins[0].confidence)
-    assert metrics.ece([0], [[0.9, 0.1]]) == pytest.approx(0.1)
+    assert single_label.ece([0], [[0.9, 0.1]]) == pytest.approx(0.1)
 
 
 # --- intervals --------------------------------------------------------------------------------------------------
@@ -170,7 +172,7 @@ def test_an_empty_bin_says_nan_and_adds_nothing():
 
 def test_with_one_clip_per_recording_the_bootstrap_is_the_binomial():
     right = np.r_[np.ones(70), np.zeros(30)]
-    interval = metrics.bootstrap_interval(right, np.arange(100))
+    interval = intervals.bootstrap_interval(right, np.arange(100))
     low, high = scipy.stats.binom.ppf([0.025, 0.975], 100, 0.7) / 100
     assert interval.low == pytest.approx(low, abs=0.011)  # one step of the lattice
     assert interval.high == pytest.approx(high, abs=0.011)
@@ -178,7 +180,7 @@ def test_with_one_clip_per_recording_the_bootstrap_is_the_binomial():
 
 def test_the_statistic_is_a_ratio_of_sums_not_a_mean_of_means():
     # Two recordings: 9 clips right, 1 clip wrong. Drawing two gives 1 (1/4), 0.9 (1/2) or 0 (1/4).
-    interval = metrics.bootstrap_interval([1] * 9 + [0], ["a"] * 9 + ["b"], level=0.4)
+    interval = intervals.bootstrap_interval([1] * 9 + [0], ["a"] * 9 + ["b"], level=0.4)
     assert (interval.low, interval.high) == (0.9, 0.9)
 
 
@@ -190,7 +192,7 @@ def test_intervals_by_recording_cover_and_intervals_by_clip_do_not():
         sources = np.repeat(np.arange(60), rng.integers(1, 12, size=60))
         right = rng.random(len(sources)) < skill[sources]
         for unit, groups in (("recordings", sources), ("clips", np.arange(len(sources)))):
-            interval = metrics.bootstrap_interval(right, groups, seed=trial, resamples=500)
+            interval = intervals.bootstrap_interval(right, groups, seed=trial, resamples=500)
             hits[unit] += interval.low <= 0.7 <= interval.high
     assert 0.90 <= hits["recordings"] / 200 <= 0.99
     assert hits["clips"] / 200 < 0.85
@@ -209,7 +211,7 @@ def test_scipy_finds_the_same_interval():
         n_resamples=10_000,
         rng=np.random.default_rng(5),
     ).confidence_interval
-    ours = metrics.bootstrap_interval(right, sources)
+    ours = intervals.bootstrap_interval(right, sources)
     assert ours.low == pytest.approx(theirs.low, abs=3e-3)
     assert ours.high == pytest.approx(theirs.high, abs=3e-3)
 
@@ -218,21 +220,21 @@ def test_the_same_seed_gives_the_same_interval_and_the_order_of_clips_does_not_m
     labels, p, sources = draw()
     right = p.argmax(axis=1) == labels
     shuffled = np.random.default_rng(3).permutation(len(right))
-    first = metrics.bootstrap_interval(right, sources, seed=7)
-    assert first == metrics.bootstrap_interval(right, sources, seed=7)
-    assert first == metrics.bootstrap_interval(right[shuffled], sources[shuffled], seed=7)
-    assert first != metrics.bootstrap_interval(right, sources, seed=8)
+    first = intervals.bootstrap_interval(right, sources, seed=7)
+    assert first == intervals.bootstrap_interval(right, sources, seed=7)
+    assert first == intervals.bootstrap_interval(right[shuffled], sources[shuffled], seed=7)
+    assert first != intervals.bootstrap_interval(right, sources, seed=8)
 
 
 def test_chunks_do_not_change_how_many_resamples_there_are(monkeypatch):
-    monkeypatch.setattr(metrics, "CHUNK_DRAWS", 1000)
-    assert sum(metrics._chunks(10_000, 300)) == 10_000
-    assert sum(metrics._chunks(10_000, 3000)) == 10_000
+    monkeypatch.setattr(intervals, "CHUNK_DRAWS", 1000)
+    assert sum(intervals.chunk_sizes(10_000, 300)) == 10_000
+    assert sum(intervals.chunk_sizes(10_000, 3000)) == 10_000
 
 
 @pytest.mark.parametrize("sources", [[], ["only"], ["only"] * 5])
 def test_fewer_than_two_recordings_have_no_interval(sources):
-    interval = metrics.bootstrap_interval(np.ones(len(sources)), sources)
+    interval = intervals.bootstrap_interval(np.ones(len(sources)), sources)
     assert not interval.known
 
 
@@ -247,22 +249,22 @@ def test_mcnemar_equals_scipy_binomtest(only_a, only_b):
     right_b = np.r_[np.zeros(only_a), np.ones(only_b), np.ones(5), np.zeros(5)]
     n = only_a + only_b
     expected = scipy.stats.binomtest(only_a, n, 0.5).pvalue if n else 1.0
-    assert metrics.mcnemar_p(right_a, right_b) == pytest.approx(expected, rel=1e-10)
+    assert significance.mcnemar_p(right_a, right_b) == pytest.approx(expected, rel=1e-10)
 
 
 def test_few_recordings_are_enumerated():
-    assert metrics.sign_flip_p([1] * 5, list("abcde")) == 2 / 32
-    assert metrics.sign_flip_p([1, 1, -1], list("abc")) == 1.0
-    assert metrics.sign_flip_p([1, 1, 1, 1], list("aabb")) == 0.5  # two recordings: no more can be told
-    assert metrics.sign_flip_p([2, 1, 0], list("abc")) == 0.5  # the recording without a difference changes nothing
+    assert significance.sign_flip_p([1] * 5, list("abcde")) == 2 / 32
+    assert significance.sign_flip_p([1, 1, -1], list("abc")) == 1.0
+    assert significance.sign_flip_p([1, 1, 1, 1], list("aabb")) == 0.5  # two recordings: no more can be told
+    assert significance.sign_flip_p([2, 1, 0], list("abc")) == 0.5  # the recording without a difference changes nothing
 
 
 def test_enumeration_and_random_flips_agree():
     rng = np.random.default_rng(0)
     gain = rng.integers(-2, 4, size=13)
-    exact = metrics.sign_flip_p(gain, np.arange(13))
-    assert exact == metrics.sign_flip_p(gain, np.arange(13), flips=2**13)
-    sampled = metrics.sign_flip_p(gain, np.arange(13), flips=2**12 - 1)
+    exact = significance.sign_flip_p(gain, np.arange(13))
+    assert exact == significance.sign_flip_p(gain, np.arange(13), flips=2**13)
+    sampled = significance.sign_flip_p(gain, np.arange(13), flips=2**12 - 1)
     assert sampled == pytest.approx(exact, abs=0.02)
 
 
@@ -279,11 +281,11 @@ def test_scipy_finds_the_same_sign_flip_p():
         n_resamples=9_999,
         rng=np.random.default_rng(2),
     ).pvalue
-    assert metrics.sign_flip_p(gain, sources) == pytest.approx(theirs, abs=0.02)
+    assert significance.sign_flip_p(gain, sources) == pytest.approx(theirs, abs=0.02)
 
 
 def test_the_least_p_of_random_flips_is_one_in_flips_plus_one():
-    assert metrics.sign_flip_p(np.ones(200), np.arange(200)) == 1 / 10_001
+    assert significance.sign_flip_p(np.ones(200), np.arange(200)) == 1 / 10_001
 
 
 def test_under_the_null_small_p_are_rare_by_recording_and_common_by_clip():
@@ -294,8 +296,8 @@ def test_under_the_null_small_p_are_rare_by_recording_and_common_by_clip():
         taste = rng.choice([-1, 1], size=40)[sources]  # within a recording, one of the two is always the better
         a = rng.random(320) < 0.6 + 0.3 * taste
         b = rng.random(320) < 0.6 - 0.3 * taste
-        by_recording += metrics.sign_flip_p(a.astype(float) - b, sources, seed=trial, flips=500) <= 0.05
-        by_clip += metrics.mcnemar_p(a, b) <= 0.05
+        by_recording += significance.sign_flip_p(a.astype(float) - b, sources, seed=trial, flips=500) <= 0.05
+        by_clip += significance.mcnemar_p(a, b) <= 0.05
     assert by_recording / 200 <= 0.09
     assert by_clip / 200 > 0.25
 
@@ -303,9 +305,9 @@ def test_under_the_null_small_p_are_rare_by_recording_and_common_by_clip():
 def test_the_paired_difference_is_a_minus_b_and_turns_with_them():
     labels, p, sources = draw()
     q = np.roll(p, 1, axis=1)
-    forth = metrics.paired_difference(labels, p, q, sources=sources)
-    back = metrics.paired_difference(labels, q, p, sources=sources)
-    gap = metrics.accuracy(labels, p.argmax(axis=1)) - metrics.accuracy(labels, q.argmax(axis=1))
+    forth = single_label.paired_difference(labels, p, q, sources=sources)
+    back = single_label.paired_difference(labels, q, p, sources=sources)
+    gap = single_label.accuracy(labels, p.argmax(axis=1)) - single_label.accuracy(labels, q.argmax(axis=1))
     assert forth.difference == pytest.approx(gap, rel=1e-12)
     assert forth.interval.low <= forth.difference <= forth.interval.high
     assert back.difference == -forth.difference
@@ -316,9 +318,9 @@ def test_the_paired_difference_is_a_minus_b_and_turns_with_them():
 
 def test_a_classifier_does_not_differ_from_itself():
     labels, p, sources = draw()
-    paired = metrics.paired_difference(labels, p, p, sources=sources)
+    paired = single_label.paired_difference(labels, p, p, sources=sources)
     assert paired.difference == 0.0
-    assert paired.interval == metrics.Interval(0.0, 0.0)
+    assert paired.interval == intervals.Interval(0.0, 0.0)
     assert paired.p == paired.mcnemar_p == 1.0
 
 
@@ -326,12 +328,12 @@ def test_a_classifier_does_not_differ_from_itself():
 
 
 def test_no_clips_give_nan_and_not_a_number_that_looks_like_a_score():
-    summary = metrics.summarise([], np.zeros((0, 3)), classes=["a", "b", "c"], sources=[])
+    summary = single_label.summarize([], np.zeros((0, 3)), classes=["a", "b", "c"], sources=[])
     scores = [summary.accuracy, summary.top2_accuracy, summary.macro_f1, summary.log_loss, summary.ece]
     assert all(math.isnan(score) for score in scores)
     assert not summary.accuracy_interval.known
     assert summary.n == summary.confusion.sum() == 0
-    paired = metrics.paired_difference([], np.zeros((0, 3)), np.zeros((0, 3)), sources=[])
+    paired = single_label.paired_difference([], np.zeros((0, 3)), np.zeros((0, 3)), sources=[])
     assert math.isnan(paired.difference)
     assert math.isnan(paired.p)
     assert math.isnan(paired.mcnemar_p)
@@ -340,29 +342,29 @@ def test_no_clips_give_nan_and_not_a_number_that_looks_like_a_score():
 def test_what_does_not_fit_together_is_refused():
     p = [[0.5, 0.5]] * 2
     with pytest.raises(SettingsError, match="2 clips but 3 sources"):
-        metrics.summarise([0, 1], p, classes=["a", "b"], sources=["x", "y", "z"])
+        single_label.summarize([0, 1], p, classes=["a", "b"], sources=["x", "y", "z"])
     with pytest.raises(SettingsError, match="2 probabilities per clip but 3 classes"):
-        metrics.summarise([0, 1], p, classes=["a", "b", "c"], sources=["x", "y"])
+        single_label.summarize([0, 1], p, classes=["a", "b", "c"], sources=["x", "y"])
     with pytest.raises(SettingsError, match="2 clips but 1 salience"):
-        metrics.summarise([0, 1], p, classes=["a", "b"], sources=["x", "y"], salience=["foreground"])
+        single_label.summarize([0, 1], p, classes=["a", "b"], sources=["x", "y"], salience=["foreground"])
     with pytest.raises(SettingsError, match="1 clips but 2 rows of probabilities"):
-        metrics.log_loss([0], p)
+        single_label.log_loss([0], p)
     with pytest.raises(SettingsError, match=r"label 2 \(row 1\) is not a class: with 2 classes, 0 to 1"):
-        metrics.log_loss([0, 2], p)
+        single_label.log_loss([0, 2], p)
     with pytest.raises(SettingsError, match="prediction -1"):
-        metrics.confusion([0], [-1], n_classes=2)
+        single_label.confusion([0], [-1], n_classes=2)
     with pytest.raises(SettingsError, match=r"must be \[n\] and probabilities \[n, classes\], not \(2,\) and \(2,\)"):
-        metrics.ece([0, 1], [0.5, 0.5])
+        single_label.ece([0, 1], [0.5, 0.5])
     with pytest.raises(SettingsError, match="1 clips but 2 predictions"):
-        metrics.accuracy([0], [0, 1])
+        single_label.accuracy([0], [0, 1])
     with pytest.raises(SettingsError, match="1 clips but 2 predictions"):
-        metrics.macro_f1([0], [0, 1])
+        single_label.macro_f1([0], [0, 1])
 
 
 @pytest.mark.parametrize("bad", [float("nan"), -0.1, 1.1, float("inf")])
 def test_what_is_no_probability_is_refused(bad):
     with pytest.raises(SettingsError, match=r"row 1 of the probabilities .* between 0 and 1"):
-        metrics.log_loss([0, 0], [[0.5, 0.5], [bad, 0.5]])
+        single_label.log_loss([0, 0], [[0.5, 0.5], [bad, 0.5]])
 
 
 # --- what chance alone shows of a calibrated model --------------------------------------------------------------
@@ -374,7 +376,7 @@ def slow_expected(p, *, bins, draws, seed):
     found = []
     for _ in range(draws):
         labels = [0 if rng.random() < row[0] else 1 for row in p]  # class 0 is each row's top
-        found.append(metrics.ece(labels, p, bins=bins))
+        found.append(single_label.ece(labels, p, bins=bins))
     return np.array(found)
 
 
@@ -382,16 +384,16 @@ def test_the_ece_of_a_calibrated_model_is_that_of_labels_drawn_from_its_probabil
     top = np.random.default_rng(0).uniform(0.5, 1, 300)
     p = np.stack([top, 1 - top], axis=1)
     twin = slow_expected(p, bins=15, draws=400, seed=1)
-    expected = metrics.ece_if_calibrated(p, draws=400)
+    expected = calibration_error.ece_if_calibrated(p, draws=400)
     assert expected.mean == pytest.approx(twin.mean(), abs=3 * twin.std() * (2 / 400) ** 0.5)
     assert expected.high == pytest.approx(np.quantile(twin, 0.95), rel=0.1)
 
 
 def test_the_ece_of_a_calibrated_model_falls_with_the_root_of_the_number_of_clips():
     p = np.tile([[0.7, 0.3]], (400, 1))
-    few, many = metrics.ece_if_calibrated(p), metrics.ece_if_calibrated(np.tile(p, (100, 1)))
+    few, many = calibration_error.ece_if_calibrated(p), calibration_error.ece_if_calibrated(np.tile(p, (100, 1)))
     assert few.mean == pytest.approx((2 / np.pi * 0.21 / 400) ** 0.5, rel=0.1)  # the mean of |normal|
     assert few.mean / many.mean == pytest.approx(10, rel=0.25)
-    assert metrics.ece_if_calibrated(p) == few
-    assert metrics.ece_if_calibrated(np.array([[1.0, 0.0]])) == metrics.ExpectedEce(0.0, 0.0)
-    assert np.isnan(metrics.ece_if_calibrated(np.zeros((0, 3))).mean)
+    assert calibration_error.ece_if_calibrated(p) == few
+    assert calibration_error.ece_if_calibrated(np.array([[1.0, 0.0]])) == calibration_error.ExpectedEce(0.0, 0.0)
+    assert np.isnan(calibration_error.ece_if_calibrated(np.zeros((0, 3))).mean)

@@ -7,12 +7,13 @@ import soundfile
 import soxr
 import torch
 
-from soundmark import graph, weights
-from soundmark.calibration import Familiarity
-from soundmark.models import mobilenet
-from soundmark.models.mobilenet import MobileNet, at_one_loudness, shifted
+from soundmark.models import weights
 from soundmark.spectrograms import LogMel
 from soundmark.spectrograms.logmel import FLOOR, MIDDLE, SPREAD
+from soundmark.training import onnx_export
+from soundmark.training.calibration import Familiarity
+from soundmark.training.networks import mobilenet
+from soundmark.training.networks.mobilenet import MobileNet, at_one_loudness, shifted
 
 TOLERANCE = 1e-3
 
@@ -102,11 +103,11 @@ def test_the_graph_says_what_torch_says(pretrained, heard, frames):
     known = pretrained.embed(torch.from_numpy(spectrograms)[:, None]).numpy()
     familiarity = Familiarity.of(known[:14], np.eye(3)[np.arange(14) % 3])
     familiarity = familiarity.told_by(familiarity.raw(known))
-    exported = graph.export(pretrained, (128, frames), familiarity)
+    exported = onnx_export.export_network(pretrained, (128, frames), familiarity)
     session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
     assert [output.name for output in session.get_outputs()] == ["logits", "embedding", "familiarity"]
     logits, embedding, familiar = session.run(None, {"spectrogram": spectrograms[:, None]})
-    np.testing.assert_allclose(logits, graph.logits(pretrained, spectrograms), atol=TOLERANCE)
+    np.testing.assert_allclose(logits, onnx_export.network_logits(pretrained, spectrograms), atol=TOLERANCE)
     np.testing.assert_allclose(embedding, known, atol=TOLERANCE)
     np.testing.assert_allclose(familiar, familiarity(known), atol=TOLERANCE)
     assert familiar.shape == (18,)

@@ -8,17 +8,27 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from soundmark import audio, bundle, card, classification, evaluation, plans, recipes, report, runs, scoring, terminal
-from soundmark.bundle import Bundle, Card
-from soundmark.classification import Settings
+from soundmark import audio
+from soundmark.cli import tables
 from soundmark.datasets import Dataset
+from soundmark.datasets.splits import Split
+from soundmark.detection.analysis import analyze_file, analyze_files
+from soundmark.detection.inputs import Failure, Input
+from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import BundleError
-from soundmark.evaluation import Evaluation
-from soundmark.inputs import Failure, Input
-from soundmark.prediction import Model, load
-from soundmark.runs import Outcome, Unit
+from soundmark.evaluation import comparison, model_evaluation, report
+from soundmark.evaluation.plan import make_plan
+from soundmark.evaluation.results import Evaluation
+from soundmark.models import bundle, card_text
+from soundmark.models.bundle import Bundle
+from soundmark.models.card import Card
+from soundmark.models.classifier import Model, load
 from soundmark.spectrograms import LogMel, Mel
-from soundmark.splits import Split
+from soundmark.training.named_recipes import recipe_named
+from soundmark.training.recipe import Recipe
+from soundmark.training.run_folder import with_figures_checksum
+from soundmark.training.single_model import comparison_scores
+from soundmark.training.unit import Outcome, Unit
 
 CLASSES = ("low", "high", "loud")
 
@@ -67,7 +77,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
 def test_thresholds_come_back_from_the_file_and_older_cards_have_none(tmp_path: Path):
     made = model(thresholds=(0.25, 0.5, 0.75)).bundle
     made.write(tmp_path / "m.onnx")
-    again = bundle.read(tmp_path / "m.onnx")
+    again = bundle.read_bundle(tmp_path / "m.onnx")
     assert again == made
     assert Model(again).thresholds.tolist() == [0.25, 0.5, 0.75]
     older = json.loads(made.card.to_json())
@@ -97,21 +107,21 @@ def test_a_sigmoid_model_says_which_classes_are_there(data: Dataset, capsys):
     scores = {entry["label"]: entry["score"] for entry in model().classify(loud)}
     tells = model(thresholds=(scores["low"], np.nextafter(scores["high"], 1), 0.0))
     files = [Input(str(loud), loud.name), Input(str(loud.with_name("none.wav")), "none.wav")]
-    heard, failed = classification.each(tells, files, Settings(top_k=1))
+    heard, failed = analyze_files(tells, files, DetectionSettings(top_k=1))
     said = {entry["label"]: entry["present"] for entry in heard.answer}
     assert said.get("low") is True
     assert said.get("loud") is True
     assert said.get("high", False) is False
     assert sorted(event.label for event in heard.events) == ["loud", "low"]
     assert isinstance(failed, Failure)
-    terminal.show_heard([heard])
+    tables.show_results([heard])
     assert capsys.readouterr().out.count("present") == 2
-    plain = classification.hear(model(activation="softmax"), files[0], Settings(top_k=1))
+    plain = analyze_file(model(activation="softmax"), files[0], DetectionSettings(top_k=1))
     assert "present" not in plain.answer[0]
 
 
 def test_a_model_is_scored_on_multi_label_data(data: Dataset, tmp_path: Path, capsys):
-    tested = scoring.evaluate(model(thresholds=(0.5, 0.5, 1.0)), data, folder=tmp_path / "out", jobs=1)
+    tested = model_evaluation.evaluate_model(model(thresholds=(0.5, 0.5, 1.0)), data, folder=tmp_path / "out", jobs=1)
     told = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert told["mean_average_precision"] == tested.summary.mean_average_precision
     assert [one["threshold"] for one in told["per_class"]] == [0.5, 0.5, 1.0]
@@ -121,7 +131,7 @@ def test_a_model_is_scored_on_multi_label_data(data: Dataset, tmp_path: Path, ca
     for row in rows:
         there = [name for name in ("low", "high") if float(row[name]) >= 0.5]
         assert row["predicted"] == ";".join(there)
-    terminal.show_scored(tested)
+    tables.show_scored(tested)
     out = capsys.readouterr().out
     assert f"mAP {100 * tested.summary.mean_average_precision:.1f} %" in out
     assert "threshold" in out
@@ -130,11 +140,11 @@ def test_a_model_is_scored_on_multi_label_data(data: Dataset, tmp_path: Path, ca
 def test_a_comparison_is_told_by_map(data: Dataset, tmp_path: Path, capsys):
     rng = np.random.default_rng(0)
     outcomes = []
-    for name, noise in (("seed-mel", 0.1), ("seed-image", 0.9)):
+    for name, noise in (("notebook-mel", 0.1), ("notebook-image", 0.9)):
         for fold in (1, 2):
             test = np.flatnonzero(data.fold_of == fold)
             unit = Unit(
-                recipe=recipes.named(name),
+                recipe=recipe_named(name),
                 protocol="folds",
                 split=Split(np.flatnonzero(data.fold_of != fold), test, fold),
                 folder=tmp_path,
@@ -148,24 +158,24 @@ def test_a_comparison_is_told_by_map(data: Dataset, tmp_path: Path, capsys):
                     thresholds=thresholds,
                 )
             )  # fmt: skip
-    results = [evaluation._result(data, outcomes[:2], 1.0), evaluation._result(data, outcomes[2:], 1.0)]
+    results = [comparison._result(data, outcomes[:2], 1.0), comparison._result(data, outcomes[2:], 1.0)]
     assert results[0].summary.mean_average_precision == 1.0
     assert results[0].thresholds[:, 2].tolist() == [0.2] * 4 + [0.4] * 4
     found = Evaluation(
         dataset=data,
         seed=0,
         results=tuple(results),
-        comparisons=(evaluation._comparison(data, *results),),
+        comparisons=(comparison._comparison(data, *results),),
         skipped=(),
         versions={},
         machine={},
     )
-    told = json.loads(json.dumps(runs.sealed(found.to_json()), allow_nan=False))
+    told = json.loads(json.dumps(with_figures_checksum(found.to_json()), allow_nan=False))
     assert told["results"][0]["mean_average_precision"] == 1.0
     assert told["results"][0]["folds"][0]["mean_average_precision"] == 1.0
     assert told["comparisons"][0]["difference"] > 0
     assert "accuracy" not in told["results"][0]
-    terminal.show_evaluation(found)
+    tables.show_evaluation(found)
     assert "mAP % [95 %]" in capsys.readouterr().out
     page = report.render(found)
     assert "Mean average precisions (mAP)" in page
@@ -175,23 +185,23 @@ def test_a_comparison_is_told_by_map(data: Dataset, tmp_path: Path, capsys):
 
 
 def test_a_card_takes_the_map_of_a_comparison(data: Dataset, tmp_path: Path):
-    recipe = recipes.named("seed-mel")
+    recipe = recipe_named("notebook-mel")
     told = {
-        "recipe": "seed-mel", "settings": recipe.settings(), "protocol": "folds", "n_test": 8, "macro_f1": 0.5,
+        "recipe": "notebook-mel", "settings": recipe.settings(), "protocol": "folds", "n_test": 8, "macro_f1": 0.5,
         "mean_average_precision": 0.75, "mean_average_precision_interval": [0.6, 0.9], "ece": 0.1, "fold_mean": 0.7,
         "fold_sd": 0.1, "folds": [{"fold": 1}, {"fold": 2}],
     }  # fmt: skip
-    found = runs.sealed({"dataset": {"fingerprint": data.fingerprint}, "results": [told]})
+    found = with_figures_checksum({"dataset": {"fingerprint": data.fingerprint}, "results": [told]})
     (tmp_path / "metrics.json").write_text(json.dumps(found))
-    scores = runs.scores_of(tmp_path, recipe, data)
+    scores = comparison_scores(tmp_path, recipe, data)
     assert scores["mean_average_precision"] == 0.75
-    assert dict(card.lines(model(scores=scores).card))["scores"].startswith(
+    assert dict(card_text.card_lines(model(scores=scores).card))["scores"].startswith(
         "mAP 75.0 % (95 % interval 60.0 to 90.0) on 8 clips: that of the recipe's models in a comparison"
     )
 
 
 def test_a_table_of_several_labels_is_trained_exported_scored_and_used(data, tmp_path):
-    tiny = recipes.Recipe(
+    tiny = Recipe(
         name="tiny",
         representation=LogMel(
             rate_hz=8000, size=(32, 32), n_fft=512, window_samples=400, hop_samples=200, f_max_hz=4000.0
@@ -202,7 +212,7 @@ def test_a_table_of_several_labels_is_trained_exported_scored_and_used(data, tmp
         learning_rate=3e-3,
         schedule="one-cycle",
     )
-    found = evaluation.compare(plans.plan(data, [tiny], protocols=["folds"]), tmp_path / "run")
+    found = comparison.run_plan(make_plan(data, [tiny], protocols=["folds"]), tmp_path / "run")
     (result,) = found.results
     assert result.summary.headline.key == "mean_average_precision"
     assert result.summary.mean_average_precision > 0.9  # four sounds, each trained on once

@@ -14,11 +14,13 @@ from onnx import version_converter
 
 import soundmark
 from hearing import RATE_HZ, ear, pcm, street
-from soundmark import audio, export
-from soundmark.bundle import Bundle
-from soundmark.events import Stretch
-from soundmark.prediction import Account, Model, Part
-from soundmark.windows import Cutter
+from soundmark import audio
+from soundmark.models.bundle import Bundle
+from soundmark.models.classifier import Model
+from soundmark.models.events import Segment
+from soundmark.models.export import waveform
+from soundmark.models.streaming import RecordingAggregator, WindowScores
+from soundmark.models.windows import WindowCutter
 
 
 def newer(model: Model) -> Model:
@@ -29,21 +31,26 @@ def newer(model: Model) -> Model:
 
 def by_the_export(model: Model, samples: np.ndarray, hop_s: float) -> tuple[np.ndarray, list]:
     """Probabilities of the windows, and events, from the exported file alone and the windows' own arithmetic."""
-    session = onnxruntime.InferenceSession(export.with_front_end(model, dynamic=True))
+    session = onnxruntime.InferenceSession(waveform.with_front_end(model, dynamic=True))
 
     def probabilities(stretch: np.ndarray) -> np.ndarray:
         return session.run(["probabilities"], {"waveform": stretch[None]})[0][0]
 
-    cutter, account, rows, events = Cutter(RATE_HZ * 1.0, round(hop_s * RATE_HZ)), Account(model), [], []
+    cutter, account, rows, events = (
+        WindowCutter(RATE_HZ * 1.0, round(hop_s * RATE_HZ)),
+        RecordingAggregator(model),
+        [],
+        [],
+    )
     for window in [*cutter.push(samples), *cutter.end()]:
         rows.append(probabilities(window.samples))
         pieces = window.pieces(cutter.hop) if cutter.hop < len(window.samples) else []
         heard = [
-            Stretch(a / RATE_HZ, b / RATE_HZ, probabilities(window.samples[a - window.start : b - window.start]))
+            Segment(a / RATE_HZ, b / RATE_HZ, probabilities(window.samples[a - window.start : b - window.start]))
             for a, b in pieces
         ]
         edges = (np.array([window.start / RATE_HZ]), np.array([window.stop / RATE_HZ]))
-        events += account.hear(Part(*edges, rows[-1][None], None, [heard]))
+        events += account.hear(WindowScores(*edges, rows[-1][None], None, [heard]))
     return np.array(rows), account.in_order([*events, *account.end()])
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundmark import pictures
-from soundmark.datasets import Clip, Dataset
+from soundmark.datasets import Clip, Dataset, spectrogram_images
 from soundmark.errors import OutputError
+from soundmark.runtime import parallel
 from soundmark.spectrograms import Image
 
 
@@ -27,8 +27,8 @@ def pets(tmp_path: Path) -> Dataset:
     return Dataset.open(tmp_path / "pets")
 
 
-def draw(data: Dataset, folder: Path, **settings: object) -> pictures.Written:
-    return pictures.write(data, Image(), folder, jobs=1, **settings)  # type: ignore[arg-type]
+def draw(data: Dataset, folder: Path, **settings: object) -> spectrogram_images.SavedImages:
+    return spectrogram_images.save_images(data, Image(), folder, jobs=1, **settings)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def draw(data: Dataset, folder: Path, **settings: object) -> pictures.Written:
 def test_no_two_clips_share_a_picture(files: tuple[str, ...], expected: list[str]):
     clips = tuple(Clip(path=Path(name), label="dog") for name in files)
     data = Dataset(name="pets", root=Path(), classes=("dog",), clips=clips)
-    assert [path.name for path in pictures.names(data)] == expected
+    assert [path.name for path in spectrogram_images.image_names(data)] == expected
 
 
 def test_there_are_as_many_pictures_as_clips(pets: Dataset, tmp_path: Path):
@@ -71,7 +71,7 @@ def test_pictures_of_other_settings_do_not_survive_a_kill(pets: Dataset, tmp_pat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pictures.workers, "each", kill)
+        patch.setattr(parallel, "map_unordered", kill)
         with pytest.raises(KeyboardInterrupt):
             draw(pets, tmp_path / "out", colours="magma")
     assert draw(pets, tmp_path / "out", colours="magma").count == 4

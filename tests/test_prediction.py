@@ -7,21 +7,23 @@ import pytest
 import torch
 
 import soundmark
-from soundmark import audio, graph, models, prediction
-from soundmark.bundle import Bundle, Card
+from soundmark import audio
 from soundmark.errors import AudioError, SettingsError
-from soundmark.prediction import Model
+from soundmark.models.bundle import Bundle
+from soundmark.models.card import Card
+from soundmark.models.classifier import Model
+from soundmark.models.windows import windows
 from soundmark.spectrograms import Image, Mel
-from soundmark.windows import windows
+from soundmark.training import networks, onnx_export
 
 RATE_HZ = 44_100
 
 
 def model_of(representation) -> Model:
     torch.manual_seed(0)
-    network = models.build("seed_cnn", shape=representation.shape, n_classes=3)
+    network = networks.build("notebook_cnn", shape=representation.shape, n_classes=3)
     card = Card(classes=("b", "a", "c"), representation=representation, window_s=1.0)
-    return Model(Bundle(graph.export(network, representation.shape), card))
+    return Model(Bundle(onnx_export.export_network(network, representation.shape), card))
 
 
 @pytest.fixture(scope="module", params=[Mel(size=(32, 32)), Image(size=(32, 32)), Image(size=(32, 32), rate_hz=22_050)])
@@ -138,7 +140,7 @@ def test_bytes_that_are_no_sound_are_refused(model):
     ],
 )
 def test_whole_numbers_are_heard_as_in_a_file(whole, expected):
-    np.testing.assert_array_equal(prediction.hear(whole, 8000).samples, np.array(expected, np.float32))
+    np.testing.assert_array_equal(audio.as_sound(whole, 8000).samples, np.array(expected, np.float32))
 
 
 def test_sixteen_bits_are_heard_as_the_file_of_them(model, path, samples):

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from soundmark import recipes
 from soundmark.errors import SettingsError
-from soundmark.recipes import RECIPES, Recipe
 from soundmark.spectrograms import Mel
+from soundmark.training.named_recipes import RECIPES, recipe_named
+from soundmark.training.recipe import Augmentation, Recipe
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
@@ -19,7 +19,7 @@ def test_a_representation_may_be_its_name_alone():
     assert Recipe.from_toml('name = "mine"\nrepresentation = "mel"').representation == Mel()
 
 
-@pytest.mark.parametrize("name", ["a", "7", "seed-mel", "v1.2_b", "report.html2"])
+@pytest.mark.parametrize("name", ["a", "7", "notebook-mel", "v1.2_b", "report.html2"])
 def test_names_that_name_a_folder(name):
     assert Recipe(name=name, representation=Mel()).name == name
 
@@ -44,7 +44,7 @@ def test_names_that_would_lead_elsewhere_are_refused(name):
         ('representation = "mel"\nadam_betas = [0.9, 1.0]', "each at least 0 and below 1"),
         ('representation = "mel"\nadam_betas = [0.9, nan]', "adam_betas is"),
         ('representation = "mel"\nadam_betas = ["a", "b"]', "adam_betas is"),
-        ('representation = "mel"\nnetwork = ["seed_cnn"]', "no network"),
+        ('representation = "mel"\nnetwork = ["notebook_cnn"]', "no network"),
         ('representation = "mel"\nlearning_rate = true', "learning_rate is True"),
         ('representation = "mel"\nlearning_rate = inf', "learning_rate is inf"),
         ('representation = "mel"\nepochs = 1.5', "epochs is 1.5"),
@@ -57,7 +57,7 @@ def test_a_file_that_cannot_be_meant_is_named(tmp_path, line, match):
     path = tmp_path / "mine.toml"
     path.write_text(f'name = "mine"\n{line}\n')
     with pytest.raises(SettingsError, match=match) as caught:
-        recipes.named(str(path))
+        recipe_named(str(path))
     assert str(path) in str(caught.value)
 
 
@@ -67,26 +67,29 @@ LOGMEL = 'representation = "logmel"\n'
 @pytest.mark.parametrize(
     ("line", "match"),
     [
-        ('trains = "heads"', 'no trains "heads". Did you mean "head"'),
-        ('trains = ["head"]', "no trains"),
-        ("trains = {head = true}", "no trains"),
-        ('trains = "head"', 'trains the head alone of the network "seed_cnn", which was trained on nothing before'),
+        ('trainable = "heads"', 'no trainable "heads". Did you mean "head"'),
+        ('trainable = ["head"]', "no trainable"),
+        ("trainable = {head = true}", "no trainable"),
+        (
+            'trainable = "head"',
+            'trains the head alone of the network "notebook_cnn", which was trained on nothing before',
+        ),
         ('schedule = "one cycle"', 'no schedule "one cycle". Did you mean "one-cycle"'),
         ("schedule = 1", "no schedule"),
-        ("least_batches = -1", "least_batches is -1: give a whole number from 0 to 1000000"),
-        ("least_batches = 2.0", "least_batches is 2.0"),
+        ("min_batches = -1", "min_batches is -1: give a whole number from 0 to 1000000"),
+        ("min_batches = 2.0", "min_batches is 2.0"),
         ("weight_decay = -0.1", "weight_decay is -0.1: give a number of at least 0"),
         ("weight_decay = nan", "weight_decay is nan"),
         ('weight_decay = "much"', "weight_decay is 'much'"),
         ("layer_decay = 1.1", "layer_decay is 1.1: give a number from 0 to 1"),
         ("label_smoothing = -0.1", "label_smoothing is -0.1: give a number from 0 to 1"),
-        ("averaging = 2", "averaging is 2: give a number from 0 to 1"),
-        ("head_anew = 1", "head_anew is 1: give true or false"),
-        ("head_anew = true", 'not with trains = "all" and the network "seed_cnn"'),
-        ('network = "mn04"\ntrains = "head"\nhead_anew = true', 'not with trains = "head" and the network "mn04"'),
-        ("blend = nan", "blend is nan: give a number from 0 to 1"),
-        ("validation_share = true", "validation_share is True: give a number from 0 to 1"),
-        ("known_kept = 95", "known_kept is 95: give a number from 0 to 1"),
+        ("ema_decay = 2", "ema_decay is 2: give a number from 0 to 1"),
+        ("refit_head = 1", "refit_head is 1: give true or false"),
+        ("refit_head = true", 'not with trainable = "all" and the network "notebook_cnn"'),
+        ('network = "mn04"\ntrains = "head"\nhead_anew = true', 'not with trainable = "head" and the network "mn04"'),
+        ("weight_interpolation = nan", "weight_interpolation is nan: give a number from 0 to 1"),
+        ("validation_fraction = true", "validation_fraction is True: give a number from 0 to 1"),
+        ("known_quantile = 95", "known_quantile is 95: give a number from 0 to 1"),
         ("augmentation = 3", "the augmentation is 3: give a table of its parameters"),
         ("[augmentation]\nrolls = true", 'no parameter of augmentation "rolls". Did you mean "roll"'),
         ("[augmentation]\nroll = 1", "roll is 1: give true or false"),
@@ -94,8 +97,8 @@ LOGMEL = 'representation = "logmel"\n'
         ("[augmentation]\nshift_bands = inf", "shift_bands is inf"),
         ("[augmentation]\nmixup = [1.0]", "mixup is"),
         ("[augmentation]\ngain_db = true", "gain_db is True"),
-        ("[augmentation]\nmixup_share = 1.5", "mixup_share is 1.5: give a number from 0 to 1"),
-        ("[augmentation]\nmixstyle_share = 2", "mixstyle_share is 2: give a number from 0 to 1"),
+        ("[augmentation]\nmixup_share = 1.5", "mixup_probability is 1.5: give a number from 0 to 1"),
+        ("[augmentation]\nmixstyle_share = 2", "mixstyle_probability is 2: give a number from 0 to 1"),
         ("[augmentation]\nmixstyle = -1", "mixstyle is -1: give a number of at least 0"),
     ],
 )
@@ -112,14 +115,14 @@ def test_what_is_made_for_logmel_is_refused_for_others(line, asked):
         Recipe.from_toml(f'name = "mine"\nrepresentation = "mel"\n{line}\n')
 
 
-@pytest.mark.parametrize("name", ["seed-image", "seed-mel", "seed-image-22k"])
+@pytest.mark.parametrize("name", ["notebook-image", "notebook-mel", "notebook-image-22k"])
 def test_the_notebooks_recipes_are_what_they_were(name):
     recipe = RECIPES[name]
     assert not recipe.decides
     assert not recipe.is_pretrained
     assert recipe.epochs_for(1) == recipe.epochs_for(8732) == 20
     assert (recipe.schedule, recipe.weight_decay, recipe.label_smoothing) == ("constant", 0.0, 0.0)
-    assert (recipe.averaging, recipe.validation_share, recipe.augmentation) == (0.0, 0.0, recipes.Augmentation())
+    assert (recipe.ema_decay, recipe.validation_fraction, recipe.augmentation) == (0.0, 0.0, Augmentation())
 
 
 def test_a_small_data_set_is_gone_through_more_often():

@@ -15,15 +15,18 @@ import soundfile
 from PIL import Image as Pillow
 
 import browser
-from soundmark import audio, metrics, recipes, report
+from soundmark import audio
 from soundmark.datasets import Clip, Dataset, Skipped
-from soundmark.evaluation import Comparison, Evaluation, FoldResult, Result
-from soundmark.metrics import Interval, PairedDifference
-from soundmark.report import clips as clips_section
-from soundmark.report import figures, markup, words
-from soundmark.report.view import LONGEST_S, View
-from soundmark.splits import Leak
-from soundmark.training import Epoch
+from soundmark.datasets.leakage import Leakage
+from soundmark.evaluation import report
+from soundmark.evaluation.report import clips, figures, markup, words
+from soundmark.evaluation.report.view import LONGEST_S, View
+from soundmark.evaluation.results import Comparison, Evaluation, FoldResult, Result
+from soundmark.metrics import calibration_error, single_label
+from soundmark.metrics.intervals import Interval
+from soundmark.metrics.significance import PairedDifference
+from soundmark.models.history import Epoch
+from soundmark.training.named_recipes import recipe_named
 
 HEADINGS = [
     "The answer", "Scores", "Training, epoch by epoch", "What the recording gives away", "Class by class", "Confusions",
@@ -56,7 +59,7 @@ def result_of(data, recipe, protocol, *, seed):
     p = np.exp(2 * logits)
     p = (p / p.sum(axis=1, keepdims=True)).astype(np.float32)
     sources = [clip.source or str(clip.path) for clip in data.clips]
-    summary = metrics.summarise(
+    summary = single_label.summarize(
         labels, p, classes=data.classes, sources=sources, salience=[clip.salience for clip in data.clips]
     )
     folds = [None] if protocol == "random" else sorted({clip.fold for clip in data.clips})
@@ -84,14 +87,14 @@ def result_of(data, recipe, protocol, *, seed):
         summary=summary,
         fold_mean=0.6,
         fold_sd=0.02 if len(folds) > 1 else math.nan,
-        leak=Leak(0.9, 0.8, 0.7),
+        leak=Leakage(0.9, 0.8, 0.7),
         seconds={"features": 1.0, "training": 61.0, "testing": 0.5},
     )
 
 
-def evaluation_of(data, names=("seed-image", "seed-mel"), protocols=("random", "folds"), skipped=()):
+def evaluation_of(data, names=("notebook-image", "notebook-mel"), protocols=("random", "folds"), skipped=()):
     results = [
-        result_of(data, recipes.named(name), protocol, seed=i)
+        result_of(data, recipe_named(name), protocol, seed=i)
         for i, (protocol, name) in enumerate((protocol, name) for protocol in protocols for name in names)
     ]
     sources = [clip.source or str(clip.path) for clip in data.clips]
@@ -99,7 +102,7 @@ def evaluation_of(data, names=("seed-image", "seed-mel"), protocols=("random", "
     for protocol in protocols:
         same = [one for one in results if one.protocol == protocol]
         for a, b in pairwise(same):
-            paired = metrics.paired_difference(a.labels, a.probabilities, b.probabilities, sources=sources)
+            paired = single_label.paired_difference(a.labels, a.probabilities, b.probabilities, sources=sources)
             comparisons.append(Comparison(protocol=protocol, recipes=(a.recipe.name, b.recipe.name), difference=paired))
     return Evaluation(
         dataset=data,
@@ -248,10 +251,10 @@ def test_every_picture_has_a_description(page):
 @pytest.mark.parametrize(
     ("classes", "names", "protocols"),
     [
-        (["dog", "siren"], ["seed-mel"], ["random"]),
-        (["dog", "siren"], ["seed-image", "seed-mel"], ["folds"]),
-        (["dog", "siren", "drill"], ["seed-image", "seed-mel", "seed-image-22k"], ["random", "folds"]),
-        (["dog", "siren"], ["seed-mel"], ["by-city"]),
+        (["dog", "siren"], ["notebook-mel"], ["random"]),
+        (["dog", "siren"], ["notebook-image", "notebook-mel"], ["folds"]),
+        (["dog", "siren", "drill"], ["notebook-image", "notebook-mel", "notebook-image-22k"], ["random", "folds"]),
+        (["dog", "siren"], ["notebook-mel"], ["by-city"]),
     ],
 )
 def test_any_number_of_recipes_and_protocols_makes_a_whole_page(tmp_path, classes, names, protocols):
@@ -260,7 +263,7 @@ def test_any_number_of_recipes_and_protocols_makes_a_whole_page(tmp_path, classe
     Page(text)
     assert re.findall(r"<h2>(.*?)</h2>", text) == HEADINGS
     assert ("Only one recipe was run" in text) == (len(names) == 1)
-    assert ("<h1>Images or numbers?" in text) == ("seed-image" in names)
+    assert ("<h1>Images or numbers?" in text) == ("notebook-image" in names)
 
 
 def test_fifty_classes_stay_below_six_megabytes(tmp_path):
@@ -272,7 +275,7 @@ def test_fifty_classes_stay_below_six_megabytes(tmp_path):
 
 
 def test_without_validation_only_training_is_drawn(tmp_path):
-    evaluation = evaluation_of(synthetic(tmp_path, ["dog", "siren"]), ["seed-mel"], ["random"])
+    evaluation = evaluation_of(synthetic(tmp_path, ["dog", "siren"]), ["notebook-mel"], ["random"])
     (one,) = evaluation.results
     folds = tuple(replace(fold, history=history(validated=False)) for fold in one.folds)
     text = report.render(replace(evaluation, results=(replace(one, folds=folds),)))
@@ -321,7 +324,7 @@ def test_a_clip_that_was_left_out_stands_for_no_class(tmp_path):
 
 @pytest.mark.parametrize("losses", [[0.0] * 5, [2.0, 1.0, math.inf, math.inf, math.nan], [math.inf] * 5])
 def test_a_training_that_diverged_is_drawn(tmp_path, losses):
-    evaluation = evaluation_of(synthetic(tmp_path, ["dog", "siren"]), ["seed-mel"], ["random"])
+    evaluation = evaluation_of(synthetic(tmp_path, ["dog", "siren"]), ["notebook-mel"], ["random"])
     (one,) = evaluation.results
     told = zip(one.folds[0].history, losses, strict=True)
     epochs = tuple(replace(epoch, train_loss=loss, validation_loss=loss) for epoch, loss in told)
@@ -371,7 +374,7 @@ def test_the_answer_comes_first_with_its_numbers(tmp_path):
     assert "95 % interval [+2.0, +6.0], p = 0.010" in text
     assert text.index("image − mel") < text.index("Macro F1")
     assert "recorded at 16\u202f000 Hz" in text
-    assert "seed-image at the rate of each file and seed-mel at 22\u202f050 Hz" in text
+    assert "notebook-image at the rate of each file and notebook-mel at 22\u202f050 Hz" in text
 
 
 def test_the_answer_is_one_plain_sentence_too(tmp_path):
@@ -383,9 +386,9 @@ def test_the_answer_is_one_plain_sentence_too(tmp_path):
     assert "image − mel = +4.0 points (95 % interval [+2.0, +6.0], p = 0.010" in told
     assert "of 100 test clips from 10 recordings" in told
     assert "recorded at 16\u202f000 Hz" in told
-    alone = report.sentence(evaluation_of(evaluation.dataset, ["seed-mel"], ["random"]))
+    alone = report.sentence(evaluation_of(evaluation.dataset, ["notebook-mel"], ["random"]))
     assert re.search(
-        r"Right answers on 6 clips of .* in 2 classes, .*: seed-mel \d.* under a random split\. The", alone
+        r"Right answers on 6 clips of .* in 2 classes, .*: notebook-mel \d.* under a random split\. The", alone
     )
 
 
@@ -410,7 +413,7 @@ def test_slices_of_files_count_as_their_files(tmp_path):
 
 
 def test_the_confusion_matrix_holds_the_counts(tmp_path):
-    evaluation = evaluation_of(synthetic(tmp_path, ["dog", "siren"]), ["seed-mel"], ["random"])
+    evaluation = evaluation_of(synthetic(tmp_path, ["dog", "siren"]), ["notebook-mel"], ["random"])
     (one,) = evaluation.results
     summary = replace(one.summary, confusion=np.array([[7, 3], [0, 11]]))
     text = report.render(replace(evaluation, results=(replace(one, summary=summary),)))
@@ -422,7 +425,7 @@ def test_the_confusion_matrix_holds_the_counts(tmp_path):
 
 def test_mistakes_are_wrong_sure_and_of_different_recordings(hostile):
     view, result = View(hostile), hostile.results[0]
-    found = clips_section.most_confident_mistakes(view, result, limit=99)
+    found = clips.most_confident_mistakes(view, result, limit=99)
     sure = [one.probability for one in found]
     assert sure == sorted(sure, reverse=True)
     assert all(hostile.dataset.classes[one.predicted] != hostile.dataset.clips[one.clip].label for one in found)
@@ -433,16 +436,16 @@ def test_mistakes_are_wrong_sure_and_of_different_recordings(hostile):
     of_wrong = [hostile.dataset.clips[i].source for i in np.flatnonzero(wrong)]
     assert set(sources) == set(of_wrong)
     assert len(sources) < len(of_wrong)  # some recording was mistaken twice
-    assert clips_section.most_confident_mistakes(view, result, limit=2) == found[:2]
+    assert clips.most_confident_mistakes(view, result, limit=2) == found[:2]
 
 
 def test_a_perfect_classifier_has_no_mistakes_to_show(tmp_path):
     data = synthetic(tmp_path, ["dog", "siren"])
-    evaluation = evaluation_of(data, ["seed-mel"], ["random"])
+    evaluation = evaluation_of(data, ["notebook-mel"], ["random"])
     (one,) = evaluation.results
     p = np.eye(2, dtype=np.float32)[one.labels]
     sources = [clip.source for clip in data.clips]
-    summary = metrics.summarise(one.labels, p, classes=data.classes, sources=sources)
+    summary = single_label.summarize(one.labels, p, classes=data.classes, sources=sources)
     text = report.render(replace(evaluation, results=(replace(one, probabilities=p, summary=summary),)))
     assert "It made no mistake." in text
     assert "No clip was mistaken." in text
@@ -458,7 +461,7 @@ def embedded(html):
 def test_a_player_holds_the_sound_itself(urbansound8k):
     path = next((urbansound8k / "audio" / "fold1").glob("*-8-*.wav"))  # a siren
     sound = audio.read(path)
-    heard, rate_hz = soundfile.read(io.BytesIO(embedded(clips_section.player(sound, "siren"))))
+    heard, rate_hz = soundfile.read(io.BytesIO(embedded(clips.player(sound, "siren"))))
     assert rate_hz == 22050
     assert heard.ndim == 1
     assert len(heard) / rate_hz == pytest.approx(sound.duration_s, abs=0.06)  # MP3 frames are 26 ms
@@ -482,8 +485,8 @@ def test_of_a_long_file_only_the_beginning_is_shown(tmp_path):
 
 
 def test_ticks_stand_where_their_frequencies_are():
-    picture = recipes.named("seed-image").representation.picture(np.zeros(44100, np.float32), 20480)
-    ticks = dict(clips_section._frequency_ticks(picture))
+    picture = recipe_named("notebook-image").representation.picture(np.zeros(44100, np.float32), 20480)
+    ticks = dict(clips._frequency_ticks(picture))
     assert list(ticks) == [10000, 5000, 2000, 0]
     assert ticks[5000] == pytest.approx(1 - 5000 / 10240, abs=0.005)
 
@@ -495,8 +498,8 @@ def test_low_frequencies_are_drawn_at_the_bottom_and_loud_is_dark_for_people(tmp
     loudest_row = {
         "hum, spectrogram": np.argmin,
         "hum, picture file": np.argmin,
-        "hum, as seed-image gets it": np.argmin,
-        "hum, as seed-mel gets it": np.argmax,
+        "hum, as notebook-image gets it": np.argmin,
+        "hum, as notebook-mel gets it": np.argmax,
     }
     assert set(drawn) == set(loudest_row)
     for alt, loudest in loudest_row.items():
@@ -511,7 +514,7 @@ def pixels(address):
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -80.0])
 def test_an_array_without_contrast_is_drawn_black(value):
-    assert clips_section._as_grey(np.full((4, 4), value, np.float32)).max() == 0
+    assert clips._as_grey(np.full((4, 4), value, np.float32)).max() == 0
 
 
 def test_control_characters_and_undecodable_names_become_the_replacement_character():
@@ -562,7 +565,7 @@ def test_real_clips_make_a_page_of_moderate_size(urbansound8k):
 
 # --- many recipes side by side ----------------------------------------------------------------------------------
 
-FIVE = ("seed-image", "seed-mel", "scratch", "transfer", "transfer-finetune")
+FIVE = ("notebook-image", "notebook-mel", "scratch", "transfer", "transfer-finetune")
 
 
 @pytest.fixture(scope="module")
@@ -576,7 +579,7 @@ def five(tmp_path_factory):
             one,
             folds=tuple(replace(f, history=() if one.recipe.name == "transfer" else f.history) for f in one.folds),
             ece_uncalibrated=0.0414 if one.recipe.name in calibrated else math.nan,
-            ece_if_calibrated=metrics.ExpectedEce(0.0172, 0.03),
+            ece_if_calibrated=calibration_error.ExpectedEce(0.0172, 0.03),
             summary=replace(one.summary, ece=0.0139),
         )
         for one in found.results
@@ -597,7 +600,7 @@ def test_a_recipe_without_epochs_says_so_and_has_no_curve(five):
     text = report.render(five)
     training = section(text, "training")
     assert "transfer has no epochs and so no curve" in training
-    assert "Of seed-image and seed-mel the validation curve is that of the test clips" in training
+    assert "Of notebook-image and notebook-mel the validation curve is that of the test clips" in training
     assert "Of scratch and transfer-finetune it is that of clips which were kept back inside the training" in training
     alone = replace(five, results=tuple(one for one in five.results if one.recipe.name == "transfer"), comparisons=())
     lonely = report.render(alone)
@@ -609,7 +612,7 @@ def test_the_calibration_error_stands_beside_what_it_is_to_be_held_against(five)
     told = section(report.render(five), "calibration")
     expected = "a perfectly calibrated model would show about 0.017 at this size"
     assert told.count(f"transfer ECE 0.014 (0.041 before temperature scaling; {expected})") == 2
-    assert told.count(f"seed-mel ECE 0.014 ({expected})") == 2
+    assert told.count(f"notebook-mel ECE 0.014 ({expected})") == 2
     assert "it is a lower bound" in told
 
 

@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from soundmark import models
-from soundmark.models import resnet
+from soundmark.training import networks
+from soundmark.training.networks import resnet
 
 
 @pytest.fixture
 def network() -> resnet.ResNet:
     torch.manual_seed(0)
-    return models.build("resnet", shape=(32, 32), n_classes=5)
+    return networks.build("resnet", shape=(32, 32), n_classes=5)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_in_training_each_hears_its_own_part_and_learns_from_that_alone(network,
 
 @pytest.mark.parametrize(("n_classes", "shape"), [(10, (64, 128)), (50, (64, 160))])
 def test_they_have_at_most_a_million_and_a_half_parameters(n_classes, shape):
-    network = models.build("resnet", shape=shape, n_classes=n_classes)
+    network = networks.build("resnet", shape=shape, n_classes=n_classes)
     count = sum(p.numel() for p in network.parameters())
     assert count < 1_500_000
     assert n_classes != 10 or count == 1_447_278  # as the docs say

@@ -12,7 +12,7 @@ STOPPED = "soundmark: stopped. What is finished is kept: the same command goes o
 IN_A_FINALISER = """
 import signal, time
 import typer
-from soundmark import shell
+from soundmark.cli import shell
 
 class Last:
     def __del__(self):
@@ -33,7 +33,7 @@ shell.run(app)
 TWICE = """
 import signal, time
 import typer
-from soundmark import shell
+from soundmark.cli import shell
 
 app = typer.Typer()
 
@@ -64,14 +64,15 @@ def test_a_signal_is_neither_lost_nor_heard_twice(code, printed, name, status):
 AT_WORK = """
 import time
 import typer
-from soundmark import shell, workers
+from soundmark.cli import shell
+from soundmark.runtime import parallel
 
 app = typer.Typer()
 
 @app.command()
 def work():
     print("on", flush=True)
-    list(workers.each(time.sleep, [2.0, 2.0, 2.0], jobs=2))
+    list(parallel.map_unordered(time.sleep, [2.0, 2.0, 2.0], jobs=2))
 
 if __name__ == "__main__":
     shell.run(app)

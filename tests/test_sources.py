@@ -14,10 +14,11 @@ import pytest
 import soundfile
 
 from hearing import RATE_HZ, ear, street
-from soundmark import listening, sources
-from soundmark.classification import Settings
+from soundmark.audio.capture import microphone, network, pcm
+from soundmark.detection.live import monitor
+from soundmark.detection.live.monitor import StreamCallbacks
+from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import AudioError, SettingsError
-from soundmark.listening import Told
 
 WAVE = (0.5 * np.sin(np.arange(4001) / 9)).astype(np.float32)
 
@@ -44,19 +45,19 @@ def joined(source) -> np.ndarray:
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_every_format_is_read_to_its_last_frame(sample_format, error, channels):
     data = encoded(np.repeat(WAVE, channels), sample_format)
-    found = joined(sources.pcm(io.BytesIO(data), rate_hz=8000, channels=channels, sample_format=sample_format))
+    found = joined(pcm.open_pcm(io.BytesIO(data), rate_hz=8000, channels=channels, sample_format=sample_format))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, WAVE, atol=error + 1e-7)
 
 
 def test_a_frame_that_is_cut_off_is_none():
     data = encoded(np.repeat(WAVE, 2), "s16")[:-1]
-    assert len(joined(sources.pcm(io.BytesIO(data), rate_hz=8000, channels=2))) == len(WAVE) - 1
+    assert len(joined(pcm.open_pcm(io.BytesIO(data), rate_hz=8000, channels=2))) == len(WAVE) - 1
 
 
 def test_what_is_no_number_is_silence():
     data = np.array([0.5, np.nan, np.inf, -0.5], "<f4").tobytes()
-    blocks = list(sources.pcm(io.BytesIO(1000 * data), rate_hz=8000, sample_format="f32").blocks())
+    blocks = list(pcm.open_pcm(io.BytesIO(1000 * data), rate_hz=8000, sample_format="f32").blocks())
     assert blocks[0].samples[:4].tolist() == [0.5, 0.0, 0.0, -0.5]
     assert len([block for block in blocks if block.note]) == 1
     assert "heard as silence" in blocks[0].note
@@ -80,12 +81,12 @@ def test_a_wav_is_heard_without_its_header_and_what_follows_its_data(subtype, sa
     data = wav(stereo, subtype=subtype, container=container)
     place = data.index(b"data") + 4
     data = data[:place] + (b"\xff" * 4 + data[place + 4 :] if endless else data[place:] + b"LIST\4\0\0\0INFO")
-    source = sources.pcm(io.BytesIO(data), rate_hz=8000, channels=2, sample_format=sample_format)
+    source = pcm.open_pcm(io.BytesIO(data), rate_hz=8000, channels=2, sample_format=sample_format)
     np.testing.assert_allclose(joined(source), WAVE, atol=2**-7)
 
 
 def test_a_wav_of_another_kind_is_refused_with_what_to_type():
-    source = sources.pcm(io.BytesIO(wav(np.zeros((100, 2)), 44_100, "PCM_24")), rate_hz=8000)
+    source = pcm.open_pcm(io.BytesIO(wav(np.zeros((100, 2)), 44_100, "PCM_24")), rate_hz=8000)
     with pytest.raises(
         SettingsError, match="a WAV of another kind: give --rate 44100 --channels 2 --sample-format s24"
     ):
@@ -94,7 +95,7 @@ def test_a_wav_of_another_kind_is_refused_with_what_to_type():
 
 @pytest.mark.parametrize("cut", [4, 11, 20, 30, 43])
 def test_a_wav_that_ends_in_its_header_has_no_sound(cut):
-    assert list(sources.pcm(io.BytesIO(wav(WAVE)[:cut]), rate_hz=8000).blocks()) == []
+    assert list(pcm.open_pcm(io.BytesIO(wav(WAVE)[:cut]), rate_hz=8000).blocks()) == []
 
 
 @pytest.mark.parametrize(
@@ -107,14 +108,14 @@ def test_a_wav_that_ends_in_its_header_has_no_sound(cut):
 )
 def test_what_is_encoded_is_refused_and_not_heard_as_noise(data, why):
     with pytest.raises(AudioError, match=why):
-        list(sources.pcm(io.BytesIO(data), rate_hz=8000).blocks())
+        list(pcm.open_pcm(io.BytesIO(data), rate_hz=8000).blocks())
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 5])
 def test_the_shortest_pipes_are_read_to_their_last_frame(n):
     data = encoded(WAVE[:n], "s16")
-    assert sum(len(block.samples) for block in sources.pcm(io.BytesIO(data), rate_hz=8000).blocks()) == n
-    slowest = sources.pcm(io.BytesIO(encoded(WAVE[: 9 * n], "u8")), rate_hz=40, sample_format="u8")
+    assert sum(len(block.samples) for block in pcm.open_pcm(io.BytesIO(data), rate_hz=8000).blocks()) == n
+    slowest = pcm.open_pcm(io.BytesIO(encoded(WAVE[: 9 * n], "u8")), rate_hz=40, sample_format="u8")
     assert sum(len(block.samples) for block in slowest.blocks()) == 9 * n
 
 
@@ -128,7 +129,7 @@ def test_the_shortest_pipes_are_read_to_their_last_frame(n):
 )
 def test_pcm_that_cannot_be_meant_is_refused(options, why):
     with pytest.raises(SettingsError, match=why):
-        sources.pcm(io.BytesIO(), **({"rate_hz": 8000} | options))
+        pcm.open_pcm(io.BytesIO(), **({"rate_hz": 8000} | options))
 
 
 class Radio(http.server.BaseHTTPRequestHandler):
@@ -178,7 +179,7 @@ def radio():
 
 
 def test_an_address_is_heard(radio):
-    source = sources.address(radio("whole"))
+    source = network.open_network(radio("whole"))
     assert source.rate_hz == RATE_HZ
     assert source.is_live
     found = np.concatenate([block.samples for block in itertools.islice(source.blocks(), 100)])
@@ -188,7 +189,7 @@ def test_an_address_is_heard(radio):
 
 def test_a_stream_that_drops_is_taken_up_again_and_says_so(radio):
     waited = []
-    source = sources.address(radio("cut", "refuse", "refuse", "whole"), sleep=waited.append)
+    source = network.open_network(radio("cut", "refuse", "refuse", "whole"), sleep=waited.append)
     notes, lost, samples = [], 0.0, 0
     for block in source.blocks():
         samples += len(block.samples)
@@ -207,7 +208,7 @@ def test_a_stream_that_drops_is_taken_up_again_and_says_so(radio):
 
 def test_a_stream_that_stalls_goes_on_where_it_was(radio):
     found = []
-    for block in sources.address(radio("stall"), sleep=lambda s: None).blocks():
+    for block in network.open_network(radio("stall"), sleep=lambda s: None).blocks():
         if block.note:
             break
         found.append(block.samples)
@@ -216,18 +217,18 @@ def test_a_stream_that_stalls_goes_on_where_it_was(radio):
 
 def test_an_address_that_does_not_answer_is_refused(radio):
     with pytest.raises(AudioError, match=r'"http://127.0.0.1:9/live" cannot be heard: Connection refused'):
-        sources.address("http://127.0.0.1:9/live")
+        network.open_network("http://127.0.0.1:9/live")
     with pytest.raises(AudioError, match="cannot be heard"):
-        sources.address(radio("refuse"))
+        network.open_network(radio("refuse"))
 
 
 def test_a_station_that_stalls_drops_and_comes_back_is_heard_with_true_times(radio, monkeypatch):
     """The whole way: address to events. The tone is two to four seconds into what the station plays, twice."""
-    monkeypatch.setattr(listening, "STALLED_S", 0.5)
-    monkeypatch.setattr(listening, "MOST_WAITING_S", 60.0)  # the station sends as fast as it can
-    monkeypatch.setattr(sources, "BACK_OFF_S", (0.3, 0.6))
+    monkeypatch.setattr(monitor, "STALLED_S", 0.5)
+    monkeypatch.setattr(monitor, "MOST_WAITING_S", 60.0)  # the station sends as fast as it can
+    monkeypatch.setattr(network, "BACK_OFF_S", (0.3, 0.6))
     notes, events, read = [], [], []
-    source = sources.address(radio("stall and cut", "refuse", "whole"))
+    source = network.open_network(radio("stall and cut", "refuse", "whole"))
 
     def blocks():
         for block in source.blocks():
@@ -236,8 +237,8 @@ def test_a_station_that_stalls_drops_and_comes_back_is_heard_with_true_times(rad
                 return
             yield block
 
-    told = Told(event=lambda event, began: events.append(event), note=notes.append)
-    state = listening.listen(ear(), replace(source, blocks=blocks), Settings(), told, hop_s=0.5)
+    told = StreamCallbacks(event=lambda event, began: events.append(event), note=notes.append)
+    state = monitor.monitor(ear(), replace(source, blocks=blocks), DetectionSettings(), told, hop_s=0.5)
     assert [note.split(",")[0].split(":")[0] for note in notes[:2]] == [
         "no sound has come for 0.5 s",
         "sound comes again",
@@ -267,7 +268,7 @@ def test_a_packet_that_is_damaged_is_left_out_and_the_stream_goes_on(radio):
     clean = wav(street(10.0, [("low", 0.0, 10.0)]), RATE_HZ, "MPEG_LAYER_III", "MP3")
     middle = len(clean) // 2
     damaged = clean[:middle] + bytes(range(256)) * 12 + clean[middle + 3072 :]
-    found = until_it_drops(sources.address(radio("whole", sound=damaged, kind="audio/mpeg"), sleep=lambda s: None))
+    found = until_it_drops(network.open_network(radio("whole", sound=damaged, kind="audio/mpeg"), sleep=lambda s: None))
     missing_s = 10.0 - sum(len(block.samples) for block in found) / RATE_HZ
     assert missing_s < 3.0
     assert found[-1].samples.std() > 0.1
@@ -277,14 +278,14 @@ def test_a_wav_without_an_end_that_drops_is_no_file_that_is_over(radio):
     data = wav(street(4.0, []), RATE_HZ)
     place = data.index(b"data") + 4
     endless = data[:4] + b"\xff\xff\xff\x7f" + data[8:place] + b"\xff\xff\xff\x7f" + data[place + 4 :]
-    blocks = sources.address(radio("whole", sound=endless, kind="audio/wav"), sleep=lambda s: None).blocks()
+    blocks = network.open_network(radio("whole", sound=endless, kind="audio/wav"), sleep=lambda s: None).blocks()
     notes = [block.note for block in itertools.islice(blocks, 2000) if block.note]
     assert "dropped (" in notes[0]
     assert "is back" in notes[1]
 
 
 def test_a_file_at_an_address_is_heard_to_its_end(radio):
-    found = list(sources.address(radio("file", sound=wav(WAVE), kind="audio/wav")).blocks())
+    found = list(network.open_network(radio("file", sound=wav(WAVE), kind="audio/wav")).blocks())
     assert sum(len(block.samples) for block in found) == len(WAVE)
 
 
@@ -298,7 +299,7 @@ def test_sound_that_the_server_left_out_counts_as_time_that_went_by(radio):
             frame.sample_rate, frame.pts = 8000, 800 * number + (24_000 if number >= 20 else 0)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    source = sources.address(radio("whole", sound=file.getvalue(), kind="video/x-matroska"), sleep=lambda s: None)
+    source = network.open_network(radio("whole", sound=file.getvalue(), kind="video/x-matroska"), sleep=lambda s: None)
     found = until_it_drops(source)
     lost = [(round(block.lost_s, 1), index) for index, block in enumerate(found) if block.lost_s]
     before = sum(len(block.samples) for block in found[: lost[0][1]])
@@ -311,24 +312,24 @@ def test_a_playlist_from_elsewhere_opens_no_file_here(radio, tmp_path):
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile://{tmp_path}/mine.wav\n#EXT-X-ENDLIST\n"
     url = radio("whole", sound=playlist.encode(), kind="application/vnd.apple.mpegurl")
     with pytest.raises(AudioError, match="cannot be heard|holds no sound"):
-        sources.address(url)
+        network.open_network(url)
 
 
 def test_a_password_is_not_shown(radio):
     url = radio("cut", "refuse")
-    source = sources.address(url.replace("://", "://me:secret@"), sleep=lambda s: None)
+    source = network.open_network(url.replace("://", "://me:secret@"), sleep=lambda s: None)
     notes = [block.note for block in itertools.islice(source.blocks(), 400) if block.note]
     assert source.name == url
     assert notes
     assert not [note for note in notes if "secret" in note]
     with pytest.raises(AudioError, match='^"http://127.0.0.1:9/live" cannot be heard'):
-        sources.address("http://me:secret@127.0.0.1:9/live")
+        network.open_network("http://me:secret@127.0.0.1:9/live")
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "concat:/etc/passwd|x", "street.wav", "pipe://0"])
 def test_what_is_no_address_is_refused(url):
     with pytest.raises(SettingsError, match="is no address that is heard"):
-        sources.address(url)
+        network.open_network(url)
 
 
 def test_the_microphone_hands_out_what_its_callback_was_given(monkeypatch):
@@ -358,8 +359,8 @@ def test_the_microphone_hands_out_what_its_callback_was_given(monkeypatch):
         PortAudioError=OSError,
         query_devices=lambda device, kind: {"index": 3, "default_samplerate": 16000.0},
     )
-    monkeypatch.setattr(sources, "_sounddevice", lambda: module)
-    source = sources.microphone()
+    monkeypatch.setattr(microphone, "_sounddevice", lambda: module)
+    source = microphone.open_microphone()
     found = list(itertools.islice(source.blocks(), 4))
     np.testing.assert_allclose(found[0].samples, stereo.mean(axis=1), atol=1e-7)
     assert [block.note for block in found] == [None, None, "the microphone lost sound: the machine was busy", None]
@@ -370,9 +371,9 @@ def test_no_microphone_is_said(monkeypatch):
     def none(device, kind):
         raise ValueError("No input device matching 'x'")
 
-    monkeypatch.setattr(sources, "_sounddevice", lambda: SimpleNamespace(PortAudioError=OSError, query_devices=none))
+    monkeypatch.setattr(microphone, "_sounddevice", lambda: SimpleNamespace(PortAudioError=OSError, query_devices=none))
     with pytest.raises(AudioError, match='there is no microphone "x" here: .* Plug one in, or name a source'):
-        sources.microphone("x")
+        microphone.open_microphone("x")
 
 
 def test_a_microphone_that_is_taken_is_said(monkeypatch):
@@ -382,6 +383,6 @@ def test_a_microphone_that_is_taken_is_said(monkeypatch):
 
     info = {"index": 3, "default_samplerate": 16000.0}
     module = SimpleNamespace(PortAudioError=OSError, query_devices=lambda *_: info, InputStream=InputStream)
-    monkeypatch.setattr(sources, "_sounddevice", lambda: module)
+    monkeypatch.setattr(microphone, "_sounddevice", lambda: module)
     with pytest.raises(AudioError, match="the microphone cannot be heard: Device unavailable. Is it in use"):
-        next(sources.microphone().blocks())
+        next(microphone.open_microphone().blocks())

@@ -9,19 +9,18 @@ import pytest
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from soundmark.datasets import Clip, Dataset
-from soundmark.errors import DatasetError, SettingsError
-from soundmark.splits import (
-    Leak,
+from soundmark.datasets.leakage import Leakage, measure_leakage
+from soundmark.datasets.splits import (
     Split,
     check_classes,
     folds_by_recording,
     grouped_folds,
-    keep_back,
-    leak,
+    hold_out_validation,
     official_folds,
     random_split,
     untrained_classes,
 )
+from soundmark.errors import DatasetError, SettingsError
 
 
 def dataset(*rows: tuple[str, str | None, int | None], classes: tuple[str, ...] | None = None) -> Dataset:
@@ -146,7 +145,7 @@ def test_grouped_folds_keep_recordings_together(real: Dataset):
     for split in splits:
         assert not set(real.sources[split.test].tolist()) & set(real.sources[split.train].tolist())
         assert len(split.train) + len(split.test) == 8732
-    assert leak(real, splits).recording == 0
+    assert measure_leakage(real, splits).recording == 0
 
 
 def test_grouped_folds_are_as_even_as_scikit_learns(real: Dataset):
@@ -183,7 +182,7 @@ def test_there_are_five_folds_by_recording_or_as_many_as_there_are_recordings(re
     data = dataset(*(("cat", f"r{i % recordings}", None) for i in range(60)))
     made = folds_by_recording(data)
     assert [split.fold for split in made] == list(range(1, folds + 1))
-    assert leak(data, made).recording == 0
+    assert measure_leakage(data, made).recording == 0
     assert sorted(np.concatenate([split.test for split in made]).tolist()) == list(range(60))
 
 
@@ -209,7 +208,7 @@ def test_one_recording_makes_no_folds():
 # --- The leak ---------------------------------------------------------------------------------------------------------
 
 
-def naive_leak(data: Dataset, splits: list[Split]) -> Leak:
+def naive_leak(data: Dataset, splits: list[Split]) -> Leakage:
     """The definition, clip by clip."""
     seen, alike, right, total = 0, 0, 0, 0
     for split in splits:
@@ -222,7 +221,7 @@ def naive_leak(data: Dataset, splits: list[Split]) -> Leak:
             votes = Counter(y for s, y in trained if s == source) or Counter(y for _, y in trained)
             most = max(votes.values())
             right += label == next(name for name in data.classes if votes[name] == most)
-    return Leak(seen / total, alike / total, right / total)
+    return Leakage(seen / total, alike / total, right / total)
 
 
 def test_leak_written_out():
@@ -233,7 +232,7 @@ def test_leak_written_out():
     )  # fmt: skip
     split = Split(np.arange(5), np.arange(5, 10))
     # seen: A, A, B of 5; with its class: A cat, A dog; looked up: right are A cat and C dog, wrong A dog, B and C fox
-    assert leak(data, split) == Leak(recording=3 / 5, recording_and_class=2 / 5, lookup_accuracy=2 / 5)
+    assert measure_leakage(data, split) == Leakage(recording=3 / 5, recording_and_class=2 / 5, lookup_accuracy=2 / 5)
 
 
 def test_a_recording_of_two_classes_in_two_folds_leaks_its_sound_and_not_its_class():
@@ -244,53 +243,61 @@ def test_a_recording_of_two_classes_in_two_folds_leaks_its_sound_and_not_its_cla
     )  # fmt: skip
     # seen: all three of A; under its class: none. Looked up: fold 1, trained on (street A, siren B, siren B), answers A
     # street, C siren; fold 2, trained on (siren A, siren A, street C × 3), answers A siren, B street: nothing is right.
-    assert leak(data, official_folds(data)) == Leak(recording=3 / 8, recording_and_class=0.0, lookup_accuracy=0.0)
+    assert measure_leakage(data, official_folds(data)) == Leakage(
+        recording=3 / 8, recording_and_class=0.0, lookup_accuracy=0.0
+    )
 
 
 def test_leak_pools_the_test_clips_not_the_splits():
     data = dataset(("cat", "A", 1), ("cat", "A", 2), ("cat", "B", 2), ("cat", "C", 2))
     # fold 1: one clip, seen; fold 2: three clips, one of them seen
-    assert leak(data, official_folds(data)) == Leak(recording=0.5, recording_and_class=0.5, lookup_accuracy=1.0)
+    assert measure_leakage(data, official_folds(data)) == Leakage(
+        recording=0.5, recording_and_class=0.5, lookup_accuracy=1.0
+    )
 
 
 def test_a_tie_goes_to_the_first_class():
     rows = (("dog", "A", None), ("cat", "A", None), ("cat", "A", None), ("dog", "B", None))
     split = Split(np.array([0, 1]), np.array([2, 3]))
-    assert leak(dataset(*rows, classes=("cat", "dog")), split).lookup_accuracy == 0.5  # A: cat; B, unseen: cat
-    assert leak(dataset(*rows, classes=("dog", "cat")), split).lookup_accuracy == 0.5  # A: dog; B, unseen: dog
+    assert (
+        measure_leakage(dataset(*rows, classes=("cat", "dog")), split).lookup_accuracy == 0.5
+    )  # A: cat; B, unseen: cat
+    assert (
+        measure_leakage(dataset(*rows, classes=("dog", "cat")), split).lookup_accuracy == 0.5
+    )  # A: dog; B, unseen: dog
     only_a = Split(np.array([0, 1]), np.array([2]))
-    assert leak(dataset(*rows, classes=("cat", "dog")), only_a).lookup_accuracy == 1.0
-    assert leak(dataset(*rows, classes=("dog", "cat")), only_a).lookup_accuracy == 0.0
+    assert measure_leakage(dataset(*rows, classes=("cat", "dog")), only_a).lookup_accuracy == 1.0
+    assert measure_leakage(dataset(*rows, classes=("dog", "cat")), only_a).lookup_accuracy == 0.0
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_leak_equals_its_slow_twin(seed: int):
     data = many(40 + 10 * seed, seed)
     random, folds = random_split(len(data.clips), seed=seed), official_folds(data)
-    assert leak(data, random) == naive_leak(data, [random])
-    assert leak(data, folds) == naive_leak(data, folds)
-    assert leak(data, grouped_folds(data, k=3)) == naive_leak(data, grouped_folds(data, k=3))
+    assert measure_leakage(data, random) == naive_leak(data, [random])
+    assert measure_leakage(data, folds) == naive_leak(data, folds)
+    assert measure_leakage(data, grouped_folds(data, k=3)) == naive_leak(data, grouped_folds(data, k=3))
 
 
 def test_leak_without_training_clips_is_none():
     data = dataset(("cat", "A", None), ("dog", "A", None))
-    assert leak(data, Split(np.array([], np.int64), np.array([0, 1]))) == Leak(0, 0, 0)
+    assert measure_leakage(data, Split(np.array([], np.int64), np.array([0, 1]))) == Leakage(0, 0, 0)
 
 
 def test_leak_without_test_clips_is_refused():
     data = dataset(("cat", "A", None))
     with pytest.raises(DatasetError, match="pets was split without a test clip"):
-        leak(data, [])
+        measure_leakage(data, [])
     with pytest.raises(DatasetError, match="pets was split without a test clip"):
-        leak(data, Split(np.array([0]), np.array([], np.int64)))
+        measure_leakage(data, Split(np.array([0]), np.array([], np.int64)))
 
 
 def test_the_notebooks_split_of_the_real_table_leaks(real: Dataset):
     """2 753 of 2 882 test clips share their recording with a training clip; the folds part all but five recordings."""
-    random = leak(real, random_split(len(real.clips)))
-    assert random == Leak(recording=2753 / 2882, recording_and_class=2753 / 2882, lookup_accuracy=2748 / 2882)
-    folds = leak(real, official_folds(real))
-    assert folds == Leak(recording=152 / 8732, recording_and_class=0.0, lookup_accuracy=878 / 8732)
+    random = measure_leakage(real, random_split(len(real.clips)))
+    assert random == Leakage(recording=2753 / 2882, recording_and_class=2753 / 2882, lookup_accuracy=2748 / 2882)
+    folds = measure_leakage(real, official_folds(real))
+    assert folds == Leakage(recording=152 / 8732, recording_and_class=0.0, lookup_accuracy=878 / 8732)
 
 
 # --- Several labels to a clip -----------------------------------------------------------------------------------------
@@ -307,20 +314,20 @@ def test_a_recording_leaks_a_class_where_one_of_its_labels_is_trained_on():
     split = Split(train=np.array([0]), test=np.array([1, 2, 3, 4, 5]))
     # Of recording r are 1, 2, 3 and 5; 1 (b) and 5 (a, b) share a label with what is trained on. The look-up says a;b
     # of all, and is right on 4 and 5.
-    assert leak(data, split) == Leak(recording=4 / 5, recording_and_class=2 / 5, lookup_accuracy=2 / 5)
+    assert measure_leakage(data, split) == Leakage(recording=4 / 5, recording_and_class=2 / 5, lookup_accuracy=2 / 5)
 
 
 def test_the_look_up_takes_the_commonest_set_of_labels():
     data = tagged(("a", "r"), ("a;b", "r"), ("a;b", "r"), ("c", "s"), ("c", "s"), ("c", "s"), ("a;b", "r"), ("c", "t"))
     split = Split(train=np.arange(6), test=np.array([6, 7]))
-    assert leak(data, split).lookup_accuracy == 1.0
+    assert measure_leakage(data, split).lookup_accuracy == 1.0
 
 
 def test_one_label_to_each_clip_leaks_as_ever():
     one = many(200, seed=3)
     several = Dataset(name="x", root=Path(), classes=one.classes, clips=one.clips, multi_label=True)
     splits = official_folds(one)
-    assert leak(several, splits) == leak(one, splits)
+    assert measure_leakage(several, splits) == measure_leakage(one, splits)
 
 
 def test_grouped_folds_deal_each_label_and_the_clips_without_one_evenly():
@@ -379,11 +386,11 @@ def check_kept_back(data: Dataset, split: Split, kept: Split) -> None:
 @pytest.mark.parametrize("fold", [1, 5, 10])
 def test_about_the_share_is_kept_back_of_the_real_table(real: Dataset, fold: int):
     (split,) = official_folds(real, only=[fold])
-    kept = keep_back(real, split, 0.15)
+    kept = hold_out_validation(real, split, 0.15)
     check_kept_back(real, split, kept)
     shares = np.bincount(real.labels[kept.validation], minlength=10) / np.bincount(real.labels[split.train])
     np.testing.assert_allclose(shares, 1 / 7, atol=0.05)  # whole recordings
-    again, other = keep_back(real, split, 0.15), keep_back(real, split, 0.15, seed=1)
+    again, other = hold_out_validation(real, split, 0.15), hold_out_validation(real, split, 0.15, seed=1)
     np.testing.assert_array_equal(again.validation, kept.validation)
     assert not np.array_equal(other.validation, kept.validation)
 
@@ -393,7 +400,7 @@ def test_about_the_share_is_kept_back_of_the_real_table(real: Dataset, fold: int
 def test_whole_recordings_are_kept_back_and_every_class_is_still_trained(seed: int, n: int):
     data = many(n, seed)
     for split in official_folds(data):
-        check_kept_back(data, split, keep_back(data, split, 0.2, seed=seed))
+        check_kept_back(data, split, hold_out_validation(data, split, 0.2, seed=seed))
 
 
 def test_a_recording_of_two_classes_stays_whole_where_one_of_them_would_be_lost():
@@ -401,13 +408,13 @@ def test_a_recording_of_two_classes_stays_whole_where_one_of_them_would_be_lost(
     rows = [("cat", "A", 1), ("cat", "A", 1), ("fox", "A", 1), ("cat", "B", 1), ("cat", "C", 1), ("cat", "D", 1)]
     data = dataset(*rows, ("cat", "E", 2))
     (split,) = official_folds(data, only=[2])
-    check_kept_back(data, split, keep_back(data, split, 0.25))
+    check_kept_back(data, split, hold_out_validation(data, split, 0.25))
 
 
 @pytest.mark.parametrize(("sources", "share"), [("AAAA", 0.2), ("AABB", 0.2), ("ABCD", 0.0)])
 def test_of_fewer_than_three_recordings_nothing_is_kept_back(sources: str, share: float):
     data = dataset(*(("cat", source, 1) for source in sources), ("cat", "T", 2))
     (split,) = official_folds(data, only=[2])
-    kept = keep_back(data, split, share)
+    kept = hold_out_validation(data, split, share)
     np.testing.assert_array_equal(kept.train, [0, 1, 2, 3])
     assert len(kept.validation) == 0

@@ -11,16 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundmark import batch, summary, writers
+from soundmark.detection import output_formats, summary_figure
+from soundmark.detection.file_result import FileResult
+from soundmark.detection.results_folder import FILES_COLUMNS, _Row, _write_table
+from soundmark.detection.summary import spark, summarize
 from soundmark.errors import SettingsError
-from soundmark.events import Event, Heard
+from soundmark.models.events import Event
 
 HOUR = 3600.0
 CSV = "Start (s),End (s),Label,Confidence,File\n"
 
 
-def recording(file: str, began: datetime | None, *events: tuple[str, float, float], hours: float = 2.0) -> Heard:
-    return Heard(
+def recording(file: str, began: datetime | None, *events: tuple[str, float, float], hours: float = 2.0) -> FileResult:
+    return FileResult(
         file=file,
         duration_s=hours * HOUR,
         answer=[{"label": "siren", "score": 0.9}],
@@ -38,18 +41,18 @@ NIGHT = recording(
 MORNING = recording("20240613_090000.wav", datetime(2024, 6, 13, 9, tzinfo=UTC), ("dog", HOUR, HOUR + 120))
 
 
-def folder_of(path: Path, *heard: Heard, form: str = "csv") -> Path:
+def folder_of(path: Path, *heard: FileResult, form: str = "csv") -> Path:
     """What a run writes, by the same functions."""
     path.mkdir()
-    writer = writers.FORMATS[form]
+    writer = output_formats.FORMATS[form]
     (path / f"results{writer.suffix}").write_bytes(b"".join(writer.write(heard)))
-    batch._write_table(path / "files.csv", batch.FILES_COLUMNS, (batch._Row.of(one) for one in heard))
+    _write_table(path / "files.csv", FILES_COLUMNS, (_Row.of(one) for one in heard))
     return path
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "json", "parquet"])
 def test_minutes_are_as_counted_by_hand(tmp_path, form):
-    found = summary.summarise([folder_of(tmp_path / "out", NIGHT, MORNING, form=form)])
+    found = summarize([folder_of(tmp_path / "out", NIGHT, MORNING, form=form)])
     assert found.labels == ("siren", "dog")
     assert found.days == (date(2024, 6, 12), date(2024, 6, 13))
     expected = np.zeros((2, 24))
@@ -65,34 +68,34 @@ def test_minutes_are_as_counted_by_hand(tmp_path, form):
 
 def test_a_single_file_takes_the_time_from_the_names(tmp_path):
     folder_of(tmp_path / "out", NIGHT, MORNING)
-    found = summary.summarise([tmp_path / "out" / "results.csv"])
+    found = summarize([tmp_path / "out" / "results.csv"])
     assert found.by_hour[0, 23] == 15.0
     assert found.recorded_by_hour is None
 
 
 def test_hours_are_those_of_the_place(tmp_path):
-    found = summary.summarise([folder_of(tmp_path / "out", NIGHT)], zone="Europe/Berlin")
+    found = summarize([folder_of(tmp_path / "out", NIGHT)], zone="Europe/Berlin")
     assert [found.by_hour[0, hour] for hour in (1, 2)] == [15.0, 15.0]
     assert found.days == (date(2024, 6, 13),)
-    half = summary.summarise([tmp_path / "out"], zone="Asia/Kolkata")  # + 5:30: hours begin at half past
+    half = summarize([tmp_path / "out"], zone="Asia/Kolkata")  # + 5:30: hours begin at half past
     np.testing.assert_allclose(half.by_hour[0, 5], 30.0)
 
 
 def test_an_hour_that_comes_twice_counts_twice(tmp_path):
     autumn = recording("a.wav", datetime(2024, 10, 27, 0, tzinfo=UTC), ("siren", 0.0, 2 * HOUR))
-    found = summary.summarise([folder_of(tmp_path / "out", autumn)], zone="Europe/Berlin")
+    found = summarize([folder_of(tmp_path / "out", autumn)], zone="Europe/Berlin")
     assert found.by_hour[0, 2] == 120.0
     assert found.recorded_by_hour[2] == 120.0
 
 
 def test_recordings_without_a_time_are_counted_and_said(tmp_path):
     unknown = recording("street.wav", None, ("dog", 0.0, 60.0))
-    found = summary.summarise([folder_of(tmp_path / "out", NIGHT, unknown)])
+    found = summarize([folder_of(tmp_path / "out", NIGHT, unknown)])
     assert found.untimed == 1
     assert found.note == "1 event is left out: nothing says when its recording was made."
-    assert summary.summarise([tmp_path / "out"] * 2).note.startswith("2 events are left out")
+    assert summarize([tmp_path / "out"] * 2).note.startswith("2 events are left out")
     with pytest.raises(SettingsError, match="nothing says when the recordings of .* were made: name them as 2024"):
-        summary.summarise([folder_of(tmp_path / "none", unknown)])
+        summarize([folder_of(tmp_path / "none", unknown)])
 
 
 @pytest.mark.parametrize(
@@ -122,7 +125,7 @@ def test_what_is_no_results_is_refused(tmp_path, name, text, why):
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(SettingsError, match=why):
-        summary.summarise([tmp_path / name])
+        summarize([tmp_path / name])
 
 
 @pytest.mark.parametrize(
@@ -138,33 +141,33 @@ def test_a_damaged_table_of_recordings_is_refused(tmp_path, table):
     folder = folder_of(tmp_path / "out", NIGHT)
     (folder / "files.csv").write_text(table)
     with pytest.raises(SettingsError, match="files.csv. cannot be read: they are damaged"):
-        summary.summarise([folder])
+        summarize([folder])
 
 
 def test_a_table_that_excel_saved_is_read(tmp_path):
     text = f"\ufeff{CSV}0,60,siren,0.9,20240612_230000.wav\n".replace("\n", "\r\n")
     (tmp_path / "a.csv").write_bytes(text.encode())
-    assert summary.summarise([tmp_path / "a.csv"]).by_hour[0, 23] == 1.0
+    assert summarize([tmp_path / "a.csv"]).by_hour[0, 23] == 1.0
 
 
 def test_a_time_without_an_offset_is_utc(tmp_path):
     line = {"file": "a.wav", "start_s": 0, "stop_s": 60, "label": "siren", "start_utc": "2024-06-12T04:30:00"}
     (tmp_path / "a.jsonl").write_text(json.dumps(line))
-    assert summary.summarise([tmp_path / "a.jsonl"]).by_hour[0, 4] == 1.0
+    assert summarize([tmp_path / "a.jsonl"]).by_hour[0, 4] == 1.0
 
 
 def test_of_several_results_in_a_folder_the_newest_counts(tmp_path):
     folder = folder_of(tmp_path / "out", NIGHT)
-    (folder / "results.jsonl").write_bytes(b"".join(writers.FORMATS["jsonl"].write([NIGHT, MORNING])))
+    (folder / "results.jsonl").write_bytes(b"".join(output_formats.FORMATS["jsonl"].write([NIGHT, MORNING])))
     os.utime(folder / "results.csv", (0, 0))
-    assert summary.summarise([folder]).by_hour[1, 10] == 2.0
+    assert summarize([folder]).by_hour[1, 10] == 2.0
 
 
 def test_shares_are_told_only_where_all_results_say_what_was_recorded(tmp_path):
     folder, other = folder_of(tmp_path / "out", NIGHT), tmp_path / "other.csv"
-    other.write_bytes(b"".join(writers.FORMATS["csv"].write([MORNING])))
-    assert summary.summarise([folder]).recorded_by_hour[23] == 60.0
-    found = summary.summarise([folder, other])
+    other.write_bytes(b"".join(output_formats.FORMATS["csv"].write([MORNING])))
+    assert summarize([folder]).recorded_by_hour[23] == 60.0
+    found = summarize([folder, other])
     assert found.recorded is None
     np.testing.assert_allclose(found.told_by_hour, found.by_hour)
 
@@ -173,16 +176,16 @@ def test_the_busiest_hour_is_that_of_the_greatest_share(tmp_path):
     often = [recording(f"2024061{day}_08", datetime(2024, 6, 10 + day, 8, tzinfo=UTC), hours=1) for day in range(4)]
     morning = recording("m", datetime(2024, 6, 15, 8, tzinfo=UTC), ("siren", 0.0, 0.5 * HOUR), hours=1)
     evening = recording("e", datetime(2024, 6, 15, 20, tzinfo=UTC), ("siren", 0.0, 0.25 * HOUR), hours=1)
-    found = summary.summarise([folder_of(tmp_path / "out", *often, morning, evening)])
+    found = summarize([folder_of(tmp_path / "out", *often, morning, evening)])
     assert (found.by_hour[0, 8], found.by_hour[0, 20]) == (30.0, 15.0)
     np.testing.assert_allclose(found.told_by_hour[0, [8, 20]], [10.0, 25.0])  # percent, of five hours and of one
     assert np.isnan(found.told_by_hour[0, 9])
     assert found.busiest_hour(0) == 20
-    assert summary.spark(found.told_by_hour[0])[7:10] == "·▄·"
+    assert spark(found.told_by_hour[0])[7:10] == "·▄·"
 
 
 def test_each_day_has_its_hours(tmp_path):
-    found = summary.summarise([folder_of(tmp_path / "out", NIGHT, MORNING)])
+    found = summarize([folder_of(tmp_path / "out", NIGHT, MORNING)])
     assert (found.minutes[0, 0, 23], found.minutes[0, 1, 0], found.minutes[1, 1, 10]) == (15.0, 15.0, 2.0)
     assert found.minutes.sum() == 33.0
     assert found.recorded.shape == (2, 24)
@@ -193,11 +196,11 @@ def test_each_day_has_its_hours(tmp_path):
 
 def test_a_folder_without_results_is_refused(tmp_path):
     with pytest.raises(SettingsError, match="holds no results.csv, .jsonl, .json or .parquet"):
-        summary.summarise([tmp_path])
+        summarize([tmp_path])
 
 
 def test_programs_get_all_of_it(tmp_path):
-    found = summary.summarise([folder_of(tmp_path / "out", NIGHT, MORNING)])
+    found = summarize([folder_of(tmp_path / "out", NIGHT, MORNING)])
     rows = list(csv.DictReader(io.StringIO(found.to_csv())))
     assert len(rows) == 48
     (night,) = [row for row in rows if row["label"] == "siren" and row["hour"] == "23"]
@@ -213,8 +216,8 @@ def words_of(path: Path) -> list[str]:
 
 
 def test_it_is_drawn_in_shares_of_what_was_recorded(tmp_path):
-    found = summary.summarise([folder_of(tmp_path / "out", NIGHT, MORNING)])
-    summary.figure(found, tmp_path / "when.svg")
+    found = summarize([folder_of(tmp_path / "out", NIGHT, MORNING)])
+    summary_figure.draw(found, tmp_path / "when.svg")
     words = words_of(tmp_path / "when.svg")
     title = "12 Jun 2024 to 13 Jun 2024. Share of the 4.0 h that were recorded; grey: nothing was recorded then."
     for word in (title, "hour of the day (UTC)", "% of the time recorded", "siren: 30.0 min, 12 %", "Thu 13 Jun"):
@@ -223,7 +226,7 @@ def test_it_is_drawn_in_shares_of_what_was_recorded(tmp_path):
 
 def test_without_what_was_recorded_minutes_are_drawn(tmp_path):
     folder_of(tmp_path / "out", NIGHT)
-    summary.figure(summary.summarise([tmp_path / "out" / "results.csv"]), tmp_path / "when.svg")
+    summary_figure.draw(summarize([tmp_path / "out" / "results.csv"]), tmp_path / "when.svg")
     words = words_of(tmp_path / "when.svg")
     for word in ("12 Jun 2024 to 13 Jun 2024. Minutes heard; how long was recorded is not known.", "siren: 30.0 min"):
         assert word in words, word
@@ -237,16 +240,16 @@ def test_any_number_of_classes_with_any_name_is_drawn(tmp_path, classes):
     events = [(name, 60.0 * i, 60.0 * i + 50) for i, name in enumerate(names)]
     late = recording("late", datetime(2024, 9, 1, 9, tzinfo=UTC), ("siren", 0.0, 60.0))  # eighty days behind
     first = recording("a.wav", datetime(2024, 6, 12, 23, tzinfo=UTC), *events)
-    found = summary.summarise([folder_of(tmp_path / "out", first, *([late] if classes > 1 else []))])
-    summary.figure(found, tmp_path / "when.svg")
-    summary.figure(found, tmp_path / "when.pdf")
+    found = summarize([folder_of(tmp_path / "out", first, *([late] if classes > 1 else []))])
+    summary_figure.draw(found, tmp_path / "when.svg")
+    summary_figure.draw(found, tmp_path / "when.pdf")
     if classes == 25:
         assert any("The 20 most heard of 26 classes." in word for word in words_of(tmp_path / "when.svg"))
 
 
 def test_days_on_which_nothing_was_recorded_are_drawn_too(tmp_path):
     later = recording("b.wav", datetime(2024, 6, 16, 9, tzinfo=UTC), ("dog", 0.0, 60.0))
-    found = summary.summarise([folder_of(tmp_path / "out", NIGHT, later)])
+    found = summarize([folder_of(tmp_path / "out", NIGHT, later)])
     assert [day.day for day in found.days] == [12, 13, 16]
-    summary.figure(found, tmp_path / "when.svg")
+    summary_figure.draw(found, tmp_path / "when.svg")
     assert {"Wed 12 Jun", "Fri 14 Jun", "Sun 16 Jun"} <= set(words_of(tmp_path / "when.svg"))

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from soundmark import metrics, tagging
 from soundmark.datasets import Clip, Dataset
 from soundmark.errors import SettingsError
+from soundmark.metrics import multi_label, single_label, thresholds
+from soundmark.metrics.task import score_clips
 
 
 def draw(n=300, classes=5, seed=0, levels=None):
@@ -31,7 +32,7 @@ def draw(n=300, classes=5, seed=0, levels=None):
 def test_scores_equal_scikit_learn(classes, seed, levels):
     targets, p, sources = draw(classes=classes, seed=seed, levels=levels)
     thresholds = np.linspace(0.3, 0.7, classes)
-    summary = tagging.summarise(
+    summary = multi_label.summarize(
         targets, p, classes=[str(i) for i in range(classes)], sources=sources, thresholds=thresholds
     )
     oracle = sklearn.metrics.average_precision_score(targets, p, average=None)
@@ -53,7 +54,7 @@ def test_a_class_that_no_clip_has_is_not_told_and_counts_in_no_mean():
     targets, p, sources = draw(classes=3)
     targets[:, 1] = 0
     p[:, 1] = 0.1
-    summary = tagging.summarise(targets, p, classes=["a", "b", "c"], sources=sources)
+    summary = multi_label.summarize(targets, p, classes=["a", "b", "c"], sources=sources)
     assert math.isnan(summary.per_class[1].average_precision)
     assert summary.per_class[1].support == 0
     others = sklearn.metrics.average_precision_score(targets[:, [0, 2]], p[:, [0, 2]], average="macro")
@@ -65,9 +66,9 @@ def test_a_class_that_no_clip_has_is_not_told_and_counts_in_no_mean():
 
 def test_float32_probabilities_meet_their_thresholds_in_full_precision():
     p = np.array([[0.1]], np.float32)  # 0.100000001490116 in float64
-    assert tagging.present(p, [0.1]).tolist() == [[True]]
-    assert tagging.present(p, [0.1000000014]).tolist() == [[True]]
-    assert tagging.present(p, [0.1000000016]).tolist() == [[False]]
+    assert thresholds.present(p, [0.1]).tolist() == [[True]]
+    assert thresholds.present(p, [0.1000000014]).tolist() == [[True]]
+    assert thresholds.present(p, [0.1000000016]).tolist() == [[False]]
 
 
 # --- thresholds ---------------------------------------------------------------------------------------------------
@@ -77,7 +78,7 @@ def test_float32_probabilities_meet_their_thresholds_in_full_precision():
 @pytest.mark.parametrize("seed", range(4))
 def test_no_threshold_has_a_larger_f1(seed, levels):
     targets, p, _ = draw(n=60, seed=seed, levels=levels)
-    found = tagging.best_thresholds(targets, p)
+    found = thresholds.best_thresholds(targets, p)
     for i, threshold in enumerate(found):
         candidates = [*p[:, i], *(p[:, i] + 1e-9), 0.0, 0.5]
         best = max(sklearn.metrics.f1_score(targets[:, i], p[:, i] >= t, zero_division=0) for t in candidates)
@@ -85,29 +86,29 @@ def test_no_threshold_has_a_larger_f1(seed, levels):
 
 
 def test_the_threshold_lies_in_the_middle_of_its_gap():
-    assert tagging.best_thresholds([[1], [1], [0], [0]], [[0.9], [0.8], [0.4], [0.1]])[0] == pytest.approx(0.6)
-    assert tagging.best_thresholds([[1], [1]], [[0.9], [0.8]]).tolist() == [0.4]  # nothing below: halfway to 0
-    assert tagging.best_thresholds([[0], [0]], [[0.9], [0.8]]).tolist() == [0.5]  # nothing to find
+    assert thresholds.best_thresholds([[1], [1], [0], [0]], [[0.9], [0.8], [0.4], [0.1]])[0] == pytest.approx(0.6)
+    assert thresholds.best_thresholds([[1], [1]], [[0.9], [0.8]]).tolist() == [0.4]  # nothing below: halfway to 0
+    assert thresholds.best_thresholds([[0], [0]], [[0.9], [0.8]]).tolist() == [0.5]  # nothing to find
 
 
 def test_of_thresholds_of_the_same_f1_the_middle_one_is_taken():
     truth = [[1], [0], [0], [1], [0], [0], [1], [0], [0]]  # F1 = 2/4, 2/5, 2/6, 4/7, 4/8, 4/9, 6/10
     scores = [[0.9], [0.8], [0.7], [0.6], [0.5], [0.4], [0.3], [0.2], [0.1]]
-    assert tagging.best_thresholds(truth, scores)[0] == pytest.approx(0.25)
+    assert thresholds.best_thresholds(truth, scores)[0] == pytest.approx(0.25)
     tied = [[1], [0], [1], [0], [0], [0], [1], [0]]  # F1 = 2/4, 2/5, 4/6, 4/7, 4/8, 4/9, 6/10, 6/11
-    assert tagging.best_thresholds(tied, scores[:8])[0] == pytest.approx(0.65)
+    assert thresholds.best_thresholds(tied, scores[:8])[0] == pytest.approx(0.65)
     # Two positives: 1 hit of 1 gives 2/3, 2 hits of 4 give 4/6, the same: the first of the two middle ones.
-    assert tagging.best_thresholds([[1], [0], [0], [1]], scores[:4])[0] == pytest.approx(0.85)
+    assert thresholds.best_thresholds([[1], [0], [0], [1]], scores[:4])[0] == pytest.approx(0.85)
     # Three positives and 3 ties: h = 1, 2, 3 of 1, 5, 9 called: 2/4, 4/8, 6/12.
     three = [[1], [0], [0], [0], [1], [0], [0], [0], [1]]
-    assert tagging.best_thresholds(three, scores)[0] == pytest.approx(0.45)
+    assert thresholds.best_thresholds(three, scores)[0] == pytest.approx(0.45)
 
 
 def test_neighbouring_numbers_are_told_apart():
     low = 0.5
     high = np.nextafter(low, 1)
-    threshold = tagging.best_thresholds([[1], [0]], [[high], [low]])
-    assert tagging.present([[high], [low]], threshold).tolist() == [[True], [False]]
+    threshold = thresholds.best_thresholds([[1], [0]], [[high], [low]])
+    assert thresholds.present([[high], [low]], threshold).tolist() == [[True], [False]]
 
 
 # --- intervals and differences ------------------------------------------------------------------------------------
@@ -121,7 +122,7 @@ def test_a_resample_is_scored_as_if_its_clips_stood_there_so_often():
             np.repeat(targets, row, axis=0), np.repeat(p, row, axis=0), average=None
         )
         for i in range(5):
-            (ours,) = tagging._average_precisions(targets[:, i] > 0, p[:, i], row[None].astype(float))
+            (ours,) = multi_label._average_precisions(targets[:, i] > 0, p[:, i], row[None].astype(float))
             assert ours == pytest.approx(oracle[i], rel=1e-12)
 
 
@@ -130,7 +131,7 @@ def test_the_interval_counts_recordings():
     copies = np.repeat(np.arange(60), 5)  # each clip five times over: no more is known than from one of each
 
     def width(sources):
-        found = tagging.summarise(targets[copies], p[copies], classes=list("abc"), sources=sources)
+        found = multi_label.summarize(targets[copies], p[copies], classes=list("abc"), sources=sources)
         interval = found.mean_average_precision_interval
         assert interval.low < found.mean_average_precision < interval.high
         return interval.high - interval.low
@@ -139,13 +140,13 @@ def test_the_interval_counts_recordings():
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says(monkeypatch):
-    monkeypatch.setattr(tagging, "RESAMPLES", 200)
+    monkeypatch.setattr(multi_label, "MAP_RESAMPLES", 200)
     targets, p, _ = draw(n=20_000, classes=2, seed=9)
-    truth = tagging.mean_average_precision(targets, p)
+    truth = multi_label.mean_average_precision(targets, p)
     covered = 0
     for start in range(0, 20_000, 200):
         part = slice(start, start + 200)
-        interval = tagging.summarise(
+        interval = multi_label.summarize(
             targets[part], p[part], classes=["a", "b"], sources=[str(i) for i in range(200)]
         ).mean_average_precision_interval
         covered += interval.low <= truth <= interval.high
@@ -154,12 +155,12 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says(monkeypatch):
 
 def test_one_recording_has_no_interval_and_no_clip_no_score():
     targets, p, _ = draw(n=10)
-    one = tagging.summarise(targets, p, classes=list("abcde"), sources=["r"] * 10)
+    one = multi_label.summarize(targets, p, classes=list("abcde"), sources=["r"] * 10)
     assert not one.mean_average_precision_interval.known
     assert one.to_json()["mean_average_precision_interval"] == [None, None]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        none = tagging.summarise(np.zeros((0, 2)), np.zeros((0, 2)), classes=["a", "b"], sources=[])
+        none = multi_label.summarize(np.zeros((0, 2)), np.zeros((0, 2)), classes=["a", "b"], sources=[])
     assert math.isnan(none.mean_average_precision)
     assert none.to_json()["ece"] is None
 
@@ -167,14 +168,14 @@ def test_one_recording_has_no_interval_and_no_clip_no_score():
 def test_the_paired_difference_sees_which_is_better_and_that_none_is():
     targets, p, sources = draw(n=400)
     noise = np.random.default_rng(5).random(p.shape)
-    paired = tagging.paired_difference(targets, p, noise, sources=sources)
-    direct = tagging.mean_average_precision(targets, p) - tagging.mean_average_precision(targets, noise)
+    paired = multi_label.paired_difference(targets, p, noise, sources=sources)
+    direct = multi_label.mean_average_precision(targets, p) - multi_label.mean_average_precision(targets, noise)
     assert paired.difference == direct
     assert paired.interval.low > 0
     assert paired.p == pytest.approx(2 / 1001)
     assert (paired.clips, paired.recordings) == (400, len(set(sources)))
     assert math.isnan(paired.mcnemar_p)
-    same = tagging.paired_difference(targets, p, p**3, sources=sources)  # the same order
+    same = multi_label.paired_difference(targets, p, p**3, sources=sources)  # the same order
     assert (same.difference, same.p) == (0.0, 1.0)
     assert (same.interval.low, same.interval.high) == (0.0, 0.0)
 
@@ -189,7 +190,7 @@ def test_ece_is_that_of_all_decisions():
     for i in range(15):
         here = (said > i / 15) & (said <= (i + 1) / 15)
         slow += abs(truth[here].sum() - said[here].sum())
-    assert tagging.ece(targets, p) == pytest.approx(slow / truth.size, rel=1e-6)
+    assert multi_label.ece(targets, p) == pytest.approx(slow / truth.size, rel=1e-6)
 
 
 # --- data sets of both kinds ---------------------------------------------------------------------------------------
@@ -199,16 +200,16 @@ def test_a_data_set_is_judged_by_its_kind():
     clips = tuple(Clip(path=Path(f"{i}.wav"), label=label) for i, label in enumerate(["a;b", "", "b"]))
     several = Dataset(name="x", root=Path(), classes=("a", "b"), clips=clips, multi_label=True)
     p = np.array([[0.9, 0.8], [0.2, 0.1], [0.1, 0.6]], np.float32)
-    summary = tagging.judge(several, np.array([0, 1, 2]), p, thresholds=[0.5, 0.7])
-    assert isinstance(summary, tagging.MultiSummary)
+    summary = score_clips(several, np.array([0, 1, 2]), p, thresholds=[0.5, 0.7])
+    assert isinstance(summary, multi_label.MultiSummary)
     assert summary.headline.name == "mAP"
     assert [(one.f1, one.threshold) for one in summary.per_class] == [(1.0, 0.5), (2 / 3, 0.7)]
     one = Dataset(name="x", root=Path(), classes=("a", "b"), clips=(clips[2],))
-    assert isinstance(tagging.judge(one, np.array([0]), p[2:]), metrics.Summary)
+    assert isinstance(score_clips(one, np.array([0]), p[2:]), single_label.Summary)
 
 
 def test_thresholds_may_differ_by_clip():
-    summary = tagging.summarise(
+    summary = multi_label.summarize(
         [[1], [1]], [[0.4], [0.4]], classes=["a"], sources=["r", "s"], thresholds=[[0.3], [0.5]]
     )
     assert (summary.per_class[0].recall, summary.per_class[0].threshold) == (0.5, 0.4)
@@ -225,14 +226,14 @@ def test_thresholds_may_differ_by_clip():
 )
 def test_what_cannot_be_scored_is_refused(targets, p, message):
     with pytest.raises(SettingsError, match=message):
-        tagging.log_loss(targets, p)
+        multi_label.log_loss(targets, p)
 
 
 def test_what_does_not_fit_together_is_refused():
     targets, p, sources = draw(n=4, classes=2)
     with pytest.raises(SettingsError, match="2 probabilities per clip but 3 classes"):
-        tagging.summarise(targets, p, classes=list("abc"), sources=sources)
+        multi_label.summarize(targets, p, classes=list("abc"), sources=sources)
     with pytest.raises(SettingsError, match=r"thresholds \(3,\) for probabilities \(4, 2\)"):
-        tagging.summarise(targets, p, classes=list("ab"), sources=sources, thresholds=[0.1, 0.2, 0.3])
+        multi_label.summarize(targets, p, classes=list("ab"), sources=sources, thresholds=[0.1, 0.2, 0.3])
     with pytest.raises(SettingsError, match="4 clips but 3 sources"):
-        tagging.summarise(targets, p, classes=list("ab"), sources=sources[:3])
+        multi_label.summarize(targets, p, classes=list("ab"), sources=sources[:3])

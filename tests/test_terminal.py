@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from soundmark import card, terminal
-from soundmark.bundle import Card
+from soundmark.cli import console, tables
+from soundmark.datasets.leakage import Leakage
+from soundmark.models import card_text
+from soundmark.models.card import Card
 from soundmark.spectrograms import Mel
-from soundmark.splits import Leak
 
 RED = "\x1b[31mred\x1b]0;title\x07\u202e\udc80\r[/b]"
 CARD = Card(classes=("dog", "siren"), representation=Mel(), window_s=4.0)
@@ -26,7 +27,7 @@ SCORES = {
 
 
 def scores(**changes: object) -> str:
-    return dict(card.lines(replace(CARD, scores=SCORES | changes)))["scores"]
+    return dict(card_text.card_lines(replace(CARD, scores=SCORES | changes)))["scores"]
 
 
 def harmless(text: str) -> bool:
@@ -34,11 +35,11 @@ def harmless(text: str) -> bool:
 
 
 def test_nothing_from_data_is_obeyed(capsys):
-    terminal.show_answers({RED: [{"label": RED, "score": 0.5}]})
-    terminal.show_card("a[/b]/m.onnx", replace(CARD, classes=(RED,), data={"name": RED}, recipe={RED: RED}))
-    terminal.tell(RED)
-    terminal.say(RED)
-    terminal.fail(RED)
+    tables.show_answers({RED: [{"label": RED, "score": 0.5}]})
+    tables.show_card("a[/b]/m.onnx", replace(CARD, classes=(RED,), data={"name": RED}, recipe={RED: RED}))
+    console.print_result(RED)
+    console.say(RED)
+    console.fail(RED)
     printed = capsys.readouterr()
     assert harmless(printed.out + printed.err)
     assert "a[/b]/m.onnx" in printed.out
@@ -47,7 +48,7 @@ def test_nothing_from_data_is_obeyed(capsys):
 
 
 def test_no_answers_are_no_table(capsys):
-    terminal.show_answers({})
+    tables.show_answers({})
     assert capsys.readouterr().out == ""
 
 
@@ -72,14 +73,14 @@ def test_an_interval_that_is_not_known_is_not_made_up(interval):
 
 def test_a_card_of_odd_values_is_shown():
     odd = {"accuracy": "x", "n_test": [], "protocol": {}}
-    lines = card.lines(replace(CARD, scores=odd, data={"protocol": []}, recipe={"representation": 1}))
+    lines = card_text.card_lines(replace(CARD, scores=odd, data={"protocol": []}, recipe={"representation": 1}))
     assert dict(lines)["scores"].startswith("accuracy ? % (95 % interval ? to ?) on ? clips")
 
 
 def test_a_leak_that_is_not_known_is_not_measured():
-    leak = Leak(recording=0.9, recording_and_class=0.8, lookup_accuracy=float("nan"))
+    leak = Leakage(recording=0.9, recording_and_class=0.8, lookup_accuracy=float("nan"))
     results = [SimpleNamespace(protocol="random", leak=None), SimpleNamespace(protocol="folds", leak=leak)]
-    assert terminal.leak_lines(SimpleNamespace(results=results, dataset=ONE_LABEL)) == [
+    assert tables.leak_lines(SimpleNamespace(results=results, dataset=ONE_LABEL)) == [
         "random: which clips share a recording is not known here: the leak cannot be measured, and the intervals count "
         "clips",
         "folds: 90.0 % of the test clips come from a recording that is also trained on (80.0 % under the same class); "
@@ -94,14 +95,14 @@ def test_the_spread_over_seeds_is_told_where_there_are_several():
         seeds=(3, 4), seed_accuracies=(0.69, 0.71), seed_sd=0.01414,
     )  # fmt: skip
     alone = SimpleNamespace(seeds=(3,))
-    assert terminal.seed_lines(SimpleNamespace(results=[alone, seeded])) == [
+    assert tables.seed_lines(SimpleNamespace(results=[alone, seeded])) == [
         "a, folds: 70.0 ± 1.4 %, mean ± SD over the seeds 3 (69.0), 4 (71.0)"
     ]
 
 
 def test_a_model_says_which_recordings_were_kept_back():
     data = {"name": "pets", "fingerprint": "f", "n_train": 9, "protocol": "grouped", "test_fold": 2}
-    told = dict(card.lines(replace(CARD, data=data)))["trained on"]
+    told = dict(card_text.card_lines(replace(CARD, data=data)))["trained on"]
     assert told == "pets (fingerprint f): 9 clips, the recordings of fold 2 kept back"
 
 
@@ -111,16 +112,16 @@ def test_differences_say_what_they_count(capsys, known, told):
     difference = SimpleNamespace(difference=0.01, interval=interval, p=float("nan"))
     comparison = SimpleNamespace(recipes=("a", "b"), protocol="random", difference=difference)
     data = SimpleNamespace(name="[/b]", clips=[1], classes=["x"], sources_known=known, multi_label=False)
-    terminal.show_evaluation(SimpleNamespace(dataset=data, results=[], comparisons=[comparison]))
+    tables.show_evaluation(SimpleNamespace(dataset=data, results=[], comparisons=[comparison]))
     printed = capsys.readouterr().out
     assert "[/b]: 1 clips" in printed
     assert f"a − b, random: +1.0 points [?, +2.1], p = ? {told}" in printed
 
 
 def test_a_warning_is_one_line(capsys, monkeypatch):
-    monkeypatch.setattr(terminal, "err", Console(stderr=True, highlight=False, width=80))
+    monkeypatch.setattr(console, "err", Console(stderr=True, highlight=False, width=80))
     record = logging.LogRecord("soundmark", logging.WARNING, "", 0, "%s" + 100 * " word", (RED,), None)
-    terminal._Warnings().emit(record)
+    console._Warnings().emit(record)
     printed = capsys.readouterr().err
     assert harmless(printed)
     assert printed.count("\n") == 1

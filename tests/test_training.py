@@ -8,22 +8,26 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from soundmark import engine, graph, heads, history, models, recipes, training
-from soundmark.engine import Engine, choose_engine
 from soundmark.errors import OutputError, SettingsError
-from soundmark.models import mobilenet, resnet
+from soundmark.models import history
+from soundmark.models import weights as model_weights
 from soundmark.spectrograms import Mel
+from soundmark.training import adam, augmentation, calibration, engine, linear_head, loop, networks, onnx_export
+from soundmark.training.checkpoint import Checkpoint
+from soundmark.training.engine import Engine, choose_engine
+from soundmark.training.named_recipes import recipe_named
+from soundmark.training.networks import mobilenet, resnet
 
-RECIPE = replace(recipes.named("seed-mel"), representation=Mel(size=(32, 32)), epochs=3, batch_size=16)
+RECIPE = replace(recipe_named("notebook-mel"), representation=Mel(size=(32, 32)), epochs=3, batch_size=16)
 
 
 @pytest.fixture(scope="module")
-def data() -> training.Data:
+def data() -> loop.TrainingData:
     """Two classes that can be told apart, 40 examples (so that the last batch is a partial one), 10 to watch."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 50)
     features = rng.normal(0, 1, (50, 32, 32)).astype(np.float32) + labels[:, None, None].astype(np.float32)
-    return training.Data(
+    return loop.TrainingData(
         features=features,
         targets=np.eye(2, dtype=np.float32)[labels],
         train=np.arange(40),
@@ -32,27 +36,27 @@ def data() -> training.Data:
     )
 
 
-def weights(trained: training.Trained) -> np.ndarray:
+def weights(trained: loop.TrainedNetwork) -> np.ndarray:
     return torch.cat([p.detach().flatten() for p in trained.network.parameters()]).numpy()
 
 
 @pytest.fixture(scope="module")
-def whole(data) -> training.Trained:
-    return training.train(data, RECIPE)
+def whole(data) -> loop.TrainedNetwork:
+    return loop.train_network(data, RECIPE)
 
 
-def without_seconds(trained: training.Trained) -> list[training.Epoch]:
+def without_seconds(trained: loop.TrainedNetwork) -> list[history.Epoch]:
     return [replace(epoch, seconds=0.0) for epoch in trained.history]
 
 
 def test_the_same_seed_gives_the_same_weights(data, whole):
-    again = training.train(data, RECIPE)
+    again = loop.train_network(data, RECIPE)
     np.testing.assert_array_equal(weights(again), weights(whole))
     assert without_seconds(again) == without_seconds(whole)
 
 
 def test_another_seed_gives_others(data, whole):
-    other = training.train(data, replace(RECIPE, seed=1))
+    other = loop.train_network(data, replace(RECIPE, seed=1))
     assert not np.array_equal(weights(other), weights(whole))
 
 
@@ -69,9 +73,9 @@ def test_a_run_that_was_cut_ends_as_the_whole_one(data, whole, tmp_path, batch):
 
     checkpoint = tmp_path / "checkpoint.safetensors"
     with pytest.raises(Cut):
-        training.train(data, RECIPE, checkpoint=checkpoint, on_batch=cut)
+        loop.train_network(data, RECIPE, checkpoint=checkpoint, on_batch=cut)
     seen = []
-    again = training.train(data, RECIPE, checkpoint=checkpoint, on_batch=lambda done, _: seen.append(done))
+    again = loop.train_network(data, RECIPE, checkpoint=checkpoint, on_batch=lambda done, _: seen.append(done))
     np.testing.assert_array_equal(weights(again), weights(whole))
     assert without_seconds(again) == without_seconds(whole)
     finished = (batch - 1) // 3  # whole epochs before the cut: none of their batches is trained twice
@@ -81,8 +85,8 @@ def test_a_run_that_was_cut_ends_as_the_whole_one(data, whole, tmp_path, batch):
 def test_goes_on_with_the_threads_and_precision_it_began_with(data, tmp_path):
     checkpoint = tmp_path / "checkpoint.safetensors"
     begun_with = Engine(device="cpu", precision="float32", threads=1)
-    training.train(data, RECIPE, checkpoint=checkpoint, engine=begun_with)
-    again = training.train(data, RECIPE, checkpoint=checkpoint)
+    loop.train_network(data, RECIPE, checkpoint=checkpoint, engine=begun_with)
+    again = loop.train_network(data, RECIPE, checkpoint=checkpoint)
     assert (again.engine.precision, again.engine.threads) == ("float32", 1)
     assert torch.get_num_threads() == 1
     torch.set_num_threads(choose_engine("cpu").threads)
@@ -90,11 +94,11 @@ def test_goes_on_with_the_threads_and_precision_it_began_with(data, tmp_path):
 
 def test_a_checkpoint_of_another_device_is_named_and_not_gone_on_with(data, whole, tmp_path, caplog):
     checkpoint = tmp_path / "checkpoint.safetensors"
-    training.train(data, RECIPE, checkpoint=checkpoint)
+    loop.train_network(data, RECIPE, checkpoint=checkpoint)
     elsewhere = replace(whole.engine, device="cuda")
-    saved = training.Checkpoint.load(checkpoint, training._fingerprint(data, RECIPE), "cpu")
-    replace(saved, engine=elsewhere).save(checkpoint, training._fingerprint(data, RECIPE))
-    again = training.train(data, RECIPE, checkpoint=checkpoint)
+    saved = Checkpoint.load(checkpoint, loop._fingerprint(data, RECIPE), "cpu")
+    replace(saved, engine=elsewhere).save(checkpoint, loop._fingerprint(data, RECIPE))
+    again = loop.train_network(data, RECIPE, checkpoint=checkpoint)
     assert f'the checkpoint "{checkpoint}" is of a training on cuda: on cpu it starts over' in caplog.text
     np.testing.assert_array_equal(weights(again), weights(whole))
 
@@ -102,11 +106,11 @@ def test_a_checkpoint_of_another_device_is_named_and_not_gone_on_with(data, whol
 @pytest.mark.parametrize("place", [5, 3000, -5])
 def test_a_damaged_checkpoint_is_not_believed(data, whole, tmp_path, place):
     checkpoint = tmp_path / "checkpoint.safetensors"
-    training.train(data, RECIPE, checkpoint=checkpoint)
+    loop.train_network(data, RECIPE, checkpoint=checkpoint)
     content = bytearray(checkpoint.read_bytes())
     content[place] ^= 0x04
     checkpoint.write_bytes(content)
-    again = training.train(data, RECIPE, checkpoint=checkpoint)
+    again = loop.train_network(data, RECIPE, checkpoint=checkpoint)
     np.testing.assert_array_equal(weights(again), weights(whole))
 
 
@@ -116,20 +120,20 @@ def test_a_damaged_checkpoint_is_not_believed(data, whole, tmp_path, place):
 )
 def test_a_checkpoint_of_something_else_is_refused_and_kept(data, tmp_path, change):
     checkpoint = tmp_path / "checkpoint.safetensors"
-    training.train(data, RECIPE, checkpoint=checkpoint)
+    loop.train_network(data, RECIPE, checkpoint=checkpoint)
     recipe = change.pop("recipe", RECIPE)
     if "targets" in change:
         change["targets"] = 1 - data.targets
     kept = checkpoint.read_bytes()
     with pytest.raises(OutputError, match="holds an unfinished run of another recipe or other data.*--fresh"):
-        training.train(replace(data, **change), recipe, checkpoint=checkpoint)
+        loop.train_network(replace(data, **change), recipe, checkpoint=checkpoint)
     assert checkpoint.read_bytes() == kept
 
 
 def test_a_training_that_diverges_says_so(data):
     wild = replace(data, features=data.features * np.float32(1e30))
     with pytest.raises(SettingsError, match="diverged in epoch [12]: its loss is nan. Lower the learning rate"):
-        training.train(wild, replace(RECIPE, learning_rate=1e6))
+        loop.train_network(wild, replace(RECIPE, learning_rate=1e6))
 
 
 def test_history_has_every_number_in_full(whole, tmp_path):
@@ -143,13 +147,13 @@ def test_history_has_every_number_in_full(whole, tmp_path):
 
 
 def test_without_validation_there_is_no_figure_for_it(data):
-    trained = training.train(replace(data, validation=np.arange(0)), replace(RECIPE, epochs=1))
+    trained = loop.train_network(replace(data, validation=np.arange(0)), replace(RECIPE, epochs=1))
     assert trained.history[0].validation_loss is None
     assert ",,," in history.to_csv(trained.history).splitlines()[1]
 
 
 def test_learns_what_can_be_learnt(data):
-    trained = training.train(data, replace(RECIPE, epochs=12))
+    trained = loop.train_network(data, replace(RECIPE, epochs=12))
     assert trained.history[-1].validation_accuracy >= 0.9
     assert trained.history[-1].validation_loss < trained.history[0].validation_loss
 
@@ -157,8 +161,8 @@ def test_learns_what_can_be_learnt(data):
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 3e-2)])
 def test_the_validation_loss_is_that_of_the_weights_after_the_epoch(data, precision, tolerance):
     engine = Engine(device="cpu", precision=precision, threads=1)
-    trained = training.train(data, RECIPE, engine=engine)
-    p = softmax(graph.logits(trained.network, data.features[40:]), axis=1)
+    trained = loop.train_network(data, RECIPE, engine=engine)
+    p = softmax(onnx_export.network_logits(trained.network, data.features[40:]), axis=1)
     labels = data.targets.argmax(1)
     loss = -np.log(p[np.arange(10), labels[40:]]).mean()
     assert trained.history[-1].validation_loss == pytest.approx(loss, rel=tolerance)
@@ -190,22 +194,22 @@ def test_precision_follows_from_the_processors_flags(monkeypatch, flags, machine
 # --- From scratch: schedule, averaging, augmentation ------------------------------------------------------------------
 
 SCRATCH = replace(
-    recipes.named("scratch"),
-    representation=replace(recipes.named("scratch").representation, size=(16, 16)),
+    recipe_named("scratch"),
+    representation=replace(recipe_named("scratch").representation, size=(16, 16)),
     epochs=3,
-    least_batches=0,
+    min_batches=0,
     batch_size=16,
-    averaging=0.9,
-    validation_share=0.0,  # once; KEEPS_BACK trains twice
+    ema_decay=0.9,
+    validation_fraction=0.0,  # once; KEEPS_BACK trains twice
 )
-KEEPS_BACK = replace(SCRATCH, validation_share=0.2)
+KEEPS_BACK = replace(SCRATCH, validation_fraction=0.2)
 
 
 ALONE = Engine(device="cpu", precision="float32", threads=1)  # so small a network is quickest so
 
 
-def train_alone(*about, **more) -> training.Trained:
-    return training.train(*about, engine=ALONE, **more)
+def train_alone(*about, **more) -> loop.TrainedNetwork:
+    return loop.train_network(*about, engine=ALONE, **more)
 
 
 @pytest.fixture
@@ -215,11 +219,11 @@ def narrow(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def small(data) -> training.Data:
+def small(data) -> loop.TrainingData:
     return replace(data, features=np.ascontiguousarray(data.features[:, :16, :16]))
 
 
-def gone_on_with(data, recipe, checkpoint, batch: int) -> tuple[training.Trained, list[int]]:
+def gone_on_with(data, recipe, checkpoint, batch: int) -> tuple[loop.TrainedNetwork, list[int]]:
     """What was trained by a run that was cut at a batch and by a second that went on, and the second's batches."""
 
     def cut(done: int, total: int) -> None:
@@ -237,7 +241,7 @@ def assert_same_weights(ours: torch.nn.Module, theirs: torch.nn.Module) -> None:
         assert torch.equal(value, other), name
 
 
-def assert_same(ours: training.Trained, theirs: training.Trained) -> None:
+def assert_same(ours: loop.TrainedNetwork, theirs: loop.TrainedNetwork) -> None:
     assert_same_weights(ours.network, theirs.network)
     assert without_seconds(ours) == without_seconds(theirs)
 
@@ -253,21 +257,21 @@ def test_a_cut_run_that_averages_and_augments_ends_as_the_whole_one(narrow, smal
     [(0.0, 0.0), (0.02, 0.2), (0.1, 1.0), (0.325, 0.8535534), (0.55, 0.5), (0.775, 0.1464466), (1.0, 0)],
 )
 def test_one_cycle_rises_in_the_first_tenth_and_falls_along_a_cosine(done, share):
-    assert training.learning_rate(SCRATCH, done) == pytest.approx(3e-3 * share, abs=1e-9)
-    assert training.learning_rate(RECIPE, done) == 1e-3
+    assert loop.learning_rate(SCRATCH, done) == pytest.approx(3e-3 * share, abs=1e-9)
+    assert loop.learning_rate(RECIPE, done) == 1e-3
 
 
 def test_every_batch_has_the_rate_of_its_place_in_the_whole_run(narrow, small, monkeypatch):
     seen = []
-    step = training.Adam.step
-    monkeypatch.setattr(training.Adam, "step", lambda self: (seen.append(self.learning_rate), step(self)))
+    step = adam.Adam.step
+    monkeypatch.setattr(adam.Adam, "step", lambda self: (seen.append(self.learning_rate), step(self)))
     train_alone(small, replace(SCRATCH, epochs=4))  # 3 batches each
-    assert seen == [training.learning_rate(SCRATCH, batch / 12) for batch in range(1, 13)]
+    assert seen == [loop.learning_rate(SCRATCH, batch / 12) for batch in range(1, 13)]
 
 
 def test_the_result_is_the_running_mean_of_the_weights(narrow, small, monkeypatch):
     """Two steps: the mean keeps 1/10 of itself at the first, 2/11 at the second, 0.15 where that is the most."""
-    passed, step = [], training.Adam.step
+    passed, step = [], adam.Adam.step
 
     def watched(self) -> None:
         if not passed:
@@ -275,10 +279,10 @@ def test_the_result_is_the_running_mean_of_the_weights(narrow, small, monkeypatc
         step(self)
         passed.append([p.detach().clone() for p in self.parameters])
 
-    monkeypatch.setattr(training.Adam, "step", watched)
+    monkeypatch.setattr(adam.Adam, "step", watched)
     for averaging, second in ((0.9, 2 / 11), (0.15, 0.15)):
         passed.clear()
-        trained = train_alone(small, replace(SCRATCH, epochs=1, batch_size=20, averaging=averaging))
+        trained = train_alone(small, replace(SCRATCH, epochs=1, batch_size=20, ema_decay=averaging))
         for ours, w0, w1, w2 in zip(trained.network.parameters(), *passed, strict=True):
             expected = second * (0.1 * w0 + 0.9 * w1) + (1 - second) * w2
             torch.testing.assert_close(ours, expected, atol=1e-6, rtol=1e-5)
@@ -286,10 +290,10 @@ def test_the_result_is_the_running_mean_of_the_weights(narrow, small, monkeypatc
 
 def test_blend_halfway_is_the_mean_of_where_it_began_and_what_it_became(narrow, small):
     torch.manual_seed(SCRATCH.seed)
-    begun = models.build("resnet", shape=(16, 16), n_classes=2).state_dict()
+    begun = networks.build("resnet", shape=(16, 16), n_classes=2).state_dict()
     network = train_alone(small, replace(SCRATCH, epochs=1)).network
     became = {name: value.clone() for name, value in network.state_dict().items()}
-    training._blend(network, begun, 0.5)
+    loop._interpolate(network, begun, 0.5)
     for name, value in network.state_dict().items():
         if value.is_floating_point():
             torch.testing.assert_close(value, (begun[name] + became[name]) / 2, atol=1e-6, rtol=1e-5)
@@ -297,8 +301,8 @@ def test_blend_halfway_is_the_mean_of_where_it_began_and_what_it_became(narrow, 
 
 
 def test_a_network_that_began_at_random_is_not_blended_with_it():
-    with pytest.raises(SettingsError, match="which was trained on nothing before: leave blend at 1"):
-        replace(SCRATCH, blend=0.5)
+    with pytest.raises(SettingsError, match="which was trained on nothing before: leave weight_interpolation at 1"):
+        replace(SCRATCH, weight_interpolation=0.5)
 
 
 def test_the_network_is_told_mean_and_spread_of_what_it_is_trained_on(narrow, small):
@@ -310,13 +314,13 @@ def test_the_network_is_told_mean_and_spread_of_what_it_is_trained_on(narrow, sm
 
 
 def test_each_member_hears_each_clip_changed_otherwise(narrow, small, monkeypatch):
-    heard, change = [], training.augment
+    heard, change = [], augmentation.augment
 
     def spy(x, y, how, generator):
         heard.append((x, change(x, y, how, generator)[0]))
         return heard[-1][1], y
 
-    monkeypatch.setattr(training, "augment", spy)
+    monkeypatch.setattr(loop, "augment", spy)
     trained = train_alone(small, replace(SCRATCH, epochs=1))
     assert [len(before) for before, _ in heard] == [48, 48, 24]  # 40 clips, three times each
     for before, after in heard:
@@ -331,7 +335,7 @@ def test_each_member_hears_each_clip_changed_otherwise(narrow, small, monkeypatc
 def test_a_checkpoint_holds_the_average_beside_the_weights(narrow, small, tmp_path, part):
     checkpoint = tmp_path / "checkpoint.safetensors"
     train_alone(small, replace(SCRATCH, epochs=1), checkpoint=checkpoint)
-    saved = training.Checkpoint.load(checkpoint, training._fingerprint(small, replace(SCRATCH, epochs=1)), "cpu")
+    saved = Checkpoint.load(checkpoint, loop._fingerprint(small, replace(SCRATCH, epochs=1)), "cpu")
     assert part in saved.tensors
     assert not torch.equal(
         saved.tensors["average.members.0.dense.weight"], saved.tensors["network.members.0.dense.weight"]
@@ -342,7 +346,7 @@ def test_a_checkpoint_holds_the_average_beside_the_weights(narrow, small, tmp_pa
 
 
 @pytest.fixture(scope="module")
-def roomy(small) -> training.Data:
+def roomy(small) -> loop.TrainingData:
     """The same clips, 30 to train on and 20 to calibrate on."""
     return replace(small, train=np.arange(30), validation=np.arange(30, 50))
 
@@ -355,14 +359,14 @@ def test_what_was_kept_back_is_trained_on_in_the_end(narrow, roomy):
 def test_but_what_is_settled_comes_from_a_network_that_never_heard_it(narrow, roomy):
     deaf = train_alone(roomy, SCRATCH)
     trained = train_alone(roomy, KEEPS_BACK)
-    alone = training._calibrated(deaf.network, roomy, KEEPS_BACK)
+    alone = loop._calibrate(deaf.network, roomy, KEEPS_BACK)
     settled = trained.calibration
     assert (settled.temperature, settled.unknown, settled.clips) == (alone.temperature, alone.unknown, 20)
     assert settled.familiarity.middle == alone.familiarity.middle
     assert settled.familiarity.spread == alone.familiarity.spread
     everything = np.arange(50)  # while what is familiar is what the network that is used makes of what it has heard
-    heard = training._embed(trained.network, roomy, everything, lambda *_: None)
-    own = training.Familiarity.of(heard, roomy.targets[everything])
+    heard = loop._embed(trained.network, roomy, everything, lambda *_: None)
+    own = calibration.Familiarity.of(heard, roomy.targets[everything])
     np.testing.assert_array_equal(settled.familiarity.classes, own.classes)
 
 
@@ -402,27 +406,27 @@ def test_of_one_recording_a_head_is_not_calibrated():
     embeddings = rng.normal(size=(60, 5)) + labels[:, None]
     targets = np.eye(2, dtype=np.float32)[labels]
     for sources, clips in ((np.full(60, "r"), 0), (np.arange(60).astype(str), 60)):
-        data = training.Data(
+        data = loop.TrainingData(
             features=np.zeros((60, 1, 1), np.float32),
             targets=targets,
             train=np.arange(60),
             validation=np.arange(0),
             sources=sources,
         )
-        start = training._Fitted(heads.fit(embeddings, targets, sources), embeddings)
-        found = training._calibrated_by_turns(start, data, recipes.named("transfer"))
+        start = loop._Fitted(linear_head.fit_head(embeddings, targets, sources), embeddings)
+        found = loop._calibrate_head(start, data, recipe_named("transfer"))
         assert (found.clips, found.unknown is None) == (clips, clips == 0)
 
 
 # --- All layers of a pretrained network -------------------------------------------------------------------------------
 
 GENTLY = replace(
-    recipes.named("transfer-finetune"),
-    representation=replace(recipes.named("transfer-finetune").representation, size=(32, 32)),
+    recipe_named("transfer-finetune"),
+    representation=replace(recipe_named("transfer-finetune").representation, size=(32, 32)),
     epochs=2,
     batch_size=16,
     learning_rate=1e-3,
-    validation_share=0.0,
+    validation_fraction=0.0,
 )
 
 
@@ -438,21 +442,21 @@ def pretrained(data, tmp_path_factory):
     network(torch.from_numpy(data.features)[:, None])
     torch.save(network.state_dict(), path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.weights, "find", lambda *_: path)
-        patch.setattr(heads, "SHRINKAGES", (0.8, 0.9))  # (of all of them and in fifths, a head takes a second)
-        patch.setattr(heads, "FOLDS", 2)
+        patch.setattr(model_weights, "find", lambda *_: path)
+        patch.setattr(linear_head, "SHRINKAGES", (0.8, 0.9))  # (of all of them and in fifths, a head takes a second)
+        patch.setattr(linear_head, "FOLDS", 2)
         yield
 
 
 def test_in_the_end_a_head_is_fitted_on_what_the_layers_became(pretrained, data):
     trained = train_alone(data, GENTLY).network
-    without = train_alone(data, replace(GENTLY, head_anew=False)).network
+    without = train_alone(data, replace(GENTLY, refit_head=False)).network
     assert_same_weights(trained.backbone, without.backbone)
     assert not torch.equal(trained.dense.weight, without.dense.weight)
     with torch.no_grad():
         views = trained.embed_views(torch.from_numpy(data.features[:40])[:, None])
         heard, *each = (trained.hear(one).numpy() for one in (views[:2].mean(0), *views))
-    head = heads.fit(heard, data.targets[:40], data.sources[:40], views=np.stack(each))
+    head = linear_head.fit_head(heard, data.targets[:40], data.sources[:40], views=np.stack(each))
     np.testing.assert_allclose(
         trained.dense.weight.detach().numpy().T, head.weights / head.temperature, rtol=0.01, atol=1e-3
     )
@@ -462,8 +466,8 @@ def test_what_was_kept_back_is_not_heard_by_the_head_that_it_calibrates(pretrain
     """What is settled is the same whatever the kept back clips would have taught the head that is used in the end."""
     roomy = replace(data, train=np.arange(30), validation=np.arange(30, 50))
     deaf = train_alone(roomy, GENTLY).network
-    trained = train_alone(roomy, replace(GENTLY, validation_share=0.2))
-    alone = training._calibrated(deaf, roomy, GENTLY)
+    trained = train_alone(roomy, replace(GENTLY, validation_fraction=0.2))
+    alone = loop._calibrate(deaf, roomy, GENTLY)
     assert (trained.calibration.temperature, trained.calibration.unknown) == (alone.temperature, alone.unknown)
     everything = replace(roomy, train=np.arange(50), validation=np.arange(0))
     assert_same_weights(trained.network, train_alone(everything, GENTLY).network)

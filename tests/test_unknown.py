@@ -10,11 +10,15 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from soundmark import audio, card, classification, terminal
-from soundmark.bundle import Bundle, Card
-from soundmark.classification import Settings
-from soundmark.inputs import Input
-from soundmark.prediction import Model
+from soundmark import audio
+from soundmark.cli import tables
+from soundmark.detection.analysis import analyze_files
+from soundmark.detection.inputs import Input
+from soundmark.detection.settings import DetectionSettings
+from soundmark.models import card_text
+from soundmark.models.bundle import Bundle
+from soundmark.models.card import Card
+from soundmark.models.classifier import Model
 from soundmark.spectrograms import Mel
 
 RATE_HZ = 22050
@@ -134,7 +138,7 @@ def files(tmp_path: Path) -> list[Path]:
 
 def heard(model: Model, files: list[Path], **settings) -> list:
     return list(
-        classification.each(model, [Input(str(path), path.name) for path in files], Settings(top_k=1, **settings))
+        analyze_files(model, [Input(str(path), path.name) for path in files], DetectionSettings(top_k=1, **settings))
     )
 
 
@@ -142,7 +146,7 @@ def test_it_stands_first_for_a_program_and_is_readable_for_a_person(files, capsy
     found = heard(model(), files)
     assert [labels(one.answer) for one in found] == [["unknown", "high"], ["high"]]
     assert [[event.label for event in one.events] for one in found] == [["unknown"], ["high"]]
-    terminal.show_heard(found, unknown="unknown")
+    tables.show_results(found, unknown="unknown")
     told = capsys.readouterr().out
     assert " ".join(told.split()).count("unknown 0.945") == 1
     assert " ".join(told.split()).count("perhaps high 0.576") == 1
@@ -179,15 +183,17 @@ def test_the_command_says_it_unless_told_not_to(files, tmp_path: Path):
 
 
 def test_a_card_tells_how_it_was_calibrated():
-    told = dict(card.lines(model().card))
+    told = dict(card_text.card_lines(model().card))
     assert told["probabilities"] == "as the network gives them: not calibrated"
     assert "pretrained weights" not in told
     data = {"calibrated_on": 1234, "weights": "mn04: MIT licence"}
-    told = dict(card.lines(model(unknown=0.0712, temperature=1.234, data=data, recipe={"known_kept": 0.95}).card))
+    told = dict(
+        card_text.card_lines(model(unknown=0.0712, temperature=1.234, data=data, recipe={"known_quantile": 0.95}).card)
+    )
     assert told["probabilities"] == "calibrated on 1,234 clips of its training part: temperature 1.23"
     assert told["none of these"] == (
         'said ("unknown") where the familiarity is below 0.0712, as 5.0 % of those 1,234 known clips are; '
         "`--no-unknown` turns it off"
     )
     assert told["pretrained weights"] == "mn04: MIT licence"
-    assert dict(card.lines(model(unknown=None).card))["none of these"].startswith("never said")
+    assert dict(card_text.card_lines(model(unknown=None).card))["none of these"].startswith("never said")

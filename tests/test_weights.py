@@ -6,8 +6,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from soundmark import weights
 from soundmark.errors import WeightsError
+from soundmark.models import weights
 
 CONTENT = bytes(range(256)) * 1000  # 256 kB: several blocks
 LEAST = 300_000

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from soundmark.errors import SettingsError
-from soundmark.windows import Cutter, hop_samples, windows
+from soundmark.models.windows import WindowCutter, hop_samples, windows
 
 
 def cut(n: int, window_samples: float, hop: int, block: int) -> list[tuple[int, int, np.ndarray, int]]:
     samples = np.arange(n, dtype=np.float32)
-    cutter = Cutter(window_samples, hop)
+    cutter = WindowCutter(window_samples, hop)
     found = []
     for start in range(0, n, block):
         found += [(w.start, w.stop, w.samples.copy(), w.new_from) for w in cutter.push(samples[start : start + block])]
@@ -40,7 +40,7 @@ def test_a_window_of_a_fraction_of_a_sample_is_rounded_as_for_the_whole():
 
 
 def test_no_more_is_held_than_a_window_and_a_block():
-    cutter = Cutter(1000.0, hop=100)
+    cutter = WindowCutter(1000.0, hop=100)
     for _ in range(500):
         for _ in cutter.push(np.zeros(300, np.float32)):
             pass
@@ -48,11 +48,11 @@ def test_no_more_is_held_than_a_window_and_a_block():
 
 
 def test_nothing_is_cut_of_no_sound():
-    assert list(Cutter(100.0, hop=100).end()) == []
+    assert list(WindowCutter(100.0, hop=100).end()) == []
 
 
 def test_behind_lost_sound_a_window_begins_anew():
-    cutter = Cutter(100.0, hop=100)
+    cutter = WindowCutter(100.0, hop=100)
     before = [w.start for w in cutter.push(np.zeros(250, np.float32))]
     cutter.skip(60)
     after = [(w.start, w.stop) for w in cutter.push(np.ones(150, np.float32))]
@@ -65,7 +65,7 @@ def test_behind_lost_sound_a_window_begins_anew():
 @pytest.mark.parametrize("hop", [25, 100])
 @pytest.mark.parametrize("before", [0, 40, 100, 130, 250])
 def test_behind_lost_sound_a_stream_is_cut_as_a_sound_of_its_own(n, hop, before):
-    cutter = Cutter(100.0, hop)
+    cutter = WindowCutter(100.0, hop)
     list(cutter.push(np.zeros(before, np.float32)))
     cutter.skip(60)
     sound = np.arange(n, dtype=np.float32)
@@ -78,7 +78,7 @@ def test_behind_lost_sound_a_stream_is_cut_as_a_sound_of_its_own(n, hop, before)
 
 
 def test_what_is_in_no_window_is_counted_and_heard_at_an_end_before_what_is_lost():
-    cutter = Cutter(100.0, hop=100)
+    cutter = WindowCutter(100.0, hop=100)
     list(cutter.push(np.zeros(250, np.float32)))
     assert cutter.unheard == 50
     assert [(w.start, w.stop, w.new_from) for w in cutter.end()] == [(150, 250, 200)]

@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from pyarrow import parquet
 
-from soundmark import writers
-from soundmark.events import Event, Heard
-from soundmark.inputs import Failure
+from soundmark.detection import output_formats
+from soundmark.detection.file_result import FileResult
+from soundmark.detection.inputs import Failure
+from soundmark.models.events import Event
 
 BEGAN = datetime(2024, 6, 12, 23, 59, 58, tzinfo=UTC)
 ODD = (
@@ -40,9 +41,9 @@ def event(label: str = "dog", start_s: float = 0.0, stop_s: float = 4.0, confide
     return Event(label=label, start_s=start_s, stop_s=stop_s, confidence=confidence, peak=0.9)
 
 
-def heard(file: str = "a.wav", duration_s: float = 60.0, events=(), began=None) -> Heard:
+def heard(file: str = "a.wav", duration_s: float = 60.0, events=(), began=None) -> FileResult:
     answer = [{"label": "dog", "score": 0.5}]
-    return Heard(file=file, duration_s=duration_s, answer=answer, events=list(events), began=began)
+    return FileResult(file=file, duration_s=duration_s, answer=answer, events=list(events), began=began)
 
 
 THREE = [
@@ -54,7 +55,7 @@ THREE = [
 
 
 def written(form: str, found=THREE) -> bytes:
-    return b"".join(writers.FORMATS[form].write(found))
+    return b"".join(output_formats.FORMATS[form].write(found))
 
 
 def test_csv_has_the_columns_that_people_know():
@@ -118,7 +119,7 @@ READERS: dict[str, Callable] = {
 
 
 @pytest.mark.parametrize("label", ["caf\udce9", "half \ud800 of one", "\udd00", *ODD])
-@pytest.mark.parametrize("form", writers.FORMATS)
+@pytest.mark.parametrize("form", output_formats.FORMATS)
 def test_no_label_or_name_makes_two_events_of_one_or_none(form, label):
     found = [heard(label, events=[event(label, 1.5), event("dog", 7.0, 8.0)])]
     assert READERS[form](written(form, found)) == [1.5, 7.0]
@@ -141,9 +142,9 @@ def test_parquet_has_types():
 
 
 def test_parquet_is_handed_out_as_it_grows(monkeypatch):
-    monkeypatch.setattr(writers, "PARQUET_ROWS", 3)
+    monkeypatch.setattr(output_formats, "PARQUET_ROWS", 3)
     found = (heard(f"{i}.wav", events=[event(start_s=i)]) for i in range(10))
-    pieces = list(writers.FORMATS["parquet"].write(found))
+    pieces = list(output_formats.FORMATS["parquet"].write(found))
     assert len(pieces) == 4
     assert all(pieces)
     assert parquet.read_table(io.BytesIO(b"".join(pieces))).column("start_s").to_pylist() == list(range(10))
@@ -152,8 +153,8 @@ def test_parquet_is_handed_out_as_it_grows(monkeypatch):
 def test_a_package_that_is_missing_is_told_of_before_anything_is_heard(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(ImportError, match="pyarrow"):
-        writers.FORMATS["parquet"].check()
-    writers.FORMATS["csv"].check()
+        output_formats.FORMATS["parquet"].check()
+    output_formats.FORMATS["csv"].check()
 
 
 def labels_of_audacity(text: str) -> list[tuple[float, float, str]]:
@@ -173,8 +174,8 @@ def test_an_odd_label_is_one_line_of_a_label_track_and_of_a_selection_table(name
     assert "\n" not in row[2]
     text = written("raven", [heard(name, events=[event(name)])]).decode()
     header, line, end = text.split("\n")
-    assert (header, end) == ("\t".join(writers.RAVEN_COLUMNS), "")
-    assert len(line.split("\t")) == len(writers.RAVEN_COLUMNS)
+    assert (header, end) == ("\t".join(output_formats.RAVEN_COLUMNS), "")
+    assert len(line.split("\t")) == len(output_formats.RAVEN_COLUMNS)
 
 
 def test_raven_times_go_on_over_the_files():
@@ -199,7 +200,7 @@ def test_crowsetta_reads_the_selection_table(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("form", writers.FORMATS)
+@pytest.mark.parametrize("form", output_formats.FORMATS)
 def test_what_is_written_of_all_is_written_piece_by_piece_and_of_nothing_too(form):
-    assert isinstance(b"".join(writers.FORMATS[form].write(iter([]))), bytes)
-    assert all(isinstance(part, bytes) for part in writers.FORMATS[form].write(iter(THREE)))
+    assert isinstance(b"".join(output_formats.FORMATS[form].write(iter([]))), bytes)
+    assert all(isinstance(part, bytes) for part in output_formats.FORMATS[form].write(iter(THREE)))

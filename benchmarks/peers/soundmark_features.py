@@ -8,10 +8,10 @@ import time
 import numpy as np
 from answering import answer
 
-from soundmark import features, recipes
-from soundmark.datasets import Dataset
+from soundmark.datasets import Dataset, features
+from soundmark.training.named_recipes import recipe_named
 
-RECIPES = {"mel": "seed-mel", "image": "seed-image"}
+RECIPES = {"mel": "notebook-mel", "image": "notebook-image"}
 
 
 class Features:
@@ -27,7 +27,7 @@ class Features:
     def features(self, kind: str, out: str) -> dict[str, float]:
         """Every clip anew: the seconds it took; the array goes to ``out``."""
         start = time.perf_counter()
-        store = features.build(self.dataset, recipes.named(RECIPES[kind]).representation, fresh=True)
+        store = features.build(self.dataset, recipe_named(RECIPES[kind]).representation, fresh=True)
         seconds = time.perf_counter() - start
         np.save(out, store.array)
         return {"seconds": seconds}

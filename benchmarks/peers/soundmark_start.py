@@ -23,9 +23,10 @@ from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
 
-from soundmark import features, recipes, training  # noqa: E402
-from soundmark.datasets import Dataset  # noqa: E402
-from soundmark.engine import choose_engine  # noqa: E402
+from soundmark.datasets import Dataset, features  # noqa: E402
+from soundmark.training import loop  # noqa: E402
+from soundmark.training.engine import choose_engine  # noqa: E402
+from soundmark.training.named_recipes import recipe_named  # noqa: E402
 
 
 class Watched:
@@ -45,19 +46,19 @@ def main() -> None:
     marks = dict(loaded)
     dataset = Dataset.open(sys.argv[1])
     marks["data set opened"] = time.time()
-    recipe = replace(recipes.named("seed-mel"), epochs=1)
+    recipe = replace(recipe_named("notebook-mel"), epochs=1)
     store = features.build(dataset, recipe.representation)
     marks["features checked"] = time.time()
     watched = Watched(store.array)
     n = len(dataset.clips) if "--epoch" in sys.argv else 1
-    data = training.Data(
+    data = loop.TrainingData(
         features=watched,  # type: ignore[arg-type]
         targets=dataset.targets,
         train=np.arange(n),
         validation=np.arange(0),
         sources=dataset.sources,
     )
-    training.train(data, recipe, engine=choose_engine("cpu"))
+    loop.train_network(data, recipe, engine=choose_engine("cpu"))
     marks["first batch"] = watched.first
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     print(

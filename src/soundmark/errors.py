@@ -12,6 +12,8 @@ A message is one sentence or two: what, where, its value, what is allowed, what 
 prints the message of a ``SoundmarkError`` and exits with 2; anything else is a defect of soundmark's.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -47,8 +49,8 @@ class OutputError(SoundmarkError):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> SettingsError:
     """The error for a name that is not among the known ones, with the nearest match.
 
-    >>> print(unknown_name("recipe", "seed-mell", ["seed-image", "seed-mel"]))
-    there is no recipe "seed-mell". Did you mean "seed-mel"? Known: seed-image, seed-mel.
+    >>> print(unknown_name("recipe", "notebook-mell", ["notebook-image", "notebook-mel"]))
+    there is no recipe "notebook-mell". Did you mean "notebook-mel"? Known: notebook-image, notebook-mel.
     """
     names = list(known)
     close = get_close_matches(str(name), names, n=1)

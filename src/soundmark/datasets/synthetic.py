@@ -21,19 +21,36 @@ import numpy as np
 from numpy.random import Generator, default_rng
 from numpy.typing import ArrayLike, NDArray
 
-from soundmark import atomic, audio, errors
+from soundmark import audio, errors
+from soundmark.runtime import atomic
 
 Samples = NDArray[np.floating[Any]]  # float32 wherever it is long
+
+
 Row = tuple[object, ...]  # of the table
+
+
 Sound = Callable[[Generator, Generator, int], Samples]  # voice, take, length in samples
 
+
 RATE_HZ = 22_050
+
+
 FOLDS = 3
+
+
 LONGEST_S = 4.0
+
+
 VERSION = 1  # to be raised when a sound changes: it tells an older synthesis from this one
+
+
 NEVER_WRITTEN = 2**31  # the number of a recording that no data set reaches
 
+
 STAMP = "synthesis.json"
+
+
 COLUMNS = ("slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class")
 
 
@@ -287,9 +304,15 @@ SOUNDS: dict[str, Sound] = {
         engine_idling, gun_shot, jackhammer, siren, street_music,
     )
 }  # fmt: skip
+
+
 CLASSES = tuple(SOUNDS)
 """The classes in UrbanSound8K's order: a class's place is its ``classID``."""
+
+
 BRIEF = ("car_horn", "dog_bark", "gun_shot")  # often cut short in the real data, too
+
+
 PEAK_DB = {"air_conditioner": -20, "engine_idling": -12, "children_playing": -8, "street_music": -8}  # others: -3
 
 

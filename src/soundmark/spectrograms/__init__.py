@@ -8,6 +8,15 @@ and a saved model use the same object, so that what is heard in training is what
 >>> mel(np.zeros(22050, np.float32), rate_hz=22050).shape
 (64, 64)
 
+    fourier           frames and power spectra
+    banded            sparse banded matrices
+    resize            the resizing of OpenCV and scikit-image
+    representation    what all representations share
+    image             a picture file, as OpenSoundscape writes it
+    mel               the log-mel array of the notebook
+    logmel            the log-mel of EfficientAT
+    drawing           a spectrogram drawn for people
+
 A new one is a new file with a subclass of ``Representation`` and its name in ``REPRESENTATIONS``; the family's tests
 then hold for it. ``fourier``, ``banded`` and ``resize`` are the arithmetic that they share.
 """
@@ -24,6 +33,7 @@ from soundmark.spectrograms.mel import Mel
 from soundmark.spectrograms.representation import Picture, Representation
 
 __all__ = ["REPRESENTATIONS", "Image", "LogMel", "Mel", "Picture", "Representation", "from_settings"]
+
 
 REPRESENTATIONS: dict[str, type[Representation]] = {kind.name: kind for kind in (Image, LogMel, Mel)}
 

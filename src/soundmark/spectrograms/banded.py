@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 Float32 = npt.NDArray[np.float32]
+
+
 Float64 = npt.NDArray[np.float64]
 
 

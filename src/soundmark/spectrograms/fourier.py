@@ -13,7 +13,10 @@ import numpy.typing as npt
 
 Float32 = npt.NDArray[np.float32]
 
+
 PIECE_BYTES = 1 << 18  # of windowed frames; their spectrum and its power take twice as much again
+
+
 ROW_PADDING = 16  # floats between rows: rows a power of two apart fall on each other in the cache (a third slower)
 
 

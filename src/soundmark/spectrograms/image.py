@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from soundmark.audio import Samples
 from soundmark.errors import SettingsError
+from soundmark.runtime.checks import is_finite, is_whole
 from soundmark.spectrograms.banded import Float32
 from soundmark.spectrograms.fourier import hann, power_spectra
-from soundmark.spectrograms.representation import Picture, Pixels, Representation, Spectrogram, is_finite, is_whole
+from soundmark.spectrograms.representation import Picture, Pixels, Representation, Spectrogram
 from soundmark.spectrograms.resize import skimage_linear
 
 

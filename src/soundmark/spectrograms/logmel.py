@@ -10,13 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from soundmark.audio import Samples
+from soundmark.runtime.checks import is_finite
 from soundmark.spectrograms.banded import Banded, Float32, Float64
 from soundmark.spectrograms.fourier import power_spectra
-from soundmark.spectrograms.representation import Picture, Representation, Spectrogram, is_finite
+from soundmark.spectrograms.representation import Picture, Representation, Spectrogram
 
 QUIETEST = 1e-5  # what is added to every power before its logarithm
+
+
 MIDDLE, SPREAD = -4.5, 5.0  # of ln(power + 1e-5), fixed: EfficientAT's normalisation
+
+
 FLOOR = (np.log(QUIETEST) - MIDDLE) / SPREAD  # silence: −1.40
+
+
 KALDI_MELS, KALDI_BREAK_HZ = 1127.0, 700.0
 
 

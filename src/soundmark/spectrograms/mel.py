@@ -11,17 +11,25 @@ import numpy as np
 import numpy.typing as npt
 
 from soundmark.audio import Samples
+from soundmark.runtime.checks import is_finite
 from soundmark.spectrograms.banded import Banded, Float32, Float64
 from soundmark.spectrograms.fourier import hann, power_spectra
-from soundmark.spectrograms.representation import Picture, Representation, Spectrogram, is_finite
+from soundmark.spectrograms.representation import Picture, Representation, Spectrogram
 from soundmark.spectrograms.resize import opencv_area
 
 QUIETEST = 1e-5  # librosa's ``amin`` of amplitude_to_db, here a power: anything quieter counts as this
 
+
 # Slaney's mel scale (Auditory Toolbox, 1998): linear up to 1 kHz at 15 mels, above it 27 mels to a factor of 6.4.
 HZ_PER_MEL = 200.0 / 3
+
+
 LOG_FROM_HZ = 1000.0
+
+
 LOG_FROM_MEL = LOG_FROM_HZ / HZ_PER_MEL
+
+
 LOG_STEP = math.log(6.4) / 27
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Self
@@ -12,8 +11,11 @@ import numpy.typing as npt
 
 from soundmark.audio import Samples, check_samples, resample
 from soundmark.errors import AudioError, SettingsError, unknown_name
+from soundmark.runtime.checks import is_whole
 
 Spectrogram = npt.NDArray[np.float32]  # [freq, time]
+
+
 Pixels = npt.NDArray[np.uint8]  # [height, width]
 
 
@@ -190,21 +192,3 @@ class Representation(ABC):
         value = getattr(self, parameter)
         good = isinstance(value, tuple) and len(value) == 2 and all(map(is_whole, value))
         self.require(good, parameter, "two whole numbers above 0, [freq, time]")
-
-
-def is_whole(value: object) -> bool:
-    """Whether a value is a whole number above 0.
-
-    >>> [is_whole(value) for value in (1, 0, 2.0, True, None)]
-    [True, False, False, False, False]
-    """
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def is_finite(value: object) -> bool:
-    """Whether a value is a finite real number.
-
-    >>> [is_finite(value) for value in (1, -80.0, math.inf, "80", None)]
-    [True, True, False, False, False]
-    """
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,54 @@
+"""``soundmark.training`` of the seed CNN, in the precision that is asked for."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+from answering import answer
+
+from soundmark.training import loop
+from soundmark.training.engine import choose_engine
+from soundmark.training.named_recipes import recipe_named
+
+
+class Training:
+    """What is asked for by name, in the order it is asked for."""
+
+    def __init__(self, path: str, precision: str) -> None:
+        with np.load(path) as data:
+            self.x, self.labels = data["features"], data["labels"]
+            self.train, self.test, self.timed = data["train"], data["test"], data["timed"]
+        native = choose_engine("cpu")
+        self.engine = native if precision == "native" else replace(native, precision=precision)
+
+    def precision(self) -> dict[str, str]:
+        """What this machine trains in."""
+        return {"precision": self.engine.precision}
+
+    def epoch(self, batch_size: int) -> dict[str, float]:
+        """A whole training of one epoch on the timed clips, from a new network on."""
+        start = time.perf_counter()
+        self._train(self.timed, np.arange(0), epochs=1, batch_size=batch_size)
+        return {"seconds": time.perf_counter() - start}
+
+    def fit(self, seed: int, epochs: int, batch_size: int) -> dict[str, list[float | None]]:
+        """The recipe's training, and its accuracy on the test clips after each epoch."""
+        trained = self._train(self.train, self.test, seed=seed, epochs=epochs, batch_size=batch_size)
+        return {"accuracies": [epoch.validation_accuracy for epoch in trained.history]}
+
+    def _train(self, clips: np.ndarray, test: np.ndarray, **settings: int) -> loop.TrainedNetwork:
+        data = loop.TrainingData(
+            features=self.x,
+            targets=np.eye(int(self.labels.max()) + 1, dtype=np.float32)[self.labels],
+            train=clips,
+            validation=test,
+            sources=np.arange(len(self.labels)).astype(str),
+        )
+        return loop.train_network(data, replace(recipe_named("notebook-mel"), **settings), engine=self.engine)
+
+
+if __name__ == "__main__":
+    answer(Training(sys.argv[1], sys.argv[2]), "soundmark", "torch", "numpy")

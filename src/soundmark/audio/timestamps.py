@@ -1,0 +1,190 @@
+"""When a recording was begun: by what its recorder wrote into it, or into its name.
+
+Asked in this order: GUANO metadata, AudioMoth's comment, the broadcast chunk ``bext``, the file's name. Times without
+an offset are the recorder's own: UTC, unless a timezone is given. Where summer time ends, and an hour comes twice, the
+first is meant; where it begins, and an hour is left out, the clock was not put on yet. The ``TimeReference`` of
+``bext`` is not read: it counts on a timecode that need not be the time of day. A file that is damaged says nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from os import PathLike
+from pathlib import Path
+from typing import BinaryIO
+from zoneinfo import ZoneInfo
+
+from soundmark.errors import SettingsError
+
+MOST_CHUNKS = 64  # of a RIFF file that are looked at
+
+
+MOST_BYTES = 1 << 16  # of one of them that are read
+
+
+# Only what some place's clock shows: the 0001 of "20240612_043000-0001.wav" is a number that the recorder counts.
+OFFSET = r"(?P<offset>Z|[+-](?:(?:0[1-9]|1[0-4]):?(?:00|30|45)|00:?00))?"
+
+
+IN_NAME = re.compile(
+    r"(?<!\d)(?P<date>\d{4}-?\d{2}-?\d{2})[_T -]?(?P<time>\d{2}[-:]?\d{2}[-:]?\d{2})"
+    rf"(?P<fraction>\.\d{{1,6}})?{OFFSET}(?!\d)"
+)
+
+
+HEXADECIMAL = re.compile(r"[0-9A-F]{8}", re.IGNORECASE)  # how early AudioMoths name: seconds since 1970
+
+
+YEARS = range(1970, 2200)
+
+
+AUDIOMOTH_YEARS = range(2016, 2040)  # any other eight letters and digits are a name
+
+
+AUDIOMOTH = re.compile(
+    r"Recorded at (?P<clock>\d{2}:\d{2}:\d{2})(?P<fraction>\.\d+)? (?P<day>\d{2}/\d{2}/\d{4}) "
+    r"(?:by|\(UTC(?P<offset>[+-](?:0?\d|1[0-4])(?::[0-5]\d)?)?\))"  # the first firmware does not say that it is UTC
+)
+
+
+GUANO = re.compile(r"^Timestamp: *(\S+)", re.MULTILINE)
+
+
+def recording_start(path: str | PathLike[str], *, zone: str = "UTC") -> datetime | None:
+    """The moment of a recording's first sample, in UTC; None where nothing says it.
+
+    ``zone`` names the timezone of a clock that says none, as "Europe/Berlin".
+
+    Raises:
+        SettingsError: there is no such timezone.
+
+    >>> recording_start("SMU01_20240612_043000.wav")
+    datetime.datetime(2024, 6, 12, 4, 30, tzinfo=datetime.timezone.utc)
+    >>> recording_start("20240612_043000.wav", zone="Europe/Berlin").hour, recording_start("street.wav")
+    (2, None)
+    """
+    local = timezone_named(zone)
+    told = _in_file(Path(path), local) or _in_name(Path(path).stem, local)
+    return told.astimezone(UTC) if told else None
+
+
+def timezone_named(name: str) -> tzinfo:
+    """The timezone of that name.
+
+    Raises:
+        SettingsError: there is none.
+
+    >>> timezone_named("Berlin")
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: there is no timezone "Berlin" here: give a name as Europe/Berlin, or UTC.
+    """
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise SettingsError(f'there is no timezone "{name}" here: give a name as Europe/Berlin, or UTC.') from error
+
+
+def _in_name(stem: str, local: tzinfo) -> datetime | None:
+    if HEXADECIMAL.fullmatch(stem):
+        moment = datetime.fromtimestamp(int(stem, 16), UTC)
+        if moment.year in AUDIOMOTH_YEARS:
+            return moment
+    for match in IN_NAME.finditer(stem):
+        digits = re.sub(r"\D", "", match["date"] + match["time"])
+        if (clock := _parsed(digits, "%Y%m%d%H%M%S")) is not None:
+            return _exact(clock, match["fraction"]).replace(tzinfo=_offset(match["offset"]) or local)
+    return None
+
+
+def _in_file(path: Path, local: tzinfo) -> datetime | None:
+    """What a WAV says of itself, by the first of its chunks that does, in the order of trust."""
+    try:
+        if not path.is_file():  # a pipe would have to be read a second time
+            return None
+        with path.open("rb") as file:
+            chunks = dict(_chunks(file))
+    except (OSError, ValueError):  # a damaged size may lie beyond what any file can be
+        return None
+    text = chunks.get(b"guan", b"").decode("utf-8", "replace")
+    return _guano(text, local) or _audiomoth(chunks.get(b"LIST", b"")) or _bext(chunks.get(b"bext", b""), local)
+
+
+def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
+    """The names of a RIFF file's chunks, and the beginning of those that may say a time."""
+    head = file.read(12)
+    if head[:4] not in (b"RIFF", b"RF64", b"BW64") or head[8:] != b"WAVE":
+        return
+    long_data = 0
+    for _ in range(MOST_CHUNKS):
+        header = file.read(8)
+        if len(header) < 8:
+            return
+        name, size = header[:4], struct.unpack("<I", header[4:])[0]
+        if name == b"data" and size == 0xFFFF_FFFF:
+            size = long_data
+        if name in (b"guan", b"LIST", b"bext", b"ds64"):
+            content = file.read(min(size, MOST_BYTES))
+            file.seek(size - len(content), 1)
+            if name == b"ds64" and len(content) >= 16:
+                long_data = struct.unpack("<Q", content[8:16])[0]
+            elif name != b"LIST" or content[:4] == b"INFO":
+                yield name, content
+        else:
+            file.seek(size, 1)
+        file.seek(size % 2, 1)
+
+
+def _guano(text: str, local: tzinfo) -> datetime | None:
+    """Source: the GUANO metadata specification 1.0, field Timestamp (ISO 8601)."""
+    found = GUANO.search(text)
+    try:
+        moment = datetime.fromisoformat(found[1]) if found else None
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or local) if moment and moment.year in YEARS else None
+
+
+def _audiomoth(info: bytes) -> datetime | None:
+    """Source: AudioMoth-Firmware-Basic, ``setHeaderComment``."""
+    found = AUDIOMOTH.search(info.decode("latin-1"))
+    moment = _parsed(f"{found['day']} {found['clock']}", "%d/%m/%Y %H:%M:%S") if found else None
+    if found is None or moment is None:
+        return None
+    return _exact(moment, found["fraction"]).replace(tzinfo=_offset(found["offset"]) or UTC)
+
+
+def _bext(chunk: bytes, local: tzinfo) -> datetime | None:
+    """Source: EBU Tech 3285, OriginationDate and OriginationTime, at the bytes 320 to 338."""
+    digits = re.sub(r"\D", "", chunk[320:338].decode("latin-1"))
+    moment = _parsed(digits, "%Y%m%d%H%M%S") if len(digits) == 14 else None
+    return moment.replace(tzinfo=local) if moment else None
+
+
+def _parsed(text: str, form: str) -> datetime | None:
+    """None for a date that no calendar has."""
+    try:
+        moment = datetime.strptime(text, form)
+    except ValueError:
+        return None
+    return moment if moment.year in YEARS else None
+
+
+def _exact(moment: datetime, fraction: str | None) -> datetime:
+    """The moment and the fraction of a second, as ".25", that was said with it."""
+    return moment + timedelta(seconds=float(fraction or 0))
+
+
+def _offset(text: str | None) -> timezone | None:
+    """The timezone that "Z", "+0200", "-03:30" or "+2" stands for; None where nothing is said."""
+    if not text:
+        return None
+    if text == "Z":
+        return UTC
+    hours, minutes = re.fullmatch(r"[+-](\d{1,2}):?(\d{2})?", text).groups()  # type: ignore[union-attr]
+    sign = -1 if text[0] == "-" else 1
+    return timezone(sign * timedelta(hours=int(hours), minutes=int(minutes or 0)))

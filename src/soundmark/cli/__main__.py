@@ -1,0 +1,5 @@
+"""``python -m soundmark.cli``."""
+
+from soundmark.cli import main
+
+main()

@@ -1,0 +1,99 @@
+"""``soundmark listen``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from soundmark.cli import options, shell
+from soundmark.cli.app import app
+
+
+@app.command()
+def listen(
+    model: options.ModelPath,
+    source: options.LiveSource = "microphone",
+    rate: options.Rate = 44100,
+    channels: options.Channels = 1,
+    sample_format: options.SampleFormat = "s16",
+    real_time: Annotated[
+        bool,
+        typer.Option("--real-time", help="The PCM does not wait: what comes faster than it can be heard is dropped."),
+    ] = False,
+    hop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="From one window to the next. Default: the model's window, as classify has it.",
+            show_default=False,
+            parser=options.decimal,
+        ),
+    ] = None,
+    duration: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Stop after so much sound.", show_default=False, parser=options.decimal),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Another microphone, by name or number.", show_default=False)
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="A JSON line for each event, or a live view. Default: the view, in a terminal.",
+            metavar="[jsonl|view]",
+            show_default=False,
+            parser=options.one_of("format", ("jsonl", "view")),
+        ),
+    ] = None,
+    unknown: options.Unknown = True,
+    min_confidence: options.MinConfidence = None,
+    thresholds: options.Thresholds = None,
+    merge_gap: options.MergeGap = 0.0,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Keep the clip of each event there.", show_default=False, parser=options.place
+        ),
+    ] = None,
+    save_at_most: Annotated[
+        str, typer.Option(metavar="MB", help="So much of it; the oldest clips go first.")
+    ] = "500MB",
+    post: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Post each event to this address, as JSON.", show_default=False),
+    ] = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """What is heard live: an event each time a class begins and ends, from a microphone, a pipe or an address."""
+    from soundmark.audio.capture import open_source
+    from soundmark.cli import live_output
+    from soundmark.detection.live import saved_clips
+    from soundmark.detection.settings import DetectionSettings, read_thresholds
+    from soundmark.models.classifier import load
+
+    shell.not_resumable()
+    loaded = load(model)
+    settings = DetectionSettings(
+        unknown=unknown,
+        min_confidence=min_confidence,
+        thresholds=read_thresholds(thresholds) if thresholds else None,
+        merge_gap_s=merge_gap,
+    )
+    opened = open_source(
+        source, rate_hz=rate, channels=channels, sample_format=sample_format, is_live=real_time, device=device
+    )
+    live_output.listen_and_output(
+        loaded,
+        opened,
+        settings,
+        hop_s=hop,
+        most_s=duration,
+        form=form,
+        save=save,
+        most_bytes=saved_clips.parse_size(save_at_most),
+        post=post,
+        quiet=quiet,
+    )

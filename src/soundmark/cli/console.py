@@ -1,0 +1,165 @@
+"""The console: results on standard output, messages and progress on standard error."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from soundmark.runtime.progress import Progress, no_progress
+
+if TYPE_CHECKING:
+    from soundmark.runtime.progress import AnalysisProgress
+    from soundmark.runtime.progress_bars import ProgressBar
+
+
+LINE_EVERY_S = 10.0  # how often a log file, which is no terminal, is told of the hearing of files
+
+
+# What data may not send to a terminal: control characters other than tab and newline, marks that turn the direction of
+# writing, and the halves of characters that stand for undecodable file names.
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+out = Console(highlight=False)
+
+
+err = Console(stderr=True, highlight=False)
+
+
+def plain(value: object, style: str = "") -> Text:
+    r"""The value as it may be printed wherever it comes from: no markup, and nothing that a terminal would obey.
+
+    >>> plain("[b]\x1b[31mred").plain
+    '[b]�[31mred'
+    """
+    return Text(UNPRINTABLE.sub("\ufffd", str(value)), style=style)
+
+
+def line(value: object, style: str = "") -> Text:
+    r"""The value as ``plain`` has it, and on one line: a line break in a name shall not break a message, or a row.
+
+    >>> line("street\n1.wav").plain
+    'street\\n1.wav'
+    """
+    text = str(value)
+    for character, shown in (("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
+        text = text.replace(character, shown)
+    return plain(text, style)
+
+
+def print_result(text: str) -> None:
+    """A line of the result, on standard output; nothing for the empty string.
+
+    >>> print_result("notebook-mel is right on 70.1 %")
+    notebook-mel is right on 70.1 %
+    """
+    if text:
+        out.print(plain(text), soft_wrap=True)
+
+
+def write_output(text: str) -> None:
+    """Results for a program, on standard output: in UTF-8 wherever it runs, names of files byte for byte.
+
+    >>> write_output("")
+    """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+    if sys.stdout:  # None where it was closed
+        sys.stdout.write(text)
+
+
+def say(text: str) -> None:
+    """A line for the person who waits, on standard error."""
+    _note(plain(text))
+
+
+def fail(text: str) -> None:
+    """A line that says what went wrong, on standard error."""
+    _note(Text.assemble(("soundmark: ", "bold red"), line(text)))
+
+
+def warn(text: str) -> None:
+    """A line that says what to beware of, on standard error."""
+    _note(Text.assemble(("warning: ", "bold yellow"), line(text)))
+
+
+def _note(text: Text) -> None:
+    with suppress(OSError):  # nobody hears it where standard error is full or closed; the results go on
+        err.print(text, soft_wrap=True)
+
+
+def show_library_warnings() -> None:
+    """Show the library's warnings on standard error."""
+    log = logging.getLogger("soundmark")
+    if not log.handlers:
+        log.addHandler(_Warnings())
+
+
+class _Warnings(logging.Handler):
+    """The library's warnings, a line each, however long: a terminal wraps it, and a file keeps it whole."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = (f"{record.levelname.lower()}: ", "bold yellow")
+        _note(Text.assemble(level, line(record.getMessage())))
+
+
+@contextmanager
+def progress(quiet: bool = False) -> Iterator[Progress]:
+    """A function to tell of progress: bars with rate and time left in a terminal, a line now and then in a log."""
+    from soundmark.runtime.progress_bars import ProgressLines, progress_bars
+
+    if quiet:
+        yield no_progress
+    elif err.is_terminal:
+        with progress_bars(err, shown=lambda text: plain(text).plain) as bars:
+            yield bars
+    else:
+        yield ProgressLines(say)
+
+
+@contextmanager
+def analysis_progress(quiet: bool = False) -> Iterator[Callable[[AnalysisProgress], None]]:
+    """A function to tell how far the hearing of files is; nothing is shown of what takes less than two seconds."""
+    if quiet:
+        yield lambda state: None
+        return
+    shown = _AnalysisBar()
+    try:
+        yield shown
+    finally:
+        shown.close()
+
+
+class _AnalysisBar:
+    """A bar with rate and time left in a terminal, a line now and then in a log."""
+
+    def __init__(self) -> None:
+        self.bar: ProgressBar | None = None
+        self.last = time.monotonic() - LINE_EVERY_S + 2.0
+
+    def __call__(self, state: AnalysisProgress) -> None:
+        now = time.monotonic()
+        if self.bar:
+            self.bar.show(state.share, state.in_words())
+        elif now - self.last < LINE_EVERY_S or state.share == 1:
+            return
+        elif err.is_terminal:
+            from soundmark.runtime.progress_bars import ProgressBar
+
+            self.bar = ProgressBar(err)
+        else:
+            self.last = now
+            say(state.in_words())
+
+    def close(self) -> None:
+        if self.bar:
+            self.bar.close()

@@ -1,0 +1,313 @@
+"""What is in a data set, and what is wrong with it: every clip is heard once, in as many processes as there are cores.
+
+``inspect`` measures, ``sections`` puts it in words and ``figure`` in a picture. What counts as a fault:
+
+silent      no sample of the clip exceeds −80 dB of full scale
+clipped     three or more samples in a row stand at full scale in a channel (the largest 16-bit value, or the largest
+            8-bit one in an 8-bit file), so that the peaks of the sound were probably cut off
+truncated   the file ends before its header says, or the clip is more than 50 ms shorter than its table says
+duplicate   two clips hold the same samples, mono, at the same rate; silence excepted
+"""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundmark import audio
+from soundmark.audio import decoding
+from soundmark.datasets.dataset import Clip, Dataset, Skipped
+from soundmark.errors import AudioError
+from soundmark.runtime import parallel
+from soundmark.runtime.progress import Progress, no_progress
+
+SILENCE_PEAK = 10 ** (-80 / 20)
+
+
+CLIPPED_SAMPLES = 3  # a peak that merely touches full scale is one or two samples wide
+
+
+MISSING_S = 0.05
+
+
+CHUNK = 32  # clips per task: a task costs a process a message there and back
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One way in which sound is written, and how many clips are written so."""
+
+    container: str
+    subtype: str
+    rate_hz: int
+    channels: int
+    clips: int
+
+    def __str__(self) -> str:
+        channels = {1: "mono", 2: "stereo"}.get(self.channels, f"{self.channels} channels")
+        return f"{self.container} {self.subtype}, {self.rate_hz / 1000:g} kHz, {channels}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A clip that something is wrong with, and what."""
+
+    path: str
+    label: str
+    fold: int | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Clips that hold the same samples."""
+
+    paths: tuple[str, ...]
+    labels: tuple[str, ...]
+    folds: tuple[int | None, ...]
+    same_files: bool  # byte for byte, not only what is heard
+
+    @property
+    def across(self) -> str:
+        """Which border they cross: "classes", "folds", "classes and folds", or "" for none."""
+        borders = {"classes": self.labels, "folds": self.folds}
+        return " and ".join(name for name, values in borders.items() if len(set(values)) > 1)
+
+
+@dataclass(frozen=True)
+class SharedRecording:
+    """A recording that stands in more than one fold, and the label that it has in each."""
+
+    source: str
+    folds: tuple[int, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Inspection:
+    """Everything that ``inspect`` found; paths are relative to ``root``."""
+
+    name: str
+    root: Path
+    share: str
+    classes: tuple[str, ...]
+    folds: tuple[int | None, ...]  # None: clips without one
+    counts: NDArray[np.int64]  # clips, [classes, folds]; in multi-label data a clip counts in each of its classes
+    clips: NDArray[np.int64]  # [folds], each clip once
+    unlabelled: NDArray[np.int64]  # [folds], clips of no class; there are some in multi-label data alone
+    durations_s: NDArray[np.float64]  # [clips], NaN where the clip cannot be read
+    encodings: tuple[Encoding, ...]  # the most frequent first
+    silent: tuple[Finding, ...]
+    clipped: tuple[Finding, ...]
+    truncated: tuple[Finding, ...]
+    duplicates: tuple[Duplicates, ...]
+    recordings_in_folds: tuple[SharedRecording, ...]
+    recordings_and_class_in_folds: tuple[SharedRecording, ...]
+    unreadable: tuple[Skipped, ...]
+    skipped: tuple[Skipped, ...]  # what the data set itself left out, with its reasons
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """How many clips, groups or recordings each fault concerns, in the order in which they are told."""
+        return {
+            "unreadable clips": len(self.unreadable),
+            "truncated clips": len(self.truncated),
+            "silent clips": len(self.silent),
+            "clipped clips": len(self.clipped),
+            "groups of identical clips": len(self.duplicates),
+            "recordings across folds": len(self.recordings_in_folds),
+            "recordings across folds in one class": len(self.recordings_and_class_in_folds),
+            "left out": len(self.skipped),
+        }
+
+
+@dataclass(frozen=True)
+class _ClipCheck:
+    """What one clip told when it was heard; a reason why not in ``error``."""
+
+    error: str = ""
+    duration_s: float = math.nan
+    encoding: tuple[str, str, int, int] = ("", "", 0, 0)
+    peak: float = 0.0
+    clipped_runs: int = 0
+    missing: str = ""
+    digest: bytes = b""
+
+
+def inspect(dataset: Dataset, *, progress: Progress | None = None, jobs: int | None = None) -> Inspection:
+    """Hear every clip of a data set and say what is there and what is wrong with it.
+
+    Args:
+        dataset: the data set.
+        progress: told of every step.
+        jobs: processes; all cores by default. They are spawned, so a script guards its code by ``__name__``.
+
+    >>> import tempfile
+    >>> pets = Path(tempfile.mkdtemp())
+    >>> (pets / "dog").mkdir()
+    >>> audio.write(pets / "dog" / "rex.wav", 0.5 * np.sin(np.arange(8000)), 8000)
+    >>> found = inspect(Dataset.open(pets), jobs=1)
+    >>> found.counts, found.folds, found.durations_s, sum(found.faults.values())
+    (array([[1]]), (None,), array([1.]), 0)
+    """
+    heard = _check_clips(dataset.clips, progress or no_progress, jobs)
+    folds = (*dataset.folds, *([None] if np.any(dataset.fold_of == 0) else []))
+    columns = np.searchsorted(dataset.folds, dataset.fold_of) if dataset.folds else np.zeros(len(heard), np.int64)
+    columns[dataset.fold_of == 0] = len(dataset.folds)
+    has = dataset.targets.astype(np.int64)
+    counts = np.zeros((len(folds), len(dataset.classes)), np.int64)
+    np.add.at(counts, columns, has)
+    encodings = Counter(one.encoding for one in heard if not one.error)
+    unreadable = [(clip, one.error) for clip, one in zip(dataset.clips, heard, strict=True) if one.error]
+    return Inspection(
+        name=dataset.name,
+        root=dataset.root,
+        share=dataset.share,
+        classes=dataset.classes,
+        folds=folds,
+        counts=counts.T,
+        clips=np.bincount(columns, minlength=len(folds)),
+        unlabelled=np.bincount(columns[~has.any(axis=1)], minlength=len(folds)),
+        durations_s=np.array([one.duration_s for one in heard], np.float64),
+        encodings=tuple(Encoding(*encoding, clips) for encoding, clips in encodings.most_common()),
+        silent=_findings(dataset, [_silence(one) for one in heard]),
+        clipped=_findings(dataset, [f"peaks cut off: {one.clipped_runs}" if one.clipped_runs else "" for one in heard]),
+        truncated=_findings(dataset, [one.missing for one in heard]),
+        duplicates=_duplicates(dataset, heard),
+        recordings_in_folds=recordings_in_folds(dataset),
+        recordings_and_class_in_folds=recordings_in_folds(dataset, same_class=True),
+        unreadable=tuple(Skipped(dataset.relative_path(clip), reason) for clip, reason in unreadable),
+        skipped=dataset.skipped,
+    )
+
+
+def recordings_in_folds(dataset: Dataset, *, same_class: bool = False) -> tuple[SharedRecording, ...]:
+    """The recordings that stand in more than one official fold; with ``same_class``, under one label.
+
+    Five recordings of UrbanSound8K do, each under another label in each fold, so none with ``same_class``. In
+    multi-label data a recording that shares two classes across folds stands there twice with ``same_class``.
+
+    >>> dog, cat = (Clip(path=Path(name), label=name, fold=i, source="7") for i, name in enumerate(["dog", "cat"], 1))
+    >>> data = Dataset(name="pets", root=Path("."), classes=("dog", "cat"), clips=(dog, cat))
+    >>> recordings_in_folds(data)
+    (SharedRecording(source='7', folds=(1, 2), labels=('dog', 'cat')),)
+    >>> recordings_in_folds(data, same_class=True)
+    ()
+    """
+    stands_in: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+    for clip, source in zip(dataset.clips, dataset.sources.tolist(), strict=True):
+        for label in dataset.labels_of(clip) if same_class else (clip.label,):
+            if clip.fold is not None:
+                stands_in[source, label if same_class else ""][clip.fold] = label
+    return tuple(
+        SharedRecording(source, tuple(sorted(folds)), tuple(folds[fold] for fold in sorted(folds)))
+        for (source, _), folds in stands_in.items()
+        if len(folds) > 1
+    )
+
+
+def _check_clips(clips: Sequence[Clip], progress: Progress, jobs: int | None) -> list[_ClipCheck]:
+    chunks = [clips[start : start + CHUNK] for start in range(0, len(clips), CHUNK)]
+    heard: list[list[_ClipCheck]] = [[] for _ in chunks]
+    done = 0
+    progress("inspecting", done, len(clips), "clips")
+    for number, results in parallel.map_unordered(_check_chunk, chunks, jobs=jobs):
+        heard[number] = results
+        done += len(results)
+        progress("inspecting", done, len(clips), "clips")
+    return [one for results in heard for one in results]
+
+
+def _check_chunk(clips: Sequence[Clip]) -> list[_ClipCheck]:
+    return [_check_clip(clip) for clip in clips]
+
+
+def _check_clip(clip: Clip) -> _ClipCheck:
+    try:
+        found = audio.info(clip.path)
+        sound = audio.read(clip.path, start_s=clip.start_s, stop_s=clip.stop_s)
+        audio.check_samples(sound.samples, f'"{clip.path}"')  # it can be decoded, and no spectrogram made of it
+    except AudioError as error:
+        return _ClipCheck(error=str(error))
+    return _ClipCheck(
+        duration_s=sound.duration_s,
+        encoding=(found.container, found.subtype, found.rate_hz, found.channels),
+        peak=float(np.abs(sound.samples).max()),
+        clipped_runs=_clipped_runs(clip, found, sound),
+        missing=sound.note or _missing(clip, sound.duration_s),
+        digest=hashlib.sha256(sound.rate_hz.to_bytes(8, "little") + sound.samples.tobytes()).digest(),
+    )
+
+
+def _missing(clip: Clip, duration_s: float) -> str:
+    if clip.expected_s is None or duration_s >= clip.expected_s - MISSING_S:
+        return ""
+    return f"lasts {duration_s:.3f} s of the {clip.expected_s:.3f} s that the table says"
+
+
+def _clipped_runs(clip: Clip, found: audio.AudioInfo, sound: audio.Sound) -> int:
+    """How often ``CLIPPED_SAMPLES`` or more samples in a row stand at full scale, over all channels."""
+    full_scale = 127 / 128 if found.subtype in ("PCM_U8", "PCM_S8") else 32767 / 32768
+    return sum(_runs(np.abs(channel) >= full_scale) for channel in _channels(clip, found, sound))
+
+
+def _channels(clip: Clip, found: audio.AudioInfo, sound: audio.Sound) -> NDArray[np.float32]:
+    """The samples channel by channel [channels, n], as the mean of two hides that one is cut."""
+    import soundfile
+
+    if found.channels == 1:
+        return sound.samples[None]
+    start = round(clip.start_s * found.rate_hz)
+    try:
+        path = decoding.native_path(clip.path)
+        samples = soundfile.read(path, len(sound.samples), start, dtype="float32", always_2d=True)[0]
+    except soundfile.LibsndfileError:  # cut off: the mean of what could be salvaged has to do
+        return sound.samples[None]
+    return samples.T
+
+
+def _runs(flags: NDArray[np.bool_]) -> int:
+    """How many runs of at least ``CLIPPED_SAMPLES`` there are."""
+    if np.count_nonzero(flags) < CLIPPED_SAMPLES:
+        return 0
+    borders = np.flatnonzero(np.diff(flags, prepend=False, append=False))
+    return int(np.count_nonzero(borders[1::2] - borders[::2] >= CLIPPED_SAMPLES))
+
+
+def _silence(heard: _ClipCheck) -> str:
+    if heard.error or heard.peak > SILENCE_PEAK:
+        return ""
+    return f"peak {20 * math.log10(heard.peak):.0f} dB" if heard.peak > 0 else "nothing but zeros"
+
+
+def _findings(dataset: Dataset, details: Sequence[str]) -> tuple[Finding, ...]:
+    return tuple(
+        Finding(dataset.relative_path(clip), clip.label, clip.fold, detail)
+        for clip, detail in zip(dataset.clips, details, strict=True)
+        if detail
+    )
+
+
+def _duplicates(dataset: Dataset, heard: Sequence[_ClipCheck]) -> tuple[Duplicates, ...]:
+    groups: dict[bytes, list[Clip]] = defaultdict(list)
+    for clip, one in zip(dataset.clips, heard, strict=True):
+        if not one.error and one.peak > SILENCE_PEAK:
+            groups[one.digest].append(clip)
+    return tuple(
+        Duplicates(
+            paths=tuple(dataset.relative_path(clip) for clip in clips),
+            labels=tuple(clip.label for clip in clips),
+            folds=tuple(clip.fold for clip in clips),
+            same_files=all(filecmp.cmp(clips[0].path, clip.path, shallow=False) for clip in clips[1:]),
+        )
+        for clips in groups.values()
+        if len(clips) > 1
+    )

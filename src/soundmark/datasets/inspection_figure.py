@@ -1,0 +1,83 @@
+"""An inspection as a figure: clips per class and fold, durations, encodings, faults."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from soundmark.datasets.inspection import Inspection
+from soundmark.datasets.inspection_tables import _fold
+from soundmark.runtime import atomic
+from soundmark.runtime.plotting import BLUE, check_figure_path, without_mathtext
+
+
+def draw(inspection: Inspection, path: str | os.PathLike[str]) -> None:
+    """Draw the inspection: clips per class and fold, durations, encodings and faults; the file's ending says how.
+
+    Raises:
+        SettingsError: the ending is none that Matplotlib writes, or Matplotlib is not installed.
+        OutputError: the file cannot be written.
+
+    >>> from soundmark.datasets.inspection import inspect
+    >>> from soundmark import audio
+    >>> from soundmark.datasets import Dataset
+    >>> import tempfile
+    >>> pets = Path(tempfile.mkdtemp())
+    >>> (pets / "dog").mkdir()
+    >>> audio.write(pets / "dog" / "rex.wav", 0.5 * np.sin(np.arange(8000)), 8000)
+    >>> draw(inspect(Dataset.open(pets), jobs=1), pets / "pets.png")
+    >>> (pets / "pets.png").read_bytes()[1:4]
+    b'PNG'
+    """
+    from matplotlib.figure import Figure
+
+    path = Path(path)
+    kind = check_figure_path(path)
+    height = 0.25 * max(len(inspection.classes), 10)
+    drawing = Figure(figsize=(12, 4 + height), layout="constrained")
+    (counts, durations), (encodings, faults) = drawing.subplots(2, 2, height_ratios=(height, 2.5))
+    drawing.suptitle(f"{inspection.name}: {inspection.share}")
+    _draw_counts(counts, inspection)
+    _draw_durations(durations, inspection)
+    most = inspection.encodings[:8]
+    of = f" (8 of {len(inspection.encodings)})" if len(inspection.encodings) > 8 else ""
+    _draw_bars(encodings, f"Encodings{of}", {str(encoding): encoding.clips for encoding in most}, "clips")
+    wrong = {what: number for what, number in inspection.faults.items() if what != "left out"}  # that is in the title
+    _draw_bars(faults, "Faults" if any(wrong.values()) else "Faults: none found", wrong, "number")
+    with atomic.replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a script that Matplotlib's own type does not have
+        drawing.savefig(temporary, format=kind, dpi=120)
+
+
+def _draw_counts(axes: Any, inspection: Inspection) -> None:
+    """A field per class and fold, its number written into it, so that colour is never needed to read it."""
+    counts = inspection.counts
+    axes.imshow(counts, cmap="cividis", aspect="auto", vmin=0)
+    for (row, column), count in np.ndenumerate(counts):
+        dark = count < 0.6 * counts.max()
+        axes.text(column, row, f"{count}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    axes.set_yticks(range(len(inspection.classes)), [without_mathtext(name) for name in inspection.classes])
+    axes.set_xticks(range(len(inspection.folds)), [_fold(fold) or "none" for fold in inspection.folds])
+    axes.set(title="Clips per class and fold", xlabel="fold", ylabel="class")
+
+
+def _draw_durations(axes: Any, inspection: Inspection) -> None:
+    lengths_s = inspection.durations_s[np.isfinite(inspection.durations_s)]
+    if lengths_s.size:
+        axes.hist(lengths_s, bins=40, range=(0, max(1.0, float(lengths_s.max()))), color=BLUE)
+        axes.set_yscale("symlog", linthresh=10)  # 7 000 clips of four seconds should not hide one of a tenth
+    axes.set(title="Durations", xlabel="duration in s", ylabel="clips")
+
+
+def _draw_bars(axes: Any, title: str, numbers: Mapping[str, int], unit: str) -> None:
+    bars = axes.barh([without_mathtext(name) for name in numbers], list(numbers.values()), color=BLUE)
+    axes.bar_label(bars, padding=3)
+    axes.set(title=title, xlabel=unit)
+    axes.set_xlim(0, 1.15 * max([1, *numbers.values()]))
+    axes.set_ylim(max(len(numbers), 6) - 0.5, -0.5)  # from the top; a single bar is no wall
+    axes.xaxis.get_major_locator().set_params(integer=True)

@@ -1,0 +1,103 @@
+"""ESC-50: 2 000 clips of five seconds, 50 classes, five folds; ESC-10 is its subset of 400 clips and ten classes.
+
+K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", ACM Multimedia 2015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from soundmark.datasets.dataset import Clip, Dataset
+from soundmark.datasets.layouts.table_reader import MOST_FOLDS, Row, present, read_rows, root_of
+from soundmark.errors import unknown_name
+
+KIND = "a copy of ESC-50"
+
+
+OPTIONS = ("subset",)
+
+
+TABLES = ("meta/esc50.csv", "esc50.csv")
+
+
+CITATION = 'K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", ACM Multimedia 2015'
+
+
+COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
+
+
+def find(path: Path) -> Path | None:
+    """The root with the metadata table.
+
+    >>> find(Path(__file__).parent) is None
+    True
+    """
+    return root_of(path, TABLES, ["ESC-50", "ESC-50-master"])
+
+
+def load(root: Path, *, subset: str | None = None) -> Dataset:
+    r"""The clips whose files are there, in the order of the metadata; the others are named in ``skipped``.
+
+    The classes stand in the order of their ``target``.
+
+    Raises:
+        DatasetError: a row of the table cannot be meant, or none of its files is there.
+        SettingsError: a ``subset`` other than "esc10".
+
+    >>> import tempfile
+    >>> root = Path(tempfile.mkdtemp())
+    >>> (root / "meta").mkdir(), (root / "audio").mkdir()
+    (None, None)
+    >>> _ = (root / "audio" / "1-100032-A-0.wav").write_bytes(b"")
+    >>> header = "filename,fold,target,category,esc10,src_file,take"
+    >>> _ = (root / "meta" / "esc50.csv").write_text(header + "\n1-100032-A-0.wav,1,0,dog,True,100032,A\n")
+    >>> load(root).share, load(root, subset="esc10").share
+    ('1 of 2 000 clips (< 1 %)', '1 of 400 clips (< 1 %)')
+    """
+    if subset not in (None, "esc10"):
+        raise unknown_name("subset of ESC-50", str(subset), ["esc10"])
+    table = next(root / name for name in TABLES if (root / name).is_file())
+    rows = [row for row in read_rows(table, COLUMNS) if _in_esc10(row) or subset is None]
+    clips, skipped = present(root, [(row, _clip(row, root / "audio")) for row in rows])
+    return Dataset(
+        name="ESC-50" if subset is None else "ESC-10",
+        root=root,
+        classes=_classes(rows),
+        clips=clips,
+        skipped=skipped,
+        complete_size=2000 if subset is None else 400,
+        window_s=5.0,
+        licence="CC BY-NC 3.0" if subset is None else "CC BY 3.0",
+        citation=CITATION,
+    )
+
+
+def _clip(row: Row, audio: Path) -> Clip:
+    return Clip(
+        path=audio / row.text("filename"),
+        label=row.text("category"),
+        fold=row.whole("fold", least=1, most=MOST_FOLDS),
+        source=row.text("src_file"),
+        expected_s=5.0,
+    )
+
+
+def _in_esc10(row: Row) -> bool:
+    value = row.get("esc10").lower()
+    if value not in ("true", "false"):
+        raise row.error("esc10", "must be True or False")
+    return value == "true"
+
+
+def _classes(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The categories by target, each of which must always go with the other."""
+    category_of: dict[int, str] = {}
+    target_of: dict[str, int] = {}
+    for row in rows:
+        target, category = row.whole("target", least=0), row.text("category")
+        if category_of.setdefault(target, category) != category:
+            raise row.error("category", f'disagrees with target={target}, which is "{category_of[target]}" above')
+        if target_of.setdefault(category, target) != target:
+            raise row.error("target", f'disagrees with category="{category}", which is {target_of[category]} above')
+    return tuple(category_of[target] for target in sorted(category_of))

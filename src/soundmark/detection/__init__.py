@@ -1,0 +1,18 @@
+"""Recordings to events: files, folders of files, live audio.
+
+    files ─ inputs ─▶ analysis ─▶ FileResult ─ output_formats ─▶ results folder ─▶ summary
+
+In reading order:
+
+    inputs          arguments to sound files
+    settings        overlap, thresholds, merging
+    file_result     what was detected in one recording
+    analysis        files to results, in parallel
+    journal         results as they are computed: an interrupted run resumes
+    output_formats  results as CSV, JSON, Parquet, Audacity and Raven tables
+    results_folder  files to a folder of results
+    results_reader  results, read back
+    summary         minutes of each class by hour and by day
+    summary_figure  the same as a figure
+    live            live audio to events
+"""

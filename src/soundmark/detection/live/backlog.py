@@ -1,0 +1,121 @@
+"""What lies between the thread that reads a live source and the one that classifies; and when the stream began."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from soundmark.audio.capture.source import Block
+
+START_WINDOW_S = 60.0  # of stream that the moment of its beginning is estimated from, at least
+
+
+class Backlog:
+    """Blocks between the thread that reads and the one that hears; of a live source the oldest are dropped.
+
+    >>> import numpy as np
+    >>> backlog = Backlog(most_s=1.0, rate_hz=10, drops=True)
+    >>> for value in range(4):
+    ...     _ = backlog.put(Block(np.full(5, value, np.float32)))
+    >>> block = backlog.take(0.0)
+    >>> block.samples[0], block.lost_s, block.dropped_s
+    (np.float32(2.0), 1.0, 1.0)
+    """
+
+    def __init__(self, *, most_s: float, rate_hz: int, drops: bool) -> None:
+        self.most, self.rate_hz, self.drops = most_s * rate_hz, rate_hz, drops
+        self._blocks: deque[Block] = deque()
+        self._waiting = 0
+        self._error: BaseException | None = None
+        self._over = self._closed = False
+        self._changed = threading.Condition()
+
+    def put(self, block: Block) -> bool:
+        """Keep a block; where nothing may be dropped, when there is room for it. False: nobody wants it."""
+        with self._changed:
+            while not self.drops and self._waiting >= self.most and not self._closed:
+                self._changed.wait()
+            self._blocks.append(block)
+            self._waiting += len(block.samples)
+            while self.drops and self._waiting > self.most and len(self._blocks) > 1:
+                self._drop()
+            self._changed.notify_all()
+            return not self._closed
+
+    def _drop(self) -> None:
+        old, following = self._blocks.popleft(), self._blocks.popleft()
+        self._waiting -= len(old.samples)
+        seconds = len(old.samples) / self.rate_hz
+        self._blocks.appendleft(
+            replace(
+                following,
+                lost_s=old.lost_s + seconds + following.lost_s,
+                dropped_s=old.dropped_s + seconds + following.dropped_s,
+                note="; ".join(filter(None, (old.note, following.note))) or None,
+            )
+        )
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Nothing more will come."""
+        with self._changed:
+            self._over, self._error = True, error
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Nobody takes any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def take(self, wait_s: float) -> Block | None:
+        """The next block; None when none came in ``wait_s``, or when it is over. What was wrong is raised here."""
+        with self._changed:
+            if not self._blocks and not self._over:
+                self._changed.wait(wait_s)
+            if self._blocks:
+                block = self._blocks.popleft()
+                self._waiting -= len(block.samples)
+                self._changed.notify_all()
+                return block
+            if self._error:
+                raise self._error
+            return None
+
+    @property
+    def over(self) -> bool:
+        """Whether all that will ever come was taken, and nothing is wrong."""
+        with self._changed:
+            return self._over and not self._blocks and self._error is None
+
+
+class StartEstimate:
+    """When a live stream began, by the clock: the earliest that its last minute or two say, told as they come.
+
+    A block comes at the moment of its last sample or later, never before. So the estimate follows a sound card whose
+    seconds are not the clock's, and a stream that stalled and went on where it was.
+
+    >>> import numpy as np
+    >>> anchor, began = StartEstimate(rate_hz=10), datetime(2026, 1, 1)
+    >>> for at_s in (1.2, 2.0, 3.7):
+    ...     anchor.hear(Block(np.zeros(10, np.float32)), began + timedelta(seconds=at_s))
+    >>> str(anchor.began)
+    '2026-01-01 00:00:00'
+    """
+
+    def __init__(self, rate_hz: int) -> None:
+        self.rate_hz = rate_hz
+        self.began: datetime | None = None
+        self._stream_s = self._turned_s = 0.0
+        self._before = self._lately = datetime.max
+
+    def hear(self, block: Block, now: datetime) -> None:
+        """``block`` has come."""
+        self._stream_s += block.lost_s + len(block.samples) / self.rate_hz
+        if not len(block.samples):
+            return
+        if self._stream_s - self._turned_s > START_WINDOW_S:
+            self._before, self._lately, self._turned_s = self._lately, datetime.max, self._stream_s
+        self._lately = min(now - timedelta(seconds=self._stream_s), self._lately.replace(tzinfo=now.tzinfo))
+        self.began = min(self._lately, self._before.replace(tzinfo=now.tzinfo))

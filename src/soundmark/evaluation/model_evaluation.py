@@ -1,0 +1,171 @@
+"""A model on a data set: how good it is there, on clips that it was not trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from soundmark.datasets import Dataset, Skipped, features, splits
+from soundmark.errors import DatasetError, OutputError
+from soundmark.metrics import multi_label, single_label
+from soundmark.metrics.predictions import write_predictions
+from soundmark.metrics.task import score_clips
+from soundmark.models.classifier import Model
+from soundmark.runtime import atomic, locks
+from soundmark.runtime.progress import Progress, no_progress
+from soundmark.training.unit import clips_digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelEvaluation:
+    """A model's figures on a data set."""
+
+    classes: tuple[str, ...]
+    summary: single_label.Summary | multi_label.MultiSummary
+    note: str  # which clips were scored, and what that is worth
+    about: Mapping[str, str]  # which model on which data
+    skipped: tuple[Skipped, ...]
+
+
+def evaluate_model(
+    model: Model,
+    dataset: Dataset,
+    *,
+    folder: Path | None = None,
+    jobs: int | None = None,
+    progress: Progress = no_progress,
+) -> ModelEvaluation:
+    """The figures of ``model`` on ``dataset``; of its own data set only what it was not trained on.
+
+    With ``folder``, ``predictions.csv`` and ``metrics.json`` are written there.
+
+    Raises:
+        DatasetError: a class that the model does not know, or no clip that it was not trained on.
+        OutputError: the folder cannot be written, is written to by another process, or holds another run.
+
+    >>> tested = evaluate_model(model, city, jobs=1)  # it was trained on folds 1 and 2
+    >>> tested.summary.n, tested.note
+    (20, "fold 3, which was kept back from the model's training")
+    """
+    check_known_classes(model, dataset)
+    about = _about(model, dataset)
+    if not folder:
+        return _evaluate(model, dataset, about, jobs, progress)[0]
+    _check_same_run(folder, about)
+    with locks.exclusive(folder):
+        tested, test, probabilities = _evaluate(model, dataset, about, jobs, progress)
+        theirs = replace(dataset, classes=model.classes)
+        write_predictions(folder / "predictions.csv", theirs, test, probabilities, model.thresholds)
+        text = json.dumps(_to_json(tested), indent=1, ensure_ascii=False)
+        # A name that is not UTF-8 has lone surrogates; as \udcff they are JSON.
+        atomic.write_bytes(folder / "metrics.json", f"{text}\n".encode(errors="backslashreplace"))
+    return tested
+
+
+def check_known_classes(model: Model, dataset: Dataset) -> None:
+    """Refuse a data set with a class that ``model`` does not know.
+
+    Raises:
+        DatasetError: there is one.
+
+    >>> check_known_classes(model, replace(city, classes=(*city.classes, "owl")))
+    Traceback (most recent call last):
+    soundmark.errors.DatasetError: synthetic city has the class "owl", which the model does not know. It knows: ...
+    """
+    foreign = [name for name in dataset.classes if name not in model.classes]
+    if foreign:
+        known = ", ".join(model.classes)
+        raise DatasetError(
+            f'{dataset.name} has the class "{foreign[0]}", which the model does not know. It knows: {known}.'
+        )
+
+
+def _evaluate(
+    model: Model, dataset: Dataset, about: Mapping[str, str], jobs: int | None, progress: Progress
+) -> tuple[ModelEvaluation, np.ndarray, np.ndarray]:
+    """What was found, the clips that were scored, and their probabilities."""
+    store = features.build(dataset, model.card.representation, jobs=jobs, progress=progress)
+    features.warn_incomplete(store.notes)
+    kept_back, note = held_out_clips(model, dataset, store.usable)
+    test = kept_back[store.usable[kept_back]]
+    dataset = replace(dataset, classes=model.classes)
+    if not len(test):
+        raise DatasetError(f"no clip of {dataset.name} is left to score: {note}.")
+    probabilities = model.probabilities(store.array, test)
+    summary = score_clips(dataset, test, probabilities, thresholds=model.thresholds)
+    skipped = (*dataset.skipped, *store.skipped)
+    tested = ModelEvaluation(classes=model.classes, summary=summary, note=note, about=about, skipped=skipped)
+    return tested, test, probabilities
+
+
+def _about(model: Model, dataset: Dataset) -> dict[str, str]:
+    card_and_graph = model.bundle.card_json.encode() + model.bundle.graph
+    return {"model": hashlib.sha256(card_and_graph).hexdigest()[:16], "dataset": dataset.fingerprint}
+
+
+def _check_same_run(folder: Path, about: Mapping[str, str]) -> None:
+    """Refuse a folder with files of ours that are not of this model on this data: they would be lost.
+
+    Raises:
+        OutputError: it holds another run.
+    """
+    path = folder / "metrics.json"
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(there, dict) and there.get("about") == about:
+            return
+    except FileNotFoundError:
+        if not any((folder / name).exists() for name in ("predictions.csv", "model.onnx")):
+            return
+    except OSError:
+        return  # nothing can be written there either, and that is what will be said
+    except ValueError:
+        pass  # whatever it is, it is not ours to write over
+    raise OutputError(f'"{folder}" holds another run: of another model or other data. Choose another folder with -o.')
+
+
+def held_out_clips(model: Model, dataset: Dataset, readable: np.ndarray) -> tuple[np.ndarray, str]:
+    """The clips that ``model`` was not trained on, int64 indices, and the sentence that says which they are.
+
+    ``readable`` bool ``[clips]``: a clip that could not be read was not trained on. Where it cannot be told from the
+    model's card, these are all clips, and the sentence says so.
+
+    >>> clips, note = held_out_clips(model, city, np.ones(len(city.clips), bool))
+    >>> set(city.fold_of[clips].tolist())
+    {3}
+    """
+    made_from = model.card.data
+    everything = np.arange(len(dataset.clips))
+    fold, known_data = made_from.get("test_fold"), made_from.get("fingerprint") == dataset.fingerprint
+    official = dataset.complete_size is not None and made_from.get("name") == dataset.name
+    if (known_data or official) and made_from.get("protocol") == "folds" and fold in dataset.folds:
+        return np.flatnonzero(dataset.fold_of == fold), f"fold {fold}, which was kept back from the model's training"
+    if known_data and made_from.get("protocol") == "all":
+        return np.arange(0), "the model was trained on every one; `soundmark compare` says how good its recipe is"
+    if known_data and made_from.get("protocol") == "random":
+        split = splits.random_split(len(dataset.clips))
+        if clips_digest(split.train[readable[split.train]]) == made_from.get("trained_on"):
+            return np.sort(split.test), "the random third that was kept back from the model's training"
+    if known_data and made_from.get("protocol") == "grouped":
+        kept = [split for split in splits.folds_by_recording(dataset) if split.fold == fold]
+        if kept and clips_digest(kept[0].train[readable[kept[0].train]]) == made_from.get("trained_on"):
+            return kept[0].test, f"the recordings of fold {fold}, which were kept back from the model's training"
+    return everything, (
+        f"all clips; the model says that it was trained on {made_from.get('name', 'data it does not name')}. If any of "
+        "these clips, or others of their recordings, were among those, the figures are too good"
+    )
+
+
+def _to_json(tested: ModelEvaluation) -> dict[str, object]:
+    return {
+        "schema": 1,
+        "about": dict(tested.about),
+        "note": tested.note,
+        **tested.summary.to_json(),
+        "skipped": [asdict(item) for item in tested.skipped],
+    }

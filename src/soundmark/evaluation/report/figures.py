@@ -1,0 +1,244 @@
+"""The drawings of the report, each one SVG that takes its colours and its type from the page it stands in."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from soundmark.evaluation.report.markup import Html, text
+from soundmark.evaluation.report.words import protocol_title
+from soundmark.metrics import intervals, multi_label, single_label
+from soundmark.models.history import watched
+
+if TYPE_CHECKING:
+    from soundmark.evaluation.results import Result
+    from soundmark.models.history import Epoch
+
+
+# Matplotlib is told colours that stand for the page's own; ``_inline`` puts the page's variables in their place, so
+# that one drawing suits light, dark and paper.
+INK, MUTED, RULE, PAPER = "#010101", "#020202", "#030303", "#040404"
+
+
+RECIPES = tuple(f"#0500{i:02x}" for i in range(8))
+
+
+VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule", PAPER: "--paper"} | {
+    colour: f"--recipe-{i}" for i, colour in enumerate(RECIPES)
+}
+
+
+PANEL_INCHES = (4.6, 2.9)
+
+
+EMPTY = Html("")
+
+
+STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",  # text stays text: it can be read out, searched and set in the page's own type
+    "text.parse_math": False,
+    "font.family": ["DejaVu Sans"],  # for measuring only, and it comes with matplotlib
+    "font.size": 8.5,
+    "text.color": INK,
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": MUTED,
+    "axes.facecolor": "none",
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.5,
+    "xtick.color": RULE,
+    "ytick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "xtick.major.size": 0.0,
+    "ytick.major.size": 0.0,
+    "lines.solid_capstyle": "round",
+}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One row of the leak drawing: a share, with the interval of it where there is one."""
+
+    label: str
+    share: float
+    bounds: intervals.Interval | None
+    colour: str
+
+
+def recipe_colour(index: int) -> str:
+    """The stand-in for the colour of the report's recipe ``index``.
+
+    >>> recipe_colour(0) != recipe_colour(1)
+    True
+    """
+    return RECIPES[index % len(RECIPES)]
+
+
+def curves(results: Sequence[Result], colours: Sequence[str], *, quantity: str) -> Html:
+    """Training (dashed) and validation (solid) ``quantity`` ("loss" or "accuracy") by epoch, as SVG.
+
+    A thin line for each fold and, where there are several, a strong one for their mean. A loss that towers over all
+    that follow, as an untrained network's on raw decibels does, leaves the axis at the top. Of a recipe that trains
+    again on everything, the first training is drawn: there are no clips left to watch the second on.
+    """
+    protocol = protocol_title(results[0].protocol)
+    with _panel(f"curves {results[0].protocol} {quantity}", f"{protocol}: {quantity} by epoch") as panel:
+        axes = panel.axes
+        for result, colour in zip(results, colours, strict=True):
+            histories = [watched(fold.history) for fold in result.folds if fold.history]
+            for part, dashes in (("train", (0, (2.2, 1.6))), ("validation", "solid")):
+                _fan(axes, [_column(history, f"{part}_{quantity}") for history in histories], colour, dashes)
+        axes.set_xlabel("epoch")
+        axes.set_ylim(0, _height(results, quantity) if quantity == "loss" else None)
+        axes.margins(x=0.02)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if quantity == "accuracy":
+            _share_axis(axes, "y")
+    return panel.svg
+
+
+def _height(results: Sequence[Result], quantity: str) -> float:
+    """Where the axis ends: a little above all validation and all training after the first epoch."""
+    histories = [watched(fold.history) for result in results for fold in result.folds]
+    columns = [
+        column
+        for history in histories
+        for column in (_column(history, f"validation_{quantity}"), _column(history[1:], f"train_{quantity}"))
+    ]
+    values = np.concatenate([np.zeros(0), *columns])
+    top = float(values[np.isfinite(values)].max(initial=0))  # a training that diverged has infinite losses
+    return 1.08 * top or 1.0
+
+
+def _column(history: Sequence[Epoch], name: str) -> np.ndarray:
+    """One column of a history, float64 [epochs], NaN where nothing was measured."""
+    values = [getattr(epoch, name) for epoch in history]
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _fan(axes: Any, lines: Sequence[np.ndarray], colour: str, dashes: Any) -> None:
+    lines = [line for line in lines if np.isfinite(line).any()]
+    several = len(lines) > 1
+    for line in lines:
+        thin = {"linewidth": 0.6, "alpha": 0.4} if several else {"linewidth": 1.6}
+        axes.plot(np.arange(1, len(line) + 1), line, color=colour, linestyle=dashes, **thin)
+    if several:
+        shared = min(len(line) for line in lines)
+        mean = np.mean([line[:shared] for line in lines], axis=0)
+        axes.plot(np.arange(1, shared + 1), mean, color=colour, linestyle=dashes, linewidth=1.8)
+
+
+def reliability(results: Sequence[Result], colours: Sequence[str]) -> Html:
+    """How often the answer was right against how sure it was, a dot per bin, its area the share of clips, as SVG."""
+    protocol = protocol_title(results[0].protocol)
+    with _panel(f"reliability {results[0].protocol}", f"{protocol}: reliability", inches=(4.0, 3.6)) as panel:
+        axes = panel.axes
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
+        for result, colour in zip(results, colours, strict=True):
+            sort = multi_label.reliability if result.labels.ndim == 2 else single_label.reliability
+            bins = [one for one in sort(result.labels, result.probabilities) if one.n]
+            x, y = [one.confidence for one in bins], [one.accuracy for one in bins]
+            area = [3 + 300 * one.n / max(1, sum(each.n for each in bins)) for one in bins]
+            axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.6)
+            axes.scatter(x, y, s=area, color=colour, alpha=0.55, linewidths=0)
+        of_labels = results[0].labels.ndim == 2
+        axes.set_xlabel("probability of a class" if of_labels else "top probability")
+        axes.set_ylabel("share that is there" if of_labels else "share that is right")
+        axes.set_aspect("equal")
+        _share_axis(axes, "x")
+        _share_axis(axes, "y")
+    return panel.svg
+
+
+def shares(marks: Sequence[Mark], *, name: str, description: str, chance: float) -> Html:
+    """A row per mark, its share on a common scale from 0 to 100 %, with whiskers where there is an interval, as SVG."""
+    with _panel(name, description, inches=(4.6, 0.62 + 0.3 * len(marks))) as panel:
+        axes = panel.axes
+        axes.axvline(chance, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
+        for row, mark in enumerate(marks):
+            axes.plot([0, mark.share], [row, row], color=mark.colour, linewidth=1.0, alpha=0.35)
+            if mark.bounds and mark.bounds.known:
+                axes.plot([mark.bounds.low, mark.bounds.high], [row, row], color=mark.colour, linewidth=4.5, alpha=0.35)
+            axes.plot([mark.share], [row], color=mark.colour, marker="o", markersize=5.5, markeredgewidth=0)
+            axes.annotate(
+                f"{100 * mark.share:.0f} %",
+                (mark.share, row),
+                (0, 6),
+                textcoords="offset points",
+                ha="center",
+                size=7.5,
+            )
+        axes.set_yticks(range(len(marks)), [mark.label for mark in marks])
+        axes.tick_params(axis="y", labelcolor=INK)
+        axes.set_ylim(len(marks) - 0.5, -0.75)
+        axes.grid(visible=False, axis="y")
+        axes.spines["left"].set_visible(False)
+        _share_axis(axes, "x")
+    return panel.svg
+
+
+def _share_axis(axes: Any, which: str) -> None:
+    """Scale one axis from 0 to 100 %."""
+    ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
+    axis, limit = (axes.xaxis, axes.set_xlim) if which == "x" else (axes.yaxis, axes.set_ylim)
+    limit(0, 1.02)
+    axis.set_ticks(ticks, [f"{100 * tick:.0f} %" for tick in ticks])
+
+
+@dataclass
+class _Panel:
+    axes: Any
+    svg: Html = EMPTY
+
+
+@contextmanager
+def _panel(name: str, description: str, inches: tuple[float, float] = PANEL_INCHES) -> Iterator[_Panel]:
+    """One drawing: plot on ``.axes`` inside the block, take ``.svg`` after it. No global state changes."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=inches, layout="constrained")
+        FigureCanvasSVG(figure)
+        panel = _Panel(figure.add_subplot())
+        yield panel
+        file = io.StringIO()
+        figure.savefig(file, format="svg", transparent=True)
+        panel.svg = _inline(file.getvalue(), name, description)
+
+
+def _inline(svg: str, name: str, description: str) -> Html:
+    """Matplotlib's SVG file as an element of the page: its own type and colours give way to the page's."""
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)  # a date, which would differ every time
+    body = re.sub(r"<style[^>]*>.*?</style>", "", body, count=1, flags=re.DOTALL)  # it would style the whole page
+    body = re.sub(r"<!--.*?-->\s*", "", body, flags=re.DOTALL)
+    body = re.sub(r" xmlns(:xlink)?=\"[^\"]*\"", "", body).replace("xlink:href", "href")
+    body = re.sub(r"; ?font-family: [^;\"]*|font-family: [^;\"]*; ?", "", body)
+    body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
+    for colour, variable in VARIABLES.items():
+        body = body.replace(colour, f"var({variable})")
+    body = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]).replace(" \n", " "), body)
+    body = _own_ids(body, re.sub(r"\W+", "-", name))
+    size = re.search(r'viewBox="[^"]*"', body)
+    label = f'<svg class="figure" role="img" aria-label="{text(description)}" {size.group() if size else ""}>'
+    return Html(re.sub(r"<svg[^>]*>", label, body, count=1).strip())
+
+
+def _own_ids(svg: str, prefix: str) -> str:
+    """Drop the ids that nothing refers to, and make the others unlike those of the page's other drawings."""
+    used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", svg))
+    svg = re.sub(r' id="([^"]*)"', lambda found: f' id="{prefix}-{found[1]}"' if found[1] in used else "", svg)
+    return re.sub(r"(url\(#|href=\"#)", rf"\1{prefix}-", svg)

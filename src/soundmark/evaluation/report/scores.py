@@ -1,0 +1,102 @@
+"""The section of scores: the main table, and fold by fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from soundmark.evaluation.report import words
+from soundmark.evaluation.report.markup import Html, element, join, table
+from soundmark.evaluation.report.view import View
+from soundmark.metrics.multi_label import MultiSummary
+
+if TYPE_CHECKING:
+    from soundmark.datasets.leakage import Leakage
+    from soundmark.evaluation.results import Result
+
+
+def scores(view: View) -> Html:
+    """The main table, the protocols in two sentences each, and the folds one by one."""
+    counted = f"{view.unit}, not clips" if view.unit != "clips" else "clips: which share a recording is not known here"
+    figures_told = "Mean average precisions (mAP)" if view.evaluation.dataset.multi_label else "Accuracies"
+    parts = [element("p", f"{figures_told} with 95 % intervals that count {counted}{view.over_seeds}.", class_="lead")]
+    for protocol, results in view.by_protocol.items():
+        explained = element("p", words.PROTOCOLS.get(protocol, ("", ""))[1], class_="quiet")
+        parts += [element("h3", words.protocol_title(protocol)), explained, _torn(protocol, results[0].leak)]
+        parts.append(element("p", _what_was_tested(view, results[0])))
+        parts.append(_score_table(view, results))
+        if len(results[0].mean_folds) > 1:
+            parts += [element("h4", f"Fold by fold{view.over_seeds}"), _fold_table(view, results)]
+    return join(parts)
+
+
+def _what_was_tested(view: View, result: Result) -> str:
+    """How many clips of how many recordings and which folds, tested by how many trainings of how many clips."""
+    data, n = view.evaluation.dataset, result.summary.n
+    origin = len(set(data.sources[result.test].tolist()))
+    of_recordings = "" if view.unit == "clips" else f" from {words.count(origin)} {view.unit}"
+    folds = [str(fold.fold) for fold in result.mean_folds if fold.fold is not None]
+    of_folds = f", fold{'s' * (len(folds) > 1)} {words.listed(folds)}" if folds else ""
+    trained = sorted({fold.n_train for fold in result.folds})
+    sizes = "–".join(words.count(size) for size in dict.fromkeys((trained[0], trained[-1])))
+    return (
+        f"Tested: {words.count(n)} clips{of_recordings}{of_folds}, each once{' per seed' * (len(view.seeds) > 1)}, by "
+        f"{'networks' if len(folds) > 1 else 'a network'} trained on {sizes} other clips."
+    )
+
+
+def calibration_error(result: Result) -> str:
+    """The ECE of a result, what it was before temperature scaling, and what chance alone would show."""
+    expected, notes = result.ece_if_calibrated, []
+    if words.is_number(result.ece_uncalibrated):
+        notes.append(f"{words.number(result.ece_uncalibrated, 3)} before temperature scaling")
+    if expected and words.is_number(expected.mean):
+        notes.append(f"a perfectly calibrated model would show about {words.number(expected.mean, 3)} at this size")
+    return f"ECE {words.number(result.summary.ece, 3)}" + (f" ({'; '.join(notes)})" if notes else "")
+
+
+def _torn(protocol: str, leak: Leakage | None) -> Html:
+    """What to say of folds that do not keep recordings together."""
+    if protocol == "random" or leak is None or not leak.recording_and_class:
+        return join([])
+    warning = f"These folds do not keep recordings together: {leak.in_words()}. The scores are too good."
+    return element("p", element("strong", warning))
+
+
+def _score_table(view: View, results: Sequence[Result]) -> Html:
+    folded = any(len(result.mean_folds) > 1 for result in results)
+    head = [
+        "Recipe", "mAP" if view.evaluation.dataset.multi_label else "Accuracy", "95 % interval", "Macro F1",
+        "Micro F1" if view.evaluation.dataset.multi_label else "Top 2", "Log loss", "ECE",
+        *(["Folds, mean ± SD"] * folded), *(["Seeds’ SD"] * (len(view.seeds) > 1)),
+        "Time",
+    ]  # fmt: skip
+    return table(head, [_score_row(view, result, folded=folded) for result in results], class_="numbers")
+
+
+def _score_row(view: View, result: Result, *, folded: bool) -> list[object]:
+    summary = result.summary
+    spread = f"{words.percent(result.fold_mean)} ± {words.number(100 * result.fold_sd, 1)}"
+    return [
+        view.badge(result.recipe.name),
+        element("strong", words.percent(summary.headline.value)),
+        words.interval(summary.headline.interval),
+        words.number(summary.macro_f1, 3),
+        words.number(summary.micro_f1, 3)
+        if isinstance(summary, MultiSummary)
+        else words.percent(summary.top2_accuracy),
+        words.number(summary.log_loss),
+        words.number(summary.ece, 3),
+        *([spread if len(result.mean_folds) > 1 else words.NOTHING] * folded),
+        *([f"± {words.number(100 * result.seed_sd, 1)}"] * (len(view.seeds) > 1)),
+        words.duration(sum(result.seconds.values())),
+    ]
+
+
+def _fold_table(view: View, results: Sequence[Result]) -> Html:
+    head = ["Fold", "Trained on", "Scored on", *(view.badge(result.recipe.name) for result in results)]
+    rows = []
+    for same in zip(*(result.mean_folds for result in results), strict=True):
+        sizes = [words.count(same[0].n_train), words.count(same[0].n_test)]
+        rows.append([same[0].fold, *sizes, *(words.percent(one.accuracy) for one in same)])
+    return table(head, rows, class_="numbers")

@@ -1,0 +1,173 @@
+"""Numbers and findings in words: how a share, an interval or a p-value is written, and what a difference means."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from soundmark.metrics.intervals import Interval
+from soundmark.metrics.significance import PairedDifference
+
+CLAIM = 0.10  # the notebook's: "images do 10 % better", read as ten points of accuracy
+
+
+NOTHING = "–"  # stands where there is no number
+
+
+PROTOCOLS = {
+    "random": (
+        "Random split",
+        "A third of all clips is set aside, whatever recording they were cut from, as in the notebook: clips of one "
+        "recording may stand on both sides, and a network can then score by knowing the recording again.",
+    ),
+    "folds": (
+        "Official folds",
+        "Each of the data set’s own folds is tested once by a network trained on the others. Such folds are made to "
+        "keep recordings together, so that what is scored is whether the class is known in recordings never heard.",
+    ),
+    "grouped": (
+        "Folds by recording",
+        "The recordings are dealt to folds, each whole and with about the same share of every class; each fold is "
+        "tested once by a network trained on the others. What is scored is whether the class is known in recordings "
+        "never heard.",
+    ),
+}
+
+
+def protocol_title(protocol: str) -> str:
+    """The protocol's name for people; one without a title is called by its own name.
+
+    >>> protocol_title("random"), protocol_title("by-city")
+    ('Random split', 'by-city')
+    """
+    return PROTOCOLS.get(protocol, (protocol, ""))[0]
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share as a percentage.
+
+    >>> percent(0.7123), percent(float("nan")), percent(1, digits=0)
+    ('71.2 %', '–', '100 %')
+    """
+    return f"{number(None if share is None else 100 * share, digits)} %" if is_number(share) else NOTHING
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number with a fixed count of digits, or a dash where there is none.
+
+    >>> number(1.234), number(-0.5, 1), number(None)
+    ('1.23', '−0.5', '–')
+    """
+    return f"{value:.{digits}f}".replace("-", "−") if value is not None and is_number(value) else NOTHING
+
+
+def is_number(value: float | None) -> bool:
+    """Whether there is a number to write.
+
+    >>> is_number(0.0), is_number(None), is_number(float("nan"))
+    (True, False, False)
+    """
+    return value is not None and math.isfinite(value)
+
+
+def count(value: int) -> str:
+    """A whole number with thin spaces between thousands.
+
+    >>> count(8732)
+    '8\u202f732'
+    """
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def interval(bounds: Interval, *, signed: bool = False) -> str:
+    """An interval in points of a hundred.
+
+    >>> interval(Interval(0.681, 0.742)), interval(Interval(-0.012, 0.05), signed=True)
+    ('[68.1, 74.2]', '[−1.2, +5.0]')
+    """
+    if not bounds.known:
+        return NOTHING
+    low, high = (points(end) if signed else number(100 * end, 1) for end in (bounds.low, bounds.high))
+    return f"[{low}, {high}]"
+
+
+def points(difference: float) -> str:
+    """A difference of shares in points of a hundred, with its sign.
+
+    >>> points(0.0312), points(-0.5), points(0.0)
+    ('+3.1', '−50.0', '0.0')
+    """
+    rounded = number(100 * difference, 1)
+    is_zero = rounded.strip("−0.") == ""
+    return "0.0" if is_zero else rounded if rounded.startswith(("−", NOTHING)) else f"+{rounded}"
+
+
+def p_value(p: float) -> str:
+    """A p-value with its sign of equality.
+
+    >>> p_value(0.0421), p_value(0.0001), p_value(float("nan"))
+    ('= 0.042', '< 0.001', '–')
+    """
+    return NOTHING if not is_number(p) else "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def duration(seconds: float | None) -> str:
+    """A stretch of time as a person would say it.
+
+    >>> duration(4.25), duration(75), duration(4000), duration(None)
+    ('4.2 s', '1 min 15 s', '1 h 07 min', '–')
+    """
+    if seconds is None or not is_number(seconds):
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    if round(seconds) < 3600:
+        return "{} min {:02d} s".format(*divmod(round(seconds), 60))
+    return "{} h {:02d} min".format(*divmod(round(seconds / 60), 60))
+
+
+def listed(words: list[str]) -> str:
+    """Words with commas and an "and".
+
+    >>> listed(["a"]), listed(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else NOTHING
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a difference says about the claim: one of four words, the same in half a sentence, and in a whole one."""
+
+    word: str
+    clause: str
+    sentence: str
+
+
+def verdict(paired: PairedDifference) -> Verdict:
+    """Whether "images do 10 % better" holds, where ``paired`` is the images' accuracy minus the numbers'.
+
+    The interval decides, not the point in it: the claim holds where zero lies below the interval and ten points in or
+    below it; it is reversed where the whole interval is below zero, smaller where ten points lie above it.
+
+    >>> from soundmark.metrics.intervals import Interval
+    >>> from soundmark.metrics.significance import PairedDifference
+    >>> verdict(PairedDifference(0.02, Interval(0.01, 0.03), 0.01, 0.01, 900, 90)).word
+    'smaller'
+    """
+    low, high = paired.interval.low, paired.interval.high
+    unknown = ("cannot be told", "it cannot be told whether this holds")
+    if not paired.interval.known:
+        return Verdict(*unknown, "Too little was tested for an interval.")
+    if high < 0:
+        return Verdict("reversed", "images do worse", "The numbers do better than the images.")
+    if low > CLAIM:
+        return Verdict("holds", "this holds", "The images do better, and by more than ten points.")
+    if low > 0 and high >= CLAIM:
+        return Verdict("holds", "this holds", "The images do better, and ten points lie within the interval.")
+    if high >= CLAIM:
+        return Verdict(*unknown, "Both no difference at all and ten points lie within the interval.")
+    if low > 0:
+        return Verdict("smaller", "images do better by less", "The images do better, but by less than ten points.")
+    sentence = "Ten points can be ruled out; whether there is any difference cannot be told."
+    return Verdict("smaller", "images gain less, if anything", sentence)

@@ -1,0 +1,94 @@
+"""``predictions.csv``: a line per test clip: path, fold, source, label, predicted, a column of scores per class."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from soundmark.datasets import Dataset
+from soundmark.metrics.thresholds import label_text, present
+from soundmark.runtime import atomic
+
+
+def write_predictions(
+    path: Path,
+    dataset: Dataset,
+    test: np.ndarray,
+    probabilities: np.ndarray,
+    thresholds: np.ndarray | Sequence[float] | None = None,
+) -> str:
+    """Write a line per test clip; nine digits, so that the float32 numbers read back as they were. The file's SHA-256.
+
+    Of multi-label data, what is predicted are the classes that reach their thresholds, ``[classes]`` or
+    ``[n, classes]``, 0.5 without any: "dog;siren", or "" for none.
+
+    Raises:
+        OutputError: the place cannot be written.
+
+    >>> _ = write_predictions(folder / "predictions.csv", city, np.array([0]), np.eye(10, dtype=np.float32)[[8]])
+    >>> (folder / "predictions.csv").read_text().splitlines()[1].split(",")[3:]
+    ['air_conditioner', 'siren', '0', '0', '0', '0', '0', '0', '0', '0', '1', '0']
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*_about_columns(dataset), *dataset.classes])
+    predicted = _predicted(dataset, probabilities, thresholds)
+    for index, row, said in zip(test, probabilities, predicted, strict=True):
+        writer.writerow([*_about(dataset, int(index)), said, *(f"{p:.9g}" for p in row)])
+    content = text.getvalue().encode(errors="surrogateescape")
+    atomic.write_bytes(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _predicted(
+    dataset: Dataset, probabilities: np.ndarray, thresholds: np.ndarray | Sequence[float] | None
+) -> list[str]:
+    if dataset.multi_label:
+        return [label_text(row, dataset.classes) for row in present(probabilities, thresholds)]
+    return [dataset.classes[int(row.argmax())] for row in probabilities]
+
+
+def _about_columns(dataset: Dataset) -> list[str]:
+    cut = ["start_s", "stop_s"] if _has_cuts(dataset) else []
+    return ["path", *cut, "fold", "source", "label", "predicted"]
+
+
+def _about(dataset: Dataset, index: int) -> list[str]:
+    """What a row says before what was predicted; where clips are cut from longer files, the cut too."""
+    clip = dataset.clips[index]
+    cut = [f"{clip.start_s:g}", "" if clip.stop_s is None else f"{clip.stop_s:g}"] if _has_cuts(dataset) else []
+    fold = "" if clip.fold is None else str(clip.fold)
+    return [dataset.relative_path(clip), *cut, fold, clip.source or "", clip.label]
+
+
+def _has_cuts(dataset: Dataset) -> bool:
+    return any(clip.start_s or clip.stop_s is not None for clip in dataset.clips)
+
+
+def read_predictions(path: Path, dataset: Dataset, test: np.ndarray, *, sha256: str) -> np.ndarray:
+    """Probabilities float32 ``[n, classes]`` of the ``test`` clips from a file that ``write`` wrote.
+
+    Raises:
+        ValueError: the file is of other clips or classes, or no longer the one of this SHA-256.
+        OSError: it cannot be read.
+
+    >>> scores = np.full((1, 10), 0.1, np.float32)
+    >>> digest = write_predictions(folder / "predictions.csv", city, np.array([3]), scores)
+    >>> bool((read_predictions(folder / "predictions.csv", city, np.array([3]), sha256=digest) == scores).all())
+    True
+    """
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(f'"{path}" was damaged or changed after it was written')
+    header, *rows = list(csv.reader(io.StringIO(content.decode(errors="surrogateescape"), newline="")))
+    expected = [_about(dataset, int(index)) for index in test]
+    width = len(_about_columns(dataset))
+    if header != [*_about_columns(dataset), *dataset.classes] or [row[: width - 1] for row in rows] != expected:
+        raise ValueError(f'"{path}" is of other clips')
+    table = np.array([row[width:] for row in rows], np.float64).astype(np.float32)
+    return table.reshape(len(rows), len(dataset.classes))

@@ -1,0 +1,162 @@
+"""An ONNX graph taken apart and put together again: what it need not say, fewer layers, weights of 8 bits.
+
+Each takes the bytes of an ONNX file and gives such bytes. ``onnx`` is imported where it is used: reading a model needs
+none of this.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+WEIGHED = ("Conv", "Gemm", "MatMul")  # operators whose second input is a matrix of weights
+
+
+SMALLEST = 1024  # weights: fewer are not worth a scale of their own
+
+
+def without_metadata(graph: bytes) -> bytes:
+    """The graph without what its maker noted beside each node: of torch's, a sixth of it, with paths of the machine.
+
+    >>> len(without_metadata(model.bundle.graph)) <= len(model.bundle.graph)
+    True
+    """
+    import onnx
+
+    model = onnx.load_from_string(graph)
+    for part in (*model.graph.node, *model.graph.input, *model.graph.output, model.graph):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    del model.graph.value_info[:]
+    stripped_graph: bytes = model.SerializeToString()
+    return stripped_graph
+
+
+def with_folded_batch_norm(graph: bytes) -> bytes:
+    """The graph with every BatchNormalization that follows a convolution of its own inside that convolution.
+
+    y = γ·(w∗x − µ)/√(σ² + ε) + β is the convolution with w·γ/√(σ² + ε) and the bias β − µ·γ/√(σ² + ε). Layers that
+    share their weights share the folded ones.
+
+    >>> with_folded_batch_norm(model.bundle.graph) == without_metadata(model.bundle.graph)  # notebook_cnn has none
+    True
+    """
+    import onnx
+
+    model = onnx.load_from_string(without_metadata(graph))
+    inputs = [name for node in model.graph.node for name in node.input]
+    by_output = {node.output[0]: node for node in model.graph.node}
+    for norm in [node for node in model.graph.node if node.op_type == "BatchNormalization"]:
+        convolution = by_output.get(norm.input[0])
+        if convolution and convolution.op_type == "Conv" and inputs.count(norm.input[0]) == 1:
+            _fold(model.graph, convolution, norm)
+    _remove_unused(model.graph)
+    folded_graph: bytes = model.SerializeToString()
+    return folded_graph
+
+
+def _fold(graph: Any, convolution: Any, norm: Any) -> None:
+    from onnx import helper
+
+    kernel = f"{convolution.input[1]}/{norm.input[1]}"
+    if kernel not in {tensor.name for tensor in graph.initializer}:
+        weights = constant(graph, convolution.input[1])
+        bias = constant(graph, convolution.input[2]) if len(convolution.input) > 2 else 0.0
+        scale, shift, mean, variance = (constant(graph, name).astype(np.float64) for name in norm.input[1:5])
+        epsilon = {each.name: helper.get_attribute_value(each) for each in norm.attribute}.get("epsilon", 1e-5)
+        factor = scale / np.sqrt(variance + epsilon)
+        _add_constant(graph, kernel, (weights * factor.reshape(-1, *[1] * (weights.ndim - 1))).astype(np.float32))
+        _add_constant(graph, f"{kernel}/bias", (shift + (bias - mean) * factor).astype(np.float32))
+    del convolution.input[1:]
+    convolution.input.extend([kernel, f"{kernel}/bias"])
+    convolution.output[0] = norm.output[0]
+    graph.node.remove(norm)
+
+
+def with_int8_weights(graph: bytes) -> bytes:
+    """The graph with the weights that are still float32 as int8, a scale for each output, made float32 when it runs.
+
+    >>> small = with_int8_weights(model.bundle.graph)
+    >>> len(model.bundle.graph) / len(small) > 2
+    True
+    """
+    import onnx
+    from onnx import TensorProto, helper
+
+    model = onnx.load_from_string(graph)
+    large = {
+        t.name for t in model.graph.initializer if t.data_type == TensorProto.FLOAT and np.prod(t.dims) >= SMALLEST
+    }
+    wide: dict[str, Any] = {}
+    for node in model.graph.node:
+        if node.op_type not in WEIGHED or node.input[1] not in large:
+            continue
+        name = node.input[1]
+        if name not in wide:
+            axis = output_axis(node)
+            weights, scales = int8_weights(constant(model.graph, name), axis)
+            _add_constant(model.graph, f"{name}/int8", weights)
+            _add_constant(model.graph, f"{name}/scale", scales)
+            inputs = [f"{name}/int8", f"{name}/scale"]
+            wide[name] = helper.make_node("DequantizeLinear", inputs, [f"{name}/wide"], f"{name}/wide", axis=axis)
+        node.input[1] = f"{name}/wide"
+    nodes = [*wide.values(), *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    _remove_unused(model.graph)
+    small: bytes = model.SerializeToString()
+    return small
+
+
+def int8_weights(weights: npt.NDArray[np.float32], axis: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Weights as int8, and the scale of each slice along ``axis``: the largest of a slice is ±127.
+
+    >>> int8_weights(np.array([[1.0, -0.5], [0.0, 0.0]], np.float32), axis=0)[0].tolist()
+    [[127, -64], [0, 0]]
+    """
+    others = tuple(i for i in range(weights.ndim) if i != axis)
+    largest = np.abs(weights).max(axis=others)
+    scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+    shape = [-1 if i == axis else 1 for i in range(weights.ndim)]
+    return np.round(weights / scales.reshape(shape)).astype(np.int8), scales
+
+
+def output_axis(node: Any) -> int:
+    """Along which axis of its weights the outputs of a node lie.
+
+    >>> from onnx import helper
+    >>> output_axis(helper.make_node("Gemm", ["x", "w"], ["y"], transB=1))
+    0
+    """
+    if node.op_type == "Conv":
+        return 0
+    transposed = any(each.name == "transB" and each.i for each in node.attribute)
+    return 0 if transposed else 1
+
+
+def constant(graph: Any, name: str) -> npt.NDArray[Any]:
+    """The constant of that name in an onnx ``GraphProto``.
+
+    >>> import onnx
+    >>> constant(onnx.load_from_string(model.bundle.graph).graph, "logits.bias").shape
+    (10,)
+    """
+    from onnx import numpy_helper
+
+    return np.asarray(numpy_helper.to_array(next(tensor for tensor in graph.initializer if tensor.name == name)))
+
+
+def _add_constant(graph: Any, name: str, values: npt.NDArray[Any]) -> None:
+    from onnx import numpy_helper
+
+    graph.initializer.append(numpy_helper.from_array(values, name))
+
+
+def _remove_unused(graph: Any) -> None:
+    """Remove constants that no node asks for."""
+    asked = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    used = [tensor for tensor in graph.initializer if tensor.name in asked]
+    del graph.initializer[:]
+    graph.initializer.extend(used)

@@ -1,0 +1,61 @@
+"""Names of earlier versions, read as aliases: recipes, networks and fields of a recipe.
+
+Models, run folders and recipe files that were written under the old names stay readable; what is written now has the
+new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+RECIPES = {
+    "seed-mel": "notebook-mel",
+    "seed-image": "notebook-image",
+    "seed-image-22k": "notebook-image-22k",
+}
+NETWORKS = {"seed_cnn": "notebook_cnn"}
+FIELDS = {
+    "trains": "trainable",
+    "least_batches": "min_batches",
+    "head_rate": "head_lr_scale",
+    "averaging": "ema_decay",
+    "blend": "weight_interpolation",
+    "head_anew": "refit_head",
+    "validation_share": "validation_fraction",
+    "known_kept": "known_quantile",
+}
+AUGMENTATION_FIELDS = {"mixstyle_share": "mixstyle_probability", "mixup_share": "mixup_probability"}
+
+
+def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a recipe under today's names; names that are not old ones stay.
+
+    >>> current_settings({"name": "seed-mel", "network": "seed_cnn", "averaging": 0.99})
+    {'name': 'notebook-mel', 'network': 'notebook_cnn', 'ema_decay': 0.99}
+    """
+    values = {FIELDS.get(key, key): value for key, value in settings.items()}
+    for key, aliases in (("name", RECIPES), ("network", NETWORKS)):
+        if isinstance(values.get(key), str):
+            values[key] = aliases.get(values[key], values[key])
+    augmentation = values.get("augmentation")
+    if isinstance(augmentation, Mapping):
+        values["augmentation"] = {AUGMENTATION_FIELDS.get(key, key): value for key, value in augmentation.items()}
+    return values
+
+
+def original_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a recipe under the names of the first version: what checkpoints are recognised by.
+
+    >>> original_settings({"name": "notebook-mel", "network": "notebook_cnn", "ema_decay": 0.99})
+    {'name': 'seed-mel', 'network': 'seed_cnn', 'averaging': 0.99}
+    """
+    fields, recipes, networks, augmentation = (
+        {new: old for old, new in names.items()} for names in (FIELDS, RECIPES, NETWORKS, AUGMENTATION_FIELDS)
+    )
+    values = {fields.get(key, key): value for key, value in settings.items()}
+    values["name"] = recipes.get(values["name"], values["name"])
+    values["network"] = networks.get(values["network"], values["network"])
+    if "augmentation" in values:
+        values["augmentation"] = {augmentation.get(key, key): value for key, value in values["augmentation"].items()}
+    return values

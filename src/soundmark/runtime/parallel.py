@@ -1,0 +1,182 @@
+"""One function over many items in as many processes as there are cores, in order of completion.
+
+Workers are spawned, never forked, so that this works the same on Linux, macOS and Windows and beside torch's threads.
+They leave Ctrl-C to their parent, and end by themselves when the parent is killed. What starts processes is imported
+where it is used: `soundmark classify` needs none of it, and starts without.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
+from contextlib import contextmanager
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from soundmark.errors import SoundmarkError
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
+
+
+Item = TypeVar("Item")
+
+
+Result = TypeVar("Result")
+
+
+AHEAD = 8  # items that ``in_order`` has under way
+
+
+_stopped: Any = None  # in a worker: a shared number that is no longer 0 when nobody wants its results
+
+
+def available_cores() -> int:
+    """How many processors this process may use: its affinity, not the machine's count.
+
+    >>> available_cores() >= 1
+    True
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def map_unordered(
+    function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int | None = None
+) -> Iterator[tuple[int, Result]]:
+    """``(index, function(items[index]))`` as each is done, computed by ``jobs`` processes (all cores by default).
+
+    ``function`` stands at the top level of a module and its items and results can be pickled between processes. With
+    one job, or one item, no process is started. At most four items per process are under way, so memory does not grow
+    with the number of items.
+
+    Raises:
+        SoundmarkError: the workers could not be started, or one was killed (out of memory, say).
+
+    >>> sorted(map_unordered(abs, [-3, 2, -1], jobs=1))
+    [(0, 3), (1, 2), (2, 1)]
+    """
+    jobs = min(jobs or available_cores(), len(items))
+    if jobs <= 1:
+        yield from ((index, function(item)) for index, item in enumerate(items))
+        return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    context = multiprocessing.get_context("spawn")
+    stopped = context.RawValue("b", 0)  # not an Event: a worker that is killed could take its lock along
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_initialize_worker, initargs=(stopped,))
+    try:
+        yield from _in_flight(pool, function, items, most=4 * jobs)
+    except BrokenProcessPool as error:
+        raise SoundmarkError(
+            "a worker process ended unexpectedly: it was killed (out of memory?), or the calling script does not guard "
+            'its code by `if __name__ == "__main__":`. What is finished is kept: begin again, with --jobs 1 or jobs=1 '
+            "if it ends so once more."
+        ) from error
+    finally:
+        stopped.value = 1  # whoever leaves early does not wait for the items that the workers hold in store
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def batches(items: Iterable[Item], n: int) -> Iterator[list[Item]]:
+    """``items``, ``n`` at a time; the last may be fewer.
+
+    >>> list(batches("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    rest = iter(items)
+    while batch := list(islice(rest, n)):
+        yield batch
+
+
+def map_ordered(
+    function: Callable[[Item], Result], items: Iterable[Item], pool: Executor | None, *, most: int = AHEAD
+) -> Iterator[Result]:
+    """``function`` of each item in the items' order, computed by ``pool`` while the next items are being made.
+
+    At most ``most`` are under way, so that memory does not grow with the number of items. Without a pool, or of one
+    item alone, it is computed here.
+
+    >>> from concurrent.futures import ThreadPoolExecutor
+    >>> with ThreadPoolExecutor(2) as pool:
+    ...     list(map_ordered(abs, iter([-3, 2, -1]), pool))
+    [3, 2, 1]
+    """
+    rest = iter(items)
+    first = list(islice(rest, 2))
+    if pool is None or len(first) < 2:
+        yield from map(function, chain(first, rest))
+        return
+    running: deque[Future[Result]] = deque()
+    try:
+        for item in chain(first, rest):
+            running.append(pool.submit(function, item))
+            while running and (running[0].done() or len(running) >= most):
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _in_flight(
+    pool: ProcessPoolExecutor, function: Callable[[Item], Result], items: Sequence[Item], most: int
+) -> Iterator[tuple[int, Result]]:
+    waiting = iter(enumerate(items))
+    with _without_sigint():  # the first submissions start the processes
+        running: dict[Future[Result], int] = {
+            pool.submit(_work, function, item): index for index, item in islice(waiting, most)
+        }
+    while running:
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            yield running.pop(future), future.result()
+            for index, item in islice(waiting, 1):
+                running[pool.submit(_work, function, item)] = index
+
+
+@contextmanager
+def _without_sigint() -> Iterator[None]:
+    """Start processes that never hear Ctrl-C: one that is told while it still imports would print a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, where they are deaf from `_settle_in` on
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(function: Callable[[Item], Result], item: Item) -> Result:
+    if _stopped is not None and _stopped.value:
+        raise CancelledError
+    return function(item)
+
+
+def _initialize_worker(stopped: Any) -> None:
+    """Make this process a good worker: its parent handles Ctrl-C, and the parent's death is its own end."""
+    import multiprocessing
+
+    global _stopped
+    _stopped = stopped
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one thread a process; NumPy is not loaded yet
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_exit_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _exit_with(sentinel: int) -> None:
+    from multiprocessing.connection import wait as wait_for
+
+    wait_for([sentinel])
+    os._exit(1)

@@ -1,0 +1,43 @@
+"""What all figures share: colours, supported file formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from soundmark.errors import SettingsError, unknown_name
+from soundmark.runtime import atomic
+
+BLUE = "#0072B2"  # of Okabe and Ito's palette, which all eyes tell apart
+
+
+def check_figure_path(path: Path) -> str:
+    """The format that the ending of a picture's name stands for; its folder is made, if need be.
+
+    So that what cannot be drawn is refused before hours are spent on what to draw.
+
+    Raises:
+        SettingsError: Matplotlib does not write it, or is not installed.
+        OutputError: the folder cannot be written to.
+
+    >>> check_figure_path(Path("pets.PNG"))
+    'png'
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+    except ImportError as error:
+        raise SettingsError('drawing needs Matplotlib: pip install "soundmark[train]".') from error
+    kinds = FigureCanvasAgg.get_supported_filetypes()
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in kinds:
+        raise unknown_name("picture format", kind, sorted(kinds))
+    atomic.make_folder(path.parent)
+    return kind
+
+
+def without_mathtext(name: str) -> str:
+    r"""A name without what Matplotlib would take for a formula.
+
+    >>> without_mathtext("a$b")
+    'a\\$b'
+    """
+    return name.replace("$", r"\$")

@@ -1,0 +1,97 @@
+"""Progress of long work: what reports it, and the state of an analysis of many files."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from threading import Lock
+
+Progress = Callable[[str, int, int, str], None]
+"""``progress(description, done, total, unit)``: told of every step of a long job; the command line draws it."""
+
+
+def no_progress(description: str, done: int, total: int, unit: str) -> None:
+    """The progress of somebody who does not want to be told.
+
+    >>> no_progress("features", 3, 10, "clips")
+    """
+
+
+@dataclass(frozen=True)
+class AnalysisProgress:
+    """How far it is: ``share`` of the work between 0 and 1; ``heard_s`` seconds of sound in ``elapsed_s`` seconds."""
+
+    done: int
+    files: int
+    share: float
+    heard_s: float
+    elapsed_s: float
+
+    def in_words(self) -> str:
+        """The same for people.
+
+        >>> AnalysisProgress(done=12, files=40, share=0.25, heard_s=7200.0, elapsed_s=30.0).in_words()
+        '12 of 40 files, 4.0 h of sound a minute, 1 min 30 s left'
+        """
+        rate = self.heard_s / 60 / max(self.elapsed_s, 1e-3)  # minutes a second are hours a minute
+        left_s = self.elapsed_s * (1 - self.share) / self.share if self.share else None
+        left = f", {_duration(left_s)} left" if left_s is not None and self.share < 1 else ""
+        return f"{self.done:,} of {self.files:,} files, {rate:.1f} h of sound a minute{left}"
+
+
+class FileProgress:
+    """Keeps the state, and tells ``tell`` of it; several threads may report.
+
+    >>> told = []
+    >>> progress = FileProgress(["none.wav"], 1, told.append)
+    >>> progress.sound("none.wav", 2.0, 4.0)
+    >>> progress.done("none.wav", 4.0)
+    >>> [(state.done, state.share, state.heard_s) for state in told]
+    [(0, 0.5, 2.0), (1, 1.0, 4.0)]
+    """
+
+    def __init__(self, paths: Iterable[str], n_files: int, tell: Callable[[AnalysisProgress], None]) -> None:
+        self._tell, self._lock, self._began = tell, Lock(), time.monotonic()
+        self._size = {path: _size(path) for path in paths}
+        self._total = sum(self._size.values()) or 1
+        self._files, self._done = n_files, 0
+        self._finished_bytes, self._finished_s = 0, 0.0
+        self._under_way: dict[str, tuple[float, float]] = {}
+
+    def sound(self, file: str, heard_s: float, of_s: float) -> None:
+        """``heard_s`` of the ``of_s`` seconds of a file were heard."""
+        with self._lock:
+            self._under_way[file] = heard_s, of_s
+            self._report()
+
+    def done(self, file: str, heard_s: float = 0.0) -> None:
+        """A file is done, in which ``heard_s`` seconds were heard."""
+        with self._lock:
+            self._under_way.pop(file, None)
+            self._done += 1
+            self._finished_bytes += self._size.get(file, 0)
+            self._finished_s += heard_s
+            self._report()
+
+    def _report(self) -> None:
+        parts = [(self._size.get(file, 0), *seconds) for file, seconds in self._under_way.items()]
+        size = self._finished_bytes + sum(size * min(1.0, heard / of) for size, heard, of in parts if of)
+        heard_s = self._finished_s + sum(heard for _, heard, _ in parts)
+        share = min(1.0, size / self._total)
+        self._tell(AnalysisProgress(self._done, self._files, share, heard_s, time.monotonic() - self._began))
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size or 1  # noqa: PTH116 - a path of any bytes
+    except (OSError, ValueError):
+        return 1
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = int(seconds // 60)
+    return f"{minutes} min {seconds % 60:.0f} s" if minutes < 10 else f"{minutes // 60} h {minutes % 60} min"

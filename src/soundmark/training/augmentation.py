@@ -1,0 +1,119 @@
+"""A batch of log-mel spectrograms to another that might have been recorded as well: what training sees, never scoring.
+
+The numbers of ``logmel`` are logarithms of power, so that louder is more of a constant, and two sounds at once are the
+logarithm of the sum of their powers. Everything is drawn from the generator that is given: the same one gives the same.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from soundmark.spectrograms.logmel import FLOOR, MIDDLE, SPREAD
+from soundmark.training.recipe import Augmentation
+
+STILL = 1e-3  # added to a band's spread over time: what does not change at all is not blown up
+
+
+PER_DB = math.log(10) / 10 / SPREAD  # what a decibel adds
+
+
+def augment(x: Tensor, targets: Tensor, how: Augmentation, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Spectrograms ``[batch, 1, freq, time]`` and targets ``[batch, classes]``, each changed as ``how`` says.
+
+    >>> x, targets = torch.zeros(4, 1, 64, 128), torch.eye(4)
+    >>> y, mixed = augment(x, targets, Augmentation(gain_db=6.0, mixup=1.0), np.random.default_rng(0))
+    >>> y.shape == x.shape, [round(total, 3) for total in mixed.sum(1).tolist()]
+    (True, [1.0, 1.0, 1.0, 1.0])
+    """
+    if how.roll or how.stretch or how.shift_bands:
+        x = warp(x, generator, roll=how.roll, stretch=how.stretch, shift_bands=how.shift_bands)
+    if how.gain_db:
+        x = louder(x, torch.from_numpy(generator.uniform(-how.gain_db, how.gain_db, len(x)).astype(np.float32)))
+    if how.mixstyle and generator.random() < how.mixstyle_probability:
+        share = torch.from_numpy(generator.beta(how.mixstyle, how.mixstyle, len(x)).astype(np.float32))
+        x = restyle(x, share, torch.from_numpy(generator.permutation(len(x))))
+    if how.mixup and generator.random() < how.mixup_probability:
+        share = torch.from_numpy(generator.beta(how.mixup, how.mixup, len(x)).astype(np.float32))
+        x, targets = mix(x, targets, share, torch.from_numpy(generator.permutation(len(x))))
+    return x, targets
+
+
+def warp(x: Tensor, generator: np.random.Generator, *, roll: bool, stretch: float, shift_bands: float) -> Tensor:
+    """Each spectrogram begun at another time, faster or slower by up to a share, higher or lower by up to some bands.
+
+    Time goes round in a circle: the end is followed by the beginning, as where a short clip is repeated. Pitch and
+    speed are the two axes of one picture, whose points are taken as they are (nearest): read off between them, noise
+    would be smoother than any that is heard later.
+
+    >>> tone = torch.zeros(1, 1, 8, 6)
+    >>> tone[:, :, 3] = 1.0
+    >>> bool((warp(tone, np.random.default_rng(0), roll=True, stretch=0.0, shift_bands=0) == tone).all())
+    True
+    """
+    n, _, height, width = x.shape
+    start = generator.integers(0, width, n) if roll else np.zeros(n, np.int64)
+    if not stretch and not shift_bands:
+        return torch.stack([torch.roll(one, int(by), 2) for one, by in zip(x, start, strict=True)])
+    speed = np.exp(generator.uniform(-stretch, stretch, n))
+    bands = generator.uniform(-shift_bands, shift_bands, n)
+    columns = (np.arange(width)[None, :] + 0.5) * speed[:, None] + start[:, None]
+    across = np.mod(columns, width) * 2 / width - 1  # −1 and 1 are the outer edges of the picture
+    down = (np.arange(height)[None, :] + 0.5 + bands[:, None]) * 2 / height - 1
+    grid = np.stack(
+        np.broadcast_arrays(across[:, None, :], down[:, :, None]), axis=-1, dtype=np.float32, casting="same_kind"
+    )
+    return F.grid_sample(
+        x, torch.from_numpy(grid).to(x.device), mode="nearest", padding_mode="border", align_corners=False
+    )
+
+
+def louder(x: Tensor, gain_db: Tensor) -> Tensor:
+    """Spectrograms ``[batch, 1, freq, time]`` made louder by ``gain_db`` ``[batch]``; silence stays silence.
+
+    >>> louder(torch.full((1, 1, 1, 1), 0.1), torch.tensor([10.0])).item() * SPREAD - 0.5  # ln 10 more
+    2.3025...
+    """
+    return (x + gain_db.to(x.device)[:, None, None, None] * PER_DB).clamp_min(FLOOR)
+
+
+def restyle(x: Tensor, share: Tensor, partner: Tensor) -> Tensor:
+    """Each sound with its bands' levels and spreads partly its partner's: ``share`` ``[batch]`` of them are its own.
+
+    What a microphone, a room and a distance do to a sound is much the same all through it: in mean and SD of each band
+    over time. What is heard stays what it was, and so do the targets. (Freq-MixStyle.)
+
+    Source: K. Zhou et al., "Domain Generalization with MixStyle", ICLR 2021; by band: B. Kim et al., "Domain
+    Generalization on Efficient Acoustic Scene Classification using Residual Normalization", DCASE 2021.
+
+    >>> x = torch.tensor([[0.0, 2.0], [5.0, 5.0]])[:, None, None]  # two sounds of one band
+    >>> restyle(x, torch.tensor([0.5, 1.0]), torch.tensor([1, 0]))[:, 0, 0].round(decimals=2).tolist()
+    [[2.5, 3.5], [5.0, 5.0]]
+    """
+    own = share.to(x.device)[:, None, None, None]
+    level, spread = x.mean(3, keepdim=True), x.std(3, correction=0, keepdim=True) + STILL
+    to_spread = own * spread + (1 - own) * spread[partner]
+    to_level = own * level + (1 - own) * level[partner]
+    return ((x - level) / spread * to_spread + to_level).clamp_min(FLOOR)
+
+
+def mix(x: Tensor, targets: Tensor, share: Tensor, partner: Tensor) -> tuple[Tensor, Tensor]:
+    """Each sound heard together with its partner's: ``share`` ``[batch]`` of its own power, the rest of the other's.
+
+    The targets are mixed alike. Source: H. Zhang et al., "mixup", ICLR 2018; Y. Tokozume et al., "Learning from
+    Between-class Examples for Deep Sound Recognition", ICLR 2018, where it is the sounds that are mixed.
+
+    >>> x, targets = torch.tensor([0.0, 1.0])[:, None, None, None], torch.eye(2)
+    >>> y, mixed = mix(x, targets, torch.tensor([1.0, 0.25]), torch.tensor([1, 0]))
+    >>> y.flatten().tolist(), mixed.tolist()
+    ([0.0, 0.726...], [[1.0, 0.0], [0.75, 0.25]])
+    """
+    own = share.to(x.device)[:, None, None, None]
+    power = torch.exp(x * SPREAD + MIDDLE)
+    together = own * power + (1 - own) * power[partner]
+    x = (together.log() - MIDDLE) / SPREAD
+    return x, own[:, 0, 0] * targets + (1 - own[:, 0, 0]) * targets[partner]

@@ -1,0 +1,108 @@
+"""The state of a training after an epoch, on the disk: what a run that was cut goes on from. No pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from soundmark.errors import OutputError
+from soundmark.models.history import Epoch
+from soundmark.runtime import atomic
+from soundmark.training.adam import Adam
+from soundmark.training.engine import Engine
+
+SCHEMA = 2
+
+
+log = logging.getLogger("soundmark")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after an epoch: tensors in safetensors, the rest in its metadata, with a digest over both."""
+
+    tensors: dict[str, Tensor]
+    history: tuple[Epoch, ...]
+    engine: Engine
+
+    @classmethod
+    def of(
+        cls, network: nn.Module, optimizer: Adam, history: list[Epoch], engine: Engine, average: nn.Module | None = None
+    ) -> Checkpoint:
+        """The state that ``network``, ``optimizer`` and the running ``average`` of the weights are in now."""
+        tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+        tensors |= {f"adam.{name}": value for name, value in optimizer.state_dict().items()}
+        if average:
+            tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
+        return cls({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, tuple(history), engine)
+
+    def save(self, path: Path, fingerprint: str) -> None:
+        """Write it, whole or not at all, as the state of the run that ``fingerprint`` stands for."""
+        from safetensors.torch import save
+
+        about = {
+            "schema": SCHEMA,
+            "run": fingerprint,
+            "engine": asdict(self.engine),
+            "history": [asdict(epoch) for epoch in self.history],
+        }
+        text = json.dumps(about)
+        atomic.write_bytes(path, save(self.tensors, {"about": text, "sha256": _digest(self.tensors, text)}))
+
+    @classmethod
+    def load(cls, path: Path, fingerprint: str, device: str) -> Checkpoint | None:
+        """The checkpoint at ``path``; ``None`` where there is none, or (said) a damaged one or another device's.
+
+        Raises:
+            OutputError: it is of another recipe, or of other data.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            if metadata["sha256"] != _digest(tensors, metadata["about"]):
+                raise ValueError("its checksum does not fit")
+            about = json.loads(metadata["about"])
+            if about["schema"] != SCHEMA:
+                raise ValueError("it is of another version of soundmark")
+            engine, history = Engine(**about["engine"]), tuple(Epoch(**epoch) for epoch in about["history"])
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+            log.warning('the checkpoint "%s" is damaged (%s): that training starts over', path, error)
+            return None
+        if about["run"] != fingerprint:
+            raise OutputError(
+                f'"{path.parent}" holds an unfinished run of another recipe or other data. Choose another folder with '
+                "-o, or start this one over with --fresh."
+            )
+        if device != engine.device:
+            log.warning('the checkpoint "%s" is of a training on %s: on %s it starts over', path, engine.device, device)
+            return None
+        return cls(tensors, history, engine)
+
+    def restore(self, network: nn.Module, optimizer: Adam, average: nn.Module | None = None) -> list[Epoch]:
+        """Put the state back; the history so far."""
+        network.load_state_dict(self._part("network."))
+        optimizer.load_state_dict(self._part("adam."))
+        if average:
+            average.load_state_dict(self._part("average."))
+        return list(self.history)
+
+    def _part(self, prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): value for name, value in self.tensors.items() if name.startswith(prefix)}
+
+
+def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}".encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,55 @@
+"""What a training computes on: the device, its precision and the number of threads."""
+
+from __future__ import annotations
+
+import platform
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from soundmark.errors import SettingsError
+from soundmark.runtime import parallel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """What a run computes on: chosen by the processor's flags, never by timing, and kept when the run is resumed."""
+
+    device: str
+    precision: str  # "bfloat16" or "float32"
+    threads: int
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which the training's forward passes are computed."""
+        return torch.autocast(self.device, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
+
+
+def choose_engine(device: str = "auto") -> Engine:
+    """The device (CUDA, MPS or the processor), precision and number of threads for this machine.
+
+    bfloat16 where it is native: AVX512-BF16 or AMX on x86, bf16 on 64-bit ARM, CUDA where the card says so.
+
+    Raises:
+        SettingsError: the device is unknown, or is not there.
+
+    >>> choose_engine("cpu").device
+    'cpu'
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    name = next(name for name, is_there in there.items() if is_there) if device == "auto" else device
+    if not there.get(name):
+        known = ", ".join(name for name, is_there in there.items() if is_there)
+        raise SettingsError(f'there is no device "{device}" on this machine. Known here: auto, {known}.')
+    native = torch.cuda.is_bf16_supported() if name == "cuda" else name == "cpu" and _processor_has_bfloat16()
+    return Engine(device=name, precision="bfloat16" if native else "float32", threads=parallel.available_cores())
+
+
+def _processor_has_bfloat16() -> bool:
+    """Whether the processor's flags name bfloat16 arithmetic. Linux tells; elsewhere float32 is the safe answer."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:
+        return False
+    return bool(flags & {"avx512_bf16", "amx_bf16"}) or (platform.machine() == "aarch64" and "bf16" in flags)

@@ -1,0 +1,101 @@
+"""The recipes that have a name. A further one is a line here, or a TOML file of the user's own.
+
+>>> recipe_named("notebook-mel").batch_size
+250
+>>> print(recipe_named("notebook-mel").describe())
+notebook-mel: mel 64×64 → notebook_cnn, 20 epochs of batch 250, Adam at 0.001
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from soundmark import spectrograms
+from soundmark.errors import SettingsError, unknown_name
+from soundmark.models import legacy
+from soundmark.training.recipe import Augmentation, Recipe
+
+
+def recipe_named(name: str) -> Recipe:
+    """The recipe of that name, or the one in that ``.toml`` file.
+
+    Raises:
+        SettingsError: there is no such recipe, with the known names, or the file cannot be read.
+
+    >>> recipe_named("notebook-image-22k").representation.rate_hz
+    22050
+    """
+    name = legacy.RECIPES.get(name, name)
+    if name in RECIPES:
+        return RECIPES[name]
+    if not name.endswith(".toml"):
+        raise unknown_name("recipe", name, RECIPES)
+    try:
+        text = Path(name).read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f'the recipe "{name}" cannot be read: {error.strerror}.') from error
+    except ValueError as error:
+        raise SettingsError(f'the recipe "{name}" cannot be read: it is not UTF-8 text.') from error
+    try:
+        return Recipe.from_toml(text)
+    except SettingsError as error:
+        raise SettingsError(f'the recipe "{name}" cannot be used: {error}') from error
+
+
+_SCRATCH_SPECTROGRAM = spectrograms.LogMel(
+    rate_hz=22050,
+    size=(64, 128),
+    n_fft=2048,
+    window_samples=1378,
+    hop_samples=689,
+    f_max_hz=11025.0,
+    pre_emphasis=0.0,
+)
+
+
+_SCRATCH_AUGMENTATION = Augmentation(roll=True, gain_db=12.0, stretch=0.3, shift_bands=5.0, mixup=1.0)
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(name="notebook-image", representation=spectrograms.Image()),
+        Recipe(name="notebook-mel", representation=spectrograms.Mel()),
+        Recipe(name="notebook-image-22k", representation=spectrograms.Image(rate_hz=22050)),
+        Recipe(
+            name="scratch",
+            representation=_SCRATCH_SPECTROGRAM,
+            network="resnet",
+            epochs=30,
+            min_batches=1500,
+            batch_size=32,
+            learning_rate=3e-3,
+            schedule="one-cycle",
+            weight_decay=0.02,
+            label_smoothing=0.1,
+            ema_decay=0.998,
+            validation_fraction=0.2,
+            augmentation=_SCRATCH_AUGMENTATION,
+        ),
+        Recipe(name="transfer", representation=spectrograms.LogMel(), network="mn04", trainable="head"),
+        Recipe(
+            name="transfer-finetune",
+            representation=spectrograms.LogMel(),
+            network="mn04",
+            epochs=4,
+            batch_size=32,
+            learning_rate=1e-4,
+            schedule="one-cycle",
+            layer_decay=0.95,
+            head_lr_scale=0.1,
+            ema_decay=0.99,
+            weight_interpolation=0.75,
+            refit_head=True,
+            validation_fraction=0.2,
+            augmentation=Augmentation(
+                roll=True, gain_db=10.0, stretch=0.15, shift_bands=4.0, mixup=1.0, mixup_probability=0.5
+            ),
+        ),
+    )
+}
+"""The recipes that have a name: the notebook's two, its pictures at one rate for every file, and three of our own."""

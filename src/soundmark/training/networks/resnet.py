@@ -1,0 +1,134 @@
+"""Three small residual networks that vote, for log-mel spectrograms, trained from scratch: 1.45 million parameters.
+
+    each member:  Conv 16 stride 2, [residual block 32 stride 2], [64 stride 2, 64], [100 stride 2, 100],
+                  mean over time and frequency, Dropout 0.3, Dense n_classes         (BatchNorm after each convolution)
+
+The answer is the mean of their logits. On few recordings two trainings of one network differ by several points, as they
+happen to take this recording or that for a whole class; what three of them say together is better than what any says.
+
+Source: K. He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; the shortcut of a block that shrinks
+is a mean and a 1×1 convolution (T. He et al., "Bag of Tricks", CVPR 2019, ResNet-D); L. Hansen and P. Salamon, "Neural
+Network Ensembles", 1990.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+MEMBERS = 3
+
+
+STEM = 16  # channels of the first convolution
+
+
+WIDTHS = (32, 64, 100)
+
+
+DEPTHS = (1, 2, 2)  # blocks of each width
+
+
+DROPOUT = 0.3
+
+
+class ResNet(nn.Module):
+    """Spectrograms ``[batch, 1, freq, time]`` to logits ``[batch, n_classes]``; ``embed`` gives what is before them.
+
+    While it is trained, each of the ``n_members`` hears its own part of the batch, so that they are trained apart:
+    give it each clip as often.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, n_classes: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("spread", torch.ones(()))
+        self.n_members = MEMBERS
+        self.members = nn.ModuleList(Member(n_classes) for _ in range(MEMBERS))
+
+    def normalise(self, mean: float, spread: float) -> None:
+        """Fix what is taken from every number of a spectrogram, and what it is divided by."""
+        self.mean.fill_(mean)
+        self.spread.fill_(spread)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """The means of the members' last feature maps, ``[batch, 300]``."""
+        x = (x - self.mean) / self.spread
+        return torch.cat([member.embed(x) for member in self._each()], dim=1)
+
+    def head(self, embedding: Tensor) -> Tensor:
+        """Logits ``[batch, n_classes]`` of embeddings: the mean of the members'."""
+        parts = embedding.chunk(self.n_members, dim=1)
+        votes = [member.head(part) for member, part in zip(self._each(), parts, strict=True)]
+        return torch.stack(votes).mean(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``[batch, n_classes]``."""
+        if not self.training:
+            return self.head(self.embed(x))
+        parts = ((x - self.mean) / self.spread).chunk(self.n_members)
+        return torch.cat([member(part) for member, part in zip(self._each(), parts, strict=True)])
+
+    def _each(self) -> list[Member]:
+        return cast(list[Member], list(self.members))
+
+
+class Member(nn.Module):
+    """One residual network."""
+
+    def __init__(self, n_classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, STEM, 3, 2, 1, bias=False), nn.BatchNorm2d(STEM), nn.ReLU())
+        blocks: list[nn.Module] = []
+        inside = STEM
+        for width, depth in zip(WIDTHS, DEPTHS, strict=True):
+            blocks += [Residual(inside, width, stride=2), *(Residual(width, width, stride=1) for _ in range(1, depth))]
+            inside = width
+        self.blocks = nn.Sequential(*blocks)
+        self.dense = nn.Linear(inside, n_classes)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """The mean of the last feature maps, ``[batch, 100]``."""
+        maps: Tensor = self.blocks(self.stem(x))
+        return maps.mean((2, 3))
+
+    def head(self, embedding: Tensor) -> Tensor:
+        """Logits ``[batch, n_classes]`` of embeddings."""
+        logits: Tensor = self.dense(F.dropout(embedding, DROPOUT, self.training))
+        return logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``[batch, n_classes]``."""
+        return self.head(self.embed(x))
+
+
+class Residual(nn.Module):
+    """Two 3×3 convolutions, added to what came in."""
+
+    def __init__(self, inside: int, out: int, *, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(inside, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(out, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out))
+        self.shortcut = nn.Sequential()
+        if stride > 1 or inside != out:
+            shrink = [nn.AvgPool2d(stride, ceil_mode=True)] if stride > 1 else []
+            self.shortcut = nn.Sequential(*shrink, nn.Conv2d(inside, out, 1, bias=False), nn.BatchNorm2d(out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[batch, inside, freq, time]`` to ``[batch, out, ...]``."""
+        return F.relu(self.shortcut(x) + self.second(self.first(x)))
+
+
+def build(shape: tuple[int, int], n_classes: int) -> ResNet:
+    """The network for spectrograms of any ``shape`` (freq, time).
+
+    >>> network = build((64, 128), 10).eval()
+    >>> network(torch.zeros(2, 1, 64, 128)).shape, sum(p.numel() for p in network.parameters()) < 1_500_000
+    (torch.Size([2, 10]), True)
+    """
+    return ResNet(n_classes)

@@ -1,0 +1,306 @@
+"""A recipe: everything that decides how a classifier is made. The only home of a default."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from soundmark import spectrograms
+from soundmark.errors import SettingsError, unknown_name
+from soundmark.models import legacy
+from soundmark.runtime.checks import is_finite
+from soundmark.spectrograms import Representation
+from soundmark.training.networks import NETWORKS, PRETRAINED
+
+TRAINABLE = {
+    "all": "every layer, epoch by epoch",
+    "head": "a linear head alone, on what a pretrained network makes of each clip once",
+}
+
+
+SCHEDULES = ("constant", "one-cycle")
+
+
+SHARES = (
+    "layer_decay",
+    "head_lr_scale",
+    "label_smoothing",
+    "ema_decay",
+    "weight_interpolation",
+    "validation_fraction",
+    "known_quantile",
+)
+
+
+MOST = 1_000_000  # epochs, or clips in a batch: a greater number is a slip
+
+
+# A recipe's name is a folder's, beside the files of the run.
+NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+TAKEN = ("report.html", "metrics.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How each clip is changed whenever it is trained on; with its defaults, not at all. For ``logmel`` alone.
+
+    Raises:
+        SettingsError: a field has a value that cannot be meant.
+
+    >>> Augmentation(gain_db=-6.0)
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: gain_db is -6.0: give a number of at least 0.
+    """
+
+    roll: bool = False  # begin anywhere: the end is followed by the beginning
+    gain_db: float = 0.0  # louder or quieter by up to that
+    stretch: float = 0.0  # faster or slower by up to that share
+    shift_bands: float = 0.0  # higher or lower by up to so many mel bands
+    mixstyle: float = 0.0  # the α of Beta(α, α): how each band's mean and spread move to another sound's; 0: not at all
+    mixstyle_probability: float = 1.0  # of the batches in which they do
+    mixup: float = 0.0  # the α of Beta(α, α), from which the shares of two sounds are drawn; 0: one sound at a time
+    mixup_probability: float = 1.0  # of the batches that are mixed
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.roll, bool):
+            raise SettingsError(f"roll is {self.roll!r}: give true or false.")
+        shares = ("mixstyle_probability", "mixup_probability")
+        for name in ("gain_db", "stretch", "shift_bands", "mixstyle", "mixup", *shares):
+            value = getattr(self, name)
+            if not is_finite(value) or value < 0:
+                raise SettingsError(f"{name} is {value!r}: give a number of at least 0.")
+            if name in shares and value > 1:
+                raise SettingsError(f"{name} is {value!r}: give a number from 0 to 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a classifier is made from labelled clips.
+
+    Raises:
+        SettingsError: a field has a value that cannot be meant, or names something unknown.
+    """
+
+    name: str
+    representation: Representation
+    network: str = "notebook_cnn"
+    epochs: int = 20
+    batch_size: int = 250
+    learning_rate: float = 1e-3
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    adam_epsilon: float = 1e-7  # Keras' default; PyTorch's own is 1e-8
+    seed: int = 0
+    trainable: str = "all"  # one of TRAINS
+    min_batches: int = 0  # a small data set is gone through more often, until so many batches were seen
+    schedule: str = "constant"  # "one-cycle": up in the first tenth, then down to nothing along a cosine
+    weight_decay: float = 0.0  # decoupled from the gradient, of everything but biases and normalisations
+    layer_decay: float = 1.0  # of a pretrained network, what each layer learns slower than the one after it
+    head_lr_scale: float = (
+        1.0  # of a pretrained network, what its head, which begins well, learns slower than the last layer
+    )
+    label_smoothing: float = 0.0
+    ema_decay: float = 0.0  # the share of the running mean of the weights that is kept at each batch; 0: no mean
+    weight_interpolation: float = (
+        1.0  # of a pretrained network, how far the result lies from where it began to what it became
+    )
+    refit_head: bool = False  # of a pretrained network, whether a head is fitted on what all layers became
+    validation_fraction: float = 0.0  # of the recordings, kept back to calibrate on; then all of it anew on everything
+    known_quantile: float = (
+        0.95  # of the validation clips, the share that is taken as known: the rest would be "unknown"
+    )
+    augmentation: Augmentation = Augmentation()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.network, str) or self.network not in NETWORKS:
+            raise unknown_name("network", self.network, NETWORKS)
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name) or self.name.lower() in TAKEN:
+            raise SettingsError(
+                f'a recipe is called "{self.name}": it names a folder beside {" and ".join(TAKEN)}, so begin with a '
+                'letter or digit and go on with letters, digits, "-", "_" and ".".'
+            )
+        if not isinstance(self.representation, Representation):
+            raise SettingsError(
+                f'the representation is {self.representation!r}: give its name, as "mel", or a table of its name and '
+                "its parameters."
+            )
+        self._check_numbers()
+        self._check_names()
+
+    def _check_numbers(self) -> None:
+        whole = (("epochs", 1, MOST), ("batch_size", 1, MOST), ("seed", 0, 2**32 - 1), ("min_batches", 0, MOST))
+        for name, least, most in whole:
+            _check_whole(name, getattr(self, name), least, most)
+        for name in ("learning_rate", "adam_epsilon"):
+            value = getattr(self, name)
+            if not is_finite(value) or not value > 0:
+                raise SettingsError(f"{name} is {value!r}: give a number above 0.")
+        for name in SHARES:
+            value = getattr(self, name)
+            if not is_finite(value) or not 0 <= value <= 1:
+                raise SettingsError(f"{name} is {value!r}: give a number from 0 to 1.")
+        if not isinstance(self.refit_head, bool):
+            raise SettingsError(f"refit_head is {self.refit_head!r}: give true or false.")
+        if not is_finite(self.weight_decay) or self.weight_decay < 0:
+            raise SettingsError(f"weight_decay is {self.weight_decay!r}: give a number of at least 0.")
+        betas = self.adam_betas
+        if not isinstance(betas, tuple) or len(betas) != 2 or not all(is_finite(b) and 0 <= b < 1 for b in betas):
+            raise SettingsError(f"adam_betas is {betas!r}: give two numbers, each at least 0 and below 1.")
+
+    def _check_names(self) -> None:
+        for field_name, known in (("trainable", TRAINABLE), ("schedule", SCHEDULES)):
+            value = getattr(self, field_name)
+            if not isinstance(value, str) or value not in known:
+                raise unknown_name(field_name, value, known)
+        if self.trainable == "head" and not self.is_pretrained:
+            raise SettingsError(
+                f'the recipe {self.name} trains the head alone of the network "{self.network}", which was trained on '
+                f"nothing before: choose one of {', '.join(PRETRAINED)}, or train all of it."
+            )
+        if self.weight_interpolation < 1 and not self.is_pretrained:
+            raise SettingsError(
+                f'the recipe {self.name} blends its network "{self.network}" with where it began, which was trained on '
+                "nothing before: leave weight_interpolation at 1."
+            )
+        if self.refit_head and (self.trainable == "head" or not self.is_pretrained):
+            raise SettingsError(
+                f"refit_head is true in the recipe {self.name}: a head is fitted anew where all layers of a pretrained "
+                f'network ({", ".join(PRETRAINED)}) were trained, not with trainable = "{self.trainable}" and the '
+                f'network "{self.network}".'
+            )
+        name = self.representation.name
+        if name != "logmel" and (self.is_pretrained or self.augmentation != Augmentation()):
+            asked = f'the network "{self.network}"' if self.is_pretrained else "the augmentation"
+            raise SettingsError(f'{asked} of the recipe {self.name} needs the representation "logmel", not "{name}".')
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether the network begins with weights that were trained before."""
+        return self.network in PRETRAINED
+
+    @property
+    def decides(self) -> bool:
+        """Whether anything but the weights is settled on validation clips: then no test clip is seen before the end.
+
+        >>> from soundmark.training.named_recipes import recipe_named
+        >>> recipe_named("transfer").decides, recipe_named("notebook-mel").decides
+        (True, False)
+        """
+        return self.trainable == "head" or self.validation_fraction > 0
+
+    def epochs_for(self, n_train: int) -> int:
+        """How often ``n_train`` clips are gone through: ``epochs``, or until ``min_batches`` were seen.
+
+        >>> from soundmark.training.named_recipes import recipe_named
+        >>> recipe_named("notebook-mel").epochs_for(40)
+        20
+        """
+        return max(self.epochs, -(-self.min_batches // -(-n_train // self.batch_size)))
+
+    def for_window(self, window_s: float) -> Recipe:
+        """The recipe for sounds of ``window_s`` seconds: where the representation's time is real time, so many frames.
+
+        >>> from soundmark.training.named_recipes import recipe_named
+        >>> recipe_named("transfer").for_window(5.0).representation.size
+        (128, 500)
+        """
+        return replace(self, representation=self.representation.for_window(window_s))
+
+    def settings(self) -> dict[str, Any]:
+        """Every field as plain JSON and TOML values; ``from_settings`` reads them back."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            **values,
+            "adam_betas": list(self.adam_betas),
+            "augmentation": asdict(self.augmentation),
+            "representation": self.representation.settings(),
+        }
+
+    def to_toml(self) -> str:
+        """The recipe as a TOML file that ``from_toml`` and ``--recipe FILE.toml`` read.
+
+        >>> from soundmark.training.named_recipes import recipe_named
+        >>> Recipe.from_toml(recipe_named("notebook-mel").to_toml()) == recipe_named("notebook-mel")
+        True
+        """
+        settings = self.settings()
+        lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items() if not isinstance(value, dict)]
+        for name in ("representation", "augmentation"):
+            # TOML has no null: a field that is None is left out, which means its default or None.
+            table = [f"{key} = {json.dumps(value)}" for key, value in settings[name].items() if value is not None]
+            lines += ["", f"[{name}]", *table]
+        return "\n".join([*lines, ""])
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> Recipe:
+        """The recipe that ``settings`` describes; missing fields take their defaults.
+
+        Raises:
+            SettingsError: an unknown field or value, with the known ones.
+
+        >>> Recipe.from_settings({"name": "mine", "representation": "mel"}).representation.name
+        'mel'
+        """
+        settings = legacy.current_settings(settings)
+        known = [field.name for field in fields(cls)]
+        for key in settings:
+            if key not in known:
+                raise unknown_name("field of a recipe", key, known)
+        missing = [key for key in ("name", "representation") if key not in settings]
+        if missing:
+            raise SettingsError(f"the recipe says no {' and no '.join(missing)}: both are needed.")
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
+        }
+        representation = settings["representation"]
+        if isinstance(representation, str):
+            representation = {"name": representation}
+        if isinstance(representation, Mapping):
+            values["representation"] = spectrograms.from_settings(representation)
+        if "augmentation" in settings:
+            values["augmentation"] = _augmentation_of(settings["augmentation"])
+        return cls(**values)
+
+    @classmethod
+    def from_toml(cls, text: str) -> Recipe:
+        """The recipe in a TOML text, as ``to_toml`` writes it.
+
+        Raises:
+            SettingsError: it is not TOML, or says something unknown.
+        """
+        try:
+            settings = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"the recipe is not TOML: {error}.") from error
+        return cls.from_settings(settings)
+
+    def describe(self) -> str:
+        """One line for people."""
+        size = "×".join(str(n) for n in self.representation.shape)
+        made = f"{self.name}: {self.representation.name} {size} → {self.network}"
+        if self.trainable == "head":
+            return f"{made} as it is, and a linear head"
+        least = f" (and at least {self.min_batches:,} batches)" if self.min_batches else ""
+        optimizer = f"{'AdamW' if self.weight_decay else 'Adam'} at {self.learning_rate:g}"
+        twice = ", first to calibrate and then on everything" if self.validation_fraction else ""
+        return f"{made}, {self.epochs} epochs of batch {self.batch_size}{least}, {optimizer}{twice}"
+
+
+def _augmentation_of(settings: object) -> Augmentation:
+    if not isinstance(settings, Mapping):
+        raise SettingsError(f"the augmentation is {settings!r}: give a table of its parameters.")
+    known = [field.name for field in fields(Augmentation)]
+    for key in settings:
+        if key not in known:
+            raise unknown_name("parameter of augmentation", key, known)
+    return Augmentation(**settings)
+
+
+def _check_whole(name: str, value: object, least: int, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise SettingsError(f"{name} is {value!r}: give a whole number from {least} to {most}.")

@@ -1,0 +1,205 @@
+"""The notebook's own Keras ``Sequential`` is the oracle of the network, its loss and its optimizer."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+
+from soundmark.errors import SettingsError
+from soundmark.training import loop, networks, onnx_export
+from soundmark.training.engine import Engine
+from soundmark.training.named_recipes import recipe_named
+from soundmark.training.networks import notebook_cnn
+
+N_CLASSES = 10
+# The parameters of the notebook's `model.summary()`, layer by layer.
+COUNTS = [320, 9_248, 18_496, 36_928, 36_928, 36_928, 1_180_160, 5_130]
+
+
+def notebook_model(*, dropout: bool = True, activation: str | None = "softmax"):
+    """The notebook's cell, word for word but for the two switches."""
+    from keras import Sequential
+    from keras.layers import Activation, Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D
+
+    model = Sequential()
+    model.add(Input((64, 64, 1)))
+    model.add(Conv2D(32, (3, 3), padding="same"))
+    model.add(Activation("relu"))
+    model.add(Conv2D(32, (3, 3)))
+    model.add(Activation("relu"))
+    model.add(MaxPooling2D(pool_size=(2, 2)))
+    model.add(Dropout(0.25 * dropout))
+    model.add(Conv2D(64, (3, 3), padding="same"))
+    model.add(Activation("relu"))
+    model.add(Conv2D(64, (3, 3)))
+    model.add(Activation("relu"))
+    model.add(MaxPooling2D(pool_size=(2, 2)))
+    model.add(Dropout(0.25 * dropout))
+    model.add(Conv2D(64, (3, 3), padding="same"))
+    model.add(Activation("relu"))
+    model.add(Conv2D(64, (3, 3)))
+    model.add(Activation("relu"))
+    model.add(MaxPooling2D(pool_size=(2, 2)))
+    model.add(Dropout(0.25 * dropout))
+    model.add(Flatten())
+    model.add(Dense(512))
+    model.add(Activation("relu"))
+    model.add(Dropout(0.5 * dropout))
+    model.add(Dense(N_CLASSES, activation=activation))
+    return model
+
+
+def layers(network: notebook_cnn.NotebookCNN) -> list[torch.nn.Module]:
+    """The layers that have weights, in the notebook's order."""
+    convolutions = [layer for pair in zip(network.same, network.valid, strict=True) for layer in pair]
+    return [*convolutions, network.dense, network.logits]
+
+
+def copy_weights(model, network: notebook_cnn.NotebookCNN) -> None:
+    """Keras' weights into ours: [rows, columns, in, out] to [out, in, rows, columns], [in, out] to [out, in]."""
+    theirs = [layer for layer in model.layers if layer.get_weights()]
+    for ours, layer in zip(layers(network), theirs, strict=True):
+        kernel, bias = layer.get_weights()
+        order = (3, 2, 0, 1) if kernel.ndim == 4 else (1, 0)
+        with torch.no_grad():
+            ours.weight.copy_(torch.from_numpy(kernel.transpose(order).copy()))
+            ours.bias.copy_(torch.from_numpy(bias))
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """The same weights in every run of the suite."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def float64(monkeypatch):
+    """Everything in double precision, in Keras and in torch.
+
+    Outside TensorFlow, Keras promotes float64 with anything to float32, whatever its ``floatx``. Rounding there of 1e-7
+    grew to 1e-3 within eight steps, wherever a step of Adam met a kink of ReLU or max-pooling.
+    """
+    import keras
+    from keras.src.backend.common import dtypes
+
+    monkeypatch.setitem(dtypes.BIT64_TO_BIT32_DTYPE, "float64", "float64")
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+
+
+def test_has_the_notebooks_parameters():
+    model = notebook_model()
+    network = notebook_cnn.build((64, 64), N_CLASSES)
+    theirs = [layer.count_params() for layer in model.layers if layer.get_weights()]
+    ours = [sum(p.numel() for p in layer.parameters()) for layer in layers(network)]
+    assert ours == theirs == COUNTS
+    assert sum(ours) == 1_324_138
+    for layer, keras_layer in zip(layers(network), [x for x in model.layers if x.get_weights()], strict=True):
+        assert sorted(layer.weight.shape) == sorted(keras_layer.get_weights()[0].shape)
+
+
+def test_says_what_the_notebooks_model_says_with_the_same_weights():
+    model, network = notebook_model(), notebook_cnn.build((64, 64), N_CLASSES)
+    copy_weights(model, network)
+    x = np.random.default_rng(1).normal(0, 1, (12, 64, 64)).astype(np.float32)
+    np.testing.assert_allclose(
+        softmax(onnx_export.network_logits(network, x), axis=1),
+        model.predict(x[..., None], verbose=0),
+        rtol=0,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("seed", [0, 5, 8])  # the last two are where float32 went astray
+def test_first_eight_adam_steps_have_the_notebooks_losses(seed, float64, monkeypatch):
+    import keras
+    from keras.losses import CategoricalCrossentropy
+    from keras.optimizers import Adam
+
+    keras.utils.set_random_seed(seed)
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(0, 1, (9, 64, 64)), rng.integers(0, N_CLASSES, 9)
+    model, network = notebook_model(dropout=False, activation=None), notebook_cnn.build((64, 64), N_CLASSES)
+    copy_weights(model, network)
+
+    model.compile(optimizer=Adam(), loss=CategoricalCrossentropy(from_logits=True))
+    expected = []
+    for _ in range(8):
+        model.reset_metrics()
+        expected.append(float(model.train_on_batch(x[..., None], np.eye(N_CLASSES)[y])))
+
+    # Our own loop, one batch an epoch, so that its history holds the loss of every step.
+    monkeypatch.setattr(networks, "build", lambda *_, **__: network)
+    monkeypatch.setattr(notebook_cnn, "dropout", lambda x, *_: x)
+    engine = Engine(device="cpu", precision="float32", threads=2)
+    recipe = replace(recipe_named("notebook-mel"), epochs=8)
+    data = loop.TrainingData(
+        features=x,
+        targets=np.eye(N_CLASSES, dtype=x.dtype)[y],
+        train=np.arange(9),
+        validation=np.arange(0),
+        sources=np.arange(9).astype(str),
+    )
+    losses = [epoch.train_loss for epoch in loop.train_network(data, recipe, engine=engine).history]
+
+    np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-9)
+    assert losses[-1] < losses[0] - 0.1  # the steps went somewhere: the agreement is not that of standing still
+
+
+def test_starts_as_keras_does():
+    torch.manual_seed(0)
+    network = notebook_cnn.build((64, 64), N_CLASSES)
+    for layer in layers(network):
+        inside, out = torch.nn.init._calculate_fan_in_and_fan_out(layer.weight)
+        limit = (6 / (inside + out)) ** 0.5
+        assert layer.weight.abs().max() <= limit
+        assert layer.weight.std().item() == pytest.approx(limit / 3**0.5, rel=0.15)
+        assert not layer.bias.any()
+
+
+@pytest.mark.parametrize(("shape", "ok"), [((22, 22), True), ((21, 64), False), ((64, 21), False)])
+def test_takes_no_spectrogram_that_pooling_would_use_up(shape, ok):
+    if ok:
+        assert notebook_cnn.build(shape, 3)(torch.zeros(1, 1, *shape)).shape == (1, 3)
+    else:
+        with pytest.raises(SettingsError, match="at least 22 × 22"):
+            notebook_cnn.build(shape, 3)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_dropout_is_torchs(share, layout, precision):
+    torch.manual_seed(0)
+    x = (1 + torch.rand(50, 16, 31, 31)).to(precision).contiguous(memory_format=layout).requires_grad_()
+    ours = notebook_cnn.dropout(x, share, training=True)
+    kept = ours != 0
+    scale = torch.nn.functional.dropout(torch.ones(100, dtype=precision), share).max()
+    torch.testing.assert_close(ours[kept], (x * scale)[kept])
+    ours.sum().backward()
+    torch.testing.assert_close(x.grad, kept.to(precision) * scale)
+    sd = (share * (1 - share) / x.numel()) ** 0.5
+    assert abs((~kept).double().mean().item() - share) < 4 * sd
+    # No position, channel or clip is dropped more often than another; neighbours in memory know nothing of each other.
+    for axes in ((1, 2, 3), (0, 2, 3), (0, 1)):
+        shares = (~kept).double().mean(axes)
+        n = x.numel() / shares.numel()
+        assert (shares - share).abs().max() < 6 * (share * (1 - share) / n) ** 0.5
+    line = kept.as_strided((x.numel(),), (1,)).double() if layout == torch.contiguous_format else None
+    if line is not None:
+        for lag in (1, 7, 8, 16):
+            assert abs(torch.corrcoef(torch.stack([line[:-lag], line[lag:]]))[0, 1]) < 5 / x.numel() ** 0.5
+
+
+def test_dropout_leaves_evaluation_alone():
+    x = torch.rand(3, 5)
+    assert notebook_cnn.dropout(x, 0.5, training=False) is x
