@@ -13,19 +13,16 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from soundmark.audio.diagnosis import _damage, header_note, why_unreadable
+from soundmark.audio.diagnosis import FileSource, damage, header_note, why_unreadable
 from soundmark.errors import AudioError
 from soundmark.runtime import parallel
 
 Samples = npt.NDArray[np.float32]
-
-
-FileSource = str | os.PathLike[str] | bytes | BinaryIO
 
 
 BLOCK_FRAMES = 1 << 18  # decoded at once: a clip in one go, an hour without ever holding all its channels
@@ -96,7 +93,7 @@ class Blocks:
                     yield from self._decode(again, SALVAGE_FRAMES)
                 except soundfile.LibsndfileError as error:
                     where_s = (self._start + self._decoded) / self.rate_hz
-                    gave_up = f"cannot be decoded beyond {where_s:.3f} s ({_damage(error)})"
+                    gave_up = f"cannot be decoded beyond {where_s:.3f} s ({damage(error)})"
         self._conclude(gave_up)
 
     def _can_be_divided(self) -> bool:

@@ -7,11 +7,9 @@ import os
 import re
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import BinaryIO
 
-if TYPE_CHECKING:
-    from soundmark.audio.decoding import FileSource
-
+FileSource = str | os.PathLike[str] | bytes | BinaryIO
 
 SUGGESTED = "WAV, FLAC, Ogg Vorbis, Ogg Opus, MP3 and AIFF can be read"
 
@@ -32,7 +30,7 @@ def why_unreadable(source: FileSource, name: str, error: Exception) -> str:
         return f"{name} may not be read by this user: change its permissions, or leave it out."
     except (OSError, ValueError) as refused:
         return f"{name} cannot be opened: {_error_text(refused)}."
-    return f"{name} cannot be read as sound: {_content(head) or _damage(error)}. {SUGGESTED}."
+    return f"{name} cannot be read as sound: {_content(head) or damage(error)}. {SUGGESTED}."
 
 
 def _head(source: FileSource) -> bytes:
@@ -80,8 +78,12 @@ def _content(head: bytes) -> str | None:
     return None
 
 
-def _damage(error: Exception) -> str:
-    """Why libsndfile refused, in words for people where its own are for programmers."""
+def damage(error: Exception) -> str:
+    """Why libsndfile refused, in plain words.
+
+    >>> damage(ValueError("Error : psf_fseek() failed."))
+    'it ends there'
+    """
     reason = _error_text(error)
     for theirs, ours in (
         ("Format not recognised", "its format is not known"),
