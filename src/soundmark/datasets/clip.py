@@ -48,9 +48,8 @@ class Clip:
         for field in fields(self)[2:]:
             value = getattr(self, field.name)
             if value != field.default:
-                given.append(
-                    f"{field.name}={shortened(value)!r}" if isinstance(value, str) else f"{field.name}={value}"
-                )
+                text = repr(shortened(value)) if isinstance(value, str) else round(value, 6)
+                given.append(f"{field.name}={text}")
         return given
 
     def read(self) -> audio.Sound:

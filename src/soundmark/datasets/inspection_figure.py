@@ -15,7 +15,7 @@ from soundmark.runtime.plotting import BLUE, check_figure_path, new_axes, save_f
 
 
 def draw(inspection: Inspection, path: str | os.PathLike[str]) -> None:
-    """Draw the inspection: clips per class and fold, durations, encodings and faults; the file's suffix names the format.
+    """Save the figure: clips per class and fold, durations, encodings and faults; the suffix names the format.
 
     Raises:
         SettingsError: the ending is none that Matplotlib writes, or Matplotlib is not installed.
