@@ -186,8 +186,9 @@ def plot(dataset: Dataset, ax: Any = None) -> Any:
     found = counts(dataset)
     shown = _shown_classes(found)
     names = [shortened(dataset.classes[i], 40) for i in shown]
+    beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "frameon": False}
     axes = plotting.axes_or_new(ax, figsize=(7.2, 1.5 + 0.28 * max(len(shown), 4)))
-    _draw_bars(axes, found, shown)
+    _draw_bars(axes, found, shown, beside if ax is None else {"loc": "best", "fontsize": "small"})
     axes.set_yticks(range(len(shown)), names, parse_math=False)
     axes.set(xlabel="clips", ylabel="class", ylim=(max(len(shown), 4) - 0.5, -0.5))
     axes.set_xlim(0, 1.12 * max(1, found.by_class.sum(axis=1).max(initial=0)))
@@ -208,7 +209,7 @@ def _shown_classes(found: Counts) -> NDArray[np.int64]:
     return np.arange(len(each)) if len(each) <= MOST_BARS else np.argsort(-each, kind="stable")[:MOST_BARS]
 
 
-def _draw_bars(axes: Any, found: Counts, shown: NDArray[np.int64]) -> None:
+def _draw_bars(axes: Any, found: Counts, shown: NDArray[np.int64], legend: dict[str, Any]) -> None:
     """Bars stacked by fold, from dark to light, with the sum at their ends."""
     each = found.by_class[shown].sum(axis=1)
     official = sum(fold is not None for fold in found.folds)
@@ -226,7 +227,7 @@ def _draw_bars(axes: Any, found: Counts, shown: NDArray[np.int64]) -> None:
         )
         left = left + width
     axes.bar_label(bars, [f"{n:,}" for n in each], padding=3, fontsize="small")
-    axes.legend(title="fold", loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    axes.legend(title="fold", **legend)
 
 
 def _size(dataset: Dataset) -> str:
