@@ -21,7 +21,7 @@ from soundmark.audio.folders import SUFFIXES, UNREAD, FolderListing
 from soundmark.datasets.clip import Clip, Skipped, relative
 from soundmark.errors import AudioError, DatasetError
 from soundmark.runtime.progress import Progress, no_progress
-from soundmark.runtime.text import shortened
+from soundmark.runtime.text import count, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,7 +192,7 @@ class Dataset:
         there = len(self.clips)
         whole = max(self.complete_size or 0, there + len(self.skipped))
         percent = 100 * there // whole if whole else 100  # rounded down: only a whole copy is 100 %
-        return f"{there:,} of {whole:,} clips ({percent or '< 1'} %)".replace(",", " ")
+        return f"{count(there, ' ')} of {count(whole, ' ')} clips ({percent or '< 1'} %)"
 
     @property
     def is_partial(self) -> bool:

@@ -16,7 +16,7 @@ from soundmark.datasets.clip import Clip
 from soundmark.datasets.dataset import Dataset
 from soundmark.errors import AudioError, SettingsError
 from soundmark.runtime import plotting
-from soundmark.runtime.text import duration, first_of, shortened
+from soundmark.runtime.text import count, duration, first_of, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +25,7 @@ MOST_ROWS = 50  # classes in a table for people
 MOST_BARS = 40  # classes in a figure
 MOST_FOLDS = 12  # folds that the figure tells apart
 MOST_HEADERS = 200  # files whose headers are read for a summary
+SPACE = " "  # between thousands, as in Dataset.share
 NAMED = 5  # clips that a summary names as left out
 OTHER = "#b0b0b0"  # grey: clips without a fold
 
@@ -114,8 +115,10 @@ def summary(dataset: Dataset) -> str:
     """
     found = counts(dataset)
     each = found.by_class.sum(axis=1)
-    spread = f", with {each.min():,} to {each.max():,} clips each" if len(each) else ""
-    folds = [f"{fold} ({n:,}{' clips' if i == 0 else ''})" for i, (fold, n) in enumerate(_fold_sizes(found))]
+    spread = f", with {count(each.min(), SPACE)} to {count(each.max(), SPACE)} clips each" if len(each) else ""
+    folds = [
+        f"{fold} ({count(n, SPACE)}{' clips' if i == 0 else ''})" for i, (fold, n) in enumerate(_fold_sizes(found))
+    ]
     lines = {
         "classes": f"{len(dataset.classes)}{spread}",
         "folds": first_of(folds) or "none",
@@ -215,7 +218,7 @@ def _draw_bars(axes: Any, found: Counts, shown: NDArray[np.int64], legend: dict[
     official = sum(fold is not None for fold in found.folds)
     if not 1 <= official <= MOST_FOLDS:
         bars = axes.barh(range(len(shown)), each, color=plotting.BLUE)
-        axes.bar_label(bars, [f"{n:,}" for n in each], padding=3, fontsize="small")
+        axes.bar_label(bars, [count(n, SPACE) for n in each], padding=3, fontsize="small")
         return
     colours = [*plotting.ordered_colours(official), OTHER]
     left = np.zeros(len(shown), np.int64)
@@ -226,22 +229,22 @@ def _draw_bars(axes: Any, found: Counts, shown: NDArray[np.int64], legend: dict[
             range(len(shown)), width, left=left, color=colours[column], label=label, edgecolor="white", linewidth=0.6
         )
         left = left + width
-    axes.bar_label(bars, [f"{n:,}" for n in each], padding=3, fontsize="small")
+    axes.bar_label(bars, [count(n, SPACE) for n in each], padding=3, fontsize="small")
     axes.legend(title="fold", **legend)
 
 
 def _size(dataset: Dataset) -> str:
     """The number of clips, and their share where some are missing."""
     whole = max(dataset.complete_size or 0, len(dataset) + len(dataset.skipped))
-    return dataset.share if whole > len(dataset) else f"{len(dataset):,} clips".replace(",", " ")
+    return dataset.share if whole > len(dataset) else f"{count(len(dataset), SPACE)} clips"
 
 
 def _recordings(dataset: Dataset) -> str:
     """How many recordings the clips were cut from, where that is known."""
     if dataset.sources_known:
-        return f"{len(set(dataset.sources.tolist())):,}".replace(",", " ")
+        return count(len(set(dataset.sources.tolist())), SPACE)
     known = sum(clip.source is not None for clip in dataset)
-    return "not known" if not known else f"known of {known:,} clips only".replace(",", " ")
+    return "not known" if not known else f"known of {count(known, SPACE)} clips only"
 
 
 def _fold_sizes(found: Counts) -> list[tuple[str, int]]:
@@ -278,7 +281,7 @@ def _header_length_s(clip: Clip) -> float | None:
 def _left_out(dataset: Dataset) -> str:
     faults = dataset.faults(dataset.skipped)
     absent = len(dataset.skipped) - len(faults)
-    partial = [f"{absent:,} clips that this copy does not have".replace(",", " ")] if absent else []
+    partial = [f"{count(absent, SPACE)} clips that this copy does not have"] if absent else []
     named = [f"{item.path} ({item.reason})" for item in faults[:NAMED]]
     more = [f"{len(faults) - NAMED} more (see .skipped)"] if len(faults) > NAMED else []
     return "; ".join([*partial, *named, *more])

@@ -49,13 +49,13 @@ def percent(value: object, sign: str = "", *, digits: int = 1, unit: str = "", u
     return f"{100 * value:{sign}.{digits}f}{unit}" if is_finite(value) else unknown  # type: ignore[operator]
 
 
-def count(value: int) -> str:
-    r"""Format a whole number with narrow no-break spaces between thousands.
+def count(value: int, separator: str = "\u202f") -> str:
+    r"""Format a whole number with narrow no-break spaces, or another separator, between thousands.
 
-    >>> count(873), count(8732)
-    ('873', '8\u202f732')
+    >>> count(873), count(8732), count(8732, " ")
+    ('873', '8\u202f732', '8 732')
     """
-    return f"{value:,}".replace(",", "\u202f")
+    return f"{value:,}".replace(",", separator)
 
 
 def listed(words: Sequence[str]) -> str:
