@@ -1,9 +1,20 @@
 """What the examples in the docstrings find ready: a small city, a model of it, and an empty folder."""
 
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("MPLBACKEND", "agg")  # figures are drawn without a display
+
+
+@pytest.fixture(autouse=True)
+def _closed_figures():
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,19 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("MPLBACKEND", "agg")  # figures are drawn without a display
 os.environ["KERAS_BACKEND"] = "torch"  # the oracle of the network; read when keras is first imported
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 if (SHARED / "weights").is_dir():  # nothing is fetched from a network here
     os.environ.setdefault("SOUNDMARK_WEIGHTS", str(SHARED / "weights"))
+
+
+@pytest.fixture(autouse=True)
+def _closed_figures():
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="session")

@@ -159,7 +159,7 @@ def test_says_where_there_is_no_room_to_write(city, tmp_path, monkeypatch):
 
 BUILD = """
 import sys
-from soundmark import features
+from soundmark.datasets import features
 from soundmark.datasets import Dataset
 from soundmark.spectrograms import Mel
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def test_where_nothing_is_wrong_it_says_so(pets: Path):
     assert told[0].text == f'{pets.name}, 3 of 3 clips (100 %), 2 classes, in "{pets}"'
     assert told[1].columns == ("class", "fold 1", "fold 2", "all")
     assert told[1].rows == (("cat", "1", "0", "1"), ("dog", "1", "1", "2"), ("all", "2", "1", "3"))
-    assert told[2].text == "0.250 s to 0.750 s, median 0.500 s; 0.0 min in all"
+    assert told[2].text == "0.250 s to 0.750 s, median 0.500 s; 1.5 s in all"
     assert told[3].rows == (("WAV PCM_16, 8 kHz, mono", "3"),)
     assert told[4].text == "none found: every clip can be read, is whole, sounds, and stands there once"
 

@@ -5,7 +5,9 @@
 
 In reading order:
 
-    dataset             Dataset, Clip, Skipped
+    clip                Clip, Skipped
+    dataset             Dataset
+    description         a Dataset for people: text, tables, a figure
     synthetic           a small synthetic city, for the demo and the tests
     layouts             how data sets are laid out on the disk; one file per layout
     splits              a Dataset to train, validation and test clips

@@ -1,4 +1,4 @@
-"""``Dataset``, ``Clip`` and ``Skipped``: labelled stretches of sound files, and the classes they belong to."""
+"""``Dataset``: clips, the classes that they belong to, and everything that is asked of them together."""
 
 from __future__ import annotations
 
@@ -6,18 +6,30 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from soundmark import audio
 from soundmark.audio.folders import SUFFIXES, UNREAD, FolderListing
+from soundmark.datasets.clip import Clip, Skipped, relative
 from soundmark.errors import AudioError, DatasetError
+from soundmark.runtime.progress import Progress, no_progress
+from soundmark.runtime.text import count, shortened
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from soundmark.datasets.spectrogram_images import SavedImages
+    from soundmark.spectrograms import Representation
+
+__all__ = ["SEPARATOR", "Clip", "ClipIndexError", "Dataset", "Skipped", "names_in", "relative", "typical_length_s"]
 
 SEPARATOR = ";"  # between the names in a label that holds several
 
@@ -25,46 +37,17 @@ SEPARATOR = ";"  # between the names in a label that holds several
 LONGEST_WINDOW_S = 30.0  # a single longer clip would make every window of a model as long
 
 
-@dataclass(frozen=True, kw_only=True)
-class Clip:
-    """One labelled stretch of one file.
-
-    ``source`` names the recording that it was cut from (UrbanSound8K's ``fsID``): clips that share it sound alike. In
-    multi-label data ``label`` holds any number of names, "dog;siren" or "": ``Dataset.labels_of`` takes it apart.
-
-    >>> Clip(path=Path("dog/1.wav"), label="dog").stop_s is None
-    True
-    """
-
-    path: Path
-    label: str
-    start_s: float = 0.0
-    stop_s: float | None = None  # None: to the end of the file
-    fold: int | None = None
-    source: str | None = None
-    salience: str | None = None  # "foreground" or "background"
-    time: str | None = None  # when it was recorded, ISO 8601
-    expected_s: float | None = None  # how long the table says it is; a file that is shorter was cut off
+class ClipIndexError(DatasetError, IndexError):
+    """A data set has no clip at this index, or the index is not one."""
 
 
-@dataclass(frozen=True)
-class Skipped:
-    """Something that the data set names and that could not be used, with the reason.
-
-    >>> Skipped("audio/fold1/7061-6-0-0.wav", "row 5: it is not there").path
-    'audio/fold1/7061-6-0-0.wav'
-    """
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Dataset:
-    """Clips, the classes they belong to (in the data set's own order), and what was not there.
+    """Labelled clips, their classes in the data set's own order, and the clips that were left out.
 
-    The arrays have one entry per clip, in the clips' order, and cannot be written to. In multi-label data a clip has
-    any number of classes, also none; ``targets`` holds them, and there are no ``labels``.
+    ``data[3]`` is a clip; ``data[:100]``, ``data[[0, 7]]`` and ``data[mask]`` are data sets of some of the clips. The
+    arrays have one entry per clip, in the clips' order, and are read-only. In multi-label data a clip has any number
+    of classes, also none: ``targets`` holds them, and there are no ``labels``.
 
     Raises:
         DatasetError: a class is named twice, or a clip's label is not among the classes.
@@ -209,7 +192,7 @@ class Dataset:
         there = len(self.clips)
         whole = max(self.complete_size or 0, there + len(self.skipped))
         percent = 100 * there // whole if whole else 100  # rounded down: only a whole copy is 100 %
-        return f"{there:,} of {whole:,} clips ({percent or '< 1'} %)".replace(",", " ")
+        return f"{count(there, ' ')} of {count(whole, ' ')} clips ({percent or '< 1'} %)"
 
     @property
     def is_partial(self) -> bool:
@@ -253,20 +236,189 @@ class Dataset:
         return relative(clip.path, self.root)
 
     def select(self, indices: ArrayLike) -> Dataset:
-        """The data set with only the clips at ``indices``, in that order; classes and all else stay.
+        """The data set with only the clips at ``indices`` (or of a mask), in that order; classes and all else stay.
+
+        Raises:
+            ClipIndexError: an index is out of range, or not a whole number.
 
         >>> clips = (Clip(path=Path("a.wav"), label="dog"), Clip(path=Path("b.wav"), label="cat"))
         >>> data = Dataset(name="pets", root=Path("."), classes=("cat", "dog"), clips=clips)
         >>> data.select([1]).clips[0].label, len(data.without([1]).clips)
         ('cat', 1)
         """
-        return replace(self, clips=tuple(self.clips[int(i)] for i in np.asarray(indices, np.int64)))
+        return replace(self, clips=tuple(self.clips[i] for i in _positions(indices, self)))
 
     def without(self, indices: ArrayLike) -> Dataset:
-        """The data set without the clips at ``indices``; the order of the others stays."""
+        """The data set without the clips at ``indices`` (or of a mask); the order of the others stays.
+
+        >>> len(city), len(city.without([0, -1]))
+        (60, 58)
+        """
         keep = np.ones(len(self.clips), bool)
-        keep[np.asarray(indices, np.int64)] = False
+        keep[_positions(indices, self)] = False
         return self.select(np.flatnonzero(keep))
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __iter__(self) -> Iterator[Clip]:
+        return iter(self.clips)
+
+    @overload
+    def __getitem__(self, index: int | np.integer[Any]) -> Clip: ...
+
+    @overload
+    def __getitem__(self, index: slice | ArrayLike) -> Dataset: ...
+
+    def __getitem__(self, index: Any) -> Clip | Dataset:
+        """A clip by its number, or a data set of the clips of a slice, a list of numbers or a mask.
+
+        Raises:
+            ClipIndexError: an index is out of range, or of another type.
+
+        >>> city[-1].label, len(city[:5]), len(city[city.fold_of == 1])
+        ('street_music', 5, 20)
+        >>> city[60]
+        Traceback (most recent call last):
+        soundmark.datasets.dataset.ClipIndexError: there is no clip 60: synthetic city has 60 clips, 0 to 59.
+        """
+        if isinstance(index, slice):
+            return replace(self, clips=self.clips[index])
+        if isinstance(index, int | np.integer) and not isinstance(index, bool):
+            return self.clips[_positions(np.array([index]), self)[0]]
+        return self.select(index)
+
+    def __repr__(self) -> str:
+        from soundmark.datasets import description
+
+        return description.overview(self)
+
+    def _repr_html_(self) -> str:
+        from soundmark.datasets import description
+
+        return description.to_html(self)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row per clip: path (relative to ``root``), label, start_s, stop_s, fold, source, salience, time.
+
+        ``stop_s`` is NaN where a clip ends with its file. In multi-label data ``label`` holds all names, "dog;siren",
+        and a column ``labels`` the same as tuples, for ``explode``.
+
+        Raises:
+            SettingsError: pandas is not installed.
+
+        >>> city.to_dataframe().groupby("fold").size().tolist()
+        [20, 20, 20]
+        """
+        from soundmark.datasets import description
+
+        return description.to_dataframe(self)
+
+    def summary(self) -> str:
+        """Text for people: numbers of clips, classes, folds and recordings, durations, and what was left out.
+
+        >>> print(city.summary())
+        synthetic city: 60 clips...
+        classes     10, with 6 to 6 clips each
+        folds       1 (20 clips), 2 (20), 3 (20)
+        recordings  30
+        durations   ...
+        """
+        from soundmark.datasets import description
+
+        return description.summary(self)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the number of clips of each class as bars, divided by fold; returns Matplotlib ``Axes``.
+
+        Args:
+            ax: the Axes to draw on; by default those of a new figure.
+
+        Raises:
+            SettingsError: Matplotlib is not installed.
+
+        >>> city.plot().get_xlabel()
+        'clips'
+        """
+        from soundmark.datasets import description
+
+        return description.plot(self, ax)
+
+    def features(
+        self,
+        representation: str | dict[str, Any] | Representation = "mel",
+        *,
+        jobs: int | None = None,
+        fresh: bool = False,
+        quiet: bool = False,
+    ) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """Spectrograms and labels as arrays, from the feature store: computed once, then read from disk.
+
+        Clips that cannot be read are left out of both arrays, and one warning names them.
+
+        Args:
+            representation: its name, settings, or object; "logmel" gets frames for ``window_s`` seconds.
+            jobs: parallel processes (default: all cores).
+            fresh: compute again what is stored already.
+            quiet: no progress bar.
+
+        Returns:
+            X: float32 [clips, freq, time]
+            y: int64 [clips], indices into ``classes``; in multi-label data float32 [clips, classes]
+
+        Raises:
+            OutputError: the cache folder cannot be written.
+            SettingsError: there is no such representation.
+
+        >>> X, y = city.features("mel", jobs=1, quiet=True)
+        >>> X.shape, y.shape
+        ((60, 64, 64), (60,))
+        """
+        from soundmark.datasets import features
+        from soundmark.spectrograms import representation_named
+
+        chosen = representation_named(representation).for_window(self.window_s)
+        with _progress(quiet) as progress:
+            store = features.build(self, chosen, jobs=jobs, fresh=fresh, progress=progress)
+        features.warn_incomplete(store.notes)
+        features.warn_left_out(store.skipped)
+        return store.array[store.usable], (self.targets if self.multi_label else self.labels)[store.usable]
+
+    def save_spectrograms(
+        self,
+        folder: str | os.PathLike[str],
+        representation: str | dict[str, Any] | Representation = "image",
+        *,
+        colours: str | None = None,
+        axes: bool = False,
+        jobs: int | None = None,
+        quiet: bool = False,
+    ) -> SavedImages:
+        """Write a PNG of every clip, one folder per class; the pictures of an earlier, equal call are kept.
+
+        Args:
+            folder: where the folders of the classes go.
+            representation: its name, settings, or object.
+            colours: a Matplotlib colour map (by default grey pictures without axes: those that features are made of).
+            axes: whether to draw axes in seconds and hertz.
+            jobs: parallel processes (default: all cores).
+            quiet: no progress bar.
+
+        Raises:
+            OutputError: the folder cannot be written, or holds other pictures.
+            SettingsError: there is no such representation or colour map.
+
+        >>> city[:2].save_spectrograms(folder / "pictures", jobs=1, quiet=True)
+        SavedImages(count=2, skipped=0, notes=0)
+        """
+        from soundmark.datasets import spectrogram_images
+        from soundmark.spectrograms import representation_named
+
+        chosen = representation_named(representation)
+        with _progress(quiet) as progress:
+            return spectrogram_images.save_images(
+                self, chosen, Path(folder), colours=colours, axes=axes, jobs=jobs, progress=progress
+            )
 
 
 def names_in(label: str) -> tuple[str, ...]:
@@ -276,21 +428,6 @@ def names_in(label: str) -> tuple[str, ...]:
     (('dog', 'siren'), ())
     """
     return tuple(dict.fromkeys(name.strip() for name in label.split(SEPARATOR) if name.strip()))
-
-
-def relative(path: Path, root: Path) -> str:
-    """``path`` seen from ``root``, with forward slashes; as it is where no way leads there (another drive).
-
-    >>> relative(Path("a/b.wav"), Path("a")), relative(Path("b.wav"), Path("a"))
-    ('b.wav', '../b.wav')
-    """
-    text, prefix = str(path), str(root) + os.sep
-    if text.startswith(prefix) and ".." not in path.parts:
-        return text[len(prefix) :].replace(os.sep, "/")
-    try:
-        return os.path.relpath(path, root).replace(os.sep, "/")
-    except ValueError:  # Windows: no relative path leads to another drive
-        return path.as_posix()
 
 
 def typical_length_s(clips: Sequence[Clip], *, sample: int = 200) -> float:
@@ -321,6 +458,43 @@ def _length_s(clip: Clip) -> float | None:
         return max(0.0, audio.info(clip.path).duration_s - clip.start_s)
     except AudioError:  # whoever reads the clip will name it; here it has no say
         return None
+
+
+def _progress(quiet: bool) -> AbstractContextManager[Progress]:
+    """Progress bars on standard error, or none if ``quiet``."""
+    if quiet:
+        return nullcontext(no_progress)
+    from soundmark.runtime import progress_bars
+
+    try:
+        return progress_bars.progress_bars(quiet=quiet)  # type: ignore[call-arg]
+    except TypeError:  # it still takes a console
+        from rich.console import Console
+
+        return progress_bars.progress_bars(Console(stderr=True))
+
+
+def _positions(indices: ArrayLike, dataset: Dataset) -> NDArray[np.int64]:
+    """Clip numbers 0 to n − 1 [k], of numbers that may count from the end, or of a mask [n]."""
+    n = len(dataset.clips)
+    array = np.asarray(indices)
+    if array.ndim == 1 and array.dtype == bool:
+        if len(array) != n:
+            raise ClipIndexError(
+                f"a mask has {len(array)} values, and {dataset.name} has {n} clips: give one for each."
+            )
+        return np.flatnonzero(array)
+    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
+        raise ClipIndexError(
+            f"{shortened(repr(indices))} is no index of clips: give a whole number, a slice, a list of whole numbers "
+            "or a mask of booleans."
+        )
+    outside = array[(array < -n) | (array >= n)]
+    if outside.size:
+        raise ClipIndexError(
+            f"there is no clip {outside[0]}: {dataset.name} has {n} clips{f', 0 to {n - 1}' if n else ''}."
+        )
+    return array.astype(np.int64) % max(n, 1)
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ WAITING = "waiting for another run, which is building the same features"
 NAMED = 5  # sounds that a warning names
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Features:
     """What a store holds."""
 
@@ -50,6 +50,9 @@ class Features:
     built: int  # clips computed by this call; 0: all were there
     checksum: str  # of the numbers themselves: the same wherever the same files give the same features
     folder: Path
+
+    def __repr__(self) -> str:
+        return f"Features(array={list(self.array.shape)}, skipped={len(self.skipped)}, checksum={self.checksum!r})"
 
 
 def build(
@@ -121,6 +124,25 @@ def warn_incomplete(notes: Iterable[str]) -> None:
         log.warning("%s", note)
     if len(told) > NAMED:
         log.warning("%d more sounds were heard in part only: `soundmark inspect` names them all", len(told) - NAMED)
+
+
+def warn_left_out(skipped: Sequence[Skipped]) -> None:
+    """Name the clips that could not be read in one warning, the first few of them with the reason.
+
+    >>> warn_left_out([Skipped("dog/1.wav", "it holds no samples")])
+    """
+    if not skipped:
+        return
+    named = "; ".join(f'"{item.path}": {item.reason}' for item in skipped[:NAMED])
+    more = len(skipped) - NAMED
+    log.warning(
+        "%d %s left out, as %s cannot be read: %s%s",
+        len(skipped),
+        "clip is" if len(skipped) == 1 else "clips are",
+        "it" if len(skipped) == 1 else "they",
+        named,
+        f"; and {more} more, which `soundmark inspect` names" if more > 0 else "",
+    )
 
 
 def _read_and_compute(clip: Clip, representation: Representation) -> tuple[np.ndarray, str]:

@@ -1,6 +1,6 @@
-"""What is in a data set, and what is wrong with it: every clip is heard once, in as many processes as there are cores.
+"""Statistics and problems of a data set: every clip is decoded once, in parallel processes.
 
-``inspect`` measures, ``sections`` puts it in words and ``figure`` in a picture. What counts as a fault:
+``inspect`` measures, ``inspection_tables`` writes text and tables, ``inspection_figure`` draws. What counts as a fault:
 
 silent      no sample of the clip exceeds −80 dB of full scale
 clipped     three or more samples in a row stand at full scale in a channel (the largest 16-bit value, or the largest
@@ -14,20 +14,26 @@ from __future__ import annotations
 import filecmp
 import hashlib
 import math
+import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from soundmark import audio
 from soundmark.audio import decoding
-from soundmark.datasets.dataset import Clip, Dataset, Skipped
+from soundmark.datasets import description
+from soundmark.datasets.dataset import Clip, Dataset, Skipped, _progress
 from soundmark.errors import AudioError
 from soundmark.runtime import parallel
-from soundmark.runtime.progress import Progress, no_progress
+from soundmark.runtime.progress import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SILENCE_PEAK = 10 ** (-80 / 20)
 
@@ -73,7 +79,7 @@ class Duplicates:
     paths: tuple[str, ...]
     labels: tuple[str, ...]
     folds: tuple[int | None, ...]
-    same_files: bool  # byte for byte, not only what is heard
+    same_files: bool  # byte for byte, not only their samples
 
     @property
     def across(self) -> str:
@@ -91,9 +97,9 @@ class SharedRecording:
     labels: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Inspection:
-    """Everything that ``inspect`` found; paths are relative to ``root``."""
+    """Statistics and problems that ``inspect`` found; paths are relative to ``root``."""
 
     name: str
     root: Path
@@ -116,7 +122,7 @@ class Inspection:
 
     @property
     def faults(self) -> dict[str, int]:
-        """How many clips, groups or recordings each fault concerns, in the order in which they are told."""
+        """How many clips, groups or recordings each fault concerns, in the order in which they are reported."""
         return {
             "unreadable clips": len(self.unreadable),
             "truncated clips": len(self.truncated),
@@ -128,10 +134,63 @@ class Inspection:
             "left out": len(self.skipped),
         }
 
+    def __repr__(self) -> str:
+        from soundmark.datasets import inspection_tables
+
+        return inspection_tables.overview(self)
+
+    def _repr_html_(self) -> str:
+        from soundmark.datasets import inspection_tables
+
+        return inspection_tables.to_html(self)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row per problem of a clip: problem, path, label, fold, detail.
+
+        A group of identical clips has a row for each of them. A recording in several folds has one row, without a path.
+
+        Raises:
+            SettingsError: pandas is not installed.
+
+        >>> list(inspect(city, jobs=1, quiet=True).to_dataframe().columns)
+        ['problem', 'path', 'label', 'fold', 'detail']
+        """
+        from soundmark.datasets import inspection_tables
+
+        return inspection_tables.to_dataframe(self)
+
+    def plot(self) -> Any:
+        """Draw clips per class and fold, durations, encodings and faults; returns Matplotlib ``Axes`` [2, 2].
+
+        Raises:
+            SettingsError: Matplotlib is not installed.
+
+        >>> inspect(city, jobs=1, quiet=True).plot().shape
+        (2, 2)
+        """
+        from soundmark.datasets import inspection_figure
+
+        return inspection_figure.plot(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the figure of ``plot``; the suffix names the format: .png, .svg, .pdf.
+
+        Raises:
+            OutputError: the file cannot be written.
+            SettingsError: Matplotlib does not write this format, or is not installed.
+
+        >>> inspect(city, jobs=1, quiet=True).save(folder / "city.svg")
+        >>> (folder / "city.svg").stat().st_size > 10_000
+        True
+        """
+        from soundmark.datasets import inspection_figure
+
+        inspection_figure.draw(self, path)
+
 
 @dataclass(frozen=True)
 class _ClipCheck:
-    """What one clip told when it was heard; a reason why not in ``error``."""
+    """What decoding one clip showed; ``error`` is the reason why it cannot be read."""
 
     error: str = ""
     duration_s: float = math.nan
@@ -142,13 +201,23 @@ class _ClipCheck:
     digest: bytes = b""
 
 
-def inspect(dataset: Dataset, *, progress: Progress | None = None, jobs: int | None = None) -> Inspection:
-    """Hear every clip of a data set and say what is there and what is wrong with it.
+def inspect(
+    dataset: Dataset | str | os.PathLike[str],
+    *,
+    jobs: int | None = None,
+    quiet: bool = False,
+    progress: Progress | None = None,
+) -> Inspection:
+    """Decode every clip of a data set; report statistics and problems.
 
     Args:
-        dataset: the data set.
-        progress: told of every step.
-        jobs: processes; all cores by default. They are spawned, so a script guards its code by ``__name__``.
+        dataset: the data set, or its path.
+        jobs: parallel processes (default: all cores). They are spawned, so a script guards its code by ``__name__``.
+        quiet: no progress bar.
+        progress: called at every step, instead of the progress bar.
+
+    Raises:
+        DatasetError: there is no data set at this path.
 
     >>> import tempfile
     >>> pets = Path(tempfile.mkdtemp())
@@ -158,30 +227,35 @@ def inspect(dataset: Dataset, *, progress: Progress | None = None, jobs: int | N
     >>> found.counts, found.folds, found.durations_s, sum(found.faults.values())
     (array([[1]]), (None,), array([1.]), 0)
     """
-    heard = _check_clips(dataset.clips, progress or no_progress, jobs)
-    folds = (*dataset.folds, *([None] if np.any(dataset.fold_of == 0) else []))
-    columns = np.searchsorted(dataset.folds, dataset.fold_of) if dataset.folds else np.zeros(len(heard), np.int64)
-    columns[dataset.fold_of == 0] = len(dataset.folds)
-    has = dataset.targets.astype(np.int64)
-    counts = np.zeros((len(folds), len(dataset.classes)), np.int64)
-    np.add.at(counts, columns, has)
-    encodings = Counter(one.encoding for one in heard if not one.error)
-    unreadable = [(clip, one.error) for clip, one in zip(dataset.clips, heard, strict=True) if one.error]
+    data = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
+    if progress is not None:
+        return _inspection(data, _check_clips(data.clips, progress, jobs))
+    with _progress(quiet) as shown:
+        return _inspection(data, _check_clips(data.clips, shown, jobs))
+
+
+def _inspection(dataset: Dataset, checks: Sequence[_ClipCheck]) -> Inspection:
+    """What the checks of all clips say together."""
+    counts = description.counts(dataset)
+    encodings = Counter(one.encoding for one in checks if not one.error)
+    unreadable = [(clip, one.error) for clip, one in zip(dataset.clips, checks, strict=True) if one.error]
     return Inspection(
         name=dataset.name,
         root=dataset.root,
         share=dataset.share,
         classes=dataset.classes,
-        folds=folds,
-        counts=counts.T,
-        clips=np.bincount(columns, minlength=len(folds)),
-        unlabelled=np.bincount(columns[~has.any(axis=1)], minlength=len(folds)),
-        durations_s=np.array([one.duration_s for one in heard], np.float64),
+        folds=counts.folds,
+        counts=counts.by_class,
+        clips=counts.clips,
+        unlabelled=counts.unlabelled,
+        durations_s=np.array([one.duration_s for one in checks], np.float64),
         encodings=tuple(Encoding(*encoding, clips) for encoding, clips in encodings.most_common()),
-        silent=_findings(dataset, [_silence(one) for one in heard]),
-        clipped=_findings(dataset, [f"peaks cut off: {one.clipped_runs}" if one.clipped_runs else "" for one in heard]),
-        truncated=_findings(dataset, [one.missing for one in heard]),
-        duplicates=_duplicates(dataset, heard),
+        silent=_findings(dataset, [_silence(one) for one in checks]),
+        clipped=_findings(
+            dataset, [f"peaks cut off: {one.clipped_runs}" if one.clipped_runs else "" for one in checks]
+        ),
+        truncated=_findings(dataset, [one.missing for one in checks]),
+        duplicates=_duplicates(dataset, checks),
         recordings_in_folds=recordings_in_folds(dataset),
         recordings_and_class_in_folds=recordings_in_folds(dataset, same_class=True),
         unreadable=tuple(Skipped(dataset.relative_path(clip), reason) for clip, reason in unreadable),
@@ -216,14 +290,14 @@ def recordings_in_folds(dataset: Dataset, *, same_class: bool = False) -> tuple[
 
 def _check_clips(clips: Sequence[Clip], progress: Progress, jobs: int | None) -> list[_ClipCheck]:
     chunks = [clips[start : start + CHUNK] for start in range(0, len(clips), CHUNK)]
-    heard: list[list[_ClipCheck]] = [[] for _ in chunks]
+    checks: list[list[_ClipCheck]] = [[] for _ in chunks]
     done = 0
     progress("inspecting", done, len(clips), "clips")
     for number, results in parallel.map_unordered(_check_chunk, chunks, jobs=jobs):
-        heard[number] = results
+        checks[number] = results
         done += len(results)
         progress("inspecting", done, len(clips), "clips")
-    return [one for results in heard for one in results]
+    return [one for results in checks for one in results]
 
 
 def _check_chunk(clips: Sequence[Clip]) -> list[_ClipCheck]:
@@ -282,10 +356,10 @@ def _runs(flags: NDArray[np.bool_]) -> int:
     return int(np.count_nonzero(borders[1::2] - borders[::2] >= CLIPPED_SAMPLES))
 
 
-def _silence(heard: _ClipCheck) -> str:
-    if heard.error or heard.peak > SILENCE_PEAK:
+def _silence(check: _ClipCheck) -> str:
+    if check.error or check.peak > SILENCE_PEAK:
         return ""
-    return f"peak {20 * math.log10(heard.peak):.0f} dB" if heard.peak > 0 else "nothing but zeros"
+    return f"peak {20 * math.log10(check.peak):.0f} dB" if check.peak > 0 else "nothing but zeros"
 
 
 def _findings(dataset: Dataset, details: Sequence[str]) -> tuple[Finding, ...]:
@@ -296,9 +370,9 @@ def _findings(dataset: Dataset, details: Sequence[str]) -> tuple[Finding, ...]:
     )
 
 
-def _duplicates(dataset: Dataset, heard: Sequence[_ClipCheck]) -> tuple[Duplicates, ...]:
+def _duplicates(dataset: Dataset, checks: Sequence[_ClipCheck]) -> tuple[Duplicates, ...]:
     groups: dict[bytes, list[Clip]] = defaultdict(list)
-    for clip, one in zip(dataset.clips, heard, strict=True):
+    for clip, one in zip(dataset.clips, checks, strict=True):
         if not one.error and one.peak > SILENCE_PEAK:
             groups[one.digest].append(clip)
     return tuple(

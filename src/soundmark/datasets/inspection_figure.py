@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,11 @@ import numpy as np
 
 from soundmark.datasets.inspection import Inspection
 from soundmark.datasets.inspection_tables import _fold
-from soundmark.runtime import atomic
-from soundmark.runtime.plotting import BLUE, check_figure_path, without_mathtext
+from soundmark.runtime.plotting import BLUE, check_figure_path, new_axes, save_figure, without_mathtext
 
 
 def draw(inspection: Inspection, path: str | os.PathLike[str]) -> None:
-    """Draw the inspection: clips per class and fold, durations, encodings and faults; the file's ending says how.
+    """Save the figure: clips per class and fold, durations, encodings and faults; the suffix names the format.
 
     Raises:
         SettingsError: the ending is none that Matplotlib writes, or Matplotlib is not installed.
@@ -34,14 +32,40 @@ def draw(inspection: Inspection, path: str | os.PathLike[str]) -> None:
     >>> (pets / "pets.png").read_bytes()[1:4]
     b'PNG'
     """
+    check_figure_path(Path(path))
     from matplotlib.figure import Figure
 
-    path = Path(path)
-    kind = check_figure_path(path)
+    figsize, ratios = _layout(inspection)
+    figure = Figure(figsize=figsize, layout="constrained")
+    _draw_on(figure.subplots(2, 2, height_ratios=ratios), inspection)
+    save_figure(figure, path)
+
+
+def plot(inspection: Inspection) -> Any:
+    """Draw the same on a new pyplot figure, which Jupyter displays; returns its Axes [2, 2].
+
+    Raises:
+        SettingsError: Matplotlib is not installed.
+
+    >>> from soundmark.datasets.inspection import inspect
+    >>> [axes.get_title() for axes in plot(inspect(city, jobs=1, quiet=True)).flat]
+    ['Clips per class and fold', 'Durations', 'Encodings', 'Faults: none found']
+    """
+    figsize, ratios = _layout(inspection)
+    axes = new_axes(2, 2, figsize=figsize, height_ratios=ratios)
+    _draw_on(axes, inspection)
+    return axes
+
+
+def _layout(inspection: Inspection) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The size in inches, and the ratio of the heights of the two rows."""
     height = 0.25 * max(len(inspection.classes), 10)
-    drawing = Figure(figsize=(12, 4 + height), layout="constrained")
-    (counts, durations), (encodings, faults) = drawing.subplots(2, 2, height_ratios=(height, 2.5))
-    drawing.suptitle(f"{inspection.name}: {inspection.share}")
+    return (12, 4 + height), (height, 2.5)
+
+
+def _draw_on(axes: Any, inspection: Inspection) -> None:
+    (counts, durations), (encodings, faults) = axes
+    counts.figure.suptitle(f"{inspection.name}: {inspection.share}", parse_math=False)
     _draw_counts(counts, inspection)
     _draw_durations(durations, inspection)
     most = inspection.encodings[:8]
@@ -49,9 +73,6 @@ def draw(inspection: Inspection, path: str | os.PathLike[str]) -> None:
     _draw_bars(encodings, f"Encodings{of}", {str(encoding): encoding.clips for encoding in most}, "clips")
     wrong = {what: number for what, number in inspection.faults.items() if what != "left out"}  # that is in the title
     _draw_bars(faults, "Faults" if any(wrong.values()) else "Faults: none found", wrong, "number")
-    with atomic.replacing(path) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a script that Matplotlib's own type does not have
-        drawing.savefig(temporary, format=kind, dpi=120)
 
 
 def _draw_counts(axes: Any, inspection: Inspection) -> None:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from soundmark.datasets import description
 from soundmark.datasets.inspection import Duplicates, Finding, Inspection, SharedRecording
+from soundmark.runtime.text import duration, shortened
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_ROWS = 50  # of a table of faults for people; the Inspection holds them all
 
@@ -40,7 +47,7 @@ def to_sections(inspection: Inspection) -> tuple[Section, ...]:
     durations = "no clip could be read"
     if lengths_s.size:
         low, middle, high = lengths_s.min(), np.median(lengths_s), lengths_s.max()
-        durations = f"{low:.3f} s to {high:.3f} s, median {middle:.3f} s; {_hours(lengths_s.sum())} in all"
+        durations = f"{low:.3f} s to {high:.3f} s, median {middle:.3f} s; {duration(lengths_s.sum())} in all"
     return (
         Section(
             "Data set",
@@ -56,6 +63,94 @@ def to_sections(inspection: Inspection) -> tuple[Section, ...]:
         ),
         *_fault_sections(inspection),
     )
+
+
+def overview(inspection: Inspection) -> str:
+    """The repr of an inspection: clips, durations, the most frequent encodings, and the number of each fault.
+
+    >>> from soundmark.datasets.inspection import inspect
+    >>> print(overview(inspect(city, jobs=1, quiet=True)))
+    Inspection of "synthetic city": 60 of 60 clips (100 %), 10 classes
+      durations: 0.628 s to 4.000 s, median 4.000 s; 3.7 min in all
+      encodings: WAV PCM_16, 22.05 kHz, mono (60)
+      faults:    none found: ...
+    """
+    _, _, durations, _, faults, *_ = to_sections(inspection)
+    encodings = [f"{encoding} ({encoding.clips})" for encoding in inspection.encodings]
+    more = f"; and {len(encodings) - 3} more" if len(encodings) > 3 else ""
+    return "\n".join(
+        (
+            f'Inspection of "{shortened(inspection.name)}": {inspection.share}, {len(inspection.classes)} classes',
+            f"  durations: {durations.text}",
+            f"  encodings: {'; '.join(encodings[:3])}{more}",
+            f"  faults:    {faults.text}",
+        )
+    )
+
+
+def to_html(inspection: Inspection) -> str:
+    """The sections as HTML, for Jupyter.
+
+    >>> from soundmark.datasets.inspection import inspect
+    >>> to_html(inspect(city, jobs=1, quiet=True)).count("<table>")
+    2
+    """
+    parts = []
+    for section in to_sections(inspection):
+        parts.append(f"<p><b>{escape(section.title)}</b><br>{escape(section.text)}</p>")
+        if section.rows:
+            head = "".join(f"<th>{escape(name)}</th>" for name in section.columns)
+            body = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in section.rows]
+            rows = "".join(f"<tr>{row}</tr>" for row in body)
+            parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
+    return "".join(parts)
+
+
+def to_dataframe(inspection: Inspection) -> pd.DataFrame:
+    """One row per problem of a clip; see ``Inspection.to_dataframe``.
+
+    Raises:
+        SettingsError: pandas is not installed.
+
+    >>> from soundmark.datasets.inspection import inspect
+    >>> len(to_dataframe(inspect(city, jobs=1, quiet=True)))
+    0
+    """
+    pd = description.pandas()
+    rows = [
+        *(("unreadable", one.path, None, None, one.reason) for one in inspection.unreadable),
+        *_problem_rows("truncated", inspection.truncated),
+        *_problem_rows("silent", inspection.silent),
+        *_problem_rows("clipped", inspection.clipped),
+        *(row for group in inspection.duplicates for row in _identical_rows(group)),
+        *(_shared_row("recording across folds", one) for one in inspection.recordings_in_folds),
+        *(_shared_row("recording across folds in one class", one) for one in inspection.recordings_and_class_in_folds),
+        *(("left out", one.path, None, None, one.reason) for one in inspection.skipped),
+    ]
+    table = pd.DataFrame(rows, columns=["problem", "path", "label", "fold", "detail"])
+    return table.astype({"problem": "str", "path": "str", "label": "str", "fold": "Int64", "detail": "str"})
+
+
+Problem = tuple[str, str | None, str | None, int | None, str]  # problem, path, label, fold, detail
+
+
+def _problem_rows(problem: str, findings: Sequence[Finding]) -> list[Problem]:
+    return [(problem, one.path, one.label, one.fold, one.detail) for one in findings]
+
+
+def _identical_rows(group: Duplicates) -> list[Problem]:
+    """A row for each clip of a group, which names the others."""
+    what = "files" if group.same_files else "samples"
+    rows: list[Problem] = []
+    for i, clip in enumerate(zip(group.paths, group.labels, group.folds, strict=True)):
+        others = ", ".join(path for j, path in enumerate(group.paths) if j != i)
+        rows.append(("identical", *clip, f"same {what} as {others}"))
+    return rows
+
+
+def _shared_row(problem: str, one: SharedRecording) -> Problem:
+    detail = f"recording {one.source} is in folds {', '.join(map(str, one.folds))} as {_unique(one.labels)}"
+    return (problem, None, one.labels[0] if len(set(one.labels)) == 1 else None, None, detail)
 
 
 def _counts_section(inspection: Inspection) -> Section:
@@ -134,12 +229,3 @@ def _unique(words: Iterable[str]) -> str:
 
 def _fold(fold: int | None) -> str:
     return "" if fold is None else str(fold)
-
-
-def _hours(seconds: float) -> str:
-    """A length in the unit that suits it.
-
-    >>> _hours(90), _hours(9000)
-    ('1.5 min', '2.5 h')
-    """
-    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"

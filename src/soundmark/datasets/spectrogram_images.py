@@ -30,13 +30,16 @@ CHUNK = 16  # clips that one worker takes at a time
 ABOUT = "spectrograms.json"  # what the pictures of a folder are of; its being there tells that a run began
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class SavedImages:
-    """How many pictures are there now, of which clips there is none, and what to say of those that were cut off."""
+    """The number of pictures in the folder, the clips that could not be drawn, and notes on clips that were cut off."""
 
     count: int
     skipped: tuple[Skipped, ...]
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"SavedImages(count={self.count}, skipped={len(self.skipped)}, notes={len(self.notes)})"
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ GROUPS = 5  # folds by recording, where there are as many recordings
 NOTHING: Indices = np.arange(0)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """Which clips are trained on, decided on and tested, as indices into ``dataset.clips``; no clip is on two sides.
 
@@ -48,6 +48,10 @@ class Split:
     test: Indices
     fold: int | None = None  # the official fold that is tested
     validation: Indices = field(default_factory=NOTHING.copy)
+
+    def __repr__(self) -> str:
+        sizes = f"train={len(self.train)}, validation={len(self.validation)}, test={len(self.test)}"
+        return f"Split({sizes}, fold={self.fold})"
 
     def __post_init__(self) -> None:
         for part, others, doing in (

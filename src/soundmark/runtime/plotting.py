@@ -1,37 +1,127 @@
-"""What all figures share: colours, supported file formats."""
+"""What all figures share: axes, colours, supported file formats, saving."""
 
 from __future__ import annotations
 
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from soundmark.errors import SettingsError, unknown_name
 from soundmark.runtime import atomic
 
 BLUE = "#0072B2"  # of Okabe and Ito's palette, which all eyes tell apart
+SEQUENCE = "cividis"  # for ordered values: readable with any colour vision, and in grey
+
+
+def check_matplotlib() -> None:
+    """Refuse to draw where Matplotlib is not installed.
+
+    Raises:
+        SettingsError: Matplotlib is not installed.
+
+    >>> check_matplotlib()
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise SettingsError('drawing needs Matplotlib: pip install "soundmark[train]".') from error
 
 
 def check_figure_path(path: Path) -> str:
-    """The format that the ending of a picture's name stands for; its folder is made, if need be.
+    """The file format that the suffix of a figure's path names; the folder is created if needed.
 
-    So that what cannot be drawn is refused before hours are spent on what to draw.
+    Called before long work, so that a figure that cannot be written is refused at once.
 
     Raises:
-        SettingsError: Matplotlib does not write it, or is not installed.
+        SettingsError: Matplotlib does not write this format, or is not installed.
         OutputError: the folder cannot be written to.
 
     >>> check_figure_path(Path("pets.PNG"))
     'png'
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-    except ImportError as error:
-        raise SettingsError('drawing needs Matplotlib: pip install "soundmark[train]".') from error
+    check_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     kinds = FigureCanvasAgg.get_supported_filetypes()
     kind = path.suffix.lower().removeprefix(".")
     if kind not in kinds:
         raise unknown_name("picture format", kind, sorted(kinds))
     atomic.make_folder(path.parent)
     return kind
+
+
+def axes_or_new(ax: Any = None, figsize: tuple[float, float] = (6.4, 4.0)) -> Any:
+    """``ax`` itself, or the Axes of a new pyplot figure of ``figsize`` inches, which Jupyter displays.
+
+    Raises:
+        SettingsError: Matplotlib is not installed.
+
+    >>> ax = axes_or_new(figsize=(4, 3))
+    >>> axes_or_new(ax) is ax, ax.figure.get_size_inches().tolist()
+    (True, [4.0, 3.0])
+    """
+    return new_axes(figsize=figsize) if ax is None else ax
+
+
+def new_axes(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], **layout: Any) -> Any:
+    """The Axes of a new pyplot figure: one, or an array ``[rows, columns]``; ``layout`` goes to ``pyplot.subplots``.
+
+    Raises:
+        SettingsError: Matplotlib is not installed.
+
+    >>> new_axes(2, 3, figsize=(6, 4)).shape
+    (2, 3)
+    """
+    check_matplotlib()
+    from matplotlib import pyplot
+
+    return pyplot.subplots(rows, columns, figsize=figsize, layout="constrained", **layout)[1]
+
+
+def save_figure(figure: Any, path: str | os.PathLike[str], *, dpi: int = 120) -> None:
+    """Write a Matplotlib figure in the format that the suffix of ``path`` names; the file appears completely or not.
+
+    Raises:
+        SettingsError: Matplotlib does not write this format, or is not installed.
+        OutputError: the file cannot be written.
+
+    >>> save_figure(axes_or_new().figure, folder / "empty.svg")
+    >>> (folder / "empty.svg").stat().st_size > 1000
+    True
+    """
+    path = Path(path)
+    kind = check_figure_path(path)
+    with atomic.replacing(path) as temporary, glyphs_may_be_missing():
+        figure.savefig(temporary, format=kind, dpi=dpi)
+
+
+@contextmanager
+def glyphs_may_be_missing() -> Iterator[None]:
+    """Draw without a warning for each character that Matplotlib's font does not have, such as those of a class name.
+
+    >>> with glyphs_may_be_missing():
+    ...     warnings.warn("Glyph 29356 missing from font(s) DejaVu Sans.")
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        yield
+
+
+def ordered_colours(n: int) -> list[Any]:
+    """``n`` colours from dark to light for ordered groups such as folds, distinct with any colour vision.
+
+    >>> len(ordered_colours(3)), [round(float(part), 1) for part in ordered_colours(1)[0]]
+    (3, [0.0, 0.4, 0.7, 1.0])
+    """
+    import matplotlib
+    from matplotlib.colors import to_rgba
+
+    if n == 1:
+        return [to_rgba(BLUE)]
+    return [matplotlib.colormaps[SEQUENCE](0.1 + 0.85 * i / (n - 1)) for i in range(n)]
 
 
 def without_mathtext(name: str) -> str:

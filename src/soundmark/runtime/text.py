@@ -1,25 +1,94 @@
-"""Numbers formatted for people: durations, percentages, counts, lists."""
+"""Text for people: durations, percentages, counts, lists, names that fit."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from soundmark.runtime.checks import is_finite
 
+NO_NUMBER = "–"  # written where a number is missing
 
-def duration(seconds: float) -> str:
-    """A time for people.
 
-    >>> duration(42), duration(600), duration(9000)
-    ('42 s', '10 min', '2.5 h')
+def duration(seconds: float | None, *, units: int = 1) -> str:
+    """Format a duration with one unit ("2.5 h") or two ("1 h 07 min"); a dash for none, or for one that is not finite.
+
+    One unit is for estimates and totals, two are for measured times and for time left.
+
+    >>> duration(4.25), duration(42), duration(90), duration(600), duration(9000), duration(None)
+    ('4.2 s', '42 s', '1.5 min', '10 min', '2.5 h', '–')
+    >>> duration(4.25, units=2), duration(75, units=2), duration(720, units=2), duration(4000, units=2)
+    ('4.2 s', '1 min 15 s', '12 min 00 s', '1 h 07 min')
     """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds is None or not is_finite(float(seconds)):
+        return NO_NUMBER
+    if seconds < (60 if units > 1 else 90):
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    if units > 1:
+        if round(seconds) < 3600:
+            return "{} min {:02d} s".format(*divmod(round(seconds), 60))
+        return "{} h {:02d} min".format(*divmod(round(seconds / 60), 60))
+    value, unit = (seconds / 60, "min") if seconds < 5400 else (seconds / 3600, "h")
+    return f"{value:.1f} {unit}" if value < 10 and round(value, 1) % 1 else f"{value:.0f} {unit}"
 
 
-def percent(value: object, sign: str = "") -> str:
-    """A share in percent; a question mark for what is no number, as an end of an interval over one recording.
+def percent(value: object, sign: str = "", *, digits: int = 1, unit: str = "", unknown: str = "?") -> str:
+    """Format a share as a percentage; ``unknown`` for what is not a finite number, such as a missing interval end.
+
+    Args:
+        value: the share, 0 to 1.
+        sign: "+" to write the sign of positive values.
+        digits: digits after the decimal point.
+        unit: text after the number, such as " %".
+        unknown: text where there is no number.
 
     >>> percent(0.701), percent(-0.02, "+"), percent(None)
     ('70.1', '-2.0', '?')
+    >>> percent(0.7123, unit=" %"), percent(1, digits=0, unit=" %"), percent(float("nan"), unknown="–")
+    ('71.2 %', '100 %', '–')
     """
-    return f"{100 * value:{sign}.1f}" if is_finite(value) else "?"  # type: ignore[operator]
+    return f"{100 * value:{sign}.{digits}f}{unit}" if is_finite(value) else unknown  # type: ignore[operator]
+
+
+def count(value: int, separator: str = "\u202f") -> str:
+    r"""Format a whole number with narrow no-break spaces, or another separator, between thousands.
+
+    >>> count(873), count(8732), count(8732, " ")
+    ('873', '8\u202f732', '8 732')
+    """
+    return f"{value:,}".replace(",", separator)
+
+
+def listed(words: Sequence[str]) -> str:
+    """Join words with commas and "and"; a dash for none.
+
+    >>> listed([]), listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])
+    ('–', 'a', 'a and b', 'a, b and c')
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words) or NO_NUMBER
+
+
+def first_of(words: Sequence[str], *, most_chars: int = 200) -> str:
+    """Join the first words with commas, as many as fit into ``most_chars``, and say how many more there are.
+
+    >>> first_of(["dog", "cat", "siren"]), first_of(["dog", "cat", "siren"], most_chars=8)
+    ('dog, cat, siren', 'dog, cat, … (1 more)')
+    """
+    shown: list[str] = []
+    for word in words:
+        if shown and len(", ".join([*shown, shortened(word)])) > most_chars:
+            return f"{', '.join(shown)}, … ({len(words) - len(shown)} more)"
+        shown.append(shortened(word))
+    return ", ".join(shown)
+
+
+def shortened(name: object, most_chars: int = 60) -> str:
+    r"""A name on one line: unprintable characters replaced, the middle of a long one left out.
+
+    >>> shortened("a\x1b[31m\nb"), shortened("0123456789", 5)
+    ('a�[31m�b', '01…89')
+    """
+    text = "".join(character if character.isprintable() else "\ufffd" for character in str(name))
+    if len(text) <= most_chars:
+        return text
+    head = most_chars // 2
+    return f"{text[:head]}…{text[head - most_chars + 1 :]}"

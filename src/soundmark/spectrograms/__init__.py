@@ -32,7 +32,16 @@ from soundmark.spectrograms.logmel import LogMel
 from soundmark.spectrograms.mel import Mel
 from soundmark.spectrograms.representation import Picture, Representation
 
-__all__ = ["REPRESENTATIONS", "Image", "LogMel", "Mel", "Picture", "Representation", "from_settings"]
+__all__ = [
+    "REPRESENTATIONS",
+    "Image",
+    "LogMel",
+    "Mel",
+    "Picture",
+    "Representation",
+    "from_settings",
+    "representation_named",
+]
 
 
 REPRESENTATIONS: dict[str, type[Representation]] = {kind.name: kind for kind in (Image, LogMel, Mel)}
@@ -62,3 +71,20 @@ def from_settings(settings: Mapping[str, Any]) -> Representation:
             "that wrote them, or compute the features and the model again."
         )
     return kind.of(parameters)
+
+
+def representation_named(representation: str | Mapping[str, Any] | Representation) -> Representation:
+    """The representation of a name, of settings, or itself.
+
+    Raises:
+        SettingsError: there is no such representation or parameter, or a value that is not allowed.
+
+    >>> representation_named("image").size, representation_named(Mel(n_mels=32)).size
+    ((64, 64), (64, 64))
+    >>> representation_named("mels")
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: there is no representation "mels". Did you mean "mel"? Known: image, logmel, mel.
+    """
+    if isinstance(representation, Representation):
+        return representation
+    return from_settings(representation if isinstance(representation, Mapping) else {"name": representation})

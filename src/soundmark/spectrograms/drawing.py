@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from soundmark.errors import unknown_name
+from soundmark.runtime.plotting import glyphs_may_be_missing
 from soundmark.spectrograms.representation import Picture
 
 
@@ -36,8 +36,7 @@ def draw(picture: Picture, path: Path, *, colours: str, axes: bool, title: str =
     shown = show_on_axes(panel, picture, colours=colours)
     panel.set_title(title, parse_math=False)
     figure.colorbar(shown, label="level (dB)")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a script that Matplotlib's own type does not have
+    with glyphs_may_be_missing():
         figure.savefig(path, format="png", dpi=110)
 
 

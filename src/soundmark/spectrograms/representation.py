@@ -19,7 +19,7 @@ Spectrogram = npt.NDArray[np.float32]  # [freq, time]
 Pixels = npt.NDArray[np.uint8]  # [height, width]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Picture:
     """A spectrogram at full resolution for people to look at.
 
@@ -35,6 +35,13 @@ class Picture:
     scale: str
     db_min: float
     db_max: float
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape
+        return (
+            f"Picture([{height}, {width}], {self.duration_s:g} s, up to {self.f_max_hz:g} Hz, {self.scale}, "
+            f"{self.db_min:g} to {self.db_max:g} dB)"
+        )
 
     def row_of(self, frequency_hz: float) -> float:
         """The row at which a frequency stands, for the ticks of an axis.

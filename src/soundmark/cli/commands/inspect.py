@@ -26,7 +26,7 @@ def inspect(
 ) -> None:
     """What is in a data set, and what is wrong with it."""
     from soundmark.cli import console, tables
-    from soundmark.datasets import inspection, inspection_figure
+    from soundmark.datasets import inspection
     from soundmark.runtime import plotting
 
     data = open_dataset(dataset, subset)
@@ -36,6 +36,6 @@ def inspect(
         found = inspection.inspect(data, jobs=jobs, progress=progress)
     tables.show_inspection(found)
     if output:
-        inspection_figure.draw(found, output)
+        found.save(output)
         console.say(f"The picture is {output}.")
     raise typer.Exit(1 if found.unreadable or data.faults(data.skipped) else 0)
