@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from soundmark.runtime.progress import Progress, no_progress
+from soundmark.runtime.progress import Progress
+from soundmark.runtime.text import printable
 
 if TYPE_CHECKING:
     from soundmark.runtime.progress import AnalysisProgress
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 
 
 LINE_EVERY_S = 10.0  # how often a log file, which is no terminal, is told of the hearing of files
-
-
-# What data may not send to a terminal: control characters other than tab and newline, marks that turn the direction of
-# writing, and the halves of characters that stand for undecodable file names.
-UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 out = Console(highlight=False)
@@ -41,7 +36,7 @@ def plain(value: object, style: str = "") -> Text:
     >>> plain("[b]\x1b[31mred").plain
     '[b]�[31mred'
     """
-    return Text(UNPRINTABLE.sub("\ufffd", str(value)), style=style)
+    return Text(printable(str(value)), style=style)
 
 
 def line(value: object, style: str = "") -> Text:
@@ -114,16 +109,11 @@ class _Warnings(logging.Handler):
 
 @contextmanager
 def progress(quiet: bool = False) -> Iterator[Progress]:
-    """A function to tell of progress: bars with rate and time left in a terminal, a line now and then in a log."""
-    from soundmark.runtime.progress_bars import ProgressLines, progress_bars
+    """A ``Progress`` on standard error: bars in a terminal, a line now and then in a log."""
+    from soundmark.runtime.progress_bars import progress_bars
 
-    if quiet:
-        yield no_progress
-    elif err.is_terminal:
-        with progress_bars(err, shown=lambda text: plain(text).plain) as bars:
-            yield bars
-    else:
-        yield ProgressLines(say)
+    with progress_bars(quiet, err) as bars:
+        yield bars
 
 
 @contextmanager

@@ -7,13 +7,22 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from threading import Lock
-
-Progress = Callable[[str, int, int, str], None]
-"""``progress(description, done, total, unit)``: told of every step of a long job; the command line draws it."""
+from typing import Protocol
 
 
-def no_progress(description: str, done: int, total: int, unit: str) -> None:
-    """The progress of somebody who does not want to be told.
+class Progress(Protocol):
+    """``progress(description, done, total, unit, status)``: called at every step of a long job, which it displays.
+
+    ``status`` is a short line of figures, as epoch, loss and accuracy of a training. Only training passes one: to all
+    other functions, a callable of four arguments can be given as well.
+    """
+
+    def __call__(self, description: str, done: int, total: int, unit: str, status: str = "", /) -> None:
+        """Display that ``done`` of ``total`` units are finished."""
+
+
+def no_progress(description: str, done: int, total: int, unit: str, status: str = "") -> None:
+    """Display nothing.
 
     >>> no_progress("features", 3, 10, "clips")
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from soundmark.runtime.checks import is_finite
 
 
@@ -23,3 +25,17 @@ def percent(value: object, sign: str = "") -> str:
     ('70.1', '-2.0', '?')
     """
     return f"{100 * value:{sign}.1f}" if is_finite(value) else "?"  # type: ignore[operator]
+
+
+# What data may not send to a terminal: control characters other than tab and newline, marks that change the direction
+# of writing, and the halves of characters that stand for undecodable file names.
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def printable(text: str) -> str:
+    r"""The text without what a terminal would obey, each such character replaced by U+FFFD.
+
+    >>> printable("\x1b[31mred")
+    '�[31mred'
+    """
+    return UNPRINTABLE.sub("\ufffd", text)

@@ -1,4 +1,4 @@
-"""The state of a training after an epoch, on the disk: what a run that was cut goes on from. No pickle."""
+"""The state of a training after an epoch, on the disk: what an interrupted run resumes from. No pickle."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor, nn
 
 from soundmark.errors import OutputError
+from soundmark.models import legacy
 from soundmark.models.history import Epoch
 from soundmark.runtime import atomic
-from soundmark.training.adam import Adam
-from soundmark.training.engine import Engine
+from soundmark.training.engine import Engine, TrainingData
+from soundmark.training.optimizer import Adam
+from soundmark.training.recipe import Recipe
 
 SCHEMA = 2
 
@@ -105,4 +108,22 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}".encode())
         digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def fingerprint(data: TrainingData, recipe: Recipe) -> str:
+    """The SHA-256 that a checkpoint is recognised by: of the recipe, the features, the labels and the split.
+
+    >>> data = TrainingData(
+    ...     features=np.zeros((2, 4, 4), np.float32), targets=np.eye(2), train=np.arange(2), validation=np.arange(0),
+    ...     sources=np.array(["a", "b"]),
+    ... )
+    >>> len(fingerprint(data, recipe))
+    64
+    """
+    about = [legacy.original_settings(recipe.settings()), data.n_classes, list(data.features.shape), data.checksum]
+    digest = hashlib.sha256(json.dumps(about).encode())
+    digest.update(data.targets.astype(np.float32).tobytes())
+    for array in (data.train, data.validation):
+        digest.update(array.astype(np.int64).tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""What a training computes on: the device, its precision and the number of threads."""
+"""What a training computes on: the examples, the device, its precision and the number of threads."""
 
 from __future__ import annotations
 
@@ -7,10 +7,31 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from soundmark.datasets.feature_store import Rows
 from soundmark.errors import SettingsError
 from soundmark.runtime import parallel
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """Examples, and which of them to use: ``features`` float32 ``[n, freq, time]``, in memory or on the disk."""
+
+    features: np.ndarray | Rows
+    targets: np.ndarray  # float32 [n, classes]: 1 where a clip is of a class
+    train: np.ndarray  # int64 indices
+    validation: np.ndarray  # int64 indices, only watched; may be empty
+    sources: np.ndarray  # str [n], the recording of each
+    activation: str = "softmax"  # or "sigmoid": several classes at once, or none
+    checksum: str = ""  # of the features, where they come from a store
+
+    @property
+    def n_classes(self) -> int:
+        """How many classes there are."""
+        return int(self.targets.shape[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +45,11 @@ class Engine:
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which the training's forward passes are computed."""
         return torch.autocast(self.device, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
+
+    def batch(self, data: TrainingData, chosen: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Spectrograms ``[batch, 1, freq, time]``, channels last, and targets ``[batch, classes]``, on the device."""
+        x = torch.from_numpy(data.features[chosen])[:, None].to(self.device, memory_format=torch.channels_last)
+        return x, torch.from_numpy(data.targets[chosen]).to(self.device)
 
 
 def choose_engine(device: str = "auto") -> Engine:
