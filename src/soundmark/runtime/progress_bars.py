@@ -98,21 +98,33 @@ class _TerminalBars(RichProgress):
             console=console,
         )
         self._ids: dict[str, TaskID] = {}
-        self._status = ""
 
     def __call__(self, description: str, done: int, total: int, unit: str, status: str = "") -> None:
         """Set the bar of ``description``."""
         if description not in self._ids:
+            self._print_finished()
             self._ids[description] = self.add_task(printable(description), total=total or None, unit=unit)
-        self._status = printable(status)
-        self.update(self._ids[description], completed=done, total=total or None, status=self._status)
+        changes: dict[str, Any] = {"status": printable(status)} if status else {}
+        self.update(self._ids[description], completed=done, total=total or None, **changes)
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """The bars, each finished one with its last status, and the status of the current one."""
+        """The bars, each with its status."""
         for task in self.tasks:
-            yield self.make_tasks_table([task])
-            if status := task.fields.get("status"):
-                yield Text(f"  {status}", style="dim", no_wrap=True, overflow="ellipsis")
+            yield from self._rows(task)
+
+    def _rows(self, task: Task) -> Iterator[RenderableType]:
+        yield self.make_tasks_table([task])
+        if status := task.fields.get("status"):
+            yield Text(f"  {status}", style="dim", no_wrap=True, overflow="ellipsis")
+
+    def _print_finished(self) -> None:
+        """Print finished bars above the others for good: what is redrawn stays lower than the terminal."""
+        for description, number in list(self._ids.items()):
+            task = next(task for task in self.tasks if task.id == number)
+            if task.finished:
+                for row in self._rows(task):
+                    self.console.print(row)
+                self.remove_task(self._ids.pop(description))
 
 
 class _Rate(ProgressColumn):
