@@ -122,9 +122,10 @@ class _TerminalBars(RichProgress):
         for description, number in list(self._ids.items()):
             task = next(task for task in self.tasks if task.id == number)
             if task.finished:
-                for row in self._rows(task):
-                    self.console.print(row)
+                rows = list(self._rows(task))
                 self.remove_task(self._ids.pop(description))
+                for row in rows:
+                    self.console.print(row)
 
 
 class _Rate(ProgressColumn):
