@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
@@ -18,10 +17,6 @@ from soundmark.runtime.text import printable
 
 if TYPE_CHECKING:
     from soundmark.runtime.progress import AnalysisProgress
-    from soundmark.runtime.progress_bars import ProgressBar
-
-
-LINE_EVERY_S = 10.0  # how often a log file, which is no terminal, is told of the hearing of files
 
 
 out = Console(highlight=False)
@@ -73,22 +68,22 @@ def write_output(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """A line for the person who waits, on standard error."""
+    """Print a message on standard error."""
     _note(plain(text))
 
 
 def fail(text: str) -> None:
-    """A line that says what went wrong, on standard error."""
+    """Print an error on standard error."""
     _note(Text.assemble(("soundmark: ", "bold red"), line(text)))
 
 
 def warn(text: str) -> None:
-    """A line that says what to beware of, on standard error."""
+    """Print a warning on standard error."""
     _note(Text.assemble(("warning: ", "bold yellow"), line(text)))
 
 
 def _note(text: Text) -> None:
-    with suppress(OSError):  # nobody hears it where standard error is full or closed; the results go on
+    with suppress(OSError):  # standard error is full or closed; the results are not affected
         err.print(text, soft_wrap=True)
 
 
@@ -118,38 +113,8 @@ def progress(quiet: bool = False) -> Iterator[Progress]:
 
 @contextmanager
 def analysis_progress(quiet: bool = False) -> Iterator[Callable[[AnalysisProgress], None]]:
-    """A function to tell how far the hearing of files is; nothing is shown of what takes less than two seconds."""
-    if quiet:
-        yield lambda state: None
-        return
-    shown = _AnalysisBar()
-    try:
-        yield shown
-    finally:
-        shown.close()
+    """The same for the progress of an analysis of files; nothing is displayed of one that takes under two seconds."""
+    from soundmark.runtime import progress_bars
 
-
-class _AnalysisBar:
-    """A bar with rate and time left in a terminal, a line now and then in a log."""
-
-    def __init__(self) -> None:
-        self.bar: ProgressBar | None = None
-        self.last = time.monotonic() - LINE_EVERY_S + 2.0
-
-    def __call__(self, state: AnalysisProgress) -> None:
-        now = time.monotonic()
-        if self.bar:
-            self.bar.show(state.share, state.in_words())
-        elif now - self.last < LINE_EVERY_S or state.share == 1:
-            return
-        elif err.is_terminal:
-            from soundmark.runtime.progress_bars import ProgressBar
-
-            self.bar = ProgressBar(err)
-        else:
-            self.last = now
-            say(state.in_words())
-
-    def close(self) -> None:
-        if self.bar:
-            self.bar.close()
+    with progress_bars.analysis_progress(quiet, err) as tell:
+        yield tell

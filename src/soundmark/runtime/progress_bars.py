@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -24,10 +24,13 @@ from rich.progress import Progress as RichProgress
 from rich.table import Column
 from rich.text import Text
 
-from soundmark.runtime.progress import Progress, no_progress
+from soundmark.runtime.progress import AnalysisProgress, Progress, no_progress
 from soundmark.runtime.text import duration, printable
 
 LINE_EVERY_S = 10.0  # interval between progress lines where standard error is not a terminal
+
+
+FIRST_AFTER_S = 2.0  # before which an analysis of files displays nothing
 
 
 REFRESH_EVERY_S = 0.25  # interval between updates in Jupyter
@@ -50,13 +53,37 @@ def progress_bars(quiet: bool = False, console: Console | None = None) -> Iterat
     if quiet:
         yield no_progress
     elif in_jupyter():
-        with _NotebookBars() as notebook:
+        notebook = _NotebookBars()
+        try:
             yield notebook
+        finally:
+            notebook.show()
     elif console.is_terminal:
         with _TerminalBars(console) as bars:
             yield bars
     else:
         yield ProgressLines(lambda text: _print(console, text))
+
+
+@contextmanager
+def analysis_progress(
+    quiet: bool = False, console: Console | None = None
+) -> Iterator[Callable[[AnalysisProgress], None]]:
+    """A function that displays the progress of an analysis of files, as ``progress_bars`` does for other work.
+
+    An analysis that takes less than two seconds displays nothing.
+
+    >>> with analysis_progress(quiet=True) as tell:
+    ...     tell(AnalysisProgress(done=12, files=40, share=0.25, heard_s=7200.0, elapsed_s=30.0))
+    """
+    if quiet:
+        yield lambda state: None
+        return
+    shown = _AnalysisBar(console or Console(stderr=True, highlight=False))
+    try:
+        yield shown
+    finally:
+        shown.close()
 
 
 def in_jupyter() -> bool:
@@ -136,33 +163,6 @@ class _Rate(ProgressColumn):
         return Text(f"{rate(task.speed)} {unit}/s" if task.speed else unit)
 
 
-class ProgressBar:
-    """One bar that shows a share and a sentence, until it is closed.
-
-    >>> gauge = ProgressBar(Console(quiet=True))
-    >>> gauge.show(0.5, "12 of 40 files")
-    >>> gauge.close()
-    """
-
-    def __init__(self, console: Console) -> None:
-        words = Column(no_wrap=True, overflow="ellipsis")
-        self._bar = RichProgress(
-            BarColumn(bar_width=BAR_COLUMNS),
-            TextColumn("{task.description}", markup=False, table_column=words),
-            console=console,
-        )
-        self._task = self._bar.add_task("", total=1.0)
-        self._bar.start()
-
-    def show(self, share: float, words: str) -> None:
-        """Set it."""
-        self._bar.update(self._task, completed=share, description=words)
-
-    def close(self) -> None:
-        """Leave it as it is."""
-        self._bar.stop()
-
-
 # --- Jupyter ----------------------------------------------------------------------------------------------------------
 
 
@@ -178,29 +178,59 @@ class _Step:
     status: str = ""
     seconds: float = 0.0
 
+    @property
+    def share(self) -> float:
+        """The share that is finished; 0 where the total is not known."""
+        return min(1.0, self.done / self.total) if self.total else 0.0
+
     def figures(self) -> str:
-        """Count, rate and time left."""
+        """Count, rate, time left and status."""
         per_s = (self.done - self.first) / self.seconds if self.seconds else 0.0
         parts = [f"{self.done}/{self.total} {self.unit}" if self.total else self.unit]
         parts += [f"{rate(per_s)}/s"] if per_s else []
         parts += [f"{duration((self.total - self.done) / per_s)} left"] if per_s and self.done < self.total else []
-        return ", ".join(parts)
+        return "  ".join([", ".join(parts), *([self.status] if self.status else [])])
 
 
 @dataclass
-class _NotebookBars:
+class _NotebookTable:
     """A table of bars in one output of the cell, updated in place."""
 
-    steps: dict[str, _Step] = field(default_factory=dict)
     handle: Any = None
     last: float = 0.0
 
-    def __enter__(self) -> _NotebookBars:
-        return self
+    def is_due(self) -> bool:
+        """Whether the last update is long enough ago for another."""
+        now = time.monotonic()
+        if now - self.last < REFRESH_EVERY_S:
+            return False
+        self.last = now
+        return True
 
-    def __exit__(self, *_: object) -> None:
-        if self.steps:
-            self.show()
+    def show(self, rows: Iterable[tuple[str, float, str]]) -> None:
+        """Draw a row for each (description, share between 0 and 1, text)."""
+        from IPython.display import display
+
+        rows = [(printable(name), share, printable(text)) for name, share, text in rows]
+        plain = "\n".join(f"{name}: {text}" if name else text for name, _, text in rows)
+        content = {"text/plain": plain, "text/html": f"<table>{''.join(_html_row(*row) for row in rows)}</table>"}
+        if self.handle is None:
+            self.handle = display(content, raw=True, display_id=True)
+        else:
+            self.handle.update(content, raw=True)
+
+
+def _html_row(name: str, share: float, text: str) -> str:
+    bar = f'<progress value="{share:.4f}" max="1" style="width:10em"></progress>'
+    cells = (html.escape(name), bar, html.escape(text))
+    return "<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells) + "</tr>"
+
+
+class _NotebookBars:
+    """A bar for each description."""
+
+    def __init__(self) -> None:
+        self.table, self.steps = _NotebookTable(), dict[str, _Step]()
 
     def __call__(self, description: str, done: int, total: int, unit: str, status: str = "") -> None:
         """Set the bar of ``description``, and draw it if it is time."""
@@ -208,42 +238,56 @@ class _NotebookBars:
         step = self.steps.setdefault(description, _Step(unit, now, done))
         step.done, step.total, step.seconds = done, total, now - step.started
         step.status = status or step.status
-        if now - self.last >= REFRESH_EVERY_S:
-            self.last = now
+        if self.table.is_due():
             self.show()
 
     def show(self) -> None:
         """Draw all bars."""
-        from IPython.display import display
+        if self.steps:
+            self.table.show((name, step.share, step.figures()) for name, step in self.steps.items())
 
-        content = {"text/plain": self.as_text(), "text/html": self.as_html()}
-        if self.handle is None:
-            self.handle = display(content, raw=True, display_id=True)
-        else:
-            self.handle.update(content, raw=True)
 
-    def as_text(self) -> str:
-        """A line for each description."""
-        lines = (f"{name}: {step.figures()}  {step.status}".rstrip() for name, step in self.steps.items())
-        return printable("\n".join(lines))
+# --- An analysis of many files ----------------------------------------------------------------------------------------
 
-    def as_html(self) -> str:
-        """A row for each description."""
-        rows = (
-            "<tr>"
-            + "".join(
-                f'<td style="text-align:left;white-space:nowrap">{cell}</td>'
-                for cell in (
-                    html.escape(printable(name)),
-                    f'<progress value="{step.done}" max="{step.total or 1}" style="width:10em"></progress>',
-                    html.escape(step.figures()),
-                    html.escape(printable(step.status)),
-                )
+
+class _AnalysisBar:
+    """A bar with rate and time left in a terminal or in Jupyter, a line now and then in a log."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar: RichProgress | None = None
+        self.table = _NotebookTable() if in_jupyter() else None
+        self.last = time.monotonic() - LINE_EVERY_S + FIRST_AFTER_S
+        self.began = time.monotonic()
+
+    def __call__(self, state: AnalysisProgress) -> None:
+        """Display the state, if it is time."""
+        now = time.monotonic()
+        if self.table:
+            shown = self.table.handle or (now - self.began >= FIRST_AFTER_S and state.share < 1)
+            if shown and (state.share == 1 or self.table.is_due()):
+                self.table.show([("", state.share, state.in_words())])
+        elif self.bar:
+            self.bar.update(TaskID(0), completed=state.share, description=state.in_words())
+        elif now - self.last < LINE_EVERY_S or state.share == 1:
+            return
+        elif self.console.is_terminal:
+            self.bar = RichProgress(
+                BarColumn(bar_width=BAR_COLUMNS),
+                TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+                console=self.console,
             )
-            + "</tr>"
-            for name, step in self.steps.items()
-        )
-        return f"<table>{''.join(rows)}</table>"
+            self.bar.add_task(state.in_words(), total=1.0)
+            self.bar.update(TaskID(0), completed=state.share)
+            self.bar.start()
+        else:
+            self.last = now
+            _print(self.console, state.in_words())
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self.bar:
+            self.bar.stop()
 
 
 # --- A log ------------------------------------------------------------------------------------------------------------

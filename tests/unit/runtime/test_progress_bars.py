@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from soundmark.runtime import progress_bars as bars
+from soundmark.runtime.progress import AnalysisProgress
 from soundmark.runtime.progress_bars import ProgressLines, progress_bars
 
 STATUS = "epoch 3/20  loss 1.21  val 1.43  acc 0.55"
@@ -88,6 +89,25 @@ def test_lines_are_as_they_were_where_there_is_no_status():
     assert said == ["features: 3 of 3 clips"]
 
 
+def test_an_analysis_is_shown_after_two_seconds(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(bars.time, "monotonic", lambda: clock[0])
+    states = [AnalysisProgress(n, 40, n / 40, 3600.0 * n, 0.5 * n) for n in range(41)]
+    for terminal in (True, False):
+        sent = io.StringIO()
+        console = Console(file=sent, width=80, height=24, force_terminal=terminal)
+        with bars.analysis_progress(console=console) as tell:
+            for state in states:
+                clock[0] += 0.5
+                tell(state)
+        text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", sent.getvalue())
+        if terminal:
+            assert "40 of 40 files" in text
+        else:
+            assert [line[:11] for line in text.splitlines()] == ["3 of 40 fil", "23 of 40 fi"]
+        assert "0 of 40 files, 0" not in text
+
+
 CELL = """
 from soundmark.runtime.progress_bars import progress_bars
 with progress_bars() as progress:
@@ -97,6 +117,15 @@ with progress_bars() as progress:
         progress("notebook-mel, fold 1", n, 200, "batches", f"epoch {n // 20}/10  loss 1.21")
 with progress_bars(quiet=True) as progress:
     progress("hidden", 1, 2, "clips")
+"""
+
+ANALYSIS = """
+from soundmark.runtime import progress_bars
+from soundmark.runtime.progress import AnalysisProgress
+progress_bars.FIRST_AFTER_S = 0
+with progress_bars.analysis_progress() as tell:
+    for n in range(101):
+        tell(AnalysisProgress(n, 100, n / 100, 3600.0 * n, 0.5 * n))
 """
 
 
@@ -113,3 +142,11 @@ def test_in_jupyter_one_output_is_updated_in_place():
     assert "&lt;b&gt;" in output.data["text/html"]
     assert output.data["text/html"].count("<tr>") == 2
     assert not bars.in_jupyter()
+
+
+def test_an_analysis_in_jupyter_is_one_output():
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(ANALYSIS)])
+    nbclient.NotebookClient(notebook, timeout=120).execute()
+    (output,) = notebook.cells[0].outputs
+    assert output.data["text/plain"] == "100 of 100 files, 120.0 h of sound a minute"
