@@ -37,7 +37,7 @@ class Checkpoint:
     def of(
         cls, network: nn.Module, optimizer: Adam, history: list[Epoch], engine: Engine, average: nn.Module | None = None
     ) -> Checkpoint:
-        """The state that ``network``, ``optimizer`` and the running ``average`` of the weights are in now."""
+        """The current state of ``network``, ``optimizer`` and the running ``average`` of the weights."""
         tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
         tensors |= {f"adam.{name}": value for name, value in optimizer.state_dict().items()}
         if average:
@@ -45,7 +45,7 @@ class Checkpoint:
         return cls({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, tuple(history), engine)
 
     def save(self, path: Path, fingerprint: str) -> None:
-        """Write it, whole or not at all, as the state of the run that ``fingerprint`` stands for."""
+        """Write it, whole or not at all, as the state of the run with that ``fingerprint``."""
         from safetensors.torch import save
 
         about = {
@@ -59,7 +59,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path, fingerprint: str, device: str) -> Checkpoint | None:
-        """The checkpoint at ``path``; ``None`` where there is none, or (said) a damaged one or another device's.
+        """The checkpoint at ``path``; ``None`` where there is none or, with a warning, a damaged or another device's.
 
         Raises:
             OutputError: it is of another recipe, or of other data.
@@ -92,7 +92,7 @@ class Checkpoint:
         return cls(tensors, history, engine)
 
     def restore(self, network: nn.Module, optimizer: Adam, average: nn.Module | None = None) -> list[Epoch]:
-        """Put the state back; the history so far."""
+        """Restore the state; return the history so far."""
         network.load_state_dict(self._part("network."))
         optimizer.load_state_dict(self._part("adam."))
         if average:

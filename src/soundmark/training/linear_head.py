@@ -85,7 +85,7 @@ def fit_head(
         seen, kept = fold_of != fold, fold_of == fold
         for number, (weights, bias) in enumerate(_discriminants(shown[:, seen], y[seen], SHRINKAGES, activation)):
             held_out[number, kept] = x[kept] @ weights + bias
-    # Of one recording nothing was held out: there is nothing to tell a temperature by.
+    # Where all clips are of one recording, nothing was held out: there is no temperature to fit.
     temperatures = [calibration.temperature(logits, y, activation) if recordings > 1 else 1.0 for logits in held_out]
     losses = [
         calibration.cross_entropy(logits / t, y, activation) for logits, t in zip(held_out, temperatures, strict=True)

@@ -216,30 +216,9 @@ def _train_all(
     average = copy.deepcopy(network).eval() if recipe.ema_decay else None
     optimizer = optimizer_for(network, recipe)
     history = saved.restore(network, optimizer, average) if saved else []
-    for epoch in range(len(history) + 1, recipe.epochs_for(len(data.train)) + 1):
-        start = time.perf_counter()
-        last = history[-1] if history else None
-
-        def on_batch(done: int, loss: float, epoch: int = epoch, last: Epoch | None = last) -> None:
-            report.batch(done, epoch, loss, last)
-
-        train_loss, train_accuracy = _train_epoch(network, average, optimizer, data, recipe, engine, epoch, on_batch)
-        if not math.isfinite(train_loss):
-            raise SettingsError(
-                f"the training of {recipe.name} diverged in epoch {epoch}: its loss is {train_loss}. Lower the "
-                f"learning rate, {recipe.learning_rate:g}."
-            )
-        validation_loss, validation_accuracy = _validate(average or network, data, recipe.batch_size, engine)
-        history.append(
-            Epoch(
-                epoch=epoch,
-                train_loss=train_loss,
-                train_accuracy=train_accuracy,
-                validation_loss=validation_loss,
-                validation_accuracy=validation_accuracy,
-                seconds=time.perf_counter() - start,
-            )
-        )
+    for number in range(len(history) + 1, recipe.epochs_for(len(data.train)) + 1):
+        epoch = _train_and_validate(network, average, optimizer, data, recipe, engine, number, history, report)
+        history.append(epoch)
         report.epoch(tuple(history))
         if checkpoint:
             state = Checkpoint.of(network, optimizer, history, engine, average)
@@ -263,7 +242,7 @@ def _initialize(
     torch.manual_seed(recipe.seed)
     network = networks.build(recipe.network, shape=data.features.shape[1:], n_classes=data.n_classes)
     if network.normalises_input:
-        network.normalise(*_mean_and_spread(data))
+        network.normalise(*data.mean_and_spread())
     if not recipe.is_pretrained:
         return network, None
     network.load_pretrained(weights.find(recipe.network))
@@ -271,14 +250,43 @@ def _initialize(
     return network, fit_network_head(network, data, recipe, **reported)
 
 
-def _mean_and_spread(data: TrainingData) -> tuple[float, float]:
-    """Mean and SD of all values of the training clips."""
-    total = squares = count = 0.0
-    for start in range(0, len(data.train), 256):
-        x = data.features[data.train[start : start + 256]].astype(np.float64)
-        total, squares, count = total + x.sum(), squares + np.square(x).sum(), count + x.size
-    mean = total / count
-    return mean, math.sqrt(max(squares / count - mean**2, 1e-12))
+def _train_and_validate(
+    network: Network,
+    average: Network | None,
+    optimizer: Adam,
+    data: TrainingData,
+    recipe: Recipe,
+    engine: Engine,
+    number: int,
+    history: list[Epoch],
+    report: _Report,
+) -> Epoch:
+    """Epoch ``number``, which follows the ``history``.
+
+    Raises:
+        SettingsError: the loss is no longer finite.
+    """
+    start = time.perf_counter()
+    last = history[-1] if history else None
+
+    def on_batch(done: int, loss: float) -> None:
+        report.batch(done, number, loss, last)
+
+    train_loss, train_accuracy = _train_epoch(network, average, optimizer, data, recipe, engine, number, on_batch)
+    if not math.isfinite(train_loss):
+        raise SettingsError(
+            f"the training of {recipe.name} diverged in epoch {number}: its loss is {train_loss}. Lower the "
+            f"learning rate, {recipe.learning_rate:g}."
+        )
+    validation_loss, validation_accuracy = _validate(average or network, data, recipe.batch_size, engine)
+    return Epoch(
+        epoch=number,
+        train_loss=train_loss,
+        train_accuracy=train_accuracy,
+        validation_loss=validation_loss,
+        validation_accuracy=validation_accuracy,
+        seconds=time.perf_counter() - start,
+    )
 
 
 def _train_epoch(

@@ -33,7 +33,7 @@ DROPOUT = 0.2
 LOUDNESS = 10**1.2  # mean power: 12 dB
 
 
-MOST_GAIN = 10**4.0  # 40 dB: of what is fainter, rounding would be heard
+MOST_GAIN = 10**4.0  # 40 dB: more would amplify rounding errors
 
 
 SHIFT = 2  # mel bands, of 128

@@ -5,7 +5,7 @@
     Conv 64 same, Conv 64 valid, MaxPool 2, Dropout 0.25
     Flatten, Dense 512, Dropout 0.5, Dense n_classes          (all kernels 3×3, ReLU between)
 
-Two orders differ from the letter of it and change no number: ReLU stands after max-pooling, where it has a quarter of
+Two orders differ from the letter of it and change no number: ReLU comes after max-pooling, where it has a quarter of
 the work (both are monotonic, so they commute), and the network ends in logits, whose softmax is the notebook's output.
 """
 

@@ -3,8 +3,8 @@
     each member:  Conv 16 stride 2, [residual block 32 stride 2], [64 stride 2, 64], [100 stride 2, 100],
                   mean over time and frequency, Dropout 0.3, Dense n_classes         (BatchNorm after each convolution)
 
-The answer is the mean of their logits. On few recordings two trainings of one network differ by several points, as they
-happen to take this recording or that for a whole class; what three of them say together is better than what any says.
+The output is the mean of their logits. On few recordings two trainings of one network differ by several points of
+accuracy, depending on the recordings that they overfit to; the mean of three is better than each.
 
 Source: K. He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; the shortcut of a block that shrinks
 is a mean and a 1×1 convolution (T. He et al., "Bag of Tricks", CVPR 2019, ResNet-D); L. Hansen and P. Salamon, "Neural
