@@ -121,10 +121,12 @@ def hear(dataset: Dataset, progress: Callable[..., None]) -> Heard:
         features=store.array, targets=targets, train=everything, validation=nothing, sources=dataset.sources
     )
     network = networks.build(recipe.network, shape=recipe.representation.shape, n_classes=data.n_classes)
-    network.backbone.load_state_dict(torch.load(weights.find(recipe.network), map_location="cpu", weights_only=True))
-    embeddings = loop._embed(network, data, everything, lambda done, total: progress("heard", done, total, "parts"))
+    network.load_pretrained(weights.find(recipe.network))
+    embeddings = linear_head.embed(
+        network, data, everything, lambda done, total: progress("heard", done, total, "parts")
+    )
     with torch.no_grad():
-        inputs = network.hear(torch.from_numpy(embeddings)).numpy()
+        inputs = network.head_features(torch.from_numpy(embeddings)).numpy()
     return Heard(embeddings=embeddings, inputs=inputs, targets=targets, sources=dataset.sources)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from soundmark.training.adam import Adam
+from soundmark.training.optimizer import Adam
 
 
 def gradients(shapes, steps: int):

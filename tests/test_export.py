@@ -28,6 +28,7 @@ from soundmark.models.export import front_end, int8, onnx_graph, waveform
 from soundmark.models.export.waveform import ExportOptions
 from soundmark.spectrograms import Image, LogMel, Mel, Representation
 from soundmark.training import calibration, networks, onnx_export
+from soundmark.training.networks.network import Network
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ONNXRUNTIME_WEB = "onnxruntime-web@1.27.0"
@@ -149,8 +150,10 @@ def test_the_transform_is_numpys(n):
 # ── the whole ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Listener(nn.Module):
+class Listener(Network):
     """A network whose answers differ from sound to sound by much more than they may differ between programs."""
+
+    has_embedding = True
 
     def __init__(self, shape: tuple[int, int], n_classes: int) -> None:
         super().__init__()

@@ -159,8 +159,7 @@ def test_says_where_there_is_no_room_to_write(city, tmp_path, monkeypatch):
 
 BUILD = """
 import sys
-from soundmark.datasets import features
-from soundmark.datasets import Dataset
+from soundmark.datasets import Dataset, features
 from soundmark.spectrograms import Mel
 if __name__ == "__main__":
     features.build(Dataset.open(sys.argv[1]), Mel(), jobs=2)

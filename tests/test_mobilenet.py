@@ -43,7 +43,7 @@ def pretrained(shared):
         patch.setenv("SOUNDMARK_WEIGHTS", str(path.parent))
         found = weights.find("mn04")
     torch.manual_seed(0)
-    network = mobilenet.build("mn04", 10)
+    network = mobilenet.build("mn04", (128, 400), 10)
     network.backbone.load_state_dict(torch.load(found, map_location="cpu", weights_only=True))
     return network.eval()
 
@@ -165,18 +165,18 @@ def test_batchnorm_keeps_what_audioset_taught_it_while_the_rest_is_trained(pretr
 
 
 def test_takes_a_head():
-    network = mobilenet.build("mn04", 3).eval()
+    network = mobilenet.build("mn04", (128, 400), 3).eval()
     rng = np.random.default_rng(0)
     head, bias = rng.normal(size=(911, 3)).astype(np.float32), np.array([1.0, 2.0, 3.0], np.float32)
-    network.put_on(torch.from_numpy(head), torch.from_numpy(bias))
+    network.put_head(torch.from_numpy(head), torch.from_numpy(bias))
     embedding = torch.from_numpy(rng.normal(size=(5, 384)).astype(np.float32))
     with torch.no_grad():
-        expected = network.hear(embedding).numpy() @ head + bias
+        expected = network.head_features(embedding).numpy() @ head + bias
         np.testing.assert_allclose(network.head(embedding).numpy(), expected, atol=1e-3)
 
 
 def test_each_layer_knows_how_far_it_is_from_the_logits():
-    network = mobilenet.build("mn04", 3)
+    network = mobilenet.build("mn04", (128, 400), 3)
     depths = dict(zip([name for name, _ in network.named_parameters()], network.depths(), strict=True))
     assert depths["backbone.features.0.0.weight"] == 17
     assert depths["backbone.features.16.1.bias"] == 1

@@ -98,7 +98,7 @@ def float64(monkeypatch):
 
 def test_has_the_notebooks_parameters():
     model = notebook_model()
-    network = notebook_cnn.build((64, 64), N_CLASSES)
+    network = notebook_cnn.build("notebook_cnn", (64, 64), N_CLASSES)
     theirs = [layer.count_params() for layer in model.layers if layer.get_weights()]
     ours = [sum(p.numel() for p in layer.parameters()) for layer in layers(network)]
     assert ours == theirs == COUNTS
@@ -108,7 +108,7 @@ def test_has_the_notebooks_parameters():
 
 
 def test_says_what_the_notebooks_model_says_with_the_same_weights():
-    model, network = notebook_model(), notebook_cnn.build((64, 64), N_CLASSES)
+    model, network = notebook_model(), notebook_cnn.build("notebook_cnn", (64, 64), N_CLASSES)
     copy_weights(model, network)
     x = np.random.default_rng(1).normal(0, 1, (12, 64, 64)).astype(np.float32)
     np.testing.assert_allclose(
@@ -128,7 +128,10 @@ def test_first_eight_adam_steps_have_the_notebooks_losses(seed, float64, monkeyp
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(2)
     x, y = rng.normal(0, 1, (9, 64, 64)), rng.integers(0, N_CLASSES, 9)
-    model, network = notebook_model(dropout=False, activation=None), notebook_cnn.build((64, 64), N_CLASSES)
+    model, network = (
+        notebook_model(dropout=False, activation=None),
+        notebook_cnn.build("notebook_cnn", (64, 64), N_CLASSES),
+    )
     copy_weights(model, network)
 
     model.compile(optimizer=Adam(), loss=CategoricalCrossentropy(from_logits=True))
@@ -157,7 +160,7 @@ def test_first_eight_adam_steps_have_the_notebooks_losses(seed, float64, monkeyp
 
 def test_starts_as_keras_does():
     torch.manual_seed(0)
-    network = notebook_cnn.build((64, 64), N_CLASSES)
+    network = notebook_cnn.build("notebook_cnn", (64, 64), N_CLASSES)
     for layer in layers(network):
         inside, out = torch.nn.init._calculate_fan_in_and_fan_out(layer.weight)
         limit = (6 / (inside + out)) ** 0.5
@@ -169,10 +172,10 @@ def test_starts_as_keras_does():
 @pytest.mark.parametrize(("shape", "ok"), [((22, 22), True), ((21, 64), False), ((64, 21), False)])
 def test_takes_no_spectrogram_that_pooling_would_use_up(shape, ok):
     if ok:
-        assert notebook_cnn.build(shape, 3)(torch.zeros(1, 1, *shape)).shape == (1, 3)
+        assert notebook_cnn.build("notebook_cnn", shape, 3)(torch.zeros(1, 1, *shape)).shape == (1, 3)
     else:
         with pytest.raises(SettingsError, match="at least 22 × 22"):
-            notebook_cnn.build(shape, 3)
+            notebook_cnn.build("notebook_cnn", shape, 3)
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5])

@@ -12,7 +12,7 @@ from soundmark.errors import OutputError, SettingsError
 from soundmark.models import history
 from soundmark.models import weights as model_weights
 from soundmark.spectrograms import Mel
-from soundmark.training import adam, augmentation, calibration, engine, linear_head, loop, networks, onnx_export
+from soundmark.training import augmentation, calibration, engine, linear_head, loop, networks, onnx_export, optimizer
 from soundmark.training.checkpoint import Checkpoint
 from soundmark.training.engine import Engine, choose_engine
 from soundmark.training.named_recipes import recipe_named
@@ -96,8 +96,8 @@ def test_a_checkpoint_of_another_device_is_named_and_not_gone_on_with(data, whol
     checkpoint = tmp_path / "checkpoint.safetensors"
     loop.train_network(data, RECIPE, checkpoint=checkpoint)
     elsewhere = replace(whole.engine, device="cuda")
-    saved = Checkpoint.load(checkpoint, loop._fingerprint(data, RECIPE), "cpu")
-    replace(saved, engine=elsewhere).save(checkpoint, loop._fingerprint(data, RECIPE))
+    saved = Checkpoint.load(checkpoint, loop.fingerprint(data, RECIPE), "cpu")
+    replace(saved, engine=elsewhere).save(checkpoint, loop.fingerprint(data, RECIPE))
     again = loop.train_network(data, RECIPE, checkpoint=checkpoint)
     assert f'the checkpoint "{checkpoint}" is of a training on cuda: on cpu it starts over' in caplog.text
     np.testing.assert_array_equal(weights(again), weights(whole))
@@ -263,15 +263,15 @@ def test_one_cycle_rises_in_the_first_tenth_and_falls_along_a_cosine(done, share
 
 def test_every_batch_has_the_rate_of_its_place_in_the_whole_run(narrow, small, monkeypatch):
     seen = []
-    step = adam.Adam.step
-    monkeypatch.setattr(adam.Adam, "step", lambda self: (seen.append(self.learning_rate), step(self)))
+    step = optimizer.Adam.step
+    monkeypatch.setattr(optimizer.Adam, "step", lambda self: (seen.append(self.learning_rate), step(self)))
     train_alone(small, replace(SCRATCH, epochs=4))  # 3 batches each
     assert seen == [loop.learning_rate(SCRATCH, batch / 12) for batch in range(1, 13)]
 
 
 def test_the_result_is_the_running_mean_of_the_weights(narrow, small, monkeypatch):
     """Two steps: the mean keeps 1/10 of itself at the first, 2/11 at the second, 0.15 where that is the most."""
-    passed, step = [], adam.Adam.step
+    passed, step = [], optimizer.Adam.step
 
     def watched(self) -> None:
         if not passed:
@@ -279,7 +279,7 @@ def test_the_result_is_the_running_mean_of_the_weights(narrow, small, monkeypatc
         step(self)
         passed.append([p.detach().clone() for p in self.parameters])
 
-    monkeypatch.setattr(adam.Adam, "step", watched)
+    monkeypatch.setattr(optimizer.Adam, "step", watched)
     for averaging, second in ((0.9, 2 / 11), (0.15, 0.15)):
         passed.clear()
         trained = train_alone(small, replace(SCRATCH, epochs=1, batch_size=20, ema_decay=averaging))
@@ -293,7 +293,7 @@ def test_blend_halfway_is_the_mean_of_where_it_began_and_what_it_became(narrow, 
     begun = networks.build("resnet", shape=(16, 16), n_classes=2).state_dict()
     network = train_alone(small, replace(SCRATCH, epochs=1)).network
     became = {name: value.clone() for name, value in network.state_dict().items()}
-    loop._interpolate(network, begun, 0.5)
+    optimizer.interpolate_weights(network, begun, 0.5)
     for name, value in network.state_dict().items():
         if value.is_floating_point():
             torch.testing.assert_close(value, (begun[name] + became[name]) / 2, atol=1e-6, rtol=1e-5)
@@ -335,7 +335,7 @@ def test_each_member_hears_each_clip_changed_otherwise(narrow, small, monkeypatc
 def test_a_checkpoint_holds_the_average_beside_the_weights(narrow, small, tmp_path, part):
     checkpoint = tmp_path / "checkpoint.safetensors"
     train_alone(small, replace(SCRATCH, epochs=1), checkpoint=checkpoint)
-    saved = Checkpoint.load(checkpoint, loop._fingerprint(small, replace(SCRATCH, epochs=1)), "cpu")
+    saved = Checkpoint.load(checkpoint, loop.fingerprint(small, replace(SCRATCH, epochs=1)), "cpu")
     assert part in saved.tensors
     assert not torch.equal(
         saved.tensors["average.members.0.dense.weight"], saved.tensors["network.members.0.dense.weight"]
@@ -359,13 +359,13 @@ def test_what_was_kept_back_is_trained_on_in_the_end(narrow, roomy):
 def test_but_what_is_settled_comes_from_a_network_that_never_heard_it(narrow, roomy):
     deaf = train_alone(roomy, SCRATCH)
     trained = train_alone(roomy, KEEPS_BACK)
-    alone = loop._calibrate(deaf.network, roomy, KEEPS_BACK)
+    alone = linear_head.calibrate_network(deaf.network, roomy, KEEPS_BACK)
     settled = trained.calibration
     assert (settled.temperature, settled.unknown, settled.clips) == (alone.temperature, alone.unknown, 20)
     assert settled.familiarity.middle == alone.familiarity.middle
     assert settled.familiarity.spread == alone.familiarity.spread
     everything = np.arange(50)  # while what is familiar is what the network that is used makes of what it has heard
-    heard = loop._embed(trained.network, roomy, everything, lambda *_: None)
+    heard = linear_head.embed(trained.network, roomy, everything)
     own = calibration.Familiarity.of(heard, roomy.targets[everything])
     np.testing.assert_array_equal(settled.familiarity.classes, own.classes)
 
@@ -413,8 +413,8 @@ def test_of_one_recording_a_head_is_not_calibrated():
             validation=np.arange(0),
             sources=sources,
         )
-        start = loop._Fitted(linear_head.fit_head(embeddings, targets, sources), embeddings)
-        found = loop._calibrate_head(start, data, recipe_named("transfer"))
+        start = linear_head.FittedHead(linear_head.fit_head(embeddings, targets, sources), embeddings)
+        found = linear_head.calibrate_fitted_head(start, data, recipe_named("transfer"))
         assert (found.clips, found.unknown is None) == (clips, clips == 0)
 
 
@@ -455,7 +455,7 @@ def test_in_the_end_a_head_is_fitted_on_what_the_layers_became(pretrained, data)
     assert not torch.equal(trained.dense.weight, without.dense.weight)
     with torch.no_grad():
         views = trained.embed_views(torch.from_numpy(data.features[:40])[:, None])
-        heard, *each = (trained.hear(one).numpy() for one in (views[:2].mean(0), *views))
+        heard, *each = (trained.head_features(one).numpy() for one in (views[:2].mean(0), *views))
     head = linear_head.fit_head(heard, data.targets[:40], data.sources[:40], views=np.stack(each))
     np.testing.assert_allclose(
         trained.dense.weight.detach().numpy().T, head.weights / head.temperature, rtol=0.01, atol=1e-3
@@ -467,7 +467,7 @@ def test_what_was_kept_back_is_not_heard_by_the_head_that_it_calibrates(pretrain
     roomy = replace(data, train=np.arange(30), validation=np.arange(30, 50))
     deaf = train_alone(roomy, GENTLY).network
     trained = train_alone(roomy, replace(GENTLY, validation_fraction=0.2))
-    alone = loop._calibrate(deaf, roomy, GENTLY)
+    alone = linear_head.calibrate_network(deaf, roomy, GENTLY)
     assert (trained.calibration.temperature, trained.calibration.unknown) == (alone.temperature, alone.unknown)
     everything = replace(roomy, train=np.arange(50), validation=np.arange(0))
     assert_same_weights(trained.network, train_alone(everything, GENTLY).network)

@@ -8,6 +8,7 @@ import pytest
 
 from soundmark.errors import WeightsError
 from soundmark.models import weights
+from soundmark.runtime import downloads
 
 CONTENT = bytes(range(256)) * 1000  # 256 kB: several blocks
 LEAST = 300_000
@@ -155,7 +156,7 @@ def test_no_more_is_fetched_than_the_file_can_have(page, cache):
     told = []
     with pytest.raises(WeightsError, match="is not the small.pt that was released"):
         weights.find("mn04", lambda *one: told.append(one))
-    assert told[-1][1] * 1000 < LEAST + weights.BLOCK_BYTES
+    assert told[-1][1] * 1000 < LEAST + downloads.BLOCK_BYTES
     assert files(cache) == []
 
 

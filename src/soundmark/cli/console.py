@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
@@ -14,19 +12,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from soundmark.runtime.progress import Progress, no_progress
+from soundmark.runtime.progress import Progress
+from soundmark.runtime.text import printable
 
 if TYPE_CHECKING:
     from soundmark.runtime.progress import AnalysisProgress
-    from soundmark.runtime.progress_bars import ProgressBar
-
-
-LINE_EVERY_S = 10.0  # how often a log file, which is no terminal, is told of the hearing of files
-
-
-# What data may not send to a terminal: control characters other than tab and newline, marks that turn the direction of
-# writing, and the halves of characters that stand for undecodable file names.
-UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 out = Console(highlight=False)
@@ -41,7 +31,7 @@ def plain(value: object, style: str = "") -> Text:
     >>> plain("[b]\x1b[31mred").plain
     '[b]�[31mred'
     """
-    return Text(UNPRINTABLE.sub("\ufffd", str(value)), style=style)
+    return Text(printable(str(value)), style=style)
 
 
 def line(value: object, style: str = "") -> Text:
@@ -78,22 +68,22 @@ def write_output(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """A line for the person who waits, on standard error."""
+    """Print a message on standard error."""
     _note(plain(text))
 
 
 def fail(text: str) -> None:
-    """A line that says what went wrong, on standard error."""
+    """Print an error on standard error."""
     _note(Text.assemble(("soundmark: ", "bold red"), line(text)))
 
 
 def warn(text: str) -> None:
-    """A line that says what to beware of, on standard error."""
+    """Print a warning on standard error."""
     _note(Text.assemble(("warning: ", "bold yellow"), line(text)))
 
 
 def _note(text: Text) -> None:
-    with suppress(OSError):  # nobody hears it where standard error is full or closed; the results go on
+    with suppress(OSError):  # standard error is full or closed; the results are not affected
         err.print(text, soft_wrap=True)
 
 
@@ -114,52 +104,17 @@ class _Warnings(logging.Handler):
 
 @contextmanager
 def progress(quiet: bool = False) -> Iterator[Progress]:
-    """A function to tell of progress: bars with rate and time left in a terminal, a line now and then in a log."""
-    from soundmark.runtime.progress_bars import ProgressLines, progress_bars
+    """A ``Progress`` on standard error: bars in a terminal, a line now and then in a log."""
+    from soundmark.runtime.progress_bars import progress_bars
 
-    if quiet:
-        yield no_progress
-    elif err.is_terminal:
-        with progress_bars(err, shown=lambda text: plain(text).plain) as bars:
-            yield bars
-    else:
-        yield ProgressLines(say)
+    with progress_bars(quiet, err) as bars:
+        yield bars
 
 
 @contextmanager
 def analysis_progress(quiet: bool = False) -> Iterator[Callable[[AnalysisProgress], None]]:
-    """A function to tell how far the hearing of files is; nothing is shown of what takes less than two seconds."""
-    if quiet:
-        yield lambda state: None
-        return
-    shown = _AnalysisBar()
-    try:
-        yield shown
-    finally:
-        shown.close()
+    """The same for the progress of an analysis of files; nothing is displayed of one that takes under two seconds."""
+    from soundmark.runtime import progress_bars
 
-
-class _AnalysisBar:
-    """A bar with rate and time left in a terminal, a line now and then in a log."""
-
-    def __init__(self) -> None:
-        self.bar: ProgressBar | None = None
-        self.last = time.monotonic() - LINE_EVERY_S + 2.0
-
-    def __call__(self, state: AnalysisProgress) -> None:
-        now = time.monotonic()
-        if self.bar:
-            self.bar.show(state.share, state.in_words())
-        elif now - self.last < LINE_EVERY_S or state.share == 1:
-            return
-        elif err.is_terminal:
-            from soundmark.runtime.progress_bars import ProgressBar
-
-            self.bar = ProgressBar(err)
-        else:
-            self.last = now
-            say(state.in_words())
-
-    def close(self) -> None:
-        if self.bar:
-            self.bar.close()
+    with progress_bars.analysis_progress(quiet, err) as tell:
+        yield tell

@@ -1,15 +1,12 @@
-"""Pretrained weights by name: looked for, or fetched once, and verified before anything opens them.
+"""Pretrained weights by name: found on the disk or downloaded once, and verified before anything opens them.
 
-They are looked for in the folder that ``SOUNDMARK_WEIGHTS`` names, then in the cache directory; else they are fetched
-from the page where EfficientAT's authors released them (MIT licence; F. Schmid et al., ICASSP 2023) into the cache.
+They are searched for in the folder that ``SOUNDMARK_WEIGHTS`` names, then in the cache folder; else they are downloaded
+into the cache from where EfficientAT's authors released them (MIT licence; F. Schmid et al., ICASSP 2023).
 """
 
 from __future__ import annotations
 
-import hashlib
-import http.client
 import os
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +14,10 @@ from soundmark.errors import WeightsError
 from soundmark.runtime import atomic
 from soundmark.runtime.cache import cache_folder
 from soundmark.runtime.checksums import sha256_of
+from soundmark.runtime.downloads import download
 from soundmark.runtime.progress import Progress, no_progress
 
 RELEASE = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/"
-
-
-TIMEOUT_S = 30.0
-
-
-BLOCK_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -34,7 +26,7 @@ class Weights:
 
     file: str
     sha256: str
-    bytes: int  # more is not fetched
+    max_bytes: int  # more is not downloaded
 
 
 WEIGHTS = {
@@ -51,10 +43,10 @@ LICENCE = "mn04 and mn10: EfficientAT, F. Schmid, K. Koutini and G. Widmer, MIT 
 
 
 def find(name: str, progress: Progress = no_progress) -> Path:
-    """Where the verified weights called ``name`` lie; fetched where they are nowhere.
+    """The file of the verified weights called ``name``; downloaded where it is not on the disk.
 
     Raises:
-        WeightsError: they are not here and cannot be fetched, or are others.
+        WeightsError: they cannot be downloaded, or a file of that name has other content.
 
     >>> find("mn05")
     Traceback (most recent call last):
@@ -72,28 +64,14 @@ def find(name: str, progress: Progress = no_progress) -> Path:
                 )
             return path
     path = atomic.make_folder(kept, "Set SOUNDMARK_CACHE to another folder.") / weights.file
-    content = _fetch(name, weights, kept, progress)
-    atomic.write_bytes(path, content)
-    return path
-
-
-def _fetch(name: str, weights: Weights, kept: Path, progress: Progress) -> bytes:
-    place = f'put it into "{kept}" or into a folder that SOUNDMARK_WEIGHTS names'
-    remedy = f"Fetch {RELEASE}{weights.file} elsewhere and {place}."
-    content = bytearray()
-    try:
-        with urllib.request.urlopen(RELEASE + weights.file, timeout=TIMEOUT_S) as answer:  # noqa: S310 (https, fixed)
-            total = min(int(answer.headers.get("Content-Length") or weights.bytes), weights.bytes)
-            while block := answer.read(BLOCK_BYTES):
-                content += block
-                progress(f"fetching {name}", len(content) // 1000, max(total, len(content)) // 1000, "kB")
-                if len(content) > weights.bytes:
-                    break
-    except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()
-        why = getattr(error, "reason", None) or str(error) or type(error).__name__
-        raise WeightsError(f"the weights of {name} are not here and cannot be fetched: {why}. {remedy}") from error
-    if hashlib.sha256(content).hexdigest() != weights.sha256:
-        raise WeightsError(f"what was fetched for {name} is not the {weights.file} that was released. {remedy}")
-    return bytes(content)
+    url = RELEASE + weights.file
+    return download(
+        url,
+        path,
+        sha256=weights.sha256,
+        max_bytes=weights.max_bytes,
+        what=f"the weights of {name}",
+        label=name,
+        remedy=f'Fetch {url} elsewhere and put it into "{kept}" or into a folder that SOUNDMARK_WEIGHTS names.',
+        progress=progress,
+    )

@@ -11,6 +11,7 @@ In reading order:
     progress       what reports progress, and the state of an analysis of many files
     progress_bars  progress in a terminal, a notebook or a log
     cache          the cache folder
+    downloads      files from the network, bounded and verified
     provenance     versions and machine
     plotting       what all figures share
 """

@@ -1,8 +1,8 @@
 """One function over many items in as many processes as there are cores, in order of completion.
 
 Workers are spawned, never forked, so that this works the same on Linux, macOS and Windows and beside torch's threads.
-They leave Ctrl-C to their parent, and end by themselves when the parent is killed. What starts processes is imported
-where it is used: `soundmark classify` needs none of it, and starts without.
+They ignore Ctrl-C, which their parent handles, and exit when the parent is killed. multiprocessing is imported where it
+is used: `soundmark classify` does not need it, and starts faster without.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def map_unordered(
 ) -> Iterator[tuple[int, Result]]:
     """``(index, function(items[index]))`` as each is done, computed by ``jobs`` processes (all cores by default).
 
-    ``function`` stands at the top level of a module and its items and results can be pickled between processes. With
+    ``function`` is at the top level of a module, and its items and results can be pickled between processes. With
     one job, or one item, no process is started. At most four items per process are under way, so memory does not grow
     with the number of items.
 
@@ -145,8 +145,8 @@ def _in_flight(
 
 @contextmanager
 def _without_sigint() -> Iterator[None]:
-    """Start processes that never hear Ctrl-C: one that is told while it still imports would print a traceback."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows, where they are deaf from `_settle_in` on
+    """Start processes that ignore Ctrl-C from the start: one interrupted in an import would print a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, where they ignore it from `_initialize_worker` on
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -163,7 +163,7 @@ def _work(function: Callable[[Item], Result], item: Item) -> Result:
 
 
 def _initialize_worker(stopped: Any) -> None:
-    """Make this process a good worker: its parent handles Ctrl-C, and the parent's death is its own end."""
+    """Set up a worker process: it ignores Ctrl-C, which its parent handles, and exits when the parent does."""
     import multiprocessing
 
     global _stopped

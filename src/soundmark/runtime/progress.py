@@ -7,13 +7,22 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from threading import Lock
-
-Progress = Callable[[str, int, int, str], None]
-"""``progress(description, done, total, unit)``: told of every step of a long job; the command line draws it."""
+from typing import Protocol
 
 
-def no_progress(description: str, done: int, total: int, unit: str) -> None:
-    """The progress of somebody who does not want to be told.
+class Progress(Protocol):
+    """``progress(description, done, total, unit, status)``: called at every step of a long job, which it displays.
+
+    ``status`` is a short line of figures, as epoch, loss and accuracy of a training. Only training passes one: to all
+    other functions, a callable of four arguments can be given as well.
+    """
+
+    def __call__(self, description: str, done: int, total: int, unit: str, status: str = "", /) -> None:
+        """Display that ``done`` of ``total`` units are finished."""
+
+
+def no_progress(description: str, done: int, total: int, unit: str, status: str = "") -> None:
+    """Display nothing.
 
     >>> no_progress("features", 3, 10, "clips")
     """
@@ -21,7 +30,7 @@ def no_progress(description: str, done: int, total: int, unit: str) -> None:
 
 @dataclass(frozen=True)
 class AnalysisProgress:
-    """How far it is: ``share`` of the work between 0 and 1; ``heard_s`` seconds of sound in ``elapsed_s`` seconds."""
+    """Progress of an analysis: ``share`` of the work, 0 to 1; ``heard_s`` seconds of sound in ``elapsed_s`` seconds."""
 
     done: int
     files: int
@@ -30,7 +39,7 @@ class AnalysisProgress:
     elapsed_s: float
 
     def in_words(self) -> str:
-        """The same for people.
+        """One line of text.
 
         >>> AnalysisProgress(done=12, files=40, share=0.25, heard_s=7200.0, elapsed_s=30.0).in_words()
         '12 of 40 files, 4.0 h of sound a minute, 1 min 30 s left'
@@ -42,13 +51,13 @@ class AnalysisProgress:
 
 
 class FileProgress:
-    """Keeps the state, and tells ``tell`` of it; several threads may report.
+    """Collects the progress of all files, and calls ``tell`` with the sum; several threads may report.
 
-    >>> told = []
-    >>> progress = FileProgress(["none.wav"], 1, told.append)
+    >>> states = []
+    >>> progress = FileProgress(["none.wav"], 1, states.append)
     >>> progress.sound("none.wav", 2.0, 4.0)
     >>> progress.done("none.wav", 4.0)
-    >>> [(state.done, state.share, state.heard_s) for state in told]
+    >>> [(state.done, state.share, state.heard_s) for state in states]
     [(0, 0.5, 2.0), (1, 1.0, 4.0)]
     """
 
@@ -61,13 +70,13 @@ class FileProgress:
         self._under_way: dict[str, tuple[float, float]] = {}
 
     def sound(self, file: str, heard_s: float, of_s: float) -> None:
-        """``heard_s`` of the ``of_s`` seconds of a file were heard."""
+        """``heard_s`` of the ``of_s`` seconds of a file were analyzed."""
         with self._lock:
             self._under_way[file] = heard_s, of_s
             self._report()
 
     def done(self, file: str, heard_s: float = 0.0) -> None:
-        """A file is done, in which ``heard_s`` seconds were heard."""
+        """A file is finished, of which ``heard_s`` seconds were analyzed."""
         with self._lock:
             self._under_way.pop(file, None)
             self._done += 1

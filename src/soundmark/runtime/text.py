@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from soundmark.runtime.checks import is_finite
@@ -92,3 +93,17 @@ def shortened(name: object, most_chars: int = 60) -> str:
         return text
     head = most_chars // 2
     return f"{text[:head]}…{text[head - most_chars + 1 :]}"
+
+
+# What data may not send to a terminal: control characters other than tab and newline, marks that change the direction
+# of writing, and the halves of characters that stand for undecodable file names.
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def printable(text: str) -> str:
+    r"""The text without what a terminal would obey, each such character replaced by U+FFFD.
+
+    >>> printable("\x1b[31mred")
+    '�[31mred'
+    """
+    return UNPRINTABLE.sub("\ufffd", text)

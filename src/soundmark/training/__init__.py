@@ -8,12 +8,12 @@ In reading order:
     recipe         Recipe: everything that decides how a model is made
     named_recipes  the recipes that have a name
     augmentation   random changes of a batch of spectrograms
-    engine         device, precision, threads
-    adam           the optimizer, as Keras computes it
+    engine         examples, device, precision, threads
+    optimizer      loss, learning rate, Adam, means of weights
     checkpoint     the state of a training after an epoch, on the disk
     calibration    temperature, thresholds, familiarity
-    linear_head    a linear head on embeddings
     onnx_export    a torch network to an ONNX graph
+    linear_head    a linear head on embeddings, fitted and calibrated
     loop           the training loop
     run_folder     the folder of a run
     unit           one training of a run: trained, exported, tested, written

@@ -1,7 +1,7 @@
-"""A batch of log-mel spectrograms to another that might have been recorded as well: what training sees, never scoring.
+"""Random changes of a batch of log-mel spectrograms, in training only.
 
-The numbers of ``logmel`` are logarithms of power, so that louder is more of a constant, and two sounds at once are the
-logarithm of the sum of their powers. Everything is drawn from the generator that is given: the same one gives the same.
+The values of ``logmel`` are logarithms of power: a gain adds a constant, and the mixture of two sounds is the logarithm
+of the sum of their powers. All random numbers are drawn from the generator that is passed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch.nn import functional as F
 from soundmark.spectrograms.logmel import FLOOR, MIDDLE, SPREAD
 from soundmark.training.recipe import Augmentation
 
-STILL = 1e-3  # added to a band's spread over time: what does not change at all is not blown up
+STILL = 1e-3  # added to a band's SD over time, so that a constant band is not amplified
 
 
-PER_DB = math.log(10) / 10 / SPREAD  # what a decibel adds
+PER_DB = math.log(10) / 10 / SPREAD  # what one decibel adds
 
 
 def augment(x: Tensor, targets: Tensor, how: Augmentation, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Spectrograms ``[batch, 1, freq, time]`` and targets ``[batch, classes]``, each changed as ``how`` says.
+    """Spectrograms ``[batch, 1, freq, time]`` and targets ``[batch, classes]``, each augmented according to ``how``.
 
     >>> x, targets = torch.zeros(4, 1, 64, 128), torch.eye(4)
     >>> y, mixed = augment(x, targets, Augmentation(gain_db=6.0, mixup=1.0), np.random.default_rng(0))
@@ -44,11 +44,10 @@ def augment(x: Tensor, targets: Tensor, how: Augmentation, generator: np.random.
 
 
 def warp(x: Tensor, generator: np.random.Generator, *, roll: bool, stretch: float, shift_bands: float) -> Tensor:
-    """Each spectrogram begun at another time, faster or slower by up to a share, higher or lower by up to some bands.
+    """Each spectrogram rotated in time, faster or slower by up to a share, higher or lower by up to some bands.
 
-    Time goes round in a circle: the end is followed by the beginning, as where a short clip is repeated. Pitch and
-    speed are the two axes of one picture, whose points are taken as they are (nearest): read off between them, noise
-    would be smoother than any that is heard later.
+    Time is circular: the end is followed by the beginning, as where a short clip is repeated. Values are sampled
+    without interpolation (nearest): interpolated noise would be smoother than any that is classified later.
 
     >>> tone = torch.zeros(1, 1, 8, 6)
     >>> tone[:, :, 3] = 1.0
@@ -84,8 +83,8 @@ def louder(x: Tensor, gain_db: Tensor) -> Tensor:
 def restyle(x: Tensor, share: Tensor, partner: Tensor) -> Tensor:
     """Each sound with its bands' levels and spreads partly its partner's: ``share`` ``[batch]`` of them are its own.
 
-    What a microphone, a room and a distance do to a sound is much the same all through it: in mean and SD of each band
-    over time. What is heard stays what it was, and so do the targets. (Freq-MixStyle.)
+    Microphone, room and distance mostly change the mean and SD of each band over time; the events of the sound, and so
+    the targets, stay the same. (Freq-MixStyle.)
 
     Source: K. Zhou et al., "Domain Generalization with MixStyle", ICLR 2021; by band: B. Kim et al., "Domain
     Generalization on Efficient Acoustic Scene Classification using Residual Normalization", DCASE 2021.
@@ -102,10 +101,10 @@ def restyle(x: Tensor, share: Tensor, partner: Tensor) -> Tensor:
 
 
 def mix(x: Tensor, targets: Tensor, share: Tensor, partner: Tensor) -> tuple[Tensor, Tensor]:
-    """Each sound heard together with its partner's: ``share`` ``[batch]`` of its own power, the rest of the other's.
+    """Each sound mixed with its partner's: ``share`` ``[batch]`` of its own power, the rest of the other's.
 
-    The targets are mixed alike. Source: H. Zhang et al., "mixup", ICLR 2018; Y. Tokozume et al., "Learning from
-    Between-class Examples for Deep Sound Recognition", ICLR 2018, where it is the sounds that are mixed.
+    The targets are mixed in the same shares. Source: H. Zhang et al., "mixup", ICLR 2018; Y. Tokozume et al.,
+    "Learning from Between-class Examples for Deep Sound Recognition", ICLR 2018, which mixes the sounds.
 
     >>> x, targets = torch.tensor([0.0, 1.0])[:, None, None, None], torch.eye(2)
     >>> y, mixed = mix(x, targets, torch.tensor([1.0, 0.25]), torch.tensor([1, 0]))

@@ -1,4 +1,4 @@
-"""The state of a training after an epoch, on the disk: what a run that was cut goes on from. No pickle."""
+"""The state of a training after an epoch, on the disk: what an interrupted run resumes from. No pickle."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor, nn
 
 from soundmark.errors import OutputError
+from soundmark.models import legacy
 from soundmark.models.history import Epoch
 from soundmark.runtime import atomic
-from soundmark.training.adam import Adam
-from soundmark.training.engine import Engine
+from soundmark.training.engine import Engine, TrainingData
+from soundmark.training.optimizer import Adam
+from soundmark.training.recipe import Recipe
 
 SCHEMA = 2
 
@@ -34,7 +37,7 @@ class Checkpoint:
     def of(
         cls, network: nn.Module, optimizer: Adam, history: list[Epoch], engine: Engine, average: nn.Module | None = None
     ) -> Checkpoint:
-        """The state that ``network``, ``optimizer`` and the running ``average`` of the weights are in now."""
+        """The current state of ``network``, ``optimizer`` and the running ``average`` of the weights."""
         tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
         tensors |= {f"adam.{name}": value for name, value in optimizer.state_dict().items()}
         if average:
@@ -42,7 +45,7 @@ class Checkpoint:
         return cls({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, tuple(history), engine)
 
     def save(self, path: Path, fingerprint: str) -> None:
-        """Write it, whole or not at all, as the state of the run that ``fingerprint`` stands for."""
+        """Write it, whole or not at all, as the state of the run with that ``fingerprint``."""
         from safetensors.torch import save
 
         about = {
@@ -56,7 +59,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path, fingerprint: str, device: str) -> Checkpoint | None:
-        """The checkpoint at ``path``; ``None`` where there is none, or (said) a damaged one or another device's.
+        """The checkpoint at ``path``; ``None`` where there is none or, with a warning, a damaged or another device's.
 
         Raises:
             OutputError: it is of another recipe, or of other data.
@@ -89,7 +92,7 @@ class Checkpoint:
         return cls(tensors, history, engine)
 
     def restore(self, network: nn.Module, optimizer: Adam, average: nn.Module | None = None) -> list[Epoch]:
-        """Put the state back; the history so far."""
+        """Restore the state; return the history so far."""
         network.load_state_dict(self._part("network."))
         optimizer.load_state_dict(self._part("adam."))
         if average:
@@ -105,4 +108,22 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}".encode())
         digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def fingerprint(data: TrainingData, recipe: Recipe) -> str:
+    """The SHA-256 that a checkpoint is recognised by: of the recipe, the features, the labels and the split.
+
+    >>> data = TrainingData(
+    ...     features=np.zeros((2, 4, 4), np.float32), targets=np.eye(2), train=np.arange(2), validation=np.arange(0),
+    ...     sources=np.array(["a", "b"]),
+    ... )
+    >>> len(fingerprint(data, recipe))
+    64
+    """
+    about = [legacy.original_settings(recipe.settings()), data.n_classes, list(data.features.shape), data.checksum]
+    digest = hashlib.sha256(json.dumps(about).encode())
+    digest.update(data.targets.astype(np.float32).tobytes())
+    for array in (data.train, data.validation):
+        digest.update(array.astype(np.int64).tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The recipes that have a name. A further one is a line here, or a TOML file of the user's own.
+"""The recipes that have a name. To add one, add it to ``RECIPES``; a user's own are TOML files.
 
 >>> recipe_named("notebook-mel").batch_size
 250
@@ -8,12 +8,33 @@ notebook-mel: mel 64×64 → notebook_cnn, 20 epochs of batch 250, Adam at 0.001
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 from soundmark import spectrograms
 from soundmark.errors import SettingsError, unknown_name
 from soundmark.models import legacy
 from soundmark.training.recipe import Augmentation, Recipe
+
+
+def recipe(given: str | os.PathLike[str] | Recipe, /, **changes: Any) -> Recipe:
+    """The recipe of that name, in that ``.toml`` file, or that recipe itself, with other values of some fields.
+
+    A field given as ``None`` stays as it is; ``Recipe.with_changes`` says what else is accepted.
+
+    Raises:
+        SettingsError: there is no such recipe or field (with the nearest one), or a value is not allowed.
+
+    >>> from soundmark.training import named_recipes
+    >>> named_recipes.recipe("notebook-mel", epochs=5, learning_rate=3e-4)
+    Recipe(name='notebook-mel', representation=Mel(...), epochs=5, learning_rate=0.0003)
+    """
+    if isinstance(given, Recipe):
+        return given.with_changes(**changes)
+    if not isinstance(given, str | os.PathLike):
+        raise SettingsError(f"the recipe is {given!r}: give the name of one, a .toml file or a Recipe.")
+    return recipe_named(os.fspath(given)).with_changes(**changes)
 
 
 def recipe_named(name: str) -> Recipe:

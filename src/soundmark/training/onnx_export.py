@@ -1,4 +1,4 @@
-"""A network in torch to the graph that a bundle holds, and what torch itself says, to hold that against."""
+"""A network in torch to the ONNX graph of a model file; and its logits computed by torch, to check that graph."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def export_network(network: nn.Module, shape: tuple[int, int], familiarity: Fami
     example = torch.zeros(2, 1, *shape)
     network = network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     outputs = ["logits"]
-    if hasattr(network, "embed"):
+    if getattr(network, "has_embedding", False):
         network = _WithEmbedding(network, familiarity).eval()
         outputs += ["embedding"] + ["familiarity"] * (familiarity is not None)
     with warnings.catch_warnings(), _quiet("torch.onnx"):
@@ -86,7 +86,7 @@ class _quiet(AbstractContextManager[None]):  # noqa: N801 (used as a verb)
 
 @torch.no_grad()
 def network_logits(network: nn.Module, spectrograms: np.ndarray) -> np.ndarray:
-    """What torch itself says, in float32: logits ``[batch, classes]`` of ``spectrograms`` ``[batch, freq, time]``.
+    """Logits ``[batch, classes]`` of ``spectrograms`` ``[batch, freq, time]``, computed by torch in float32.
 
     >>> from soundmark.training import networks
     >>> network = networks.build("notebook_cnn", shape=(22, 22), n_classes=3)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
 from soundmark import spectrograms
@@ -46,26 +47,29 @@ NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]*")
 TAKEN = ("report.html", "metrics.json")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Augmentation:
-    """How each clip is changed whenever it is trained on; with its defaults, not at all. For ``logmel`` alone.
+    """How each clip is changed at random in every epoch; with the defaults, not at all. For ``logmel`` alone.
 
     Raises:
-        SettingsError: a field has a value that cannot be meant.
+        SettingsError: a field has a value that is not allowed.
 
     >>> Augmentation(gain_db=-6.0)
     Traceback (most recent call last):
     soundmark.errors.SettingsError: gain_db is -6.0: give a number of at least 0.
     """
 
-    roll: bool = False  # begin anywhere: the end is followed by the beginning
-    gain_db: float = 0.0  # louder or quieter by up to that
-    stretch: float = 0.0  # faster or slower by up to that share
+    roll: bool = False  # rotate in time by a random amount
+    gain_db: float = 0.0  # louder or quieter by up to this
+    stretch: float = 0.0  # faster or slower by up to this share
     shift_bands: float = 0.0  # higher or lower by up to so many mel bands
-    mixstyle: float = 0.0  # the α of Beta(α, α): how each band's mean and spread move to another sound's; 0: not at all
-    mixstyle_probability: float = 1.0  # of the batches in which they do
-    mixup: float = 0.0  # the α of Beta(α, α), from which the shares of two sounds are drawn; 0: one sound at a time
-    mixup_probability: float = 1.0  # of the batches that are mixed
+    mixstyle: float = 0.0  # the α of Beta(α, α): how far each band's mean and spread move to another clip's; 0: off
+    mixstyle_probability: float = 1.0  # share of the batches with mixstyle
+    mixup: float = 0.0  # the α of Beta(α, α), from which the shares of two clips are drawn; 0: off
+    mixup_probability: float = 1.0  # share of the batches with mixup
+
+    def __repr__(self) -> str:
+        return _short_repr(self)
 
     def __post_init__(self) -> None:
         if not isinstance(self.roll, bool):
@@ -79,12 +83,16 @@ class Augmentation:
                 raise SettingsError(f"{name} is {value!r}: give a number from 0 to 1.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Recipe:
-    """How a classifier is made from labelled clips.
+    """How a classifier is made from labelled clips. ``repr`` and Jupyter show the fields that are not at their default.
 
     Raises:
-        SettingsError: a field has a value that cannot be meant, or names something unknown.
+        SettingsError: a field has a value that is not allowed, or names something unknown.
+
+    >>> from soundmark.spectrograms import Mel
+    >>> Recipe(name="mine", representation=Mel(), epochs=5)
+    Recipe(name='mine', representation=Mel(...), epochs=5)
     """
 
     name: str
@@ -96,24 +104,19 @@ class Recipe:
     adam_betas: tuple[float, float] = (0.9, 0.999)
     adam_epsilon: float = 1e-7  # Keras' default; PyTorch's own is 1e-8
     seed: int = 0
-    trainable: str = "all"  # one of TRAINS
-    min_batches: int = 0  # a small data set is gone through more often, until so many batches were seen
+    trainable: str = "all"  # one of TRAINABLE
+    min_batches: int = 0  # a small data set is trained on for more epochs, until so many batches were seen
     schedule: str = "constant"  # "one-cycle": up in the first tenth, then down to nothing along a cosine
     weight_decay: float = 0.0  # decoupled from the gradient, of everything but biases and normalisations
-    layer_decay: float = 1.0  # of a pretrained network, what each layer learns slower than the one after it
-    head_lr_scale: float = (
-        1.0  # of a pretrained network, what its head, which begins well, learns slower than the last layer
-    )
+    # The next two are factors of a pretrained network's learning rate.
+    layer_decay: float = 1.0  # of each layer, relative to the one after it
+    head_lr_scale: float = 1.0  # of its head, which starts fitted, relative to the last layer
     label_smoothing: float = 0.0
-    ema_decay: float = 0.0  # the share of the running mean of the weights that is kept at each batch; 0: no mean
-    weight_interpolation: float = (
-        1.0  # of a pretrained network, how far the result lies from where it began to what it became
-    )
-    refit_head: bool = False  # of a pretrained network, whether a head is fitted on what all layers became
-    validation_fraction: float = 0.0  # of the recordings, kept back to calibrate on; then all of it anew on everything
-    known_quantile: float = (
-        0.95  # of the validation clips, the share that is taken as known: the rest would be "unknown"
-    )
+    ema_decay: float = 0.0  # share of the running mean of the weights that is kept at each batch; 0: no running mean
+    weight_interpolation: float = 1.0  # result between a pretrained network's first weights, 0, and its last, 1
+    refit_head: bool = False  # whether a head is fitted again after all layers of a pretrained network were trained
+    validation_fraction: float = 0.0  # of the recordings: kept back to calibrate on, before training on all clips
+    known_quantile: float = 0.95  # share of the validation clips that is taken as known; the rest would be "unknown"
     augmentation: Augmentation = Augmentation()
 
     def __post_init__(self) -> None:
@@ -131,6 +134,36 @@ class Recipe:
             )
         self._check_numbers()
         self._check_names()
+
+    def __repr__(self) -> str:
+        return _short_repr(self)
+
+    def _repr_html_(self) -> str:
+        """A table for Jupyter: a row for each field that is not at its default, and for the network."""
+        rows = {"network": self.network, **_changed_fields(self)}
+        cells = (
+            f'<tr><th style="text-align:left">{html.escape(key)}</th>'
+            f'<td style="text-align:left">{html.escape(value if isinstance(value, str) else repr(value))}</td></tr>'
+            for key, value in rows.items()
+            if key != "name"
+        )
+        return f"<table><caption>Recipe {html.escape(self.name)}</caption>{''.join(cells)}</table>"
+
+    def with_changes(self, **changes: Any) -> Recipe:
+        """The recipe with other values of some fields; a field given as ``None`` stays as it is.
+
+        A representation is an object, a name or a dict of its name and parameters; an augmentation is an object or a
+        dict of its parameters. Names of earlier versions are accepted.
+
+        Raises:
+            SettingsError: there is no such field (with the nearest one), or a value is not allowed.
+
+        >>> from soundmark.training.named_recipes import recipe_named
+        >>> recipe_named("notebook-mel").with_changes(epoch=5)
+        Traceback (most recent call last):
+        soundmark.errors.SettingsError: there is no field of a recipe "epoch". Did you mean "epochs"? Known: name, ...
+        """
+        return replace(self, **_field_values({key: value for key, value in changes.items() if value is not None}))
 
     def _check_numbers(self) -> None:
         whole = (("epochs", 1, MOST), ("batch_size", 1, MOST), ("seed", 0, 2**32 - 1), ("min_batches", 0, MOST))
@@ -180,12 +213,12 @@ class Recipe:
 
     @property
     def is_pretrained(self) -> bool:
-        """Whether the network begins with weights that were trained before."""
+        """Whether the network starts from pretrained weights."""
         return self.network in PRETRAINED
 
     @property
     def decides(self) -> bool:
-        """Whether anything but the weights is settled on validation clips: then no test clip is seen before the end.
+        """Whether validation clips decide anything but the weights: then no test clip is read before the end.
 
         >>> from soundmark.training.named_recipes import recipe_named
         >>> recipe_named("transfer").decides, recipe_named("notebook-mel").decides
@@ -194,7 +227,7 @@ class Recipe:
         return self.trainable == "head" or self.validation_fraction > 0
 
     def epochs_for(self, n_train: int) -> int:
-        """How often ``n_train`` clips are gone through: ``epochs``, or until ``min_batches`` were seen.
+        """Number of epochs on ``n_train`` clips: ``epochs``, or as many as give ``min_batches``.
 
         >>> from soundmark.training.named_recipes import recipe_named
         >>> recipe_named("notebook-mel").epochs_for(40)
@@ -246,24 +279,10 @@ class Recipe:
         >>> Recipe.from_settings({"name": "mine", "representation": "mel"}).representation.name
         'mel'
         """
-        settings = legacy.current_settings(settings)
-        known = [field.name for field in fields(cls)]
-        for key in settings:
-            if key not in known:
-                raise unknown_name("field of a recipe", key, known)
-        missing = [key for key in ("name", "representation") if key not in settings]
+        values = _field_values(settings)
+        missing = [key for key in ("name", "representation") if key not in values]
         if missing:
             raise SettingsError(f"the recipe says no {' and no '.join(missing)}: both are needed.")
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
-        }
-        representation = settings["representation"]
-        if isinstance(representation, str):
-            representation = {"name": representation}
-        if isinstance(representation, Mapping):
-            values["representation"] = spectrograms.from_settings(representation)
-        if "augmentation" in settings:
-            values["augmentation"] = _augmentation_of(settings["augmentation"])
         return cls(**values)
 
     @classmethod
@@ -271,7 +290,7 @@ class Recipe:
         """The recipe in a TOML text, as ``to_toml`` writes it.
 
         Raises:
-            SettingsError: it is not TOML, or says something unknown.
+            SettingsError: it is not TOML, or has an unknown field or value.
         """
         try:
             settings = tomllib.loads(text)
@@ -289,6 +308,35 @@ class Recipe:
         optimizer = f"{'AdamW' if self.weight_decay else 'Adam'} at {self.learning_rate:g}"
         twice = ", first to calibrate and then on everything" if self.validation_fraction else ""
         return f"{made}, {self.epochs} epochs of batch {self.batch_size}{least}, {optimizer}{twice}"
+
+
+def _field_values(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of fields of ``Recipe`` from plain JSON and TOML values, or from the objects themselves."""
+    settings = legacy.current_settings(settings)
+    known = [field.name for field in fields(Recipe)]
+    for key in settings:
+        if key not in known:
+            raise unknown_name("field of a recipe", key, known)
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+    representation = values.get("representation")
+    if isinstance(representation, str):
+        representation = {"name": representation}
+    if isinstance(representation, Mapping):
+        values["representation"] = spectrograms.from_settings(representation)
+    if "augmentation" in values and not isinstance(values["augmentation"], Augmentation):
+        values["augmentation"] = _augmentation_of(values["augmentation"])
+    return values
+
+
+def _changed_fields(settings: Recipe | Augmentation) -> dict[str, Any]:
+    """The fields that are not at their default, or have none."""
+    values = {field.name: (field.default, getattr(settings, field.name)) for field in fields(settings)}
+    return {name: value for name, (default, value) in values.items() if default is MISSING or value != default}
+
+
+def _short_repr(settings: Recipe | Augmentation) -> str:
+    changed = ", ".join(f"{key}={value!r}" for key, value in _changed_fields(settings).items())
+    return f"{type(settings).__name__}({changed})"
 
 
 def _augmentation_of(settings: object) -> Augmentation:

@@ -141,14 +141,17 @@ def train_unit(
     split = splits.hold_out_validation(dataset, unit.split, unit.recipe.validation_fraction, seed=unit.recipe.seed)
     data = _training_data(unit, split, dataset, store)
     checkpoint = unit.folder / CHECKPOINTS[0]
+    table = unit.folder / "history.csv"
+    shown = loop.TrainingProgress(progress, unit.name, lambda epochs: history.write(table, epochs))
     start = time.perf_counter()
     trained = loop.train_network(
         data,
         unit.recipe,
         checkpoint=checkpoint,
         engine=engine,
-        on_batch=lambda done, total: progress(unit.name, done, total, "batches"),
-        on_epoch=lambda epochs: history.write(unit.folder / "history.csv", epochs),
+        on_batch=shown.on_batch,
+        on_epoch=shown.on_epoch,
+        on_status=shown.on_status,
     )
     training_s = sum(epoch.seconds for epoch in trained.history) or time.perf_counter() - start
     exported = onnx_export.export_network(trained.network, store.array.shape[1:], trained.calibration.familiarity)

@@ -14,6 +14,7 @@ load.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundmark.spectrograms.logmel import MIDDLE, QUIETEST, SPREAD
+from soundmark.training.networks.network import Network
 
 N_AUDIOSET = 527  # classes
 
@@ -31,7 +33,7 @@ DROPOUT = 0.2
 LOUDNESS = 10**1.2  # mean power: 12 dB
 
 
-MOST_GAIN = 10**4.0  # 40 dB: of what is fainter, rounding would be heard
+MOST_GAIN = 10**4.0  # 40 dB: more would amplify rounding errors
 
 
 SHIFT = 2  # mel bands, of 128
@@ -108,18 +110,25 @@ class MobileNet(nn.Module):
         return self.tags(self.embed(x))
 
 
-class Transferred(nn.Module):
-    """A backbone that was trained on AudioSet, and a linear head for classes of one's own.
+class Transferred(Network):
+    """A backbone that was trained on AudioSet, and a linear head for the classes of the data set.
 
     The embedding is the mean of two views, the sound as loud as it is and brought to one loudness, so that less hangs
-    on how far away the microphone stood; in training each clip is seen in one of the two. The head hears the embedding
-    and the AudioSet logits that follow from it. BatchNorm keeps AudioSet's statistics: a few recordings have none.
+    on how far away the microphone stood; in training each clip is seen in one of the two. The head's input is the
+    embedding and the AudioSet logits that follow from it. BatchNorm keeps AudioSet's statistics: a few recordings have
+    none.
     """
+
+    has_embedding = True
 
     def __init__(self, backbone: MobileNet, n_classes: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.dense = nn.Linear(backbone.width_of_embedding + N_AUDIOSET, n_classes)
+
+    def load_pretrained(self, path: Path) -> None:
+        """Load the backbone's weights from EfficientAT's file."""
+        self.backbone.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
     def embed(self, x: Tensor) -> Tensor:
         """The embedding, ``[batch, 384]`` for mn04."""
@@ -133,24 +142,24 @@ class Transferred(nn.Module):
 
         The sound as it is, at one loudness, and two mel bands lower and higher.
         """
-        heard = (x, at_one_loudness(x), shifted(x, SHIFT), shifted(x, -SHIFT))
-        return torch.stack([self.backbone.embed(view) for view in heard])
+        views = (x, at_one_loudness(x), shifted(x, SHIFT), shifted(x, -SHIFT))
+        return torch.stack([self.backbone.embed(view) for view in views])
 
-    def hear(self, embedding: Tensor) -> Tensor:
-        """What the head hears: the embedding and its AudioSet logits, ``[batch, 911]`` for mn04."""
+    def head_features(self, embedding: Tensor) -> Tensor:
+        """The head's input: the embedding and its AudioSet logits, ``[batch, 911]`` for mn04."""
         return torch.cat([embedding, self.backbone.tags(embedding)], 1)
 
     def head(self, embedding: Tensor) -> Tensor:
         """Logits ``[batch, n_classes]`` of an embedding."""
-        logits: Tensor = self.dense(F.dropout(self.hear(embedding), DROPOUT, self.training))
+        logits: Tensor = self.dense(F.dropout(self.head_features(embedding), DROPOUT, self.training))
         return logits
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``[batch, n_classes]``."""
         return self.head(self.embed(x))
 
-    def put_on(self, weights: Tensor, bias: Tensor) -> None:
-        """Take this head: ``weights`` ``[features, n_classes]``, ``bias`` ``[n_classes]``."""
+    def put_head(self, weights: Tensor, bias: Tensor) -> None:
+        """Replace the head: ``weights`` ``[features, n_classes]``, ``bias`` ``[n_classes]``."""
         with torch.no_grad():
             self.dense.weight.copy_(weights.T)
             self.dense.bias.copy_(bias)
@@ -164,7 +173,7 @@ class Transferred(nn.Module):
         return self
 
     def depths(self) -> list[int]:
-        """Of each parameter, in ``parameters()``'s order, how many layers stand between it and the logits."""
+        """Number of layers between each parameter and the logits, in ``parameters()``'s order."""
         last = len(self.backbone.features)
         names = [name.split(".") for name, _ in self.named_parameters()]
         return [last - int(parts[2]) if parts[:2] == ["backbone", "features"] else 0 for parts in names]
@@ -257,10 +266,10 @@ def _to_eights(channels: float) -> int:
 WIDTHS = {"mn04": 0.4, "mn10": 1.0}
 
 
-def build(name: str, n_classes: int) -> Transferred:
-    """The network called ``name`` with a head for ``n_classes``, untrained.
+def build(name: str, shape: tuple[int, int], n_classes: int) -> Transferred:
+    """The network called ``name`` with a head for ``n_classes``, untrained; it takes spectrograms of any ``shape``.
 
-    >>> build("mn04", 10)(torch.zeros(1, 1, 128, 400)).shape
+    >>> build("mn04", (128, 400), 10)(torch.zeros(1, 1, 128, 400)).shape
     torch.Size([1, 10])
     """
     return Transferred(MobileNet(WIDTHS[name]), n_classes)

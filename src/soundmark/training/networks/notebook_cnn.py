@@ -5,7 +5,7 @@
     Conv 64 same, Conv 64 valid, MaxPool 2, Dropout 0.25
     Flatten, Dense 512, Dropout 0.5, Dense n_classes          (all kernels 3×3, ReLU between)
 
-Two orders differ from the letter of it and change no number: ReLU stands after max-pooling, where it has a quarter of
+Two orders differ from the letter of it and change no number: ReLU comes after max-pooling, where it has a quarter of
 the work (both are monotonic, so they commute), and the network ends in logits, whose softmax is the notebook's output.
 """
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundmark.errors import SettingsError
+from soundmark.training.networks.network import Network
 
 BLOCKS = ((1, 32), (32, 64), (64, 64))  # channels in, channels out
 
@@ -23,7 +24,7 @@ BLOCKS = ((1, 32), (32, 64), (64, 64))  # channels in, channels out
 SMALLEST = 22  # rows or columns: anything less is gone before the last max-pooling
 
 
-class NotebookCNN(nn.Module):
+class NotebookCNN(Network):
     """Spectrograms ``[batch, 1, freq, time]`` to logits ``[batch, n_classes]``."""
 
     def __init__(self, shape: tuple[int, int], n_classes: int) -> None:
@@ -48,13 +49,13 @@ class NotebookCNN(nn.Module):
         return logits
 
 
-def build(shape: tuple[int, int], n_classes: int) -> NotebookCNN:
+def build(name: str, shape: tuple[int, int], n_classes: int) -> NotebookCNN:
     """The network for spectrograms of ``shape`` (freq, time).
 
     Raises:
         SettingsError: the shape has fewer than 22 rows or columns.
 
-    >>> build((64, 64), 10)(torch.zeros(2, 1, 64, 64)).shape
+    >>> build("notebook_cnn", (64, 64), 10)(torch.zeros(2, 1, 64, 64)).shape
     torch.Size([2, 10])
     """
     if min(shape) < SMALLEST:

@@ -3,8 +3,8 @@
     each member:  Conv 16 stride 2, [residual block 32 stride 2], [64 stride 2, 64], [100 stride 2, 100],
                   mean over time and frequency, Dropout 0.3, Dense n_classes         (BatchNorm after each convolution)
 
-The answer is the mean of their logits. On few recordings two trainings of one network differ by several points, as they
-happen to take this recording or that for a whole class; what three of them say together is better than what any says.
+The output is the mean of their logits. On few recordings two trainings of one network differ by several points of
+accuracy, depending on the recordings that they overfit to; the mean of three is better than each.
 
 Source: K. He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; the shortcut of a block that shrinks
 is a mean and a 1×1 convolution (T. He et al., "Bag of Tricks", CVPR 2019, ResNet-D); L. Hansen and P. Salamon, "Neural
@@ -18,6 +18,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from soundmark.training.networks.network import Network
 
 MEMBERS = 3
 
@@ -34,13 +36,15 @@ DEPTHS = (1, 2, 2)  # blocks of each width
 DROPOUT = 0.3
 
 
-class ResNet(nn.Module):
+class ResNet(Network):
     """Spectrograms ``[batch, 1, freq, time]`` to logits ``[batch, n_classes]``; ``embed`` gives what is before them.
 
-    While it is trained, each of the ``n_members`` hears its own part of the batch, so that they are trained apart:
-    give it each clip as often.
+    In training, each of the ``n_members`` is given its own part of the batch, so that they are trained independently:
+    repeat each clip that many times.
     """
 
+    has_embedding = True
+    normalises_input = True
     mean: Tensor
     spread: Tensor
 
@@ -52,7 +56,7 @@ class ResNet(nn.Module):
         self.members = nn.ModuleList(Member(n_classes) for _ in range(MEMBERS))
 
     def normalise(self, mean: float, spread: float) -> None:
-        """Fix what is taken from every number of a spectrogram, and what it is divided by."""
+        """Store what is subtracted from every value of a spectrogram, and what it is divided by."""
         self.mean.fill_(mean)
         self.spread.fill_(spread)
 
@@ -124,10 +128,10 @@ class Residual(nn.Module):
         return F.relu(self.shortcut(x) + self.second(self.first(x)))
 
 
-def build(shape: tuple[int, int], n_classes: int) -> ResNet:
+def build(name: str, shape: tuple[int, int], n_classes: int) -> ResNet:
     """The network for spectrograms of any ``shape`` (freq, time).
 
-    >>> network = build((64, 128), 10).eval()
+    >>> network = build("resnet", (64, 128), 10).eval()
     >>> network(torch.zeros(2, 1, 64, 128)).shape, sum(p.numel() for p in network.parameters()) < 1_500_000
     (torch.Size([2, 10]), True)
     """

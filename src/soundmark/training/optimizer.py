@@ -1,0 +1,204 @@
+"""What a training minimises, and how: the loss of each activation, the learning rate, Adam, means of weights.
+
+Adam is as Keras computes it: the notebook's optimizer, in twenty lines. PyTorch's own differs in one place, where ε is
+added, and building one imports ``torch._dynamo`` with SymPy and all: longer than a second run on an unchanged data set
+otherwise takes to start.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from soundmark.training.networks.network import Network
+from soundmark.training.recipe import Recipe
+
+WARM_UP = 0.1  # of a one-cycle training, the share in which the learning rate rises
+
+
+class Objective(Protocol):
+    """What an activation is trained on and counted by; logits and targets are ``[batch, classes]``."""
+
+    def loss(self, logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """The mean cross entropy in nats, from logits in whatever precision, computed in float32 at least."""
+
+    def n_correct(self, logits: Tensor, targets: Tensor) -> float:
+        """How many clips of the batch are classified correctly."""
+
+
+class Softmax:
+    """One class per clip."""
+
+    def loss(self, logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """The mean over the clips."""
+        return F.cross_entropy(_at_least_float32(logits), targets, label_smoothing=label_smoothing)
+
+    def n_correct(self, logits: Tensor, targets: Tensor) -> float:
+        """Clips whose most probable class is the label."""
+        return float((logits.argmax(1) == targets.argmax(1)).sum())
+
+
+class Sigmoid:
+    """Several classes per clip, or none."""
+
+    def loss(self, logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """The mean over clips and classes; smoothing moves every target towards one half."""
+        softened = targets * (1 - label_smoothing) + label_smoothing / 2
+        return F.binary_cross_entropy_with_logits(_at_least_float32(logits), softened)
+
+    def n_correct(self, logits: Tensor, targets: Tensor) -> float:
+        """The sum over the clips of the share of classes that are predicted correctly, present or absent."""
+        return float(((logits > 0) == (targets > 0.5)).float().mean(1).sum())
+
+
+OBJECTIVES: dict[str, Objective] = {"softmax": Softmax(), "sigmoid": Sigmoid()}
+
+
+def _at_least_float32(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def learning_rate(recipe: Recipe, done: float) -> float:
+    """The learning rate after ``done`` of the training, 0 to 1.
+
+    Source of one-cycle: L. Smith and N. Topin, "Super-Convergence", 2018; here down along a cosine.
+
+    >>> from soundmark.training.named_recipes import recipe_named
+    >>> scratch = recipe_named("scratch")
+    >>> [round(learning_rate(scratch, done) / scratch.learning_rate, 2) for done in (0.05, 0.1, 0.55, 1.0)]
+    [0.5, 1.0, 0.5, 0.0]
+    """
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    if done < WARM_UP:
+        return recipe.learning_rate * done / WARM_UP
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
+
+
+class Adam:
+    """Adam (Kingma and Ba 2015, algorithm 1, in the form of its section 2), with ε where Keras has it.
+
+    With m and v the running means of the gradient and of its square at step t,
+
+        w −= lr · √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε)
+
+    (Keras 3, ``keras/src/optimizers/adam.py``), with lr times the parameter's own of ``scales``. ``weight_decay`` first
+    takes its share lr · decay of every matrix, but not of biases and normalisations (I. Loshchilov and F. Hutter,
+    "Decoupled Weight Decay Regularization", ICLR 2019). PyTorch divides √v by √(1 − β₂ᵗ) before it adds ε, so that at
+    the first step ε weighs thirty times less.
+
+    >>> weight = nn.Parameter(torch.ones(1, dtype=torch.float64))
+    >>> weight.grad = torch.ones(1, dtype=torch.float64)
+    >>> Adam([weight], learning_rate=0.5).step()
+    >>> round(weight.item(), 7)  # ε where PyTorch has it would give 0.5
+    0.5000016
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        *,
+        learning_rate: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-7,
+        weight_decay: float = 0.0,
+        scales: Sequence[float] = (),
+    ) -> None:
+        self.parameters = list(parameters)
+        self.learning_rate, self.betas, self.epsilon = learning_rate, betas, epsilon
+        self.weight_decay = weight_decay
+        self.scales = list(scales) or [1.0] * len(self.parameters)
+        self.steps = 0
+        self.means = [torch.zeros_like(parameter) for parameter in self.parameters]
+        self.squares = [torch.zeros_like(parameter) for parameter in self.parameters]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move every parameter that has a gradient."""
+        self.steps += 1
+        beta1, beta2 = self.betas
+        rate = self.learning_rate / (1 - beta1**self.steps)
+        root = math.sqrt(1 - beta2**self.steps)
+        # √v and ε are both divided by the root: so it is, to the bit, what PyTorch gives with its ε set to ε / root.
+        for weight, mean, square, scale in zip(self.parameters, self.means, self.squares, self.scales, strict=True):
+            if weight.grad is not None:
+                if self.weight_decay and weight.ndim > 1:
+                    weight.mul_(1 - self.learning_rate * scale * self.weight_decay)
+                mean.lerp_(weight.grad, 1 - beta1)
+                square.mul_(beta2).addcmul_(weight.grad, weight.grad, value=1 - beta2)
+                weight.addcdiv_(mean, square.sqrt().div_(root).add_(self.epsilon / root), value=-rate * scale)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a later step depends on, by name."""
+        state = {"steps": torch.tensor(self.steps)}
+        state |= {f"mean.{i}": mean for i, mean in enumerate(self.means)}
+        return state | {f"square.{i}": square for i, square in enumerate(self.squares)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what ``state_dict`` returned.
+
+        Raises:
+            KeyError: an entry is missing.
+        """
+        self.steps = int(state["steps"])
+        for i in range(len(self.parameters)):
+            self.means[i].copy_(state[f"mean.{i}"])
+            self.squares[i].copy_(state[f"square.{i}"])
+
+
+def optimizer_for(network: Network, recipe: Recipe) -> Adam:
+    """The recipe's optimizer, with the learning rate of each layer scaled by its depth where the network has depths.
+
+    >>> from soundmark.training import networks
+    >>> from soundmark.training.named_recipes import recipe_named
+    >>> network = networks.build("resnet", shape=(64, 128), n_classes=2)
+    >>> set(optimizer_for(network, recipe_named("scratch")).scales)
+    {1.0}
+    """
+    scales = [recipe.layer_decay ** (depth - 1) if depth else recipe.head_lr_scale for depth in network.depths()]
+    return Adam(
+        network.parameters(),
+        learning_rate=recipe.learning_rate,
+        betas=recipe.adam_betas,
+        epsilon=recipe.adam_epsilon,
+        weight_decay=recipe.weight_decay,
+        scales=scales,
+    )
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, kept: float) -> None:
+    """Move the running mean of the weights and BatchNorm statistics towards the network's, keeping the share ``kept``.
+
+    >>> average, network = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    >>> for layer, value in ((average, 0.0), (network, 1.0)):
+    ...     _ = nn.init.constant_(layer.weight, value)
+    >>> update_average(average, network, 0.75)
+    >>> average.weight.item()
+    0.25
+    """
+    for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(value, 1 - kept)
+
+
+@torch.no_grad()
+def interpolate_weights(network: nn.Module, initial: Mapping[str, Tensor], share: float) -> None:
+    """Move the weights to the point at ``share`` of the way from the ``initial`` ones, 0, to their own, 1.
+
+    Source: M. Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
+
+    >>> layer = nn.Linear(1, 1, bias=False)
+    >>> _ = nn.init.constant_(layer.weight, 4.0)
+    >>> interpolate_weights(layer, {"weight": torch.zeros(1, 1)}, 0.75)
+    >>> layer.weight.item()
+    3.0
+    """
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            value.copy_(initial[name].lerp(value, share))

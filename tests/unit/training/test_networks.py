@@ -1,0 +1,49 @@
+"""The registry of networks: each entry can be built, and every one has what the loop asks for."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from soundmark.models import weights
+from soundmark.training import networks
+from soundmark.training.networks import NETWORKS
+from soundmark.training.networks.network import Network
+
+
+def test_importing_the_registry_does_not_import_torch():
+    code = "import sys, soundmark.training.recipe, soundmark.training.networks; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_is_what_the_loop_needs(name):
+    network = networks.build(name, shape=(64, 64), n_classes=3).eval()
+    x = torch.zeros(2, 1, 64, 64)
+    with torch.no_grad():
+        logits = network(x)
+        assert isinstance(network, Network)
+        assert logits.shape == (2, 3)
+        if network.has_embedding:
+            torch.testing.assert_close(network.head(network.embed(x)), logits)
+        if NETWORKS[name].pretrained:
+            views = network.embed_views(x)
+            torch.testing.assert_close(views[:2].mean(0), network.embed(x))
+            n_features = network.head_features(views[0]).shape[1]
+            network.put_head(torch.zeros(n_features, 3), torch.tensor([1.0, 2.0, 3.0]))
+            assert network(x)[0].tolist() == [1.0, 2.0, 3.0]
+    assert len(network.depths()) in (0, len(list(network.parameters())))
+    if network.normalises_input:
+        network.normalise(2.0, 3.0)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_pretrained_network_has_weights_of_its_name_and_no_other(name):
+    assert (name in weights.WEIGHTS) == NETWORKS[name].pretrained
+    assert NETWORKS[name].name == name
+
+
+def test_a_plain_network_says_what_it_lacks():
+    with pytest.raises(NotImplementedError, match="Network has no embedding"):
+        Network().embed(torch.zeros(1))
