@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from soundmark.errors import SettingsError
+
 RECIPES = {
     "seed-mel": "notebook-mel",
     "seed-image": "notebook-image",
@@ -45,6 +47,25 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(augmentation, Mapping):
         values["augmentation"] = {AUGMENTATION_FIELDS.get(key, key): value for key, value in augmentation.items()}
     return values
+
+
+def readable_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a recipe under today's names, without the fields that no longer exist.
+
+    Raises:
+        SettingsError: a field that no longer exists has another value than its default; with the version to use.
+
+    >>> readable_settings({"name": "seed-mel", "trains": "all"})
+    {'name': 'notebook-mel', 'trainable': 'all'}
+    """
+    kept, changed = split_removed(current_settings(settings))
+    for field, value in changed.items():
+        default, version = REMOVED_FIELDS[field]
+        raise SettingsError(
+            f"the recipe has {field} = {value!r}, a field that no longer exists: use soundmark {version}, the last "
+            f"version that reads it, or delete the field, which means its default, {default!r}."
+        )
+    return kept
 
 
 def split_removed(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

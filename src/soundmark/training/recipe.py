@@ -250,13 +250,7 @@ class Recipe:
         >>> Recipe.from_settings({"name": "mine", "representation": "mel"}).representation.name
         'mel'
         """
-        settings, removed = legacy.split_removed(legacy.current_settings(settings))
-        for key, value in removed.items():
-            default, version = legacy.REMOVED_FIELDS[key]
-            raise SettingsError(
-                f"the recipe has {key} = {value!r}, a field that no longer exists: use soundmark {version}, the last "
-                f"version that reads it, or delete the field, which means its default, {default!r}."
-            )
+        settings = legacy.readable_settings(settings)
         known = [field.name for field in fields(cls)]
         for key in settings:
             if key not in known:
