@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from soundmark.errors import SettingsError
+
 RECIPES = {
     "seed-mel": "notebook-mel",
     "seed-image": "notebook-image",
@@ -26,6 +28,9 @@ FIELDS = {
     "known_kept": "known_quantile",
 }
 AUGMENTATION_FIELDS = {"mixstyle_share": "mixstyle_probability", "mixup_share": "mixup_probability"}
+# Fields that no longer exist, each with its default and the last version that reads another value; a field of the
+# augmentation as "augmentation.NAME", all under their last names. None was removed yet.
+REMOVED_FIELDS: dict[str, tuple[Any, str]] = {}
 
 
 def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,6 +47,44 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(augmentation, Mapping):
         values["augmentation"] = {AUGMENTATION_FIELDS.get(key, key): value for key, value in augmentation.items()}
     return values
+
+
+def readable_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a recipe under today's names, without the fields that no longer exist.
+
+    Raises:
+        SettingsError: a field that no longer exists has another value than its default; with the version to use.
+
+    >>> readable_settings({"name": "seed-mel", "trains": "all"})
+    {'name': 'notebook-mel', 'trainable': 'all'}
+    """
+    kept, changed = split_removed(current_settings(settings))
+    for field, value in changed.items():
+        default, version = REMOVED_FIELDS[field]
+        raise SettingsError(
+            f"the recipe has {field} = {value!r}, a field that no longer exists: use soundmark {version}, the last "
+            f"version that reads it, or delete the field, which means its default, {default!r}."
+        )
+    return kept
+
+
+def split_removed(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of a recipe without the fields that no longer exist, and of those the ones not at their default.
+
+    >>> split_removed({"name": "mine", "epochs": 3})
+    ({'name': 'mine', 'epochs': 3}, {})
+    """
+    kept, changed = dict(settings), {}
+    for field, (default, _) in REMOVED_FIELDS.items():
+        table, _, name = field.rpartition(".")
+        place = kept.get(table) if table else kept
+        if not isinstance(place, Mapping) or name not in place:
+            continue
+        if place[name] != default:
+            changed[field] = place[name]
+        without = {key: value for key, value in place.items() if key != name}
+        kept = kept | {table: without} if table else without
+    return kept, changed
 
 
 def original_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -254,14 +254,16 @@ class Recipe:
             "representation": self.representation.settings(),
         }
 
-    def to_toml(self) -> str:
+    def to_toml(self, *, original_names: bool = False) -> str:
         """The recipe as a TOML file that ``from_toml`` and ``--recipe FILE.toml`` read.
+
+        With ``original_names``, as version 0.1.0 wrote it: a run's own file is compared with that, too.
 
         >>> from soundmark.training.named_recipes import recipe_named
         >>> Recipe.from_toml(recipe_named("notebook-mel").to_toml()) == recipe_named("notebook-mel")
         True
         """
-        settings = self.settings()
+        settings = legacy.original_settings(self.settings()) if original_names else self.settings()
         lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items() if not isinstance(value, dict)]
         for name in ("representation", "augmentation"):
             # TOML has no null: a field that is None is left out, which means its default or None.
@@ -273,8 +275,10 @@ class Recipe:
     def from_settings(cls, settings: dict[str, Any]) -> Recipe:
         """The recipe that ``settings`` describes; missing fields take their defaults.
 
+        Names of earlier versions are read, and a field that no longer exists is accepted at its default.
+
         Raises:
-            SettingsError: an unknown field or value, with the known ones.
+            SettingsError: an unknown field or value, with the known ones; a removed field with another value.
 
         >>> Recipe.from_settings({"name": "mine", "representation": "mel"}).representation.name
         'mel'
@@ -312,7 +316,7 @@ class Recipe:
 
 def _field_values(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Values of fields of ``Recipe`` from plain JSON and TOML values, or from the objects themselves."""
-    settings = legacy.current_settings(settings)
+    settings = legacy.readable_settings(settings)
     known = [field.name for field in fields(Recipe)]
     for key in settings:
         if key not in known:

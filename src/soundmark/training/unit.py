@@ -30,7 +30,7 @@ from soundmark.datasets.splits import Split
 from soundmark.errors import BundleError, DatasetError, OutputError, SettingsError
 from soundmark.metrics.predictions import read_predictions, write_predictions
 from soundmark.metrics.task import score_clips
-from soundmark.models import bundle, history, weights
+from soundmark.models import bundle, history, legacy, weights
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
@@ -205,9 +205,10 @@ def differing_settings(recipe: Recipe, noted: Mapping[str, Any]) -> list[str]:
     >>> differing_settings(recipe, noted), differing_settings(recipe, {**noted, "epochs": 99})
     ([], ['epochs'])
     """
+    noted, removed = legacy.split_removed(legacy.current_settings(noted))
     with suppress(SettingsError):  # of a later soundmark, which knows more: then it is told word by word
-        noted = Recipe.from_settings(dict(noted)).settings()
-    return [key for key, value in recipe.settings().items() if noted.get(key) != value]
+        noted = Recipe.from_settings(noted).settings()
+    return [*(key for key, value in recipe.settings().items() if noted.get(key) != value), *removed]
 
 
 def usable_split(split: Split, readable: np.ndarray) -> Split:
@@ -280,15 +281,18 @@ def find_finished(unit: Unit, dataset: Dataset, store: Features) -> Outcome | No
         log.warning("%s is trained again: %s", unit.name, error)
         return None
     _restore(unit.folder / "history.csv", history.to_csv(epochs))
-    _restore(unit.folder / "recipe.toml", unit.recipe.to_toml())
+    _restore(unit.folder / "recipe.toml", unit.recipe.to_toml(), unit.recipe.to_toml(original_names=True))
     outcome = _outcome(unit, epochs, model.card, _test_scores(unit, dataset, store, model))
     remove_checkpoints(unit.folder)  # a kill may have come just before this
     return outcome
 
 
-def _restore(path: Path, text: str) -> None:
-    """Write ``path`` again, and say so, where it is not the ``text`` that the model beside it calls for."""
-    if path.is_file() and path.read_bytes() == text.encode():
+def _restore(path: Path, text: str, earlier: str = "") -> None:
+    """Write ``path`` again, with a warning, where it is not the ``text`` that the model beside it calls for.
+
+    A file that holds the text of an ``earlier`` version is kept as it is.
+    """
+    if path.is_file() and path.read_bytes() in (text.encode(), (earlier or text).encode()):
         return
     what = "was damaged or changed after it was written" if path.exists() else "is missing"
     log.warning('"%s" %s: it is written again', path, what)

@@ -1,0 +1,344 @@
+"""Files that version 0.1.0 wrote, under the old names of recipes, networks and fields, are read by the current code.
+
+They lie in tests/data/v0.1, whose README says how they were made; expected.json holds what the old code answered.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from soundmark.cli.commands import app
+from soundmark.datasets import Dataset, features, synthetic
+from soundmark.detection import inputs
+from soundmark.detection.results_folder import analyze_to_folder
+from soundmark.detection.settings import DetectionSettings
+from soundmark.detection.summary import summarize
+from soundmark.errors import BundleError, OutputError, SettingsError
+from soundmark.evaluation.comparison import run_plan
+from soundmark.evaluation.model_evaluation import evaluate_model
+from soundmark.evaluation.plan import make_plan
+from soundmark.models import legacy
+from soundmark.models.bundle import Bundle, read_bundle
+from soundmark.models.card_text import card_lines
+from soundmark.models.classifier import load
+from soundmark.spectrograms import Image, LogMel, Mel
+from soundmark.training import loop
+from soundmark.training.named_recipes import RECIPES, recipe_named
+from soundmark.training.recipe import Augmentation, Recipe
+from soundmark.training.single_model import comparison_scores, train_model
+
+DATA = Path(__file__).resolve().parents[1] / "data" / "v0.1"
+EXPECTED = json.loads((DATA / "expected.json").read_text())
+RECORDED_NS = 1_700_000_000_000_000_000  # the time of the clips' files when the old code classified them
+MEL = Recipe(name="notebook-mel", representation=Mel(size=(24, 24)), epochs=40, batch_size=30)
+IMAGE = Recipe(name="notebook-image", representation=Image(size=(24, 24)), epochs=40, batch_size=30)
+OLD_NAMES = {"seed-mel": "notebook-mel", "seed-image": "notebook-image", "seed-image-22k": "notebook-image-22k"}
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The data set that the old runs were made from, made again."""
+    root = tmp_path_factory.mktemp("data") / "city"
+    return Dataset.open(synthetic.write(root, recordings_per_class=3, clips_per_recording=1))
+
+
+@pytest.fixture
+def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a copy of the old files at the same relative paths, and the clips at their old time."""
+    shutil.copytree(DATA, tmp_path, dirs_exist_ok=True)
+    for clip in (tmp_path / "clips").iterdir():
+        os.utime(clip, ns=(RECORDED_NS, RECORDED_NS))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path_factory.getbasetemp() / "compatibility_cache"))
+
+
+@pytest.fixture
+def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail where anything is trained."""
+
+    def refuse(data: object, recipe: Recipe, **_: object) -> None:
+        raise AssertionError(f"{recipe.name} would be trained again")
+
+    monkeypatch.setattr(loop, "train_network", refuse)
+
+
+@pytest.fixture
+def same_features(city: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features under the checksum that the old run noted, where this processor computes other last digits."""
+    build = features.build
+
+    def named_as_before(dataset: Dataset, representation: object, **options: object) -> features.Features:
+        kind = "image" if isinstance(representation, Image) else "mel"
+        before = read_bundle(DATA / "compare" / f"seed-{kind}" / "random" / "model.onnx").card.data["features"]
+        return replace(build(dataset, representation, **options), checksum=before)
+
+    monkeypatch.setattr(features, "build", named_as_before)
+
+
+def run_cli(*arguments: str) -> str:
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder but those that any run writes anew."""
+    anew = (".lock", "metrics.json", "report.html", "parameters.json")
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in anew]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+# --- The files themselves ---
+
+
+def test_the_old_files_hold_no_path_of_a_machine():
+    for path in (path for path in DATA.rglob("*") if path.is_file()):
+        assert not [place for place in (b"/tmp", b"/home", b"/root", b"/work") if place in path.read_bytes()], path
+
+
+def test_the_data_set_made_again_is_that_of_the_old_runs(city: Dataset):
+    assert city.fingerprint == json.loads((DATA / "compare" / "metrics.json").read_text())["dataset"]["fingerprint"]
+
+
+@pytest.mark.parametrize(("kind", "representation"), [("mel", MEL.representation), ("image", IMAGE.representation)])
+def test_the_feature_store_has_the_checksum_of_the_old_run(city: Dataset, kind: str, representation: Mel | Image):
+    card = read_bundle(DATA / "compare" / f"seed-{kind}" / "random" / "model.onnx").card
+    assert card.representation == representation
+    assert features.build(city, representation, jobs=1).checksum == card.data["features"]
+
+
+# --- Recipes ---
+
+
+def test_a_recipe_file_with_every_old_field_name_is_the_renamed_recipe():
+    expected = Recipe(
+        name="every-field",
+        network="mn04",
+        representation=LogMel(),
+        epochs=3,
+        trainable="all",
+        min_batches=7,
+        head_lr_scale=0.2,
+        ema_decay=0.9,
+        weight_interpolation=0.5,
+        refit_head=True,
+        validation_fraction=0.25,
+        known_quantile=0.9,
+        augmentation=Augmentation(roll=True, mixup=0.4, mixup_probability=0.3, mixstyle=0.2, mixstyle_probability=0.6),
+    )
+    assert recipe_named(str(DATA / "recipes" / "every_field.toml")) == expected
+    text = (DATA / "recipes" / "every_field.toml").read_text()
+    assert all(field in text for field in (*legacy.FIELDS, *legacy.AUGMENTATION_FIELDS))
+
+
+def test_old_recipe_files_are_the_renamed_recipes():
+    assert recipe_named(str(DATA / "recipes" / "transfer-finetune.toml")) == RECIPES["transfer-finetune"]
+    assert recipe_named(str(DATA / "recipes" / "seed-mel.toml")) == MEL
+    assert recipe_named(str(DATA / "recipes" / "seed-image.toml")) == IMAGE
+    assert Recipe.from_toml((DATA / "compare" / "seed-mel" / "random" / "recipe.toml").read_text()) == MEL
+
+
+def test_what_is_written_now_has_the_new_names_alone():
+    text = recipe_named(str(DATA / "recipes" / "every_field.toml")).to_toml()
+    assert not [name for name in (*legacy.FIELDS, *legacy.AUGMENTATION_FIELDS) if f"\n{name} =" in text]
+
+
+@pytest.mark.parametrize(("old_name", "new_name"), OLD_NAMES.items())
+def test_old_recipe_names_are_accepted(old_name: str, new_name: str):
+    assert recipe_named(old_name) is RECIPES[new_name]
+    assert Recipe.from_settings({"name": old_name, "representation": "mel", "network": "seed_cnn"}).name == new_name
+
+
+def test_a_removed_field_is_accepted_at_its_default_and_refused_otherwise(monkeypatch: pytest.MonkeyPatch):
+    removed = {"warmup": (0.1, "0.4.0"), "augmentation.echo": (False, "0.5.0")}
+    monkeypatch.setattr(legacy, "REMOVED_FIELDS", removed)
+    text = 'name = "mine"\nrepresentation = "mel"\nwarmup = {}\n[augmentation]\necho = {}\n'
+    assert Recipe.from_toml(text.format("0.1", "false")) == Recipe(name="mine", representation=Mel())
+    with pytest.raises(SettingsError, match=r"warmup = 0.5, a field that no longer exists: use soundmark 0.4.0, .*0.1"):
+        Recipe.from_toml(text.format("0.5", "false"))
+    with pytest.raises(SettingsError, match="augmentation.echo = True, .*soundmark 0.5.0, .* its default, False"):
+        Recipe.from_toml(text.format("0.1", "true"))
+    with pytest.raises(SettingsError, match="no field of a recipe"):
+        Recipe.from_toml(text.format("0.1", "false").replace("warmup", "warmdown"))
+
+
+def test_a_run_with_a_removed_field_is_another_run_unless_it_had_its_default(monkeypatch: pytest.MonkeyPatch):
+    from soundmark.training.unit import differing_settings
+
+    monkeypatch.setattr(legacy, "REMOVED_FIELDS", {"warmup": (0.1, "0.4.0")})
+    assert differing_settings(MEL, {**MEL.settings(), "warmup": 0.1}) == []
+    assert differing_settings(MEL, {**MEL.settings(), "warmup": 0.2}) == ["warmup"]
+
+
+# --- Models ---
+
+
+@pytest.mark.parametrize("path", EXPECTED["answers"])
+def test_an_old_model_answers_as_it_did(old: Path, path: str):
+    model = load(path)
+    for clip, expected in EXPECTED["answers"][path].items():
+        answer = model.classify(f"clips/{clip}")
+        assert [entry["label"] for entry in answer] == [entry["label"] for entry in expected["classify"]]
+        scores = [entry["score"] for entry in expected["classify"]]
+        assert [entry["score"] for entry in answer] == pytest.approx(scores, abs=1e-6)
+        events = [asdict(event) for event in model.events(f"clips/{clip}", overlap=0.5, threshold=0.12)]
+        assert [event["label"] for event in events] == [event["label"] for event in expected["events"]]
+        for event, before in zip(events, expected["events"], strict=True):
+            assert {**event, "label": ""} == pytest.approx({**before, "label": ""}, abs=1e-6)
+
+
+def test_the_old_models_cover_what_models_can_do():
+    answers = {path: expected["20240611_143000.wav"]["classify"] for path, expected in EXPECTED["answers"].items()}
+    assert answers["models/unknown.onnx"][0]["label"] == "unknown"
+    assert sum(entry["score"] for entry in answers["models/multi_label.onnx"]) != pytest.approx(1, abs=0.01)
+    assert load(DATA / "models" / "multi_label.onnx").thresholds.tolist() == [0.3, 0.5, 0.7]
+    assert "int8" in load(DATA / "models" / "int8.onnx").card.data
+
+
+@pytest.mark.parametrize("path", EXPECTED["answers"])
+def test_show_of_an_old_model_uses_the_new_names(old: Path, path: str):
+    made_by = dict(card_lines(load(path).card))["made by"]
+    assert made_by.startswith("name notebook-mel, network notebook_cnn") or path.startswith("compare/seed-image")
+    assert not {setting.split()[0] for setting in made_by.split(", ")} & {*legacy.FIELDS, *legacy.AUGMENTATION_FIELDS}
+    assert load(path).classes[0] in run_cli("show", path)
+    assert json.loads(run_cli("show", path, "--format", "json"))["recipe"]["network"] == "notebook_cnn"
+
+
+def test_an_old_waveform_export_answers_as_it_did_and_is_refused_as_a_model():
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(DATA / "models" / "waveform.onnx")
+    (given,) = session.get_inputs()
+    tone = np.sin(2 * np.pi * 440 * np.arange(given.shape[1]) / 22_050).astype(np.float32)[None] / 2
+    assert session.run(None, {given.name: tone})[0][0].tolist() == pytest.approx(EXPECTED["waveform"], abs=1e-6)
+    with pytest.raises(BundleError, match="an export for other programs"):
+        load(DATA / "models" / "waveform.onnx")
+
+
+# --- Runs ---
+
+SAME: list[Callable[[Recipe], Recipe]] = [
+    lambda recipe: recipe,
+    lambda recipe: recipe_named(str(DATA / "recipes" / f"{recipe.name.replace('notebook', 'seed')}.toml")),
+]
+
+
+@pytest.mark.usefixtures("no_training", "same_features")
+@pytest.mark.parametrize("named", SAME, ids=["new names", "old names"])
+def test_compare_finds_every_training_of_an_old_run_done(
+    old: Path, city: Dataset, named: Callable[[Recipe], Recipe], caplog: pytest.LogCaptureFixture
+):
+    before, figures = contents(old / "compare"), json.loads((old / "compare" / "metrics.json").read_text())
+    plan = make_plan(city, [named(IMAGE), named(MEL)], protocols=["random"])
+    found = run_plan(plan, old / "compare")
+    assert contents(old / "compare") == before
+    assert not caplog.records
+    for result, expected in zip(found.results, figures["results"], strict=True):
+        assert result.recipe.name == OLD_NAMES[expected["recipe"]]
+        assert result.summary.accuracy == expected["accuracy"]
+        assert len(result.folds[0].history) == 40
+
+
+@pytest.mark.usefixtures("no_training", "same_features")
+def test_compare_of_an_old_run_is_refused_with_another_setting(old: Path, city: Dataset):
+    plan = make_plan(city, [replace(MEL, ema_decay=0.5)], protocols=["random"])
+    with pytest.raises(OutputError, match="it differs in recipe.ema_decay"):
+        run_plan(plan, old / "compare")
+
+
+@pytest.mark.usefixtures("no_training", "same_features")
+@pytest.mark.parametrize("named", SAME, ids=["new names", "old names"])
+def test_train_finds_an_old_run_done(
+    old: Path, city: Dataset, named: Callable[[Recipe], Recipe], caplog: pytest.LogCaptureFixture
+):
+    before = contents(old / "train")
+    made = train_model(city, named(MEL), old / "train", test_fold=1)
+    assert made.card.data["test_fold"] == 1
+    assert contents(old / "train") == before
+    assert not caplog.records
+
+
+def test_the_scores_of_an_old_comparison_go_to_a_new_card(old: Path, city: Dataset):
+    scores = comparison_scores(old / "compare", MEL, city)
+    assert scores["protocol"] == "random"
+    assert scores["n_test"] == 20
+
+
+@pytest.mark.usefixtures("same_features")
+def test_a_training_that_the_old_version_left_unfinished_is_recognised(
+    city: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from soundmark.training.checkpoint import Checkpoint
+
+    known: list[str] = []
+    monkeypatch.setattr(Checkpoint, "save", lambda self, path, fingerprint: known.append(fingerprint))
+    train_model(city, replace(MEL, epochs=1), tmp_path / "run", test_fold=1)
+    assert known == [EXPECTED["checkpoint"]]
+
+
+# --- Results ---
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_an_old_folder_of_results_is_resumed_from_its_journal(old: Path, form: str, monkeypatch: pytest.MonkeyPatch):
+    before, folder = contents(old / f"classify_{form}"), Path(f"classify_{form}")
+    model = load("train/model.onnx")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a file would be analyzed again")
+
+    monkeypatch.setattr(Bundle, "run_for", refuse)
+    files = list(inputs.files(["clips"]))
+    done = analyze_to_folder(model, files, DetectionSettings(), folder, form=form)
+    assert (done.heard, done.before) == (2, 2)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_summary_reads_old_results(old: Path, form: str):
+    for path in (old / f"classify_{form}", old / f"classify_{form}" / f"results.{form}"):
+        found = summarize([path])
+        assert found.labels == ("children_playing",)
+        assert found.minutes.sum() == pytest.approx(1.5 / 60)
+        assert [str(day) for day in found.days] == ["2024-06-11"]
+
+
+@pytest.mark.usefixtures("same_features")
+def test_evaluate_resumes_an_old_folder(old: Path, city: Dataset):
+    before = json.loads((old / "evaluate" / "metrics.json").read_text())
+    tested = evaluate_model(load("train/model.onnx"), city, folder=Path("evaluate"), jobs=1)
+    assert tested.summary.accuracy == before["accuracy"]
+    after = json.loads((old / "evaluate" / "metrics.json").read_text())
+    assert after.keys() == before.keys()
+    assert {key: after[key] for key in ("about", "note", "n_test", "accuracy")} == {
+        key: before[key] for key in ("about", "note", "n_test", "accuracy")
+    }
+    assert after["log_loss"] == pytest.approx(before["log_loss"], abs=1e-6)
+
+
+# --- The command line ---
+
+
+@pytest.mark.usefixtures("no_training", "same_features")
+def test_the_command_line_goes_on_with_an_old_run(old: Path, city: Dataset):
+    data, recipes = str(city.root), ("--recipe", "recipes/seed-image.toml", "--recipe", "recipes/seed-mel.toml")
+    assert "notebook-mel" in run_cli("compare", data, *recipes, "--protocol", "random", "-o", "compare", "--quiet")
+    run_cli("train", data, *recipes[2:], "--test-fold", "1", "-o", "train", "--quiet")
+
+
+@pytest.mark.parametrize("name", OLD_NAMES)
+def test_the_command_line_accepts_the_old_names_of_recipes(old: Path, city: Dataset, name: str):
+    with pytest.raises(SettingsError, match="no fold 99"):  # what is checked after the recipe's name
+        run_cli("train", str(city.root), "--recipe", name, "--test-fold", "99", "-o", "new", "--quiet")
