@@ -125,7 +125,7 @@ def mono_of_any_layout(samples: npt.NDArray[Any]) -> Samples:
     shape = samples.shape
     if samples.ndim not in (1, 2) or not samples.size:
         raise AudioError(
-            f"samples of shape {shape} are not a sound: give at least one sample, as [n], [n, channels] or [channels, n]."
+            f"samples of shape {shape} are not a sound: give at least one, as [n], [n, channels] or [channels, n]."
         )
     if samples.ndim == 2:
         shorter, longer = sorted(shape)

@@ -169,7 +169,7 @@ SampleStream = _ArrayStream | Stream
 
 @contextmanager
 def open_stream(
-    source: AudioSource, rate_hz: int | None, to_hz: int | None, pool: Executor | None = None
+    source: AudioSource, rate_hz: float | None, to_hz: int | None, pool: Executor | None = None
 ) -> Iterator[SampleStream]:
     """A source as blocks of samples at ``to_hz`` (None: its own rate): from the disk, it is never held whole.
 

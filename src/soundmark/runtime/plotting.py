@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from soundmark.errors import SettingsError, unknown_name
 from soundmark.runtime import atomic
@@ -41,3 +42,32 @@ def without_mathtext(name: str) -> str:
     'a\\$b'
     """
     return name.replace("$", r"\$")
+
+
+def axes_or_new(ax: Any | None, *, figsize: tuple[float, float] = (7.0, 4.0)) -> Any:
+    """The Matplotlib ``Axes`` to draw into: ``ax``, or those of a new figure, which Jupyter displays.
+
+    Raises:
+        SettingsError: Matplotlib is not installed.
+
+    >>> axes_or_new(None).get_title()
+    ''
+    """
+    if ax is not None:
+        return ax
+    return pyplot().subplots(figsize=figsize, layout="constrained")[1]
+
+
+def pyplot() -> Any:
+    """Matplotlib's ``pyplot``, for figures that Jupyter displays.
+
+    Raises:
+        SettingsError: Matplotlib is not installed.
+
+    >>> pyplot().close("all")
+    """
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise SettingsError('plotting needs Matplotlib: pip install "soundmark[plot]".') from error
+    return pyplot
