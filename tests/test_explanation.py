@@ -13,7 +13,7 @@ from torch import nn
 
 from soundmark import audio
 from soundmark.errors import AudioError, SettingsError
-from soundmark.models import explanation, explanation_figure
+from soundmark.models import explanation
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
@@ -135,7 +135,7 @@ def test_of_a_long_sound_the_window_is_shown_where_the_class_scored_highest(trai
     assert high.classes[0] == "high"
     assert "most of all from" in high.sentence()
     assert all(high.start_s <= region.start_s < region.stop_s <= high.stop_s for region in high.regions())
-    explanation_figure.draw(high, tmp_path / "why.png")
+    high.save(tmp_path / "why.png")
 
 
 @pytest.mark.parametrize("sound", [np.zeros(1), np.zeros(32_000), np.ones((200, 2)), np.zeros(70_000)])
@@ -147,7 +147,7 @@ def test_odd_sounds_are_explained_too(trained, sound, tmp_path):
     if not sound.any():
         assert found.regions() == []
         assert "no region alone carried it" in found.sentence()
-    explanation_figure.draw(found, tmp_path / "odd.svg")
+    found.save(tmp_path / "odd.svg")
 
 
 def linear(activation: str, temperature: float = 1.0) -> Model:
@@ -192,11 +192,11 @@ def test_the_picture_can_be_drawn_whatever_the_names(tmp_path):  # a warning is 
     found = explain(linear("sigmoid"), sound)
     assert found.probabilities.sum() != pytest.approx(1)
     for ending in ("png", "svg", "pdf"):
-        explanation_figure.draw(dataclasses.replace(found, name="犬 $x_1^$.wav"), tmp_path / f"why.{ending}")
+        dataclasses.replace(found, name="犬 $x_1^$.wav").save(tmp_path / f"why.{ending}")
     with Pillow.open(tmp_path / "why.png") as picture:
         assert picture.size == (1320, 528)
     with pytest.raises(SettingsError, match='there is no picture format "pgn"'):
-        explanation_figure.draw(found, tmp_path / "why.pgn")
+        found.save(tmp_path / "why.pgn")
 
 
 def test_a_sound_that_cannot_be_explained_is_named(tmp_path):

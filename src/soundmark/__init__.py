@@ -34,8 +34,9 @@ from soundmark.errors import SoundmarkError
 
 if TYPE_CHECKING:
     from soundmark.datasets import Clip, Dataset
+    from soundmark.evaluation.pretrained import load
     from soundmark.evaluation.results import Evaluation
-    from soundmark.models.classifier import Model, load
+    from soundmark.models.classifier import Model
     from soundmark.models.scores import Scores
     from soundmark.training.recipe import Recipe
 
@@ -49,7 +50,7 @@ _HOMES = {
     "Model": "models.classifier",
     "Recipe": "training.recipe",
     "Scores": "models.scores",
-    "load": "models.classifier",
+    "load": "evaluation.pretrained",
 }
 
 

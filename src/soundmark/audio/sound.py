@@ -24,7 +24,7 @@ import numpy.typing as npt
 from soundmark.audio import decoding, diagnosis
 from soundmark.audio.decoding import FileSource, Samples
 from soundmark.audio.resampling import Resampler, check_rate
-from soundmark.audio.samples import to_float, to_mono
+from soundmark.audio.samples import as_array, is_array, mono_of_any_layout
 from soundmark.errors import AudioError, SettingsError
 from soundmark.runtime import atomic
 
@@ -45,6 +45,10 @@ class Sound:
         0.5
         """
         return len(self.samples) / self.rate_hz
+
+    def __repr__(self) -> str:
+        note = f", note={self.note!r}" if self.note else ""
+        return f"Sound({self.duration_s:.3f} s: {len(self.samples)} samples, rate_hz={self.rate_hz}{note})"
 
 
 @dataclass(frozen=True)
@@ -189,33 +193,50 @@ def write(path: str | os.PathLike[str], samples: npt.ArrayLike, rate_hz: int) ->
     atomic.write_bytes(path, encoded.getvalue())
 
 
-AudioSource = str | PathLike[str] | bytes | BinaryIO | np.ndarray | Sound
+AudioSource = str | PathLike[str] | bytes | BinaryIO | npt.ArrayLike | Sound
 
 
-def as_sound(source: AudioSource, rate_hz: int | None = None) -> Sound:
-    """The sound that ``Model.scores`` hears in a source, at the source's own rate.
+def is_samples(source: object) -> bool:
+    """Whether a source is in memory as samples, and not something to decode: an array, a list, a tensor, a ``Sound``.
+
+    >>> is_samples(np.zeros(8)), is_samples("street.wav")
+    (True, False)
+    """
+    return isinstance(source, Sound) or is_array(source)
+
+
+def as_sound(source: AudioSource, rate_hz: float | None = None) -> Sound:
+    """The sound of any source, at the source's own rate.
+
+    A source is a path, the bytes of an audio file, an open binary file, a ``Sound``, or samples at ``rate_hz``: an
+    array, a list or a torch tensor of floats in −1…1, or of whole numbers of 8, 16 or 32 bits as audio files hold them.
+    Samples are [n], [n, channels] or [channels, n]: see ``samples.mono_of_any_layout``.
 
     Raises:
-        AudioError: the sound cannot be read.
+        AudioError: the sound cannot be read, or the samples are not one.
         SettingsError: samples come without their rate, or a file with one.
 
-    >>> as_sound(np.zeros((8000, 2), np.int16), 16000).duration_s
+    >>> as_sound(np.zeros((2, 8000), np.int16), 16000).duration_s
     0.5
     """
-    if not isinstance(source, np.ndarray):
-        if rate_hz is not None:
-            raise SettingsError(
-                f"rate_hz={rate_hz!r} came with a sound that says its own rate: leave it out; it is for bare samples."
-            )
-        return source if isinstance(source, Sound) else read(source)
-    if rate_hz is None or not 0 < rate_hz < float("inf"):
+    if is_array(source):
+        rate = _whole_rate(rate_hz)
+        return Sound(mono_of_any_layout(as_array(source)), rate)
+    if rate_hz is not None:
         raise SettingsError(
-            f"samples came with the rate {rate_hz!r}: say how many there are per second, as rate_hz=22050."
+            f"rate_hz={rate_hz!r} came with a sound that says its own rate: leave it out; it is for bare samples."
         )
-    samples = to_float(source)
-    samples = to_mono(samples) if samples.ndim == 2 else samples
-    if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
-        raise AudioError(
-            f"samples of shape {source.shape} cannot be heard: give finite numbers, [n] or [n, channels], at least one."
+    if isinstance(source, Sound):
+        return source
+    return read(source)  # type: ignore[arg-type]
+
+
+def _whole_rate(rate_hz: object) -> int:
+    """The rate of bare samples: a whole number above 0, which may be a float."""
+    number = isinstance(rate_hz, int | float | np.integer | np.floating) and not isinstance(rate_hz, bool)
+    if not number or not 0 < rate_hz < float("inf") or rate_hz != int(rate_hz):  # type: ignore[operator, call-overload]
+        raise SettingsError(
+            f"samples came with the rate {rate_hz!r}: say how many there are per second, a whole number above 0, as "
+            "rate_hz=22050."
         )
-    return Sound(samples, int(rate_hz))
+    return int(rate_hz)  # type: ignore[call-overload]

@@ -7,7 +7,6 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,6 @@ from soundmark import audio
 from soundmark.audio.folders import SUFFIXES, UNREAD, FolderListing
 from soundmark.datasets.clip import Clip, Skipped, relative
 from soundmark.errors import AudioError, DatasetError
-from soundmark.runtime.progress import Progress, no_progress
 from soundmark.runtime.text import count, shortened
 
 if TYPE_CHECKING:
@@ -375,10 +373,11 @@ class Dataset:
         ((60, 64, 64), (60,))
         """
         from soundmark.datasets import features
+        from soundmark.runtime.progress_bars import progress_bars
         from soundmark.spectrograms import representation_named
 
         chosen = representation_named(representation).for_window(self.window_s)
-        with _progress(quiet) as progress:
+        with progress_bars(quiet) as progress:
             store = features.build(self, chosen, jobs=jobs, fresh=fresh, progress=progress)
         features.warn_incomplete(store.notes)
         features.warn_left_out(store.skipped)
@@ -412,10 +411,11 @@ class Dataset:
         SavedImages(count=2, skipped=0, notes=0)
         """
         from soundmark.datasets import spectrogram_images
+        from soundmark.runtime.progress_bars import progress_bars
         from soundmark.spectrograms import representation_named
 
         chosen = representation_named(representation)
-        with _progress(quiet) as progress:
+        with progress_bars(quiet) as progress:
             return spectrogram_images.save_images(
                 self, chosen, Path(folder), colours=colours, axes=axes, jobs=jobs, progress=progress
             )
@@ -458,20 +458,6 @@ def _length_s(clip: Clip) -> float | None:
         return max(0.0, audio.info(clip.path).duration_s - clip.start_s)
     except AudioError:  # whoever reads the clip will name it; here it has no say
         return None
-
-
-def _progress(quiet: bool) -> AbstractContextManager[Progress]:
-    """Progress bars on standard error, or none if ``quiet``."""
-    if quiet:
-        return nullcontext(no_progress)
-    from soundmark.runtime import progress_bars
-
-    try:
-        return progress_bars.progress_bars(quiet=quiet)  # type: ignore[call-arg]
-    except TypeError:  # it still takes a console
-        from rich.console import Console
-
-        return progress_bars.progress_bars(Console(stderr=True))
 
 
 def _positions(indices: ArrayLike, dataset: Dataset) -> NDArray[np.int64]:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from soundmark import audio
 from soundmark.audio import decoding
 from soundmark.datasets import description
-from soundmark.datasets.dataset import Clip, Dataset, Skipped, _progress
+from soundmark.datasets.dataset import Clip, Dataset, Skipped
 from soundmark.errors import AudioError
 from soundmark.runtime import parallel
 from soundmark.runtime.progress import Progress
@@ -230,7 +230,9 @@ def inspect(
     data = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
     if progress is not None:
         return _inspection(data, _check_clips(data.clips, progress, jobs))
-    with _progress(quiet) as shown:
+    from soundmark.runtime.progress_bars import progress_bars
+
+    with progress_bars(quiet) as shown:
         return _inspection(data, _check_clips(data.clips, shown, jobs))
 
 

@@ -9,5 +9,6 @@ In reading order:
     comparison        a plan, carried out
     model_evaluation  a model on a data set
     quantisation      a model in 8 bits, and what that costs
+    pretrained        models by name or by path: load("audioset")
     report            an Evaluation to one HTML page
 """

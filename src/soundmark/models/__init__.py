@@ -5,18 +5,18 @@
 
 In reading order:
 
-    legacy              names of earlier versions, read as aliases
-    history             loss and accuracy of each epoch
-    card                what a model says of itself
-    card_text           the same as text: lines, Markdown, JSON
-    bundle              a model as one .onnx file
-    weights             pretrained weights by name: found or downloaded, and verified
-    windows             samples to the windows that a model classifies
-    scores              one row of probabilities for each window
-    events              scores of windows to events
-    streaming           a sound of any length, or a stream, window by window
-    classifier          Model: scores, classes, events, embeddings
-    explanation         which regions of a spectrogram decided
-    explanation_figure  the same as a figure
-    export              models for other programs: waveform input, 8 bits
+    legacy       names of earlier versions, read as aliases
+    history      loss and accuracy of each epoch: a table and a plot
+    card         what a model says of itself
+    card_text    the same as text: lines, Markdown, JSON
+    bundle       a model as one .onnx file
+    overview     a model in ten lines, and the table of its layers
+    weights      pretrained weights by name: found or downloaded, and verified
+    windows      samples to the windows that a model classifies
+    scores       one row of probabilities for each window
+    events       scores of windows to events
+    streaming    a sound of any length, or a stream, window by window
+    classifier   Model: scores, classes, events, embeddings
+    explanation  which regions of a spectrogram decided, and the figure of it
+    export       models for other programs: waveform input, 8 bits
 """

@@ -31,12 +31,15 @@ if TYPE_CHECKING:
 METADATA_TAG = b"\x72"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bundle:
     """A graph, as the bytes of an ONNX file, and its card."""
 
     graph: bytes
     card: Card
+
+    def __repr__(self) -> str:
+        return f"Bundle(graph of {len(self.graph)} bytes, {self.card!r})"
 
     @cached_property
     def card_json(self) -> str:

@@ -10,6 +10,7 @@ from soundmark import spectrograms
 from soundmark.errors import BundleError
 from soundmark.models import legacy
 from soundmark.runtime.checks import is_finite, is_whole
+from soundmark.runtime.text import one_line
 from soundmark.spectrograms import Representation
 
 SCHEMA = 1
@@ -28,7 +29,7 @@ LARGEST_WHOLE = 65_536  # any other whole number of a representation
 LARGEST_RATE_HZ = 1_000_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Card:
     """What a model says of itself: what it listens for, how it was made, how good it was found to be."""
 
@@ -43,6 +44,16 @@ class Card:
     data: dict[str, Any] = field(default_factory=dict)  # name, fingerprint, clips, split, licence, citation
     scores: dict[str, Any] = field(default_factory=dict)  # with protocol and intervals
     versions: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        names = ", ".join(one_line(repr(label), 40) for label in self.classes[:4])
+        more = ", …" if len(self.classes) > 4 else ""
+        recipe, data = (one_line(repr(part.get("name")), 100) for part in (self.recipe, self.data))
+        return (
+            f"Card({len(self.classes)} classes: {names}{more}; representation={one_line(self.representation, 300)}, "
+            f"window_s={self.window_s!r}, activation={one_line(repr(self.activation), 40)}, recipe={recipe}, "
+            f"data={data})"
+        )
 
     def to_json(self) -> str:
         """The card as it stands in the file."""

@@ -16,17 +16,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
+from numbers import Integral, Real
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from soundmark.errors import BundleError
-from soundmark.models import bundle
+from soundmark.errors import BundleError, SettingsError
+from soundmark.models import bundle, history, overview
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.events import RELEASE, THRESHOLD, Event
+from soundmark.models.history import Epoch
+from soundmark.models.overview import LayerTable
 from soundmark.models.scores import Scores
 from soundmark.models.streaming import (
     RecordingAggregator,
@@ -38,10 +41,12 @@ from soundmark.models.streaming import (
 )
 from soundmark.models.windows import Window
 from soundmark.runtime import parallel
+from soundmark.runtime.text import html_table, one_line
 
 if TYPE_CHECKING:
     from soundmark.audio import AudioSource
     from soundmark.datasets.feature_store import Rows
+    from soundmark.models.explanation import Explanation
 
 
 BATCH = 250  # spectrograms that the graph is given at a time
@@ -53,11 +58,65 @@ NUMBERS_AT_ONCE = 1 << 15  # of the spectrograms of one recording that are score
 SAMPLES_AT_ONCE = 1 << 20  # of their windows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
     """A trained model, ready to use; torch is not needed."""
 
     bundle: Bundle
+
+    def __repr__(self) -> str:
+        return overview.as_text(self.bundle)
+
+    def _repr_html_(self) -> str:
+        return html_table(overview.lines(self.bundle), caption="Model")
+
+    def summary(self) -> LayerTable:
+        """The layers with their output shapes and parameters, as Keras prints them: ``print(model.summary())``.
+
+        Raises:
+            SettingsError: the package onnx is not installed.
+        """
+        return overview.layer_table(self.bundle.graph)
+
+    @cached_property
+    def history(self) -> tuple[Epoch, ...]:
+        """Loss and accuracy of each epoch of the training; empty for a recipe that only fits a linear head.
+
+        Raises:
+            BundleError: the card has a history that cannot be read.
+        """
+        try:
+            return tuple(Epoch(**epoch) for epoch in overview.training_record(self.card).get("history", ()))
+        except TypeError as error:
+            raise BundleError("the model's card has a history that cannot be read.") from error
+
+    def plot_history(self, ax: Any | None = None, *, quantity: str = "loss") -> Any:
+        """Draw the ``"loss"`` or the ``"accuracy"`` by epoch, training dashed, validation solid; return the ``Axes``.
+
+        Raises:
+            SettingsError: the quantity is not known, the model has no history, or Matplotlib is not installed.
+        """
+        name = self.card.recipe.get("name")
+        title = f"{quantity.capitalize()} by epoch{f', {name}' if name else ''}"
+        return history.plot(self.history, ax, quantity=quantity, title=title)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model as one ``.onnx`` file, which ``soundmark.load`` reads; whole or not at all.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        self.bundle.write(path)
+
+    def explain(self, source: AudioSource, rate_hz: float | None = None) -> Explanation:
+        """Which regions of a sound's spectrogram carried the decision; ``explain(...).plot()`` draws them.
+
+        Raises:
+            AudioError, SettingsError: as ``scores``.
+        """
+        from soundmark.models import explanation
+
+        return explanation.explain(self, source, rate_hz=rate_hz)
 
     @property
     def card(self) -> Card:
@@ -143,7 +202,7 @@ class Model:
     def listening(
         self,
         source: AudioSource,
-        rate_hz: int | None = None,
+        rate_hz: float | None = None,
         *,
         overlap: float = 0.0,
         pieces: bool = False,
@@ -158,21 +217,22 @@ class Model:
             yield WindowStream(self, flow, overlap, pieces, pool)
 
     def scores(
-        self, source: AudioSource, rate_hz: int | None = None, *, overlap: float = 0.0, jobs: int | None = None
+        self, source: AudioSource, rate_hz: float | None = None, *, overlap: float = 0.0, jobs: int | None = None
     ) -> Scores:
         """The scores of a sound: one row for up to 1.05 windows, else one per window.
 
-        ``source`` is a path, the bytes of an audio file, an open binary file, or samples ``[n]`` or ``[n, channels]``
-        at ``rate_hz``: floats in −1…1, or whole numbers of 8, 16 or 32 bits as audio files hold them. Windows follow
-        each other by ``1 - overlap`` of their length; the last is shifted back so that no sample goes unheard. An hour
-        is heard on ``jobs`` threads (all cores by default).
+        ``source`` is a path, the bytes of an audio file, an open binary file, a ``Sound``, or samples at ``rate_hz``:
+        an array, a list or a torch tensor, ``[n]``, ``[n, channels]`` or ``[channels, n]``, of floats in −1…1, or of
+        whole numbers of 8, 16 or 32 bits as audio files hold them. Consecutive windows start ``1 - overlap`` of a
+        window apart; the last is shifted back so that it ends with the sound. ``jobs``: threads (default: all cores).
 
         Raises:
-            AudioError: the sound cannot be read.
+            AudioError: the sound cannot be read, or the samples are not one.
             SettingsError: ``overlap`` is not in 0 ≤ overlap < 1; samples come without their rate, or a file with one.
         """
+        _check_overlap(overlap)
         with (
-            ThreadPoolExecutor(jobs or parallel.available_cores()) as pool,
+            ThreadPoolExecutor(_threads(jobs)) as pool,
             self.listening(source, rate_hz, overlap=overlap, pool=pool) as sound,
         ):
             parts = list(sound)
@@ -186,7 +246,7 @@ class Model:
         return Scores(names, start_s, stop_s, self.classes, probabilities, familiarity=familiarity)
 
     def classify(
-        self, source: AudioSource, rate_hz: int | None = None, *, top_k: int | None = None, unknown: bool = True
+        self, source: AudioSource, rate_hz: float | None = None, *, top_k: int | None = None, unknown: bool = True
     ) -> list[dict[str, Any]]:
         """The classes of a sound with their scores, best first: ``[{"label": "siren", "score": 0.93}, ...]``.
 
@@ -195,8 +255,10 @@ class Model:
         ``Model.unknown`` has for it. Not with ``unknown=False``, and never from a model whose card has no threshold.
 
         Raises:
-            AudioError, SettingsError: as ``scores``.
+            AudioError, SettingsError: as ``scores``; ``top_k`` is not a whole number above 0.
         """
+        if top_k is not None and not _is_count(top_k):
+            raise SettingsError(f"top_k is {top_k!r}: give a whole number of classes, at least 1, or leave it out.")
         scores = self.scores(source, rate_hz)
         familiarity = None if scores.familiarity is None else float(scores.familiarity.mean(dtype=np.float64))
         return self.answer(scores.mean(), familiarity, top_k=top_k, unknown=unknown)
@@ -214,7 +276,7 @@ class Model:
     def events(
         self,
         source: AudioSource,
-        rate_hz: int | None = None,
+        rate_hz: float | None = None,
         *,
         overlap: float = 0.0,
         threshold: ArrayLike | None = None,
@@ -231,33 +293,47 @@ class Model:
         each other (see the module ``events``).
 
         Raises:
-            AudioError, SettingsError: as ``scores``.
+            AudioError, SettingsError: as ``scores``; a threshold is not between 0 and 1, or not one for each class;
+                ``release`` or ``merge_gap_s`` is out of range.
 
         >>> [event.label for event in model.events(city.clips[0].path, threshold=0.0)] == list(model.classes)
         True
         """
+        _check_overlap(overlap)
+        if not _is_number(release) or not 0 <= release <= 1:
+            raise SettingsError(f"release is {release!r}: give a number from 0 to 1.")
+        if not _is_number(merge_gap_s) or not 0 <= merge_gap_s < float("inf"):
+            raise SettingsError(f"merge_gap_s is {merge_gap_s!r}: give a number of seconds, at least 0.")
         account = RecordingAggregator(
             self, threshold=threshold, release=release, merge_gap_s=merge_gap_s, unknown=unknown
         )
         with (
-            ThreadPoolExecutor(jobs or parallel.available_cores()) as pool,
+            ThreadPoolExecutor(_threads(jobs)) as pool,
             self.listening(source, rate_hz, overlap=overlap, pieces=True, pool=pool) as sound,
         ):
             found = [event for part in sound for event in account.hear(part)]
         return account.in_order([*found, *account.end()])
 
     def threshold(self, given: ArrayLike | None = None) -> np.ndarray:
-        """The probability that begins an event, float64 ``[classes]``: the given one, else the card's, else 0.5."""
-        known = self.thresholds if given is None else np.asarray(given, np.float64)
-        return np.array(np.broadcast_to(THRESHOLD if known is None else known, len(self.classes)), np.float64)
+        """The probability that begins an event, float64 ``[classes]``: the given one, else the card's, else 0.5.
 
-    def embed(self, source: AudioSource, rate_hz: int | None = None, *, overlap: float = 0.0) -> np.ndarray:
+        Raises:
+            SettingsError: a given one is not between 0 and 1, or they are not one number, or one for each class.
+        """
+        n = len(self.classes)
+        if given is None:
+            known = self.thresholds
+            return np.array(np.broadcast_to(THRESHOLD if known is None else known, n), np.float64)
+        return np.array(np.broadcast_to(_checked_threshold(given, n), n), np.float64)
+
+    def embed(self, source: AudioSource, rate_hz: float | None = None, *, overlap: float = 0.0) -> np.ndarray:
         """What the network makes of each window of ``scores`` before it names classes, float32 ``[windows, d]``.
 
         Raises:
             AudioError, SettingsError: as ``scores``.
             BundleError: the model's graph gives no embedding.
         """
+        _check_overlap(overlap)
         if "embedding" not in self.bundle.outputs:
             raise BundleError(
                 f"this model ({self.card.recipe.get('network', 'of an unknown network')}) has no embedding: use one of "
@@ -269,6 +345,43 @@ class Model:
                 spectrograms = np.stack([self.card.representation(w.samples, flow.rate_hz) for w in windows])
                 found.append(self.bundle.run_for(spectrograms, ("embedding",), alone=True)[0])
         return np.concatenate(found)
+
+
+def _checked_threshold(given: ArrayLike, n_classes: int) -> np.ndarray:
+    """One number, or one for each class, between 0 and 1."""
+    try:
+        array = np.asarray(given)
+    except ValueError:  # rows of different lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "iuf" or array.shape not in ((), (n_classes,)):
+        shape = f" of shape {array.shape}" if array.dtype.kind in "iuf" else ""
+        raise SettingsError(
+            f"threshold is {one_line(repr(given), 60)}{shape}: give one number between 0 and 1, or one for each of "
+            f"the {n_classes} classes."
+        )
+    wrong = array[~((array >= 0) & (array <= 1))]
+    if wrong.size:
+        raise SettingsError(f"threshold is {wrong.flat[0]:g}: give a probability between 0 and 1, as 0.5 for 50 %.")
+    return array
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) > 0
+
+
+def _check_overlap(overlap: float) -> None:
+    if not _is_number(overlap) or not 0 <= overlap < 1:
+        raise SettingsError(f"overlap is {overlap!r}: give a share of the window, at least 0 and below 1.")
+
+
+def _threads(jobs: int | None) -> int:
+    if jobs is not None and not _is_count(jobs):
+        raise SettingsError(f"jobs is {jobs!r}: give a whole number of threads, at least 1, or leave it out.")
+    return int(jobs) if jobs is not None else parallel.available_cores()
 
 
 def load(path: str | PathLike[str]) -> Model:

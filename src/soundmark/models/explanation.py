@@ -1,12 +1,16 @@
 """Which regions of a spectrogram carried a decision: each is hidden in turn, and what the answer loses is measured.
 
-``explain`` measures, ``figure`` draws; from the bundle alone, so for every network.
+``explain`` measures, ``Explanation.plot`` and ``save`` draw; from the bundle alone, so for every network.
 """
 
 from __future__ import annotations
 
+import base64
+import io
 import os
+import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +19,10 @@ import numpy.typing as npt
 from soundmark import audio
 from soundmark.audio import AudioSource, Sound
 from soundmark.models.classifier import Model
+from soundmark.runtime import atomic, plotting
+from soundmark.runtime.text import one_line
 from soundmark.spectrograms import Picture
+from soundmark.spectrograms.drawing import show_on_axes
 
 Float32 = npt.NDArray[np.float32]
 
@@ -35,6 +42,12 @@ IMPORTANT_SHARE = 0.5  # of the greatest importance: what has more is said to ha
 LEAST = 0.1  # of log-odds: where no region's importance is above it, none is said to have carried the decision
 
 
+MOST_CLASSES = 6  # classes beside the picture
+
+
+FIGURE_SIZE = (11.0, 4.4)  # inches
+
+
 @dataclass(frozen=True)
 class Region:
     """A part of the picture, in seconds of the whole sound and in hertz."""
@@ -48,7 +61,7 @@ class Region:
         return f"between {self.start_s:.2f} and {self.stop_s:.2f} s, {_hertz(self.low_hz)} to {_hertz(self.high_hz)}"
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Explanation:
     """What a model heard in a sound, and where in it.
 
@@ -123,8 +136,47 @@ class Explanation:
         more = f", and by {len(regions) - 1} more" if len(regions) > 1 else ""
         return f"{heard}{where}; carried by what is {regions[0]}{more}."
 
+    __str__ = sentence
 
-def explain(model: Model, source: AudioSource, *, rate_hz: int | None = None) -> Explanation:
+    def __repr__(self) -> str:
+        name, sentence = one_line(Path(self.name).name), one_line(self.sentence(), 600)
+        return f'Explanation("{name}", {self.duration_s:.1f} s: {sentence})'
+
+    def plot(self, ax: Any | None = None) -> Any:
+        """Draw the spectrogram with what carried the decision outlined; return its Matplotlib ``Axes``.
+
+        Without ``ax``, in a new figure, with the top classes beside it.
+
+        Raises:
+            SettingsError: Matplotlib is not installed.
+        """
+        if ax is None:
+            return _draw(self, plotting.pyplot().figure(figsize=FIGURE_SIZE, layout="constrained"))
+        _draw_spectrogram(self, ax)
+        ax.set_title(f"{_title(self)}\n{ax.get_title()}", fontsize="medium", parse_math=False)
+        return ax
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the figure: the spectrogram with what carried the decision outlined, the top classes beside it.
+
+        Raises:
+            SettingsError: the ending of ``path`` is none that Matplotlib writes, or Matplotlib is not installed.
+            OutputError: the file cannot be written.
+        """
+        path = Path(path)
+        kind = plotting.check_figure_path(path)
+        with atomic.replacing(path) as temporary:
+            _save(self, temporary, kind)
+
+    def _repr_html_(self) -> str:
+        picture = io.BytesIO()
+        _save(self, picture, "png")
+        return (
+            f'<img style="max-width:100%" src="data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}">'
+        )
+
+
+def explain(model: Model, source: AudioSource, *, rate_hz: float | None = None) -> Explanation:
     """What ``model`` hears in a sound, and where in it; ``source`` and ``rate_hz`` as ``Model.scores`` takes them.
 
     Of a sound longer than 1.05 windows, the window is explained in which the class scored highest that the whole sound
@@ -258,3 +310,75 @@ def _hertz(hz: float) -> str:
     ('490 Hz', '12 kHz')
     """
     return f"{float(f'{hz / 1000:.2g}'):g} kHz" if hz >= 995 else f"{float(f'{hz:.2g}'):g} Hz"
+
+
+def _save(explanation: Explanation, file: Any, kind: str) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=FIGURE_SIZE, layout="constrained")
+    _draw(explanation, figure)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a script that Matplotlib's own type does not have
+        figure.savefig(file, format=kind, dpi=120)
+
+
+def _draw(explanation: Explanation, figure: Any) -> Any:
+    """The spectrogram and the top classes side by side; the axes of the spectrogram."""
+    panel, bars = figure.subplots(1, 2, width_ratios=(3, 1))
+    figure.suptitle(_title(explanation), parse_math=False)
+    shown = _draw_spectrogram(explanation, panel)
+    figure.colorbar(shown, label="level (dB)", pad=0.01)
+    _draw_classes(bars, explanation)
+    return panel
+
+
+def _draw_spectrogram(explanation: Explanation, panel: Any) -> Any:
+    shown = show_on_axes(panel, explanation.picture, colours="magma", start_s=explanation.start_s)
+    _outline(panel, explanation)
+    return shown
+
+
+def _title(explanation: Explanation) -> str:
+    name = Path(explanation.name).name
+    if explanation.windows == 1:
+        return f"{name}: {explanation.classes[0]}"
+    return (
+        f"{name}, {explanation.start_s:.1f} to {explanation.stop_s:.1f} s of {explanation.duration_s:.1f} s: "
+        f"where {explanation.classes[0]} scored highest ({explanation.score:.2f})"
+    )
+
+
+def _outline(panel: Any, explanation: Explanation) -> None:
+    """A white line with a dark edge, seen on every colour, about what carried the decision; the rest is dimmed."""
+    from matplotlib.patheffects import withStroke
+
+    importance = explanation.on_picture()
+    target = explanation.classes[0]
+    if not important(importance).any():
+        panel.set_title(f"No region alone carried “{target}”", fontsize="medium", parse_math=False)
+        return
+    height, width = importance.shape
+    column_s = explanation.picture.duration_s / width
+    at_s = explanation.start_s + (np.arange(width) + 0.5) * column_s
+    edge = IMPORTANT_SHARE * float(importance.max())
+    framed = np.pad(importance, 1, constant_values=importance.min())  # so that the line closes at the border
+    at_s = np.r_[at_s[0] - column_s / 2, at_s, at_s[-1] + column_s / 2]
+    rows = np.r_[-0.5, np.arange(height), height - 0.5]
+    panel.contourf(at_s, rows, framed, levels=[-np.inf, edge], colors="black", alpha=0.45)
+    lines = panel.contour(at_s, rows, framed, levels=[edge], colors="white", linewidths=1.8)
+    lines.set_path_effects([withStroke(linewidth=3.6, foreground="black")])
+    panel.set_title(
+        f"Outlined: what “{target}” was heard by (hiding it costs the class most)", fontsize="medium", parse_math=False
+    )
+
+
+def _draw_classes(bars: Any, explanation: Explanation) -> None:
+    names, probabilities = explanation.classes[:MOST_CLASSES], explanation.probabilities[:MOST_CLASSES]
+    colours = [plotting.BLUE, *["#9a9a9a"] * (len(names) - 1)]
+    drawn = bars.barh(range(len(names)), probabilities, color=colours)
+    bars.bar_label(drawn, [f"{p:.2f}" for p in probabilities], padding=3)
+    bars.set_yticks(range(len(names)), names, parse_math=False)
+    bars.set(xlim=(0, 1.18), ylim=(max(len(names), MOST_CLASSES) - 0.5, -0.5), xticks=[0, 0.5, 1], xlabel="probability")
+    whole = "" if explanation.windows == 1 else f"\n(mean of {explanation.windows} windows)"
+    bars.set_title(f"Heard in the whole sound{whole}", fontsize="medium")
+    bars.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""``history.csv``: how a training went, a line per epoch."""
+"""Loss and accuracy of each epoch: ``history.csv``, and a plot."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
-from soundmark.runtime import atomic
+from soundmark.errors import SettingsError, unknown_name
+from soundmark.runtime import atomic, plotting
+
+QUANTITIES = {"loss": "cross entropy (nats)", "accuracy": "accuracy"}
+
+
+NAMES = {"train": "training", "validation": "validation"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,3 +69,33 @@ def write(path: Path, history: tuple[Epoch, ...]) -> None:
     'epoch,train_loss'
     """
     atomic.write_text(path, to_csv(history))
+
+
+def plot(history: Sequence[Epoch], ax: Any | None = None, *, quantity: str = "loss", title: str = "") -> Any:
+    """Draw the loss or the accuracy by epoch, training dashed and validation solid; return the ``Axes``.
+
+    Raises:
+        SettingsError: the quantity is not known, there are no epochs, or Matplotlib is not installed.
+
+    >>> plot(model.history, quantity="accuracy").get_ylabel()
+    'accuracy'
+    """
+    if quantity not in QUANTITIES:
+        raise unknown_name("quantity", quantity, QUANTITIES)
+    if not history:
+        raise SettingsError(
+            "this model has no history to plot: it was not trained in epochs, as with the recipe transfer, whose "
+            "linear head is fitted at once."
+        )
+    ax = plotting.axes_or_new(ax)
+    for part, style in (("train", "--"), ("validation", "-")):
+        points = [(epoch.epoch, getattr(epoch, f"{part}_{quantity}")) for epoch in history]
+        points = [(epoch, value) for epoch, value in points if value is not None]
+        if points:
+            marker = "o" if len(points) == 1 else None
+            ax.plot(*zip(*points, strict=True), style, color=plotting.BLUE, marker=marker, label=NAMES[part])
+    ax.set(xlabel="epoch", ylabel=QUANTITIES[quantity])
+    ax.set_title(title or f"{quantity.capitalize()} by epoch", parse_math=False)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend()
+    return ax

@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from soundmark.runtime.text import html_table, one_line
 
-@dataclass(frozen=True)
+MOST_ROWS, MOST_COLUMNS = 20, 5  # windows and classes of the table in Jupyter
+
+
+@dataclass(frozen=True, repr=False)
 class Scores:
     """What a model says of stretches of sound: one row each.
 
@@ -32,6 +36,32 @@ class Scores:
         """The mean over all rows, float64 ``[classes]``: a long recording's own answer."""
         result: np.ndarray = self.probabilities.mean(axis=0, dtype=np.float64)
         return result
+
+    def _best(self, count: int) -> list[int]:
+        """The classes with the highest mean probability, best first."""
+        return np.argsort(-self.mean(), kind="stable")[:count].tolist() if len(self) else []
+
+    def __repr__(self) -> str:
+        files = sorted(set(self.items))
+        what = one_line(f'"{files[0]}"') if len(files) == 1 else f"{len(files)} files"
+        best = ", ".join(f"{one_line(self.classes[i], 60)} {self.mean()[i]:.2f}" for i in self._best(3))
+        windows = "1 window" if len(self) == 1 else f"{len(self)} windows"
+        return f"Scores({windows} of {what}, {len(self.classes)} classes; highest means: {best or 'none'})"
+
+    def _repr_html_(self) -> str:
+        best = self._best(MOST_COLUMNS)
+        rows = [
+            [
+                one_line(self.items[i]),
+                f"{self.start_s[i]:.2f}",
+                f"{self.stop_s[i]:.2f}",
+                *(float(self.probabilities[i, c]) for c in best),
+            ]
+            for i in range(min(len(self), MOST_ROWS))
+        ]
+        header = ["file", "start (s)", "stop (s)", *(one_line(self.classes[c], 60) for c in best)]
+        counts = f"{min(len(self), MOST_ROWS)} of {len(self)} windows, {len(best)} of {len(self.classes)} classes"
+        return html_table(rows, header=header, caption=f"Scores: {counts}, by mean probability")
 
     def to_dataframe(self) -> Any:
         """A pandas ``DataFrame`` with a column per class, indexed by ``(file, start_time, end_time)``."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from soundmark import audio
-from soundmark.audio import Sound, Stream, as_sound
+from soundmark.audio import Stream, as_sound, is_samples
 from soundmark.models.events import RELEASE, Event, EventTracker, Segment
 from soundmark.models.windows import Window, WindowCutter, hop_samples
 from soundmark.runtime import parallel
@@ -169,7 +169,7 @@ SampleStream = _ArrayStream | Stream
 
 @contextmanager
 def open_stream(
-    source: AudioSource, rate_hz: int | None, to_hz: int | None, pool: Executor | None = None
+    source: AudioSource, rate_hz: float | None, to_hz: int | None, pool: Executor | None = None
 ) -> Iterator[SampleStream]:
     """A source as blocks of samples at ``to_hz`` (None: its own rate): from the disk, it is never held whole.
 
@@ -177,10 +177,10 @@ def open_stream(
     ...     flow.rate_hz, flow.duration_s
     (22050, 1.0)
     """
-    if isinstance(source, np.ndarray | Sound) or rate_hz is not None:
+    if is_samples(source) or rate_hz is not None:
         sound = as_sound(source, rate_hz)
         rate = to_hz or sound.rate_hz
         yield _ArrayStream(audio.resample(sound.samples, sound.rate_hz, rate), rate, sound.note)
     else:
-        with audio.stream(source, rate_hz=to_hz, pool=pool) as flow:
+        with audio.stream(source, rate_hz=to_hz, pool=pool) as flow:  # type: ignore[arg-type]
             yield flow

@@ -131,3 +131,18 @@ def without_mathtext(name: str) -> str:
     'a\\$b'
     """
     return name.replace("$", r"\$")
+
+
+def pyplot() -> Any:
+    """Matplotlib's ``pyplot``, for figures that Jupyter displays.
+
+    Raises:
+        SettingsError: Matplotlib is not installed.
+
+    >>> pyplot().close("all")
+    """
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise SettingsError('plotting needs Matplotlib: pip install "soundmark[plot]".') from error
+    return pyplot

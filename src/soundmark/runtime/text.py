@@ -1,9 +1,10 @@
-"""Text for people: durations, percentages, counts, lists, names that fit."""
+"""Text for people: durations, percentages, counts, lists, names that fit, HTML tables."""
 
 from __future__ import annotations
 
+import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from soundmark.runtime.checks import is_finite
 
@@ -107,3 +108,36 @@ def printable(text: str) -> str:
     '�[31mred'
     """
     return UNPRINTABLE.sub("\ufffd", text)
+
+
+def one_line(value: object, most_bytes: int = 120) -> str:
+    r"""A value as one printable line of at most ``most_bytes`` bytes in UTF-8; control characters become spaces.
+
+    >>> one_line("one\ntwo"), one_line("a" * 100, 8)
+    ('one two', 'aaaaa…')
+    """
+    line = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
+    encoded = line.encode()  # (halves of characters are not printable)
+    return line if len(encoded) <= most_bytes else encoded[: most_bytes - 3].decode(errors="ignore") + "…"
+
+
+def html_table(rows: Iterable[Sequence[object]], *, header: Sequence[object] = (), caption: object = "") -> str:
+    """A table as HTML, for Jupyter; every cell is escaped, and numbers stand to the right.
+
+    >>> html_table([["siren", 0.5]], header=["class", "p"])[:44]
+    '<table><thead><tr><th style="text-align:left'
+    """
+
+    def cell(tag: str, value: object) -> str:
+        side = "right" if isinstance(value, int | float) else "left"
+        shown = f"{value:.3f}" if isinstance(value, float) else str(value)
+        return f'<{tag} style="text-align:{side}">{html.escape(shown)}</{tag}>'
+
+    head = "".join(cell("th", value) for value in header)
+    body = "".join("<tr>" + "".join(cell("td", value) for value in row) + "</tr>" for row in rows)
+    return (
+        "<table>"
+        + (f'<caption style="text-align:left">{html.escape(str(caption))}</caption>' if caption else "")
+        + (f"<thead><tr>{head}</tr></thead>" if head else "")
+        + f"<tbody>{body}</tbody></table>"
+    )

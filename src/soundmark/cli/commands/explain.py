@@ -32,14 +32,13 @@ def explain(
     """Where in a sound a model heard what it heard: a spectrogram with the regions that carried the decision."""
     from soundmark import audio
     from soundmark.cli import console
-    from soundmark.models import explanation, explanation_figure
     from soundmark.models.classifier import load
     from soundmark.runtime import plotting
 
     loaded = load(model)
     plotting.check_figure_path(output)
-    found = explanation.explain(loaded, source)
-    explanation_figure.draw(found, output)
+    found = loaded.explain(source)
+    found.save(output)
     console.print_result(f"{found.sentence()} The picture is {output}.")
     if found.note:
         console.warn(audio.incomplete_note(found.name, found.note))

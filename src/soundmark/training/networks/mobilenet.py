@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from soundmark.models import weights
 from soundmark.spectrograms.logmel import MIDDLE, QUIETEST, SPREAD
 from soundmark.training.networks.network import Network
 
@@ -179,6 +180,26 @@ class Transferred(Network):
         return [last - int(parts[2]) if parts[:2] == ["backbone", "features"] else 0 for parts in names]
 
 
+class Tagger(nn.Module):
+    """A backbone with the head that it was released with: AudioSet's 527 classes."""
+
+    def __init__(self, backbone: MobileNet) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def embed(self, x: Tensor) -> Tensor:
+        """The embedding, ``[batch, 384]`` for mn04."""
+        return self.backbone.embed(x)
+
+    def head(self, embedding: Tensor) -> Tensor:
+        """AudioSet logits ``[batch, 527]`` of an embedding."""
+        return self.backbone.tags(embedding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """AudioSet logits ``[batch, 527]``."""
+        return self.head(self.embed(x))
+
+
 def at_one_loudness(x: Tensor) -> Tensor:
     """``logmel`` spectrograms ``[batch, 1, freq, time]``, each made as loud as a mean power of 12 dB, by 40 dB at most.
 
@@ -273,3 +294,17 @@ def build(name: str, shape: tuple[int, int], n_classes: int) -> Transferred:
     torch.Size([1, 10])
     """
     return Transferred(MobileNet(WIDTHS[name]), n_classes)
+
+
+def released(name: str) -> Tagger:
+    """The network called ``name`` as EfficientAT released it, with its 527 AudioSet classes.
+
+    Raises:
+        WeightsError: the weights are not here and cannot be downloaded.
+
+    >>> released("mn04")(torch.zeros(1, 1, 128, 1000)).shape  # doctest: +SKIP
+    torch.Size([1, 527])
+    """
+    network = Tagger(MobileNet(WIDTHS[name]))
+    network.backbone.load_state_dict(torch.load(weights.find(name), map_location="cpu", weights_only=True))
+    return network.eval()

@@ -1,0 +1,192 @@
+"""A model in Python: its inputs, what it refuses, its history and its explanations."""
+
+import dataclasses
+import io
+import re
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+
+from soundmark import audio
+from soundmark.errors import BundleError, SettingsError
+from soundmark.models.bundle import Bundle
+from soundmark.models.card import Card
+from soundmark.models.classifier import Model, load
+
+mpl.use("Agg")
+RATE_HZ = 22_050
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    from matplotlib import pyplot
+
+    pyplot.close("all")
+
+
+def with_record(model: Model, **data: object) -> Model:
+    return Model(Bundle(model.bundle.graph, dataclasses.replace(model.card, data=data)))
+
+
+def test_every_kind_of_source_has_the_same_answer(notebook_model, tone, tmp_path):
+    path = tmp_path / "tone.wav"
+    audio.write(path, tone, RATE_HZ)
+    data = path.read_bytes()
+    expected = notebook_model.classify(path)
+    for source in (str(path), data, io.BytesIO(data), audio.read(path)):
+        assert notebook_model.classify(source) == expected
+    samples = audio.read(path).samples
+    stereo = np.stack([samples, samples])
+    for source in (samples, samples.tolist(), torch.from_numpy(samples), samples[None], stereo, stereo.T):
+        assert notebook_model.classify(source, RATE_HZ) == expected
+        assert notebook_model.classify(source, float(RATE_HZ)) == expected
+    assert notebook_model.events(stereo, RATE_HZ) == notebook_model.events(path)
+    assert notebook_model.explain(stereo, RATE_HZ).classes[0] == expected[0]["label"]
+
+
+@pytest.mark.parametrize("method", ["classify", "scores", "events", "explain"])
+@pytest.mark.parametrize("rate_hz", ["22050", 22_050.5, True, 0])
+def test_rates_that_cannot_be_meant_are_refused(notebook_model, tone, method, rate_hz):
+    with pytest.raises(SettingsError, match=re.escape(f"samples came with the rate {rate_hz!r}")):
+        getattr(notebook_model, method)(tone, rate_hz)
+
+
+@pytest.mark.parametrize("top_k", [0, -1, 1.5, True, "3"])
+def test_top_k_that_cannot_be_meant_is_refused(notebook_model, tone, top_k):
+    with pytest.raises(SettingsError, match=re.escape(f"top_k is {top_k!r}: give a whole number of classes")):
+        notebook_model.classify(tone, RATE_HZ, top_k=top_k)
+
+
+def test_top_k_of_numpy_is_a_whole_number(notebook_model, tone):
+    assert len(notebook_model.classify(tone, RATE_HZ, top_k=np.int64(2))) == 2
+
+
+@pytest.mark.parametrize(
+    ("threshold", "match"),
+    [
+        (50, "threshold is 50: give a probability between 0 and 1, as 0.5 for 50 %"),
+        (-0.1, "threshold is -0.1: give a probability"),
+        (float("nan"), "threshold is nan"),
+        ([0.5] * 9 + [7], "threshold is 7"),
+        ([0.5] * 9, r"of shape \(9,\): give one number between 0 and 1, or one for each of the 10 classes"),
+        (np.full((2, 10), 0.5), r"of shape \(2, 10\)"),
+        ([0.5, [0.5]], "give one number between 0 and 1"),
+        ("0.5", "threshold is '0.5': give one number"),
+        (True, "threshold is True: give one number"),
+        ({"siren": 0.5}, "threshold is {'siren': 0.5}: give one number"),
+    ],
+)
+def test_thresholds_that_cannot_be_meant_are_refused(notebook_model, tone, threshold, match):
+    with pytest.raises(SettingsError, match=match):
+        notebook_model.threshold(threshold)
+    with pytest.raises(SettingsError, match=match):
+        notebook_model.events(tone, RATE_HZ, threshold=threshold)
+
+
+@pytest.mark.parametrize("threshold", [0, 1, 0.3, np.float32(0.25), [0.25] * 10, np.full(10, 0.25)])
+def test_thresholds_between_0_and_1_are_accepted(notebook_model, threshold):
+    assert notebook_model.threshold(threshold).shape == (10,)
+    np.testing.assert_array_equal(notebook_model.threshold(threshold), np.broadcast_to(threshold, 10))
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "match"),
+    [
+        ("scores", {"overlap": 1.0}, "overlap is 1.0: give a share of the window"),
+        ("events", {"overlap": -0.1}, "overlap is -0.1"),
+        ("scores", {"overlap": "0.5"}, "overlap is '0.5'"),
+        ("scores", {"overlap": float("nan")}, "overlap is nan"),
+        ("scores", {"jobs": 0}, "jobs is 0: give a whole number of threads"),
+        ("events", {"jobs": -2}, "jobs is -2"),
+        ("events", {"release": 1.5}, "release is 1.5: give a number from 0 to 1"),
+        ("events", {"release": "0.8"}, "release is '0.8'"),
+        ("events", {"merge_gap_s": -1}, "merge_gap_s is -1: give a number of seconds, at least 0"),
+        ("events", {"merge_gap_s": float("inf")}, "merge_gap_s is inf"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(notebook_model, tone, method, settings, match):
+    with pytest.raises(SettingsError, match=match):
+        getattr(notebook_model, method)(tone, RATE_HZ, **settings)
+
+
+def test_the_history_is_the_cards(notebook_model):
+    assert [epoch.epoch for epoch in notebook_model.history] == [1, 2]
+    assert notebook_model.history[1].train_loss == 1.1
+    assert notebook_model.history[1].validation_loss is None
+
+
+def test_the_history_is_plotted(notebook_model):
+    from matplotlib import pyplot
+
+    axes = notebook_model.plot_history()
+    training, validation = axes.lines
+    assert (training.get_linestyle(), validation.get_linestyle()) == ("--", "-")
+    assert training.get_ydata().tolist() == [1.5, 1.1]
+    assert validation.get_ydata().tolist() == [1.7]
+    assert axes.get_title() == "Loss by epoch, notebook-mel"
+    assert axes.get_xlabel() == "epoch"
+    _, given = pyplot.subplots()
+    assert notebook_model.plot_history(given, quantity="accuracy") is given
+    assert given.get_ylabel() == "accuracy"
+    assert len(pyplot.get_fignums()) == 2
+
+
+def test_a_history_that_is_not_there_or_cannot_be_read(notebook_model):
+    assert with_record(notebook_model, name="x").history == ()
+    with pytest.raises(SettingsError, match="this model has no history to plot"):
+        with_record(notebook_model).plot_history()
+    with pytest.raises(SettingsError, match='there is no quantity "los". Did you mean "loss"'):
+        notebook_model.plot_history(quantity="los")
+    for history in (3, [3], [{"epoch": 1}], None):
+        with pytest.raises(BundleError, match="a history that cannot be read"):
+            with_record(notebook_model, history=history).history  # noqa: B018
+
+
+def test_a_saved_model_is_loaded_from_str_and_path(notebook_model, tone, tmp_path):
+    path = tmp_path / "model.onnx"
+    notebook_model.save(path)
+    for place in (path, str(path)):
+        assert load(place).classify(tone, RATE_HZ) == notebook_model.classify(tone, RATE_HZ)
+
+
+def test_an_explanation_plots_saves_and_displays(notebook_model, tone, tmp_path):
+    from matplotlib import pyplot
+
+    found = notebook_model.explain(tone, RATE_HZ)
+    axes = found.plot()
+    assert axes.get_xlabel() == "time (s)"
+    assert len(axes.figure.axes) == 3  # the spectrogram, its colour bar, the classes
+    _, given = pyplot.subplots()
+    assert found.plot(given) is given
+    assert found.classes[0] in given.get_title()
+    assert len(given.figure.axes) == 1
+    found.save(str(tmp_path / "why.png"))
+    assert (tmp_path / "why.png").read_bytes().startswith(b"\x89PNG")
+    assert found._repr_html_().startswith('<img style="max-width:100%" src="data:image/png;base64,iVBOR')
+    assert str(found) == found.sentence()
+    assert len(repr(found).encode()) < 2000
+
+
+def test_explain_is_summed_up_where_no_figure_can_be_drawn(notebook_model, tone):
+    found = dataclasses.replace(notebook_model.explain(tone, RATE_HZ), name="a" * 5000, classes=("ü" * 5000,) * 10)
+    assert len(repr(found).encode()) < 2000
+
+
+def test_a_card_is_shown_in_full_nowhere(notebook_model):
+    card = Card(
+        classes=tuple("é" * 1000 + str(i) for i in range(527)),
+        representation=notebook_model.card.representation,
+        window_s=10.0,
+        recipe={"name": "r" * 9000, "network": "n\n\x1b[31m" * 900},
+        data={"name": ["d"] * 9000, "licence": "\ud800" * 4000, "n_train": "many"},
+        scores={"accuracy": "high", "protocol": {"x": "y" * 5000}, "accuracy_interval": [None, "z"]},
+    )
+    hostile = Model(Bundle(b"no graph", card))
+    for shown in (repr(card), repr(hostile.bundle), repr(hostile)):
+        assert len(shown.encode()) < 2000
+        assert "\x1b" not in shown
+    assert len(repr(hostile).splitlines()) == 10
+    assert len(hostile._repr_html_()) < 5000

@@ -1,0 +1,117 @@
+"""A model's ten lines, and its layers as Keras counts them."""
+
+import dataclasses
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from soundmark.errors import BundleError, SettingsError
+from soundmark.models import overview
+from soundmark.models.bundle import Bundle
+from soundmark.models.card import Card
+from soundmark.models.classifier import Model
+from soundmark.models.export import int8, onnx_graph
+from soundmark.spectrograms import LogMel
+from soundmark.training import networks, onnx_export
+
+
+def test_a_model_is_described_in_ten_lines(notebook_model):
+    shown = repr(notebook_model)
+    assert shown.splitlines() == [
+        "Model",
+        "  classes         10: air_conditioner, car_horn, children_playing, dog_bark, …",
+        "  task            single label (softmax)",
+        "  representation  mel 64×64 at 22050 Hz",
+        "  window          4 s",
+        "  recipe          notebook-mel, network notebook_cnn",
+        "  trained on      UrbanSound8K, 7,000 clips",
+        "  accuracy        70.1 % (95 % interval 68.0 to 72.0), protocol official, 837 clips",
+        "  licence         CC BY-NC 3.0",
+        "  parameters      1,324,138",
+        f"  file size       {len(notebook_model.bundle.graph) / 1e6:.1f} MB",
+    ]
+    assert len(shown.encode()) < 2000
+    html = notebook_model._repr_html_()
+    assert html.startswith("<table>")
+    assert ">1,324,138<" in html
+
+
+def test_html_is_escaped(notebook_model):
+    card = dataclasses.replace(notebook_model.card, classes=("<script>alert(1)</script>", *"abcdefghi"))
+    html = Model(Bundle(notebook_model.bundle.graph, card))._repr_html_()
+    assert "<script" not in html
+    assert "&lt;script" in html
+
+
+def test_the_layers_of_the_notebooks_network(notebook_model):
+    table = notebook_model.summary()
+    kinds = [layer.kind for layer in table]
+    assert kinds == [*(["Conv 3×3", "Conv 3×3", "MaxPool 2×2"] * 3), "Flatten", "Dense", "Dense"]
+    assert [layer.shape for layer in table][::3] == [(32, 64, 64), (64, 31, 31), (64, 14, 14), (2304,)]
+    # Keras: (3·3·inputs + 1)·outputs of a convolution, (inputs + 1)·outputs of a dense layer.
+    parameters = [layer.n_parameters for layer in table]
+    assert parameters == [320, 9248, 0, 18_496, 36_928, 0, 36_928, 36_928, 0, 0, 1_180_160, 5130]
+    assert table.n_parameters == sum(parameters) == 1_324_138
+
+
+def test_the_table_is_printed_and_displayed(notebook_model):
+    table = notebook_model.summary()
+    lines = str(table).splitlines()
+    assert lines[0].split() == ["layer", "type", "output", "shape", "parameters"]
+    assert lines[-1] == "Total parameters: 1,324,138"
+    assert len({len(line) for line in lines[:-1]}) == 1
+    assert repr(table) == str(table)
+    assert len(repr(table).encode()) < 2000
+    assert table._repr_html_().count("<tr>") == 1 + 12
+
+
+@pytest.fixture(scope="module")
+def pretrained() -> Model:
+    torch.manual_seed(0)
+    network = networks.build("mn04", shape=(128, 400), n_classes=10)
+    with torch.no_grad():
+        for number in (*network.parameters(), *network.buffers()):
+            if number.is_floating_point():
+                number.add_(0.01 * torch.rand_like(number))
+    card = Card(classes=tuple("abcdefghij"), representation=LogMel(), window_s=4.0)
+    graph = onnx_export.export_network(network, (128, 400))
+    model = Model(Bundle(graph, card))
+    counted = sum(
+        number.numel() for number in (*network.parameters(), *network.buffers()) if number.is_floating_point()
+    )
+    vars(model)["counted"] = counted
+    return model
+
+
+def test_weights_that_are_used_twice_count_once(pretrained):
+    table = pretrained.summary()
+    assert table.n_parameters == vars(pretrained)["counted"] == overview.count_parameters(pretrained.bundle.graph)
+    assert len({layer.name for layer in table}) == len(table)
+    assert len(repr(table).encode()) < 2000
+
+
+def test_other_forms_of_a_graph_have_their_layers_too(notebook_model, pretrained):
+    folded = overview.layer_table(onnx_graph.with_folded_batch_norm(pretrained.bundle.graph))
+    assert {layer.kind for layer in folded} >= {"Dense", "Conv 1×1"}
+    assert "BatchNorm" not in {layer.kind for layer in folded}
+    spectrograms = np.random.default_rng(0).random((4, 64, 64)).astype(np.float32)
+    for small in (
+        onnx_graph.with_int8_weights(notebook_model.bundle.graph),
+        int8.quantise_graph(notebook_model.bundle.graph, spectrograms, np.arange(4)),
+    ):
+        assert overview.layer_table(small) == notebook_model.summary()
+
+
+def test_without_onnx_the_extra_is_named(notebook_model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(SettingsError, match=r'pip install "soundmark\[export\]"'):
+        notebook_model.summary()
+    assert "parameters" not in repr(notebook_model)  # and the rest is there all the same
+    assert len(repr(notebook_model).splitlines()) == 10
+
+
+def test_a_graph_that_is_none_is_refused(notebook_model):
+    with pytest.raises(BundleError, match="graph cannot be read"):
+        Model(Bundle(b"no graph", notebook_model.card)).summary()
