@@ -180,8 +180,10 @@ class Transferred(Network):
         return [last - int(parts[2]) if parts[:2] == ["backbone", "features"] else 0 for parts in names]
 
 
-class Tagger(nn.Module):
+class Tagger(Network):
     """A backbone with the head that it was released with: AudioSet's 527 classes."""
+
+    has_embedding = True
 
     def __init__(self, backbone: MobileNet) -> None:
         super().__init__()
