@@ -22,4 +22,4 @@ def percent(value: object, sign: str = "") -> str:
     >>> percent(0.701), percent(-0.02, "+"), percent(None)
     ('70.1', '-2.0', '?')
     """
-    return f"{100 * value:{sign}.1f}" if is_finite(value) else "?"  # type: ignore[operator]
+    return f"{100 * float(value):{sign}.1f}" if is_finite(value) else "?"  # type: ignore[arg-type]

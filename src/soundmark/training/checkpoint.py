@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from soundmark.errors import OutputError
-from soundmark.models.history import Epoch
+from soundmark.models.training_record import Epoch
 from soundmark.runtime import atomic
 from soundmark.training.adam import Adam
 from soundmark.training.engine import Engine

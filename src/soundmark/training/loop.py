@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from soundmark.datasets.feature_store import Rows
 from soundmark.errors import SettingsError
 from soundmark.models import legacy, weights
-from soundmark.models.history import Epoch
+from soundmark.models.training_record import Epoch
 from soundmark.training import calibration, linear_head, networks, onnx_export
 from soundmark.training.adam import Adam
 from soundmark.training.augmentation import augment
