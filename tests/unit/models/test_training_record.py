@@ -63,7 +63,7 @@ def test_what_another_version_wrote_is_kept():
 
 @pytest.mark.parametrize("key", [*WRITTEN, "weights", "int8", "other"])
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda value: repr(value)[:12])
-def test_a_card_with_any_value_is_shown(key: str, value: object):
+def test_any_card_is_shown(key: str, value: object):
     card = Card.from_json(with_data({**WRITTEN, key: value}), "m.onnx")
     assert card_text.card_lines(card)
     assert card_text.to_markdown("m.onnx", card).encode()
