@@ -15,6 +15,7 @@ from soundmark.errors import BundleError, OutputError
 from soundmark.models import bundle, card
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
+from soundmark.models.training_record import TrainingRecord
 from soundmark.spectrograms import Image, Mel
 from soundmark.training import networks, onnx_export
 from soundmark.training.named_recipes import recipe_named
@@ -24,7 +25,7 @@ CARD = Card(
     representation=Mel(size=(32, 32)),
     window_s=4.0,
     recipe=recipe_named("notebook-mel").settings(),
-    data={"name": "city", "fingerprint": "0123456789abcdef"},
+    training=TrainingRecord.from_json({"name": "city", "fingerprint": "0123456789abcdef"}),
 )
 
 
@@ -158,7 +159,6 @@ def test_a_later_schema_asks_for_a_later_soundmark(made, tmp_path, monkeypatch):
         ({"unknown": "x"}, "unknown is 'x'"),
         ({"classes": ("a", "b", "a")}, "two of its classes"),
         ({"recipe": [1]}, r"recipe is \[1\], not a table"),
-        ({"data": "x"}, "data is 'x', not a table"),
         ({"scores": None}, "scores is None, not a table"),
         ({"versions": None}, "versions is None, not a table"),
         (

@@ -11,6 +11,7 @@ import pytest
 
 from soundmark.models import card_text
 from soundmark.models.card import Card
+from soundmark.models.training_record import TrainingRecord
 from soundmark.spectrograms import Mel
 
 CARD = Card(
@@ -18,7 +19,9 @@ CARD = Card(
     representation=Mel(),
     window_s=4.0,
     recipe={"name": "notebook-mel", "network": "notebook_cnn"},
-    data={"name": "UrbanSound8K", "licence": "CC BY-NC 3.0", "n_train": 1260, "protocol": "folds", "test_fold": 10},
+    training=TrainingRecord.from_json(
+        {"name": "UrbanSound8K", "licence": "CC BY-NC 3.0", "n_train": 1260, "protocol": "folds", "test_fold": 10}
+    ),
     scores={
         "protocol": "folds",
         "n_test": 837,
@@ -72,7 +75,9 @@ def test_the_page_says_all_that_the_terminal_says_and_how_to_use_it():
     ],
 )
 def test_a_licence_is_named_as_hubs_spell_it(licence, told):
-    page = card_text.to_markdown("model.onnx", replace(CARD, data={"name": "pets", "licence": licence}))
+    page = card_text.to_markdown(
+        "model.onnx", replace(CARD, training=TrainingRecord.from_json({"name": "pets", "licence": licence}))
+    )
     assert told in front_matter(page)
 
 
@@ -83,7 +88,12 @@ def test_an_empty_card_is_a_page_too():
 
 
 def test_what_comes_from_data_is_no_markup():
-    nasty = replace(CARD, classes=(NASTY, "b"), data={"name": NASTY, "licence": NASTY}, recipe={"name": NASTY})
+    nasty = replace(
+        CARD,
+        classes=(NASTY, "b"),
+        training=TrainingRecord.from_json({"name": NASTY, "licence": NASTY}),
+        recipe={"name": NASTY},
+    )
     page = card_text.to_markdown(f"{NASTY}.onnx", nasty)
     page.encode()
     assert "<script>" not in page.split("## How to use it")[0].split("---\n", 2)[2]
@@ -94,12 +104,16 @@ def test_what_comes_from_data_is_no_markup():
 
 def test_a_card_of_8_bits_says_what_it_was_made_from():
     told = {"calibrated_on": 128, "scored": "837 clips: fold 10", "figure": "accuracy", "before": 0.795, "after": 0.789}
-    lines = dict(card_text.card_lines(replace(CARD, data={**CARD.data, "int8": told})))
+    lines = dict(
+        card_text.card_lines(
+            replace(CARD, training=TrainingRecord.from_json({**CARD.training.to_json(), "int8": told}))
+        )
+    )
     assert lines["8 bits"] == (
         "made so from a model of float32, calibrated on 128 clips: accuracy 78.9 %, that one's 79.5 %, on 837 clips: "
         "fold 10"
     )
-    assert dict(card_text.card_lines(replace(CARD, data={"int8": 3})))["8 bits"] == "?"
+    assert dict(card_text.card_lines(replace(CARD, training=TrainingRecord.from_json({"int8": 3}))))["8 bits"] == "?"
 
 
 def test_json_is_the_card_of_the_file():

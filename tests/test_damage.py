@@ -19,7 +19,7 @@ from soundmark.errors import BundleError, OutputError, SettingsError
 from soundmark.evaluation import comparison
 from soundmark.evaluation.plan import make_plan
 from soundmark.models import bundle
-from soundmark.models.history import Epoch
+from soundmark.models.training_record import Epoch
 from soundmark.spectrograms import Mel
 from soundmark.training.checkpoint import Checkpoint
 from soundmark.training.engine import Engine

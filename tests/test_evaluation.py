@@ -595,7 +595,7 @@ def test_states_its_cost(city):
 
 def test_train_uses_all_clips_unless_told_otherwise(city, run, tmp_path):
     made = train_model(city, SMALL[1], tmp_path / "all", scores=run)
-    assert made.card.data["n_train"] == len(city.clips)
+    assert made.card.training.n_train == len(city.clips)
     assert made.card.scores["cross_validated"]
     assert made.card.scores["accuracy"] == next(
         r["accuracy"] for r in figures(run)["results"] if (r["recipe"], r["protocol"]) == ("notebook-mel", "folds")

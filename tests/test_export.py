@@ -26,6 +26,7 @@ from soundmark.models.card import Card
 from soundmark.models.classifier import Model, load
 from soundmark.models.export import front_end, int8, onnx_graph, waveform
 from soundmark.models.export.waveform import ExportOptions
+from soundmark.models.training_record import TrainingRecord
 from soundmark.spectrograms import Image, LogMel, Mel, Representation
 from soundmark.training import calibration, networks, onnx_export
 from soundmark.training.networks.network import Network
@@ -367,7 +368,11 @@ def untrained(name: str, r: Representation, city: Dataset, **data: object) -> Mo
         network = networks.build(name, shape=r.shape, n_classes=10)
     about = {"name": city.name, "fingerprint": city.fingerprint, "protocol": "folds", "test_fold": 3, **data}
     card = Card(
-        classes=city.classes, representation=r, window_s=4.0, data=about, scores={"protocol": "folds", "n_test": 20}
+        classes=city.classes,
+        representation=r,
+        window_s=4.0,
+        training=TrainingRecord.from_json(about),
+        scores={"protocol": "folds", "n_test": 20},
     )
     return Model(Bundle(onnx_export.export_network(network, r.shape), card))
 
@@ -390,7 +395,7 @@ def test_a_model_of_8_bits_is_a_model_of_a_third_of_the_size(name, representatio
     assert small.bundle.card.scores == {"protocol": "folds", **small.after.brief()}  # its own, not the larger model's
     small.bundle.write(tmp_path / "small.onnx")
     again = load(tmp_path / "small.onnx")
-    assert again.card.data["int8"]["calibrated_on"] == 40
+    assert again.card.training.int8.calibrated_on == 40
     kinds = {node.op_type for node in onnx.load_from_string(again.bundle.graph).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     clip = city.clips[0].path

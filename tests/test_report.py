@@ -25,7 +25,7 @@ from soundmark.evaluation.results import Comparison, Evaluation, FoldResult, Res
 from soundmark.metrics import calibration_error, single_label
 from soundmark.metrics.intervals import Interval
 from soundmark.metrics.significance import PairedDifference
-from soundmark.models.history import Epoch
+from soundmark.models.training_record import Epoch
 from soundmark.training.named_recipes import recipe_named
 
 HEADINGS = [

@@ -11,6 +11,7 @@ from soundmark.cli import console, tables
 from soundmark.datasets.leakage import Leakage
 from soundmark.models import card_text
 from soundmark.models.card import Card
+from soundmark.models.training_record import TrainingRecord
 from soundmark.spectrograms import Mel
 
 RED = "\x1b[31mred\x1b]0;title\x07\u202e\udc80\r[/b]"
@@ -36,7 +37,10 @@ def harmless(text: str) -> bool:
 
 def test_nothing_from_data_is_obeyed(capsys):
     tables.show_answers({RED: [{"label": RED, "score": 0.5}]})
-    tables.show_card("a[/b]/m.onnx", replace(CARD, classes=(RED,), data={"name": RED}, recipe={RED: RED}))
+    tables.show_card(
+        "a[/b]/m.onnx",
+        replace(CARD, classes=(RED,), training=TrainingRecord.from_json({"name": RED}), recipe={RED: RED}),
+    )
     console.print_result(RED)
     console.say(RED)
     console.fail(RED)
@@ -73,7 +77,9 @@ def test_an_interval_that_is_not_known_is_not_made_up(interval):
 
 def test_a_card_of_odd_values_is_shown():
     odd = {"accuracy": "x", "n_test": [], "protocol": {}}
-    lines = card_text.card_lines(replace(CARD, scores=odd, data={"protocol": []}, recipe={"representation": 1}))
+    lines = card_text.card_lines(
+        replace(CARD, scores=odd, training=TrainingRecord.from_json({"protocol": []}), recipe={"representation": 1})
+    )
     assert dict(lines)["scores"].startswith("accuracy ? % (95 % interval ? to ?) on ? clips")
 
 
@@ -102,7 +108,7 @@ def test_the_spread_over_seeds_is_told_where_there_are_several():
 
 def test_a_model_says_which_recordings_were_kept_back():
     data = {"name": "pets", "fingerprint": "f", "n_train": 9, "protocol": "grouped", "test_fold": 2}
-    told = dict(card_text.card_lines(replace(CARD, data=data)))["trained on"]
+    told = dict(card_text.card_lines(replace(CARD, training=TrainingRecord.from_json(data))))["trained on"]
     assert told == "pets (fingerprint f): 9 clips, the recordings of fold 2 kept back"
 
 

@@ -9,7 +9,7 @@ import torch
 from scipy.special import softmax
 
 from soundmark.errors import OutputError, SettingsError
-from soundmark.models import history
+from soundmark.models import training_record
 from soundmark.models import weights as model_weights
 from soundmark.spectrograms import Mel
 from soundmark.training import augmentation, calibration, engine, linear_head, loop, networks, onnx_export, optimizer
@@ -45,7 +45,7 @@ def whole(data) -> loop.TrainedNetwork:
     return loop.train_network(data, RECIPE)
 
 
-def without_seconds(trained: loop.TrainedNetwork) -> list[history.Epoch]:
+def without_seconds(trained: loop.TrainedNetwork) -> list[training_record.Epoch]:
     return [replace(epoch, seconds=0.0) for epoch in trained.history]
 
 
@@ -137,19 +137,19 @@ def test_a_training_that_diverges_says_so(data):
 
 
 def test_history_has_every_number_in_full(whole, tmp_path):
-    history.write(tmp_path / "history.csv", whole.history)
+    training_record.write(tmp_path / "history.csv", whole.history)
     with (tmp_path / "history.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds"]
     assert [
-        history.Epoch(**dict(zip(header, [int(row[0]), *map(float, row[1:])], strict=True))) for row in rows
+        training_record.Epoch(**dict(zip(header, [int(row[0]), *map(float, row[1:])], strict=True))) for row in rows
     ] == list(whole.history)
 
 
 def test_without_validation_there_is_no_figure_for_it(data):
     trained = loop.train_network(replace(data, validation=np.arange(0)), replace(RECIPE, epochs=1))
     assert trained.history[0].validation_loss is None
-    assert ",,," in history.to_csv(trained.history).splitlines()[1]
+    assert ",,," in training_record.to_csv(trained.history).splitlines()[1]
 
 
 def test_learns_what_can_be_learnt(data):
@@ -377,7 +377,7 @@ def test_the_history_goes_on_through_both_and_is_watched_in_the_first(narrow, ro
     )
     assert [epoch.epoch for epoch in trained.history] == [1, 2, 3, 4, 5, 6]
     assert [epoch.validation_loss is None for epoch in trained.history] == [False] * 3 + [True] * 3
-    assert history.watched(trained.history) == trained.history[:3]
+    assert training_record.watched(trained.history) == trained.history[:3]
     assert told == [trained.history[:n] for n in range(1, 7)]
     assert batches == [(n, 18) for n in range(1, 19)]  # 3 epochs of 2 batches, then 3 of 4
 

@@ -19,6 +19,7 @@ from soundmark.models import card_text
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
+from soundmark.models.training_record import TrainingRecord
 from soundmark.spectrograms import Mel
 
 RATE_HZ = 22050
@@ -188,7 +189,14 @@ def test_a_card_tells_how_it_was_calibrated():
     assert "pretrained weights" not in told
     data = {"calibrated_on": 1234, "weights": "mn04: MIT licence"}
     told = dict(
-        card_text.card_lines(model(unknown=0.0712, temperature=1.234, data=data, recipe={"known_quantile": 0.95}).card)
+        card_text.card_lines(
+            model(
+                unknown=0.0712,
+                temperature=1.234,
+                training=TrainingRecord.from_json(data),
+                recipe={"known_quantile": 0.95},
+            ).card
+        )
     )
     assert told["probabilities"] == "calibrated on 1,234 clips of its training part: temperature 1.23"
     assert told["none of these"] == (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.table import Table
 from rich.text import Text
@@ -30,7 +30,9 @@ NAMED = 10  # skipped files that are named on the screen; the rest are counted, 
 
 
 def show_evaluation(evaluation: Evaluation) -> None:
-    """The one table of a comparison, the leak and the paired differences."""
+    """Print the table of a comparison, the data leakage and the paired differences."""
+    from soundmark.metrics.task import Task
+
     data = evaluation.dataset
     title = f"{data.name}: {len(data.clips):,} clips, {len(data.classes)} classes"
     table = Table(
@@ -38,7 +40,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
     )  # 75 columns: it fits a terminal
     for name in ("recipe", "protocol"):
         table.add_column(name, no_wrap=True)
-    figure = "mAP" if data.multi_label else "accuracy"
+    figure = Task.of(data.multi_label).figure
     for name in ("clips", f"{figure} % [95 %]", "macro F1", "ECE", "folds"):
         table.add_column(name, justify="right", no_wrap=True)
     for result in evaluation.results:
@@ -70,8 +72,10 @@ def _seed_line(result: Result) -> str:
 
 def leak_lines(evaluation: Evaluation) -> list[str]:
     """What each protocol's split gives away, a line each."""
+    from soundmark.metrics.task import Task
+
     leaks = {result.protocol: result.leak for result in evaluation.results}
-    scored = "name all labels right of" if evaluation.dataset.multi_label else "score"
+    scored = Task.of(evaluation.dataset.multi_label).words.looked_up
     return [
         f"{protocol}: {leak.in_words()}; knowing the recording alone would {scored} {percent(leak.lookup_accuracy)} %"
         if leak
@@ -112,9 +116,7 @@ def show_inspection(inspection: Inspection) -> None:
 
 
 def show_scored(tested: ModelEvaluation) -> None:
-    """A model's figures on a data set."""
-    from soundmark.metrics.multi_label import LabelScores, MultiSummary
-
+    """Print the scores of a model on a data set."""
     summary, headline = tested.summary, tested.summary.headline
     interval = headline.interval
     print_result(f"Scored: {summary.n:,} clips: {tested.note}.")
@@ -124,22 +126,25 @@ def show_scored(tested: ModelEvaluation) -> None:
         f"macro F1 {100 * summary.macro_f1:.1f} %, log loss {summary.log_loss:.3f}, ECE {summary.ece:.3f}"
     )
     table = Table(box=None, pad_edge=False)
-    of_labels = isinstance(summary, MultiSummary)
+    others: list[tuple[str, Literal["left", "right"]]] = [
+        (f"{column.name} %" if column.is_share else column.name, "right") for column in summary.class_columns
+    ]
     for name, justify in (
         ("class", "left"),
-        *((("AP %", "right"), ("threshold", "right")) if of_labels else ()),
+        *others,
         ("precision %", "right"),
         ("recall %", "right"),
         ("F1 %", "right"),
         ("clips", "right"),
     ):
         table.add_column(name, justify=justify)
-    for scores in summary.per_class:
+    for scores in summary.class_figures:
         shares = (f"{100 * value:.1f}" for value in (scores.precision, scores.recall, scores.f1))
-        ranked = (
-            (percent(scores.average_precision), f"{scores.threshold:.2f}") if isinstance(scores, LabelScores) else ()
-        )
-        table.add_row(line(scores.label), *ranked, *shares, f"{scores.support:,}")
+        more = [
+            percent(column.value(scores)) if column.is_share else f"{column.value(scores):.2f}"
+            for column in summary.class_columns
+        ]
+        table.add_row(line(scores.label), *more, *shares, f"{scores.support:,}")
     out.print(table)
 
 

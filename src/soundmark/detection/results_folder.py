@@ -254,7 +254,7 @@ def _write_parameters(
         "classes": list(model.classes),
         "window_s": model.card.window_s,
         "begins_at": dict(zip(model.classes, begins, strict=True)),
-        "trained_on": model.card.data.get("name"),
+        "trained_on": model.card.training.name,
         "versions": provenance.versions(),
     }
     atomic.write_text(folder / PARAMETERS, json.dumps(about, indent=1, ensure_ascii=False) + "\n")

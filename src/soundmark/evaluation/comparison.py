@@ -28,14 +28,13 @@ from soundmark.datasets.features import Features
 from soundmark.errors import OutputError
 from soundmark.evaluation.plan import Plan, leakage_warnings, unfinished
 from soundmark.evaluation.results import Comparison, Evaluation, FoldResult, Result, standard_deviation
-from soundmark.metrics import calibration_error, multi_label, significance, single_label, thresholds
+from soundmark.metrics import thresholds
 from soundmark.metrics.predictions import write_predictions
-from soundmark.metrics.task import headline, score_clips, truth_of
+from soundmark.metrics.task import Task
 from soundmark.models import weights
 from soundmark.runtime import atomic, provenance
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.spectrograms import Representation
-from soundmark.training import calibration
 from soundmark.training.run_folder import (
     clear_run,
     exclusive_run,
@@ -219,7 +218,8 @@ def _result(dataset: Dataset, outcomes: Sequence[Outcome], features_s: float) ->
     sizes = [len(outcome.unit.split.test) for outcome in outcomes]
     order = np.lexsort((test, np.repeat([outcome.unit.recipe.seed for outcome in outcomes], sizes)))
     test = test[order]
-    labels = truth_of(dataset, test)
+    task = Task.of(dataset.multi_label)
+    labels = task.truth(dataset, test)
     probabilities = np.concatenate([outcome.probabilities for outcome in outcomes])[order]
     thresholds = np.concatenate([_thresholds(outcome) for outcome in outcomes])[order]
     folds = tuple(_fold_result(dataset, outcome) for outcome in outcomes)
@@ -237,9 +237,7 @@ def _result(dataset: Dataset, outcomes: Sequence[Outcome], features_s: float) ->
         labels=labels,
         probabilities=probabilities,
         thresholds=thresholds,
-        summary=_counting_clips(
-            score_clips(dataset, test, probabilities, thresholds=thresholds, seed=recipe.seed), len(seeds)
-        ),
+        summary=task.score(dataset, test, probabilities, thresholds=thresholds, seed=recipe.seed).per_clip(len(seeds)),
         fold_mean=float(np.mean(accuracies)),
         fold_sd=standard_deviation(accuracies),
         leak=leakage.measure_leakage(dataset, [outcome.unit.split for outcome in outcomes])
@@ -250,46 +248,27 @@ def _result(dataset: Dataset, outcomes: Sequence[Outcome], features_s: float) ->
             "training": sum(outcome.training_s for outcome in outcomes),
             "testing": sum(outcome.testing_s for outcome in outcomes),
         },
-        ece_uncalibrated=_ece_uncalibrated(labels, outcomes, order),
-        ece_if_calibrated=None
-        if dataset.multi_label
-        else calibration_error.ece_if_calibrated(probabilities, seed=recipe.seed),
+        ece_uncalibrated=_ece_uncalibrated(task, labels, outcomes, order),
+        ece_if_calibrated=task.ece_if_calibrated(probabilities, seed=recipe.seed),
     )
 
 
-def _ece_uncalibrated(labels: np.ndarray, outcomes: Sequence[Outcome], order: np.ndarray) -> float:
+def _ece_uncalibrated(task: Task, labels: np.ndarray, outcomes: Sequence[Outcome], order: np.ndarray) -> float:
     """The ECE of all answers with each unit's temperature undone; NaN where no unit was calibrated."""
     if not any(outcome.n_validation or outcome.temperature != 1 for outcome in outcomes):
         return float("nan")
-    several = labels.ndim == 2
-    activation = "sigmoid" if several else "softmax"
-    before = [calibration.undo_temperature(one.probabilities, one.temperature, activation) for one in outcomes]
-    return (multi_label.ece if several else single_label.ece)(labels, np.concatenate(before)[order])
-
-
-def _counting_clips(
-    summary: single_label.Summary | multi_label.MultiSummary, n_seeds: int
-) -> single_label.Summary | multi_label.MultiSummary:
-    """The summary of answers, ``n_seeds`` to each clip, with clips where it counted answers (not in the confusion)."""
-    if isinstance(summary, multi_label.MultiSummary):
-        scores = tuple(replace(one, support=one.support // n_seeds) for one in summary.per_class)
-        return replace(summary, n=summary.n // n_seeds, per_class=scores)
-    return replace(
-        summary,
-        n=summary.n // n_seeds,
-        per_class=tuple(replace(scores, support=scores.support // n_seeds) for scores in summary.per_class),
-        per_salience={mark: {**of, "n": of["n"] // n_seeds} for mark, of in summary.per_salience.items()},
-    )
+    before = [task.undo_temperature(one.probabilities, one.temperature) for one in outcomes]
+    return task.ece(labels, np.concatenate(before)[order])
 
 
 def _fold_result(dataset: Dataset, outcome: Outcome) -> FoldResult:
-    split = outcome.unit.split
+    split, task = outcome.unit.split, Task.of(dataset.multi_label)
     return FoldResult(
         fold=split.fold,
         seed=outcome.unit.recipe.seed,
         n_train=len(split.train),
         n_test=len(split.test),
-        accuracy=headline(truth_of(dataset, split.test), outcome.probabilities),
+        accuracy=task.headline(task.truth(dataset, split.test), outcome.probabilities),
         history=outcome.history,
         model=outcome.model,
         threads=outcome.engine["threads"],
@@ -306,12 +285,11 @@ def _thresholds(outcome: Outcome) -> np.ndarray:
 
 
 def _comparison(dataset: Dataset, a: Result, b: Result) -> Comparison:
-    paired = multi_label.paired_difference if dataset.multi_label else single_label.paired_difference
-    difference = paired(a.labels, a.probabilities, b.probabilities, sources=dataset.sources[a.test], seed=a.recipe.seed)
+    difference = a.task.paired_difference(
+        a.labels, a.probabilities, b.probabilities, sources=dataset.sources[a.test], seed=a.recipe.seed
+    )
     if len(a.seeds) > 1:  # McNemar's test takes each clip for a draw of its own: it may stand there once only
         n = len(a.test) // len(a.seeds)
-        difference = replace(difference, clips=n)
-        if not dataset.multi_label:
-            first = [single_label.top_class(one.probabilities[:n]) == one.labels[:n] for one in (a, b)]
-            difference = replace(difference, mcnemar_p=significance.mcnemar_p(*first))
+        mcnemar_p = a.task.mcnemar_p(a.labels[:n], a.probabilities[:n], b.probabilities[:n])
+        difference = replace(difference, clips=n, mcnemar_p=mcnemar_p)
     return Comparison(protocol=a.protocol, recipes=(a.recipe.name, b.recipe.name), difference=difference)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from soundmark.datasets import Dataset, Skipped, features, splits
+from soundmark.datasets import Dataset, Skipped, features
+from soundmark.datasets.protocols import protocol_of
 from soundmark.errors import DatasetError, OutputError
-from soundmark.metrics import multi_label, single_label
 from soundmark.metrics.predictions import write_predictions
+from soundmark.metrics.score_summary import ScoreSummary
 from soundmark.metrics.task import score_clips
 from soundmark.models.classifier import Model
 from soundmark.runtime import atomic, locks
@@ -26,7 +27,7 @@ class ModelEvaluation:
     """A model's figures on a data set."""
 
     classes: tuple[str, ...]
-    summary: single_label.Summary | multi_label.MultiSummary
+    summary: ScoreSummary
     note: str  # which clips were scored, and what that is worth
     about: Mapping[str, str]  # which model on which data
     skipped: tuple[Skipped, ...]
@@ -139,24 +140,17 @@ def held_out_clips(model: Model, dataset: Dataset, readable: np.ndarray) -> tupl
     >>> set(city.fold_of[clips].tolist())
     {3}
     """
-    made_from = model.card.data
+    record = model.card.training
     everything = np.arange(len(dataset.clips))
-    fold, known_data = made_from.get("test_fold"), made_from.get("fingerprint") == dataset.fingerprint
-    official = dataset.complete_size is not None and made_from.get("name") == dataset.name
-    if (known_data or official) and made_from.get("protocol") == "folds" and fold in dataset.folds:
-        return np.flatnonzero(dataset.fold_of == fold), f"fold {fold}, which was kept back from the model's training"
-    if known_data and made_from.get("protocol") == "all":
-        return np.arange(0), "the model was trained on every one; `soundmark compare` says how good its recipe is"
-    if known_data and made_from.get("protocol") == "random":
-        split = splits.random_split(len(dataset.clips))
-        if clips_digest(split.train[readable[split.train]]) == made_from.get("trained_on"):
-            return np.sort(split.test), "the random third that was kept back from the model's training"
-    if known_data and made_from.get("protocol") == "grouped":
-        kept = [split for split in splits.folds_by_recording(dataset) if split.fold == fold]
-        if kept and clips_digest(kept[0].train[readable[kept[0].train]]) == made_from.get("trained_on"):
-            return kept[0].test, f"the recordings of fold {fold}, which were kept back from the model's training"
+    protocol, fold = protocol_of(str(record.protocol)), record.test_fold
+    is_same_data = record.fingerprint == dataset.fingerprint
+    is_part_of_it = protocol.is_official and dataset.complete_size is not None and record.name == dataset.name
+    split = protocol.find(dataset, fold) if is_same_data or is_part_of_it else None
+    if split and (not protocol.is_drawn or clips_digest(split.train[readable[split.train]]) == record.trained_on):
+        return np.sort(split.test), protocol.held_out.format(fold=fold)
+    name = "data it does not name" if record.name is None else record.name
     return everything, (
-        f"all clips; the model says that it was trained on {made_from.get('name', 'data it does not name')}. If any of "
+        f"all clips; the model says that it was trained on {name}. If any of "
         "these clips, or others of their recordings, were among those, the figures are too good"
     )
 

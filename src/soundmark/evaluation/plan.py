@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from soundmark.datasets import Dataset, leakage, splits
-from soundmark.datasets.protocols import PROTOCOLS
+from soundmark.datasets.protocols import PROTOCOLS, default_protocols
 from soundmark.datasets.splits import Split
 from soundmark.errors import DatasetError, SettingsError, unknown_name
 from soundmark.runtime import parallel
@@ -95,7 +95,8 @@ def make_plan(
             f"{dataset.name} has {len(dataset.clips)} clips: some are trained on and others kept back, which takes 3."
         )
     chosen = {
-        protocol: _splits(dataset, protocol, folds, split_seed) for protocol in _protocols(dataset, protocols, folds)
+        protocol: PROTOCOLS[protocol].splits(dataset, folds, split_seed)
+        for protocol in _protocols(dataset, protocols, folds)
     }
     fitted = tuple(recipe.for_window(dataset.window_s) for recipe in recipes)
     made = Plan(dataset=dataset, recipes=fitted, splits=chosen, seeds=seeds)
@@ -106,30 +107,13 @@ def make_plan(
 
 def _protocols(dataset: Dataset, asked: Sequence[str] | None, folds: Sequence[int] | None) -> Sequence[str]:
     if asked is None:
-        asked = _usual(dataset, folds)
+        asked = default_protocols(dataset, folds)
     for protocol in asked:
         if protocol not in PROTOCOLS:
             raise unknown_name("protocol", protocol, PROTOCOLS)
-    if folds is not None and "folds" not in asked:
+    if folds is not None and not any(PROTOCOLS[protocol].is_official for protocol in asked):
         raise SettingsError("fold numbers were given, but the protocol folds was not asked for: leave one of them out.")
     return tuple(dict.fromkeys(asked))
-
-
-def _usual(dataset: Dataset, folds: Sequence[int] | None) -> Sequence[str]:
-    """The protocols where none was asked for: the notebook's own, and the best there is that keeps recordings apart."""
-    if len(dataset.folds) > 1 or folds:
-        return ("random", "folds")
-    if dataset.sources_known and splits.count_recordings(dataset) > 1:
-        return ("random", "grouped")
-    return ("random",)
-
-
-def _splits(dataset: Dataset, protocol: str, folds: Sequence[int] | None, seed: int) -> tuple[Split, ...]:
-    if protocol == "random":
-        return (splits.random_split(len(dataset.clips), seed=seed),)
-    if protocol == "grouped":
-        return tuple(splits.folds_by_recording(dataset, seed))
-    return tuple(splits.official_folds(dataset, only=folds))
 
 
 def leakage_warnings(plan: Plan, usable: np.ndarray) -> list[str]:
@@ -142,28 +126,23 @@ def leakage_warnings(plan: Plan, usable: np.ndarray) -> list[str]:
     ['random: 80.0 % of the test clips come from a recording that is also trained on (80.0 % under the same class): ...
     """
     said = []
+    apart = any(PROTOCOLS[protocol].keeps_recordings_apart for protocol in plan.splits)
     for protocol, chosen in plan.splits.items():
         there = [usable_split(split, usable) for split in chosen]
         if not plan.dataset.sources_known:
-            said += [_UNKNOWN_RECORDINGS] if list(plan.splits) == ["random"] else []
+            said += [] if apart else [f"{protocol}: {_UNKNOWN_RECORDINGS}"]
         elif any(len(split.test) for split in there):
             leak = leakage.measure_leakage(plan.dataset, there)
-            share = leak.recording if protocol == "random" else leak.recording_and_class
-            said += [f"{protocol}: {leak.in_words()}{_LEAKY[protocol]}"] if share else []
+            by_class = PROTOCOLS[protocol].keeps_recordings_apart
+            share = leak.recording_and_class if by_class else leak.recording
+            said += [f"{protocol}: {leak.in_words()}{PROTOCOLS[protocol].leakage_note}"] if share else []
     return said
 
 
 _UNKNOWN_RECORDINGS = (
-    "random: which clips share a recording is not known here, so this score may be that of recordings known again and "
+    "which clips share a recording is not known here, so this score may be that of recordings known again and "
     'not of sounds known: a column "source" or "fold" in a CSV table would tell.'
 )
-
-
-_LEAKY = {
-    "random": ": this score is too good for recordings never heard",
-    "folds": ": these folds tear recordings apart, and their score is too good for recordings never heard",
-    "grouped": "",
-}
 
 
 def unfinished(plan: Plan, folder: Path, *, fresh: bool = False) -> list[tuple[Recipe, Split]]:

@@ -23,6 +23,7 @@ from soundmark.models import bundle, classifier, weights
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
+from soundmark.models.training_record import TrainingRecord
 from soundmark.runtime import atomic, provenance
 from soundmark.runtime.cache import cache_folder
 from soundmark.spectrograms import LogMel
@@ -137,7 +138,7 @@ def _card(representation: LogMel) -> Card:
         window_s=WINDOW_S,
         activation="sigmoid",
         recipe={"name": "audioset", "network": BACKBONE},
-        data={"name": "AudioSet", "licence": LICENCE, "citation": CITATION, "weights": weights.LICENCE},
+        training=TrainingRecord(name="AudioSet", licence=LICENCE, citation=CITATION, weights=weights.LICENCE),
         scores={"mean_average_precision": MAP, "protocol": "AudioSet's evaluation set, as published with the weights"},
         versions=provenance.versions(),
     )

@@ -16,13 +16,13 @@ import numpy as np
 from soundmark.datasets import Dataset, Skipped, features
 from soundmark.errors import BundleError, DatasetError, SettingsError
 from soundmark.evaluation import model_evaluation
-from soundmark.metrics.multi_label import MultiSummary
-from soundmark.metrics.single_label import Summary
+from soundmark.metrics.score_summary import ScoreSummary
 from soundmark.metrics.task import score_clips
 from soundmark.models.bundle import Bundle
 from soundmark.models.classifier import Model
 from soundmark.models.export import int8, onnx_graph
 from soundmark.models.export.waveform import ExportResult
+from soundmark.models.training_record import Int8Record
 from soundmark.runtime.progress import Progress, no_progress
 
 CLIPS = 128  # to calibrate on
@@ -40,8 +40,8 @@ class Quantised:
 
     bundle: Bundle
     size: tuple[int, int]  # bytes of the graph, before and after
-    before: Summary | MultiSummary
-    after: Summary | MultiSummary
+    before: ScoreSummary
+    after: ScoreSummary
     same: float  # share of the scored clips on which both name the same class first
     calibrated_on: int  # clips
     note: str  # which clips were scored, and what that is worth
@@ -72,7 +72,7 @@ def quantise(model: Model, dataset: Dataset, *, jobs: int | None = None, progres
     >>> small.size[0] / small.size[1] > 2, small.calibrated_on, small.note
     (True, 40, "fold 3, which was kept back from the model's training")
     """
-    if "int8" in model.card.data:
+    if model.card.training.int8 is not None:
         raise SettingsError("the model is int8 already: export the one that it was made from.")
     model_evaluation.check_known_classes(model, dataset)
     store = features.build(dataset, model.card.representation, jobs=jobs, progress=progress)
@@ -86,17 +86,17 @@ def quantise(model: Model, dataset: Dataset, *, jobs: int | None = None, progres
     scored = [each.probabilities(store.array, test) for each in (model, small)]
     before, after = (score_clips(theirs, test, each, thresholds=model.thresholds) for each in scored)
     _check_loss(before, after)
-    told = {
-        "calibrated_on": len(chosen),
-        "scored": f"{after.n} clips: {note}",
-        "figure": before.headline.name,
-        "before": before.headline.value,
-        "after": after.headline.value,
-    }
+    compared = Int8Record(
+        calibrated_on=len(chosen),
+        scored=f"{after.n} clips: {note}",
+        figure=before.headline.name,
+        before=before.headline.value,
+        after=after.headline.value,
+    )
     scores = model.card.scores
     if scores.get("n_test") == after.n and not scores.get("cross_validated"):  # the model's own, on these very clips
         scores = {**scores, **after.brief()}
-    card = replace(model.card, data={**model.card.data, "int8": told}, scores=scores)
+    card = replace(model.card, training=replace(model.card.training, int8=compared), scores=scores)
     return Quantised(
         bundle=Bundle(graph, card),
         size=(len(onnx_graph.without_metadata(model.bundle.graph)), len(graph)),
@@ -125,7 +125,7 @@ def _calibration_and_test(model: Model, dataset: Dataset, usable: np.ndarray) ->
     return chosen, test, note if told_apart else f"those it was not calibrated on, of {note}"
 
 
-def _check_loss(before: Summary | MultiSummary, after: Summary | MultiSummary) -> None:
+def _check_loss(before: ScoreSummary, after: ScoreSummary) -> None:
     lost = before.headline.value - after.headline.value
     if lost > max(LOST, FEW / after.n):
         raise BundleError(

@@ -12,12 +12,13 @@ import numpy as np
 
 from soundmark.datasets import Dataset, Skipped
 from soundmark.datasets.leakage import Leakage
-from soundmark.metrics import calibration_error, intervals, multi_label, significance, single_label
-from soundmark.metrics.task import headline
+from soundmark.metrics import calibration_error, intervals, significance
+from soundmark.metrics.score_summary import ScoreSummary
+from soundmark.metrics.task import Task
 from soundmark.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from soundmark.models.history import Epoch
+    from soundmark.models.training_record import Epoch
 
 
 SCHEMA = 1
@@ -52,15 +53,18 @@ class Result:
     labels: np.ndarray  # int64 [n]; of multi-label data its targets, float32 [n, classes]
     probabilities: np.ndarray  # float32 [n, classes]
     thresholds: np.ndarray | None = None  # [n, classes]: from which on a class of multi-label data is there
-    summary: (
-        single_label.Summary | multi_label.MultiSummary
-    )  # over all n answers; the confusion counts answers, else clips
+    summary: ScoreSummary  # over all n answers; the confusion counts answers, else clips
     fold_mean: float  # over folds, of the mean over seeds
     fold_sd: float  # NaN where there is one fold
     leak: Leakage | None  # None where it is not known which clips share a recording
     seconds: Mapping[str, float]  # features, training, testing
     ece_uncalibrated: float = math.nan  # before temperature scaling; NaN where nothing was calibrated
     ece_if_calibrated: calibration_error.ExpectedEce | None = None  # that of chance alone; None of multi-label data
+
+    @property
+    def task(self) -> Task:
+        """Single-label or multi-label, with everything that differs between them."""
+        return Task.of_truth(self.labels)
 
     @property
     def mean_folds(self) -> tuple[FoldResult, ...]:
@@ -75,7 +79,7 @@ class Result:
     def seed_accuracies(self) -> tuple[float, ...]:
         """The accuracy of each seed, all folds pooled."""
         each = zip(*(np.split(array, len(self.seeds)) for array in (self.labels, self.probabilities)), strict=True)
-        return tuple(headline(labels, probabilities) for labels, probabilities in each)
+        return tuple(self.task.headline(labels, probabilities) for labels, probabilities in each)
 
     @property
     def seed_sd(self) -> float:

@@ -10,8 +10,8 @@ whole recordings again, and what cannot be told (the average precision of a clas
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +20,7 @@ from soundmark.errors import SettingsError
 from soundmark.metrics import calibration_error, intervals
 from soundmark.metrics.calibration_error import ReliabilityBin
 from soundmark.metrics.intervals import Floats, Interval
+from soundmark.metrics.score_summary import ClassColumn, Figure, ScoreSummary
 from soundmark.metrics.significance import PairedDifference
 from soundmark.metrics.thresholds import Booleans, as_thresholds, check_targets, ranking
 
@@ -47,12 +48,17 @@ class LabelScores:
 
 
 @dataclass(frozen=True)
-class MultiSummary:
-    """Everything that is said about one classifier on one set of multi-label test clips.
+class MultiSummary(ScoreSummary):
+    """All scores of one classifier on one set of multi-label test clips.
 
     There is no confusion matrix, as a clip's classes are not mistaken for each other but found or not, and nothing by
     salience, which a table does not tell of each label.
     """
+
+    class_columns: ClassVar[tuple[ClassColumn, ...]] = (
+        ClassColumn(name="AP", field="average_precision", is_share=True),
+        ClassColumn(name="threshold", field="threshold", is_share=False),
+    )
 
     n: int
     mean_average_precision: float
@@ -74,8 +80,28 @@ class MultiSummary:
             "mAP", "mean_average_precision", self.mean_average_precision, self.mean_average_precision_interval
         )
 
+    @property
+    def second_figure(self) -> Figure:
+        """F1 of all decisions, whatever their class."""
+        return Figure(name="Micro F1", value=self.micro_f1, is_share=False)
+
+    @property
+    def class_figures(self) -> tuple[LabelScores, ...]:
+        """The scores of each class, in class order."""
+        return self.per_class
+
+    def per_clip(self, n_answers: int) -> MultiSummary:
+        """The summary with counts of clips.
+
+        >>> twice = summarize([[1], [1]], [[0.9], [0.8]], classes=["dog"], sources=["a", "a"])
+        >>> twice.n, twice.per_clip(2).n
+        (2, 1)
+        """
+        scores = tuple(replace(one, support=one.support // n_answers) for one in self.per_class)
+        return replace(self, n=self.n // n_answers, per_class=scores)
+
     def brief(self) -> dict[str, Any]:
-        """What stands of it on a model's card."""
+        """The scores for a model's card."""
         return {
             "n_test": self.n,
             "mean_average_precision": intervals.finite_or_none(self.mean_average_precision),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from soundmark.datasets import Dataset
-from soundmark.metrics.thresholds import label_text, present
+from soundmark.metrics.task import Task
 from soundmark.runtime import atomic
 
 
@@ -37,20 +37,12 @@ def write_predictions(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*_about_columns(dataset), *dataset.classes])
-    predicted = _predicted(dataset, probabilities, thresholds)
+    predicted = Task.of(dataset.multi_label).predicted(probabilities, dataset.classes, thresholds)
     for index, row, said in zip(test, probabilities, predicted, strict=True):
         writer.writerow([*_about(dataset, int(index)), said, *(f"{p:.9g}" for p in row)])
     content = text.getvalue().encode(errors="surrogateescape")
     atomic.write_bytes(path, content)
     return hashlib.sha256(content).hexdigest()
-
-
-def _predicted(
-    dataset: Dataset, probabilities: np.ndarray, thresholds: np.ndarray | Sequence[float] | None
-) -> list[str]:
-    if dataset.multi_label:
-        return [label_text(row, dataset.classes) for row in present(probabilities, thresholds)]
-    return [dataset.classes[int(row.argmax())] for row in probabilities]
 
 
 def _about_columns(dataset: Dataset) -> list[str]:

@@ -9,7 +9,7 @@ told (the accuracy of no clips, the interval of one recording) is NaN, never a n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from soundmark.metrics.intervals import (
     check_same_length,
     mean_or_nan,
 )
+from soundmark.metrics.score_summary import Figure, ScoreSummary
 from soundmark.metrics.significance import PairedDifference, mcnemar_p, sign_flip_p
 
 
@@ -52,8 +53,8 @@ class Confused:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """Everything that is said about one classifier on one set of test clips."""
+class Summary(ScoreSummary):
+    """All scores of one classifier on one set of single-label test clips."""
 
     n: int
     accuracy: float
@@ -75,8 +76,42 @@ class Summary:
         """
         return Headline("accuracy", "accuracy", self.accuracy, self.accuracy_interval)
 
+    @property
+    def second_figure(self) -> Figure:
+        """The share of clips whose class is among the two most probable."""
+        return Figure(name="Top 2", value=self.top2_accuracy, is_share=True)
+
+    @property
+    def class_figures(self) -> tuple[ClassScores, ...]:
+        """The scores of each class, in class order."""
+        return self.per_class
+
+    @property
+    def by_salience(self) -> dict[str, dict[str, Any]]:
+        """``n`` and ``accuracy`` of the clips in the foreground and in the background, where they are marked."""
+        return self.per_salience
+
+    @property
+    def confusion_matrix(self) -> Integers:
+        """How often each class was called each class, int64 [true, predicted]."""
+        return self.confusion
+
+    def per_clip(self, n_answers: int) -> Summary:
+        """The summary with counts of clips; the confusion matrix goes on counting answers.
+
+        >>> twice = summarize([0, 0], [[0.9, 0.1]] * 2, classes=["dog", "siren"], sources=["a", "a"])
+        >>> twice.n, twice.per_clip(2).n
+        (2, 1)
+        """
+        return replace(
+            self,
+            n=self.n // n_answers,
+            per_class=tuple(replace(scores, support=scores.support // n_answers) for scores in self.per_class),
+            per_salience={mark: {**of, "n": of["n"] // n_answers} for mark, of in self.per_salience.items()},
+        )
+
     def brief(self) -> dict[str, Any]:
-        """What stands of it on a model's card."""
+        """The scores for a model's card."""
         return {
             "n_test": self.n,
             "accuracy": self.accuracy,

@@ -6,7 +6,7 @@
 In reading order:
 
     legacy       names of earlier versions, read as aliases
-    history      loss and accuracy of each epoch: a table and a plot
+    training_record  what a model knows about its training; history.csv; the plot of it
     card         what a model says of itself
     card_text    the same as text: lines, Markdown, JSON
     bundle       a model as one .onnx file

@@ -85,23 +85,14 @@ class Bundle:
 
         Softmax or sigmoid, as the card says: nothing may assume that a row sums to one.
         """
-        scaled = logits.astype(np.float64) / self.card.temperature
-        if self.card.activation == "sigmoid":
-            return (0.5 + 0.5 * np.tanh(0.5 * scaled)).astype(np.float32)  # the logistic function, without its overflow
-        powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+        return self.card.task.probabilities(logits, self.card.temperature).astype(np.float32)
 
     def log_odds(self, logits: np.ndarray, which: int) -> np.ndarray:
         """ln(p / (1 − p)) of class ``which``, float64 ``[batch]``, of ``logits``: also where p itself is rounded to 1.
 
         By temperature and activation, as ``activate`` has it.
         """
-        scaled = logits.astype(np.float64) / self.card.temperature
-        if self.card.activation == "sigmoid":
-            return scaled[:, which]
-        others = np.logaddexp.reduce(np.delete(scaled, which, axis=1), axis=1)
-        result: np.ndarray = scaled[:, which] - others
-        return result
+        return self.card.task.log_odds(logits.astype(np.float64) / self.card.temperature, which)
 
     def write(self, path: str | PathLike[str]) -> None:
         """Write the file, whole or not at all.

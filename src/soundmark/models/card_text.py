@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from soundmark.datasets.protocols import protocol_of
+from soundmark.metrics.task import Task
+from soundmark.models.training_record import Int8Record, TrainingRecord
 from soundmark.runtime.checks import is_finite
 from soundmark.runtime.text import percent
 
@@ -40,19 +43,19 @@ def card_lines(card: Card) -> list[tuple[str, str]]:
         ("listens for", ", ".join(card.classes)),
         ("hears", f"{card.window_s:g} s at a time, as {card.representation.name} ({_settings(settings)})"),
         ("made by", _settings(recipe)),
-        ("trained on", _data(card.data)),
+        ("trained on", _data(card.training)),
         ("scores", _scores(card.scores)),
         ("probabilities", _calibrated(card)),
         ("none of these", _refuses(card)),
-        *([("8 bits", _int8(card.data["int8"]))] if "int8" in card.data else []),
-        ("licence of the data", str(card.data.get("licence", "unknown"))),
-        *([("pretrained weights", str(card.data["weights"]))] if "weights" in card.data else []),
+        *([("8 bits", _int8(card.training.int8))] if card.training.int8 else []),
+        ("licence of the data", _licence(card)),
+        *([("pretrained weights", card.training.weights)] if card.training.weights is not None else []),
         ("versions", _settings(card.versions)),
     ]
 
 
 def _calibrated(card: Card) -> str:
-    clips = card.data.get("calibrated_on")
+    clips = card.training.calibrated_on
     if not clips:
         return "as the network gives them: not calibrated"
     own = ", and a threshold for each class" if card.thresholds else ""
@@ -62,10 +65,14 @@ def _calibrated(card: Card) -> str:
 def _refuses(card: Card) -> str:
     if card.unknown is None:
         return "never said: whatever it hears, it names its classes"
-    kept, clips = card.recipe.get("known_quantile"), card.data.get("calibrated_on")
+    kept, clips = card.recipe.get("known_quantile"), card.training.calibrated_on
     lost = 1 - kept if is_finite(kept) else None  # type: ignore[operator]
     share = f", as {percent(lost)} % of those {_count_text(clips)} known clips are" if is_finite(lost) and clips else ""
     return f'said ("unknown") where the familiarity is below {card.unknown:.3g}{share}; `--no-unknown` turns it off'
+
+
+def _licence(card: Card) -> str:
+    return "unknown" if card.training.licence is None else card.training.licence
 
 
 def _count_text(value: object) -> str:
@@ -76,22 +83,18 @@ def _settings(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in settings.items()) or "not said"
 
 
-def _data(data: Mapping[str, Any]) -> str:
-    if not data:
+def _data(record: TrainingRecord) -> str:
+    if record == TrainingRecord():
         return "not said"
-    fold = data.get("test_fold")
-    kept = {
-        "all": "nothing kept back",
-        "random": "a random third kept back",
-        "grouped": f"the recordings of fold {fold} kept back",
-    }.get(str(data.get("protocol")), f"fold {fold} kept back")
-    return f"{data.get('name')} (fingerprint {data.get('fingerprint')}): {data.get('n_train')} clips, {kept}"
+    kept = protocol_of(str(record.protocol)).kept_back.format(fold=record.test_fold)
+    return f"{record.name} (fingerprint {record.fingerprint}): {record.n_train} clips, {kept}"
 
 
 def _scores(scores: Mapping[str, Any]) -> str:
     if not scores:
         return "not measured: nothing was kept back. `soundmark compare` measures, `train --scores RUN` puts it here."
-    figure, key = ("mAP", "mean_average_precision") if "mean_average_precision" in scores else ("accuracy", "accuracy")
+    task = Task.of_scores(scores)
+    figure, key = task.figure, task.key
     ends = scores.get(f"{key}_interval")
     low, high = ends if isinstance(ends, list) and len(ends) == 2 else (None, None)
     n, ece, protocol = scores.get("n_test"), scores.get("ece"), scores.get("protocol", "?")
@@ -108,12 +111,12 @@ def _scores(scores: Mapping[str, Any]) -> str:
     )
 
 
-def _int8(told: Any) -> str:
-    if not isinstance(told, Mapping):
+def _int8(record: Int8Record) -> str:
+    if record == Int8Record():
         return "?"
     return (
-        f"made so from a model of float32, calibrated on {told.get('calibrated_on')} clips: {told.get('figure')} "
-        f"{percent(told.get('after'))} %, that one's {percent(told.get('before'))} %, on {told.get('scored')}"
+        f"made so from a model of float32, calibrated on {record.calibrated_on} clips: {record.figure} "
+        f"{percent(record.after)} %, that one's {percent(record.before)} %, on {record.scored}"
     )
 
 
@@ -193,15 +196,15 @@ def to_markdown(name: str, card: Card) -> str:
 
 def _front_matter(card: Card) -> list[str]:
     """Lines of YAML; every text of the card is quoted as JSON has it, which YAML reads too."""
-    data, licence = card.data.get("name"), licence_id(card.data.get("licence"))
+    data, licence = card.training.name, licence_id(card.training.licence)
     lines = ["library_name: soundmark", "pipeline_tag: audio-classification", "tags: [audio, sound, onnx, soundmark]"]
     lines.append(f"license: {licence or 'other'}")
     if not licence:
-        lines.append(f"license_name: {_quoted(card.data.get('licence', 'unknown'))}")
+        lines.append(f"license_name: {_quoted(_licence(card))}")
     if data is None:
         return lines
     lines.append(f"datasets: [{_quoted(data)}]")
-    key = "mean_average_precision" if "mean_average_precision" in card.scores else "accuracy"
+    key = Task.of_scores(card.scores).key
     value = card.scores.get(key)
     if is_finite(value):
         protocol = f"{data}, protocol {card.scores.get('protocol', '?')}"

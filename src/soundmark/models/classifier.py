@@ -24,11 +24,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from soundmark.errors import BundleError, SettingsError
-from soundmark.models import bundle, history, overview
+from soundmark.models import bundle, overview, training_record
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.events import RELEASE, THRESHOLD, Event
-from soundmark.models.history import Epoch
 from soundmark.models.overview import LayerTable
 from soundmark.models.scores import Scores
 from soundmark.models.streaming import (
@@ -39,6 +38,7 @@ from soundmark.models.streaming import (
     cut_windows,
     open_stream,
 )
+from soundmark.models.training_record import Epoch
 from soundmark.models.windows import Window
 from soundmark.runtime import parallel
 from soundmark.runtime.text import html_table, one_line
@@ -80,15 +80,8 @@ class Model:
 
     @cached_property
     def history(self) -> tuple[Epoch, ...]:
-        """Loss and accuracy of each epoch of the training; empty for a recipe that only fits a linear head.
-
-        Raises:
-            BundleError: the card has a history that cannot be read.
-        """
-        try:
-            return tuple(Epoch(**epoch) for epoch in overview.training_record(self.card).get("history", ()))
-        except TypeError as error:
-            raise BundleError("the model's card has a history that cannot be read.") from error
+        """Loss and accuracy of each epoch of the training; empty for a recipe that only fits a linear head."""
+        return self.card.training.history or ()
 
     def plot_history(self, ax: Any | None = None, *, quantity: str = "loss") -> Any:
         """Draw the ``"loss"`` or the ``"accuracy"`` by epoch, training dashed, validation solid; return the ``Axes``.
@@ -98,7 +91,7 @@ class Model:
         """
         name = self.card.recipe.get("name")
         title = f"{quantity.capitalize()} by epoch{f', {name}' if name else ''}"
-        return history.plot(self.history, ax, quantity=quantity, title=title)
+        return training_record.plot(self.history, ax, quantity=quantity, title=title)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model as one ``.onnx`` file, which ``soundmark.load`` reads; whole or not at all.

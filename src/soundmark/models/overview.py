@@ -40,36 +40,27 @@ def lines(bundle: Bundle) -> list[tuple[str, str]]:
     >>> dict(lines(model.bundle))["representation"]
     'mel 24×24 at 22050 Hz'
     """
-    card, data = bundle.card, training_record(bundle.card)
+    card, record = bundle.card, bundle.card.training
     shape, rate_hz = card.representation.shape, card.representation.rate_hz
     at = f" at {rate_hz} Hz" if rate_hz else ""
-    n_train = f", {_count(data['n_train'])} clips" if "n_train" in data else ""
+    n_train = "" if record.n_train is None else f", {record.n_train:,} clips"
     try:
         parameters = [("parameters", _count(count_parameters(bundle.graph)))]
     except (SettingsError, BundleError):
         parameters = []
     found = [
         ("classes", _classes(card)),
-        ("task", "multi-label (sigmoid)" if card.activation == "sigmoid" else "single label (softmax)"),
+        ("task", f"{card.task.name} ({card.activation})"),
         ("representation", f"{card.representation.name} {shape[0]}×{shape[1]}{at}"),
         ("window", f"{card.window_s:g} s"),
         ("recipe", f"{card.recipe.get('name', 'unknown')}, network {card.recipe.get('network', 'unknown')}"),
-        ("trained on", f"{data.get('name', 'unknown')}{n_train}"),
+        ("trained on", f"{record.name or 'unknown'}{n_train}"),
         *_scores(card.scores),
-        ("licence", str(data.get("licence", "unknown"))),
+        ("licence", record.licence or "unknown"),
         *parameters,
         ("file size", f"{len(bundle.graph) / 1e6:.1f} MB"),
     ]
     return [(heading, one_line(text, 150)) for heading, text in found]
-
-
-def training_record(card: Card) -> Mapping[str, Any]:
-    """What a card says of its training data, history included.
-
-    >>> training_record(model.card)["n_train"] > 0
-    True
-    """
-    return card.data
 
 
 def _classes(card: Card) -> str:

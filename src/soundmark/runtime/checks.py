@@ -17,7 +17,12 @@ def is_whole(value: object) -> bool:
 def is_finite(value: object) -> bool:
     """Whether a value is a finite real number.
 
-    >>> [is_finite(value) for value in (1, -80.0, math.inf, "80", None)]
-    [True, True, False, False, False]
+    >>> [is_finite(value) for value in (1, -80.0, math.inf, 10**400, "80", None)]
+    [True, True, False, False, False, False]
     """
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond the range of a float
+        return False

@@ -48,7 +48,7 @@ def percent(value: object, sign: str = "", *, digits: int = 1, unit: str = "", u
     >>> percent(0.7123, unit=" %"), percent(1, digits=0, unit=" %"), percent(float("nan"), unknown="–")
     ('71.2 %', '100 %', '–')
     """
-    return f"{100 * value:{sign}.{digits}f}{unit}" if is_finite(value) else unknown  # type: ignore[operator]
+    return f"{100 * float(value):{sign}.{digits}f}{unit}" if is_finite(value) else unknown  # type: ignore[arg-type]
 
 
 def count(value: int, separator: str = "\u202f") -> str:

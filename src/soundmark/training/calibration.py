@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from soundmark.datasets import splits
-from soundmark.metrics.thresholds import best_thresholds
+from soundmark.metrics.task import Task
 
 SHRINKAGE = 0.6  # of the covariances: clips of one recording differ less than recordings do (benchmarks/UNKNOWN.md)
 
@@ -148,17 +148,12 @@ FEWEST = 20  # validation clips with which there is something to tell
 def cross_entropy(logits: np.ndarray, targets: np.ndarray, activation: str) -> float:
     """The mean cross entropy in nats of ``logits`` ``[n, classes]`` and ``targets`` ``[n, classes]``.
 
-    For ``sigmoid``, that of each class on its own, summed.
+    Of a sigmoid, that of each class on its own, summed.
 
     >>> round(cross_entropy(np.zeros((1, 4)), np.eye(4)[:1], "softmax"), 4)  # ln 4
     1.3863
     """
-    z = np.asarray(logits, np.float64)
-    if activation == "sigmoid":
-        return float((np.logaddexp(0, z) - targets * z).sum(1).mean())
-    top = z.max(1, keepdims=True)
-    total = np.log(np.exp(z - top).sum(1, keepdims=True)) + top
-    return float((targets * (total - z)).sum(1).mean())
+    return Task.named(activation).cross_entropy(logits, targets)
 
 
 def temperature(logits: np.ndarray, targets: np.ndarray, activation: str = "softmax") -> float:
@@ -178,8 +173,7 @@ def temperature(logits: np.ndarray, targets: np.ndarray, activation: str = "soft
     """
     if len(logits) < FEWEST:
         return 1.0
-    rest = 1 / (len(targets) + 2)
-    targets = targets * (1 - rest) + rest / (2 if activation == "sigmoid" else targets.shape[1])
+    targets = Task.named(activation).smoothed(targets, 1 / (len(targets) + 2))
     low, high = math.log(LOWEST), math.log(HIGHEST)
     inner, outer = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
     at = {t: cross_entropy(logits / math.exp(t), targets, activation) for t in (inner, outer)}
@@ -201,14 +195,7 @@ def undo_temperature(probabilities: np.ndarray, heat: float, activation: str = "
     >>> undo_temperature(np.array([[0.8, 0.2]]), 2.0).round(4).tolist()  # 0.64 : 0.04
     [[0.9412, 0.0588]]
     """
-    p = np.asarray(probabilities, np.float64)
-    smallest = np.finfo(np.float64).tiny
-    scaled = heat * np.log(np.maximum(p, smallest))
-    if activation == "sigmoid":
-        odds = scaled - heat * np.log(np.maximum(1 - p, np.finfo(np.float32).epsneg / 2))
-        return logistic(odds)
-    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True, initial=-np.inf))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    return Task.named(activation).undo_temperature(probabilities, heat)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,9 +231,8 @@ def calibrate(
         return Calibration()
     heat = temperature(logits, targets, activation)
     found = Calibration(clips=len(logits), temperature=heat)
-    if activation == "sigmoid":
-        probabilities = logistic(np.asarray(logits, np.float64) / heat)
-        best = best_thresholds(targets, probabilities)
+    best = Task.named(activation).best_thresholds(targets, logits, heat)
+    if best is not None:
         found = replace(found, thresholds=tuple(float(number) for number in best))
     if familiarity is None or raw is None:
         return found

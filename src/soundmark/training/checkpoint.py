@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from soundmark.errors import OutputError
 from soundmark.models import legacy
-from soundmark.models.history import Epoch
+from soundmark.models.training_record import Epoch
 from soundmark.runtime import atomic
 from soundmark.training.engine import Engine, TrainingData
 from soundmark.training.optimizer import Adam

@@ -20,7 +20,7 @@ from torch import nn
 
 from soundmark.errors import SettingsError
 from soundmark.models import weights
-from soundmark.models.history import Epoch
+from soundmark.models.training_record import Epoch
 from soundmark.runtime.progress import Progress
 from soundmark.training import networks
 from soundmark.training.augmentation import augment

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from soundmark.datasets.protocols import PROTOCOLS
 from soundmark.datasets.splits import Split
 from soundmark.models import legacy
 from soundmark.runtime import atomic, checksums, locks
@@ -28,10 +29,7 @@ WRITTEN = (
 
 # Below a run's folder stand a recipe, a protocol, a seed where there are several, and a fold.
 UNIT_PATTERNS = tuple(
-    f"*/{protocol}{seed}{fold}"
-    for protocol in ("random", "folds", "grouped")
-    for seed in ("", "/seed-*")
-    for fold in ("", "/fold-*")
+    f"*/{protocol}{seed}{fold}" for protocol in PROTOCOLS for seed in ("", "/seed-*") for fold in ("", "/fold-*")
 )
 
 

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from soundmark.datasets import Dataset, Skipped, features, splits
+from soundmark.datasets.protocols import ALL, FOLDS, preferred_protocols
 from soundmark.datasets.splits import Split
 from soundmark.errors import SettingsError
+from soundmark.metrics.task import Task
 from soundmark.models import bundle, legacy, weights
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
@@ -58,7 +60,7 @@ def train_model(
         SettingsError: there is no such fold, or the comparison has no such recipe.
         OutputError: the folder cannot be written, or holds another run.
 
-    >>> train_model(city, recipe, folder / "run").card.data["n_train"]
+    >>> train_model(city, recipe, folder / "run").card.training.n_train
     60
     """
     if scores is not None and test_fold is not None:
@@ -76,7 +78,7 @@ def train_model(
         features.warn_incomplete(store.notes)
         unit = Unit(
             recipe=recipe,
-            protocol="all" if test_fold is None else "folds",
+            protocol=(ALL if test_fold is None else FOLDS).name,
             split=usable_split(split, store.usable),
             folder=folder,
         )
@@ -126,11 +128,11 @@ def comparison_scores(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[st
         raise SettingsError(
             f'the comparison in "{folder}" is of other data (fingerprint {fingerprint}, not {dataset.fingerprint}).'
         )
-    result = results.get("folds") or results.get("grouped") or next(iter(results.values()))
+    result = next((results[name] for name in preferred_protocols() if name in results), next(iter(results.values())))
     if differing := differing_settings(recipe, result["settings"]):
         raise SettingsError(f'the {recipe.name} of "{folder}" is another: it differs in {", ".join(differing)}.')
-    if result["protocol"] == "folds" and {fold["fold"] for fold in result["folds"]} != set(dataset.folds):
+    if result["protocol"] == FOLDS.name and {fold["fold"] for fold in result["folds"]} != set(dataset.folds):
         raise SettingsError(f'the comparison in "{folder}" tested only some of the folds: test them all first.')
-    figure = "mean_average_precision" if dataset.multi_label else "accuracy"
+    figure = Task.of(dataset.multi_label).key
     keys = ("protocol", "n_test", figure, f"{figure}_interval", "macro_f1", "ece", "fold_mean", "fold_sd")
     return {"cross_validated": True, **{key: result[key] for key in keys}}

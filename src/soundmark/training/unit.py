@@ -26,15 +26,16 @@ import numpy as np
 
 from soundmark.datasets import Dataset, splits
 from soundmark.datasets.features import Features
+from soundmark.datasets.protocols import ALL, protocol_of
 from soundmark.datasets.splits import Split
 from soundmark.errors import BundleError, DatasetError, OutputError, SettingsError
 from soundmark.metrics.predictions import read_predictions, write_predictions
-from soundmark.metrics.task import score_clips
-from soundmark.models import bundle, history, legacy, weights
+from soundmark.metrics.task import Task, score_clips
+from soundmark.models import bundle, legacy, training_record, weights
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
-from soundmark.models.history import Epoch
+from soundmark.models.training_record import EngineRecord, Epoch, TrainingRecord
 from soundmark.runtime import atomic, provenance
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.training.recipe import Recipe
@@ -56,7 +57,7 @@ class Unit:
     """One training: a recipe, a split of the usable clips, and the folder that it goes to."""
 
     recipe: Recipe
-    protocol: str  # "random", "folds", "grouped", or "all": nothing kept back
+    protocol: str  # a name of ``protocols``
     split: Split
     folder: Path
     seeds: int = 1  # with how many the recipe is trained on this split
@@ -64,24 +65,24 @@ class Unit:
     @property
     def name(self) -> str:
         """What the unit is called in a line of progress."""
-        kind = {"all": "all clips", "random": "random split", "grouped": f"fold {self.split.fold} by recording"}
+        part = protocol_of(self.protocol).unit.format(fold=self.split.fold)
         seed = f", seed {self.recipe.seed}" if self.seeds > 1 else ""
-        return f"{self.recipe.name}, {kind.get(self.protocol, f'fold {self.split.fold}')}{seed}"
+        return f"{self.recipe.name}, {part}{seed}"
 
-    def about(self, dataset: Dataset, store: Features) -> dict[str, Any]:
-        """What its model says of its data. Another run's unit is told from this one by it."""
-        return {
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint,
-            "features": store.checksum,
-            "protocol": self.protocol,
-            "test_fold": self.split.fold,
-            "n_train": len(self.split.train),
-            "n_test": len(self.split.test),
-            "trained_on": clips_digest(self.split.train),
-            "licence": dataset.licence,
-            "citation": dataset.citation,
-        }
+    def record(self, dataset: Dataset, store: Features) -> TrainingRecord:
+        """The record of its training data, by which the unit of another run is recognised."""
+        return TrainingRecord(
+            name=dataset.name,
+            fingerprint=dataset.fingerprint,
+            features=store.checksum,
+            protocol=self.protocol,
+            test_fold=self.split.fold,
+            n_train=len(self.split.train),
+            n_test=len(self.split.test),
+            trained_on=clips_digest(self.split.train),
+            licence=dataset.licence,
+            citation=dataset.citation,
+        )
 
 
 def clips_digest(clips: np.ndarray) -> str:
@@ -142,7 +143,7 @@ def train_unit(
     data = _training_data(unit, split, dataset, store)
     checkpoint = unit.folder / CHECKPOINTS[0]
     table = unit.folder / "history.csv"
-    shown = loop.TrainingProgress(progress, unit.name, lambda epochs: history.write(table, epochs))
+    shown = loop.TrainingProgress(progress, unit.name, lambda epochs: training_record.write(table, epochs))
     start = time.perf_counter()
     trained = loop.train_network(
         data,
@@ -162,9 +163,9 @@ def train_unit(
     start = time.perf_counter()
     scored = Model(Bundle(exported, card)).probabilities(store.array, unit.split.test)
     testing_s = time.perf_counter() - start
-    history.write(unit.folder / "history.csv", trained.history)
+    training_record.write(unit.folder / "history.csv", trained.history)
     atomic.write_text(unit.folder / "recipe.toml", unit.recipe.to_toml())
-    card = _with_record(card, history=[asdict(epoch) for epoch in trained.history], training_s=training_s)
+    card = _with_record(card, history=trained.history, training_s=training_s)
     if len(unit.split.test):
         written = write_predictions(unit.folder / "predictions.csv", dataset, unit.split.test, scored, card.thresholds)
         card = _with_record(card, testing_s=testing_s, predictions_sha256=written)
@@ -190,7 +191,7 @@ def _training_data(unit: Unit, split: Split, dataset: Dataset, store: Features) 
         train=split.train,
         validation=split.validation if unit.recipe.decides else split.test,
         sources=dataset.sources,
-        activation="sigmoid" if dataset.multi_label else "softmax",
+        activation=Task.of(dataset.multi_label).activation,
         checksum=store.checksum,
     )
 
@@ -233,7 +234,7 @@ def check_split(unit: Unit, dataset: Dataset) -> None:
     soundmark.errors.DatasetError: notebook-mel, random split: 0 clips to train on and 3 to test on can be read; ...
     """
     n_train, n_test = len(unit.split.train), len(unit.split.test)
-    if not n_train or (not n_test and unit.protocol != "all"):
+    if not n_train or (not n_test and unit.protocol != ALL.name):
         raise DatasetError(
             f"{unit.name}: {n_train} clips to train on and {n_test} to test on can be read; it needs some of both. "
             "`soundmark inspect` names the others with the reason."
@@ -276,15 +277,26 @@ def find_finished(unit: Unit, dataset: Dataset, store: Features) -> Outcome | No
     try:
         model = bundle.read_bundle(path)
         _refuse_other(unit, dataset, store, model.card)
-        epochs = tuple(Epoch(**epoch) for epoch in model.card.data["history"])
-    except (BundleError, KeyError, TypeError) as error:
+        epochs = _epochs(path, model.card.training)
+    except BundleError as error:
         log.warning("%s is trained again: %s", unit.name, error)
         return None
-    _restore(unit.folder / "history.csv", history.to_csv(epochs))
+    _restore(unit.folder / "history.csv", training_record.to_csv(epochs))
     _restore(unit.folder / "recipe.toml", unit.recipe.to_toml(), unit.recipe.to_toml(original_names=True))
     outcome = _outcome(unit, epochs, model.card, _test_scores(unit, dataset, store, model))
     remove_checkpoints(unit.folder)  # a kill may have come just before this
     return outcome
+
+
+def _epochs(path: Path, record: TrainingRecord) -> tuple[Epoch, ...]:
+    """The history of a finished unit.
+
+    Raises:
+        BundleError: the model does not have it, or not what it was trained on.
+    """
+    if record.history is None or record.engine is None:
+        raise BundleError(f'"{path}" does not say how it was trained')
+    return record.history
 
 
 def _restore(path: Path, text: str, earlier: str = "") -> None:
@@ -304,7 +316,7 @@ def _test_scores(unit: Unit, dataset: Dataset, store: Features, model: Bundle) -
     test, path = unit.split.test, unit.folder / "predictions.csv"
     if not len(test):
         return np.zeros((0, len(dataset.classes)), np.float32)
-    known = model.card.data.get("predictions_sha256", "")
+    known = model.card.training.predictions_sha256 or ""
     try:
         return read_predictions(path, dataset, test, sha256=known)
     except (ValueError, OSError) as error:
@@ -322,8 +334,8 @@ def _refuse_other(unit: Unit, dataset: Dataset, store: Features, card: Card) -> 
     Raises:
         OutputError: with what differs.
     """
-    ours, theirs = unit.about(dataset, store), card.data
-    differing = [key for key, value in ours.items() if theirs.get(key) != value]
+    ours = unit.record(dataset, store).to_json()
+    differing = [key for key, value in ours.items() if getattr(card.training, key) != value]
     differing += [f"recipe.{key}" for key in differing_settings(unit.recipe, card.recipe)]
     if differing:
         raise OutputError(
@@ -336,38 +348,40 @@ def _outcome(unit: Unit, epochs: tuple[Epoch, ...], card: Card, probabilities: n
     return Outcome(
         unit=unit,
         history=epochs,
-        engine=card.data["engine"],
+        engine=asdict(card.training.engine) if card.training.engine else {},
         probabilities=probabilities,
-        training_s=card.data.get("training_s", 0.0),
-        testing_s=card.data.get("testing_s", 0.0),
+        training_s=card.training.training_s or 0.0,
+        testing_s=card.training.testing_s or 0.0,
         thresholds=card.thresholds,
         temperature=card.temperature,
-        n_validation=card.data.get("calibrated_on", 0),
+        n_validation=card.training.calibrated_on or 0,
     )
 
 
 def _card(unit: Unit, dataset: Dataset, store: Features, trained: loop.TrainedNetwork) -> Card:
     settled = trained.calibration
-    more: dict[str, Any] = {"calibrated_on": settled.clips} if settled.clips else {}
-    if unit.recipe.is_pretrained:
-        more["weights"] = weights.LICENCE
     return Card(
         classes=dataset.classes,
         representation=unit.recipe.representation,
         window_s=dataset.window_s,
-        activation="sigmoid" if dataset.multi_label else "softmax",
+        activation=Task.of(dataset.multi_label).activation,
         temperature=settled.temperature,
         thresholds=settled.thresholds,
         unknown=settled.unknown,
         recipe=unit.recipe.settings(),
-        data={**unit.about(dataset, store), "engine": asdict(trained.engine), **more},
+        training=replace(
+            unit.record(dataset, store),
+            engine=EngineRecord(**asdict(trained.engine)),
+            calibrated_on=settled.clips or None,
+            weights=weights.LICENCE if unit.recipe.is_pretrained else None,
+        ),
         versions=provenance.versions(),
     )
 
 
 def _with_record(card: Card, **more: Any) -> Card:
-    """The card with ``more`` said of its data."""
-    return replace(card, data={**card.data, **more})
+    """The card with the fields ``more`` in its training record."""
+    return replace(card, training=replace(card.training, **more))
 
 
 def _own_scores(unit: Unit, dataset: Dataset, probabilities: np.ndarray) -> dict[str, Any]:

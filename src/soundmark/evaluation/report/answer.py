@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from soundmark.datasets.protocols import protocol_of
 from soundmark.evaluation.report import words
 from soundmark.evaluation.report.markup import Html, element, join
 from soundmark.evaluation.report.view import View
-from soundmark.metrics import single_label
-from soundmark.metrics.multi_label import MultiSummary
+from soundmark.metrics.score_summary import ScoreSummary
 
 if TYPE_CHECKING:
     from soundmark.evaluation.results import Comparison, Result
@@ -42,24 +42,23 @@ def sentence(view: View) -> str:
     numbers = "; ".join(
         f"{result.recipe.name} {words.percent(result.summary.headline.value)} "
         f"{words.interval(result.summary.headline.interval)} of {words.count(result.summary.n)} test clips "
-        f"{_under(result.protocol)}"
+        f"{protocol_of(result.protocol).condition}"
         for result in view.evaluation.results
     )
-    said = "Mean average precision" if view.evaluation.dataset.multi_label else "Right answers"
     counted = f"with 95 % intervals that count {view.unit}{view.over_seeds}"
-    return f"{said} on {_clips(view)}, {counted}: {numbers}. {_rates(view)}"
+    return f"{view.task.words.headline} on {_clips(view)}, {counted}: {numbers}. {_rates(view)}"
 
 
 def _claim_in_words(view: View, claim: Comparison) -> str:
     found, (image, mel) = claim.difference, _summaries(view, claim)
     return (
-        f"{_under(claim.protocol)} image − mel = {words.points(found.difference)} points (95 % interval "
+        f"{protocol_of(claim.protocol).condition} image − mel = {words.points(found.difference)} points (95 % interval "
         f"{words.interval(found.interval, signed=True)}, p {words.p_value(found.p)}; "
         f"{words.percent(image.headline.value)} against {words.percent(mel.headline.value)} of {_tested(view, claim)})"
     )
 
 
-def _summaries(view: View, claim: Comparison) -> list[single_label.Summary | MultiSummary]:
+def _summaries(view: View, claim: Comparison) -> list[ScoreSummary]:
     by_name = {result.recipe.name: result for result in view.by_protocol[claim.protocol]}
     return [by_name[name].summary for name in claim.recipes]
 
@@ -88,18 +87,13 @@ def _findings(claims: Sequence[Comparison]) -> str:
     """What was found under which protocols, each finding said once."""
     where: dict[str, list[str]] = {}
     for one in claims:
-        where.setdefault(words.verdict(one.difference).clause, []).append(_under(one.protocol))
+        where.setdefault(words.verdict(one.difference).clause, []).append(protocol_of(one.protocol).condition)
     return words.listed([f"{clause} {words.listed(places)}" for clause, places in where.items()])
-
-
-def _under(protocol: str) -> str:
-    known = {"random": "under a random split", "folds": "on the official folds", "grouped": "on folds by recording"}
-    return known.get(protocol, f"under {protocol}")
 
 
 def _claim_panel(view: View, comparison: Comparison) -> Html:
     found, verdict = comparison.difference, words.verdict(comparison.difference)
-    title = words.protocol_title(comparison.protocol)
+    title = protocol_of(comparison.protocol).title
     image, mel = _summaries(view, comparison)
     return element(
         "article",
@@ -127,7 +121,7 @@ def _accuracy_panel(view: View, results: Sequence[Result]) -> Html:
         for result in results
         for one in [result.summary.headline]
     ]  # fmt: skip
-    return element("article", element("h3", words.protocol_title(results[0].protocol)), *lines, class_="panel")
+    return element("article", element("h3", protocol_of(results[0].protocol).title), *lines, class_="panel")
 
 
 def _rates_heard(view: View) -> str:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from soundmark import audio
+from soundmark.datasets.protocols import preferred_protocols, protocol_of
 from soundmark.errors import AudioError
 from soundmark.evaluation.report import words
 from soundmark.evaluation.report.markup import Html, data_uri, element, join
 from soundmark.evaluation.report.view import View
-from soundmark.metrics.single_label import top_class
-from soundmark.metrics.thresholds import present
 from soundmark.spectrograms import Image
 
 if TYPE_CHECKING:
@@ -184,12 +183,11 @@ def mistakes(view: View) -> Html:
     """The clips that each recipe was surest of and wrong about, under the protocol that keeps recordings apart."""
     if not view.by_protocol:
         return element("p", "Nothing was tested.")
-    apart = [protocol for protocol in ("folds", "grouped") if protocol in view.by_protocol]
-    protocol = next(iter([*apart, *view.by_protocol]))
+    protocol = next(iter([*(name for name in preferred_protocols() if name in view.by_protocol), *view.by_protocol]))
     parts: list[Html] = [
         element(
             "p",
-            f"{words.protocol_title(protocol)}: the wrong answers with the highest probabilities, at most one of each "
+            f"{protocol_of(protocol).title}: the wrong answers with the highest probabilities, at most one of each "
             f"{'recording' if view.evaluation.dataset.sources_known else 'file'}. Listen before you blame the network: "
             "some are the label’s mistake.",
         )
@@ -204,20 +202,12 @@ def mistakes(view: View) -> Html:
 def most_confident_mistakes(view: View, result: Result, limit: int = MISTAKES) -> list[Mistake]:
     """The wrong answers with the highest probabilities, one of each recording at most, surest first."""
     clips = view.evaluation.dataset.clips
-    if result.labels.ndim == 2:  # of several labels, the surest of those that are not there
-        false = np.where(present(result.probabilities, result.thresholds), result.probabilities, 0) * (
-            1 - result.labels
-        )
-        predicted, surest = top_class(false), np.max(false, axis=1, initial=0.0)
-        wrong = np.flatnonzero(surest > 0)
-    else:
-        predicted, surest = top_class(result.probabilities), np.max(result.probabilities, axis=1, initial=0.0)
-        wrong = np.flatnonzero(predicted != result.labels)
+    wrong = result.task.mistakes(result.labels, result.probabilities, result.thresholds)
     found: dict[Any, Mistake] = {}
-    for i in wrong[np.argsort(-surest[wrong], kind="stable")]:
-        clip = int(result.test[i])
+    for i in np.argsort(-wrong.probabilities, kind="stable"):
+        clip = int(result.test[wrong.rows[i]])
         recording = clips[clip].source or str(clips[clip].path)
-        found.setdefault(recording, Mistake(clip, int(predicted[i]), float(surest[i])))
+        found.setdefault(recording, Mistake(clip, int(wrong.predicted[i]), float(wrong.probabilities[i])))
         if len(found) == limit:
             break
     return list(found.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from soundmark.datasets.protocols import protocol_of
 from soundmark.evaluation.report import words
 from soundmark.evaluation.report.markup import Html, element, join, table
 from soundmark.evaluation.report.view import View
@@ -26,7 +27,7 @@ def _difference_tables(view: View) -> Html:
         return element("p", "Two recipes on the same clips.", class_="lead")
     lead = (
         "Two recipes on the same clips: the row’s "
-        f"{view.figure} minus the column’s, in points, with its 95 % interval, which counts {view.unit}, and p."
+        f"{view.task.figure} minus the column’s, in points, with its 95 % interval, which counts {view.unit}, and p."
     )
     parts = [element("p", lead, class_="lead")]
     for protocol, results in view.by_protocol.items():
@@ -39,7 +40,7 @@ def _difference_tables(view: View) -> Html:
             if i
         ]
         parts += [
-            element("h3", words.protocol_title(protocol)),
+            element("h3", protocol_of(protocol).title),
             table(["Row − column", *map(view.badge, names[:-1])], rows, class_="numbers pairwise"),
         ]
     return join(parts)
@@ -64,12 +65,12 @@ def _difference_list(view: View) -> Html:
     """Every pair, a line each, with McNemar's p and what was counted; folded away where tables say most of it."""
     by_group = view.unit != "clips"
     head = [
-        "Protocol", "Difference", "Points", "95 % interval", "Sign-flip p", "McNemar p*", "Clips",
+        "Protocol", "Difference", "Points", "95 % interval", view.task.words.p_value, "McNemar p*", "Clips",
         *([view.unit.capitalize()] * by_group),
     ]  # fmt: skip
     rows = [
         [
-            words.protocol_title(one.protocol),
+            protocol_of(one.protocol).title,
             join([view.badge(one.recipes[0]), " − ", view.badge(one.recipes[1])]),
             element("strong", words.points(one.difference.difference)),
             words.interval(one.difference.interval, signed=True),
@@ -80,21 +81,10 @@ def _difference_list(view: View) -> Html:
         ]
         for one in view.evaluation.comparisons
     ]
-    note = (
-        "* McNemar’s test counts clips as if they were independent. Clips of one recording are not, so it is too sure "
-        f"of itself; it stands here because papers report it. Interval and sign-flip test count {view.unit}"
-        + (
-            f" and compare means of {len(view.seeds)} seeds; McNemar’s test looks at the first seed’s answers alone."
-            if len(view.seeds) > 1
-            else ". None of them knows how much another training seed would change."
-        )
+    said, n_seeds = view.task.words, len(view.seeds)
+    note = (said.paired_note + (said.paired_note_seeds if n_seeds > 1 else said.paired_note_one_seed)).format(
+        unit=view.unit, seeds=n_seeds
     )
-    if view.evaluation.dataset.multi_label:
-        head[4], note = (
-            "Bootstrap p",
-            f"Differences of mAP; interval and p count {view.unit}. McNemar’s test does not apply: no clip is simply "
-            "right or wrong. None of them knows how much another training seed would change.",
-        )
     pairs = {protocol: len(results) * (len(results) - 1) // 2 for protocol, results in view.by_protocol.items()}
     if (most := max(pairs.values())) > 1:
         note += (

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from soundmark.datasets.protocols import protocol_of
 from soundmark.evaluation.report.markup import Html, text
-from soundmark.evaluation.report.words import protocol_title
-from soundmark.metrics import intervals, multi_label, single_label
-from soundmark.models.history import watched
+from soundmark.metrics import intervals
+from soundmark.models.training_record import watched
 
 if TYPE_CHECKING:
     from soundmark.evaluation.results import Result
-    from soundmark.models.history import Epoch
+    from soundmark.models.training_record import Epoch
 
 
 # Matplotlib is told colours that stand for the page's own; ``_inline`` puts the page's variables in their place, so
@@ -92,7 +92,7 @@ def curves(results: Sequence[Result], colours: Sequence[str], *, quantity: str) 
     that follow, as an untrained network's on raw decibels does, leaves the axis at the top. Of a recipe that trains
     again on everything, the first training is drawn: there are no clips left to watch the second on.
     """
-    protocol = protocol_title(results[0].protocol)
+    protocol = protocol_of(results[0].protocol).title
     with _panel(f"curves {results[0].protocol} {quantity}", f"{protocol}: {quantity} by epoch") as panel:
         axes = panel.axes
         for result, colour in zip(results, colours, strict=True):
@@ -141,20 +141,18 @@ def _fan(axes: Any, lines: Sequence[np.ndarray], colour: str, dashes: Any) -> No
 
 def reliability(results: Sequence[Result], colours: Sequence[str]) -> Html:
     """How often the answer was right against how sure it was, a dot per bin, its area the share of clips, as SVG."""
-    protocol = protocol_title(results[0].protocol)
+    protocol = protocol_of(results[0].protocol).title
     with _panel(f"reliability {results[0].protocol}", f"{protocol}: reliability", inches=(4.0, 3.6)) as panel:
         axes = panel.axes
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
         for result, colour in zip(results, colours, strict=True):
-            sort = multi_label.reliability if result.labels.ndim == 2 else single_label.reliability
-            bins = [one for one in sort(result.labels, result.probabilities) if one.n]
+            bins = [one for one in result.task.reliability(result.labels, result.probabilities) if one.n]
             x, y = [one.confidence for one in bins], [one.accuracy for one in bins]
             area = [3 + 300 * one.n / max(1, sum(each.n for each in bins)) for one in bins]
             axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.6)
             axes.scatter(x, y, s=area, color=colour, alpha=0.55, linewidths=0)
-        of_labels = results[0].labels.ndim == 2
-        axes.set_xlabel("probability of a class" if of_labels else "top probability")
-        axes.set_ylabel("share that is there" if of_labels else "share that is right")
+        axes.set_xlabel(results[0].task.words.probability)
+        axes.set_ylabel(results[0].task.words.share)
         axes.set_aspect("equal")
         _share_axis(axes, "x")
         _share_axis(axes, "y")

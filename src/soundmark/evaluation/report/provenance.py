@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from soundmark.datasets.protocols import protocol_of
 from soundmark.evaluation.report import words
 from soundmark.evaluation.report.markup import Html, element, join, table
 from soundmark.evaluation.report.view import View
@@ -99,7 +100,7 @@ def _times(view: View) -> Html:
     rows = [
         [
             view.badge(result.recipe.name),
-            words.protocol_title(result.protocol),
+            protocol_of(result.protocol).title,
             *(words.duration(result.seconds.get(stage)) for stage in ("features", "training", "testing")),
         ]
         for result in view.evaluation.results

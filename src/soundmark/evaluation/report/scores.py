@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from soundmark.datasets.protocols import protocol_of
 from soundmark.evaluation.report import words
 from soundmark.evaluation.report.markup import Html, element, join, table
 from soundmark.evaluation.report.view import View
-from soundmark.metrics.multi_label import MultiSummary
 
 if TYPE_CHECKING:
     from soundmark.datasets.leakage import Leakage
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 def scores(view: View) -> Html:
     """The main table, the protocols in two sentences each, and the folds one by one."""
     counted = f"{view.unit}, not clips" if view.unit != "clips" else "clips: which share a recording is not known here"
-    figures_told = "Mean average precisions (mAP)" if view.evaluation.dataset.multi_label else "Accuracies"
-    parts = [element("p", f"{figures_told} with 95 % intervals that count {counted}{view.over_seeds}.", class_="lead")]
+    lead = f"{view.task.words.headlines} with 95 % intervals that count {counted}{view.over_seeds}."
+    parts = [element("p", lead, class_="lead")]
     for protocol, results in view.by_protocol.items():
-        explained = element("p", words.PROTOCOLS.get(protocol, ("", ""))[1], class_="quiet")
-        parts += [element("h3", words.protocol_title(protocol)), explained, _torn(protocol, results[0].leak)]
+        explained = element("p", protocol_of(protocol).description, class_="quiet")
+        parts += [element("h3", protocol_of(protocol).title), explained, _torn(protocol, results[0].leak)]
         parts.append(element("p", _what_was_tested(view, results[0])))
         parts.append(_score_table(view, results))
         if len(results[0].mean_folds) > 1:
@@ -57,7 +57,7 @@ def calibration_error(result: Result) -> str:
 
 def _torn(protocol: str, leak: Leakage | None) -> Html:
     """What to say of folds that do not keep recordings together."""
-    if protocol == "random" or leak is None or not leak.recording_and_class:
+    if not protocol_of(protocol).keeps_recordings_apart or leak is None or not leak.recording_and_class:
         return join([])
     warning = f"These folds do not keep recordings together: {leak.in_words()}. The scores are too good."
     return element("p", element("strong", warning))
@@ -66,8 +66,8 @@ def _torn(protocol: str, leak: Leakage | None) -> Html:
 def _score_table(view: View, results: Sequence[Result]) -> Html:
     folded = any(len(result.mean_folds) > 1 for result in results)
     head = [
-        "Recipe", "mAP" if view.evaluation.dataset.multi_label else "Accuracy", "95 % interval", "Macro F1",
-        "Micro F1" if view.evaluation.dataset.multi_label else "Top 2", "Log loss", "ECE",
+        "Recipe", view.task.words.figure_title, "95 % interval", "Macro F1",
+        results[0].summary.second_figure.name, "Log loss", "ECE",
         *(["Folds, mean ± SD"] * folded), *(["Seeds’ SD"] * (len(view.seeds) > 1)),
         "Time",
     ]  # fmt: skip
@@ -75,16 +75,14 @@ def _score_table(view: View, results: Sequence[Result]) -> Html:
 
 
 def _score_row(view: View, result: Result, *, folded: bool) -> list[object]:
-    summary = result.summary
+    summary, second = result.summary, result.summary.second_figure
     spread = f"{words.percent(result.fold_mean)} ± {words.number(100 * result.fold_sd, 1)}"
     return [
         view.badge(result.recipe.name),
         element("strong", words.percent(summary.headline.value)),
         words.interval(summary.headline.interval),
         words.number(summary.macro_f1, 3),
-        words.number(summary.micro_f1, 3)
-        if isinstance(summary, MultiSummary)
-        else words.percent(summary.top2_accuracy),
+        words.percent(second.value) if second.is_share else words.number(second.value, 3),
         words.number(summary.log_loss),
         words.number(summary.ece, 3),
         *([spread if len(result.mean_folds) > 1 else words.NOTHING] * folded),

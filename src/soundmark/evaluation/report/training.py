@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from soundmark.datasets.protocols import protocol_of
 from soundmark.evaluation.report import figures, scores
 from soundmark.evaluation.report.markup import Html, element, join
 from soundmark.evaluation.report.view import View
-from soundmark.evaluation.report.words import listed, protocol_title
+from soundmark.evaluation.report.words import listed
 
 
 def _training(view: View) -> Html:
@@ -14,7 +15,7 @@ def _training(view: View) -> Html:
     for protocol, results in view.by_protocol.items():
         drawn = [one for one in results if one.recipe.name in view.with_epochs]
         for quantity in ("loss", "accuracy") if drawn else ():
-            heading = element("h3", f"{protocol_title(protocol)}: {quantity}")
+            heading = element("h3", f"{protocol_of(protocol).title}: {quantity}")
             drawing = figures.curves(drawn, view.colours(drawn), quantity=quantity)
             panels.append(element("figure", heading, drawing))
     seeds = element("p", f"Each fold is drawn {len(view.seeds)} times: once for each seed.")
@@ -71,7 +72,7 @@ def _calibration(view: View) -> Html:
         errors = [element("li", view.badge(one.recipe.name), f" {scores.calibration_error(one)}") for one in results]
         drawing = figures.reliability(results, view.colours(results))
         panels.append(
-            element("figure", element("h3", protocol_title(protocol)), drawing, element("ul", *errors, class_="ece"))
+            element("figure", element("h3", protocol_of(protocol).title), drawing, element("ul", *errors, class_="ece"))
         )
     note = element(
         "p",

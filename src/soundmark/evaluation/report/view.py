@@ -14,6 +14,7 @@ from soundmark.errors import AudioError
 from soundmark.evaluation.report import figures
 from soundmark.evaluation.report.markup import Html, element
 from soundmark.evaluation.report.words import count, listed
+from soundmark.metrics.task import Task
 
 if TYPE_CHECKING:
     from soundmark.audio import Sound
@@ -111,9 +112,9 @@ class View:
         return f", the mean of {len(self.seeds)} seeds" if len(self.seeds) > 1 else ""
 
     @property
-    def figure(self) -> str:
-        """What stands first of a result: "accuracy", or the "mAP" of multi-label data."""
-        return "mAP" if self.evaluation.dataset.multi_label else "accuracy"
+    def task(self) -> Task:
+        """Single-label or multi-label, with everything that differs between them."""
+        return Task.of(self.evaluation.dataset.multi_label)
 
     @property
     def unit(self) -> str:

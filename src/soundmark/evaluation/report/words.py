@@ -14,35 +14,6 @@ CLAIM = 0.10  # the notebook's: "images do 10 % better", read as ten points of a
 NOTHING = "–"  # stands where there is no number
 
 
-PROTOCOLS = {
-    "random": (
-        "Random split",
-        "A third of all clips is set aside, whatever recording they were cut from, as in the notebook: clips of one "
-        "recording may stand on both sides, and a network can then score by knowing the recording again.",
-    ),
-    "folds": (
-        "Official folds",
-        "Each of the data set’s own folds is tested once by a network trained on the others. Such folds are made to "
-        "keep recordings together, so that what is scored is whether the class is known in recordings never heard.",
-    ),
-    "grouped": (
-        "Folds by recording",
-        "The recordings are dealt to folds, each whole and with about the same share of every class; each fold is "
-        "tested once by a network trained on the others. What is scored is whether the class is known in recordings "
-        "never heard.",
-    ),
-}
-
-
-def protocol_title(protocol: str) -> str:
-    """The protocol's name for people; one without a title is called by its own name.
-
-    >>> protocol_title("random"), protocol_title("by-city")
-    ('Random split', 'by-city')
-    """
-    return PROTOCOLS.get(protocol, (protocol, ""))[0]
-
-
 def percent(share: float | None, digits: int = 1) -> str:
     """A share as a percentage.
 

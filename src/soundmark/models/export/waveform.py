@@ -175,10 +175,10 @@ def export_metadata(model: Model, *, dynamic: bool) -> dict[str, Any]:
         "thresholds": None if model.thresholds is None else model.thresholds.tolist(),
         "unknown": card.unknown if model.unknown else None,
         "representation": card.representation.settings(),
-        "data": card.data.get("name"),
-        "licence": card.data.get("licence"),
-        "weights": card.data.get("weights"),
-        "int8": "int8" in card.data,
+        "data": card.training.name,
+        "licence": card.training.licence,
+        "weights": card.training.weights,
+        "int8": card.training.int8 is not None,
     }
 
 
@@ -253,7 +253,7 @@ def _compare(model: Model, session: onnxruntime.InferenceSession, waveforms: np.
     said = dict(zip(names, session.run(names, {"waveform": waveforms}), strict=True))
     own = said["spectrogram"][:, 0]
     unlike = _difference(own, spectrograms, SPECTROGRAM_TOLERANCE, "the spectrogram")
-    int8 = "int8" in model.card.data
+    int8 = model.card.training.int8 is not None
     same = np.abs(own - spectrograms).max(axis=(1, 2)) <= LAST_BITS
     spectrograms = np.where((same | int8)[:, None, None], own, spectrograms)
     allowed, familiarity = (INT8_TOLERANCE if int8 else TOLERANCE), None

@@ -1,0 +1,239 @@
+"""What a model knows about its training: data, split, engine, and the history that ``history.csv`` holds.
+
+A record comes from a model file that anybody may have made: a field of the wrong type is read as unknown.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from soundmark.errors import SettingsError, unknown_name
+from soundmark.runtime import atomic, plotting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One line of ``history.csv``: mean cross entropies in nats and accuracies; training's own with dropout on."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    seconds: float
+
+
+def watched(history: Sequence[Epoch]) -> tuple[Epoch, ...]:
+    """The epochs with a validation loss, of a training that is then done again on everything; else, all of them.
+
+    >>> def epoch(number, loss):
+    ...     rest = {"train_loss": 0.7, "train_accuracy": 0.5, "validation_accuracy": None, "seconds": 2.0}
+    ...     return Epoch(epoch=number, validation_loss=loss, **rest)
+    >>> [one.epoch for one in watched([epoch(1, 0.8), epoch(2, 0.6), epoch(3, None), epoch(4, None)])]
+    [1, 2]
+    """
+    return tuple(epoch for epoch in history if epoch.validation_loss is not None) or tuple(history)
+
+
+def to_csv(history: tuple[Epoch, ...]) -> str:
+    """The text of ``history.csv``: a line per epoch; numbers in full, so that they read back as they were.
+
+    >>> epoch = Epoch(
+    ...     epoch=1, train_loss=0.7, train_accuracy=0.5, validation_loss=None, validation_accuracy=None, seconds=2.0
+    ... )
+    >>> to_csv((epoch,)).splitlines()[1]
+    '1,0.7,0.5,,,2.0'
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(Epoch)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(epoch) for epoch in history)
+    return text.getvalue()
+
+
+def write(path: Path, history: tuple[Epoch, ...]) -> None:
+    """Write ``history.csv``.
+
+    Raises:
+        OutputError: the place cannot be written.
+
+    >>> write(folder / "history.csv", ())
+    >>> (folder / "history.csv").read_text()[:16]
+    'epoch,train_loss'
+    """
+    atomic.write_text(path, to_csv(history))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineRecord:
+    """What a network was trained on: device, precision of the arithmetic, and number of threads."""
+
+    device: str
+    precision: str
+    threads: int
+
+    @classmethod
+    def from_json(cls, value: object) -> EngineRecord | None:
+        """The record in ``value``; None where it is not one."""
+        known = _typed(value, {"device": str, "precision": str, "threads": int})
+        return cls(**known) if len(known) == 3 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Int8Record:
+    """How a model of 8 bits compares with the one that it was made from; a field is None where it is unknown."""
+
+    calibrated_on: int | None = None  # clips
+    scored: str | None = None  # which clips
+    figure: str | None = None  # what ``before`` and ``after`` are
+    before: float | None = None
+    after: float | None = None
+
+    @classmethod
+    def from_json(cls, value: object) -> Int8Record:
+        """The record in ``value``; one of which nothing is known where it is not a table."""
+        types = {"calibrated_on": int, "scored": str, "figure": str, "before": float, "after": float}
+        return cls(**_typed(value, types))
+
+    def to_json(self) -> dict[str, Any]:
+        """The known fields."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecord:
+    """What a model knows about its training data; a field is None where it is unknown."""
+
+    name: str | None = None  # of the data set
+    fingerprint: str | None = None  # of the data set
+    features: str | None = None  # checksum of the feature store
+    protocol: str | None = None  # a name of ``datasets.protocols``
+    test_fold: int | None = None  # None also where the protocol has no folds
+    n_train: int | None = None  # clips
+    n_test: int | None = None  # clips
+    trained_on: str | None = None  # digest of the training clips
+    licence: str | None = None  # of the data
+    citation: str | None = None
+    engine: EngineRecord | None = None
+    calibrated_on: int | None = None  # clips
+    weights: str | None = None  # licence of the pretrained weights
+    history: tuple[Epoch, ...] | None = None
+    training_s: float | None = None
+    testing_s: float | None = None
+    predictions_sha256: str | None = None
+    int8: Int8Record | None = None  # of a model of 8 bits
+    other: Mapping[str, Any] = field(default_factory=dict)  # what other versions wrote: kept, and not interpreted
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> TrainingRecord:
+        """The record in the table ``data`` of a card; a field of the wrong type is None.
+
+        >>> record = TrainingRecord.from_json({"name": "city", "n_train": "many", "colour": "red"})
+        >>> record.name, record.n_train, record.other
+        ('city', None, {'colour': 'red'})
+        """
+        found = _typed(values, SCALARS)
+        if "int8" in values:
+            found["int8"] = Int8Record.from_json(values["int8"])
+        known = {one.name for one in fields(cls)} - {"other"}
+        return cls(
+            **found,
+            engine=EngineRecord.from_json(values.get("engine")),
+            history=_history(values.get("history")),
+            other={key: value for key, value in values.items() if key not in known},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The known fields, as the table ``data`` of a card has them; ``test_fold`` is there with every protocol.
+
+        >>> TrainingRecord(name="city", protocol="random").to_json()
+        {'name': 'city', 'protocol': 'random', 'test_fold': None}
+        """
+        values: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "other"}
+        values["engine"] = self.engine and asdict(self.engine)
+        values["history"] = None if self.history is None else [asdict(epoch) for epoch in self.history]
+        values["int8"] = None if self.int8 is None else self.int8.to_json()
+        is_kept = {"test_fold"} if self.protocol is not None else set()
+        return {**{key: value for key, value in values.items() if value is not None or key in is_kept}, **self.other}
+
+
+SCALARS: Mapping[str, type] = {
+    "name": str,
+    "fingerprint": str,
+    "features": str,
+    "protocol": str,
+    "test_fold": int,
+    "n_train": int,
+    "n_test": int,
+    "trained_on": str,
+    "licence": str,
+    "citation": str,
+    "calibrated_on": int,
+    "weights": str,
+    "training_s": float,
+    "testing_s": float,
+    "predictions_sha256": str,
+}
+
+
+def _typed(value: object, types: Mapping[str, type]) -> dict[str, Any]:
+    """Those items of a table that have the type they should have; a whole number is a float too, a bool is neither."""
+    if not isinstance(value, Mapping):
+        return {}
+    return {key: value[key] for key, kind in types.items() if key in value and _is_a(value[key], kind)}
+
+
+def _is_a(value: object, kind: type) -> bool:
+    accepted = (int, float) if kind is float else kind
+    return isinstance(value, accepted) and not isinstance(value, bool)
+
+
+def _history(value: object) -> tuple[Epoch, ...] | None:
+    """The epochs; None where they are not a list of complete ones."""
+    types = {one.name: int if one.name == "epoch" else float for one in fields(Epoch)}
+    if not isinstance(value, list):
+        return None
+    rows = [{**dict.fromkeys(OPTIONAL), **_typed(row, types)} for row in value]
+    return tuple(Epoch(**row) for row in rows) if all(len(row) == len(types) for row in rows) else None
+
+
+OPTIONAL = ("validation_loss", "validation_accuracy")
+
+
+QUANTITIES = {"loss": "cross entropy (nats)", "accuracy": "accuracy"}
+NAMES = {"train": "training", "validation": "validation"}
+
+
+def plot(history: Sequence[Epoch], ax: Any | None = None, *, quantity: str = "loss", title: str = "") -> Any:
+    """Draw the loss or the accuracy by epoch, training dashed and validation solid; return the ``Axes``.
+
+    Raises:
+        SettingsError: the quantity is not known, there are no epochs, or Matplotlib is not installed.
+
+    >>> plot(model.history, quantity="accuracy").get_ylabel()
+    'accuracy'
+    """
+    if quantity not in QUANTITIES:
+        raise unknown_name("quantity", quantity, QUANTITIES)
+    if not history:
+        raise SettingsError(
+            "this model has no history to plot: it was not trained in epochs, as with the recipe transfer, whose "
+            "linear head is fitted at once."
+        )
+    ax = plotting.axes_or_new(ax)
+    for part, style in (("train", "--"), ("validation", "-")):
+        points = [(epoch.epoch, getattr(epoch, f"{part}_{quantity}")) for epoch in history]
+        points = [(epoch, value) for epoch, value in points if value is not None]
+        if points:
+            marker = "o" if len(points) == 1 else None
+            ax.plot(*zip(*points, strict=True), style, color=plotting.BLUE, marker=marker, label=NAMES[part])
+    ax.set(xlabel="epoch", ylabel=QUANTITIES[quantity])
+    ax.set_title(title or f"{quantity.capitalize()} by epoch", parse_math=False)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend()
+    return ax
