@@ -10,4 +10,9 @@ In reading order:
     model_evaluation  a model on a data set
     quantisation      a model in 8 bits, and what that costs
     report            an Evaluation to one HTML page
+    results_text      an Evaluation as text and as a table in Jupyter
+    results_figures   an Evaluation as figures for a notebook or a paper
 """
+
+DEFAULT_RECIPES = ("notebook-image", "notebook-mel")  # of `compare`
+DEFAULT_SEEDS = 1
