@@ -121,7 +121,7 @@ def _write_cells(axes: Any, counts: np.ndarray, shares: np.ndarray) -> None:
     for (row, column), clips in np.ndenumerate(counts):
         if clips:
             text = f"{clips}\n{100 * shares[row, column]:.0f} %" if roomy else f"{clips}"
-            colour = "white" if shares[row, column] > 0.5 else "black"
+            colour = "white" if shares[row, column] > 0.6 else "black"
             axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour, linespacing=1.1)
 
 
