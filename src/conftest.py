@@ -46,7 +46,26 @@ def example_model(example_city, example_recipe, tmp_path_factory: pytest.TempPat
         return load(train_model(example_city, example_recipe, tmp_path_factory.mktemp("model"), test_fold=3).model)
 
 
-NEEDS = ("city", "recipe", "model")
+@pytest.fixture(scope="session")
+def example_city_run(example_city, example_recipe, tmp_path_factory: pytest.TempPathFactory):
+    """``city_run``: the evaluation of that recipe on that city, on a random split."""
+    from soundmark.evaluation.comparison import compare
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOUNDMARK_CACHE", str(tmp_path_factory.mktemp("cache")))
+        folder = tmp_path_factory.mktemp("run")
+        yield compare(example_city, example_recipe, folder, protocols="random", quiet=True)
+
+
+NEEDS = ("city", "recipe", "model", "city_run")
+
+
+@pytest.fixture(autouse=True)
+def _no_figures_left_open():
+    """Figures that examples drew are closed: Matplotlib warns of many open ones."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(autouse=True)

@@ -20,9 +20,17 @@ The sub-packages, in reading order; each imports only those above it (training a
 In Python:
 
     import soundmark as sm
-    data = sm.Dataset.open("UrbanSound8K")
-    model = sm.load("RUN/notebook-mel/random/model.onnx")
-    model.classify("street.wav")            # [{"label": "siren", "score": 0.93}, ...] best first
+    data = sm.Dataset.open("UrbanSound8K")        # a table in Jupyter; len(), data[0], to_dataframe(), plot()
+    data[0].plot("mel")                           # spectrogram of a clip; data[0].audio() plays it in Jupyter
+    X, y = data.features("mel")                   # arrays from the feature store
+    data.save_spectrograms("pictures")            # PNGs, one folder per class
+    run = sm.compare(data, ["notebook-image", "notebook-mel"], "run", epochs=20)   # displays its table
+    run.plot_history(); run.plot_confusion("notebook-mel"); run.to_dataframe(); run.report("report.html")
+    model = sm.train(data, "transfer", "final")   # a Model; model.summary() lists the layers
+    model.classify("street.wav"); model.events("hour.flac"); model.explain("street.wav").plot()
+    sm.load("audioset").classify("street.wav")    # 527 classes, before any training
+
+Functions take the options of the command of the same name as keywords, and paths as ``str`` or ``PathLike``.
 """
 
 from __future__ import annotations
@@ -30,34 +38,89 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from soundmark.errors import SoundmarkError
+from soundmark.errors import (
+    AudioError,
+    BundleError,
+    DatasetError,
+    OutputError,
+    SettingsError,
+    SoundmarkError,
+    WeightsError,
+)
 
 if TYPE_CHECKING:
+    from soundmark.audio import Sound
     from soundmark.datasets import Clip, Dataset
+    from soundmark.datasets.inspection import Inspection, inspect
+    from soundmark.evaluation.comparison import compare
+    from soundmark.evaluation.model_evaluation import ModelEvaluation, evaluate
     from soundmark.evaluation.pretrained import load
     from soundmark.evaluation.results import Evaluation
     from soundmark.models.classifier import Model
+    from soundmark.models.events import Event
+    from soundmark.models.explanation import Explanation, explain
     from soundmark.models.scores import Scores
+    from soundmark.training.named_recipes import recipe
     from soundmark.training.recipe import Recipe
+    from soundmark.training.single_model import train
 
-__all__ = ["Clip", "Dataset", "Evaluation", "Model", "Recipe", "Scores", "SoundmarkError", "load"]
+__all__ = [
+    "AudioError",
+    "BundleError",
+    "Clip",
+    "Dataset",
+    "DatasetError",
+    "Evaluation",
+    "Event",
+    "Explanation",
+    "Inspection",
+    "Model",
+    "ModelEvaluation",
+    "OutputError",
+    "Recipe",
+    "Scores",
+    "SettingsError",
+    "Sound",
+    "SoundmarkError",
+    "WeightsError",
+    "compare",
+    "evaluate",
+    "explain",
+    "inspect",
+    "load",
+    "recipe",
+    "train",
+]
 
-# Loaded when first asked for, so that `import soundmark` and `soundmark --help` cost nothing.
+# Where each public name is defined. It is loaded when first asked for, so that `import soundmark` and
+# `soundmark --help` stay cheap.
 _HOMES = {
-    "Clip": "datasets",
-    "Dataset": "datasets",
-    "Evaluation": "evaluation.results",
-    "Model": "models.classifier",
-    "Recipe": "training.recipe",
-    "Scores": "models.scores",
-    "load": "evaluation.pretrained",
+    "Clip": "datasets:Clip",
+    "Dataset": "datasets:Dataset",
+    "Evaluation": "evaluation.results:Evaluation",
+    "Event": "models.events:Event",
+    "Explanation": "models.explanation:Explanation",
+    "Inspection": "datasets.inspection:Inspection",
+    "Model": "models.classifier:Model",
+    "ModelEvaluation": "evaluation.model_evaluation:ModelEvaluation",
+    "Recipe": "training.recipe:Recipe",
+    "Scores": "models.scores:Scores",
+    "Sound": "audio:Sound",
+    "compare": "evaluation.comparison:compare",
+    "evaluate": "evaluation.model_evaluation:evaluate",
+    "explain": "models.explanation:explain",
+    "inspect": "datasets.inspection:inspect",
+    "load": "evaluation.pretrained:load",
+    "recipe": "training.named_recipes:recipe",
+    "train": "training.single_model:train",
 }
 
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    module, attribute = _HOMES[name].split(":")
+    return getattr(import_module(f"{__name__}.{module}"), attribute)
 
 
 def __dir__() -> list[str]:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
 from soundmark.errors import SettingsError, unknown_name
-
-if TYPE_CHECKING:
-    from soundmark.training.recipe import Recipe
-
 
 Number = TypeVar("Number", int, float)
 
@@ -293,22 +289,6 @@ Seed = Annotated[
         parser=whole,
     ),
 ]
-
-
-def recipe_with(
-    name: str, epochs: int | None, batch_size: int | None, learning_rate: float | None, seed: int | None
-) -> Recipe:
-    """The recipe of that name, with what was given instead of its own settings.
-
-    >>> recipe_with("notebook-mel", epochs=3, batch_size=None, learning_rate=None, seed=None).epochs
-    3
-    """
-    from dataclasses import replace
-
-    from soundmark.training.named_recipes import recipe_named
-
-    given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
-    return replace(recipe_named(name), **{key: value for key, value in given.items() if value is not None})
 
 
 def numbers(text: str | None) -> list[int] | None:

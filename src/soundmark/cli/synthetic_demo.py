@@ -10,7 +10,7 @@ from typing import Any
 
 from soundmark.datasets import Dataset, synthetic
 from soundmark.errors import OutputError
-from soundmark.evaluation import comparison, report
+from soundmark.evaluation import comparison
 from soundmark.evaluation.plan import describe_cost, make_plan
 from soundmark.evaluation.results import Evaluation
 from soundmark.models.classifier import load
@@ -73,8 +73,7 @@ def _run(folder: Path, say: Callable[[str], None], progress: Progress, fresh: bo
     chosen = [replace(recipe_named(name), **SETTINGS) for name in ("notebook-image", "notebook-mel")]
     plan = make_plan(dataset, chosen)
     say(describe_cost(plan, folder, fresh=fresh))
-    found = comparison.run_plan(plan, folder, fresh=fresh, command=command, progress=progress)
-    report.write(found, folder / "report.html")
+    found = comparison.run_and_report(plan, folder, fresh=fresh, command=command, progress=progress)
     unseen = synthetic.unseen(folder / f"unseen-{UNSEEN}.wav", UNSEEN, seed=1)
     answer = load(folder / "notebook-mel" / "random" / "model.onnx").classify(unseen, top_k=3)
     return Demonstration(evaluation=found, folder=folder, unseen=unseen, answer=answer)

@@ -11,4 +11,9 @@ In reading order:
     quantisation      a model in 8 bits, and what that costs
     pretrained        models by name or by path: load("audioset")
     report            an Evaluation to one HTML page
+    results_text      an Evaluation as text and as a table in Jupyter
+    results_figures   an Evaluation as figures for a notebook or a paper
 """
+
+DEFAULT_RECIPES = ("notebook-image", "notebook-mel")  # of `compare`
+DEFAULT_SEEDS = 1

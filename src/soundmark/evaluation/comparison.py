@@ -15,18 +15,22 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from itertools import combinations
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from soundmark.datasets import Dataset, Skipped, features, leakage
 from soundmark.datasets.features import Features
-from soundmark.errors import OutputError
-from soundmark.evaluation.plan import Plan, leakage_warnings, unfinished
+from soundmark.errors import OutputError, SettingsError
+from soundmark.evaluation import DEFAULT_RECIPES, DEFAULT_SEEDS
+from soundmark.evaluation.plan import Plan, leakage_warnings, make_plan, unfinished
 from soundmark.evaluation.results import Comparison, Evaluation, FoldResult, Result, standard_deviation
 from soundmark.metrics import thresholds
 from soundmark.metrics.predictions import write_predictions
@@ -35,6 +39,8 @@ from soundmark.models import weights
 from soundmark.runtime import atomic, provenance
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.spectrograms import Representation
+from soundmark.training import DEFAULT_DEVICE
+from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import (
     clear_run,
     exclusive_run,
@@ -44,9 +50,156 @@ from soundmark.training.run_folder import (
     unit_folders,
     with_figures_checksum,
 )
+from soundmark.training.single_model import (
+    check_jobs,
+    chosen_recipe,
+    open_dataset,
+    results_folder,
+    warn_skipped,
+)
 from soundmark.training.unit import Outcome, Unit, check_split, engine_for, find_finished, train_unit, usable_split
 
 log = logging.getLogger("soundmark")
+
+
+def compare(
+    dataset: Dataset | str | PathLike[str],
+    recipes: str | PathLike[str] | Recipe | Sequence[str | PathLike[str] | Recipe] = DEFAULT_RECIPES,
+    folder: str | PathLike[str] | None = None,
+    *,
+    protocols: str | Sequence[str] | None = None,
+    folds: int | Sequence[int] | None = None,
+    seeds: int = DEFAULT_SEEDS,
+    subset: str | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int | None = None,
+    jobs: int | None = None,
+    device: str = DEFAULT_DEVICE,
+    fresh: bool = False,
+    quiet: bool = False,
+) -> Evaluation:
+    """Train and test recipes on one data set; write models, predictions, metrics.json and report.html to ``folder``.
+
+    The same call again resumes an interrupted comparison, or reads a finished one. Clips that cannot be used are
+    named in warnings.
+
+    Args:
+        dataset: a ``Dataset``, or the path of one.
+        recipes: names of recipes, .toml files or ``Recipe`` objects; one or several.
+        folder: where the results are written.
+        protocols: "random", "folds" or "grouped" (by recording); one or several. Default: random, and folds or grouped.
+        folds: the official folds to test, each by a model trained on all others; one or several. Default: all.
+        seeds: how often each training is repeated, with another seed each time.
+        subset: a named part of the data set, "esc10" of ESC-50.
+        epochs: instead of each recipe's own.
+        batch_size: instead of each recipe's own.
+        learning_rate: instead of each recipe's own.
+        seed: of weights, order and dropout, instead of each recipe's own.
+        jobs: parallel workers; default: all cores.
+        device: "auto", "cpu", "cuda" or "mps".
+        fresh: start over instead of resuming.
+        quiet: show no progress.
+
+    Raises:
+        SettingsError: an unknown recipe, protocol, fold or device, a value that is not allowed, or no folder.
+        DatasetError: the path is not a data set, or has too few clips.
+        OutputError: the folder cannot be written, or holds another run.
+
+    >>> run = compare(city, recipe, folder / "run", protocols="random", quiet=True)
+    >>> run.results[0].summary.n, (folder / "run" / "report.html").exists()
+    (20, True)
+    """
+    command = _call_text(dict(locals()))
+    asked = [recipes] if isinstance(recipes, str | PathLike | Recipe) else recipes
+    changes: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    folder = results_folder(folder)
+    chosen = [
+        chosen_recipe(one, seed=seed, **changes) for one in _several("recipes", asked, "names, .toml files or Recipes")
+    ]
+    check_jobs(jobs)
+    engine_for([], device)  # a device that does not exist is refused before the features are computed
+    plan = make_plan(
+        open_dataset(dataset, subset),
+        chosen,
+        protocols=_protocol_names(protocols),
+        folds=_fold_numbers(folds),
+        seeds=seeds,
+    )
+    from soundmark.runtime.progress_bars import progress_bars  # rich is loaded when it is needed
+
+    with progress_bars(quiet) as progress:
+        found = run_and_report(plan, folder, jobs=jobs, device=device, fresh=fresh, command=command, progress=progress)
+    warn_skipped(plan.dataset, found.skipped)
+    return found
+
+
+def _several(name: str, values: Any, what: str) -> Sequence[Any]:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise SettingsError(f"{name} is {values!r}: give {what}, one or a list.")
+    return list(values)
+
+
+def _protocol_names(protocols: str | Sequence[str] | None) -> Sequence[str] | None:
+    if protocols is None:
+        return None
+    return [protocols] if isinstance(protocols, str) else _several("protocols", protocols, "names of protocols")
+
+
+def _fold_numbers(folds: int | Sequence[int] | None) -> list[int] | None:
+    """The folds as a list of Python's whole numbers."""
+    if folds is None:
+        return None
+    asked = [folds] if isinstance(folds, Integral) else _several("folds", folds, "fold numbers")
+    for fold in asked:
+        if not isinstance(fold, Integral) or isinstance(fold, bool):
+            raise SettingsError(f"folds holds {fold!r}: give fold numbers, as 1 or [1, 2, 10].")
+    return [int(fold) for fold in asked]
+
+
+def _call_text(arguments: Mapping[str, Any]) -> str:
+    """The call of ``compare`` with these arguments as it is recorded: those at their defaults are left out."""
+    defaults = {name: parameter.default for name, parameter in signature(compare).parameters.items()}
+    given = {key: value for key, value in arguments.items() if value is not defaults[key]}
+    return f"soundmark.compare({', '.join(f'{key}={_value_text(value)}' for key, value in given.items())})"
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, Dataset):
+        return repr(str(value.root))
+    if isinstance(value, Recipe):
+        return repr(value.name)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value_text, value))}]"
+    return repr(str(value) if isinstance(value, PathLike) else value)
+
+
+def run_and_report(
+    plan: Plan,
+    folder: Path,
+    *,
+    jobs: int | None = None,
+    device: str = DEFAULT_DEVICE,
+    fresh: bool = False,
+    command: str = "",
+    progress: Progress = no_progress,
+) -> Evaluation:
+    """Carry out ``plan`` in ``folder`` as ``run_plan`` does, and write ``report.html``.
+
+    Raises:
+        OutputError, DatasetError: as ``run_plan``.
+
+    >>> found = run_and_report(make_plan(city, [recipe], protocols=["random"]), folder / "run")
+    >>> (folder / "run" / "report.html").exists()
+    True
+    """
+    from soundmark.evaluation import report
+
+    with exclusive_run(folder):
+        found = run_plan(plan, folder, jobs=jobs, device=device, fresh=fresh, command=command, progress=progress)
+        report.write(found, folder / "report.html")
+    return found
 
 
 def run_plan(
@@ -54,7 +207,7 @@ def run_plan(
     folder: str | PathLike[str],
     *,
     jobs: int | None = None,
-    device: str = "auto",
+    device: str = DEFAULT_DEVICE,
     fresh: bool = False,
     command: str = "",
     progress: Progress = no_progress,

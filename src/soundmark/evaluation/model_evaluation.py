@@ -6,31 +6,104 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from soundmark.datasets import Dataset, Skipped, features
 from soundmark.datasets.protocols import protocol_of
-from soundmark.errors import DatasetError, OutputError
+from soundmark.errors import DatasetError, OutputError, SettingsError
 from soundmark.metrics.predictions import write_predictions
 from soundmark.metrics.score_summary import ScoreSummary
 from soundmark.metrics.task import score_clips
-from soundmark.models.classifier import Model
+from soundmark.models.classifier import Model, load
 from soundmark.runtime import atomic, locks
 from soundmark.runtime.progress import Progress, no_progress
+from soundmark.training.single_model import check_jobs, open_dataset, results_folder, warn_skipped
 from soundmark.training.unit import clips_digest
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEvaluation:
-    """A model's figures on a data set."""
+    """A model's figures on a data set; displays its table in Jupyter."""
 
     classes: tuple[str, ...]
     summary: ScoreSummary
     note: str  # which clips were scored, and what that is worth
     about: Mapping[str, str]  # which model on which data
     skipped: tuple[Skipped, ...]
+
+    def __repr__(self) -> str:
+        from soundmark.evaluation import results_text
+
+        return results_text.model_text(self)
+
+    def _repr_html_(self) -> str:
+        from soundmark.evaluation import results_text
+
+        return results_text.model_html(self)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """One row per class: precision, recall, F1 and clips; of multi-label data average precision and threshold too.
+
+        Raises:
+            SettingsError: pandas is not installed.
+
+        >>> from soundmark.evaluation.model_evaluation import evaluate
+        >>> evaluate(model, city, quiet=True).to_dataframe().columns.tolist()
+        ['label', 'precision', 'recall', 'f1', 'support']
+        """
+        from soundmark.evaluation.results_text import import_pandas
+
+        return import_pandas().DataFrame([vars(scores) for scores in self.summary.class_figures])
+
+
+def evaluate(
+    model: Model | str | PathLike[str],
+    dataset: Dataset | str | PathLike[str],
+    folder: str | PathLike[str] | None = None,
+    *,
+    subset: str | None = None,
+    jobs: int | None = None,
+    quiet: bool = False,
+) -> ModelEvaluation:
+    """Evaluate a model on the clips of a data set that it was not trained on.
+
+    Clips that cannot be used are named in warnings.
+
+    Args:
+        model: a ``Model``, or the path of one.
+        dataset: a ``Dataset``, or the path of one.
+        folder: where predictions.csv and metrics.json are written; default: nowhere.
+        subset: a named part of the data set, "esc10" of ESC-50.
+        jobs: parallel workers; default: all cores.
+        quiet: show no progress.
+
+    Raises:
+        BundleError: the path is not a model.
+        DatasetError: the path is not a data set, has a class that the model does not know, or no clip is left to test.
+        OutputError: the folder cannot be written, or holds another run.
+
+    >>> evaluate(model, city, quiet=True).summary.n  # of 60 clips 40 were trained on
+    20
+    """
+    check_jobs(jobs)
+    if not isinstance(model, Model | str | PathLike):
+        raise SettingsError(f"the model is a {type(model).__name__}: give a Model, or the path of one.")
+    loaded = model if isinstance(model, Model) else load(model)
+    data = open_dataset(dataset, subset)
+    place = None if folder is None else results_folder(folder)
+    from soundmark.runtime.progress_bars import progress_bars  # rich is loaded when it is needed
+
+    with progress_bars(quiet) as progress:
+        found = evaluate_model(loaded, data, folder=place, jobs=jobs, progress=progress)
+    warn_skipped(data, found.skipped)
+    return found
 
 
 def evaluate_model(

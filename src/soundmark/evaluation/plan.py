@@ -16,6 +16,7 @@ from soundmark.datasets.protocols import PROTOCOLS, default_protocols
 from soundmark.datasets.splits import Split
 from soundmark.errors import DatasetError, SettingsError, unknown_name
 from soundmark.runtime import parallel
+from soundmark.runtime.checks import is_whole
 from soundmark.runtime.text import duration
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import unit_folder
@@ -87,8 +88,8 @@ def make_plan(
     if len({recipe.name for recipe in recipes}) != len(recipes) or not recipes:
         names = ", ".join(recipe.name for recipe in recipes) or "none"
         raise SettingsError(f"the recipes are {names}: give at least one, and each name once.")
-    if not 1 <= seeds <= MOST_SEEDS:
-        raise SettingsError(f"seeds is {seeds}: give a whole number from 1 to {MOST_SEEDS}.")
+    if not is_whole(seeds) or seeds > MOST_SEEDS:
+        raise SettingsError(f"seeds is {seeds!r}: give a whole number from 1 to {MOST_SEEDS}.")
     splits.check_classes(dataset)
     if len(dataset.clips) < 3:
         raise DatasetError(

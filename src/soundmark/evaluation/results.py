@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,17 @@ import numpy as np
 
 from soundmark.datasets import Dataset, Skipped
 from soundmark.datasets.leakage import Leakage
+from soundmark.errors import OutputError, unknown_name
 from soundmark.metrics import calibration_error, intervals, significance
 from soundmark.metrics.score_summary import ScoreSummary
 from soundmark.metrics.task import Task
+from soundmark.models import legacy
 from soundmark.training.recipe import Recipe
 
 if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
+
     from soundmark.models.training_record import Epoch
 
 
@@ -40,6 +46,13 @@ class FoldResult:
     temperature: float = 1.0  # that its logits were divided by
     n_validation: int = 0  # clips of the training part that it was calibrated on
 
+    def __repr__(self) -> str:
+        fold = "" if self.fold is None else f"fold {self.fold}, "
+        return (
+            f"FoldResult({fold}seed {self.seed}: {100 * self.accuracy:.1f} % of {self.n_test:,} clips, trained on "
+            f"{self.n_train:,}, {len(self.history)} epochs, {str(self.model)[-300:]!r})"
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
@@ -60,6 +73,11 @@ class Result:
     seconds: Mapping[str, float]  # features, training, testing
     ece_uncalibrated: float = math.nan  # before temperature scaling; NaN where nothing was calibrated
     ece_if_calibrated: calibration_error.ExpectedEce | None = None  # that of chance alone; None of multi-label data
+
+    def __repr__(self) -> str:
+        from soundmark.evaluation import results_text
+
+        return results_text.result_text(self)
 
     @property
     def task(self) -> Task:
@@ -95,10 +113,15 @@ class Comparison:
     recipes: tuple[str, str]
     difference: significance.PairedDifference  # the first's accuracy minus the second's
 
+    def __repr__(self) -> str:
+        from soundmark.evaluation import results_text
+
+        return f"Comparison({results_text.difference_text(self)})"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Everything that a comparison found, and what it was found on."""
+    """What a comparison found: results, paired comparisons, skipped clips. Displays its table in Jupyter."""
 
     dataset: Dataset
     seed: int
@@ -130,6 +153,176 @@ class Evaluation:
             "results": [_result_json(result) for result in self.results],
             "comparisons": [_comparison_json(comparison) for comparison in self.comparisons],
         }
+
+    def __repr__(self) -> str:
+        from soundmark.evaluation import results_text
+
+        return results_text.evaluation_text(self)
+
+    def _repr_html_(self) -> str:
+        from soundmark.evaluation import results_text
+
+        return results_text.evaluation_html(self)
+
+    @property
+    def recipes(self) -> tuple[str, ...]:
+        """The names of the recipes, each once."""
+        return tuple(dict.fromkeys(result.recipe.name for result in self.results))
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """The names of the protocols, each once."""
+        return tuple(dict.fromkeys(result.protocol for result in self.results))
+
+    def result(self, recipe: str | Recipe, protocol: str | None = None) -> Result:
+        """The result of one recipe under one protocol; by default under one that keeps recordings apart, if there is.
+
+        Raises:
+            SettingsError: there is no such recipe or protocol, with the nearest match.
+
+        >>> city_run.result("notebook-mel").protocol
+        'random'
+        """
+        return self._selected(recipe, protocol)[0]
+
+    def _selected(
+        self, recipes: str | Recipe | Sequence[str | Recipe] | None, protocol: str | None
+    ) -> tuple[Result, ...]:
+        """The results of some recipes, or of all, under one protocol."""
+        asked = [recipes] if isinstance(recipes, str | Recipe) else recipes or self.recipes
+        names = [one.name if isinstance(one, Recipe) else legacy.RECIPES.get(one, one) for one in asked]
+        for name in names:
+            if name not in self.recipes:
+                raise unknown_name("recipe in this evaluation", name, self.recipes)
+        if protocol is None:
+            protocol = next((name for name in ("folds", "grouped") if name in self.protocols), self.protocols[0])
+        if protocol not in self.protocols:
+            raise unknown_name("protocol in this evaluation", protocol, self.protocols)
+        found = {result.recipe.name: result for result in self.results if result.protocol == protocol}
+        return tuple(found[name] for name in dict.fromkeys(names))
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """One row per recipe and protocol: accuracy or mAP with its interval, F1, log loss, ECE, leakage, seconds.
+
+        Raises:
+            SettingsError: pandas is not installed.
+
+        >>> city_run.to_dataframe()[["recipe", "protocol", "clips"]].values.tolist()
+        [['notebook-mel', 'random', 20]]
+        """
+        from soundmark.evaluation import results_text
+
+        rows = [results_text.result_row(result) for result in self.results]
+        return results_text.import_pandas().DataFrame(rows)
+
+    def predictions(self, recipe: str | Recipe, protocol: str | None = None) -> pandas.DataFrame:
+        """One row per test clip with the columns of predictions.csv; of several seeds also the seed.
+
+        Raises:
+            SettingsError: there is no such recipe or protocol, or pandas is not installed.
+
+        >>> city_run.predictions("notebook-mel").columns[:5].tolist()
+        ['path', 'fold', 'source', 'label', 'predicted']
+        """
+        from soundmark.evaluation import results_text
+
+        return results_text.predictions_table(self.dataset, self.result(recipe, protocol))
+
+    def models(self, recipe: str | Recipe, protocol: str | None = None) -> list[Path]:
+        """The files of the trained models, one for each seed and fold; ``soundmark.load`` opens them.
+
+        Raises:
+            SettingsError: there is no such recipe or protocol.
+
+        >>> [path.name for path in city_run.models("notebook-mel")]
+        ['model.onnx']
+        """
+        return [fold.model for fold in self.result(recipe, protocol).folds]
+
+    def plot_history(
+        self,
+        ax: Axes | None = None,
+        *,
+        quantity: str = "loss",
+        recipes: str | Recipe | Sequence[str | Recipe] | None = None,
+        protocol: str | None = None,
+    ) -> Axes:
+        """Plot "loss" or "accuracy" by epoch, one colour per recipe; validation solid, training dashed.
+
+        Raises:
+            SettingsError: an unknown quantity, recipe or protocol, no recipe with epochs, or Matplotlib is missing.
+
+        >>> city_run.plot_history(quantity="accuracy").get_ylabel()
+        'accuracy'
+        """
+        from soundmark.evaluation import results_figures
+
+        return results_figures.plot_history(self._selected(recipes, protocol), self.recipes, quantity, ax)
+
+    def plot_confusion(self, recipe: str | Recipe, protocol: str | None = None, ax: Axes | None = None) -> Axes:
+        """Plot the confusion matrix of a recipe: in each cell the clips, and their share of the true class.
+
+        Raises:
+            SettingsError: an unknown recipe or protocol, multi-label data, or Matplotlib is missing.
+
+        >>> city_run.plot_confusion("notebook-mel").get_xlabel()
+        'predicted class'
+        """
+        from soundmark.evaluation import results_figures
+
+        return results_figures.plot_confusion(self.result(recipe, protocol), self.dataset.classes, ax)
+
+    def plot_reliability(
+        self,
+        ax: Axes | None = None,
+        *,
+        recipes: str | Recipe | Sequence[str | Recipe] | None = None,
+        protocol: str | None = None,
+    ) -> Axes:
+        """Plot accuracy against confidence: of a calibrated model both are equal. The area of a dot counts clips.
+
+        Raises:
+            SettingsError: an unknown recipe or protocol, or Matplotlib is missing.
+
+        >>> city_run.plot_reliability(recipes="notebook-mel").get_xlabel()
+        'confidence'
+        """
+        from soundmark.evaluation import results_figures
+
+        return results_figures.plot_reliability(self._selected(recipes, protocol), self.recipes, ax)
+
+    def report(self, path: str | PathLike[str], overwrite: bool = True) -> Path:
+        """Write the report, one self-contained HTML page, to ``path``.
+
+        Raises:
+            OutputError: the file cannot be written, or exists and ``overwrite`` is False.
+
+        >>> city_run.report(folder / "report.html").name
+        'report.html'
+        """
+        from soundmark.evaluation.report import write
+
+        path = Path(path).expanduser()
+        if path.is_dir():
+            raise OutputError(f'"{path}" is a folder: give the name of a file in it, as "{path / "report.html"}".')
+        if not overwrite and path.exists():
+            raise OutputError(f'"{path}" exists: choose another name, or pass overwrite=True.')
+        write(self, path)
+        return path
+
+    def save_figures(self, folder: str | PathLike[str], format: str = "pdf") -> list[Path]:
+        """Save the history, confusion and reliability of each result as figures for a paper: "pdf", "svg" or "png".
+
+        Raises:
+            SettingsError: an unknown format, or Matplotlib is missing.
+            OutputError: a file cannot be written.
+
+        >>> [path.name for path in city_run.save_figures(folder / "figures")][-1]
+        'notebook-mel-random-reliability.pdf'
+        """
+        from soundmark.evaluation import results_figures
+
+        return results_figures.save_figures(self, Path(folder).expanduser(), format)
 
 
 def standard_deviation(values: Sequence[float]) -> float:

@@ -19,3 +19,6 @@ In reading order:
     unit           one training of a run: trained, exported, tested, written
     single_model   one model from all clips, or from all but one fold
 """
+
+DEFAULT_RECIPE = "notebook-mel"  # of `train`
+DEFAULT_DEVICE = "auto"

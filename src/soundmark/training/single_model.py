@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,11 @@ from soundmark.metrics.task import Task
 from soundmark.models import bundle, legacy, weights
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
+from soundmark.models.classifier import Model
+from soundmark.runtime.checks import is_whole
 from soundmark.runtime.progress import Progress, no_progress
+from soundmark.training import DEFAULT_DEVICE, DEFAULT_RECIPE
+from soundmark.training.named_recipes import recipe_named
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import clear_run, exclusive_run, is_intact
 from soundmark.training.unit import (
@@ -30,14 +37,88 @@ from soundmark.training.unit import (
     usable_split,
 )
 
+log = logging.getLogger("soundmark")
+
+NAMED = 10  # skipped clips that are named in warnings; the rest are counted
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel:
-    """A model that ``train`` made."""
+    """A model that ``train_model`` made: its file, its card, and the clips that could not be used."""
 
     model: Path
     card: Card
     skipped: tuple[Skipped, ...]
+
+
+def train(
+    dataset: Dataset | str | PathLike[str],
+    recipe: Recipe | str | PathLike[str] = DEFAULT_RECIPE,
+    folder: str | PathLike[str] | None = None,
+    *,
+    test_fold: int | None = None,
+    scores: str | PathLike[str] | None = None,
+    subset: str | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int | None = None,
+    jobs: int | None = None,
+    device: str = DEFAULT_DEVICE,
+    fresh: bool = False,
+    quiet: bool = False,
+) -> Model:
+    """Train one model on all clips, or on all but one fold, which is then scored; write ``folder/model.onnx``.
+
+    The same call again resumes an interrupted training, or loads the finished model. Clips that cannot be used are
+    named in warnings.
+
+    Args:
+        dataset: a ``Dataset``, or the path of one.
+        recipe: the name of a recipe, a .toml file, or a ``Recipe``.
+        folder: where the model is written.
+        test_fold: the official fold to keep back and score. Default: train on all clips.
+        scores: the folder of a comparison whose scores of this recipe are written to the model's card.
+        subset: a named part of the data set, "esc10" of ESC-50.
+        epochs: instead of the recipe's own.
+        batch_size: instead of the recipe's own.
+        learning_rate: instead of the recipe's own.
+        seed: of weights, order and dropout, instead of the recipe's own.
+        jobs: parallel workers; default: all cores.
+        device: "auto", "cpu", "cuda" or "mps".
+        fresh: start over instead of resuming.
+        quiet: show no progress.
+
+    Raises:
+        SettingsError: an unknown recipe, fold or device, a value that is not allowed, or no folder.
+        DatasetError: the path is not a data set.
+        OutputError: the folder cannot be written, or holds another run.
+
+    >>> train(city, recipe, folder / "final", epochs=1, quiet=True).classify(city.clips[0].path, top_k=1)
+    [{'label': ..., 'score': ...}]
+    """
+    chosen = chosen_recipe(recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+    folder = results_folder(folder)
+    check_jobs(jobs)
+    if test_fold is not None and not is_whole(test_fold):
+        raise SettingsError(f"test_fold is {test_fold!r}: give the number of a fold, or leave it out.")
+    data = open_dataset(dataset, subset)
+    from soundmark.runtime.progress_bars import progress_bars  # rich is loaded when it is needed
+
+    with progress_bars(quiet) as progress:
+        made = train_model(
+            data,
+            chosen,
+            folder,
+            test_fold=test_fold,
+            scores=None if scores is None else Path(scores),
+            jobs=jobs,
+            device=device,
+            fresh=fresh,
+            progress=progress,
+        )
+    warn_skipped(data, made.skipped)
+    return Model(bundle.read_bundle(made.model))
 
 
 def train_model(
@@ -48,7 +129,7 @@ def train_model(
     test_fold: int | None = None,
     scores: Path | None = None,
     jobs: int | None = None,
-    device: str = "auto",
+    device: str = DEFAULT_DEVICE,
     fresh: bool = False,
     progress: Progress = no_progress,
 ) -> TrainedModel:
@@ -136,3 +217,90 @@ def comparison_scores(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[st
     figure = Task.of(dataset.multi_label).key
     keys = ("protocol", "n_test", figure, f"{figure}_interval", "macro_f1", "ece", "fold_mean", "fold_sd")
     return {"cross_validated": True, **{key: result[key] for key in keys}}
+
+
+def chosen_recipe(
+    recipe: Recipe | str | PathLike[str],
+    *,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int | None = None,
+) -> Recipe:
+    """The recipe by name, .toml file or object, with what is given instead of its own settings.
+
+    Raises:
+        SettingsError: there is no such recipe, with the nearest match, or a value is not allowed.
+
+    >>> chosen_recipe("notebook-mel", epochs=3).epochs
+    3
+    >>> chosen_recipe("notebok-mel")
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: there is no recipe "notebok-mel". Did you mean "notebook-mel"? Known: ...
+    """
+    if not isinstance(recipe, Recipe | str | PathLike):
+        raise SettingsError(f"the recipe is {recipe!r}: give a recipe's name, a .toml file, or a Recipe.")
+    given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+    found = recipe if isinstance(recipe, Recipe) else recipe_named(fspath(recipe))
+    return replace(found, **{key: value for key, value in given.items() if value is not None})
+
+
+def open_dataset(dataset: Dataset | str | PathLike[str], subset: str | None = None) -> Dataset:
+    """The data set itself, or the one at that path.
+
+    Raises:
+        DatasetError: there is none at the path.
+        SettingsError: it is neither a data set nor a path, or a ``subset`` is asked of one that is open.
+
+    >>> open_dataset(city) is city, len(open_dataset(str(city.root)).clips)
+    (True, 60)
+    """
+    if isinstance(dataset, str | PathLike):
+        return Dataset.open(dataset, subset=subset)
+    if not isinstance(dataset, Dataset):
+        raise SettingsError(f"the data set is a {type(dataset).__name__}: give a Dataset, or the path of one.")
+    if subset is not None:
+        raise SettingsError(f'subset is "{subset}", but the data set is open: give it to Dataset.open instead.')
+    return dataset
+
+
+def results_folder(folder: str | PathLike[str] | None) -> Path:
+    """The folder that results are written to.
+
+    Raises:
+        SettingsError: none was given, or it is no path.
+
+    >>> results_folder("run").name
+    'run'
+    """
+    if folder is None:
+        raise SettingsError('there is no folder for the results: give one as the third argument, or folder="run".')
+    if not isinstance(folder, str | PathLike) or not fspath(folder):
+        raise SettingsError(f'the folder is {folder!r}: give a path. The current folder is ".".')
+    return Path(folder).expanduser()
+
+
+def check_jobs(jobs: int | None) -> None:
+    """Refuse a number of parallel workers that is not allowed.
+
+    Raises:
+        SettingsError: it is not a whole number of at least 1.
+
+    >>> check_jobs(0)
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: jobs is 0: give a whole number of at least 1, or leave it out to use all cores.
+    """
+    if jobs is not None and not is_whole(jobs):
+        raise SettingsError(f"jobs is {jobs!r}: give a whole number of at least 1, or leave it out to use all cores.")
+
+
+def warn_skipped(dataset: Dataset, skipped: Sequence[Skipped]) -> None:
+    """Name the clips that could not be used in warnings, the first few; what a partial copy lacks is no fault.
+
+    >>> warn_skipped(city, ())
+    """
+    faults = dataset.faults(skipped)
+    for item in faults[:NAMED]:
+        log.warning("left out: %s: %s", item.path, item.reason)
+    if len(faults) > NAMED:
+        log.warning("left out: %d more clips; `soundmark inspect` names them all", len(faults) - NAMED)

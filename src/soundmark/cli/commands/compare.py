@@ -8,6 +8,8 @@ import typer
 
 from soundmark.cli import options
 from soundmark.cli.app import app, command_line, open_dataset
+from soundmark.evaluation import DEFAULT_RECIPES, DEFAULT_SEEDS
+from soundmark.training import DEFAULT_DEVICE
 
 
 @app.command()
@@ -41,14 +43,14 @@ def compare(
             help="Repeat each training with so many seeds, and show the spread.",
             parser=options.natural,
         ),
-    ] = 1,
+    ] = DEFAULT_SEEDS,
     subset: options.Subset = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     learning_rate: options.LearningRate = None,
     seed: options.Seed = None,
     jobs: options.Jobs = None,
-    device: options.Device = "auto",
+    device: options.Device = DEFAULT_DEVICE,
     quiet: options.Quiet = False,
     fresh: options.Fresh = False,
 ) -> None:
@@ -56,20 +58,19 @@ def compare(
     from soundmark.cli import console, tables
     from soundmark.evaluation import comparison, report
     from soundmark.evaluation.plan import describe_cost, make_plan
-    from soundmark.training.run_folder import exclusive_run
+    from soundmark.training.single_model import chosen_recipe
 
     chosen = [
-        options.recipe_with(name, epochs, batch_size, learning_rate, seed)
-        for name in recipe or ["notebook-image", "notebook-mel"]
+        chosen_recipe(name, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+        for name in recipe or DEFAULT_RECIPES
     ]
     data = open_dataset(dataset, subset)
     plan = make_plan(data, chosen, protocols=protocol, folds=options.numbers(folds), seeds=seeds)
     console.say(describe_cost(plan, output, device=device, fresh=fresh))
-    with console.progress(quiet) as progress, exclusive_run(output):
-        found = comparison.run_plan(
+    with console.progress(quiet) as progress:
+        found = comparison.run_and_report(
             plan, output, jobs=jobs, device=device, fresh=fresh, command=command_line(), progress=progress
         )
-        report.write(found, output / "report.html")
     tables.show_evaluation(found)
     console.print_result(report.sentence(found))
     faults = data.faults(found.skipped)

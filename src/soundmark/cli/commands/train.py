@@ -9,13 +9,14 @@ import typer
 
 from soundmark.cli import options
 from soundmark.cli.app import app, open_dataset
+from soundmark.training import DEFAULT_DEVICE, DEFAULT_RECIPE
 
 
 @app.command()
 def train(
     dataset: options.DatasetPath,
     output: options.Output,
-    recipe: Annotated[str, typer.Option(help="A recipe's name or .toml file.")] = "notebook-mel",
+    recipe: Annotated[str, typer.Option(help="A recipe's name or .toml file.")] = DEFAULT_RECIPE,
     test_fold: Annotated[
         int | None,
         typer.Option(
@@ -40,15 +41,15 @@ def train(
     learning_rate: options.LearningRate = None,
     seed: options.Seed = None,
     jobs: options.Jobs = None,
-    device: options.Device = "auto",
+    device: options.Device = DEFAULT_DEVICE,
     quiet: options.Quiet = False,
     fresh: options.Fresh = False,
 ) -> None:
     """One model, from all clips or all but one fold: RUN/model.onnx."""
     from soundmark.cli import console, tables
-    from soundmark.training.single_model import train_model
+    from soundmark.training.single_model import chosen_recipe, train_model
 
-    chosen = options.recipe_with(recipe, epochs, batch_size, learning_rate, seed)
+    chosen = chosen_recipe(recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
     data = open_dataset(dataset, subset)
     with console.progress(quiet) as progress:
         made = train_model(

@@ -94,18 +94,22 @@ def curves(results: Sequence[Result], colours: Sequence[str], *, quantity: str) 
     """
     protocol = protocol_of(results[0].protocol).title
     with _panel(f"curves {results[0].protocol} {quantity}", f"{protocol}: {quantity} by epoch") as panel:
-        axes = panel.axes
-        for result, colour in zip(results, colours, strict=True):
-            histories = [watched(fold.history) for fold in result.folds if fold.history]
-            for part, dashes in (("train", (0, (2.2, 1.6))), ("validation", "solid")):
-                _fan(axes, [_column(history, f"{part}_{quantity}") for history in histories], colour, dashes)
-        axes.set_xlabel("epoch")
-        axes.set_ylim(0, _height(results, quantity) if quantity == "loss" else None)
-        axes.margins(x=0.02)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        if quantity == "accuracy":
-            _share_axis(axes, "y")
+        draw_curves(panel.axes, results, colours, quantity=quantity)
     return panel.svg
+
+
+def draw_curves(axes: Any, results: Sequence[Result], colours: Sequence[str], *, quantity: str) -> None:
+    """The lines of ``curves`` on Matplotlib's ``axes``, each result in its colour."""
+    for result, colour in zip(results, colours, strict=True):
+        histories = [watched(fold.history) for fold in result.folds if fold.history]
+        for part, dashes in (("train", (0, (2.2, 1.6))), ("validation", "solid")):
+            _fan(axes, [_column(history, f"{part}_{quantity}") for history in histories], colour, dashes)
+    axes.set_xlabel("epoch")
+    axes.set_ylim(0, _height(results, quantity) if quantity == "loss" else None)
+    axes.margins(x=0.02)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    if quantity == "accuracy":
+        _share_axis(axes, "y")
 
 
 def _height(results: Sequence[Result], quantity: str) -> float:
@@ -143,20 +147,24 @@ def reliability(results: Sequence[Result], colours: Sequence[str]) -> Html:
     """How often the answer was right against how sure it was, a dot per bin, its area the share of clips, as SVG."""
     protocol = protocol_of(results[0].protocol).title
     with _panel(f"reliability {results[0].protocol}", f"{protocol}: reliability", inches=(4.0, 3.6)) as panel:
-        axes = panel.axes
-        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
-        for result, colour in zip(results, colours, strict=True):
-            bins = [one for one in result.task.reliability(result.labels, result.probabilities) if one.n]
-            x, y = [one.confidence for one in bins], [one.accuracy for one in bins]
-            area = [3 + 300 * one.n / max(1, sum(each.n for each in bins)) for one in bins]
-            axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.6)
-            axes.scatter(x, y, s=area, color=colour, alpha=0.55, linewidths=0)
-        axes.set_xlabel(results[0].task.words.probability)
-        axes.set_ylabel(results[0].task.words.share)
-        axes.set_aspect("equal")
-        _share_axis(axes, "x")
-        _share_axis(axes, "y")
+        draw_reliability(panel.axes, results, colours)
     return panel.svg
+
+
+def draw_reliability(axes: Any, results: Sequence[Result], colours: Sequence[str], diagonal: str = MUTED) -> None:
+    """The dots of ``reliability`` on Matplotlib's ``axes``, each result in its colour."""
+    axes.plot([0, 1], [0, 1], color=diagonal, linewidth=0.8, linestyle=(0, (1, 2)))
+    for result, colour in zip(results, colours, strict=True):
+        bins = [one for one in result.task.reliability(result.labels, result.probabilities) if one.n]
+        x, y = [one.confidence for one in bins], [one.accuracy for one in bins]
+        area = [3 + 300 * one.n / max(1, sum(each.n for each in bins)) for one in bins]
+        axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.6)
+        axes.scatter(x, y, s=area, color=colour, alpha=0.55, linewidths=0)
+    axes.set_xlabel(results[0].task.words.probability)
+    axes.set_ylabel(results[0].task.words.share)
+    axes.set_aspect("equal")
+    _share_axis(axes, "x")
+    _share_axis(axes, "y")
 
 
 def shares(marks: Sequence[Mark], *, name: str, description: str, chance: float) -> Html:

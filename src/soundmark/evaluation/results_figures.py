@@ -1,0 +1,227 @@
+"""``Evaluation`` as figures for a notebook or a paper: history, confusion matrix, reliability."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from soundmark.datasets.protocols import protocol_of
+from soundmark.errors import SettingsError, unknown_name
+from soundmark.evaluation.report.figures import draw_curves, draw_reliability
+from soundmark.evaluation.results import Evaluation, Result
+from soundmark.metrics import single_label
+from soundmark.runtime import atomic
+from soundmark.runtime.plotting import without_mathtext
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours, as the report has them: colour-blind readers can tell them apart.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b98300", "#3d9fd6", "#7f7f7f", "#1b1d1f")
+
+GREY = "#5d6368"
+
+QUANTITIES = ("loss", "accuracy")
+
+FORMATS = ("pdf", "svg", "png")
+
+CURVE_INCHES, SQUARE_INCHES = (6.0, 4.0), (4.8, 4.8)
+
+
+def plot_history(results: Sequence[Result], recipes: Sequence[str], quantity: str, ax: Axes | None = None) -> Axes:
+    """Plot a quantity by epoch, each recipe in its colour: its place in ``recipes`` decides which.
+
+    Raises:
+        SettingsError: an unknown quantity, no recipe with epochs, or Matplotlib is missing.
+
+    >>> plot_history(city_run.results, city_run.recipes, "loss").get_title()
+    'Random split'
+    """
+    if quantity not in QUANTITIES:
+        raise unknown_name("quantity of a history", quantity, QUANTITIES)
+    drawn = [result for result in results if any(fold.history for fold in result.folds)]
+    if not drawn:
+        names = ", ".join(result.recipe.name for result in results)
+        raise SettingsError(f"{names} was not trained in epochs, so there is no history to plot: choose other recipes.")
+    axes = _axes(ax, CURVE_INCHES)
+    colours = _colours(drawn, recipes)
+    draw_curves(axes, drawn, colours, quantity=quantity)
+    axes.set_ylabel("loss (cross entropy, nats)" if quantity == "loss" else quantity)
+    for result, colour in zip(drawn, colours, strict=True):
+        axes.plot([], [], color=colour, label=without_mathtext(result.recipe.name))
+    axes.plot([], [], color=GREY, label="validation")
+    axes.plot([], [], color=GREY, linestyle=(0, (2.2, 1.6)), label="training")
+    return _finished(axes, protocol_of(drawn[0].protocol).title)
+
+
+def plot_reliability(results: Sequence[Result], recipes: Sequence[str], ax: Axes | None = None) -> Axes:
+    """Plot accuracy against confidence, each recipe in its colour; the legend has the expected calibration error.
+
+    Raises:
+        SettingsError: Matplotlib is missing.
+
+    >>> plot_reliability(city_run.results, city_run.recipes).get_ylabel()
+    'accuracy'
+    """
+    axes = _axes(ax, SQUARE_INCHES)
+    colours = _colours(results, recipes)
+    draw_reliability(axes, results, colours, diagonal=GREY)
+    several = not isinstance(results[0].summary, single_label.Summary)
+    axes.set_xlabel("probability of a class" if several else "confidence")
+    axes.set_ylabel("share of clips that have the class" if several else "accuracy")
+    for result, colour in zip(results, colours, strict=True):
+        name = without_mathtext(result.recipe.name)
+        axes.plot([], [], color=colour, marker="o", label=f"{name}, ECE {result.summary.ece:.3f}")
+    return _finished(axes, protocol_of(results[0].protocol).title)
+
+
+def plot_confusion(result: Result, classes: Sequence[str], ax: Axes | None = None) -> Axes:
+    """Plot a confusion matrix: a row for each true class; in each cell the clips, and their share of the row.
+
+    Raises:
+        SettingsError: the data is multi-label, or Matplotlib is missing.
+
+    >>> plot_confusion(city_run.results[0], city.classes).get_ylabel()
+    'true class'
+    """
+    if not isinstance(result.summary, single_label.Summary):
+        raise SettingsError(
+            "the data is multi-label: a clip has any number of classes, so there is no confusion matrix. "
+            "to_dataframe() has the scores; the report has those of each class."
+        )
+    counts = result.summary.confusion
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    axes = _axes(ax, _confusion_inches(classes))
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    _write_cells(axes, counts, shares)
+    names = [without_mathtext(name) for name in classes]
+    small = 9 if len(names) <= 20 else 6
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=small)
+    axes.set_yticks(range(len(names)), names, fontsize=small)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    axes.set_title(f"{without_mathtext(result.recipe.name)}, {protocol_of(result.protocol).title.lower()}")
+    return axes
+
+
+def _confusion_inches(classes: Sequence[str]) -> tuple[float, float]:
+    side = 2.0 + 0.52 * min(len(classes), 20) + (0.16 * (len(classes) - 20) if len(classes) > 20 else 0)
+    margin = 0.06 * min(40, max(len(name) for name in classes))
+    return side + margin, side + 0.7 * margin
+
+
+def _write_cells(axes: Any, counts: np.ndarray, shares: np.ndarray) -> None:
+    """The clips in each cell that has some, with the share below where there is room."""
+    roomy = len(counts) <= 15
+    size = 7 if roomy else 6 if len(counts) <= 20 else 4
+    for (row, column), clips in np.ndenumerate(counts):
+        if clips:
+            text = f"{clips}\n{100 * shares[row, column]:.0f} %" if roomy else f"{clips}"
+            colour = "white" if shares[row, column] > 0.6 else "black"
+            axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour, linespacing=1.1)
+
+
+def save_figures(evaluation: Evaluation, folder: Path, format: str = "pdf") -> list[Path]:
+    """Save every figure of an evaluation; the files of a result are named ``<recipe>-<protocol>-<figure>``.
+
+    Raises:
+        SettingsError: an unknown format, or Matplotlib is missing.
+        OutputError: a file cannot be written.
+
+    >>> [path.name for path in save_figures(city_run, folder / "figures", "svg")][:2]
+    ['random-loss.svg', 'random-accuracy.svg']
+    """
+    if not isinstance(format, str) or format.lower() not in FORMATS:
+        raise unknown_name("figure format", format, FORMATS)
+    format = format.lower()
+    return [
+        _save(folder / f"{name}.{format}", inches, draw)
+        for name, inches, draw in (*_history_figures(evaluation), *_result_figures(evaluation))
+    ]
+
+
+Drawing = tuple[str, tuple[float, float], Callable[[Any], Any]]
+
+
+def _history_figures(evaluation: Evaluation) -> list[Drawing]:
+    """Loss and accuracy of all recipes of each protocol; none where no recipe has epochs."""
+    drawings: list[Drawing] = []
+    for protocol in evaluation.protocols:
+        results = [result for result in evaluation.results if result.protocol == protocol]
+        for quantity in QUANTITIES if any(fold.history for one in results for fold in one.folds) else ():
+
+            def draw(ax: Any, results: Sequence[Result] = results, quantity: str = quantity) -> Any:
+                return plot_history(results, evaluation.recipes, quantity, ax)
+
+            drawings.append((f"{protocol}-{quantity}", CURVE_INCHES, draw))
+    return drawings
+
+
+def _result_figures(evaluation: Evaluation) -> list[Drawing]:
+    """The confusion matrix and the reliability of each result; of multi-label data the reliability alone."""
+    drawings: list[Drawing] = []
+    classes = evaluation.dataset.classes
+    for result in evaluation.results:
+        name = f"{result.recipe.name}-{result.protocol}"
+
+        def confusion(ax: Any, result: Result = result) -> Any:
+            return plot_confusion(result, classes, ax)
+
+        def reliability(ax: Any, result: Result = result) -> Any:
+            return plot_reliability([result], evaluation.recipes, ax)
+
+        if isinstance(result.summary, single_label.Summary):
+            drawings.append((f"{name}-confusion", _confusion_inches(classes), confusion))
+        drawings.append((f"{name}-reliability", SQUARE_INCHES, reliability))
+    return drawings
+
+
+def _save(path: Path, inches: tuple[float, float], draw: Callable[[Any], Any]) -> Path:
+    """Draw on a figure of its own, and write it without the date: the same figure gives the same bytes."""
+    _check_matplotlib()
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    kind = path.suffix.removeprefix(".")
+    dated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind)
+    figure = Figure(figsize=inches, layout="constrained")
+    draw(figure.add_subplot())
+    settings = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": path.stem}  # text stays text
+    with matplotlib.rc_context(settings), atomic.replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a script that Matplotlib's own type does not have
+        figure.savefig(temporary, format=kind, dpi=200, metadata=dated)
+    return path
+
+
+def _axes(ax: Axes | None, inches: tuple[float, float]) -> Any:
+    """The given axes, or those of a new figure, which Jupyter displays."""
+    if ax is not None:
+        return ax
+    _check_matplotlib()
+    from matplotlib import pyplot
+
+    return pyplot.subplots(figsize=inches, layout="constrained")[1]
+
+
+def _check_matplotlib() -> None:
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise SettingsError('drawing needs Matplotlib: pip install "soundmark[plot]".') from error
+
+
+def _colours(results: Sequence[Result], recipes: Sequence[str]) -> list[str]:
+    return [COLOURS[recipes.index(result.recipe.name) % len(COLOURS)] for result in results]
+
+
+def _finished(axes: Any, title: str) -> Axes:
+    axes.set_title(title)
+    axes.grid(visible=True, linewidth=0.5, color="#dcdedf")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize="small")
+    return axes
