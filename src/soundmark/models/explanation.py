@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import os
 import warnings
@@ -170,7 +171,10 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         picture = io.BytesIO()
-        _save(self, picture, "png")
+        try:
+            _save(self, picture, "png")
+        except ImportError:  # without Matplotlib, in words
+            return f"<p>{html.escape(shortened(self.sentence(), 1000))}</p>"
         return (
             f'<img style="max-width:100%" src="data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}">'
         )

@@ -102,7 +102,7 @@ def test_a_file_of_that_name_is_not_in_the_way(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "audioset").write_text("a list")
     assert len(soundmark.load("audioset").classes) == 527
-    with pytest.raises(BundleError, match='"audioset" .* is not a model'):
+    with pytest.raises(BundleError, match='audioset" .* is not a model'):
         soundmark.load(tmp_path / "audioset")
 
 

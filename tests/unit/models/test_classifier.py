@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import re
+import sys
 
 import matplotlib as mpl
 import numpy as np
@@ -170,7 +171,19 @@ def test_an_explanation_plots_saves_and_displays(notebook_model, tone, tmp_path)
     assert len(repr(found).encode()) < 2000
 
 
-def test_explain_is_summed_up_where_no_figure_can_be_drawn(notebook_model, tone):
+def test_an_explanation_is_a_sentence_where_there_is_no_matplotlib(notebook_model, tone, monkeypatch):
+    found = notebook_model.explain(tone, RATE_HZ)
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert found._repr_html_() == f"<p>{found.sentence()}</p>"
+    with pytest.raises(SettingsError, match=r'plotting needs Matplotlib: pip install "soundmark\[plot\]"'):
+        found.plot()
+    with pytest.raises(SettingsError, match="plotting needs Matplotlib"):
+        notebook_model.plot_history()
+    monkeypatch.undo()
+
+
+def test_the_repr_of_an_explanation_is_short_whatever_the_names(notebook_model, tone):
     found = dataclasses.replace(notebook_model.explain(tone, RATE_HZ), name="a" * 5000, classes=("ü" * 5000,) * 10)
     assert len(repr(found).encode()) < 2000
 
