@@ -29,8 +29,7 @@ def chunk(name: bytes, content: bytes, size: int | None = None) -> bytes:
 @pytest.mark.parametrize("kind", [io.BytesIO, Pipe])
 def test_chunks_of_odd_and_even_sizes_are_found_in_order(kind):
     data = (
-        chunk(b"fmt ", b"0123456789abcdef") + chunk(b"junk", b"abc")
-    data += chunk(b"LIST", b"INFO1") + chunk(b"data", b"xy")
+        chunk(b"fmt ", b"0123456789abcdef") + chunk(b"junk", b"abc") + chunk(b"LIST", b"INFO1") + chunk(b"data", b"xy")
     )
     found = list(riff.read_chunks(kind(data), {b"LIST"}))
     assert [(c.name, c.size, c.content) for c in found] == [

@@ -71,14 +71,15 @@ def test_a_pool_of_threads_changes_nothing(model):
     assert shared.aggregator.windows == 591
 
 
-def test_behind_a_gap_windows_start_again_and_the_rest_is_scored_or_counted(model):
+@pytest.mark.parametrize("rate_hz", [RATE_HZ, 44_100])
+def test_after_a_gap_windows_start_again_and_the_rest_is_scored_or_counted(model, rate_hz):
     for score_rest, discarded_s, windows in ((True, 0.0, 4), (False, 0.5, 3)):
         parts = []
-        classifier = StreamClassifier(model, RATE_HZ, on_scores=parts.append)
-        classifier.push(street(1.5, [("low", 0.0, 1.5)]))
+        classifier = StreamClassifier(model, rate_hz, on_scores=parts.append)
+        classifier.push(street(1.5, [("low", 0.0, 1.5)], rate_hz))
         classifier.skip(10.0, score_rest=score_rest)
         assert classifier.received_s == pytest.approx(11.5)
-        classifier.push(street(2.0, []))
+        classifier.push(street(2.0, [], rate_hz))
         classifier.finish()
         assert classifier.discarded_s == pytest.approx(discarded_s)
         assert len(parts) == windows
