@@ -23,7 +23,7 @@ from soundmark import audio
 from soundmark.cli import live_view
 from soundmark.datasets import Dataset
 from soundmark.detection import output_formats
-from soundmark.detection.analysis import analyze_file
+from soundmark.detection.file_analysis import analyze_file
 from soundmark.detection.inputs import Input
 from soundmark.detection.live import monitor
 from soundmark.detection.live.monitor import StreamCallbacks, StreamState

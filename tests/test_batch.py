@@ -57,7 +57,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def test_counts_in_are_counts_out_and_counts_named(model, sounds, tmp_path):
     done = analyze_to_folder(model, files_of(sounds), DetectionSettings(), tmp_path / "out")
-    assert (done.heard, done.before, len(done.failures)) == (59, 0, 3)
+    assert (done.analyzed, done.before, len(done.failures)) == (59, 0, 3)
     assert len(rows(tmp_path / "out" / "files.csv")) == 59
     failed = rows(tmp_path / "out" / "errors.csv")
     assert [Path(row["File"]).name for row in failed] == ["3.wav", "4.wav", "5.wav"]
@@ -156,7 +156,7 @@ def test_silence_in_every_file_is_no_failure(model, tmp_path):
     done = analyze_to_folder(
         model, files_of(tmp_path / "s.wav"), DetectionSettings(min_confidence=1.0), tmp_path / "out"
     )
-    assert (done.heard, done.without_event, done.failures) == (1, 1, [])
+    assert (done.analyzed, done.without_event, done.failures) == (1, 1, [])
 
 
 def test_names_that_are_long_or_alike_keep_results_of_their_own(model, tmp_path):
@@ -167,7 +167,7 @@ def test_names_that_are_long_or_alike_keep_results_of_their_own(model, tmp_path)
         (tmp_path / "in" / "sound.wav").rename(tmp_path / "in" / name)
     files = [Input(str(tmp_path / "in" / name), Path(name).name) for name in names]
     done = analyze_to_folder(model, files, DetectionSettings(), tmp_path / "out")
-    assert (done.heard, done.failures) == (6, [])
+    assert (done.analyzed, done.failures) == (6, [])
     own = list((tmp_path / "out" / "files").iterdir())
     assert sorted(row["File"] for path in own for row in rows(path)) == sorted(file.path for file in files)
 

@@ -12,7 +12,7 @@ import soundfile
 import torch
 
 from soundmark import audio
-from soundmark.detection.analysis import analyze_file, analyze_files
+from soundmark.detection.file_analysis import analyze_file, analyze_files
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import Failure, Input
 from soundmark.detection.settings import DetectionSettings, read_thresholds

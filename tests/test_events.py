@@ -78,10 +78,10 @@ def test_an_event_is_told_of_with_the_first_window_that_is_without_it():
     assert [len(events) for events in told] == [0, 0, 1]
 
 
-def test_what_is_under_way_can_be_seen():
+def test_what_is_running_events_can_be_seen():
     tracker = EventTracker(("siren",))
     tracker.step(Segment(0.0, 4.0, np.array([0.9])))
-    assert [(event.start_s, event.stop_s) for event in tracker.under_way] == [(0.0, 4.0)]
+    assert [(event.start_s, event.stop_s) for event in tracker.running_events] == [(0.0, 4.0)]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ HEARD = FileResult(
     answer=[{"label": "dog", "score": 0.9}],
     events=[Event(label="dog", start_s=0.0, stop_s=4.0, confidence=0.1 + 0.2, peak=0.9)],
     windows=3,
-    began=datetime(2024, 6, 12, 4, 30, tzinfo=UTC),
+    started=datetime(2024, 6, 12, 4, 30, tzinfo=UTC),
     note="cut off",
 )
 

@@ -28,12 +28,12 @@ def clips_of(folder: Path, seconds: float = 60.0, most_bytes: int = 10**9) -> sa
     clips = saved_clips.SavedClips(folder, rate_hz=RATE_HZ, most_bytes=most_bytes)
     samples = (np.arange(round(seconds * RATE_HZ)) % 100 / 200).astype(np.float32)
     for start in range(0, len(samples), 400):
-        clips.hear(start, samples[start : start + 400])
+        clips.add(start, samples[start : start + 400])
     return clips
 
 
 def test_a_clip_is_the_sound_of_its_event_with_a_margin(tmp_path):
-    path = clips_of(tmp_path / "kept").keep(event(10.0, 12.0), BEGAN)
+    path = clips_of(tmp_path / "kept").save(event(10.0, 12.0), BEGAN)
     assert path.name == "20240612T043010.000Z_dog_bark.wav"
     sound = audio.read(path)
     assert (sound.rate_hz, sound.duration_s) == (RATE_HZ, 3.0)
@@ -43,8 +43,8 @@ def test_a_clip_is_the_sound_of_its_event_with_a_margin(tmp_path):
 
 def test_of_a_very_long_event_the_end_is_kept_and_of_a_forgotten_one_nothing(tmp_path):
     clips = clips_of(tmp_path / "kept", seconds=200.0)
-    assert audio.info(clips.keep(event(0.0, 200.0), BEGAN)).duration_s == pytest.approx(saved_clips.KEPT_S, abs=0.2)
-    assert clips.keep(event(1.0, 2.0), BEGAN) is None
+    assert audio.info(clips.save(event(0.0, 200.0), BEGAN)).duration_s == pytest.approx(saved_clips.KEPT_S, abs=0.2)
+    assert clips.save(event(1.0, 2.0), BEGAN) is None
 
 
 def test_the_oldest_clips_go_first_and_nobody_elses_files(tmp_path):
@@ -53,20 +53,20 @@ def test_the_oldest_clips_go_first_and_nobody_elses_files(tmp_path):
     (folder / "mine.wav").write_bytes(bytes(100_000))
     clips = clips_of(folder, most_bytes=100_000)  # two clips of three seconds, 48 kB each
     for start_s in (5.0, 10.0, 15.0, 20.0):
-        clips.keep(event(start_s, start_s + 2), BEGAN)
+        clips.save(event(start_s, start_s + 2), BEGAN)
     assert sorted(path.name[:15] for path in folder.iterdir()) == ["20240612T043015", "20240612T043020", "mine.wav"]
 
 
 @pytest.mark.parametrize("label", ["../../etc/passwd", "a/b", "", "\u202ename", "x" * 300, "zażółć"])
 def test_no_label_leaves_the_folder(tmp_path, label):
-    path = clips_of(tmp_path / "kept").keep(event(1.0, 2.0, label), BEGAN)
+    path = clips_of(tmp_path / "kept").save(event(1.0, 2.0, label), BEGAN)
     assert path.parent == tmp_path / "kept"
     assert saved_clips.OURS.fullmatch(path.name)
 
 
 def test_two_events_of_the_same_moment_and_label_are_two_clips(tmp_path):
     clips = clips_of(tmp_path / "kept")
-    paths = [clips.keep(event(1.0, stop_s), BEGAN) for stop_s in (2.0, 3.0, 4.0)]
+    paths = [clips.save(event(1.0, stop_s), BEGAN) for stop_s in (2.0, 3.0, 4.0)]
     assert [path.name[19:] for path in paths] == ["Z_dog_bark.wav", "Z_dog_bark_2.wav", "Z_dog_bark_3.wav"]
     assert [audio.info(path).duration_s for path in paths] == [2.0, 3.0, 4.0]
     assert all(saved_clips.OURS.fullmatch(path.name) for path in paths)
@@ -78,19 +78,19 @@ def test_a_folder_called_like_a_clip_and_a_link_are_left_alone_and_no_end(tmp_pa
     (tmp_path / "far.wav").write_bytes(bytes(10**6))
     (folder / "20200101T000001.000Z_dog.wav").symlink_to(tmp_path / "far.wav")
     clips = clips_of(folder, most_bytes=1)
-    newest = [clips.keep(event(start_s, start_s + 1), BEGAN) for start_s in (5.0, 10.0)][-1]
+    newest = [clips.save(event(start_s, start_s + 1), BEGAN) for start_s in (5.0, 10.0)][-1]
     assert {path.name[:15] for path in folder.iterdir()} == {"20200101T000000", "20200101T000001", newest.name[:15]}
     assert (tmp_path / "far.wav").stat().st_size == 10**6
 
 
 def test_a_clip_that_another_listener_deleted_is_no_end(tmp_path, monkeypatch):
     clips = clips_of(tmp_path / "kept", most_bytes=1)
-    gone = clips.keep(event(1.0, 2.0), BEGAN)
+    gone = clips.save(event(1.0, 2.0), BEGAN)
     stat = Path.stat
     monkeypatch.setattr(
         Path, "is_file", lambda path: path.unlink() or True if path == gone else bool(stat(path, follow_symlinks=True))
     )
-    assert clips.keep(event(5.0, 6.0), BEGAN).name in {path.name for path in clips.folder.iterdir()}
+    assert clips.save(event(5.0, 6.0), BEGAN).name in {path.name for path in clips.folder.iterdir()}
 
 
 def test_a_full_disk_is_said_and_no_end(tmp_path, monkeypatch):
@@ -98,7 +98,7 @@ def test_a_full_disk_is_said_and_no_end(tmp_path, monkeypatch):
     (tmp_path / "kept").rmdir()
     (tmp_path / "kept").write_text("a file")
     said = []
-    saved_clips.keep_or_report(clips, event(1.0, 2.0), BEGAN, said.append)
+    saved_clips.save_or_report(clips, event(1.0, 2.0), BEGAN, said.append)
     assert said
     assert "cannot write" in said[0]
 
@@ -143,7 +143,7 @@ def hook():
 
 def test_an_event_is_posted_though_the_server_fails_twice(hook):
     hook.plan, waited = [500, 503], []
-    post = webhook.Webhook(hook.url, say=pytest.fail, sleep=waited.append)
+    post = webhook.Webhook(hook.url, note=pytest.fail, sleep=waited.append)
     post.post('{"label": "dog"}')
     post.post('{"label": "siren"}')
     post.close()
@@ -155,7 +155,7 @@ def test_an_event_is_posted_though_the_server_fails_twice(hook):
 
 def test_what_cannot_be_posted_is_said_and_the_next_is_tried(hook):
     hook.plan, said = [500] * len(webhook.TRIES_AFTER_S), []
-    post = webhook.Webhook(hook.url, say=said.append, sleep=lambda s: None)
+    post = webhook.Webhook(hook.url, note=said.append, sleep=lambda s: None)
     post.post('{"label": "dog"}')
     post.post('{"label": "siren"}')
     post.close()
@@ -165,7 +165,7 @@ def test_what_cannot_be_posted_is_said_and_the_next_is_tried(hook):
 
 def test_nobody_is_sent_elsewhere(hook):
     hook.plan, said = [302] * len(webhook.TRIES_AFTER_S), []
-    post = webhook.Webhook(hook.url, say=said.append, sleep=lambda s: None)
+    post = webhook.Webhook(hook.url, note=said.append, sleep=lambda s: None)
     post.post("{}")
     post.close()
     assert hook.got == []
@@ -174,7 +174,7 @@ def test_nobody_is_sent_elsewhere(hook):
 
 def test_a_server_that_is_not_there_holds_nobody_up():
     said: list[str] = []
-    post = webhook.Webhook("http://127.0.0.1:9/", say=said.append, sleep=lambda s: None)
+    post = webhook.Webhook("http://127.0.0.1:9/", note=said.append, sleep=lambda s: None)
     post.post("{}")
     post.close()
     assert "Connection refused" in said[0]
@@ -192,7 +192,7 @@ def test_a_server_that_speaks_no_http_is_said_and_the_thread_lives(hook):
 
     threading.Thread(target=babble, daemon=True).start()
     said: list[str] = []
-    post = webhook.Webhook(f"http://127.0.0.1:{listener.getsockname()[1]}/", say=said.append, sleep=lambda s: None)
+    post = webhook.Webhook(f"http://127.0.0.1:{listener.getsockname()[1]}/", note=said.append, sleep=lambda s: None)
     post.post("{}")
     post.post("{}")
     time.sleep(0.5)
@@ -204,7 +204,7 @@ def test_a_server_that_speaks_no_http_is_said_and_the_thread_lives(hook):
 
 def test_what_is_still_to_be_posted_at_the_end_is_said(hook):
     hook.plan, said = [500] * 100, []
-    post = webhook.Webhook(hook.url, say=said.append, sleep=lambda s: time.sleep(5 * bool(s)))
+    post = webhook.Webhook(hook.url, note=said.append, sleep=lambda s: time.sleep(5 * bool(s)))
     for _ in range(3):
         post.post("{}")
     began = time.monotonic()
@@ -216,4 +216,4 @@ def test_what_is_still_to_be_posted_at_the_end_is_said(hook):
 @pytest.mark.parametrize("url", ["ftp://a", "file:///etc/passwd", "http://", "example.org"])
 def test_what_is_no_address_is_refused(url):
     with pytest.raises(SettingsError, match="cannot be posted to: give http"):
-        webhook.Webhook(url, say=print)
+        webhook.Webhook(url, note=print)

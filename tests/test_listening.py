@@ -19,7 +19,7 @@ from soundmark import audio
 from soundmark.audio.capture import pcm as pcm_source
 from soundmark.audio.capture.source import Block, LiveSource
 from soundmark.cli import live_output
-from soundmark.detection.analysis import analyze_file
+from soundmark.detection.file_analysis import analyze_file
 from soundmark.detection.inputs import Input
 from soundmark.detection.live import backlog, monitor, webhook
 from soundmark.detection.live.backlog import Backlog
@@ -69,7 +69,7 @@ def test_three_known_events_are_placed_within_a_hop_and_told_once(model, minute,
     for event, (_, start_s, stop_s) in zip(found, EVENTS, strict=True):
         assert abs(event.start_s - start_s) <= hop_s
         assert abs(event.stop_s - stop_s) <= hop_s
-    assert state.heard_s == pytest.approx(60.0, abs=1e-3)
+    assert state.analyzed_s == pytest.approx(60.0, abs=1e-3)
 
 
 @pytest.mark.parametrize("hop_s", [1.0, 0.5, 0.25])
@@ -87,11 +87,10 @@ def test_an_event_is_told_within_a_hop_of_its_end(model, minute, hop_s):
         LiveSource("-", RATE_HZ, blocks, is_live=False),
         DetectionSettings(),
         StreamCallbacks(event=lambda event, began: told.append((event, given[0] / RATE_HZ))),
-        hop_s,
-        backlog.StartEstimate(RATE_HZ),
+        hop_s=hop_s,
     )
     for block in blocks():
-        ear_.hear(block)
+        ear_.process(block)
     ends = [(event, at_s) for event, at_s in told if event.label != "background"]
     assert len(ends) == 3
     for event, at_s in ends:
@@ -175,7 +174,7 @@ def test_what_was_lost_leaves_times_true(model, monkeypatch):
     places = [(event.label, round(event.start_s)) for event in events if event.label != "background"]
     assert places == [("low", 1), ("high", 27)]
     assert state.lost_s == 20.0
-    assert state.heard_s == pytest.approx(30.0, abs=0.01)
+    assert state.analyzed_s == pytest.approx(30.0, abs=0.01)
 
 
 def test_before_a_gap_every_sample_is_heard_and_behind_a_long_one_an_event_is_another(model):
@@ -218,7 +217,7 @@ def test_a_machine_that_is_too_slow_is_never_further_behind_than_what_may_wait(m
     _, state = heard(model, LiveSource("microphone", RATE_HZ, blocks, is_live=True), hop_s=0.1)
     assert state.dropped_s > 0.5
     assert state.lost_s == pytest.approx(state.dropped_s)
-    assert state.heard_s == pytest.approx(7.0, abs=0.1)
+    assert state.analyzed_s == pytest.approx(7.0, abs=0.1)
     assert 1.0 < max(ages) <= 1.5 + 0.4 + 0.3
     assert "of 7.0 s went by unheard" in state.account()
 
@@ -235,7 +234,7 @@ def test_a_machine_that_is_too_slow_drops_counts_and_keeps_up(model, monkeypatch
     _, state = heard(model, live_source(*blocks), hop_s=0.1, note=notes.append)
     assert state.dropped_s > 1.0
     assert state.lost_s == pytest.approx(state.dropped_s, abs=0.2)
-    assert state.heard_s == pytest.approx(12.0, abs=0.2)  # what was dropped is counted as time that went by
+    assert state.analyzed_s == pytest.approx(12.0, abs=0.2)  # what was dropped is counted as time that went by
     assert "cannot keep up" in notes[0]
 
 
@@ -280,18 +279,18 @@ def test_the_time_on_the_clock_follows_a_sound_card_that_is_slow_and_a_stream_th
     anchor, began = backlog.StartEstimate(rate_hz=100), datetime(2024, 6, 12, tzinfo=UTC)
     second = Block(np.zeros(100, np.float32))
     for place in range(1, 3601):  # a second of this card lasts 1.001
-        anchor.hear(second, began + timedelta(seconds=1.001 * place))
-    assert (anchor.began - began).total_seconds() == pytest.approx(3.6, abs=0.13)
+        anchor.add(second, began + timedelta(seconds=1.001 * place))
+    assert (anchor.started - began).total_seconds() == pytest.approx(3.6, abs=0.13)
     now = began + timedelta(seconds=3603.6 + 20)  # nothing came for 20 s, and it goes on where it was
     for place in range(1, 200):
-        anchor.hear(second, now + timedelta(seconds=place))
-    assert (anchor.began - began).total_seconds() == pytest.approx(23.6, abs=1e-3)
+        anchor.add(second, now + timedelta(seconds=place))
+    assert (anchor.started - began).total_seconds() == pytest.approx(23.6, abs=1e-3)
 
 
 @pytest.mark.parametrize("most_s", [0.0, -1.0, float("nan")])
 def test_a_duration_that_is_none_is_refused(model, most_s):
     with pytest.raises(SettingsError, match="the duration is .* s: give more than 0"):
-        monitor.monitor(model, piped(street(1.0, [])), DetectionSettings(), StreamCallbacks(), most_s=most_s)
+        monitor.monitor(model, piped(street(1.0, [])), DetectionSettings(), StreamCallbacks(), duration_s=most_s)
 
 
 def test_the_backlog_lets_the_reader_go_when_nobody_listens():

@@ -12,7 +12,7 @@ from soundmark import audio
 from soundmark.cli import tables
 from soundmark.datasets import Dataset
 from soundmark.datasets.splits import Split
-from soundmark.detection.analysis import analyze_file, analyze_files
+from soundmark.detection.file_analysis import analyze_file, analyze_files
 from soundmark.detection.inputs import Failure, Input
 from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import BundleError

@@ -50,7 +50,7 @@ def by_the_export(model: Model, samples: np.ndarray, hop_s: float) -> tuple[np.n
             for a, b in pieces
         ]
         edges = (np.array([window.start / RATE_HZ]), np.array([window.stop / RATE_HZ]))
-        events += account.hear(WindowScores(*edges, rows[-1][None], None, [heard]))
+        events += account.add(WindowScores(*edges, rows[-1][None], None, [heard]))
     return np.array(rows), account.in_order([*events, *account.end()])
 
 

@@ -253,7 +253,7 @@ def test_a_station_that_stalls_drops_and_comes_back_is_heard_with_true_times(rad
     gone_s = sum(block.lost_s for block in read)
     assert 0.9 <= gone_s <= 10.0
     assert state.lost_s == pytest.approx(gone_s)
-    before_s = state.heard_s - gone_s - 10.0  # what had come before it dropped
+    before_s = state.analyzed_s - gone_s - 10.0  # what had come before it dropped
     low = [event for event in events if event.label == "low"]
     starts, stops = [[getattr(event, at) for event in low] for at in ("start_s", "stop_s")]
     assert starts == pytest.approx([2.0, before_s + gone_s + 2.0], abs=0.5)

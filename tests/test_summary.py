@@ -28,7 +28,7 @@ def recording(file: str, began: datetime | None, *events: tuple[str, float, floa
         duration_s=hours * HOUR,
         answer=[{"label": "siren", "score": 0.9}],
         events=[Event(label=label, start_s=a, stop_s=b, confidence=0.9, peak=0.9) for label, a, b in events],
-        began=began,
+        started=began,
     )
 
 
@@ -74,16 +74,16 @@ def test_a_single_file_takes_the_time_from_the_names(tmp_path):
 
 
 def test_hours_are_those_of_the_place(tmp_path):
-    found = summarize([folder_of(tmp_path / "out", NIGHT)], zone="Europe/Berlin")
+    found = summarize([folder_of(tmp_path / "out", NIGHT)], timezone="Europe/Berlin")
     assert [found.by_hour[0, hour] for hour in (1, 2)] == [15.0, 15.0]
     assert found.days == (date(2024, 6, 13),)
-    half = summarize([tmp_path / "out"], zone="Asia/Kolkata")  # + 5:30: hours begin at half past
+    half = summarize([tmp_path / "out"], timezone="Asia/Kolkata")  # + 5:30: hours begin at half past
     np.testing.assert_allclose(half.by_hour[0, 5], 30.0)
 
 
 def test_an_hour_that_comes_twice_counts_twice(tmp_path):
     autumn = recording("a.wav", datetime(2024, 10, 27, 0, tzinfo=UTC), ("siren", 0.0, 2 * HOUR))
-    found = summarize([folder_of(tmp_path / "out", autumn)], zone="Europe/Berlin")
+    found = summarize([folder_of(tmp_path / "out", autumn)], timezone="Europe/Berlin")
     assert found.by_hour[0, 2] == 120.0
     assert found.recorded_by_hour[2] == 120.0
 
@@ -169,7 +169,7 @@ def test_shares_are_told_only_where_all_results_say_what_was_recorded(tmp_path):
     assert summarize([folder]).recorded_by_hour[23] == 60.0
     found = summarize([folder, other])
     assert found.recorded is None
-    np.testing.assert_allclose(found.told_by_hour, found.by_hour)
+    np.testing.assert_allclose(found.shares_by_hour, found.by_hour)
 
 
 def test_the_busiest_hour_is_that_of_the_greatest_share(tmp_path):
@@ -178,10 +178,10 @@ def test_the_busiest_hour_is_that_of_the_greatest_share(tmp_path):
     evening = recording("e", datetime(2024, 6, 15, 20, tzinfo=UTC), ("siren", 0.0, 0.25 * HOUR), hours=1)
     found = summarize([folder_of(tmp_path / "out", *often, morning, evening)])
     assert (found.by_hour[0, 8], found.by_hour[0, 20]) == (30.0, 15.0)
-    np.testing.assert_allclose(found.told_by_hour[0, [8, 20]], [10.0, 25.0])  # percent, of five hours and of one
-    assert np.isnan(found.told_by_hour[0, 9])
+    np.testing.assert_allclose(found.shares_by_hour[0, [8, 20]], [10.0, 25.0])  # percent, of five hours and of one
+    assert np.isnan(found.shares_by_hour[0, 9])
     assert found.busiest_hour(0) == 20
-    assert spark(found.told_by_hour[0])[7:10] == "·▄·"
+    assert spark(found.shares_by_hour[0])[7:10] == "·▄·"
 
 
 def test_each_day_has_its_hours(tmp_path):

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from soundmark import audio
 from soundmark.cli import tables
-from soundmark.detection.analysis import analyze_files
+from soundmark.detection.file_analysis import analyze_files
 from soundmark.detection.inputs import Input
 from soundmark.detection.settings import DetectionSettings
 from soundmark.models import card_text

@@ -80,11 +80,11 @@ def test_behind_lost_sound_a_stream_is_cut_as_a_sound_of_its_own(n, hop, before)
 def test_what_is_in_no_window_is_counted_and_heard_at_an_end_before_what_is_lost():
     cutter = WindowCutter(100.0, hop=100)
     list(cutter.push(np.zeros(250, np.float32)))
-    assert cutter.unheard == 50
+    assert cutter.uncovered == 50
     assert [(w.start, w.stop, w.new_from) for w in cutter.end()] == [(150, 250, 200)]
-    assert cutter.unheard == 0
+    assert cutter.uncovered == 0
     cutter.skip(10)
-    assert (cutter.unheard, cutter.n_samples) == (0, 260)
+    assert (cutter.uncovered, cutter.n_samples) == (0, 260)
 
 
 @pytest.mark.parametrize("overlap", [-0.1, 1.0, float("nan")])

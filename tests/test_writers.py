@@ -41,9 +41,9 @@ def event(label: str = "dog", start_s: float = 0.0, stop_s: float = 4.0, confide
     return Event(label=label, start_s=start_s, stop_s=stop_s, confidence=confidence, peak=0.9)
 
 
-def heard(file: str = "a.wav", duration_s: float = 60.0, events=(), began=None) -> FileResult:
+def heard(file: str = "a.wav", duration_s: float = 60.0, events=(), started=None) -> FileResult:
     answer = [{"label": "dog", "score": 0.5}]
-    return FileResult(file=file, duration_s=duration_s, answer=answer, events=list(events), began=began)
+    return FileResult(file=file, duration_s=duration_s, answer=answer, events=list(events), started=started)
 
 
 THREE = [

@@ -52,6 +52,9 @@ if TYPE_CHECKING:
     from soundmark.audio import Sound
     from soundmark.datasets import Clip, Dataset
     from soundmark.datasets.inspection import Inspection, inspect
+    from soundmark.detection.analysis import Analysis, analyze
+    from soundmark.detection.live.listener import listen
+    from soundmark.detection.summary import Summary, summarize
     from soundmark.evaluation.comparison import compare
     from soundmark.evaluation.model_evaluation import ModelEvaluation, evaluate
     from soundmark.evaluation.pretrained import load
@@ -65,6 +68,7 @@ if TYPE_CHECKING:
     from soundmark.training.single_model import train
 
 __all__ = [
+    "Analysis",
     "AudioError",
     "BundleError",
     "Clip",
@@ -82,19 +86,24 @@ __all__ = [
     "SettingsError",
     "Sound",
     "SoundmarkError",
+    "Summary",
     "WeightsError",
+    "analyze",
     "compare",
     "evaluate",
     "explain",
     "inspect",
+    "listen",
     "load",
     "recipe",
+    "summarize",
     "train",
 ]
 
 # Where each public name is defined. It is loaded when first asked for, so that `import soundmark` and
 # `soundmark --help` stay cheap.
 _HOMES = {
+    "Analysis": "detection.analysis:Analysis",
     "Clip": "datasets:Clip",
     "Dataset": "datasets:Dataset",
     "Evaluation": "evaluation.results:Evaluation",
@@ -106,12 +115,16 @@ _HOMES = {
     "Recipe": "training.recipe:Recipe",
     "Scores": "models.scores:Scores",
     "Sound": "audio:Sound",
+    "Summary": "detection.summary:Summary",
+    "analyze": "detection.analysis:analyze",
     "compare": "evaluation.comparison:compare",
     "evaluate": "evaluation.model_evaluation:evaluate",
     "explain": "models.explanation:explain",
     "inspect": "datasets.inspection:inspect",
+    "listen": "detection.live.listener:listen",
     "load": "evaluation.pretrained:load",
     "recipe": "training.named_recipes:recipe",
+    "summarize": "detection.summary:summarize",
     "train": "training.single_model:train",
 }
 

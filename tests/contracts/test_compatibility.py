@@ -81,7 +81,7 @@ def same_features(city: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def named_as_before(dataset: Dataset, representation: object, **options: object) -> features.Features:
         kind = "image" if isinstance(representation, Image) else "mel"
-        before = read_bundle(DATA / "compare" / f"seed-{kind}" / "random" / "model.onnx").card.data["features"]
+        before = read_bundle(DATA / "compare" / f"seed-{kind}" / "random" / "model.onnx").card.training.features
         return replace(build(dataset, representation, **options), checksum=before)
 
     monkeypatch.setattr(features, "build", named_as_before)
@@ -116,7 +116,7 @@ def test_the_data_set_made_again_is_that_of_the_old_runs(city: Dataset):
 def test_the_feature_store_has_the_checksum_of_the_old_run(city: Dataset, kind: str, representation: Mel | Image):
     card = read_bundle(DATA / "compare" / f"seed-{kind}" / "random" / "model.onnx").card
     assert card.representation == representation
-    assert features.build(city, representation, jobs=1).checksum == card.data["features"]
+    assert features.build(city, representation, jobs=1).checksum == card.training.features
 
 
 # --- Recipes ---
@@ -204,7 +204,7 @@ def test_the_old_models_cover_what_models_can_do():
     assert answers["models/unknown.onnx"][0]["label"] == "unknown"
     assert sum(entry["score"] for entry in answers["models/multi_label.onnx"]) != pytest.approx(1, abs=0.01)
     assert load(DATA / "models" / "multi_label.onnx").thresholds.tolist() == [0.3, 0.5, 0.7]
-    assert "int8" in load(DATA / "models" / "int8.onnx").card.data
+    assert load(DATA / "models" / "int8.onnx").card.training.int8 is not None
 
 
 @pytest.mark.parametrize("path", EXPECTED["answers"])
@@ -265,7 +265,7 @@ def test_train_finds_an_old_run_done(
 ):
     before = contents(old / "train")
     made = train_model(city, named(MEL), old / "train", test_fold=1)
-    assert made.card.data["test_fold"] == 1
+    assert made.card.training.test_fold == 1
     assert contents(old / "train") == before
     assert not caplog.records
 

@@ -10,6 +10,7 @@ In reading order:
     resampling  resampling by soxr's HQ, whole or as a stream
     samples     arrays of samples: to mono, to float, checked
     sound       a file to mono samples at a sample rate, whole or as a stream
+    riff        the chunks of a RIFF file, from a file or a pipe
     timestamps  when a recording started
     capture     live sources: a pipe, a microphone, a network stream
 """

@@ -1,28 +1,25 @@
-"""When a recording was begun: by what its recorder wrote into it, or into its name.
+"""When a recording started: from the metadata that its recorder wrote, or from the file's name.
 
-Asked in this order: GUANO metadata, AudioMoth's comment, the broadcast chunk ``bext``, the file's name. Times without
-an offset are the recorder's own: UTC, unless a timezone is given. Where summer time ends, and an hour comes twice, the
-first is meant; where it begins, and an hour is left out, the clock was not put on yet. The ``TimeReference`` of
-``bext`` is not read: it counts on a timecode that need not be the time of day. A file that is damaged says nothing.
+In this order: GUANO metadata, AudioMoth's comment, the broadcast chunk ``bext``, the file's name. Times without an
+offset are in UTC, unless a timezone is given. A time that occurs twice, when summer time ends, is the first of the two;
+one that does not exist, when it starts, is read by the clock before the change. The ``TimeReference`` of ``bext`` is
+not read: its timecode need not be the time of day. A damaged file has no metadata.
 """
 
 from __future__ import annotations
 
 import re
-import struct
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
 from zoneinfo import ZoneInfo
 
+from soundmark.audio import riff
 from soundmark.errors import SettingsError
 
-MOST_CHUNKS = 64  # of a RIFF file that are looked at
-
-
-MOST_BYTES = 1 << 16  # of one of them that are read
+MOST_CHUNKS = 64  # of a RIFF file that are examined
 
 
 # Only what some place's clock shows: the 0001 of "20240612_043000-0001.wav" is a number that the recorder counts.
@@ -54,9 +51,9 @@ GUANO = re.compile(r"^Timestamp: *(\S+)", re.MULTILINE)
 
 
 def recording_start(path: str | PathLike[str], *, zone: str = "UTC") -> datetime | None:
-    """The moment of a recording's first sample, in UTC; None where nothing says it.
+    """The time of a recording's first sample, in UTC; None if it is not known.
 
-    ``zone`` names the timezone of a clock that says none, as "Europe/Berlin".
+    ``zone`` is the timezone of times without an offset, such as "Europe/Berlin".
 
     Raises:
         SettingsError: there is no such timezone.
@@ -67,8 +64,8 @@ def recording_start(path: str | PathLike[str], *, zone: str = "UTC") -> datetime
     (2, None)
     """
     local = timezone_named(zone)
-    told = _in_file(Path(path), local) or _in_name(Path(path).stem, local)
-    return told.astimezone(UTC) if told else None
+    found = _in_file(Path(path), local) or _in_name(Path(path).stem, local)
+    return found.astimezone(UTC) if found else None
 
 
 def timezone_named(name: str) -> tzinfo:
@@ -102,41 +99,24 @@ def _in_name(stem: str, local: tzinfo) -> datetime | None:
 
 
 def _in_file(path: Path, local: tzinfo) -> datetime | None:
-    """What a WAV says of itself, by the first of its chunks that does, in the order of trust."""
+    """The time in the metadata of a WAV, from the most reliable chunk that has one."""
     try:
         if not path.is_file():  # a pipe would have to be read a second time
             return None
         with path.open("rb") as file:
-            chunks = dict(_chunks(file))
+            chunks = _metadata(file)
     except (OSError, ValueError):  # a damaged size may lie beyond what any file can be
         return None
     text = chunks.get(b"guan", b"").decode("utf-8", "replace")
     return _guano(text, local) or _audiomoth(chunks.get(b"LIST", b"")) or _bext(chunks.get(b"bext", b""), local)
 
 
-def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """The names of a RIFF file's chunks, and the beginning of those that may say a time."""
-    head = file.read(12)
-    if head[:4] not in (b"RIFF", b"RF64", b"BW64") or head[8:] != b"WAVE":
-        return
-    long_data = 0
-    for _ in range(MOST_CHUNKS):
-        header = file.read(8)
-        if len(header) < 8:
-            return
-        name, size = header[:4], struct.unpack("<I", header[4:])[0]
-        if name == b"data" and size == 0xFFFF_FFFF:
-            size = long_data
-        if name in (b"guan", b"LIST", b"bext", b"ds64"):
-            content = file.read(min(size, MOST_BYTES))
-            file.seek(size - len(content), 1)
-            if name == b"ds64" and len(content) >= 16:
-                long_data = struct.unpack("<Q", content[8:16])[0]
-            elif name != b"LIST" or content[:4] == b"INFO":
-                yield name, content
-        else:
-            file.seek(size, 1)
-        file.seek(size % 2, 1)
+def _metadata(file: BinaryIO) -> dict[bytes, bytes]:
+    """The contents of a WAV file's chunks that may hold a time, by name."""
+    if not riff.is_wave(file.read(riff.HEADER_BYTES)):
+        return {}
+    chunks = islice(riff.read_chunks(file, {b"guan", b"LIST", b"bext"}), MOST_CHUNKS)
+    return {c.name: c.content for c in chunks if c.content and (c.name != b"LIST" or c.content[:4] == b"INFO")}
 
 
 def _guano(text: str, local: tzinfo) -> datetime | None:

@@ -1,4 +1,4 @@
-"""Listening for people and programs: events go to standard output, to a folder, to an address, or onto a scope."""
+"""Events of a live source to standard output, a folder of clips, a webhook, or a live view."""
 
 from __future__ import annotations
 
@@ -26,62 +26,62 @@ def listen_and_output(
     settings: DetectionSettings,
     *,
     hop_s: float | None = None,
-    most_s: float | None = None,
+    duration_s: float | None = None,
     form: str | None = None,
     save: Path | None = None,
     most_bytes: int = 500_000_000,
     post: str | None = None,
     quiet: bool = False,
 ) -> StreamState:
-    """``listening.listen``, with a line of JSON per event on standard output, or a live view in a terminal.
+    """``monitor``, with a line of JSON per event on standard output, or a live view in a terminal.
 
     Raises:
-        SettingsError, AudioError, OutputError: as what it is made of.
+        SettingsError, AudioError, OutputError: as ``monitor``, ``SavedClips`` and ``Webhook``.
 
     >>> import io
     >>> from soundmark.audio.capture.pcm import open_pcm
     >>> source = open_pcm(io.BytesIO(bytes(8000)), rate_hz=8000)
-    >>> listen_and_output(model, source, DetectionSettings(min_confidence=1.0), quiet=True).heard_s
+    >>> listen_and_output(model, source, DetectionSettings(min_confidence=1.0), quiet=True).analyzed_s
     0.5
     """
-    desk = _Outputs(model, source, scope=_scope(form), save=save, most_bytes=most_bytes, post=post, quiet=quiet)
-    told = StreamCallbacks(event=desk.event, note=desk.say, state=desk.show, samples=desk.samples)
-    with desk.open():
-        return monitor(model, source, settings, told, hop_s=hop_s, most_s=most_s)
+    outputs = _Outputs(model, source, view=_view(form), save=save, most_bytes=most_bytes, post=post, quiet=quiet)
+    callbacks = StreamCallbacks(event=outputs.event, note=outputs.note, state=outputs.show, samples=outputs.samples)
+    with outputs.open():
+        return monitor(model, source, settings, callbacks, hop_s=hop_s, duration_s=duration_s)
 
 
-def _scope(form: str | None) -> LiveView | None:
+def _view(form: str | None) -> LiveView | None:
     viewed = form == "view" or (form is None and console.out.is_terminal)
     return LiveView(console.out) if viewed else None
 
 
 class _Outputs:
-    """Where what is heard arrives, and is handed on to all who want it."""
+    """The outputs that every event goes to."""
 
     def __init__(
         self,
         model: Model,
         source: LiveSource,
         *,
-        scope: LiveView | None,
+        view: LiveView | None,
         save: Path | None,
         most_bytes: int,
         post: str | None,
         quiet: bool,
     ) -> None:
-        self.name, self.scope, self.quiet = source.name, scope, quiet
+        self.name, self.view, self.quiet = source.name, view, quiet
         self.state = StreamState(source.name, model.classes)
         rate_hz = model.card.representation.rate_hz or source.rate_hz
         self.clips = saved_clips.SavedClips(save, rate_hz=rate_hz, most_bytes=most_bytes) if save else None
-        self.posting = webhook.Webhook(post, say=self.say) if post else None
+        self.posting = webhook.Webhook(post, note=self.note) if post else None
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """The view, while it is listened; behind it, however it ends and however quiet, what went by unheard."""
+        """Show the view; at the end, however it comes and also if quiet, report what was not analyzed."""
         with ExitStack() as stack:
             stack.callback(self._account)
-            if self.scope:
-                stack.enter_context(self.scope)
+            if self.view:
+                stack.enter_context(self.view)
             if self.posting:
                 stack.callback(self.posting.close)
             yield
@@ -90,27 +90,27 @@ class _Outputs:
         if text := self.state.account():
             console.warn(text)
 
-    def say(self, text: str) -> None:
-        if self.scope:
-            self.scope.say(text)
+    def note(self, text: str) -> None:
+        if self.view:
+            self.view.note(text)
         elif not self.quiet:
             console.warn(text)
 
     def show(self, state: StreamState) -> None:
         self.state = state
-        if self.scope:
-            self.scope.show(state)
+        if self.view:
+            self.view.show(state)
 
-    def samples(self, place: int, samples: Samples) -> None:
+    def samples(self, start: int, samples: Samples) -> None:
         if self.clips:
-            self.clips.hear(place, samples)
+            self.clips.add(start, samples)
 
-    def event(self, event: Event, began: datetime | None) -> None:
-        line = output_formats.event_json(event, self.name, began)
-        if not self.scope:
+    def event(self, event: Event, started: datetime | None) -> None:
+        line = output_formats.event_json(event, self.name, started)
+        if not self.view:
             console.write_output(line + "\n")
             sys.stdout.flush()
         if self.clips:
-            saved_clips.keep_or_report(self.clips, event, began, self.say)
+            saved_clips.save_or_report(self.clips, event, started, self.note)
         if self.posting:
             self.posting.post(line)

@@ -1,4 +1,4 @@
-"""What is heard now, drawn in a terminal: a level meter, the classes as bars, the last events."""
+"""A live view in a terminal: a level meter, the classes as bars, the last events."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from rich.text import Text
 
 from soundmark.detection.live.monitor import StreamState
 
-REDRAWN_S = 0.1  # at most so often
+REDRAWN_S = 0.1  # at least, between two updates
 
 
-LOWEST_DB = -60.0  # where the meter begins
+LOWEST_DB = -60.0  # the left end of the meter
 
 
 WIDTH = 40
@@ -29,10 +29,10 @@ MOST_CLASSES = 6
 
 
 class LiveView:
-    """Draws states on a terminal, as often as eyes can follow; use it as a context.
+    """Draws states in a terminal, at most ten times a second; use it as a context.
 
-    >>> with LiveView(Console(quiet=True)) as scope:
-    ...     scope.show(StreamState("-", ("dog", "siren")))
+    >>> with LiveView(Console(quiet=True)) as view:
+    ...     view.show(StreamState("-", ("dog", "siren")))
     """
 
     def __init__(self, console: Console) -> None:
@@ -51,14 +51,14 @@ class LiveView:
             self._live.update(picture(self._state), refresh=True)
         self._live.__exit__(kind, error, trace)
 
-    def say(self, text: str) -> None:
-        """Draw what is to be known below what is heard."""
+    def note(self, text: str) -> None:
+        """Draw a note below the events."""
         if self._state:
             self._state.note = text
             self.show(self._state)
 
     def show(self, state: StreamState) -> None:
-        """Draw it, if it is time; the last is drawn at the end."""
+        """Draw the state, unless the last update was just before; the last state is drawn at the end."""
         self._state = state
         now = time.monotonic()
         if now - self._last >= REDRAWN_S:
@@ -76,7 +76,7 @@ def picture(state: StreamState) -> RenderableType:
     True
     """
     lost = f" · {state.lost_s:.1f} s lost" if state.lost_s else ""
-    title = f"{_printable(state.source)} · {_clock(state.heard_s)}{lost}"
+    title = f"{_printable(state.source)} · {_clock(state.analyzed_s)}{lost}"
     parts: list[RenderableType] = [_meter(state), Text(), _classes(state), Text(), _events(state)]
     if state.note:
         parts += [Text(), Text(_printable(state.note), style="yellow")]
@@ -102,10 +102,10 @@ def _classes(state: StreamState) -> Table:
     if state.probabilities is None:
         table.add_row(Text("listening for the first window …", style="dim"))
         return table
-    under_way = {event.label for event in state.under_way}
+    running = {event.label for event in state.running_events}
     for place in np.argsort(-state.probabilities, kind="stable")[:MOST_CLASSES]:
         label, p = state.classes[place], float(state.probabilities[place])
-        now = label in under_way
+        now = label in running
         style = "bold" if now else ""
         bar = Text("█" * round(WIDTH * p), style="blue" if now else "dim blue")
         table.add_row(Text(_printable(label)[:22], style=style), Text(f"{p:.2f}"), bar)
@@ -114,11 +114,11 @@ def _classes(state: StreamState) -> Table:
 
 def _events(state: StreamState) -> Table:
     table = Table.grid(padding=(0, 2))
-    for event in state.under_way:
+    for event in state.running_events:
         table.add_row(
             _clock(event.start_s), "…", Text(_printable(event.label), style="bold"), f"{event.confidence:.2f}"
         )
-    for event in reversed(list(state.events)):  # a copy: others may add to it meanwhile
+    for event in reversed(list(state.events)):  # a copy: another thread may append
         table.add_row(_clock(event.start_s), _clock(event.stop_s), _printable(event.label), f"{event.confidence:.2f}")
     if not table.row_count:
         table.add_row(Text("no events yet", style="dim"))

@@ -16,7 +16,7 @@ from soundmark.runtime.text import percent
 if TYPE_CHECKING:
     from soundmark.datasets import Skipped
     from soundmark.datasets.inspection import Inspection
-    from soundmark.detection.analysis import FileAnalysis
+    from soundmark.detection.file_analysis import FileAnalysis
     from soundmark.detection.file_result import FileResult
     from soundmark.detection.inputs import Failure
     from soundmark.detection.results_folder import FolderResult
@@ -238,12 +238,12 @@ def show_summary(found: Summary) -> None:
     if found.recorded_by_hour is not None:
         table.add_column("% of the time", justify="right")
     for row, label in enumerate(found.labels):
-        minutes, told = found.by_hour[row], found.told_by_hour[row]
+        minutes, shares = found.by_hour[row], found.shares_by_hour[row]
         share = []
         if found.recorded_by_hour is not None:
             share = [f"{100 * minutes.sum() / found.recorded_by_hour.sum():.1f}"]
         most = f"{found.busiest_hour(row)} h"
-        table.add_row(line(label), f"{minutes.sum():,.1f}", Text(spark(told), "blue"), most, *share)
+        table.add_row(line(label), f"{minutes.sum():,.1f}", Text(spark(shares), "blue"), most, *share)
     out.print(table)
 
 

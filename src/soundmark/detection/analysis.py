@@ -1,181 +1,181 @@
-"""Files to what is heard in each: several at a time, on all cores, in the order of the files."""
+"""``analyze``: many files to an ``Analysis``, in memory or in a folder of results."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from os import PathLike, fspath
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from soundmark import audio
-from soundmark.audio import timestamps
-from soundmark.detection import inputs
+from soundmark.detection import inputs as input_files
+from soundmark.detection.file_analysis import FileAnalysis
 from soundmark.detection.file_result import FileResult
-from soundmark.detection.inputs import STANDARD_INPUT, Failure, Input
-from soundmark.errors import AudioError
-from soundmark.models.classifier import Model
-from soundmark.models.streaming import RecordingAggregator
-from soundmark.runtime import parallel
-from soundmark.runtime.progress import AnalysisProgress, FileProgress
+from soundmark.detection.inputs import Failure
+from soundmark.detection.output_formats import FORMATS
+from soundmark.detection.results_folder import analyze_to_folder
+from soundmark.detection.settings import DEFAULT_TIMEZONE, DetectionSettings, check_share, thresholds_given
+from soundmark.errors import SettingsError, unknown_name
+from soundmark.models.classifier import Model, load
+from soundmark.models.events import RELEASE
+from soundmark.runtime.text import html_table
 
 if TYPE_CHECKING:
-    from soundmark.detection.settings import DetectionSettings
+    import pandas as pd
 
 
-def aggregator_for(model: Model, settings: DetectionSettings) -> RecordingAggregator:
-    """What keeps account of one recording by these settings.
-
-    >>> from soundmark.detection.settings import DetectionSettings
-    >>> aggregator_for(model, DetectionSettings()).windows
-    0
-    """
-    return RecordingAggregator(
-        model,
-        threshold=settings.threshold(model),
-        release=settings.release,
-        merge_gap_s=settings.merge_gap_s,
-        unknown=settings.unknown,
-    )
+REPR_FILES = 5
 
 
-def analyze_file(
-    model: Model,
-    file: Input,
-    settings: DetectionSettings,
-    *,
-    pool: Executor | None = None,
-    on_sound: Callable[[float, float], None] = lambda heard_s, of_s: None,
-) -> FileResult | Failure:
-    """What ``model`` hears in ``file``, in constant memory however long it is; or why it cannot be heard.
-
-    ``on_sound`` is told how many seconds of how many were heard, again and again; what it raises ends the hearing.
-
-    >>> from soundmark.detection.settings import DetectionSettings
-    >>> found = analyze_file(model, Input(str(city.clips[0].path), "a.wav"), DetectionSettings(top_k=2))
-    >>> len(found.answer), len(found.events), found.duration_s > 0
-    (2, 1, True)
-    """
-    piped = file.path == STANDARD_INPUT
-    heard, events = aggregator_for(model, settings), []
-    try:
-        source = inputs.standard_input() if piped else Path(file.path)
-        with model.listening(source, overlap=settings.overlap, pieces=True, pool=pool) as sound:
-            for part in sound:
-                events += heard.hear(part)
-                on_sound(sound.duration_s, sound.declared_s)
-    except OSError as error:
-        return Failure(file.path, f"{'standard input' if piped else file.path}: {error.strerror or error}.")
-    except AudioError as error:
-        return Failure(file.path, _with_name("standard input" if piped else f'"{file.path}"', str(error)))
-    return FileResult(
-        file=file.path,
-        duration_s=sound.duration_s,
-        answer=_answer(model, heard, settings),
-        events=heard.in_order([*events, *heard.end()]),
-        windows=heard.windows,
-        note=audio.incomplete_note(file.path, sound.note) if sound.note else None,
-    )
+HTML_EVENTS = 20
 
 
-def _with_name(name: str, reason: str) -> str:
-    reason = reason.replace("the bytes", name)
-    return reason if name in reason else f"{name}: {reason}"
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Analysis:
+    """The results of some files, in their order; ``failures`` are files that could not be read.
 
-
-def analyze_files(
-    model: Model,
-    files: Iterable[Input | Failure],
-    settings: DetectionSettings,
-    *,
-    jobs: int | None = None,
-    on_sound: Callable[[str, float, float], None] = lambda file, heard_s, of_s: None,
-) -> Iterator[FileResult | Failure]:
-    """``hear`` for each of ``files``, in their order: ``jobs`` of them at a time (all cores by default).
-
-    A file is decoded by one thread while others compute its spectrograms and run the network, so that one long file
-    keeps all cores busy as well as many short ones do. What is a ``Failure`` already is handed through. ``on_sound`` is
-    told of each file how many seconds of how many were heard, by several threads.
-
-    >>> from soundmark.detection.settings import DetectionSettings
-    >>> files = [Input(str(city.clips[0].path), "a.wav"), Input("none.wav", "none.wav")]
-    >>> found = analyze_files(model, files, DetectionSettings())
-    >>> [type(one).__name__ for one in found]
-    ['FileResult', 'Failure']
-    """
-    jobs = jobs or parallel.available_cores()
-    settings.threshold(model)  # what cannot be meant is said before anything is heard
-    halted = Event()
-
-    def one(file: Input | Failure) -> FileResult | Failure:
-        if isinstance(file, Failure):
-            return file
-        return analyze_file(model, file, settings, pool=pool if jobs > 1 else None, on_sound=partial(told, file.path))
-
-    def told(file: str, heard_s: float, of_s: float) -> None:
-        if halted.is_set():  # nobody wants it: an hour that is under way must not be heard to its end
-            raise CancelledError
-        on_sound(file, heard_s, of_s)
-
-    with ThreadPoolExecutor(jobs) as pool, ThreadPoolExecutor(jobs) as readers:
-        try:
-            yield from parallel.map_ordered(one, files, readers if jobs > 1 else None)
-        finally:
-            halted.set()
-
-
-class FileAnalysis:
-    """What is heard in each of some files, in their order, to be gone through once: see ``each``.
-
-    It knows when each recording was begun, where that can be told, and keeps the ``failures``, and the ``notes`` on
-    files that were heard as far as they go.
-
-    >>> from soundmark.detection.settings import DetectionSettings
-    >>> hearing = FileAnalysis(model, [Input("none.wav", "none.wav")], DetectionSettings())
-    >>> [type(found).__name__ for found in hearing], len(hearing.failures)
-    (['Failure'], 1)
+    ``notes`` tell of files that could be read only in part; ``folder`` is where the results were written, if anywhere.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        files: Sequence[Input | Failure],
-        settings: DetectionSettings,
-        *,
-        timezone: str = "UTC",
-        jobs: int | None = None,
-        tell: Callable[[AnalysisProgress], None] = lambda state: None,
-    ) -> None:
-        self.failures: list[Failure] = []
-        self.notes: list[str] = []
-        timestamps.timezone_named(timezone)
-        self._timezone, self._course = (
-            timezone,
-            FileProgress([file.path for file in files if isinstance(file, Input)], len(files), tell),
+    results: Sequence[FileResult]
+    failures: Sequence[Failure] = ()
+    notes: Sequence[str] = ()
+    folder: Path | None = None
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __iter__(self) -> Iterator[FileResult]:
+        return iter(self.results)
+
+    def __getitem__(self, index: int) -> FileResult:
+        return self.results[index]
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """A row per event: file, start_s, stop_s, label, confidence, peak, start_utc (NaT if it is not known).
+
+        >>> from soundmark.detection.analysis import analyze
+        >>> analyze(city.clips[0].path, model).to_dataframe().columns.tolist()
+        ['file', 'start_s', 'stop_s', 'label', 'confidence', 'peak', 'start_utc']
+        """
+        import pandas as pd
+
+        rows = [
+            {
+                "file": result.file,
+                "start_s": event.start_s,
+                "stop_s": event.stop_s,
+                "label": event.label,
+                "confidence": event.confidence,
+                "peak": event.peak,
+                "start_utc": result.started + timedelta(seconds=event.start_s) if result.started else None,
+            }
+            for result in self.results
+            for event in result.events
+        ]
+        columns = ["file", "start_s", "stop_s", "label", "confidence", "peak", "start_utc"]
+        return pd.DataFrame(rows, columns=columns).assign(
+            start_utc=lambda table: pd.to_datetime(table["start_utc"], utc=True)
         )
-        self._found = analyze_files(model, files, settings, jobs=jobs, on_sound=self._course.sound)
 
-    def __iter__(self) -> Iterator[FileResult | Failure]:
-        for found in self._found:
-            if isinstance(found, Failure):
-                self.failures.append(found)
-                self._course.done(found.file)
-                yield found
-            else:
-                self.notes += [found.note] if found.note else []
-                self._course.done(found.file, found.duration_s)
-                yield replace(found, began=timestamps.recording_start(found.file, zone=self._timezone))
+    def _title(self) -> str:
+        hours = sum(result.duration_s for result in self.results) / 3600
+        events = sum(len(result.events) for result in self.results)
+        failed = f"; {len(self.failures):,} files failed" if self.failures else ""
+        where = f'; written to "{str(self.folder)[-200:]}"' if self.folder else ""
+        return f"{len(self.results):,} files, {hours:.2f} h: {events:,} events{failed}{where}"
+
+    def __repr__(self) -> str:
+        lines = [f"Analysis({self._title()})"]
+        lines += [f"  {_short(result.file)}: {_best(result)}" for result in self.results[:REPR_FILES]]
+        lines += ["  …"] if len(self.results) > REPR_FILES else []
+        lines += [f"  failed: {failure.reason[:200]}" for failure in self.failures[:REPR_FILES]]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        events = ((result, event) for result in self.results for event in result.events)
+        rows = [
+            (_short(result.file), f"{event.start_s:.1f}", f"{event.stop_s:.1f}", event.label, f"{event.confidence:.3f}")
+            for _, (result, event) in zip(range(HTML_EVENTS), events, strict=False)
+        ]
+        return html_table(rows, header=("file", "start (s)", "stop (s)", "label", "confidence"), caption=self._title())
 
 
-def _answer(model: Model, heard: RecordingAggregator, settings: DetectionSettings) -> list[dict[str, Any]]:
-    """The classes of the whole recording, best first; of a sigmoid all that are present, also beyond ``top_k``."""
-    if model.thresholds is None:
-        return heard.answer(settings.top_k)
-    least: dict[str | None, float] = dict(zip(model.classes, model.thresholds.tolist(), strict=True))
-    least[model.unknown] = 0.0  # where it is said, it is meant; and it counts for none of the ``top_k``
-    answer = heard.answer()
-    told = [entry | {"present": entry["score"] >= least[entry["label"]]} for entry in answer]
-    top_k = settings.top_k + (bool(answer) and answer[0]["label"] == model.unknown)
-    return [entry for place, entry in enumerate(told) if place < top_k or entry["present"]]
+def _short(file: str) -> str:
+    return file if len(file) <= 60 else f"…{file[-59:]}"
+
+
+def _best(result: FileResult) -> str:
+    best = f"{result.answer[0]['label'][:60]} {result.answer[0]['score']:.2f}" if result.answer else "no classes"
+    return f"{best}; {len(result.events):,} event{'' if len(result.events) == 1 else 's'}"
+
+
+def analyze(
+    inputs: str | PathLike[str] | Iterable[str | PathLike[str]],
+    model: Model | str | PathLike[str],
+    folder: str | PathLike[str] | None = None,
+    *,
+    format: str = "csv",
+    top_k: int = DetectionSettings.top_k,
+    unknown: bool = DetectionSettings.unknown,
+    overlap: float = DetectionSettings.overlap,
+    threshold: float | None = DetectionSettings.min_confidence,
+    thresholds: Mapping[str, float] | Sequence[float] | str | PathLike[str] | None = DetectionSettings.thresholds,
+    release: float = RELEASE,
+    merge_gap_s: float = DetectionSettings.merge_gap_s,
+    timezone: str = DEFAULT_TIMEZONE,
+    jobs: int | None = None,
+    fresh: bool = False,
+    quiet: bool = False,
+) -> Analysis:
+    """Classify sound files, and all sound files in folders; detect events in each.
+
+    ``inputs`` is one path or several. An event starts where a class reaches ``threshold`` (default: the model's own, or
+    0.5); ``thresholds`` gives other values for some classes, as a mapping, a TOML or CSV file, or one number per class.
+    It lasts while its probability stays above ``release`` × threshold; events of a class separated by at most
+    ``merge_gap_s`` are merged. ``overlap`` is the share of a window that the next one repeats. ``top_k`` classes are
+    listed per file; ``unknown`` marks sounds that are none of the classes. ``timezone`` is that of times in file names.
+
+    With ``folder``, results are written to it in ``format`` ("csv", "jsonl", "json", "parquet", "audacity", "raven"),
+    and the same call again resumes, unless ``fresh``. ``jobs`` files are analyzed in parallel (default: all cores).
+
+    Raises:
+        SettingsError: no inputs; a setting is out of range, or does not suit the model.
+        BundleError: the model cannot be read.
+        OutputError: the folder cannot be written, or holds something else.
+
+    >>> found = analyze([city.clips[0].path, city.clips[1].path], model, top_k=1)
+    >>> len(found), len(found[0].answer), found.failures
+    (2, 1, [])
+    """
+    check_share("threshold", threshold)
+    if format not in FORMATS:
+        raise unknown_name("format", format, list(FORMATS))
+    if jobs is not None and (isinstance(jobs, bool) or not hasattr(jobs, "__index__") or jobs < 1):
+        raise SettingsError(f"jobs is {jobs!r}: give a whole number of at least 1, or None for all cores.")
+    loaded = model if isinstance(model, Model) else load(model)
+    settings = DetectionSettings(
+        top_k=top_k,
+        unknown=unknown,
+        overlap=overlap,
+        min_confidence=threshold,
+        thresholds=thresholds_given(thresholds, loaded),
+        release=release,
+        merge_gap_s=merge_gap_s,
+    )
+    paths = [fspath(path) for path in ([inputs] if isinstance(inputs, str | PathLike) else inputs)]
+    input_files.check(paths, None)
+    files = list(input_files.files(paths))
+    from soundmark.runtime.progress_bars import analysis_progress  # rich is loaded when it is needed
+
+    options: dict[str, Any] = {"timezone": timezone, "jobs": jobs}
+    with analysis_progress(quiet) as tell:
+        if folder is None:
+            analysis = FileAnalysis(loaded, files, settings, **options, tell=tell)
+            results = [found for found in analysis if isinstance(found, FileResult)]
+            return Analysis(results=results, failures=analysis.failures, notes=analysis.notes)
+        written = analyze_to_folder(
+            loaded, files, settings, Path(folder), form=format, fresh=fresh, **options, tell=tell
+        )
+    return Analysis(results=written.results, failures=written.failures, notes=written.notes, folder=written.folder)

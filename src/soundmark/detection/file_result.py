@@ -9,20 +9,36 @@ from typing import Any
 
 from soundmark.models.events import Event
 
+REPR_CLASSES = 3
 
-@dataclass(frozen=True, kw_only=True)
+
+REPR_EVENTS = 5
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class FileResult:
-    """All that was heard in one recording.
+    """The result for one recording: the classes of the whole of it, and events.
 
-    ``answer`` has the classes of the whole of it, best first, as ``Model.classify``; ``events`` are in the order of
-    their beginnings. ``began`` is the moment of its first sample, in UTC, where the recording says when it was made;
-    ``note`` says what was wrong with the file, if anything.
+    ``answer`` lists the classes of the whole recording, best first, as ``Model.classify`` does; ``events`` are ordered
+    by onset. ``started`` is the time of its first sample, in UTC, if it is known; ``note`` says what was wrong with the
+    file, if anything.
     """
 
     file: str
     duration_s: float
     answer: Sequence[dict[str, Any]]
     events: Sequence[Event]
-    windows: int = 1  # that it was heard in
-    began: datetime | None = None
+    windows: int = 1  # into which it was cut
+    started: datetime | None = None
     note: str | None = None
+
+    def __repr__(self) -> str:
+        classes = ", ".join(f"{entry['label'][:40]} {entry['score']:.2f}" for entry in self.answer[:REPR_CLASSES])
+        shown = [f"{e.label[:40]} {e.start_s:.1f}–{e.stop_s:.1f} s" for e in self.events[:REPR_EVENTS]]
+        more = ", …" if len(self.events) > REPR_EVENTS else ""
+        started = f", started {self.started:%Y-%m-%d %H:%M:%S} UTC" if self.started else ""
+        n_events = f"{len(self.events):,} event{'' if len(self.events) == 1 else 's'}"
+        return (
+            f'FileResult("{self.file[-200:]}": {self.duration_s:.1f} s{started}; {classes or "no classes"}; '
+            f"{n_events}{': ' if shown else ''}{', '.join(shown)}{more})"
+        )

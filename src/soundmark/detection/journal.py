@@ -1,8 +1,8 @@
-"""What was heard, a line per file, as it is heard: a run that was killed goes on where it was.
+"""The results of a run, a line per file, as they are computed: a run that was interrupted resumes.
 
-A line is sealed and found again by its key: the file's path, size and time, and all that decides what is heard in it,
-the model included. A file that changed, or other settings, have another key, and are heard anew; a line that a kill cut
-short is nothing but a file that was not heard yet.
+A line has a checksum and a key: the file's path, size and modification time, and all that decides its result, the model
+included. If the file or a setting changes, the key changes, and the file is analyzed again. An incomplete last line
+counts as a file that has not been analyzed.
 """
 
 from __future__ import annotations
@@ -12,24 +12,25 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, overload
 
 from soundmark.detection.file_result import FileResult
+from soundmark.errors import OutputError
 from soundmark.models.events import Event
 from soundmark.runtime import atomic, checksums
 
 log = logging.getLogger("soundmark")
 
 
-TO_DISK_EVERY_S = 2.0  # what a power cut may take along
+TO_DISK_EVERY_S = 2.0  # work that a power cut may lose
 
 
 def journal_key(path: str, settings: Mapping[str, Any]) -> str | None:
-    """What is heard in the file at ``path`` by these ``settings`` is found by; None where there is no such file.
+    """The key of the result for the file at ``path`` with these ``settings``; None if there is no such file.
 
     >>> journal_key(str(folder / "none.wav"), {}) is None
     True
@@ -43,22 +44,22 @@ def journal_key(path: str, settings: Mapping[str, Any]) -> str | None:
 
 
 class Journal:
-    """The journal in a file, which is made where there is none; use it as a context.
+    """The journal in a file, which is created if need be; use it as a context.
 
     Raises:
         OutputError: it cannot be written.
 
-    >>> heard = FileResult(file="a.wav", duration_s=4.0, answer=[{"label": "dog", "score": 0.9}], events=[])
+    >>> result = FileResult(file="a.wav", duration_s=4.0, answer=[{"label": "dog", "score": 0.9}], events=[])
     >>> with Journal(folder / "journal.jsonl") as journal:
-    ...     journal.add("1234", heard)
+    ...     journal.add("1234", result)
     >>> with Journal(folder / "journal.jsonl") as journal:
-    ...     journal.find("1234") == heard, journal.find("5678")
+    ...     journal.find("1234") == result, journal.find("5678")
     (True, None)
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._places: dict[str, int] = {}
+        self._offsets: dict[str, int] = {}
         self._synced = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -73,20 +74,24 @@ class Journal:
         self._file.close()
 
     def __contains__(self, key: str | None) -> bool:
-        return key in self._places
+        return key in self._offsets
 
     def find(self, key: str | None) -> FileResult | None:
-        """What was heard under ``key``; None where nothing was yet."""
-        if key is None or key not in self._places:
+        """The result stored under ``key``; None if there is none."""
+        if key is None or key not in self._offsets:
             return None
-        self._file.seek(self._places[key])
+        self._file.seek(self._offsets[key])
         return _result_of(_verified_line(self._file.readline()) or {})
 
-    def add(self, key: str, heard: FileResult) -> None:
-        """Note what was heard; a kill after this takes it no more."""
-        line = json.dumps(checksums.with_checksum({"key": key, **_to_values(heard)})).encode() + b"\n"
+    def results(self, keys: Sequence[str]) -> JournalResults:
+        """The results under ``keys``, which are in the journal; they stay readable after it is closed."""
+        return JournalResults(self.path, [self._offsets[key] for key in keys])
+
+    def add(self, key: str, result: FileResult) -> None:
+        """Store a result; an interruption after this does not lose it."""
+        line = json.dumps(checksums.with_checksum({"key": key, **_to_values(result)})).encode() + b"\n"
         try:
-            place = self._file.seek(0, os.SEEK_END)
+            offset = self._file.seek(0, os.SEEK_END)
             self._file.write(line)
             self._file.flush()
             if time.monotonic() - self._synced > TO_DISK_EVERY_S:
@@ -94,19 +99,19 @@ class Journal:
                 self._synced = time.monotonic()
         except OSError as error:
             raise atomic.cannot_write(self.path, error) from error
-        self._places[key] = place
+        self._offsets[key] = offset
 
     def _read(self) -> None:
         self._file.seek(0)
-        damaged = place = whole = 0
+        damaged = offset = complete = 0
         for line in self._file:
             values = _verified_line(line) if line.endswith(b"\n") else None
             if values is not None:
-                self._places[values["key"]] = place
+                self._offsets[values["key"]] = offset
             damaged += values is None and line.endswith(b"\n")
-            place += len(line)
-            whole = place if line.endswith(b"\n") else whole
-        self._file.truncate(whole)  # a line that was cut short would spoil the next one
+            offset += len(line)
+            complete = offset if line.endswith(b"\n") else complete
+        self._file.truncate(complete)  # an incomplete line would damage the next one
         if damaged:
             log.warning('"%s" has %d damaged lines: their files are heard again.', self.path, damaged)
 
@@ -118,11 +123,53 @@ def _verified_line(line: bytes) -> dict[str, Any] | None:
         return None
 
 
-def _to_values(heard: FileResult) -> dict[str, Any]:
-    return asdict(heard) | {"began": heard.began.isoformat() if heard.began else None}
+def _to_values(result: FileResult) -> dict[str, Any]:
+    values = asdict(result)
+    started = values.pop("started")
+    return values | {"began": started.isoformat() if started else None}
 
 
 def _result_of(values: Mapping[str, Any]) -> FileResult:
-    fields = {key: value for key, value in values.items() if key != "key"}
-    began = datetime.fromisoformat(fields["began"]) if fields["began"] else None
-    return FileResult(**fields | {"began": began, "events": [Event(**event) for event in fields["events"]]})
+    fields = {key: value for key, value in values.items() if key not in ("key", "began")}
+    started = datetime.fromisoformat(values["began"]) if values["began"] else None
+    return FileResult(**fields | {"started": started, "events": [Event(**event) for event in fields["events"]]})
+
+
+class JournalResults(Sequence[FileResult]):
+    """Results in the journal at ``path``, at these ``offsets``; each is read when it is asked for.
+
+    Raises:
+        OutputError: the journal was changed or deleted.
+
+    >>> result = FileResult(file="a.wav", duration_s=4.0, answer=[], events=[])
+    >>> with Journal(folder / "journal.jsonl") as journal:
+    ...     journal.add("1234", result)
+    ...     results = journal.results(["1234"])
+    >>> results[0] == result, len(results)
+    (True, 1)
+    """
+
+    def __init__(self, path: Path, offsets: Sequence[int]) -> None:
+        self.path, self._offsets = path, offsets
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    @overload
+    def __getitem__(self, index: int) -> FileResult: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> JournalResults: ...
+
+    def __getitem__(self, index: int | slice) -> FileResult | JournalResults:
+        if isinstance(index, slice):
+            return JournalResults(self.path, self._offsets[index])
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offsets[index])
+                values = _verified_line(file.readline())
+        except OSError as error:
+            raise OutputError(f'the results in "{self.path}" cannot be read: {error.strerror}.') from error
+        if values is None:
+            raise OutputError(f'"{self.path}" has changed since its results were computed: analyze the files again.')
+        return _result_of(values)

@@ -1,12 +1,12 @@
-"""What was heard, as other programs read it: CSV, JSON, Parquet, labels for Audacity, a selection table for Raven.
+"""Results in the formats of other programs: CSV, JSON, Parquet, Audacity labels, Raven selection tables.
 
-One more format is one more function, named in ``FORMATS``. Each takes what was heard in any number of recordings, in
-order, and gives bytes as it goes, so that a folder of 50 000 files is never held as text. Labels and names of files may
-hold anything: docs/results.md says what each format makes of what it has no letters for.
+To add a format, add a function and a line to ``FORMATS``. Each takes the results of any number of recordings, in order,
+and yields bytes, so that the results of 50 000 files are never in memory at once. Labels and file names may hold any
+character: docs/results.md says how each format writes those it has no form for.
 
 >>> event = Event(label="siren", start_s=4.0, stop_s=8.0, confidence=0.91, peak=0.98)
->>> heard = FileResult(file="street.wav", duration_s=60.0, answer=[], events=[event])
->>> print(b"".join(FORMATS["csv"].write([heard])).decode(), end="")
+>>> result = FileResult(file="street.wav", duration_s=60.0, answer=[], events=[event])
+>>> print(b"".join(FORMATS["csv"].write([result])).decode(), end="")
 Start (s),End (s),Label,Confidence,File
 4.0,8.0,siren,0.91,street.wav
 """
@@ -56,14 +56,14 @@ RAVEN_TOP_HZ = 24_000  # the box of a selection reaches from 0 to here: an event
 
 @dataclass(frozen=True)
 class Format:
-    """How a format's files end, what writes them, as bytes, piece by piece, and the package that this needs, if any."""
+    """The suffix of a format's files, the function that yields their bytes, and the package that it needs, if any."""
 
     suffix: str
     write: Callable[[Found], Iterator[bytes]]
     needs: str | None = None
 
     def check(self) -> None:
-        """Import what it needs, as whoever lacks it should be told before hours are heard.
+        """Import the package that it needs, so that a missing one is reported before hours of work.
 
         Raises:
             ImportError: that package is not installed.
@@ -72,13 +72,13 @@ class Format:
             import_module(self.needs)
 
 
-def event_json(event: Event, file: str, began: datetime | None = None) -> str:
-    """An event as a line of JSON, without its end: what ``classify`` and ``listen`` say for programs.
+def event_json(event: Event, file: str, started: datetime | None = None) -> str:
+    """An event as JSON on one line, as ``classify`` and ``listen`` print it.
 
     >>> event_json(Event(label="dog", start_s=0.0, stop_s=4.0, confidence=0.75, peak=0.75), "a.wav")
     '{"file": "a.wav", "start_s": 0.0, "stop_s": 4.0, "label": "dog", "confidence": 0.75, "peak": 0.75}'
     """
-    return _json({"file": file, **_plain(event), **_utc(event, began)})
+    return _json({"file": file, **_plain(event), **_utc(event, started)})
 
 
 def csv_row(cells: Iterable[object]) -> bytes:
@@ -94,13 +94,13 @@ def csv_row(cells: Iterable[object]) -> bytes:
 
 def _csv(found: Found) -> Iterator[bytes]:
     yield csv_row(CSV_COLUMNS)
-    for heard, event in _events(found):
-        yield csv_row((_time(event.start_s), _time(event.stop_s), event.label, _rounded(event.confidence), heard.file))
+    for result, event in _events(found):
+        yield csv_row((_time(event.start_s), _time(event.stop_s), event.label, _rounded(event.confidence), result.file))
 
 
 def _jsonl(found: Found) -> Iterator[bytes]:
-    for heard, event in _events(found):
-        yield event_json(event, heard.file, heard.began).encode() + b"\n"
+    for result, event in _events(found):
+        yield event_json(event, result.file, result.started).encode() + b"\n"
 
 
 def _json_list(found: Found) -> Iterator[bytes]:
@@ -115,9 +115,9 @@ def _json_list(found: Found) -> Iterator[bytes]:
 def _object(one: FileResult | Failure) -> dict[str, Any]:
     if isinstance(one, Failure):
         return {"file": one.file, "error": one.reason}
-    began = {"began": _iso(one.began)} if one.began else {}
+    began = {"began": _iso(one.started)} if one.started else {}
     note = {"note": one.note} if one.note else {}
-    events = [{**_plain(event), **_utc(event, one.began)} for event in one.events]
+    events = [{**_plain(event), **_utc(event, one.started)} for event in one.events]
     return {
         "file": one.file,
         "duration_s": _time(one.duration_s),
@@ -177,10 +177,10 @@ def _parquet(found: Found) -> Iterator[bytes]:
     pieces = _Pieces()
     rows: list[dict[str, Any]] = []
     with parquet.ParquetWriter(pieces, schema) as writer:
-        for heard, event in _events(found):
-            began = heard.began + timedelta(seconds=event.start_s) if heard.began else None
-            names = {"file": _escaped(heard.file), "label": _escaped(event.label)}
-            rows.append({**_plain(event), **names, "start_utc": began})
+        for result, event in _events(found):
+            start = result.started + timedelta(seconds=event.start_s) if result.started else None
+            names = {"file": _escaped(result.file), "label": _escaped(event.label)}
+            rows.append({**_plain(event), **names, "start_utc": start})
             if len(rows) >= PARQUET_ROWS:
                 writer.write_table(pa.Table.from_pylist(rows, schema))
                 rows = []
@@ -241,8 +241,8 @@ def _plain(event: Event) -> dict[str, Any]:
     }
 
 
-def _utc(event: Event, began: datetime | None) -> dict[str, str]:
-    return {"start_utc": _iso(began + timedelta(seconds=event.start_s))} if began else {}
+def _utc(event: Event, started: datetime | None) -> dict[str, str]:
+    return {"start_utc": _iso(started + timedelta(seconds=event.start_s))} if started else {}
 
 
 def _iso(moment: datetime) -> str:

@@ -1,13 +1,13 @@
-"""Files to a folder of results, that a killed run goes on with: one combined file, one for each, and what failed.
+"""Files to a folder of results, which an interrupted run resumes: one file for all, one for each, and the failures.
 
-    results.<format>    what was heard in every file, in their order
-    files/…             the same for each file by itself
-    files.csv           a row per file: how long it is, when it was recorded, what it is as a whole
-    errors.csv          a row per file that could not be heard, and why
-    parameters.json     the model and every setting that this was made with
-    journal.jsonl       what was heard so far; the next run with the same settings begins with it
+    results.<format>    the events of all files, in their order
+    files/…             the same for each file
+    files.csv           a row per file: duration, start time, best class
+    errors.csv          a row per file that could not be read, and the reason
+    parameters.json     the model and all settings
+    journal.jsonl       the results so far; the next run with the same settings starts from them
 
-Whatever was heard before is taken from the journal, whichever format is asked for: another format costs nothing.
+Results in the journal are not computed again, whichever format is asked for.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from soundmark.detection import output_formats
-from soundmark.detection.analysis import FileAnalysis, aggregator_for
+from soundmark.detection.file_analysis import FileAnalysis
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import Failure, Input
-from soundmark.detection.journal import Journal, journal_key
+from soundmark.detection.journal import Journal, JournalResults, journal_key
 from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import OutputError
 from soundmark.models.classifier import Model
+from soundmark.models.streaming import RecordingAggregator
 from soundmark.runtime import atomic, locks, provenance
 from soundmark.runtime.progress import AnalysisProgress
 
-LONGEST_NAME = 200  # bytes of a file's name that its own results are called by
+LONGEST_NAME = 200  # bytes of a file's name that are used for the name of its results
 
 
 FILES_COLUMNS = ("File", "Duration (s)", "Start (UTC)", "Label", "Confidence", "Events", "Note")
@@ -43,24 +44,25 @@ JOURNAL, PARAMETERS = "journal.jsonl", "parameters.json"
 
 @dataclass(frozen=True, kw_only=True)
 class FolderResult:
-    """What came of a run: counts of files and events, which files could not be heard, and what to say of others."""
+    """The outcome of a run: counts of files and events, failures, notes on files, and the ``results``."""
 
     folder: Path
-    heard: int
-    before: int  # of them, those that an earlier run heard
+    analyzed: int
+    before: int  # of them, in an earlier run
     events: int
     without_event: int  # files
     failures: Sequence[Failure]
     notes: Sequence[str]
+    results: Sequence[FileResult]
 
     @property
     def whereabouts(self) -> list[str]:
-        """What there is and where it is, a line each."""
+        """Lines of text: counts, and where the results are."""
         before = f" ({self.before:,} of them before)" if self.before else ""
         without = f"; {self.without_event:,} files without one" if self.without_event else ""
         failed = f" {len(self.failures):,} could not be heard: see errors.csv." if self.failures else ""
         return [
-            f"{self.heard:,} files were heard{before}: {self.events:,} events{without}.{failed}",
+            f"{self.analyzed:,} files were heard{before}: {self.events:,} events{without}.{failed}",
             f"The results are in {self.folder}.",
         ]
 
@@ -77,9 +79,9 @@ def analyze_to_folder(
     fresh: bool = False,
     tell: Callable[[AnalysisProgress], None] = lambda state: None,
 ) -> FolderResult:
-    """Hear ``files`` by ``settings``, and write what was heard into ``folder``.
+    """Analyze ``files`` with ``settings``, and write the results into ``folder``.
 
-    ``timezone`` is that of the clocks that named the files; ``tell`` is told how far it is.
+    ``timezone`` is that of times in file names; ``tell`` is called with the progress.
 
     Raises:
         OutputError: the folder cannot be written, is written to by another process, or holds something else.
@@ -89,7 +91,7 @@ def analyze_to_folder(
     >>> files = [Input(str(clip.path), clip.path.name) for clip in city.clips[:2]]
     >>> done = analyze_to_folder(model, files, DetectionSettings(), folder / "out")
     >>> again = analyze_to_folder(model, files, DetectionSettings(), folder / "out", form="jsonl")
-    >>> (done.heard, done.before), (again.heard, again.before)
+    >>> (done.analyzed, done.before), (again.analyzed, again.before)
     ((2, 0), (2, 2))
     """
     parameters = {"model": _digest(model), "timezone": timezone, **settings.to_json()}
@@ -105,12 +107,12 @@ def analyze_to_folder(
         with Journal(folder / JOURNAL) as journal:
             work = _FolderWork(files, parameters, journal)
             before = len(files) - len(work.missing)
-            work.hear(model, settings, timezone, jobs, tell)
+            work.analyze(model, settings, timezone, jobs, tell)
             return _folder_result(folder, work, before, _write(folder, work, output_formats.FORMATS[form]))
 
 
 class _FolderWork:
-    """The files of a run, and what was heard in each, which is in the journal."""
+    """The files of a run, and their results, which are in the journal."""
 
     def __init__(self, files: Sequence[Input | Failure], parameters: Mapping[str, Any], journal: Journal) -> None:
         self.files, self.journal = files, journal
@@ -118,7 +120,7 @@ class _FolderWork:
         self.missing = [place for place, key in enumerate(self.keys) if key not in journal]
         self.failures: dict[int, Failure] = {}
 
-    def hear(
+    def analyze(
         self,
         model: Model,
         settings: DetectionSettings,
@@ -126,26 +128,31 @@ class _FolderWork:
         jobs: int | None,
         tell: Callable[[AnalysisProgress], None],
     ) -> None:
-        """Hear what the journal does not have yet."""
+        """Analyze the files that are not in the journal yet."""
         wanted = [self.files[place] for place in self.missing]
         results = FileAnalysis(model, wanted, settings, timezone=timezone, jobs=jobs, tell=tell)
         for place, found in zip(self.missing, results, strict=True):
             if isinstance(found, Failure):
                 self.failures[place] = found
             else:
-                # Standard input has no key: a name of its own keeps it in this run, and no later run finds it.
+                # Standard input has no key: it gets one that no later run finds.
                 self.keys[place] = key = self.keys[place] or f"{os.getpid()} {time.time_ns()}"
                 self.journal.add(key, found)
 
     def __iter__(self) -> Iterator[FileResult | Failure]:
-        """What was heard in each file, in their order, or why it was not; one at a time in memory."""
+        """The result or the failure of each file, in their order; one at a time in memory."""
         for place, key in enumerate(self.keys):
             found = self.failures.get(place) or self.journal.find(key)
             if found is not None:
                 yield found
 
-    def heard(self) -> Iterator[tuple[str, FileResult]]:
-        """What was heard, each with the name that its own file of results has."""
+    def results(self) -> JournalResults:
+        """The results of the files that could be read, in their order."""
+        keys = [key for i, key in enumerate(self.keys) if key is not None and i not in self.failures]
+        return self.journal.results([key for key in keys if key in self.journal])
+
+    def named_results(self) -> Iterator[tuple[str, FileResult]]:
+        """The results, each with the name of its own results file."""
         taken: set[str] = set()
         for place, file in enumerate(self.files):
             found = None if place in self.failures else self.journal.find(self.keys[place])
@@ -159,7 +166,7 @@ class _FolderWork:
 
 
 def _short(name: str) -> str:
-    """A file's name with room for the endings that it gets here: no system takes one of more than 255 bytes."""
+    """A file's name, shortened to leave room for a suffix: file systems allow at most 255 bytes."""
     *above, own = name.split("/")
     if len(os.fsencode(own)) <= LONGEST_NAME:
         return name
@@ -173,7 +180,7 @@ class _Row(NamedTuple):
 
     file: str
     duration_s: str
-    began: str
+    start_utc: str
     label: str
     confidence: str
     events: int
@@ -181,13 +188,13 @@ class _Row(NamedTuple):
 
     @classmethod
     def of(cls, found: FileResult) -> _Row:
-        best, began = found.answer[0], found.began.isoformat() if found.began else ""
+        best, started = found.answer[0], found.started.isoformat() if found.started else ""
         score, length_s = f"{best['score']:.6g}", f"{found.duration_s:.3f}"
-        return cls(found.file, length_s, began, best["label"], score, len(found.events), found.note or "")
+        return cls(found.file, length_s, started, best["label"], score, len(found.events), found.note or "")
 
 
 def _write(folder: Path, work: _FolderWork, form: output_formats.Format) -> list[_Row]:
-    """Write everything, and give the rows of files.csv."""
+    """Write all files of the folder, and return the rows of files.csv."""
     for stale in folder.glob("results.*"):  # of other parameters, other files or another format
         if stale.name in {f"results{other.suffix}" for other in output_formats.FORMATS.values()}:
             stale.unlink(missing_ok=True)
@@ -201,16 +208,16 @@ def _write(folder: Path, work: _FolderWork, form: output_formats.Format) -> list
 
 
 def _write_each(folder: Path, work: _FolderWork, form: output_formats.Format) -> list[_Row]:
-    """The results of each file by itself."""
-    rows, own = [], set()
-    for name, found in work.heard():
+    """Write the results of each file."""
+    rows, written = [], set()
+    for name, found in work.named_results():
         path = folder / f"{name}{form.suffix}"
-        own.add(path)
+        written.add(path)
         rows.append(_Row.of(found))
         with atomic.replacing(path, durable=False) as temporary:
             temporary.write_bytes(b"".join(form.write([found])))
     for path in list(folder.rglob("*")):
-        if path not in own and path.is_file():  # stale as those of all
+        if path not in written and path.is_file():  # stale as those of all
             path.unlink(missing_ok=True)
     return rows
 
@@ -218,12 +225,13 @@ def _write_each(folder: Path, work: _FolderWork, form: output_formats.Format) ->
 def _folder_result(folder: Path, work: _FolderWork, before: int, rows: Sequence[_Row]) -> FolderResult:
     return FolderResult(
         folder=folder,
-        heard=len(rows),
+        analyzed=len(rows),
         before=before,
         events=sum(row.events for row in rows),
         without_event=sum(not row.events for row in rows),
         failures=_failures(work),
         notes=[row.note for row in rows if row.note],
+        results=work.results(),
     )
 
 
@@ -232,7 +240,7 @@ def _failures(work: _FolderWork) -> list[Failure]:
 
 
 def _check(folder: Path) -> None:
-    """Refuse a folder that holds something else than results of ours."""
+    """Refuse a folder that holds something other than results."""
     there = [path.name for path in folder.glob("*") if not path.name.startswith(".")] if folder.is_dir() else []
     if there and not {JOURNAL, PARAMETERS} & set(there):
         raise OutputError(f'"{folder}" holds something else ("{sorted(there)[0]}"). Choose a new folder with -o.')
@@ -245,8 +253,8 @@ def _digest(model: Model) -> str:
 def _write_parameters(
     folder: Path, model: Model, settings: DetectionSettings, parameters: Mapping[str, Any], form: str
 ) -> None:
-    """The parameters of a run beside its results, for whoever finds them later."""
-    begins = aggregator_for(model, settings).tracker.begins.tolist()
+    """Write the parameters of a run beside its results."""
+    begins = RecordingAggregator(model, **settings.stream_options(model)).tracker.thresholds.tolist()
     about = {
         "schema": 1,
         "format": form,

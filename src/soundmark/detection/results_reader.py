@@ -1,4 +1,4 @@
-"""Results of ``classify``, read back: events on the clock, and how long was recorded."""
+"""Results of ``classify``, read back: the times of events, and how long was recorded."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any
 from soundmark.audio import timestamps
 from soundmark.errors import SettingsError
 
-LONGEST_S = 1e9  # 31 years: what goes on for longer was never recorded
+LONGEST_S = 1e9  # 31 years: no recording is longer
 
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of time on the clock in which ``label`` was heard, or, with None, in which was recorded."""
+    """A period in which ``label`` was detected, or, if it is None, in which was recorded."""
 
     label: str | None
     start: datetime
@@ -28,7 +28,7 @@ class Span:
 
 
 def read_spans(path: Path, zone: str) -> Iterator[Span | None]:
-    r"""The spans of a folder or a file of results; None for an event that nobody knows the time of.
+    r"""The spans of a folder or a file of results; None for an event of a recording without a start time.
 
     >>> from soundmark.runtime import atomic
     >>> rows = "Start (s),End (s),Label,Confidence,File\n0.0,60.0,siren,0.9,20240612_230000.wav\n"
@@ -49,13 +49,13 @@ def read_spans(path: Path, zone: str) -> Iterator[Span | None]:
         for file, span in _recordings(path / "files.csv"):
             starts[file] = span.start
             yield span
-    newest = max(results, key=lambda file: file.stat().st_mtime_ns)  # of runs in several formats the last knows all
+    newest = max(results, key=lambda file: file.stat().st_mtime_ns)  # the last of several formats is complete
     yield from _spans(newest, starts, zone)
 
 
-def _span(label: str | None, began: Any, start_s: Any, stop_s: Any) -> Span:
-    """A stretch of a recording that was begun at ``began``; ValueError or TypeError for what cannot be meant."""
-    moment = datetime.fromisoformat(began) if isinstance(began, str) else began
+def _span(label: str | None, started: Any, start_s: Any, stop_s: Any) -> Span:
+    """A part of a recording that started at ``started``; ValueError or TypeError if that is impossible."""
+    moment = datetime.fromisoformat(started) if isinstance(started, str) else started
     start_s, stop_s = float(start_s), float(stop_s)
     if not 0 <= start_s <= stop_s <= LONGEST_S or moment.year not in timestamps.YEARS:
         raise ValueError
@@ -64,7 +64,7 @@ def _span(label: str | None, began: Any, start_s: Any, stop_s: Any) -> Span:
 
 
 def _recordings(path: Path) -> Iterator[tuple[str, Span]]:
-    """Each recording that somebody knows the time of, by the table that ``classify`` writes beside its results."""
+    """The recordings with a start time, from the table that ``classify`` writes beside its results."""
     with _reading(path):
         for row in _csv(path):
             if row["Start (UTC)"]:
@@ -72,19 +72,19 @@ def _recordings(path: Path) -> Iterator[tuple[str, Span]]:
 
 
 def _spans(path: Path, starts: Mapping[str, datetime], zone: str) -> Iterator[Span | None]:
-    """The events in a file of results, on the clock."""
-    began = lru_cache(maxsize=10_000)(lambda file: starts.get(file) or timestamps.recording_start(file, zone=zone))
+    """The events in a file of results."""
+    start_of = lru_cache(maxsize=10_000)(lambda file: starts.get(file) or timestamps.recording_start(file, zone=zone))
     for number, row in enumerate(_rows(path), 1):
-        label, told, start_s, stop_s = str(row["label"]), row.get("start_utc"), row["start_s"], row["stop_s"]
+        label, start_utc, start_s, stop_s = str(row["label"]), row.get("start_utc"), row["start_s"], row["stop_s"]
         try:
-            if told:
-                yield _span(label, told, 0.0, float(stop_s) - float(start_s))
-            elif start := began(row["file"]):
+            if start_utc:
+                yield _span(label, start_utc, 0.0, float(stop_s) - float(start_s))
+            elif start := start_of(row["file"]):
                 yield _span(label, start, start_s, stop_s)
             else:
                 yield None
         except (ValueError, TypeError, AttributeError) as error:
-            at = f" at {told}" if told else ""
+            at = f" at {start_utc}" if start_utc else ""
             raise SettingsError(
                 f'event {number} of "{path}" cannot be meant: "{label}" in "{row["file"]}" from {start_s} s to '
                 f"{stop_s} s{at}. Correct it, or let classify write the results again."
@@ -107,7 +107,7 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Say of a file that it cannot be read, or that it is not what it should be."""
+    """Turn errors of reading a file into a ``SettingsError`` that names it."""
     try:
         yield
     except SettingsError:
@@ -122,7 +122,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _csv(path: Path) -> Iterator[dict[str, str]]:
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # Excel puts a mark before it
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # Excel writes a BOM
         yield from csv.DictReader(file)
 
 

@@ -1,8 +1,9 @@
-"""What was heard when: the events of a run by hour of the day and by day, for people who ask "how much siren, when?".
+"""A summary of results: minutes of each class by hour of the day and by day.
 
-What ``soundmark classify`` wrote is read back: a folder of results, or one file of them. Times on the clock come from
-the results, or from the names of the recordings (see ``clocks``). In a folder, ``files.csv`` says how long was recorded
-in each hour, so that a class can be told as a share of that: twice the recorders hear twice the sirens.
+It reads what ``soundmark classify -o`` or ``analyze`` wrote: a folder of results, or a file of one. Start times come
+from the results, or from the names of the recordings (see ``audio.timestamps``). In a folder, ``files.csv`` has the
+duration of all recordings, so that a class can be given as a share of the time recorded: two recorders detect twice as
+many sirens as one.
 """
 
 from __future__ import annotations
@@ -12,18 +13,25 @@ import io
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta, tzinfo
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from soundmark.audio import timestamps
 from soundmark.detection.results_reader import Span, read_spans
+from soundmark.detection.settings import DEFAULT_TIMEZONE
 from soundmark.errors import SettingsError
+from soundmark.runtime.text import html_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
 
 HOURS = 24
 
@@ -34,20 +42,23 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 Minutes = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+REPR_CLASSES = 10
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Summary:
     """Minutes of each class, by day and by hour of the day.
 
-    ``minutes`` float64 ``[labels, days, 24]``, and ``recorded`` ``[days, 24]``, the minutes that were recorded, None
-    where not all of the results say it.
+    ``minutes`` float64 ``[labels, days, 24]``, and ``recorded`` ``[days, 24]``, the minutes recorded; None if some of
+    the results do not contain them.
     """
 
-    labels: tuple[str, ...]  # the most heard first
-    days: tuple[date, ...]  # those with something on them
+    labels: tuple[str, ...]  # the most frequent first
+    days: tuple[date, ...]  # those with recordings or events
     zone: str
     minutes: Minutes
     recorded: Minutes | None
-    untimed: int  # events of recordings that nobody knows the time of
+    untimed: int  # events of recordings without a start time
 
     @property
     def by_hour(self) -> Minutes:
@@ -70,16 +81,16 @@ class Summary:
         return None if self.recorded is None else self.recorded.sum(1)
 
     @property
-    def told_by_hour(self) -> Minutes:
-        """The share of what was recorded in each hour of the day, in percent, ``[labels, 24]``; NaN where nothing was.
+    def shares_by_hour(self) -> Minutes:
+        """The percentage of the time recorded in each hour of the day, ``[labels, 24]``; NaN if nothing was recorded.
 
-        Where the results do not say what was recorded, the minutes themselves.
+        If the time recorded is not known, the minutes themselves.
         """
         return shares(self.by_hour, self.recorded_by_hour)
 
     @property
     def note(self) -> str | None:
-        """What is not in it, as a sentence."""
+        """A sentence on events that are left out; None if there are none."""
         if not self.untimed:
             return None
         if self.untimed == 1:
@@ -87,11 +98,11 @@ class Summary:
         return f"{self.untimed:,} events are left out: nothing says when their recordings were made."
 
     def busiest_hour(self, row: int) -> int:
-        """The hour of the day in which the class of that row was heard most."""
-        return int(np.nan_to_num(self.told_by_hour[row]).argmax())
+        """The hour of the day with the largest share of the class in that row."""
+        return int(np.nan_to_num(self.shares_by_hour[row]).argmax())
 
     def to_csv(self) -> str:
-        """A row per class and hour of the day: the minutes heard, and those recorded."""
+        """A row per class and hour of the day: the minutes of events, and those recorded."""
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["label", "hour", "minutes", "recorded_minutes"])
@@ -102,7 +113,7 @@ class Summary:
         return text.getvalue()
 
     def to_json(self) -> str:
-        """Everything, with the days as ISO 8601 has them."""
+        """All values, as JSON; days in ISO 8601."""
 
         def rounded(minutes: Minutes | None) -> Any:
             return None if minutes is None else np.round(minutes, 3).tolist()
@@ -121,35 +132,100 @@ class Summary:
         }
         return json.dumps(values, ensure_ascii=False, indent=1) + "\n"
 
+    def to_dataframe(self) -> pd.DataFrame:
+        """A row per class, day and hour: label, day, hour, minutes, recorded_minutes (NaN if not known)."""
+        import pandas as pd
 
-def summarize(paths: Sequence[Path], *, zone: str = "UTC") -> Summary:
-    r"""What the results at ``paths`` say of when each class was heard, on the clocks of ``zone``.
+        n_labels, n_days = len(self.labels), len(self.days)
+        recorded = np.full((n_days, HOURS), np.nan) if self.recorded is None else self.recorded
+        return pd.DataFrame(
+            {
+                "label": np.repeat(np.array(self.labels, object), n_days * HOURS),
+                "day": pd.to_datetime(np.tile(np.repeat(np.array(self.days, object), HOURS), n_labels)),
+                "hour": np.tile(np.arange(HOURS), n_labels * n_days),
+                "minutes": self.minutes.ravel(),
+                "recorded_minutes": np.tile(recorded.ravel(), n_labels),
+            }
+        )
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the classes by hour of the day, in ``ax`` or in a new figure; return the Axes.
+
+        Raises:
+            SettingsError: Matplotlib is not installed.
+        """
+        from soundmark.detection import summary_figure
+
+        return summary_figure.plot_hours(self, ax)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Draw a figure with the classes by hour and the most frequent ones by day; the suffix decides the format.
+
+        Raises:
+            SettingsError: Matplotlib does not write that format, or is not installed.
+            OutputError: the file cannot be written.
+        """
+        from soundmark.detection import summary_figure
+
+        summary_figure.draw(self, Path(path))
+
+    def _title(self) -> str:
+        days = f"{self.days[0]} to {self.days[-1]}" if len(self.days) > 1 else f"{self.days[0]}"
+        recorded = "" if self.recorded is None else f", {self.recorded.sum() / 60:,.1f} h recorded"
+        n_classes = f"{len(self.labels):,} class{'' if len(self.labels) == 1 else 'es'}"
+        return f"{n_classes}, {days} ({self.zone}){recorded}"
+
+    def __repr__(self) -> str:
+        lines = [
+            f"  {label[:60]}: {minutes.sum():,.1f} min, most at {self.busiest_hour(row)} h"
+            for row, (label, minutes) in enumerate(zip(self.labels[:REPR_CLASSES], self.by_hour, strict=False))
+        ]
+        more = ["  …"] if len(self.labels) > REPR_CLASSES else []
+        return "\n".join([f"Summary({self._title()})", *lines, *more])
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (label, f"{minutes.sum():,.1f}", spark(self.shares_by_hour[row]), f"{self.busiest_hour(row)} h")
+            for row, (label, minutes) in enumerate(zip(self.labels, self.by_hour, strict=True))
+        ]
+        return html_table(rows, header=("class", "minutes", "0 to 23 h", "most at"), caption=self._title())
+
+
+def summarize(
+    results: str | PathLike[str] | Iterable[str | PathLike[str]], *, timezone: str = DEFAULT_TIMEZONE
+) -> Summary:
+    r"""Sum up results by class, hour of the day and day, in a timezone such as "Europe/Berlin".
+
+    ``results`` is one path or several: folders that ``classify -o`` or ``analyze`` wrote, or files of results.
 
     Raises:
-        SettingsError: the results cannot be read, hold no event, or nothing tells when they were recorded.
+        SettingsError: the results cannot be read, have no events, or no start time of a recording is known.
 
     >>> from soundmark.runtime import atomic
     >>> rows = "Start (s),End (s),Label,Confidence,File\n3000.0,4200.0,siren,0.9,20240612_230000.wav\n"
     >>> atomic.write_text(folder / "results.csv", rows)
-    >>> found = summarize([folder / "results.csv"])
+    >>> found = summarize(folder / "results.csv")
     >>> found.labels, [found.by_hour[0, hour] for hour in (23, 0)], len(found.days)
     (('siren',), [np.float64(10.0), np.float64(10.0)], 2)
     """
-    local = timestamps.timezone_named(zone)
-    heard: list[Span] = []
+    local = timestamps.timezone_named(timezone)
+    paths = [Path(path) for path in ([results] if isinstance(results, str | PathLike) else results)]
+    if not paths:
+        raise SettingsError("there are no results to sum up: give a folder of results, or a file of one.")
+    events: list[Span] = []
     recorded: list[Span] = []
-    untimed = silent = 0
+    untimed = incomplete = 0
     for path in paths:
         before = len(recorded)
-        for span in read_spans(path, zone):
+        for span in read_spans(path, timezone):
             if span is None:
                 untimed += 1
             else:
-                (recorded if span.label is None else heard).append(span)
-        silent += len(recorded) == before  # it does not say how long was recorded
-    if not heard:
+                (recorded if span.label is None else events).append(span)
+        incomplete += len(recorded) == before  # the time recorded is not known
+    if not events:
         raise SettingsError(_nothing(paths, untimed))
-    return _counted(heard, [] if silent else recorded, local, zone, untimed)
+    return _counted(events, [] if incomplete else recorded, local, timezone, untimed)
 
 
 def _nothing(paths: Sequence[Path], untimed: int) -> str:
@@ -162,9 +238,9 @@ def _nothing(paths: Sequence[Path], untimed: int) -> str:
     )
 
 
-def _counted(heard: list[Span], recorded: list[Span], local: tzinfo, zone: str, untimed: int) -> Summary:
+def _counted(events: list[Span], recorded: list[Span], local: tzinfo, zone: str, untimed: int) -> Summary:
     minutes: defaultdict[tuple[str | None, date, int], float] = defaultdict(float)
-    for span in (*heard, *recorded):
+    for span in (*events, *recorded):
         for day, hour, part in _by_hours(span, local):
             minutes[span.label, day, hour] += part
     days = tuple(sorted({day for _, day, _ in minutes}))
@@ -193,7 +269,7 @@ def _by_hours(span: Span, local: tzinfo) -> Iterator[tuple[date, int, float]]:
 
 
 def spark(values: Minutes) -> str:
-    """Numbers as a row of bars, the greatest full; a point where there is none.
+    """Numbers as a row of bars, the largest full; a point for NaN.
 
     >>> spark(np.array([0.0, 0.5, 4.0, np.nan]))
     ' ▁█·'
@@ -203,7 +279,7 @@ def spark(values: Minutes) -> str:
 
 
 def shares(minutes: Minutes, recorded: Minutes | None) -> Minutes:
-    """Percent of what was recorded, NaN where nothing was; or the minutes themselves.
+    """Percentages of the time recorded, NaN if it is 0; or the minutes themselves, if it is not known.
 
     >>> shares(np.array([[30.0, 0.0]]), np.array([60.0, 0.0])).tolist()
     [[50.0, nan]]

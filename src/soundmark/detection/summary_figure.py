@@ -7,13 +7,17 @@ import warnings
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from soundmark.detection.summary import HOURS, Minutes, Summary, shares
+from soundmark.errors import SettingsError
 from soundmark.runtime import atomic
 from soundmark.runtime.plotting import BLUE, check_figure_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MOST_LABELS = 20  # that are drawn in one table of colours
 
@@ -42,6 +46,29 @@ def draw(found: Summary, path: Path) -> None:
         drawing = _drawing(found)
         with atomic.replacing(path) as temporary:
             drawing.savefig(temporary, format=kind, dpi=130)
+
+
+def plot_hours(found: Summary, axes: Axes | None = None) -> Axes:
+    """Draw the classes by hour of the day, in ``axes`` or in a new figure; return the Axes.
+
+    Raises:
+        SettingsError: Matplotlib is not installed.
+
+    >>> day = date(2024, 6, 12)
+    >>> plot_hours(Summary(("dog",), (day,), "UTC", np.ones((1, 1, 24)), None, 0)).get_xlabel()
+    'hour of the day (UTC)'
+    """
+    try:
+        import matplotlib
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise SettingsError('drawing needs Matplotlib: pip install "soundmark[train]".') from error
+    labels = found.labels[:MOST_LABELS]
+    with matplotlib.rc_context(STYLE):
+        if axes is None:
+            axes = pyplot.subplots(figsize=(12, 1.5 + 0.26 * len(labels)), layout="constrained")[1]
+        _draw_labels(axes, found, labels)
+    return axes
 
 
 STYLE = {
@@ -107,7 +134,7 @@ def _unit(found: Summary) -> str:
 
 def _draw_labels(axes: Any, found: Summary, labels: Sequence[str]) -> None:
     """All classes by hour of the day."""
-    values = found.told_by_hour[: len(labels)]
+    values = found.shares_by_hour[: len(labels)]
     shown = _colours(axes, values, float(np.nan_to_num(values).max()))
     axes.set_yticks(np.arange(len(labels)) + 0.5, [_short(label) for label in labels])
     axes.set_title(_subtitle(found), fontweight="normal")
@@ -127,7 +154,7 @@ def _draw_details(drawing: Any, panels: Any, found: Summary, values: Minutes, da
             bars.set_axis_off()
             by_day.set_axis_off()
             continue
-        bars.bar(np.arange(HOURS) + 0.5, np.nan_to_num(found.told_by_hour[place]), width=0.86, color=BLUE)
+        bars.bar(np.arange(HOURS) + 0.5, np.nan_to_num(found.shares_by_hour[place]), width=0.86, color=BLUE)
         bars.set_title(f"{_short(found.labels[place])}: {_amount(found, place)}")
         bars.set_ylabel("minutes" if found.recorded is None else "% of time")
         bars.spines[["top", "right"]].set_visible(False)

@@ -10,9 +10,8 @@ soundmark.errors.BundleError: the model "missing.onnx" cannot be read: No such f
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -30,14 +29,7 @@ from soundmark.models.card import Card
 from soundmark.models.events import RELEASE, THRESHOLD, Event
 from soundmark.models.overview import LayerTable
 from soundmark.models.scores import Scores
-from soundmark.models.streaming import (
-    RecordingAggregator,
-    WindowScores,
-    WindowStream,
-    _segments,
-    cut_windows,
-    open_stream,
-)
+from soundmark.models.streaming import StreamClassifier, WindowScores, _segments, cut_windows, open_stream
 from soundmark.models.training_record import Epoch
 from soundmark.models.windows import Window
 from soundmark.runtime import parallel
@@ -191,24 +183,6 @@ class Model:
             _segments(pieces, probabilities[len(windows) :], rate_hz),
         )
 
-    @contextmanager
-    def listening(
-        self,
-        source: AudioSource,
-        rate_hz: float | None = None,
-        *,
-        overlap: float = 0.0,
-        pieces: bool = False,
-        pool: Executor | None = None,
-    ) -> Iterator[WindowStream]:
-        """A sound being heard, in constant memory however long it is; for the arguments see ``scores``.
-
-        With ``pieces`` (see ``events``), those new in each window are scored alone, too. Where there is
-        a ``pool`` of threads, it computes spectrograms and network while the sound is decoded here.
-        """
-        with open_stream(source, rate_hz, self.card.representation.rate_hz, pool) as flow:
-            yield WindowStream(self, flow, overlap, pieces, pool)
-
     def scores(
         self, source: AudioSource, rate_hz: float | None = None, *, overlap: float = 0.0, jobs: int | None = None
     ) -> Scores:
@@ -224,11 +198,14 @@ class Model:
             SettingsError: ``overlap`` is not in 0 ≤ overlap < 1; samples come without their rate, or a file with one.
         """
         _check_overlap(overlap)
+        parts: list[WindowScores] = []
         with (
             ThreadPoolExecutor(_threads(jobs)) as pool,
-            self.listening(source, rate_hz, overlap=overlap, pool=pool) as sound,
+            open_stream(source, rate_hz, None, pool) as stream,
         ):
-            parts = list(sound)
+            StreamClassifier(
+                self, stream.rate_hz, overlap=overlap, pieces=False, batched=True, pool=pool, on_scores=parts.append
+            ).read(stream)
         name = fspath(source) if isinstance(source, str | PathLike) else "-"
         start_s, stop_s, probabilities = (
             np.concatenate([getattr(part, field) for part in parts]) for field in ("start_s", "stop_s", "probabilities")
@@ -297,15 +274,21 @@ class Model:
             raise SettingsError(f"release is {release!r}: give a number from 0 to 1.")
         if not _is_number(merge_gap_s) or not 0 <= merge_gap_s < float("inf"):
             raise SettingsError(f"merge_gap_s is {merge_gap_s!r}: give a number of seconds, at least 0.")
-        account = RecordingAggregator(
-            self, threshold=threshold, release=release, merge_gap_s=merge_gap_s, unknown=unknown
-        )
         with (
             ThreadPoolExecutor(_threads(jobs)) as pool,
-            self.listening(source, rate_hz, overlap=overlap, pieces=True, pool=pool) as sound,
+            open_stream(source, rate_hz, None, pool) as stream,
         ):
-            found = [event for part in sound for event in account.hear(part)]
-        return account.in_order([*found, *account.end()])
+            return StreamClassifier(
+                self,
+                stream.rate_hz,
+                overlap=overlap,
+                threshold=threshold,
+                release=release,
+                merge_gap_s=merge_gap_s,
+                unknown=unknown,
+                batched=True,
+                pool=pool,
+            ).read(stream)
 
     def threshold(self, given: ArrayLike | None = None) -> np.ndarray:
         """The probability that begins an event, float64 ``[classes]``: the given one, else the card's, else 0.5.

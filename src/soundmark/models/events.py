@@ -1,9 +1,9 @@
-"""Scores of windows to events: what was heard from when to when.
+"""Scores of windows to events: classes with their onset and offset.
 
-A class is heard from a window on whose probability reaches its threshold, as long as it stays above a share of it
-(hysteresis, so that an event begins and ends once). Windows that overlap say well *what* is heard and badly *when*: one
-of four seconds still holds a sound that ended three seconds ago. So where they overlap, the newest piece of each, as
-long as a hop, is scored alone as well, and where the pieces know the class, too, they say when it began and ended.
+An event starts with the first window whose probability reaches the class's threshold, and lasts while it stays above a
+share of it (hysteresis, so that an event starts and ends once). Overlapping windows tell *what* sounds, but not exactly
+*when*: a window of four seconds still contains a sound that ended three seconds ago. So if windows overlap, the newest
+piece of each, one hop long, is scored alone as well; if the pieces detect the class too, they give onset and offset.
 
 >>> scores = np.array([[0.1], [0.9], [0.7], [0.2], [0.0]])
 >>> tracker = EventTracker(("siren",), threshold=0.5)
@@ -22,20 +22,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-THRESHOLD = 0.5  # the probability that begins an event, unless a class has one of its own
+THRESHOLD = 0.5  # the probability that starts an event, unless the model has thresholds
 
 
-RELEASE = 0.8  # of the threshold, the share that it lasts above
+RELEASE = 0.8  # an event lasts while its probability stays above this share of the threshold
 
 
 SLACK_S = 1e-6  # times are sums of floats
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Event:
-    """A class that was heard from ``start_s`` to ``stop_s`` of a recording.
+    """A detection: a class that sounds from ``start_s`` to ``stop_s`` of a recording.
 
-    ``confidence`` is the mean of its windows' probabilities and ``peak`` the greatest of them.
+    ``confidence`` is the mean of its windows' probabilities and ``peak`` the largest of them.
     """
 
     label: str
@@ -44,10 +44,17 @@ class Event:
     confidence: float
     peak: float
 
+    def __repr__(self) -> str:
+        label = self.label if len(self.label) <= 100 else f"{self.label[:99]}…"
+        return (
+            f"Event(label={label!r}, start_s={self.start_s:.6g}, stop_s={self.stop_s:.6g}, "
+            f"confidence={self.confidence:.4g}, peak={self.peak:.4g})"
+        )
+
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of sound and the probabilities ``[classes]`` that a model gives it."""
+    """A window or a piece of one, and its probabilities ``[classes]``."""
 
     start_s: float
     stop_s: float
@@ -56,21 +63,21 @@ class Segment:
 
 @dataclass
 class _Run:
-    """An event of one class while it lasts."""
+    """An event of one class that has not been reported yet."""
 
     start_s: float
     stop_s: float
     total: float  # of its windows' probabilities
     windows: int
     peak: float
-    placed: bool = False  # pieces know the class: they say when it ends
+    located: bool = False  # pieces detect the class: they determine its offset
 
-    def go_on(self, p: float, stop_s: float) -> None:
+    def extend(self, p: float, stop_s: float) -> None:
         self.total, self.windows, self.peak = self.total + p, self.windows + 1, max(self.peak, p)
         self.stop_s = stop_s
 
-    def follow(self, before: _Run) -> None:
-        """Take in the event before this one: the gap between them is no end."""
+    def merge_with(self, before: _Run) -> None:
+        """Merge the event before this one into it."""
         self.total, self.windows = before.total + self.total, before.windows + self.windows
         self.peak, self.start_s = max(before.peak, self.peak), before.start_s
 
@@ -85,11 +92,11 @@ class _Run:
 
 
 class EventTracker:
-    """Follows the scores of a recording, or of a stream without an end, window by window.
+    """Turns the scores of a recording, or of an endless stream, into events, window by window.
 
     ``threshold`` is one number, or one for each class ``[classes]``; an event lasts while its class stays at or above
-    ``release`` × threshold. Two events of a class with at most ``merge_gap_s`` between them are one, which is why an
-    event is told of only when that time has passed without another.
+    ``release`` × threshold. Events of a class separated by at most ``merge_gap_s`` are merged, so an event is returned
+    only when that time has passed without another one.
     """
 
     def __init__(
@@ -101,96 +108,96 @@ class EventTracker:
         merge_gap_s: float = 0.0,
     ) -> None:
         self.classes = tuple(classes)
-        self.begins = np.broadcast_to(np.asarray(threshold, np.float64), (len(self.classes),))
-        self.lasts = self.begins * release
+        self.thresholds = np.broadcast_to(np.asarray(threshold, np.float64), (len(self.classes),))
+        self.release_thresholds = self.thresholds * release
         self.merge_gap_s = merge_gap_s
         self._running: dict[int, _Run] = {}
-        self._waiting: dict[int, _Run] = {}  # over, unless the class is heard again before the gap has passed
-        self._over: list[tuple[int, _Run]] = []  # over for good, and not told of yet
-        self._told_until_s: dict[int, float] = {}
-        self._spent: set[int] = set()  # still in the window, but over, as the pieces say
+        self._waiting: dict[int, _Run] = {}  # ended, unless the class is detected again within the gap
+        self._ended: list[tuple[int, _Run]] = []  # ended, not returned yet
+        self._returned_until_s: dict[int, float] = {}
+        self._finished: set[int] = set()  # still in the window, but ended according to the pieces
         self._pieces: deque[Segment] = deque()
-        self._heard_until_s = 0.0
+        self._scored_until_s = 0.0
 
     @property
-    def under_way(self) -> list[Event]:
-        """The events that have begun and not ended, as far as they go."""
+    def running_events(self) -> list[Event]:
+        """The events that have started and not ended, up to now."""
         return [run.event(self.classes[c]) for c, run in sorted(self._running.items())]
 
     def step(self, window: Segment, pieces: Sequence[Segment] = ()) -> list[Event]:
-        """The events that are known to be over, now that ``window`` was heard; ``pieces`` tile what is new in it.
+        """The events that have ended for certain after ``window``; ``pieces`` tile its new samples.
 
-        Where more than a window was lost before it, nobody knows that an event went on: it ended where it was heard.
+        After a gap longer than a window, running events end with the last window before it.
         """
-        if window.start_s - self._heard_until_s > window.stop_s - window.start_s + SLACK_S:
+        if window.start_s - self._scored_until_s > window.stop_s - window.start_s + SLACK_S:
             for c in list(self._running):
                 self._stop(c)
-        self._heard_until_s = window.stop_s
+        self._scored_until_s = window.stop_s
         self._pieces.extend(pieces)
         while self._pieces and self._pieces[0].start_s < window.start_s - SLACK_S:
             self._pieces.popleft()
         p = np.asarray(window.probabilities, np.float64)
-        self._spent -= set(np.flatnonzero(p < self.lasts).tolist())
+        self._finished -= set(np.flatnonzero(p < self.release_thresholds).tolist())
         for c in list(self._running):
-            self._go_on(c, float(p[c]), window)
-        for c in np.flatnonzero(p >= self.begins).tolist():
-            if c not in self._running and (c not in self._spent or self._heard_now(c)):
-                self._begin(c, float(p[c]), window)
-        return self._told(window.stop_s)
+            self._continue(c, float(p[c]), window)
+        for c in np.flatnonzero(p >= self.thresholds).tolist():
+            if c not in self._running and (c not in self._finished or self._in_newest_piece(c)):
+                self._start(c, float(p[c]), window)
+        return self._take_ended(window.stop_s)
 
     def end(self) -> list[Event]:
-        """The events that were under way when the recording ended."""
+        """The events that were still running at the end of the recording."""
         for c in list(self._running):
             self._stop(c)
-        return self._told(np.inf)
+        return self._take_ended(np.inf)
 
-    def _heard_now(self, c: int) -> bool:
-        return bool(self._pieces) and self._pieces[-1].probabilities[c] >= self.begins[c]
+    def _in_newest_piece(self, c: int) -> bool:
+        return bool(self._pieces) and self._pieces[-1].probabilities[c] >= self.thresholds[c]
 
-    def _go_on(self, c: int, p: float, window: Segment) -> None:
+    def _continue(self, c: int, p: float, window: Segment) -> None:
         run = self._running[c]
-        run.placed = run.placed or self._heard_now(c)
-        if p < self.lasts[c]:
+        run.located = run.located or self._in_newest_piece(c)
+        if p < self.release_thresholds[c]:
             self._stop(c)
-        elif run.placed and self._pieces[-1].probabilities[c] < self.lasts[c]:
-            self._spent.add(c)
+        elif run.located and self._pieces[-1].probabilities[c] < self.release_thresholds[c]:
+            self._finished.add(c)
             self._stop(c)
         else:
-            run.go_on(p, window.stop_s)
+            run.extend(p, window.stop_s)
 
-    def _begin(self, c: int, p: float, window: Segment) -> None:
-        start_s, stop_s, placed = self._place(c, window)
-        start_s = min(max(start_s, self._told_until_s.get(c, 0.0)), stop_s)
-        run, before = _Run(start_s, stop_s, p, 1, p, placed), self._waiting.pop(c, None)
+    def _start(self, c: int, p: float, window: Segment) -> None:
+        start_s, stop_s, located = self._locate(c, window)
+        start_s = min(max(start_s, self._returned_until_s.get(c, 0.0)), stop_s)
+        run, before = _Run(start_s, stop_s, p, 1, p, located), self._waiting.pop(c, None)
         if before and start_s - before.stop_s <= self.merge_gap_s + SLACK_S:
-            run.follow(before)
+            run.merge_with(before)
         elif before:
-            self._over.append((c, before))
+            self._ended.append((c, before))
         self._running[c] = run
-        if stop_s < window.stop_s - SLACK_S:  # it was over before a window was sure of it
-            self._spent.add(c)
+        if stop_s < window.stop_s - SLACK_S:  # it ended before a window detected it
+            self._finished.add(c)
             self._stop(c)
 
-    def _place(self, c: int, window: Segment) -> tuple[float, float, bool]:
-        """Where in a window that begins an event it began and how far it goes, and whether pieces say so."""
+    def _locate(self, c: int, window: Segment) -> tuple[float, float, bool]:
+        """Onset and offset of an event within its first window, and whether pieces determined them."""
         p = [piece.probabilities[c] for piece in self._pieces]
-        sure = [place for place, value in enumerate(p) if value >= self.begins[c]]
-        if not sure:
+        detected = [i for i, value in enumerate(p) if value >= self.thresholds[c]]
+        if not detected:
             return window.start_s, window.stop_s, False
-        first = last = sure[-1]
-        while first > 0 and p[first - 1] >= self.lasts[c]:
+        first = last = detected[-1]
+        while first > 0 and p[first - 1] >= self.release_thresholds[c]:
             first -= 1
-        while last + 1 < len(p) and p[last + 1] >= self.lasts[c]:
+        while last + 1 < len(p) and p[last + 1] >= self.release_thresholds[c]:
             last += 1
         return self._pieces[first].start_s, self._pieces[last].stop_s, True
 
     def _stop(self, c: int) -> None:
         self._waiting[c] = self._running.pop(c)
 
-    def _told(self, now_s: float) -> list[Event]:
-        """The events behind which the gap has passed, in the order of their beginnings."""
+    def _take_ended(self, now_s: float) -> list[Event]:
+        """The events after which the gap has passed, by onset."""
         for c in [c for c, run in self._waiting.items() if now_s - run.stop_s > self.merge_gap_s + SLACK_S]:
-            self._over.append((c, self._waiting.pop(c)))
-        over, self._over = sorted(self._over, key=lambda item: (item[1].start_s, item[0])), []
-        self._told_until_s |= {c: run.stop_s for c, run in over}
-        return [run.event(self.classes[c]) for c, run in over]
+            self._ended.append((c, self._waiting.pop(c)))
+        ended, self._ended = sorted(self._ended, key=lambda item: (item[1].start_s, item[0])), []
+        self._returned_until_s |= {c: run.stop_s for c, run in ended}
+        return [run.event(self.classes[c]) for c, run in ended]

@@ -174,7 +174,7 @@ class Explanation:
         try:
             _save(self, picture, "png")
         except ImportError:  # without Matplotlib, in words
-            return f"<p>{html.escape(shortened(self.sentence(), 1000))}</p>"
+            return f"<p>{html.escape(one_line(self.sentence(), 1000))}</p>"
         return (
             f'<img style="max-width:100%" src="data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}">'
         )

@@ -1,7 +1,8 @@
-"""Samples to the windows that a model hears them in, of a whole sound or of one that arrives bit by bit.
+"""Samples to the windows that a model classifies: of a complete sound, or of a stream.
 
-A sound of up to 1.05 windows is heard whole. A longer one is cut into windows that follow each other by a hop; the last
-is shifted back so that no sample goes unheard. ``Cutter`` cuts a stream exactly as ``windows`` says of the whole.
+A sound of up to 1.05 windows is one window. A longer one is cut into windows at a constant hop; the last is shifted
+back so that it ends with the sound. ``WindowCutter`` cuts a stream into exactly the windows that ``windows`` lists for
+the complete sound.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import numpy as np
 from soundmark.audio import Samples
 from soundmark.errors import SettingsError
 
-WHOLE_WINDOWS = 1.05  # a sound of up to this many windows is heard whole
+WHOLE_WINDOWS = 1.05  # a sound of up to this many windows is classified as one window
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """``samples`` [n] of a sound from its sample ``start`` on; those before ``new_from`` are in another, too."""
+    """``samples`` [n] of a sound from its sample ``start`` on; those before ``new_from`` are in an earlier one, too."""
 
     start: int
     samples: Samples
@@ -27,11 +28,11 @@ class Window:
 
     @property
     def stop(self) -> int:
-        """The sample behind its last."""
+        """The sample after its last one."""
         return self.start + len(self.samples)
 
     def pieces(self, hop: int) -> list[tuple[int, int]]:
-        """Start and stop of the pieces of ``hop`` samples that tile what is new in it; the first may be shorter.
+        """Start and stop of the pieces of ``hop`` samples that tile its new samples; the first may be shorter.
 
         >>> Window(0, np.zeros(10, np.float32), new_from=0).pieces(4)
         [(0, 2), (2, 6), (6, 10)]
@@ -41,7 +42,7 @@ class Window:
 
 
 def hop_samples(window_samples: float, overlap: float) -> int:
-    """How many samples windows follow each other by; ``overlap`` is the share of a window that the next one has, too.
+    """Samples from the start of one window to the next; ``overlap`` is the share of a window that the next one repeats.
 
     Raises:
         SettingsError: ``overlap`` is not in 0 ≤ overlap < 1.
@@ -55,7 +56,7 @@ def hop_samples(window_samples: float, overlap: float) -> int:
 
 
 def windows(n_samples: int, window_samples: float, overlap: float = 0.0) -> Iterator[tuple[int, int]]:
-    """Start and stop of the windows that ``n_samples`` are heard in.
+    """Start and stop of the windows that ``n_samples`` are cut into.
 
     >>> list(windows(1000, 1000)), list(windows(1050, 1000))
     ([(0, 1000)], [(0, 1050)])
@@ -74,10 +75,10 @@ def windows(n_samples: int, window_samples: float, overlap: float = 0.0) -> Iter
 
 
 class WindowCutter:
-    """Cuts a sound that arrives bit by bit into the windows that ``windows`` has for the whole of it.
+    """Cuts a sound that arrives in blocks into the windows that ``windows`` lists for the complete sound.
 
-    It holds no more than a window and what was last given. A window is handed out as soon as a sample behind it shows
-    that it is not the last; the first, when the sound is too long to be heard whole.
+    It holds at most one window and the last block. A window is returned as soon as a later sample shows that it is not
+    the last one; the first, as soon as the sound is longer than 1.05 windows.
 
     >>> cutter = WindowCutter(4.0, hop=4)
     >>> cut = [*cutter.push(np.arange(7, dtype=np.float32)), *cutter.push(np.arange(7, 10, dtype=np.float32))]
@@ -89,50 +90,50 @@ class WindowCutter:
         self.whole = WHOLE_WINDOWS * window_samples
         self.length, self.hop = round(window_samples), hop
         self._held = np.zeros(0, np.float32)
-        self._held_from = 0  # the sample of the sound that the first one held is
-        self._from = 0  # where the sound began, or began anew behind what was lost
-        self._next = 0  # where the next window begins
-        self._heard_until = 0
+        self._held_from = 0  # position in the stream of the first sample held
+        self._from = 0  # where the sound started, or started again after a gap
+        self._next = 0  # where the next window starts
+        self._covered_until = 0
 
     @property
     def n_samples(self) -> int:
-        """How many samples were given so far."""
+        """Samples pushed or skipped so far."""
         return self._held_from + len(self._held)
 
     @property
-    def unheard(self) -> int:
-        """How many of them are in no window so far."""
-        return self.n_samples - self._heard_until
+    def uncovered(self) -> int:
+        """How many of them are in no window yet."""
+        return self.n_samples - self._covered_until
 
     def push(self, samples: Samples) -> Iterator[Window]:
-        """The windows that are whole now, in their order; take them all before the next push."""
+        """The windows that are complete now, in order; take them all before the next push."""
         self._held = np.concatenate([self._held, samples])
         while self.n_samples > self._next + (self.whole if self._next == self._from else self.length):
             yield self._window(self._next, self._next + self.length)
             self._next += self.hop
-        self._forget()
+        self._drop_unneeded()
 
     def end(self) -> Iterator[Window]:
-        """The last window, that no sample goes unheard; none where there was no sample."""
+        """The last window, which ends with the sound; none if there was no sample."""
         n = self.n_samples
         if n > self._from:
             yield self._window(self._from if n - self._from <= self.whole else n - self.length, n)
 
     def skip(self, n_samples: int) -> None:
-        """Take ``n_samples`` for heard that were lost, and what is ``unheard`` with them: what follows is cut anew.
+        """Skip a gap of ``n_samples``, and drop the ``uncovered`` samples before it: windows start again after it.
 
-        With ``end`` before it, nothing is lost but they.
+        Call ``end`` first to keep those samples.
         """
         self._held_from = self.n_samples + n_samples
         self._held = np.zeros(0, np.float32)
-        self._from = self._next = self._heard_until = self._held_from
+        self._from = self._next = self._covered_until = self._held_from
 
     def _window(self, start: int, stop: int) -> Window:
-        new_from, self._heard_until = max(start, self._heard_until), stop
+        new_from, self._covered_until = max(start, self._covered_until), stop
         return Window(start, self._held[start - self._held_from : stop - self._held_from], new_from)
 
-    def _forget(self) -> None:
-        """Let go of what no later window needs: the last may begin a window before the end."""
-        needless = min(self._next, self.n_samples - self.length) - self._held_from
-        if needless > 0 and self._next > self._from:
-            self._held, self._held_from = self._held[needless:].copy(), self._held_from + needless
+    def _drop_unneeded(self) -> None:
+        """Drop samples that no later window needs: the last window may start one window before the end."""
+        unneeded = min(self._next, self.n_samples - self.length) - self._held_from
+        if unneeded > 0 and self._next > self._from:
+            self._held, self._held_from = self._held[unneeded:].copy(), self._held_from + unneeded

@@ -129,7 +129,7 @@ def test_a_misspelt_keyword_is_pythons_error(city, tmp_path):
 def test_train_returns_a_model_and_the_same_call_loads_it(city, tmp_path):
     made = train(str(city.root), A, tmp_path / "final", epochs=1, test_fold=3, jobs=1, quiet=True)
     assert isinstance(made, Model)
-    assert made.card.data["test_fold"] == 3
+    assert made.card.training.test_fold == 3
     again = train(city, A, str(tmp_path / "final"), epochs=1, test_fold=3, jobs=1, quiet=True)
     assert again.bundle.graph == made.bundle.graph
     tested = evaluate(tmp_path / "final" / "model.onnx", city, tmp_path / "tested", jobs=1, quiet=True)

@@ -7,6 +7,7 @@ import torch
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
+from soundmark.models.training_record import TrainingRecord
 from soundmark.spectrograms import Mel
 from soundmark.training import networks, onnx_export
 
@@ -40,12 +41,14 @@ def notebook_model(notebook_graph: bytes) -> Model:
         representation=Mel(),
         window_s=4.0,
         recipe={"name": "notebook-mel", "network": "notebook_cnn"},
-        data={
-            "name": "UrbanSound8K",
-            "n_train": 7000,
-            "licence": "CC BY-NC 3.0",
-            "history": [{"epoch": 1, **EPOCH}, {"epoch": 2, **EPOCH, "train_loss": 1.1, "validation_loss": None}],
-        },
+        training=TrainingRecord.from_json(
+            {
+                "name": "UrbanSound8K",
+                "n_train": 7000,
+                "licence": "CC BY-NC 3.0",
+                "history": [{"epoch": 1, **EPOCH}, {"epoch": 2, **EPOCH, "train_loss": 1.1, "validation_loss": None}],
+            }
+        ),
         scores={"protocol": "official", "accuracy": 0.701, "accuracy_interval": [0.68, 0.72], "n_test": 837},
     )
     return Model(Bundle(notebook_graph, card))

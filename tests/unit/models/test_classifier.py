@@ -15,6 +15,7 @@ from soundmark.errors import BundleError, SettingsError
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model, load
+from soundmark.models.training_record import TrainingRecord
 
 mpl.use("Agg")
 RATE_HZ = 22_050
@@ -194,7 +195,7 @@ def test_a_card_is_shown_in_full_nowhere(notebook_model):
         representation=notebook_model.card.representation,
         window_s=10.0,
         recipe={"name": "r" * 9000, "network": "n\n\x1b[31m" * 900},
-        data={"name": ["d"] * 9000, "licence": "\ud800" * 4000, "n_train": "many"},
+        training=TrainingRecord.from_json({"name": ["d"] * 9000, "licence": "\ud800" * 4000, "n_train": "many"}),
         scores={"accuracy": "high", "protocol": {"x": "y" * 5000}, "accuracy_interval": [None, "z"]},
     )
     hostile = Model(Bundle(b"no graph", card))

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from soundmark.audio import riff
 from soundmark.audio.capture.source import BLOCK_S, Block, LiveSource
 from soundmark.audio.decoding import LARGEST_RATE_HZ, LOWEST_RATE_HZ, Samples
 from soundmark.audio.samples import to_mono
@@ -22,13 +23,13 @@ FORMATS = {
     "s32": ("<i4", 2.0**-31, 0.0),
     "f32": ("<f4", 1.0, 0.0),
 }
-"""Sample formats: as NumPy has them, little-endian; what they are multiplied by; what is added."""
+"""Sample formats: NumPy type (little-endian), scale, offset."""
 
 
 WAV_FORMATS = {(1, 8): "u8", (1, 16): "s16", (1, 24): "s24", (1, 32): "s32", (3, 32): "f32"}  # format tag, bits
 
 
-ENDLESS = 0x7FFF_0000  # bytes: a WAV that says it holds more was begun before anybody knew how long it would be
+ENDLESS = 0x7FFF_0000  # bytes: a larger size was written before the length was known
 
 
 ENCODED = {b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3", b"FORM": "AIFF", b"caff": "CAF", b"RF64": "RF64"}
@@ -37,12 +38,12 @@ ENCODED = {b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3", b"FORM": "AIFF", b"ca
 def open_pcm(
     file: BinaryIO, *, rate_hz: int, channels: int = 1, sample_format: str = "s16", is_live: bool = False
 ) -> LiveSource:
-    """Raw samples on a pipe, interleaved, little-endian, until it closes; a frame that is cut off at the end is none.
+    """Raw samples from a pipe, interleaved, little-endian, until it closes; an incomplete last frame is ignored.
 
-    A WAV, which ``arecord`` writes unless told otherwise, is heard when its header says the same as the arguments.
+    A WAV, the default of ``arecord``, is accepted if its header agrees with the arguments.
 
     Raises:
-        SettingsError: a format that is not known; a rate or number of channels that cannot be meant.
+        SettingsError: an unknown format; a rate or number of channels out of range.
 
     >>> import io
     >>> source = open_pcm(io.BytesIO(np.array([16384, 0], "<i2").tobytes()), rate_hz=8000, channels=2)
@@ -58,42 +59,42 @@ def open_pcm(
     if not 1 <= channels <= 64:
         raise SettingsError(f"there are {channels} channels: give a number from 1 to 64.")
 
-    said = False
+    reported = False
 
     def blocks() -> Iterator[Block]:
         width = 3 if sample_format == "s24" else np.dtype(FORMATS[sample_format][0]).itemsize
         frame = width * channels
         wanted = max(1, round(rate_hz * BLOCK_S)) * frame
         rest, left = _read_header(file, (rate_hz, channels, sample_format))
-        while left > 0 and (data := _read(file, int(min(max(1, wanted - len(rest)), left)))):
+        while left > 0 and (data := riff.read_available(file, int(min(max(1, wanted - len(rest)), left)))):
             rest += data
             left -= len(data)
             whole = len(rest) // frame * frame
             if whole >= wanted:
-                yield Block(decode_pcm(rest[:whole], sample_format, channels), note=spoilt(rest[:whole]))
+                yield Block(decode_pcm(rest[:whole], sample_format, channels), note=invalid_note(rest[:whole]))
                 rest = rest[whole:]
         if whole := len(rest) // frame * frame:
-            yield Block(decode_pcm(rest[:whole], sample_format, channels), note=spoilt(rest[:whole]))
+            yield Block(decode_pcm(rest[:whole], sample_format, channels), note=invalid_note(rest[:whole]))
 
-    def spoilt(data: bytes) -> str | None:
-        """What to say of the first samples that are no numbers."""
-        nonlocal said
-        if said or sample_format != "f32" or np.isfinite(np.frombuffer(data, "<f4")).all():
+    def invalid_note(data: bytes) -> str | None:
+        """A note on the first samples that are NaN or infinite."""
+        nonlocal reported
+        if reported or sample_format != "f32" or np.isfinite(np.frombuffer(data, "<f4")).all():
             return None
-        said = True
+        reported = True
         return "there are samples that are no numbers (NaN or infinite): they are heard as silence"
 
     return LiveSource("-", rate_hz, blocks, is_live)
 
 
 def _read_header(file: BinaryIO, expected: tuple[int, int, str]) -> tuple[bytes, float]:
-    """The first samples of PCM, with which it is seen that it is none; and how many bytes follow: of a WAV, its data.
+    """The bytes of PCM that were read to recognise the format; and how many bytes of audio follow (infinite: unknown).
 
     Raises:
-        SettingsError: it is a WAV of another rate, number of channels or format.
-        AudioError: it is encoded.
+        SettingsError: a WAV of another rate, number of channels or format.
+        AudioError: encoded audio.
     """
-    start = _exactly(file, 4)
+    start = riff.read_exactly(file, 4)
     for magic, name in ENCODED.items():
         if start.startswith(magic):
             raise AudioError(
@@ -102,19 +103,22 @@ def _read_header(file: BinaryIO, expected: tuple[int, int, str]) -> tuple[bytes,
             )
     if start != b"RIFF":
         return start, float("inf")
-    _exactly(file, 8)  # its size, "WAVE"
+    riff.read_exactly(file, riff.HEADER_BYTES - len(start))
     found: tuple[int, int, str | None] | None = None
-    while len(head := _exactly(file, 8)) == 8:
-        name, size = struct.unpack("<4sI", head)
-        if name == b"data":
+    for chunk in riff.read_chunks(file, {b"fmt "}):
+        if chunk.name == b"data":
             _check_header(found, expected)
-            return b"", size if 0 < size < ENDLESS else float("inf")
-        chunk = _exactly(file, size + size % 2)
-        if name == b"fmt " and len(chunk) >= 16:
-            tag, count, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", chunk)
-            tag = struct.unpack_from("<H", chunk, 24)[0] if tag == 0xFFFE and len(chunk) >= 26 else tag
-            found = rate_hz, count, WAV_FORMATS.get((tag, bits))
+            return b"", chunk.size if 0 < chunk.size < ENDLESS else float("inf")
+        if chunk.name == b"fmt " and len(chunk.content) >= 16:
+            found = _wav_format(chunk.content)
     return b"", 0.0
+
+
+def _wav_format(content: bytes) -> tuple[int, int, str | None]:
+    """Rate, channels and sample format (None: not PCM) of the chunk ``fmt``."""
+    tag, channels, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", content)
+    tag = struct.unpack_from("<H", content, 24)[0] if tag == 0xFFFE and len(content) >= 26 else tag
+    return rate_hz, channels, WAV_FORMATS.get((tag, bits))
 
 
 def _check_header(found: tuple[int, int, str | None] | None, expected: tuple[int, int, str]) -> None:
@@ -127,21 +131,8 @@ def _check_header(found: tuple[int, int, str | None] | None, expected: tuple[int
         )
 
 
-def _exactly(file: BinaryIO, size: int) -> bytes:
-    """``size`` bytes, or all there are."""
-    data = b""
-    while len(data) < size and (more := _read(file, min(size - len(data), 1 << 16))):
-        data += more
-    return data
-
-
-def _read(file: BinaryIO, most: int) -> bytes:
-    """What is there by now, ``most`` bytes at most: a live pipe must not wait for a buffer to be full."""
-    return file.read1(most) if hasattr(file, "read1") else file.read(most)
-
-
 def decode_pcm(data: bytes, sample_format: str, channels: int) -> Samples:
-    """Interleaved frames to mono samples [n], float32; what is no number counts as silence.
+    """Interleaved frames to mono samples [n], float32; NaN and infinite samples are replaced by silence.
 
     >>> decode_pcm(bytes([0, 0, 64]), "s24", 1)
     array([0.5], dtype=float32)

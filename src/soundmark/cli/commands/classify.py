@@ -9,9 +9,10 @@ import typer
 
 from soundmark.cli import options, shell
 from soundmark.cli.app import app
+from soundmark.detection.settings import DEFAULT_TIMEZONE, DetectionSettings, read_thresholds
 
 if TYPE_CHECKING:
-    from soundmark.detection.analysis import FileAnalysis
+    from soundmark.detection.file_analysis import FileAnalysis
     from soundmark.detection.results_folder import FolderResult
 
 
@@ -32,13 +33,13 @@ def classify(
         ),
     ] = None,
     form: options.Form = None,
-    top_k: options.TopK = 3,
-    unknown: options.Unknown = True,
-    overlap: options.Overlap = 0.0,
-    min_confidence: options.MinConfidence = None,
+    top_k: options.TopK = DetectionSettings.top_k,
+    unknown: options.Unknown = DetectionSettings.unknown,
+    overlap: options.Overlap = DetectionSettings.overlap,
+    min_confidence: options.MinConfidence = DetectionSettings.min_confidence,
     thresholds: options.Thresholds = None,
-    merge_gap: options.MergeGap = 0.0,
-    timezone: options.Timezone = "UTC",
+    merge_gap: options.MergeGap = DetectionSettings.merge_gap_s,
+    timezone: options.Timezone = DEFAULT_TIMEZONE,
     jobs: options.Jobs = None,
     quiet: options.Quiet = False,
     fresh: options.Fresh = False,
@@ -46,12 +47,11 @@ def classify(
     """What is heard in files, folders of them, or hours of recording: each as a whole, and what is heard when."""
     from soundmark.cli import console, tables
     from soundmark.detection import inputs
-    from soundmark.detection.analysis import FileAnalysis
-    from soundmark.detection.settings import DetectionSettings, read_thresholds
+    from soundmark.detection.file_analysis import FileAnalysis
     from soundmark.models.classifier import load
 
     if output is None:
-        shell.not_resumable()  # nothing is kept that could be gone on with
+        shell.not_resumable()  # without a folder, nothing is kept
     inputs.check(typed or [], files_from)
     form = options.form(form, to_folder=output is not None)
     console.show_library_warnings()

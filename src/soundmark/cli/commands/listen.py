@@ -9,19 +9,20 @@ import typer
 
 from soundmark.cli import options, shell
 from soundmark.cli.app import app
+from soundmark.detection.settings import DetectionSettings, LiveSettings, read_thresholds
 
 
 @app.command()
 def listen(
     model: options.ModelPath,
-    source: options.LiveSource = "microphone",
-    rate: options.Rate = 44100,
-    channels: options.Channels = 1,
-    sample_format: options.SampleFormat = "s16",
+    source: options.LiveSource = LiveSettings.source,
+    rate: options.Rate = LiveSettings.rate_hz,
+    channels: options.Channels = LiveSettings.channels,
+    sample_format: options.SampleFormat = LiveSettings.sample_format,
     real_time: Annotated[
         bool,
         typer.Option("--real-time", help="The PCM does not wait: what comes faster than it can be heard is dropped."),
-    ] = False,
+    ] = LiveSettings.real_time,
     hop: Annotated[
         float | None,
         typer.Option(
@@ -30,14 +31,14 @@ def listen(
             show_default=False,
             parser=options.decimal,
         ),
-    ] = None,
+    ] = LiveSettings.hop_s,
     duration: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", help="Stop after so much sound.", show_default=False, parser=options.decimal),
-    ] = None,
+    ] = LiveSettings.duration_s,
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="Another microphone, by name or number.", show_default=False)
-    ] = None,
+    ] = LiveSettings.device,
     form: Annotated[
         str | None,
         typer.Option(
@@ -48,10 +49,10 @@ def listen(
             parser=options.one_of("format", ("jsonl", "view")),
         ),
     ] = None,
-    unknown: options.Unknown = True,
-    min_confidence: options.MinConfidence = None,
+    unknown: options.Unknown = DetectionSettings.unknown,
+    min_confidence: options.MinConfidence = DetectionSettings.min_confidence,
     thresholds: options.Thresholds = None,
-    merge_gap: options.MergeGap = 0.0,
+    merge_gap: options.MergeGap = DetectionSettings.merge_gap_s,
     save: Annotated[
         Path | None,
         typer.Option(
@@ -71,7 +72,6 @@ def listen(
     from soundmark.audio.capture import open_source
     from soundmark.cli import live_output
     from soundmark.detection.live import saved_clips
-    from soundmark.detection.settings import DetectionSettings, read_thresholds
     from soundmark.models.classifier import load
 
     shell.not_resumable()
@@ -90,7 +90,7 @@ def listen(
         opened,
         settings,
         hop_s=hop,
-        most_s=duration,
+        duration_s=duration,
         form=form,
         save=save,
         most_bytes=saved_clips.parse_size(save_at_most),

@@ -9,6 +9,7 @@ import typer
 
 from soundmark.cli import options
 from soundmark.cli.app import app
+from soundmark.detection.settings import DEFAULT_TIMEZONE
 
 
 @app.command()
@@ -28,7 +29,7 @@ def summary(
             "-o", "--output", metavar="PICTURE", help="Draw it too: a .png, .svg or .pdf file.", parser=options.place
         ),
     ] = None,
-    timezone: options.Timezone = "UTC",
+    timezone: options.Timezone = DEFAULT_TIMEZONE,
     form: Annotated[
         str,
         typer.Option(
@@ -41,19 +42,18 @@ def summary(
 ) -> None:
     """What was heard when: minutes of each class by hour of the day and by day."""
     from soundmark.cli import console, tables
-    from soundmark.detection import summary_figure
     from soundmark.detection.summary import summarize
     from soundmark.runtime import plotting
 
     if output:
         plotting.check_figure_path(output)
-    found = summarize(results, zone=timezone)
+    found = summarize(results, timezone=timezone)
     if form == "table":
         tables.show_summary(found)
     else:
         console.write_output(found.to_csv() if form == "csv" else found.to_json())
     if output:
-        summary_figure.draw(found, output)
+        found.save(output)
         console.say(f"The picture is {output}.")
     if found.note:
         console.warn(found.note)

@@ -1,4 +1,4 @@
-"""What lies between the thread that reads a live source and the one that classifies; and when the stream began."""
+"""The queue between the thread that reads a live source and the one that classifies; and when the stream started."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 
 from soundmark.audio.capture.source import Block
 
-START_WINDOW_S = 60.0  # of stream that the moment of its beginning is estimated from, at least
+START_WINDOW_S = 60.0  # of stream, at least, from which its start time is estimated
 
 
 class Backlog:
-    """Blocks between the thread that reads and the one that hears; of a live source the oldest are dropped.
+    """A bounded queue of blocks; if ``drops``, the oldest are dropped when it is full, else ``put`` waits.
 
     >>> import numpy as np
     >>> backlog = Backlog(most_s=1.0, rate_hz=10, drops=True)
@@ -33,7 +33,7 @@ class Backlog:
         self._changed = threading.Condition()
 
     def put(self, block: Block) -> bool:
-        """Keep a block; where nothing may be dropped, when there is room for it. False: nobody wants it."""
+        """Add a block, if need be when there is room for it. False: the queue is closed."""
         with self._changed:
             while not self.drops and self._waiting >= self.most and not self._closed:
                 self._changed.wait()
@@ -58,19 +58,19 @@ class Backlog:
         )
 
     def end(self, error: BaseException | None = None) -> None:
-        """Nothing more will come."""
+        """Mark the end of the stream; ``error`` is raised by ``take``."""
         with self._changed:
             self._over, self._error = True, error
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Nobody takes any more."""
+        """Let ``put`` return False: nobody takes blocks any more."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def take(self, wait_s: float) -> Block | None:
-        """The next block; None when none came in ``wait_s``, or when it is over. What was wrong is raised here."""
+        """The next block; None if none came within ``wait_s``, or at the end. Raises the error of ``end``."""
         with self._changed:
             if not self._blocks and not self._over:
                 self._changed.wait(wait_s)
@@ -85,37 +85,37 @@ class Backlog:
 
     @property
     def over(self) -> bool:
-        """Whether all that will ever come was taken, and nothing is wrong."""
+        """Whether all blocks were taken and the stream ended without an error."""
         with self._changed:
             return self._over and not self._blocks and self._error is None
 
 
 class StartEstimate:
-    """When a live stream began, by the clock: the earliest that its last minute or two say, told as they come.
+    """The start time of a live stream by the clock: the earliest that the blocks of its last minute or two imply.
 
-    A block comes at the moment of its last sample or later, never before. So the estimate follows a sound card whose
-    seconds are not the clock's, and a stream that stalled and went on where it was.
+    A block arrives when its last sample was recorded or later, never earlier. So the estimate follows a sound card
+    whose clock drifts, and a stream that stalled and continued.
 
     >>> import numpy as np
-    >>> anchor, began = StartEstimate(rate_hz=10), datetime(2026, 1, 1)
+    >>> estimate, start = StartEstimate(rate_hz=10), datetime(2026, 1, 1)
     >>> for at_s in (1.2, 2.0, 3.7):
-    ...     anchor.hear(Block(np.zeros(10, np.float32)), began + timedelta(seconds=at_s))
-    >>> str(anchor.began)
+    ...     estimate.add(Block(np.zeros(10, np.float32)), start + timedelta(seconds=at_s))
+    >>> str(estimate.started)
     '2026-01-01 00:00:00'
     """
 
     def __init__(self, rate_hz: int) -> None:
         self.rate_hz = rate_hz
-        self.began: datetime | None = None
-        self._stream_s = self._turned_s = 0.0
-        self._before = self._lately = datetime.max
+        self.started: datetime | None = None
+        self._stream_s = self._window_start_s = 0.0
+        self._previous = self._recent = datetime.max
 
-    def hear(self, block: Block, now: datetime) -> None:
-        """``block`` has come."""
+    def add(self, block: Block, now: datetime) -> None:
+        """``block`` arrived at the time ``now``."""
         self._stream_s += block.lost_s + len(block.samples) / self.rate_hz
         if not len(block.samples):
             return
-        if self._stream_s - self._turned_s > START_WINDOW_S:
-            self._before, self._lately, self._turned_s = self._lately, datetime.max, self._stream_s
-        self._lately = min(now - timedelta(seconds=self._stream_s), self._lately.replace(tzinfo=now.tzinfo))
-        self.began = min(self._lately, self._before.replace(tzinfo=now.tzinfo))
+        if self._stream_s - self._window_start_s > START_WINDOW_S:
+            self._previous, self._recent, self._window_start_s = self._recent, datetime.max, self._stream_s
+        self._recent = min(now - timedelta(seconds=self._stream_s), self._recent.replace(tzinfo=now.tzinfo))
+        self.started = min(self._recent, self._previous.replace(tzinfo=now.tzinfo))

@@ -24,43 +24,43 @@ MOST_WAITING = 256  # events that wait to be posted
 
 
 class Webhook:
-    """Posts events as JSON to an address, in a thread of its own; tries again, and says what could not be posted.
+    """Posts events as JSON to an address, in a separate thread; retries, and reports failures to ``note``.
 
     Raises:
-        SettingsError: it is no address that can be posted to.
+        SettingsError: the address is not an http or https URL.
 
-    >>> Webhook("ftp://example.org", say=print)
+    >>> Webhook("ftp://example.org", note=print)
     Traceback (most recent call last):
     soundmark.errors.SettingsError: "ftp://example.org" cannot be posted to: give http://… or https://….
     """
 
-    def __init__(self, url: str, *, say: Callable[[str], None], sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, url: str, *, note: Callable[[str], None], sleep: Callable[[float], None] = time.sleep) -> None:
         if not re.match(r"https?://[^/\s]", url, re.IGNORECASE):
             raise SettingsError(f'"{url}" cannot be posted to: give http://… or https://….')
-        self.url, self.say, self.sleep = url, say, sleep
+        self.url, self.note, self.sleep = url, note, sleep
         self.posted = self.failed = 0
-        self._given = 0
+        self._accepted = 0
         self._waiting: queue.Queue[bytes | None] = queue.Queue(MOST_WAITING)
         self._opener = urllib.request.build_opener(_NoRedirect)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def post(self, line: str) -> None:
-        """Post a line of JSON, later."""
-        self._given += 1
+        """Queue a line of JSON to be posted."""
+        self._accepted += 1
         try:
             self._waiting.put_nowait(line.encode())
         except queue.Full:
             self._fail("too many wait already")
 
     def close(self, wait_s: float = 5.0) -> None:
-        """Wait for what is under way, a moment; what is not posted by then is said."""
+        """Wait at most ``wait_s`` for events that are being posted; the rest is reported."""
         until = time.monotonic() + wait_s
         with suppress(queue.Full):
             self._waiting.put(None, timeout=wait_s)
             self._thread.join(max(0.0, until - time.monotonic()))
-        if left := self._given - self.posted - self.failed:
-            self.say(f'"{self.url}" was not sent the last {_events(left)}: there was no time left to try again')
+        if left := self._accepted - self.posted - self.failed:
+            self.note(f'"{self.url}" was not sent the last {_events(left)}: there was no time left to try again')
 
     def _run(self) -> None:
         while (body := self._waiting.get()) is not None:
@@ -75,7 +75,7 @@ class Webhook:
                 self._fail(why)
 
     def _try(self, body: bytes) -> str:
-        """Why it could not be posted; "" when it was."""
+        """The reason why it could not be posted; "" if it was."""
         headers = {"Content-Type": "application/json", "User-Agent": "soundmark"}
         request = urllib.request.Request(self.url, body, headers, method="POST")  # noqa: S310 - http(s) alone
         try:
@@ -89,7 +89,7 @@ class Webhook:
 
     def _fail(self, why: str) -> None:
         self.failed += 1
-        self.say(f'"{self.url}" did not take {_events(self.failed)} so far: {why}')
+        self.note(f'"{self.url}" did not take {_events(self.failed)} so far: {why}')
 
 
 def _events(n: int) -> str:
@@ -97,7 +97,7 @@ def _events(n: int) -> str:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """An event goes where it was meant to go, and nowhere else."""
+    """Refuses redirects: events are posted to the given address only."""
 
     def redirect_request(self, *_: Any) -> None:
         return None

@@ -1,0 +1,171 @@
+"""Sound files to results: several files at a time, on all cores, in the order of the files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from soundmark import audio
+from soundmark.audio import timestamps
+from soundmark.detection import inputs
+from soundmark.detection.file_result import FileResult
+from soundmark.detection.inputs import STANDARD_INPUT, Failure, Input
+from soundmark.errors import AudioError
+from soundmark.models.classifier import Model
+from soundmark.models.streaming import RecordingAggregator, StreamClassifier, open_stream
+from soundmark.runtime import parallel
+from soundmark.runtime.progress import AnalysisProgress, FileProgress
+
+if TYPE_CHECKING:
+    from soundmark.detection.settings import DetectionSettings
+
+
+def analyze_file(
+    model: Model,
+    file: Input,
+    settings: DetectionSettings,
+    *,
+    pool: Executor | None = None,
+    on_sound: Callable[[float, float], None] = lambda analyzed_s, of_s: None,
+) -> FileResult | Failure:
+    """Analyze ``file`` in constant memory, however long it is; a file that cannot be read gives a ``Failure``.
+
+    ``on_sound`` is called repeatedly with the seconds analyzed and the seconds declared; an exception that it raises
+    stops the analysis.
+
+    >>> from soundmark.detection.settings import DetectionSettings
+    >>> found = analyze_file(model, Input(str(city.clips[0].path), "a.wav"), DetectionSettings(top_k=2))
+    >>> len(found.answer), len(found.events), found.duration_s > 0
+    (2, 1, True)
+    """
+    piped = file.path == STANDARD_INPUT
+    options = settings.stream_options(model)
+    try:
+        source = inputs.standard_input() if piped else Path(file.path)
+        with open_stream(source, None, None, pool) as stream:
+            classifier = StreamClassifier(
+                model,
+                stream.rate_hz,
+                overlap=settings.overlap,
+                batched=True,
+                pool=pool,
+                on_scores=lambda part: on_sound(float(part.stop_s[-1]), stream.duration_s),
+                **options,
+            )
+            events = classifier.read(stream)
+    except OSError as error:
+        return Failure(file.path, f"{'standard input' if piped else file.path}: {error.strerror or error}.")
+    except AudioError as error:
+        return Failure(file.path, _with_name("standard input" if piped else f'"{file.path}"', str(error)))
+    return FileResult(
+        file=file.path,
+        duration_s=classifier.analyzed_s,
+        answer=_answer(model, classifier.aggregator, settings),
+        events=events,
+        windows=classifier.aggregator.windows,
+        note=audio.incomplete_note(file.path, stream.note) if stream.note else None,
+    )
+
+
+def _with_name(name: str, reason: str) -> str:
+    reason = reason.replace("the bytes", name)
+    return reason if name in reason else f"{name}: {reason}"
+
+
+def analyze_files(
+    model: Model,
+    files: Iterable[Input | Failure],
+    settings: DetectionSettings,
+    *,
+    jobs: int | None = None,
+    on_sound: Callable[[str, float, float], None] = lambda file, analyzed_s, of_s: None,
+) -> Iterator[FileResult | Failure]:
+    """``analyze_file`` for each of ``files``, in their order: ``jobs`` of them at a time (default: all cores).
+
+    One thread decodes a file while others compute its spectrograms and run the network, so that one long file uses all
+    cores as well as many short ones. A ``Failure`` among ``files`` is returned as it is. ``on_sound`` is called with a
+    file, the seconds analyzed and the seconds declared, from several threads.
+
+    >>> from soundmark.detection.settings import DetectionSettings
+    >>> files = [Input(str(city.clips[0].path), "a.wav"), Input("none.wav", "none.wav")]
+    >>> found = analyze_files(model, files, DetectionSettings())
+    >>> [type(one).__name__ for one in found]
+    ['FileResult', 'Failure']
+    """
+    jobs = jobs or parallel.available_cores()
+    settings.threshold(model)  # wrong settings are refused before any file is read
+    stopped = Event()
+
+    def one(file: Input | Failure) -> FileResult | Failure:
+        if isinstance(file, Failure):
+            return file
+        return analyze_file(model, file, settings, pool=pool if jobs > 1 else None, on_sound=partial(report, file.path))
+
+    def report(file: str, analyzed_s: float, of_s: float) -> None:
+        if stopped.is_set():  # nobody takes the results: do not finish an hour that is being analyzed
+            raise CancelledError
+        on_sound(file, analyzed_s, of_s)
+
+    with ThreadPoolExecutor(jobs) as pool, ThreadPoolExecutor(jobs) as readers:
+        try:
+            yield from parallel.map_ordered(one, files, readers if jobs > 1 else None)
+        finally:
+            stopped.set()
+
+
+class FileAnalysis:
+    """The results of some files, in their order, as they are computed; can be iterated once.
+
+    It adds the start time of each recording, where that is known, and keeps the ``failures``, and the ``notes`` on
+    files that could be read only in part.
+
+    >>> from soundmark.detection.settings import DetectionSettings
+    >>> analysis = FileAnalysis(model, [Input("none.wav", "none.wav")], DetectionSettings())
+    >>> [type(found).__name__ for found in analysis], len(analysis.failures)
+    (['Failure'], 1)
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        files: Sequence[Input | Failure],
+        settings: DetectionSettings,
+        *,
+        timezone: str = "UTC",
+        jobs: int | None = None,
+        tell: Callable[[AnalysisProgress], None] = lambda state: None,
+    ) -> None:
+        self.failures: list[Failure] = []
+        self.notes: list[str] = []
+        timestamps.timezone_named(timezone)
+        self._timezone = timezone
+        self._progress = FileProgress([file.path for file in files if isinstance(file, Input)], len(files), tell)
+        self._found = analyze_files(model, files, settings, jobs=jobs, on_sound=self._progress.sound)
+
+    def __iter__(self) -> Iterator[FileResult | Failure]:
+        for found in self._found:
+            if isinstance(found, Failure):
+                self.failures.append(found)
+                self._progress.done(found.file)
+                yield found
+            else:
+                self.notes += [found.note] if found.note else []
+                self._progress.done(found.file, found.duration_s)
+                yield replace(found, started=timestamps.recording_start(found.file, zone=self._timezone))
+
+
+def _answer(model: Model, aggregator: RecordingAggregator, settings: DetectionSettings) -> list[dict[str, Any]]:
+    """The classes of the whole recording, best first; of a multi-label model also all present ones beyond ``top_k``."""
+    if model.thresholds is None:
+        return aggregator.answer(settings.top_k)
+    least: dict[str | None, float] = dict(zip(model.classes, model.thresholds.tolist(), strict=True))
+    least[model.unknown] = 0.0  # "unknown" is listed only where it applies, and is not one of the ``top_k``
+    answer = aggregator.answer()
+    entries = [entry | {"present": entry["score"] >= least[entry["label"]]} for entry in answer]
+    top_k = settings.top_k + (bool(answer) and answer[0]["label"] == model.unknown)
+    return [entry for row, entry in enumerate(entries) if row < top_k or entry["present"]]
