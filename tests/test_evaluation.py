@@ -590,7 +590,7 @@ def test_the_cost_counts_the_training_on_everything_too(monkeypatch):
 def test_states_its_cost(city):
     text = describe_cost(make_plan(city, SMALL), Path("nowhere"))
     assert "8 trainings (random × 1, folds × 3, for each recipe)" in text
-    assert re.search(r"about \d+ (s|min) on \d+ cores", text)
+    assert re.search(r"about [\d.]+ (s|min) on \d+ cores", text)
 
 
 def test_train_uses_all_clips_unless_told_otherwise(city, run, tmp_path):

@@ -302,7 +302,7 @@ def test_an_old_folder_of_results_is_resumed_from_its_journal(old: Path, form: s
     monkeypatch.setattr(Bundle, "run_for", refuse)
     files = list(inputs.files(["clips"]))
     done = analyze_to_folder(model, files, DetectionSettings(), folder, form=form)
-    assert (done.heard, done.before) == (2, 2)
+    assert (done.analyzed, done.before) == (2, 2)
     assert contents(folder) == before
 
 

@@ -172,8 +172,8 @@ def analyze(
     options: dict[str, Any] = {"timezone": timezone, "jobs": jobs}
     with analysis_progress(quiet) as tell:
         if folder is None:
-            analysis = FileAnalysis(loaded, files, settings, **options, tell=tell)
-            results = [found for found in analysis if isinstance(found, FileResult)]
+            with FileAnalysis(loaded, files, settings, **options, tell=tell) as analysis:
+                results = [found for found in analysis if isinstance(found, FileResult)]
             return Analysis(results=results, failures=analysis.failures, notes=analysis.notes)
         written = analyze_to_folder(
             loaded, files, settings, Path(folder), form=format, fresh=fresh, **options, tell=tell

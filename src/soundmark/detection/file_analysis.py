@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from soundmark import audio
 from soundmark.audio import timestamps
@@ -84,7 +84,7 @@ def analyze_files(
     *,
     jobs: int | None = None,
     on_sound: Callable[[str, float, float], None] = lambda file, analyzed_s, of_s: None,
-) -> Iterator[FileResult | Failure]:
+) -> Generator[FileResult | Failure, None, None]:
     """``analyze_file`` for each of ``files``, in their order: ``jobs`` of them at a time (default: all cores).
 
     One thread decodes a file while others compute its spectrograms and run the network, so that one long file uses all
@@ -119,14 +119,14 @@ def analyze_files(
 
 
 class FileAnalysis:
-    """The results of some files, in their order, as they are computed; can be iterated once.
+    """The results of some files, in their order, as they are computed; can be iterated once, in a ``with`` block.
 
     It adds the start time of each recording, where that is known, and keeps the ``failures``, and the ``notes`` on
     files that could be read only in part.
 
     >>> from soundmark.detection.settings import DetectionSettings
-    >>> analysis = FileAnalysis(model, [Input("none.wav", "none.wav")], DetectionSettings())
-    >>> [type(found).__name__ for found in analysis], len(analysis.failures)
+    >>> with FileAnalysis(model, [Input("none.wav", "none.wav")], DetectionSettings()) as analysis:
+    ...     [type(found).__name__ for found in analysis], len(analysis.failures)
     (['Failure'], 1)
     """
 
@@ -146,6 +146,12 @@ class FileAnalysis:
         self._timezone = timezone
         self._progress = FileProgress([file.path for file in files if isinstance(file, Input)], len(files), tell)
         self._found = analyze_files(model, files, settings, jobs=jobs, on_sound=self._progress.sound)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._found.close()  # stops the threads, also where not all results were taken
 
     def __iter__(self) -> Iterator[FileResult | Failure]:
         for found in self._found:

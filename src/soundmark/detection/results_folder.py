@@ -130,14 +130,14 @@ class _FolderWork:
     ) -> None:
         """Analyze the files that are not in the journal yet."""
         wanted = [self.files[place] for place in self.missing]
-        results = FileAnalysis(model, wanted, settings, timezone=timezone, jobs=jobs, tell=tell)
-        for place, found in zip(self.missing, results, strict=True):
-            if isinstance(found, Failure):
-                self.failures[place] = found
-            else:
-                # Standard input has no key: it gets one that no later run finds.
-                self.keys[place] = key = self.keys[place] or f"{os.getpid()} {time.time_ns()}"
-                self.journal.add(key, found)
+        with FileAnalysis(model, wanted, settings, timezone=timezone, jobs=jobs, tell=tell) as results:
+            for place, found in zip(self.missing, results, strict=True):
+                if isinstance(found, Failure):
+                    self.failures[place] = found
+                else:
+                    # Standard input has no key: it gets one that no later run finds.
+                    self.keys[place] = key = self.keys[place] or f"{os.getpid()} {time.time_ns()}"
+                    self.journal.add(key, found)
 
     def __iter__(self) -> Iterator[FileResult | Failure]:
         """The result or the failure of each file, in their order; one at a time in memory."""

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from soundmark.detection.summary import HOURS, Minutes, Summary, shares
-from soundmark.errors import SettingsError
-from soundmark.runtime import atomic
+from soundmark.runtime import atomic, plotting
 from soundmark.runtime.plotting import BLUE, check_figure_path
 
 if TYPE_CHECKING:
@@ -58,15 +57,12 @@ def plot_hours(found: Summary, axes: Axes | None = None) -> Axes:
     >>> plot_hours(Summary(("dog",), (day,), "UTC", np.ones((1, 1, 24)), None, 0)).get_xlabel()
     'hour of the day (UTC)'
     """
-    try:
-        import matplotlib
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise SettingsError('drawing needs Matplotlib: pip install "soundmark[train]".') from error
+    plotting.check_matplotlib()
+    import matplotlib
+
     labels = found.labels[:MOST_LABELS]
     with matplotlib.rc_context(STYLE):
-        if axes is None:
-            axes = pyplot.subplots(figsize=(12, 1.5 + 0.26 * len(labels)), layout="constrained")[1]
+        axes = plotting.axes_or_new(axes, figsize=(12, 1.5 + 0.26 * len(labels)))
         _draw_labels(axes, found, labels)
     return axes
 

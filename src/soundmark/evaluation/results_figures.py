@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from soundmark.errors import SettingsError, unknown_name
 from soundmark.evaluation.report.figures import draw_curves, draw_reliability
 from soundmark.evaluation.results import Evaluation, Result
 from soundmark.metrics import single_label
-from soundmark.runtime import atomic
+from soundmark.runtime import atomic, plotting
 from soundmark.runtime.plotting import without_mathtext
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def plot_history(results: Sequence[Result], recipes: Sequence[str], quantity: st
     if not drawn:
         names = ", ".join(result.recipe.name for result in results)
         raise SettingsError(f"{names} was not trained in epochs, so there is no history to plot: choose other recipes.")
-    axes = _axes(ax, CURVE_INCHES)
+    axes = plotting.axes_or_new(ax, CURVE_INCHES)
     colours = _colours(drawn, recipes)
     draw_curves(axes, drawn, colours, quantity=quantity)
     axes.set_ylabel("loss (cross entropy, nats)" if quantity == "loss" else quantity)
@@ -67,7 +66,7 @@ def plot_reliability(results: Sequence[Result], recipes: Sequence[str], ax: Axes
     >>> plot_reliability(city_run.results, city_run.recipes).get_ylabel()
     'accuracy'
     """
-    axes = _axes(ax, SQUARE_INCHES)
+    axes = plotting.axes_or_new(ax, SQUARE_INCHES)
     colours = _colours(results, recipes)
     draw_reliability(axes, results, colours, diagonal=GREY)
     several = not isinstance(results[0].summary, single_label.Summary)
@@ -95,7 +94,7 @@ def plot_confusion(result: Result, classes: Sequence[str], ax: Axes | None = Non
         )
     counts = result.summary.confusion
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    axes = _axes(ax, _confusion_inches(classes))
+    axes = plotting.axes_or_new(ax, _confusion_inches(classes))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     _write_cells(axes, counts, shares)
     names = [without_mathtext(name) for name in classes]
@@ -182,7 +181,7 @@ def _result_figures(evaluation: Evaluation) -> list[Drawing]:
 
 def _save(path: Path, inches: tuple[float, float], draw: Callable[[Any], Any]) -> Path:
     """Draw on a figure of its own, and write it without the date: the same figure gives the same bytes."""
-    _check_matplotlib()
+    plotting.check_matplotlib()
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -191,27 +190,9 @@ def _save(path: Path, inches: tuple[float, float], draw: Callable[[Any], Any]) -
     figure = Figure(figsize=inches, layout="constrained")
     draw(figure.add_subplot())
     settings = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": path.stem}  # text stays text
-    with matplotlib.rc_context(settings), atomic.replacing(path) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a script that Matplotlib's own type does not have
+    with matplotlib.rc_context(settings), atomic.replacing(path) as temporary, plotting.glyphs_may_be_missing():
         figure.savefig(temporary, format=kind, dpi=200, metadata=dated)
     return path
-
-
-def _axes(ax: Axes | None, inches: tuple[float, float]) -> Any:
-    """The given axes, or those of a new figure, which Jupyter displays."""
-    if ax is not None:
-        return ax
-    _check_matplotlib()
-    from matplotlib import pyplot
-
-    return pyplot.subplots(figsize=inches, layout="constrained")[1]
-
-
-def _check_matplotlib() -> None:
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise SettingsError('drawing needs Matplotlib: pip install "soundmark[plot]".') from error
 
 
 def _colours(results: Sequence[Result], recipes: Sequence[str]) -> list[str]:

@@ -152,7 +152,7 @@ class Explanation:
             SettingsError: Matplotlib is not installed.
         """
         if ax is None:
-            return _draw(self, plotting.pyplot().figure(figsize=FIGURE_SIZE, layout="constrained"))
+            return _draw(self, plotting.new_figure(figsize=FIGURE_SIZE))
         _draw_spectrogram(self, ax)
         ax.set_title(f"{_title(self)}\n{ax.get_title()}", fontsize="medium", parse_math=False)
         return ax

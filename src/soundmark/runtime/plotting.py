@@ -27,7 +27,7 @@ def check_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise SettingsError('drawing needs Matplotlib: pip install "soundmark[train]".') from error
+        raise SettingsError('plotting needs Matplotlib: pip install "soundmark[plot]".') from error
 
 
 def check_figure_path(path: Path) -> str:
@@ -81,6 +81,21 @@ def new_axes(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], *
     return pyplot.subplots(rows, columns, figsize=figsize, layout="constrained", **layout)[1]
 
 
+def new_figure(*, figsize: tuple[float, float]) -> Any:
+    """A new pyplot figure without axes, which Jupyter displays.
+
+    Raises:
+        SettingsError: Matplotlib is not installed.
+
+    >>> new_figure(figsize=(6, 4)).axes
+    []
+    """
+    check_matplotlib()
+    from matplotlib import pyplot
+
+    return pyplot.figure(figsize=figsize, layout="constrained")
+
+
 def save_figure(figure: Any, path: str | os.PathLike[str], *, dpi: int = 120) -> None:
     """Write a Matplotlib figure in the format that the suffix of ``path`` names; the file appears completely or not.
 
@@ -131,18 +146,3 @@ def without_mathtext(name: str) -> str:
     'a\\$b'
     """
     return name.replace("$", r"\$")
-
-
-def pyplot() -> Any:
-    """Matplotlib's ``pyplot``, for figures that Jupyter displays.
-
-    Raises:
-        SettingsError: Matplotlib is not installed.
-
-    >>> pyplot().close("all")
-    """
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise SettingsError('plotting needs Matplotlib: pip install "soundmark[plot]".') from error
-    return pyplot

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
 
+from soundmark.runtime.text import duration
+
 
 class Progress(Protocol):
     """``progress(description, done, total, unit, status)``: called at every step of a long job, which it displays.
@@ -46,7 +48,7 @@ class AnalysisProgress:
         """
         rate = self.heard_s / 60 / max(self.elapsed_s, 1e-3)  # minutes a second are hours a minute
         left_s = self.elapsed_s * (1 - self.share) / self.share if self.share else None
-        left = f", {_duration(left_s)} left" if left_s is not None and self.share < 1 else ""
+        left = f", {duration(left_s, units=2)} left" if left_s is not None and self.share < 1 else ""
         return f"{self.done:,} of {self.files:,} files, {rate:.1f} h of sound a minute{left}"
 
 
@@ -97,10 +99,3 @@ def _size(path: str) -> int:
         return os.stat(path).st_size or 1  # noqa: PTH116 - a path of any bytes
     except (OSError, ValueError):
         return 1
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = int(seconds // 60)
-    return f"{minutes} min {seconds % 60:.0f} s" if minutes < 10 else f"{minutes // 60} h {minutes % 60} min"

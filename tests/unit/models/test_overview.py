@@ -22,7 +22,7 @@ def test_a_model_is_described_in_ten_lines(notebook_model):
     assert shown.splitlines() == [
         "Model",
         "  classes         10: air_conditioner, car_horn, children_playing, dog_bark, …",
-        "  task            single label (softmax)",
+        "  task            single-label (softmax)",
         "  representation  mel 64×64 at 22050 Hz",
         "  window          4 s",
         "  recipe          notebook-mel, network notebook_cnn",

@@ -45,7 +45,7 @@ def test_a_character_that_the_font_lacks_is_no_warning(tmp_path):
 
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(SettingsError, match="drawing needs Matplotlib: pip install"):
+    with pytest.raises(SettingsError, match="plotting needs Matplotlib: pip install"):
         new_axes(figsize=(1, 1))
 
 

@@ -74,7 +74,7 @@ def classify(
                 loaded, files, settings, output, form=form, timezone=timezone, jobs=jobs, fresh=fresh, tell=tell
             )
         else:
-            found = FileAnalysis(loaded, files, settings, timezone=timezone, jobs=jobs, tell=tell)
-            tables.write_results(found, form, unknown=loaded.unknown if unknown else None)
+            with FileAnalysis(loaded, files, settings, timezone=timezone, jobs=jobs, tell=tell) as found:
+                tables.write_results(found, form, unknown=loaded.unknown if unknown else None)
     tables.show_failures(found)
     raise typer.Exit(1 if found.failures else 0)

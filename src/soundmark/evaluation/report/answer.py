@@ -10,6 +10,7 @@ from soundmark.evaluation.report import words
 from soundmark.evaluation.report.markup import Html, element, join
 from soundmark.evaluation.report.view import View
 from soundmark.metrics.score_summary import ScoreSummary
+from soundmark.runtime import text
 
 if TYPE_CHECKING:
     from soundmark.evaluation.results import Comparison, Result
@@ -25,7 +26,7 @@ def answer(view: View) -> Html:
         lede = element("p", ASKED, " ", element("strong", f"On {_clips(view)}, {_findings(claims)}."), class_="lede")
         panels = [_claim_panel(view, one) for one in claims]
     else:
-        lede = element("p", f"How well {words.listed(list(view.recipes))} told apart {_clips(view)}.", class_="lede")
+        lede = element("p", f"How well {text.listed(list(view.recipes))} told apart {_clips(view)}.", class_="lede")
         panels = [_accuracy_panel(view, results) for results in view.by_protocol.values()]
         panels += [_claim_panel(view, one) for one in claims]
     return join([lede, element("div", *panels, class_="panels"), element("p", _rates(view))])
@@ -41,7 +42,7 @@ def sentence(view: View) -> str:
         return f"{ASKED} On {_clips(view)}, {_findings(claims)}: {numbers}. {_rates(view)}"
     numbers = "; ".join(
         f"{result.recipe.name} {words.percent(result.summary.headline.value)} "
-        f"{words.interval(result.summary.headline.interval)} of {words.count(result.summary.n)} test clips "
+        f"{words.interval(result.summary.headline.interval)} of {text.count(result.summary.n)} test clips "
         f"{protocol_of(result.protocol).condition}"
         for result in view.evaluation.results
     )
@@ -67,16 +68,16 @@ def _clips(view: View) -> str:
     """The clips of the data set in words, and their share of it where it is not whole."""
     data = view.evaluation.dataset
     share = (
-        f" of {words.count(data.complete_size)}" if data.complete_size and data.complete_size > len(data.clips) else ""
+        f" of {text.count(data.complete_size)}" if data.complete_size and data.complete_size > len(data.clips) else ""
     )
-    return f"{words.count(len(data.clips))}{share} clips of {data.name} in {len(data.classes)} classes"
+    return f"{text.count(len(data.clips))}{share} clips of {data.name} in {len(data.classes)} classes"
 
 
 def _tested(view: View, claim: Comparison) -> str:
     """How many clips a comparison counts, and of how many recordings or files, where those are others."""
     found = claim.difference
-    origin = "" if view.unit == "clips" else f" from {words.count(found.recordings)} {view.unit}"
-    return f"{words.count(found.clips)} test clips{origin}{view.over_seeds}"
+    origin = "" if view.unit == "clips" else f" from {text.count(found.recordings)} {view.unit}"
+    return f"{text.count(found.clips)} test clips{origin}{view.over_seeds}"
 
 
 def _rates(view: View) -> str:
@@ -88,7 +89,7 @@ def _findings(claims: Sequence[Comparison]) -> str:
     where: dict[str, list[str]] = {}
     for one in claims:
         where.setdefault(words.verdict(one.difference).clause, []).append(protocol_of(one.protocol).condition)
-    return words.listed([f"{clause} {words.listed(places)}" for clause, places in where.items()])
+    return text.listed([f"{clause} {text.listed(places)}" for clause, places in where.items()])
 
 
 def _claim_panel(view: View, comparison: Comparison) -> Html:
@@ -128,5 +129,5 @@ def _rates_heard(view: View) -> str:
     heard = []
     for result in view.first_of_recipe:
         rate_hz = result.recipe.representation.rate_hz
-        heard.append(f"{result.recipe.name} at {f'{words.count(rate_hz)} Hz' if rate_hz else 'the rate of each file'}")
-    return f"They are heard by {words.listed(heard)}."
+        heard.append(f"{result.recipe.name} at {f'{text.count(rate_hz)} Hz' if rate_hz else 'the rate of each file'}")
+    return f"They are heard by {text.listed(heard)}."

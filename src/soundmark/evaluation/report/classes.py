@@ -13,6 +13,7 @@ from soundmark.evaluation.report.markup import Html, element, join, table
 from soundmark.evaluation.report.view import View
 from soundmark.metrics import intervals, single_label
 from soundmark.metrics.score_summary import ClassFigures
+from soundmark.runtime import text
 
 if TYPE_CHECKING:
     from soundmark.evaluation.results import Result
@@ -36,7 +37,7 @@ def _class_table(view: View, results: Sequence[Result]) -> Html:
         head += [join([view.badge(result.recipe.name), " F1"]), "precision", "recall", *others]
     rows = []
     for same in zip(*(result.summary.class_figures for result in results), strict=True):
-        row: list[object] = [same[0].label, words.count(same[0].support)]
+        row: list[object] = [same[0].label, text.count(same[0].support)]
         for result, one in zip(results, same, strict=True):
             row += [_bar(view, result, one), words.number(one.precision), words.number(one.recall)]
             row += [words.number(column.value(one)) for column in result.summary.class_columns]
@@ -49,7 +50,7 @@ def _class_tables(view: View, results: Sequence[Result]) -> Html:
     head = ["Class", "Clips", *(view.badge(result.recipe.name) for result in results)]
     bars, shares = [], []
     for same in zip(*(result.summary.class_figures for result in results), strict=True):
-        first = [same[0].label, words.count(same[0].support)]
+        first = [same[0].label, text.count(same[0].support)]
         bars.append([*first, *(_bar(view, result, one) for result, one in zip(results, same, strict=True))])
         shares.append([*first, *(f"{words.number(one.precision)} / {words.number(one.recall)}" for one in same)])
     return join(
@@ -71,7 +72,7 @@ def _bar(view: View, result: Result, one: ClassFigures) -> Html:
 def _salience_table(view: View, results: Sequence[Result]) -> Html:
     marks = list(dict.fromkeys(mark for result in results for mark in result.summary.by_salience))
     rows = [
-        [mark, words.count(results[0].summary.by_salience[mark]["n"]), *(_salient(result, mark) for result in results)]
+        [mark, text.count(results[0].summary.by_salience[mark]["n"]), *(_salient(result, mark) for result in results)]
         for mark in marks
     ]
     head = ["The sound is in the", "Clips", *(view.badge(result.recipe.name) for result in results)]
@@ -128,7 +129,7 @@ def _cell(clips: int, share: float) -> Html:
 
 def _most_confused(counts: intervals.Integers, names: Sequence[str]) -> Html:
     lines = [
-        element("li", f"{one.true} called {one.predicted}: {words.count(one.count)} ({words.percent(one.share, 0)})")
+        element("li", f"{one.true} called {one.predicted}: {text.count(one.count)} ({words.percent(one.share, 0)})")
         for one in single_label.most_confused(counts, names, limit=5)
     ]
     return element("ol", *lines, class_="pairs") if lines else element("p", "No clip was mistaken.", class_="quiet")

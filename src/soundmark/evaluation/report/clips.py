@@ -15,6 +15,7 @@ from soundmark.errors import AudioError
 from soundmark.evaluation.report import words
 from soundmark.evaluation.report.markup import Html, data_uri, element, join
 from soundmark.evaluation.report.view import View
+from soundmark.runtime import text
 from soundmark.spectrograms import Image
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def examples(view: View) -> Html:
         "small array drawn from its least number in black to its greatest in white. The way of an image recipe leads "
         "over a picture file, in which loud is dark; a mel recipe’s array is decibels, in which loud is bright.",
     )
-    without = f"No clip of {words.listed(missing)} could be read to be shown here." if missing else ""
+    without = f"No clip of {text.listed(missing)} could be read to be shown here." if missing else ""
     return join([intro, element("div", *cards, class_="cards"), element("p", without) if without else ""])
 
 

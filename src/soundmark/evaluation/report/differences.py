@@ -9,6 +9,7 @@ from soundmark.evaluation.report import words
 from soundmark.evaluation.report.markup import Html, element, join, table
 from soundmark.evaluation.report.view import View
 from soundmark.metrics import intervals
+from soundmark.runtime import text
 
 if TYPE_CHECKING:
     from soundmark.evaluation.results import Comparison
@@ -76,8 +77,8 @@ def _difference_list(view: View) -> Html:
             words.interval(one.difference.interval, signed=True),
             words.p_value(one.difference.p).removeprefix("= "),
             words.p_value(one.difference.mcnemar_p).removeprefix("= "),
-            words.count(one.difference.clips),
-            *([words.count(one.difference.recordings)] * by_group),
+            text.count(one.difference.clips),
+            *([text.count(one.difference.recordings)] * by_group),
         ]
         for one in view.evaluation.comparisons
     ]

@@ -10,6 +10,7 @@ from soundmark.evaluation.report import words
 from soundmark.evaluation.report.markup import Html, element, join, table
 from soundmark.evaluation.report.view import View
 from soundmark.metrics import calibration_error, intervals
+from soundmark.runtime import text
 
 
 def left_out(view: View) -> Html:
@@ -32,7 +33,7 @@ def made(view: View) -> Html:
     evaluation, data = view.evaluation, view.evaluation.dataset
     about = {
         "Data set": data.name,
-        "Clips": words.count(len(data.clips)),
+        "Clips": text.count(len(data.clips)),
         "Classes": ", ".join(data.classes),
         "Fingerprint": element("code", data.fingerprint),
         "Licence": data.licence,
@@ -101,7 +102,7 @@ def _times(view: View) -> Html:
         [
             view.badge(result.recipe.name),
             protocol_of(result.protocol).title,
-            *(words.duration(result.seconds.get(stage)) for stage in ("features", "training", "testing")),
+            *(text.duration(result.seconds.get(stage), units=2) for stage in ("features", "training", "testing")),
         ]
         for result in view.evaluation.results
     ]
@@ -110,7 +111,7 @@ def _times(view: View) -> Html:
 
 def _method(unit: str, n_seeds: int) -> Html:
     """How intervals and tests are made, which count ``unit``: recordings, files or clips."""
-    resamples = words.count(intervals.RESAMPLES)
+    resamples = text.count(intervals.RESAMPLES)
     lines = [
         f"Intervals: 95 %, percentiles of {resamples} bootstrap resamples of {unit}"
         f"{' (not clips)' * (unit != 'clips')}, drawn with replacement; the statistic of each is right answers ÷ clips "

@@ -9,6 +9,7 @@ from soundmark.datasets.protocols import protocol_of
 from soundmark.evaluation.report import words
 from soundmark.evaluation.report.markup import Html, element, join, table
 from soundmark.evaluation.report.view import View
+from soundmark.runtime import text
 
 if TYPE_CHECKING:
     from soundmark.datasets.leakage import Leakage
@@ -34,13 +35,13 @@ def _what_was_tested(view: View, result: Result) -> str:
     """How many clips of how many recordings and which folds, tested by how many trainings of how many clips."""
     data, n = view.evaluation.dataset, result.summary.n
     origin = len(set(data.sources[result.test].tolist()))
-    of_recordings = "" if view.unit == "clips" else f" from {words.count(origin)} {view.unit}"
+    of_recordings = "" if view.unit == "clips" else f" from {text.count(origin)} {view.unit}"
     folds = [str(fold.fold) for fold in result.mean_folds if fold.fold is not None]
-    of_folds = f", fold{'s' * (len(folds) > 1)} {words.listed(folds)}" if folds else ""
+    of_folds = f", fold{'s' * (len(folds) > 1)} {text.listed(folds)}" if folds else ""
     trained = sorted({fold.n_train for fold in result.folds})
-    sizes = "–".join(words.count(size) for size in dict.fromkeys((trained[0], trained[-1])))
+    sizes = "–".join(text.count(size) for size in dict.fromkeys((trained[0], trained[-1])))
     return (
-        f"Tested: {words.count(n)} clips{of_recordings}{of_folds}, each once{' per seed' * (len(view.seeds) > 1)}, by "
+        f"Tested: {text.count(n)} clips{of_recordings}{of_folds}, each once{' per seed' * (len(view.seeds) > 1)}, by "
         f"{'networks' if len(folds) > 1 else 'a network'} trained on {sizes} other clips."
     )
 
@@ -87,7 +88,7 @@ def _score_row(view: View, result: Result, *, folded: bool) -> list[object]:
         words.number(summary.ece, 3),
         *([spread if len(result.mean_folds) > 1 else words.NOTHING] * folded),
         *([f"± {words.number(100 * result.seed_sd, 1)}"] * (len(view.seeds) > 1)),
-        words.duration(sum(result.seconds.values())),
+        text.duration(sum(result.seconds.values()), units=2),
     ]
 
 
@@ -95,6 +96,6 @@ def _fold_table(view: View, results: Sequence[Result]) -> Html:
     head = ["Fold", "Trained on", "Scored on", *(view.badge(result.recipe.name) for result in results)]
     rows = []
     for same in zip(*(result.mean_folds for result in results), strict=True):
-        sizes = [words.count(same[0].n_train), words.count(same[0].n_test)]
+        sizes = [text.count(same[0].n_train), text.count(same[0].n_test)]
         rows.append([same[0].fold, *sizes, *(words.percent(one.accuracy) for one in same)])
     return table(head, rows, class_="numbers")

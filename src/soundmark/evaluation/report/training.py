@@ -6,7 +6,7 @@ from soundmark.datasets.protocols import protocol_of
 from soundmark.evaluation.report import figures, scores
 from soundmark.evaluation.report.markup import Html, element, join
 from soundmark.evaluation.report.view import View
-from soundmark.evaluation.report.words import listed
+from soundmark.runtime.text import listed
 
 
 def _training(view: View) -> Html:

@@ -13,8 +13,8 @@ from soundmark.datasets import Clip, Skipped
 from soundmark.errors import AudioError
 from soundmark.evaluation.report import figures
 from soundmark.evaluation.report.markup import Html, element
-from soundmark.evaluation.report.words import count, listed
 from soundmark.metrics.task import Task
+from soundmark.runtime.text import count, listed
 
 if TYPE_CHECKING:
     from soundmark.audio import Sound

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from soundmark.metrics.intervals import Interval
 from soundmark.metrics.significance import PairedDifference
+from soundmark.runtime import text
 
 CLAIM = 0.10  # the notebook's: "images do 10 % better", read as ten points of accuracy
 
@@ -20,7 +21,7 @@ def percent(share: float | None, digits: int = 1) -> str:
     >>> percent(0.7123), percent(float("nan")), percent(1, digits=0)
     ('71.2 %', '–', '100 %')
     """
-    return f"{number(None if share is None else 100 * share, digits)} %" if is_number(share) else NOTHING
+    return text.percent(share, digits=digits, unit=" %", unknown=NOTHING)
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -39,15 +40,6 @@ def is_number(value: float | None) -> bool:
     (True, False, False)
     """
     return value is not None and math.isfinite(value)
-
-
-def count(value: int) -> str:
-    """A whole number with thin spaces between thousands.
-
-    >>> count(8732)
-    '8\u202f732'
-    """
-    return f"{value:,}".replace(",", "\u202f")
 
 
 def interval(bounds: Interval, *, signed: bool = False) -> str:
@@ -80,30 +72,6 @@ def p_value(p: float) -> str:
     ('= 0.042', '< 0.001', '–')
     """
     return NOTHING if not is_number(p) else "< 0.001" if p < 0.001 else f"= {p:.3f}"
-
-
-def duration(seconds: float | None) -> str:
-    """A stretch of time as a person would say it.
-
-    >>> duration(4.25), duration(75), duration(4000), duration(None)
-    ('4.2 s', '1 min 15 s', '1 h 07 min', '–')
-    """
-    if seconds is None or not is_number(seconds):
-        return NOTHING
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    if round(seconds) < 3600:
-        return "{} min {:02d} s".format(*divmod(round(seconds), 60))
-    return "{} h {:02d} min".format(*divmod(round(seconds / 60), 60))
-
-
-def listed(words: list[str]) -> str:
-    """Words with commas and an "and".
-
-    >>> listed(["a"]), listed(["a", "b", "c"])
-    ('a', 'a, b and c')
-    """
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else NOTHING
 
 
 @dataclass(frozen=True)
