@@ -57,6 +57,7 @@ def is_synthetic(name: re.Match[str]) -> bool:
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("SOUNDMARK_DATASET", "SOUNDMARK_SOUNDS"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # Jupyter sets its own, which displays figures
     monkeypatch.setenv("SOUNDMARK_EXAMPLE_EPOCHS", "2")
     monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path / "cache"))
 
