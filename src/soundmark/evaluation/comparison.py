@@ -39,7 +39,7 @@ from soundmark.models import weights
 from soundmark.runtime import atomic, provenance
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.spectrograms import Representation
-from soundmark.training import DEFAULT_DEVICE
+from soundmark.training import DEFAULT_DEVICE, named_recipes
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import (
     clear_run,
@@ -52,7 +52,6 @@ from soundmark.training.run_folder import (
 )
 from soundmark.training.single_model import (
     check_jobs,
-    chosen_recipe,
     open_dataset,
     results_folder,
     warn_skipped,
@@ -116,7 +115,8 @@ def compare(
     changes: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     folder = results_folder(folder)
     chosen = [
-        chosen_recipe(one, seed=seed, **changes) for one in _several("recipes", asked, "names, .toml files or Recipes")
+        named_recipes.recipe(one, seed=seed, **changes)
+        for one in _several("recipes", asked, "names, .toml files or Recipes")
     ]
     check_jobs(jobs)
     engine_for([], device)  # a device that does not exist is refused before the features are computed

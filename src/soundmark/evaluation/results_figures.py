@@ -12,7 +12,6 @@ from soundmark.datasets.protocols import protocol_of
 from soundmark.errors import SettingsError, unknown_name
 from soundmark.evaluation.report.figures import draw_curves, draw_reliability
 from soundmark.evaluation.results import Evaluation, Result
-from soundmark.metrics import single_label
 from soundmark.runtime import atomic, plotting
 from soundmark.runtime.plotting import without_mathtext
 
@@ -69,7 +68,7 @@ def plot_reliability(results: Sequence[Result], recipes: Sequence[str], ax: Axes
     axes = plotting.axes_or_new(ax, SQUARE_INCHES)
     colours = _colours(results, recipes)
     draw_reliability(axes, results, colours, diagonal=GREY)
-    several = not isinstance(results[0].summary, single_label.Summary)
+    several = results[0].task.has_thresholds
     axes.set_xlabel("probability of a class" if several else "confidence")
     axes.set_ylabel("share of clips that have the class" if several else "accuracy")
     for result, colour in zip(results, colours, strict=True):
@@ -87,12 +86,12 @@ def plot_confusion(result: Result, classes: Sequence[str], ax: Axes | None = Non
     >>> plot_confusion(city_run.results[0], city.classes).get_ylabel()
     'true class'
     """
-    if not isinstance(result.summary, single_label.Summary):
+    counts = result.summary.confusion_matrix
+    if counts is None:
         raise SettingsError(
             "the data is multi-label: a clip has any number of classes, so there is no confusion matrix. "
             "to_dataframe() has the scores; the report has those of each class."
         )
-    counts = result.summary.confusion
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     axes = plotting.axes_or_new(ax, _confusion_inches(classes))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -173,7 +172,7 @@ def _result_figures(evaluation: Evaluation) -> list[Drawing]:
         def reliability(ax: Any, result: Result = result) -> Any:
             return plot_reliability([result], evaluation.recipes, ax)
 
-        if isinstance(result.summary, single_label.Summary):
+        if result.summary.confusion_matrix is not None:
             drawings.append((f"{name}-confusion", _confusion_inches(classes), confusion))
         drawings.append((f"{name}-reliability", SQUARE_INCHES, reliability))
     return drawings

@@ -86,6 +86,8 @@ def _settings(settings: Mapping[str, Any]) -> str:
 def _data(record: TrainingRecord) -> str:
     if record == TrainingRecord():
         return "not said"
+    if record.fingerprint is None:
+        return str(record.name)
     kept = protocol_of(str(record.protocol)).kept_back.format(fold=record.test_fold)
     return f"{record.name} (fingerprint {record.fingerprint}): {record.n_train} clips, {kept}"
 

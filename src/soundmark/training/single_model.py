@@ -23,8 +23,7 @@ from soundmark.models.card import Card
 from soundmark.models.classifier import Model
 from soundmark.runtime.checks import is_whole
 from soundmark.runtime.progress import Progress, no_progress
-from soundmark.training import DEFAULT_DEVICE, DEFAULT_RECIPE
-from soundmark.training.named_recipes import recipe_named
+from soundmark.training import DEFAULT_DEVICE, DEFAULT_RECIPE, named_recipes
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import clear_run, exclusive_run, is_intact
 from soundmark.training.unit import (
@@ -97,7 +96,7 @@ def train(
     >>> train(city, recipe, folder / "final", epochs=1, quiet=True).classify(city.clips[0].path, top_k=1)
     [{'label': ..., 'score': ...}]
     """
-    chosen = chosen_recipe(recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+    chosen = named_recipes.recipe(recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
     folder = results_folder(folder)
     check_jobs(jobs)
     if test_fold is not None and not is_whole(test_fold):
@@ -217,32 +216,6 @@ def comparison_scores(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[st
     figure = Task.of(dataset.multi_label).key
     keys = ("protocol", "n_test", figure, f"{figure}_interval", "macro_f1", "ece", "fold_mean", "fold_sd")
     return {"cross_validated": True, **{key: result[key] for key in keys}}
-
-
-def chosen_recipe(
-    recipe: Recipe | str | PathLike[str],
-    *,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    seed: int | None = None,
-) -> Recipe:
-    """The recipe by name, .toml file or object, with what is given instead of its own settings.
-
-    Raises:
-        SettingsError: there is no such recipe, with the nearest match, or a value is not allowed.
-
-    >>> chosen_recipe("notebook-mel", epochs=3).epochs
-    3
-    >>> chosen_recipe("notebok-mel")
-    Traceback (most recent call last):
-    soundmark.errors.SettingsError: there is no recipe "notebok-mel". Did you mean "notebook-mel"? Known: ...
-    """
-    if not isinstance(recipe, Recipe | str | PathLike):
-        raise SettingsError(f"the recipe is {recipe!r}: give a recipe's name, a .toml file, or a Recipe.")
-    given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
-    found = recipe if isinstance(recipe, Recipe) else recipe_named(fspath(recipe))
-    return replace(found, **{key: value for key, value in given.items() if value is not None})
 
 
 def open_dataset(dataset: Dataset | str | PathLike[str], subset: str | None = None) -> Dataset:

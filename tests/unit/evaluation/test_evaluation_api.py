@@ -95,7 +95,7 @@ def test_a_single_value_stands_for_a_list_of_one(city, tmp_path):
     [
         ({"recipes": "notebok-mel"}, SettingsError, 'no recipe "notebok-mel". Did you mean "notebook-mel"'),
         ({"recipes": 5}, SettingsError, "recipes is 5: give names"),
-        ({"recipes": [5]}, SettingsError, "the recipe is 5: give a recipe's name"),
+        ({"recipes": [5]}, SettingsError, "the recipe is 5: give the name of one"),
         ({"recipes": []}, SettingsError, "the recipes are none"),
         ({"recipes": "none.toml"}, SettingsError, 'the recipe "none.toml" cannot be read'),
         ({"protocols": "fold"}, SettingsError, 'no protocol "fold". Did you mean "folds"'),

@@ -58,10 +58,10 @@ def compare(
     from soundmark.cli import console, tables
     from soundmark.evaluation import comparison, report
     from soundmark.evaluation.plan import describe_cost, make_plan
-    from soundmark.training.single_model import chosen_recipe
+    from soundmark.training import named_recipes
 
     chosen = [
-        chosen_recipe(name, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+        named_recipes.recipe(name, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
         for name in recipe or DEFAULT_RECIPES
     ]
     data = open_dataset(dataset, subset)

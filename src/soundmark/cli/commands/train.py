@@ -47,9 +47,10 @@ def train(
 ) -> None:
     """One model, from all clips or all but one fold: RUN/model.onnx."""
     from soundmark.cli import console, tables
-    from soundmark.training.single_model import chosen_recipe, train_model
+    from soundmark.training import named_recipes
+    from soundmark.training.single_model import train_model
 
-    chosen = chosen_recipe(recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+    chosen = named_recipes.recipe(recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
     data = open_dataset(dataset, subset)
     with console.progress(quiet) as progress:
         made = train_model(
