@@ -29,7 +29,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-AHEAD = 8  # items that ``in_order`` has under way
+AHEAD = 8  # items that ``map_ordered`` has under way
 
 
 _stopped: Any = None  # in a worker: a shared number that is no longer 0 when nobody wants its results
