@@ -1,8 +1,8 @@
 """A ``Dataset`` to train and test indices, and how much a split gives away.
 
 Clips that were cut from one recording sound alike. A random split puts them on both sides, so that a model may
-recognise the recording instead of the sound; official folds and ``grouped_folds`` keep them together. ``measure_leakage``
-measures it.
+recognise the recording instead of the sound; official folds and ``grouped_folds`` keep them together.
+``measure_leakage`` measures it.
 """
 
 from __future__ import annotations
