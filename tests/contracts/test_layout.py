@@ -68,6 +68,18 @@ def test_a_file_has_at_most_600_lines():
     assert not {path.name for path in PACKAGE.rglob("*.py") if len(path.read_text().splitlines()) > 600}
 
 
+def test_no_file_imports_a_private_name_of_another():
+    private = {
+        f"{path.relative_to(PACKAGE)}: {node.module}.{alias.name}"
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("soundmark")
+        for alias in node.names
+        if alias.name.startswith("_")
+    }
+    assert not private
+
+
 def test_nothing_is_pickled_evaluated_or_given_to_a_shell():
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text(encoding="utf-8")

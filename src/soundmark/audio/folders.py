@@ -44,11 +44,19 @@ class FolderListing:
     def _entry(self, path: Path) -> os.DirEntry[str] | None:
         folder, name = os.path.split(path)
         if folder not in self._folders:
-            self._folders[folder] = _files_in(folder)
+            self._folders[folder] = files_in(folder)
         return self._folders[folder].get(os.path.normcase(name))
 
 
-def _files_in(folder: str) -> dict[str, os.DirEntry[str]]:
+def files_in(folder: str) -> dict[str, os.DirEntry[str]]:
+    """The files of a folder by name; none where there is no such folder.
+
+    Raises:
+        DatasetError: the folder cannot be read.
+
+    >>> files_in("nowhere")
+    {}
+    """
     try:
         with os.scandir(folder or ".") as entries:
             return {os.path.normcase(entry.name): entry for entry in entries if is_file(entry)}

@@ -69,20 +69,21 @@ def write_output(text: str) -> None:
 
 def say(text: str) -> None:
     """Print a message on standard error."""
-    _note(plain(text))
+    print_note(plain(text))
 
 
 def fail(text: str) -> None:
     """Print an error on standard error."""
-    _note(Text.assemble(("soundmark: ", "bold red"), line(text)))
+    print_note(Text.assemble(("soundmark: ", "bold red"), line(text)))
 
 
 def warn(text: str) -> None:
     """Print a warning on standard error."""
-    _note(Text.assemble(("warning: ", "bold yellow"), line(text)))
+    print_note(Text.assemble(("warning: ", "bold yellow"), line(text)))
 
 
-def _note(text: Text) -> None:
+def print_note(text: Text) -> None:
+    """Print formatted text on standard error."""
     with suppress(OSError):  # standard error is full or closed; the results are not affected
         err.print(text, soft_wrap=True)
 
@@ -99,7 +100,7 @@ class _Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = (f"{record.levelname.lower()}: ", "bold yellow")
-        _note(Text.assemble(level, line(record.getMessage())))
+        print_note(Text.assemble(level, line(record.getMessage())))
 
 
 @contextmanager

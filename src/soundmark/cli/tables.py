@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.table import Table
 from rich.text import Text
 
-from soundmark.cli.console import _note, fail, line, out, plain, print_result, say, warn, write_output
+from soundmark.cli.console import fail, line, out, plain, print_note, print_result, say, warn, write_output
 from soundmark.models import card_text
 from soundmark.runtime.text import percent
 
@@ -151,7 +151,7 @@ def show_scored(tested: ModelEvaluation) -> None:
 def name_skipped(skipped: Sequence[Skipped]) -> None:
     """Say which files were left out and why, on standard error; the first few by name."""
     for item in skipped[:NAMED]:
-        _note(line(f"left out: {item.path}: {item.reason}"))
+        print_note(line(f"left out: {item.path}: {item.reason}"))
     if len(skipped) > NAMED:
         say(f"… and {len(skipped) - NAMED:,} more.")
 

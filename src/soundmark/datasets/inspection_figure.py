@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from soundmark.datasets.inspection import Inspection
-from soundmark.datasets.inspection_tables import _fold
+from soundmark.datasets.inspection_tables import fold_text
 from soundmark.runtime.plotting import BLUE, check_figure_path, new_axes, save_figure, without_mathtext
 
 
@@ -83,7 +83,7 @@ def _draw_counts(axes: Any, inspection: Inspection) -> None:
         dark = count < 0.6 * counts.max()
         axes.text(column, row, f"{count}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
     axes.set_yticks(range(len(inspection.classes)), [without_mathtext(name) for name in inspection.classes])
-    axes.set_xticks(range(len(inspection.folds)), [_fold(fold) or "none" for fold in inspection.folds])
+    axes.set_xticks(range(len(inspection.folds)), [fold_text(fold) or "none" for fold in inspection.folds])
     axes.set(title="Clips per class and fold", xlabel="fold", ylabel="class")
 
 

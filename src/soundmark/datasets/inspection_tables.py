@@ -203,7 +203,7 @@ Rows = list[tuple[str, ...]]
 
 
 def _finding_rows(findings: Sequence[Finding]) -> Rows:
-    return [(one.path, one.label, _fold(one.fold), one.detail) for one in findings]
+    return [(one.path, one.label, fold_text(one.fold), one.detail) for one in findings]
 
 
 def _duplicate_rows(groups: Sequence[Duplicates]) -> Rows:
@@ -211,7 +211,7 @@ def _duplicate_rows(groups: Sequence[Duplicates]) -> Rows:
         (
             _unique(group.paths),
             _unique(group.labels),
-            _unique(map(_fold, group.folds)),
+            _unique(map(fold_text, group.folds)),
             "files" if group.same_files else "samples",
         )
         for group in groups
@@ -227,5 +227,10 @@ def _unique(words: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(words))
 
 
-def _fold(fold: int | None) -> str:
+def fold_text(fold: int | None) -> str:
+    """A fold in a table: empty where a clip has none.
+
+    >>> fold_text(3), fold_text(None)
+    ('3', '')
+    """
     return "" if fold is None else str(fold)

@@ -17,7 +17,7 @@ from soundmark.evaluation.report import words
 from soundmark.evaluation.report.markup import Html, element, table
 from soundmark.evaluation.results import Comparison, Evaluation, Result
 from soundmark.metrics import intervals
-from soundmark.metrics.predictions import _about, _about_columns
+from soundmark.metrics.predictions import clip_columns, clip_values
 from soundmark.runtime.text import percent
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def predictions_table(dataset: Dataset, result: Result) -> pandas.DataFrame:
     """
     pandas = import_pandas()
     about = pandas.DataFrame(
-        [_about(dataset, int(index)) for index in result.test], columns=_about_columns(dataset)[:-1]
+        [clip_values(dataset, int(index)) for index in result.test], columns=clip_columns(dataset)[:-1]
     )
     for name, kind in (("fold", "Int64"), ("start_s", "Float64"), ("stop_s", "Float64")):
         if name in about:

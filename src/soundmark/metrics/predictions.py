@@ -36,22 +36,31 @@ def write_predictions(
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_about_columns(dataset), *dataset.classes])
+    writer.writerow([*clip_columns(dataset), *dataset.classes])
     predicted = Task.of(dataset.multi_label).predicted(probabilities, dataset.classes, thresholds)
     for index, row, said in zip(test, probabilities, predicted, strict=True):
-        writer.writerow([*_about(dataset, int(index)), said, *(f"{p:.9g}" for p in row)])
+        writer.writerow([*clip_values(dataset, int(index)), said, *(f"{p:.9g}" for p in row)])
     content = text.getvalue().encode(errors="surrogateescape")
     atomic.write_bytes(path, content)
     return hashlib.sha256(content).hexdigest()
 
 
-def _about_columns(dataset: Dataset) -> list[str]:
+def clip_columns(dataset: Dataset) -> list[str]:
+    """The columns of a row of predictions before the probabilities; ``start_s`` and ``stop_s`` where clips are cut.
+
+    >>> clip_columns(city)
+    ['path', 'fold', 'source', 'label', 'predicted']
+    """
     cut = ["start_s", "stop_s"] if _has_cuts(dataset) else []
     return ["path", *cut, "fold", "source", "label", "predicted"]
 
 
-def _about(dataset: Dataset, index: int) -> list[str]:
-    """What a row says before what was predicted; where clips are cut from longer files, the cut too."""
+def clip_values(dataset: Dataset, index: int) -> list[str]:
+    """The values of ``clip_columns`` for the clip at ``index``, without what was predicted.
+
+    >>> clip_values(city, 0)
+    ['audio/fold1/1000-0-0-0.wav', '1', '1000', 'air_conditioner']
+    """
     clip = dataset.clips[index]
     cut = [f"{clip.start_s:g}", "" if clip.stop_s is None else f"{clip.stop_s:g}"] if _has_cuts(dataset) else []
     fold = "" if clip.fold is None else str(clip.fold)
@@ -78,9 +87,9 @@ def read_predictions(path: Path, dataset: Dataset, test: np.ndarray, *, sha256: 
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError(f'"{path}" was damaged or changed after it was written')
     header, *rows = list(csv.reader(io.StringIO(content.decode(errors="surrogateescape"), newline="")))
-    expected = [_about(dataset, int(index)) for index in test]
-    width = len(_about_columns(dataset))
-    if header != [*_about_columns(dataset), *dataset.classes] or [row[: width - 1] for row in rows] != expected:
+    expected = [clip_values(dataset, int(index)) for index in test]
+    width = len(clip_columns(dataset))
+    if header != [*clip_columns(dataset), *dataset.classes] or [row[: width - 1] for row in rows] != expected:
         raise ValueError(f'"{path}" is of other clips')
     table = np.array([row[width:] for row in rows], np.float64).astype(np.float32)
     return table.reshape(len(rows), len(dataset.classes))

@@ -29,7 +29,7 @@ from soundmark.models.card import Card
 from soundmark.models.events import RELEASE, THRESHOLD, Event
 from soundmark.models.overview import LayerTable
 from soundmark.models.scores import Scores
-from soundmark.models.streaming import StreamClassifier, WindowScores, _segments, cut_windows, open_stream
+from soundmark.models.streaming import StreamClassifier, WindowScores, as_segments, cut_windows, open_stream
 from soundmark.models.training_record import Epoch
 from soundmark.models.windows import Window
 from soundmark.runtime import parallel
@@ -180,7 +180,7 @@ class Model:
             edges[:, 1],
             probabilities[: len(windows)],
             None if familiarity is None else familiarity[: len(windows)],
-            _segments(pieces, probabilities[len(windows) :], rate_hz),
+            as_segments(pieces, probabilities[len(windows) :], rate_hz),
         )
 
     def scores(

@@ -285,9 +285,14 @@ def cut_windows(flow: SampleStream, window_s: float, overlap: float) -> Iterator
     yield from cutter.end()
 
 
-def _segments(
+def as_segments(
     spans: Sequence[Sequence[tuple[int, int]]], probabilities: np.ndarray, rate_hz: int
 ) -> list[list[Segment]]:
+    """Rows of probabilities as segments with start and stop in seconds, for each list of ``spans`` in samples.
+
+    >>> as_segments([[(0, 100)]], np.array([[0.9, 0.1]]), 100)
+    [[Segment(start_s=0.0, stop_s=1.0, probabilities=array([0.9, 0.1]))]]
+    """
     rows = iter(probabilities)
     return [[Segment(start / rate_hz, stop / rate_hz, next(rows)) for start, stop in each] for each in spans]
 

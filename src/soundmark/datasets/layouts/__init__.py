@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from soundmark.audio.folders import _files_in
+from soundmark.audio.folders import files_in
 from soundmark.datasets.dataset import Dataset
 from soundmark.errors import DatasetError, SettingsError
 
@@ -49,7 +49,7 @@ def open_layout(path: Path, options: Mapping[str, Any]) -> Dataset | None:
     """
     try:
         if path.is_dir():
-            _files_in(str(path))  # a folder that this user may not read is named as such, whatever is sought in it
+            files_in(str(path))  # a folder that this user may not read is named as such, whatever is sought in it
         path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise DatasetError(f'there is no "{path}". {WHAT_TO_GIVE}') from error

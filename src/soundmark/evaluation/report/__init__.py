@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from soundmark.evaluation.report import answer, classes, clips, differences, leakage, provenance, scores
 from soundmark.evaluation.report.markup import Html, element, join, text
-from soundmark.evaluation.report.training import _calibration, _training
+from soundmark.evaluation.report.training import calibration_section, training_section
 from soundmark.evaluation.report.view import View
 from soundmark.runtime import atomic
 
@@ -122,7 +122,7 @@ SECTIONS = (
         "training",
         "Training, epoch by epoch",
         "",
-        _training,
+        training_section,
     ),
     Section("leak", "What the recording gives away", "", leakage.leak),
     Section("classes", "Class by class", "F1, precision and recall; bars are F1.", classes.classes),
@@ -131,7 +131,7 @@ SECTIONS = (
         "calibration",
         "Can its probabilities be believed?",
         "Dots below the dotted line: surer than right. A dot’s area is its share of the clips.",
-        _calibration,
+        calibration_section,
     ),
     Section("examples", "What the networks see", "", clips.examples),
     Section("mistakes", "The most confident mistakes", "", clips.mistakes),

@@ -9,7 +9,7 @@ from soundmark.evaluation.report.view import View
 from soundmark.runtime.text import listed
 
 
-def _training(view: View) -> Html:
+def training_section(view: View) -> Html:
     """Loss and accuracy by epoch, all recipes of a protocol that have epochs on one pair of axes."""
     panels = []
     for protocol, results in view.by_protocol.items():
@@ -65,7 +65,7 @@ def _training_in_words(view: View) -> list[str]:
     return lines
 
 
-def _calibration(view: View) -> Html:
+def calibration_section(view: View) -> Html:
     """Reliability diagrams, with the ECE of every result and what it is to be held against."""
     panels = []
     for protocol, results in view.by_protocol.items():
