@@ -13,6 +13,7 @@ import numpy as np
 
 from soundmark.datasets import Dataset, Skipped
 from soundmark.datasets.leakage import Leakage
+from soundmark.datasets.protocols import preferred_protocols
 from soundmark.errors import OutputError, unknown_name
 from soundmark.metrics import calibration_error, intervals, significance
 from soundmark.metrics.score_summary import ScoreSummary
@@ -195,7 +196,7 @@ class Evaluation:
             if name not in self.recipes:
                 raise unknown_name("recipe in this evaluation", name, self.recipes)
         if protocol is None:
-            protocol = next((name for name in ("folds", "grouped") if name in self.protocols), self.protocols[0])
+            protocol = next(name for name in preferred_protocols() if name in self.protocols)
         if protocol not in self.protocols:
             raise unknown_name("protocol in this evaluation", protocol, self.protocols)
         found = {result.recipe.name: result for result in self.results if result.protocol == protocol}

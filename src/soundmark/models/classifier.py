@@ -116,9 +116,7 @@ class Model:
     @property
     def thresholds(self) -> np.ndarray | None:
         """The probability from which on each class is said to be there, float64 ``[classes]``; None for a softmax."""
-        if self.card.activation != "sigmoid":
-            return None
-        return np.array(self.card.thresholds or [0.5] * len(self.classes), np.float64)
+        return self.card.task.thresholds(self.card.thresholds, len(self.classes))
 
     @cached_property
     def unknown(self) -> str | None:
