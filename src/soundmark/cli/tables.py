@@ -35,9 +35,9 @@ def show_evaluation(evaluation: Evaluation) -> None:
 
     data = evaluation.dataset
     title = f"{data.name}: {len(data.clips):,} clips, {len(data.classes)} classes"
-    table = Table(
-        title=plain(title, "italic"), title_justify="left", box=None, padding=(0, 2, 0, 0)
-    )  # 75 columns: it fits a terminal
+    table = Table(  # 80 columns hold the longest of our recipes
+        title=plain(title, "italic"), title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False
+    )
     for name in ("recipe", "protocol"):
         table.add_column(name, no_wrap=True)
     figure = Task.of(data.multi_label).figure

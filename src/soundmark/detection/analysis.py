@@ -19,7 +19,7 @@ from soundmark.detection.settings import DEFAULT_TIMEZONE, DetectionSettings, ch
 from soundmark.errors import SettingsError, unknown_name
 from soundmark.models.classifier import Model, load
 from soundmark.models.events import RELEASE
-from soundmark.runtime.text import html_table
+from soundmark.runtime.text import counted, duration, html_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,11 +80,11 @@ class Analysis:
         )
 
     def _title(self) -> str:
-        hours = sum(result.duration_s for result in self.results) / 3600
-        events = sum(len(result.events) for result in self.results)
-        failed = f"; {len(self.failures):,} files failed" if self.failures else ""
+        total = duration(sum(result.duration_s for result in self.results))
+        events = counted(sum(len(result.events) for result in self.results), "event")
+        failed = f"; {counted(len(self.failures), 'file')} failed" if self.failures else ""
         where = f'; written to "{str(self.folder)[-200:]}"' if self.folder else ""
-        return f"{len(self.results):,} files, {hours:.2f} h: {events:,} events{failed}{where}"
+        return f"{counted(len(self.results), 'file')}, {total}: {events}{failed}{where}"
 
     def __repr__(self) -> str:
         lines = [f"Analysis({self._title()})"]
@@ -108,7 +108,7 @@ def _short(file: str) -> str:
 
 def _best(result: FileResult) -> str:
     best = f"{result.answer[0]['label'][:60]} {result.answer[0]['score']:.2f}" if result.answer else "no classes"
-    return f"{best}; {len(result.events):,} event{'' if len(result.events) == 1 else 's'}"
+    return f"{best}; {counted(len(result.events), 'event')}"
 
 
 def analyze(

@@ -14,7 +14,7 @@ import numpy as np
 from soundmark.datasets import Dataset, Skipped
 from soundmark.datasets.leakage import Leakage
 from soundmark.datasets.protocols import preferred_protocols
-from soundmark.errors import OutputError, unknown_name
+from soundmark.errors import OutputError, SettingsError, unknown_name
 from soundmark.metrics import calibration_error, intervals, significance
 from soundmark.metrics.score_summary import ScoreSummary
 from soundmark.metrics.task import Task
@@ -190,7 +190,9 @@ class Evaluation:
         self, recipes: str | Recipe | Sequence[str | Recipe] | None, protocol: str | None
     ) -> tuple[Result, ...]:
         """The results of some recipes, or of all, under one protocol."""
-        asked = [recipes] if isinstance(recipes, str | Recipe) else recipes or self.recipes
+        asked = self.recipes if recipes is None else [recipes] if isinstance(recipes, str | Recipe) else recipes
+        if not (isinstance(asked, Sequence) and asked and all(isinstance(one, str | Recipe) for one in asked)):
+            raise SettingsError(f"recipes is {asked!r}: give the name of a recipe, several names, or nothing for all.")
         names = [one.name if isinstance(one, Recipe) else legacy.RECIPES.get(one, one) for one in asked]
         for name in names:
             if name not in self.recipes:
@@ -242,11 +244,11 @@ class Evaluation:
 
     def plot_history(
         self,
+        recipes: str | Recipe | Sequence[str | Recipe] | None = None,
+        protocol: str | None = None,
         ax: Axes | None = None,
         *,
         quantity: str = "loss",
-        recipes: str | Recipe | Sequence[str | Recipe] | None = None,
-        protocol: str | None = None,
     ) -> Axes:
         """Plot "loss" or "accuracy" by epoch, one colour per recipe; validation solid, training dashed.
 
@@ -275,17 +277,16 @@ class Evaluation:
 
     def plot_reliability(
         self,
-        ax: Axes | None = None,
-        *,
         recipes: str | Recipe | Sequence[str | Recipe] | None = None,
         protocol: str | None = None,
+        ax: Axes | None = None,
     ) -> Axes:
         """Plot accuracy against confidence: of a calibrated model both are equal. The area of a dot counts clips.
 
         Raises:
             SettingsError: an unknown recipe or protocol, or Matplotlib is missing.
 
-        >>> city_run.plot_reliability(recipes="notebook-mel").get_xlabel()
+        >>> city_run.plot_reliability("notebook-mel").get_xlabel()
         'confidence'
         """
         from soundmark.evaluation import results_figures

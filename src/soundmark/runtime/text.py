@@ -60,6 +60,15 @@ def count(value: int, separator: str = "\u202f") -> str:
     return f"{value:,}".replace(",", separator)
 
 
+def counted(n: int, noun: str) -> str:
+    """A number with its noun, which takes an "s" unless there is one.
+
+    >>> counted(1, "file"), counted(2097, "file")
+    ('1 file', '2,097 files')
+    """
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def listed(words: Sequence[str]) -> str:
     """Join words with commas and "and"; a dash for none.
 

@@ -237,6 +237,8 @@ def test_the_default_protocol_keeps_recordings_apart(run):
     [
         (lambda run: run.plot_confusion("notebook-mell"), 'no recipe in this evaluation "notebook-mell". Did you mean'),
         (lambda run: run.plot_history(recipes=["othr"]), 'Did you mean "other"'),
+        (lambda run: run.plot_reliability(5), "recipes is 5: give the name of a recipe"),
+        (lambda run: run.plot_history([]), "give the name of a recipe"),
         (lambda run: run.predictions("other", "fold"), 'no protocol in this evaluation "fold". Did you mean "folds"'),
         (lambda run: run.plot_reliability(protocol="grouped"), 'no protocol in this evaluation "grouped"'),
         (lambda run: run.plot_history(quantity="los"), 'Did you mean "loss"'),
@@ -256,7 +258,7 @@ def test_the_history_has_a_colour_for_each_recipe_and_a_dash_for_training(run):
     assert {line.get_linestyle() for line in drawn} == {"-", "--"}
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["notebook-mel", "other", "validation", "training"]
-    assert run.plot_history(quantity="accuracy", recipes="other").get_ylabel() == "accuracy"
+    assert run.plot_history("other", quantity="accuracy").get_ylabel() == "accuracy"
 
 
 def test_a_recipe_without_epochs_has_no_history_to_plot(run):
@@ -271,8 +273,8 @@ def test_plots_are_drawn_on_the_axes_that_are_given(run):
     from matplotlib.figure import Figure
 
     given = Figure().subplots(1, 3)
-    assert run.plot_history(given[0]) is given[0]
-    assert run.plot_reliability(given[1]) is given[1]
+    assert run.plot_history(ax=given[0]) is given[0]
+    assert run.plot_reliability(ax=given[1]) is given[1]
     assert run.plot_confusion("other", ax=given[2]) is given[2]
 
 
