@@ -9,8 +9,9 @@ from scipy.spatial.distance import mahalanobis
 from scipy.special import expit, log_expit, log_softmax, softmax
 
 from soundmark.metrics import single_label
+from soundmark.metrics.task import Task
 from soundmark.training import calibration
-from soundmark.training.calibration import Calibration, Familiarity, calibrate, cross_entropy, temperature
+from soundmark.training.calibration import Calibration, Familiarity, calibrate, temperature
 
 
 def drawn(activation: str, n: int, classes: int, heat: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -33,13 +34,15 @@ def slow_loss(logits: np.ndarray, targets: np.ndarray, activation: str) -> float
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_the_loss_is_the_cross_entropy(activation):
     logits, targets = drawn(activation, 50, 4, 1.0)
-    assert cross_entropy(logits, targets, activation) == pytest.approx(slow_loss(logits, targets, activation), rel=1e-9)
+    assert Task.named(activation).cross_entropy(logits, targets) == pytest.approx(
+        slow_loss(logits, targets, activation), rel=1e-9
+    )
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_the_loss_of_very_sure_answers_stays_a_number(activation):
     targets = np.eye(2)[:1]
-    assert cross_entropy(np.array([[-1e4, 1e4]]), targets, activation) == pytest.approx(2e4)
+    assert Task.named(activation).cross_entropy(np.array([[-1e4, 1e4]]), targets) == pytest.approx(2e4)
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +13,10 @@ from numpy.typing import NDArray
 from soundmark import audio
 from soundmark.datasets.clip import Clip
 from soundmark.datasets.dataset import Dataset
-from soundmark.errors import AudioError, SettingsError
+from soundmark.errors import AudioError
 from soundmark.runtime import plotting
-from soundmark.runtime.text import count, duration, first_of, shortened
+from soundmark.runtime.dataframes import import_pandas
+from soundmark.runtime.text import aligned, count, duration, first_of, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,7 +131,7 @@ def summary(dataset: Dataset) -> str:
     if dataset.skipped:
         lines["left out"] = _left_out(dataset)
     heads, rows, total = _table(dataset)
-    table = _aligned([heads, *rows[:MOST_ROWS], total])
+    table = aligned([heads, *rows[:MOST_ROWS], total])
     if len(rows) > MOST_ROWS:
         table.insert(-1, f"… and {len(rows) - MOST_ROWS} more classes")
     head = f'{dataset.name}: {_size(dataset)} in "{dataset.root}"'
@@ -147,7 +147,7 @@ def to_dataframe(dataset: Dataset) -> pd.DataFrame:
     >>> list(to_dataframe(city).columns)
     ['path', 'label', 'start_s', 'stop_s', 'fold', 'source', 'salience', 'time']
     """
-    pd = pandas()
+    pd = import_pandas()
     clips = dataset.clips
     columns: dict[str, Any] = {"path": pd.Series([dataset.relative_path(clip) for clip in clips], dtype="str")}
     columns["label"] = pd.Series([clip.label for clip in clips], dtype="str")
@@ -159,22 +159,6 @@ def to_dataframe(dataset: Dataset) -> pd.DataFrame:
     for name in ("source", "salience", "time"):
         columns[name] = pd.Series([getattr(clip, name) for clip in clips], dtype="str")
     return pd.DataFrame(columns)
-
-
-def pandas() -> ModuleType:
-    """The pandas module, which is loaded only where a table is asked for.
-
-    Raises:
-        SettingsError: pandas is not installed.
-
-    >>> pandas().__name__
-    'pandas'
-    """
-    try:
-        import pandas
-    except ImportError as error:
-        raise SettingsError('a DataFrame needs pandas: pip install "soundmark[table]".') from error
-    return pandas
 
 
 def plot(dataset: Dataset, ax: Any = None) -> Any:
@@ -306,9 +290,3 @@ def _html_row(cells: Sequence[str], tag: str = "td") -> str:
         + "".join(f"<{tag}>{n}</{tag}>" for n in numbers)
         + "</tr>"
     )
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines: the first column to the left, the numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]

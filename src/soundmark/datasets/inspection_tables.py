@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from soundmark.datasets import description
 from soundmark.datasets.inspection import Duplicates, Finding, Inspection, SharedRecording
+from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.text import duration, shortened
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def to_dataframe(inspection: Inspection) -> pd.DataFrame:
     >>> len(to_dataframe(inspect(city, jobs=1, quiet=True)))
     0
     """
-    pd = description.pandas()
+    pd = import_pandas()
     rows = [
         *(("unreadable", one.path, None, None, one.reason) for one in inspection.unreadable),
         *_problem_rows("truncated", inspection.truncated),

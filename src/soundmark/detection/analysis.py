@@ -19,6 +19,7 @@ from soundmark.detection.settings import DEFAULT_TIMEZONE, DetectionSettings, ch
 from soundmark.errors import SettingsError, unknown_name
 from soundmark.models.classifier import Model, load
 from soundmark.models.events import RELEASE
+from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.text import counted, duration, html_table
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Analysis:
         >>> analyze(city.clips[0].path, model).to_dataframe().columns.tolist()
         ['file', 'start_s', 'stop_s', 'label', 'confidence', 'peak', 'start_utc']
         """
-        import pandas as pd
+        pd = import_pandas()
 
         rows = [
             {

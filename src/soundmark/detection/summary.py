@@ -27,6 +27,7 @@ from soundmark.audio import timestamps
 from soundmark.detection.results_reader import Span, read_spans
 from soundmark.detection.settings import DEFAULT_TIMEZONE
 from soundmark.errors import SettingsError
+from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.text import html_table
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class Summary:
 
     def to_dataframe(self) -> pd.DataFrame:
         """A row per class, day and hour: label, day, hour, minutes, recorded_minutes (NaN if not known)."""
-        import pandas as pd
+        pd = import_pandas()
 
         n_labels, n_days = len(self.labels), len(self.days)
         recorded = np.full((n_days, HOURS), np.nan) if self.recorded is None else self.recorded

@@ -22,6 +22,7 @@ from itertools import combinations
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import numpy as np
@@ -111,12 +112,10 @@ def compare(
     (20, True)
     """
     command = _call_text(dict(locals()))
-    asked = [recipes] if isinstance(recipes, str | PathLike | Recipe) else recipes
-    changes: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     folder = results_folder(folder)
     chosen = [
-        named_recipes.recipe(one, seed=seed, **changes)
-        for one in _several("recipes", asked, "names, .toml files or Recipes")
+        named_recipes.recipe(one, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+        for one in _several("recipes", recipes, str | PathLike | Recipe, "names, .toml files or Recipes")
     ]
     check_jobs(jobs)
     engine_for([], device)  # a device that does not exist is refused before the features are computed
@@ -135,7 +134,10 @@ def compare(
     return found
 
 
-def _several(name: str, values: Any, what: str) -> Sequence[Any]:
+def _several(name: str, values: Any, single: type | UnionType, what: str) -> Sequence[Any]:
+    """The values as a list; one of the type ``single`` is a list of its own."""
+    if isinstance(values, single):
+        return [values]
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise SettingsError(f"{name} is {values!r}: give {what}, one or a list.")
     return list(values)
@@ -144,14 +146,14 @@ def _several(name: str, values: Any, what: str) -> Sequence[Any]:
 def _protocol_names(protocols: str | Sequence[str] | None) -> Sequence[str] | None:
     if protocols is None:
         return None
-    return [protocols] if isinstance(protocols, str) else _several("protocols", protocols, "names of protocols")
+    return _several("protocols", protocols, str, "names of protocols")
 
 
 def _fold_numbers(folds: int | Sequence[int] | None) -> list[int] | None:
     """The folds as a list of Python's whole numbers."""
     if folds is None:
         return None
-    asked = [folds] if isinstance(folds, Integral) else _several("folds", folds, "fold numbers")
+    asked = _several("folds", folds, Integral, "fold numbers")
     for fold in asked:
         if not isinstance(fold, Integral) or isinstance(fold, bool):
             raise SettingsError(f"folds holds {fold!r}: give fold numbers, as 1 or [1, 2, 10].")

@@ -20,6 +20,7 @@ from soundmark.metrics.score_summary import ScoreSummary
 from soundmark.metrics.task import score_clips
 from soundmark.models.classifier import Model, load
 from soundmark.runtime import atomic, locks
+from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.training.single_model import check_jobs, open_dataset, results_folder, warn_skipped
 from soundmark.training.unit import clips_digest
@@ -58,8 +59,6 @@ class ModelEvaluation:
         >>> evaluate(model, city, quiet=True).to_dataframe().columns.tolist()
         ['label', 'precision', 'recall', 'f1', 'support']
         """
-        from soundmark.evaluation.results_text import import_pandas
-
         return import_pandas().DataFrame([vars(scores) for scores in self.summary.class_figures])
 
 

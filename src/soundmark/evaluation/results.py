@@ -19,6 +19,7 @@ from soundmark.metrics import calibration_error, intervals, significance
 from soundmark.metrics.score_summary import ScoreSummary
 from soundmark.metrics.task import Task
 from soundmark.models import legacy
+from soundmark.runtime.dataframes import import_pandas
 from soundmark.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class Evaluation:
         from soundmark.evaluation import results_text
 
         rows = [results_text.result_row(result) for result in self.results]
-        return results_text.import_pandas().DataFrame(rows)
+        return import_pandas().DataFrame(rows)
 
     def predictions(self, recipe: str | Recipe, protocol: str | None = None) -> pandas.DataFrame:
         """One row per test clip with the columns of predictions.csv; of several seeds also the seed.

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from soundmark.datasets import Dataset
-from soundmark.errors import SettingsError
 from soundmark.evaluation.report import words
 from soundmark.evaluation.report.markup import Html, element, table
 from soundmark.evaluation.results import Comparison, Evaluation, Result
 from soundmark.metrics import intervals
 from soundmark.metrics.predictions import clip_columns, clip_values
-from soundmark.runtime.text import percent
+from soundmark.runtime.dataframes import import_pandas
+from soundmark.runtime.text import aligned, percent
 
 if TYPE_CHECKING:
     import pandas
@@ -29,22 +29,6 @@ if TYPE_CHECKING:
 MOST_CHARACTERS = 1900  # of a repr
 
 NAME_CHARACTERS = 32  # of a name in a repr; a longer one is cut
-
-
-def import_pandas() -> Any:
-    """The pandas package.
-
-    Raises:
-        SettingsError: it is not installed.
-
-    >>> import_pandas().__name__
-    'pandas'
-    """
-    try:
-        import pandas
-    except ImportError as error:
-        raise SettingsError('a data frame needs pandas: pip install "soundmark[table]".') from error
-    return pandas
 
 
 def evaluation_text(evaluation: Evaluation) -> str:
@@ -59,7 +43,7 @@ def evaluation_text(evaluation: Evaluation) -> str:
     rows = [_row(result) for result in evaluation.results]
     head = ["recipe", "protocol", "clips", f"{_figure(evaluation)} % [95 %]", "macro F1 %", "ECE"]
     several = any(row[-1] for row in rows)
-    lines = _aligned([[*head, "folds, mean ± SD"], *rows] if several else [head, *(row[:-1] for row in rows)])
+    lines = aligned([[*head, "folds, mean ± SD"], *rows] if several else [head, *(row[:-1] for row in rows)], left=2)
     leaks = [_cut(f"{protocol}: {text}", 200) for protocol, text in _leaks(evaluation).items()]
     pairs = [difference_text(comparison) for comparison in evaluation.comparisons]
     title = f"Evaluation of {_caption(evaluation)}"
@@ -207,7 +191,7 @@ def model_text(found: ModelEvaluation) -> str:
     """
     rows = [[_cut(one.label), *_class_cells(one)] for one in found.summary.class_figures]
     title = _cut(f"ModelEvaluation on {found.summary.n:,} clips: {found.note}", 400)
-    return _within_limit([title, _model_figures(found), *_aligned([["class", *CLASS_COLUMNS], *rows])])
+    return _within_limit([title, _model_figures(found), *aligned([["class", *CLASS_COLUMNS], *rows])])
 
 
 def model_html(found: ModelEvaluation) -> str:
@@ -281,19 +265,6 @@ def _caption(evaluation: Evaluation, *, whole: bool = False) -> str:
     name = data.name if whole else _cut(data.name, 80)
     skipped = f", {len(faults):,} skipped" if faults else ""
     return f"{name}: {data.share}, {len(data.classes)} classes{skipped}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines: the first two columns to the left if they are words, the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    words_in = [not any(character.isdigit() for character in rows[-1][i]) or i == 0 for i in range(len(widths))]
-    return [
-        "  ".join(
-            cell.ljust(width) if left else cell.rjust(width)
-            for cell, width, left in zip(row, widths, words_in, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def _cut(text: str, most: int = NAME_CHARACTERS) -> str:

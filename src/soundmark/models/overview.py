@@ -11,7 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from soundmark.errors import BundleError, SettingsError
-from soundmark.runtime.text import html_table, one_line, percent
+from soundmark.runtime.text import aligned, html_table, one_line, percent
 
 if TYPE_CHECKING:
     from soundmark.models.bundle import Bundle
@@ -129,13 +129,7 @@ class LayerTable:
 
     def __str__(self) -> str:
         rows = [HEADER, *(layer.cells for layer in self.layers)]
-        widths = [max(len(row[column]) for row in rows) for column in range(4)]
-        text = [
-            "  ".join(
-                (*(f"{cell:<{width}}" for cell, width in zip(row[:3], widths, strict=False)), row[3].rjust(widths[3]))
-            )
-            for row in rows
-        ]
+        text = aligned(rows, left=3)
         rule = "─" * len(text[0])
         return "\n".join([text[0], rule, *text[1:], rule, f"Total parameters: {self.n_parameters:,}"])
 

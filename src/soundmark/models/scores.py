@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.text import html_table, one_line
 
 MOST_ROWS, MOST_COLUMNS = 20, 5  # windows and classes of the table in Jupyter
@@ -65,7 +66,7 @@ class Scores:
 
     def to_dataframe(self) -> Any:
         """A pandas ``DataFrame`` with a column per class, indexed by ``(file, start_time, end_time)``."""
-        import pandas as pd
+        pd = import_pandas()
 
         index = pd.MultiIndex.from_arrays(
             [self.items, self.start_s, self.stop_s], names=["file", "start_time", "end_time"]

@@ -8,6 +8,7 @@ In reading order:
     locks          one process at a time writes to a folder
     parallel       one function over many items, in processes or threads
     text           durations, percentages, counts
+    dataframes     pandas, where a DataFrame is asked for
     progress       what reports progress, and the state of an analysis of many files
     progress_bars  progress in a terminal, a notebook or a log
     cache          the cache folder

@@ -78,6 +78,19 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words) or NO_NUMBER
 
 
+def aligned(rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
+    """Rows of cells as lines of equal columns: the first ``left`` columns to the left, the others to the right.
+
+    >>> aligned([["class", "clips"], ["siren", "9"]])
+    ['class  clips', 'siren      9']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([*map(str.ljust, row[:left], widths[:left]), *map(str.rjust, row[left:], widths[left:])]).rstrip()
+        for row in rows
+    ]
+
+
 def first_of(words: Sequence[str], *, most_chars: int = 200) -> str:
     """Join the first words with commas, as many as fit into ``most_chars``, and say how many more there are.
 

@@ -145,19 +145,8 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 FEWEST = 20  # validation clips with which there is something to tell
 
 
-def cross_entropy(logits: np.ndarray, targets: np.ndarray, activation: str) -> float:
-    """The mean cross entropy in nats of ``logits`` ``[n, classes]`` and ``targets`` ``[n, classes]``.
-
-    Of a sigmoid, that of each class on its own, summed.
-
-    >>> round(cross_entropy(np.zeros((1, 4)), np.eye(4)[:1], "softmax"), 4)  # ln 4
-    1.3863
-    """
-    return Task.named(activation).cross_entropy(logits, targets)
-
-
 def temperature(logits: np.ndarray, targets: np.ndarray, activation: str = "softmax") -> float:
-    """What logits are divided by so that ``loss`` is least, by golden-section search on its logarithm.
+    """What logits are divided by so that the cross entropy is least, by golden-section search on its logarithm.
 
     1 where there are fewer than ``FEWEST`` clips. The loss has one minimum: in 1/T it is convex. Each clip counts as
     its own class but for 1 / (n + 2) of it, spread over all: n right answers do not mean that the next is right, too.
@@ -173,29 +162,19 @@ def temperature(logits: np.ndarray, targets: np.ndarray, activation: str = "soft
     """
     if len(logits) < FEWEST:
         return 1.0
-    targets = Task.named(activation).smoothed(targets, 1 / (len(targets) + 2))
+    task = Task.named(activation)
+    targets = task.smoothed(targets, 1 / (len(targets) + 2))
     low, high = math.log(LOWEST), math.log(HIGHEST)
     inner, outer = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-    at = {t: cross_entropy(logits / math.exp(t), targets, activation) for t in (inner, outer)}
+    at = {t: task.cross_entropy(logits / math.exp(t), targets) for t in (inner, outer)}
     while high - low > 1e-4:
         if at[inner] < at[outer]:
             high, outer, inner = outer, inner, outer - GOLDEN * (outer - low)
-            at[inner] = cross_entropy(logits / math.exp(inner), targets, activation)
+            at[inner] = task.cross_entropy(logits / math.exp(inner), targets)
         else:
             low, inner, outer = inner, outer, inner + GOLDEN * (high - inner)
-            at[outer] = cross_entropy(logits / math.exp(outer), targets, activation)
+            at[outer] = task.cross_entropy(logits / math.exp(outer), targets)
     return math.exp((low + high) / 2)
-
-
-def undo_temperature(probabilities: np.ndarray, heat: float, activation: str = "softmax") -> np.ndarray:
-    """Probabilities float64 ``[n, classes]`` as they were before their logits were divided by the temperature ``heat``.
-
-    Of a softmax they are proportional to p to the power of ``heat``; of a sigmoid, each one's odds are.
-
-    >>> undo_temperature(np.array([[0.8, 0.2]]), 2.0).round(4).tolist()  # 0.64 : 0.04
-    [[0.9412, 0.0588]]
-    """
-    return Task.named(activation).undo_temperature(probabilities, heat)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from soundmark.datasets import splits
+from soundmark.metrics.task import Task
 from soundmark.training import calibration, onnx_export
 from soundmark.training.calibration import Calibration, Familiarity, held_out_familiarity
 from soundmark.training.engine import TrainingData
@@ -87,9 +88,8 @@ def fit_head(
             held_out[number, kept] = x[kept] @ weights + bias
     # Where all clips are of one recording, nothing was held out: there is no temperature to fit.
     temperatures = [calibration.temperature(logits, y, activation) if recordings > 1 else 1.0 for logits in held_out]
-    losses = [
-        calibration.cross_entropy(logits / t, y, activation) for logits, t in zip(held_out, temperatures, strict=True)
-    ]
+    task = Task.named(activation)
+    losses = [task.cross_entropy(logits / t, y) for logits, t in zip(held_out, temperatures, strict=True)]
     best = int(np.argmin(losses))
     ((weights, bias),) = _discriminants(shown, y, SHRINKAGES[best : best + 1], activation)
     return LinearHead(

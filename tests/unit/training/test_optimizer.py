@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from soundmark.training import calibration, networks
+from soundmark.metrics.task import Task
+from soundmark.training import networks
 from soundmark.training.named_recipes import recipe
 from soundmark.training.optimizer import OBJECTIVES, optimizer_for
 
@@ -16,7 +17,7 @@ def test_the_loss_is_the_mean_cross_entropy(activation, n_terms):
     targets = (
         np.eye(5)[rng.integers(0, 5, 20)] if activation == "softmax" else (rng.random((20, 5)) < 0.3).astype(float)
     )
-    expected = calibration.cross_entropy(logits, targets, activation) / n_terms
+    expected = Task.named(activation).cross_entropy(logits, targets) / n_terms
     found = OBJECTIVES[activation].loss(torch.from_numpy(logits), torch.from_numpy(targets))
     assert found.item() == pytest.approx(expected, rel=1e-12)
 
