@@ -16,9 +16,10 @@ from soundmark.detection.inputs import Failure
 from soundmark.detection.output_formats import FORMATS
 from soundmark.detection.results_folder import analyze_to_folder
 from soundmark.detection.settings import DEFAULT_TIMEZONE, DetectionSettings, check_share, thresholds_given
-from soundmark.errors import SettingsError, unknown_name
+from soundmark.errors import unknown_name
 from soundmark.models.classifier import Model, load
 from soundmark.models.events import RELEASE
+from soundmark.runtime.checks import check_jobs
 from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.text import counted, duration, html_table
 
@@ -153,8 +154,7 @@ def analyze(
     check_share("threshold", threshold)
     if format not in FORMATS:
         raise unknown_name("format", format, list(FORMATS))
-    if jobs is not None and (isinstance(jobs, bool) or not hasattr(jobs, "__index__") or jobs < 1):
-        raise SettingsError(f"jobs is {jobs!r}: give a whole number of at least 1, or None for all cores.")
+    check_jobs(jobs)
     loaded = model if isinstance(model, Model) else load(model)
     settings = DetectionSettings(
         top_k=top_k,

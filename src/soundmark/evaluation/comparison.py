@@ -38,6 +38,7 @@ from soundmark.metrics.predictions import write_predictions
 from soundmark.metrics.task import Task
 from soundmark.models import weights
 from soundmark.runtime import atomic, provenance
+from soundmark.runtime.checks import check_jobs
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.spectrograms import Representation
 from soundmark.training import DEFAULT_DEVICE, named_recipes
@@ -52,7 +53,6 @@ from soundmark.training.run_folder import (
     with_figures_checksum,
 )
 from soundmark.training.single_model import (
-    check_jobs,
     open_dataset,
     results_folder,
     warn_skipped,

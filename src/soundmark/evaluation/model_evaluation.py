@@ -20,9 +20,10 @@ from soundmark.metrics.score_summary import ScoreSummary
 from soundmark.metrics.task import score_clips
 from soundmark.models.classifier import Model, load
 from soundmark.runtime import atomic, locks
+from soundmark.runtime.checks import check_jobs
 from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.progress import Progress, no_progress
-from soundmark.training.single_model import check_jobs, open_dataset, results_folder, warn_skipped
+from soundmark.training.single_model import open_dataset, results_folder, warn_skipped
 from soundmark.training.unit import clips_digest
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from numbers import Integral, Real
+from numbers import Real
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ from soundmark.models.streaming import StreamClassifier, WindowScores, as_segmen
 from soundmark.models.training_record import Epoch
 from soundmark.models.windows import Window
 from soundmark.runtime import parallel
+from soundmark.runtime.checks import is_count
 from soundmark.runtime.text import html_table, one_line
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ class Model:
         Raises:
             AudioError, SettingsError: as ``scores``; ``top_k`` is not a whole number above 0.
         """
-        if top_k is not None and not _is_count(top_k):
+        if top_k is not None and not is_count(top_k):
             raise SettingsError(f"top_k is {top_k!r}: give a whole number of classes, at least 1, or leave it out.")
         scores = self.scores(source, rate_hz)
         familiarity = None if scores.familiarity is None else float(scores.familiarity.mean(dtype=np.float64))
@@ -343,17 +344,13 @@ def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) > 0
-
-
 def _check_overlap(overlap: float) -> None:
     if not _is_number(overlap) or not 0 <= overlap < 1:
         raise SettingsError(f"overlap is {overlap!r}: give a share of the window, at least 0 and below 1.")
 
 
 def _threads(jobs: int | None) -> int:
-    if jobs is not None and not _is_count(jobs):
+    if jobs is not None and not is_count(jobs):
         raise SettingsError(f"jobs is {jobs!r}: give a whole number of threads, at least 1, or leave it out.")
     return int(jobs) if jobs is not None else parallel.available_cores()
 

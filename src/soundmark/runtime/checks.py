@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
+
+from soundmark.errors import SettingsError
 
 
 def is_whole(value: object) -> bool:
-    """Whether a value is a whole number above 0.
+    """Whether a value is a whole number above 0, as files and recipes hold them: Python's ``int``.
 
     >>> [is_whole(value) for value in (1, 0, 2.0, True, None)]
     [True, False, False, False, False]
     """
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def is_count(value: object) -> bool:
+    """Whether an argument is a whole number above 0, of Python or NumPy.
+
+    >>> import numpy as np
+    >>> [is_count(value) for value in (1, np.int64(2), 0, 2.0, True, None)]
+    [True, True, False, False, False, False]
+    """
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) > 0
+
+
+def check_jobs(jobs: int | None) -> None:
+    """Refuse a number of parallel workers that is not allowed.
+
+    Raises:
+        SettingsError: it is not a whole number of at least 1.
+
+    >>> check_jobs(0)
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: jobs is 0: give a whole number of at least 1, or leave it out to use all cores.
+    """
+    if jobs is not None and not is_count(jobs):
+        raise SettingsError(f"jobs is {jobs!r}: give a whole number of at least 1, or leave it out to use all cores.")
 
 
 def is_finite(value: object) -> bool:

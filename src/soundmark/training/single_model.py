@@ -21,7 +21,7 @@ from soundmark.models import bundle, legacy, weights
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
-from soundmark.runtime.checks import is_whole
+from soundmark.runtime.checks import check_jobs, is_whole
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.training import DEFAULT_DEVICE, DEFAULT_RECIPE, named_recipes
 from soundmark.training.recipe import Recipe
@@ -251,20 +251,6 @@ def results_folder(folder: str | PathLike[str] | None) -> Path:
     if not isinstance(folder, str | PathLike) or not fspath(folder):
         raise SettingsError(f'the folder is {folder!r}: give a path. The current folder is ".".')
     return Path(folder).expanduser()
-
-
-def check_jobs(jobs: int | None) -> None:
-    """Refuse a number of parallel workers that is not allowed.
-
-    Raises:
-        SettingsError: it is not a whole number of at least 1.
-
-    >>> check_jobs(0)
-    Traceback (most recent call last):
-    soundmark.errors.SettingsError: jobs is 0: give a whole number of at least 1, or leave it out to use all cores.
-    """
-    if jobs is not None and not is_whole(jobs):
-        raise SettingsError(f"jobs is {jobs!r}: give a whole number of at least 1, or leave it out to use all cores.")
 
 
 def warn_skipped(dataset: Dataset, skipped: Sequence[Skipped]) -> None:
