@@ -4,12 +4,12 @@
 
 Every line of the table is one point, one signal and one receiver, tried ``--repeats`` times from an empty folder: the
 command runs and is killed there (one time in three a second time, at a random moment), and the same command again ends
-it. Points are passed in the real processes, by ``tests/saboteur.py``; the last lines are random moments, struck from
-outside. A line fails where the figures, the predictions (byte for byte) or the epochs are not those of an uninterrupted
-run, where a half-written file is left, where work that was saved is done again or more is lost than the step that was
-cut (a chunk of clips per process and one on its way, an epoch, an export), or where the command does not end with its
-status and its sentence. The exit status is 1 if any line fails. DATASET is a synthesised one by default; its runs are
-of two recipes of 24 × 24, two epochs, the random split and one fold.
+it. Points are passed in the real processes, by ``tests/support/faulty_soundmark.py``; the last lines are random
+moments, struck from outside. A line fails where the figures, the predictions (byte for byte) or the epochs are not
+those of an uninterrupted run, where a half-written file is left, where work that was saved is done again or more is
+lost than the step that was cut (a chunk of clips per process and one on its way, an epoch, an export), or where the
+command does not end with its status and its sentence. The exit status is 1 if any line fails. DATASET is a synthesised
+one by default; its runs are of two recipes of 24 × 24, two epochs, the random split and one fold.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from queue import SimpleQueue
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from battery import EPOCHS, Ended, Kill, Stage  # it stands with the tests
 from soundmark.datasets import Dataset, synthetic
+from support.kill_stages import EPOCHS, Ended, Kill, Stage  # it stands with the tests
 
 SIGNALS = ("SIGKILL", "SIGINT", "SIGTERM")
 RECIPE = 'name = "small-{0}"\nepochs = {1}\nbatch_size = 16\n\n[representation]\nname = "{0}"\nsize = [24, 24]\n'

@@ -1,4 +1,4 @@
-"""What the tests share: the real clips, where they are there."""
+"""Fixtures that the tests share: an isolated cache, synthetic data sets, models, and the real clips where available."""
 
 import os
 import subprocess
@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from soundmark.datasets import Dataset, synthetic
+from soundmark.models.classifier import Model
+from support.models import random_model as build_random_model
+
 os.environ.setdefault("MPLBACKEND", "agg")  # figures are drawn without a display
 os.environ["KERAS_BACKEND"] = "torch"  # the oracle of the network; read when keras is first imported
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-if (SHARED / "weights").is_dir():  # nothing is fetched from a network here
+if (SHARED / "weights").is_dir():  # tests download nothing
     os.environ.setdefault("SOUNDMARK_WEIGHTS", str(SHARED / "weights"))
 
 
@@ -20,6 +24,51 @@ def _closed_figures():
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory):
+    """Tests never read or write the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOUNDMARK_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache for one test."""
+    monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def city_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A synthetic data set in UrbanSound8K's layout: ten classes, three folds, one clip from each recording."""
+    return synthetic.write(tmp_path_factory.mktemp("city") / "city", recordings_per_class=3, clips_per_recording=1)
+
+
+@pytest.fixture(scope="session")
+def city(city_folder: Path) -> Dataset:
+    """``city_folder`` as a data set."""
+    return Dataset.open(city_folder)
+
+
+@pytest.fixture(scope="session")
+def sibling_city_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with several clips from each recording, so that a random split leaks."""
+    return synthetic.write(tmp_path_factory.mktemp("city") / "city", recordings_per_class=3, clips_per_recording=2)
+
+
+@pytest.fixture(scope="session")
+def sibling_city(sibling_city_folder: Path) -> Dataset:
+    """``sibling_city_folder`` as a data set."""
+    return Dataset.open(sibling_city_folder)
+
+
+@pytest.fixture(scope="session")
+def random_model() -> Model:
+    """A network with random weights and three classes, "b", "a" and "c"."""
+    return build_random_model()
 
 
 @pytest.fixture(scope="session")

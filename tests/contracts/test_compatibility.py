@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from soundmark.cli.commands import app
-from soundmark.datasets import Dataset, features, synthetic
+from soundmark.datasets import Dataset, features
 from soundmark.detection import inputs
 from soundmark.detection.results_folder import analyze_to_folder
 from soundmark.detection.settings import DetectionSettings
@@ -42,13 +42,6 @@ IMAGE = Recipe(name="notebook-image", representation=Image(size=(24, 24)), epoch
 OLD_NAMES = {"seed-mel": "notebook-mel", "seed-image": "notebook-image", "seed-image-22k": "notebook-image-22k"}
 
 
-@pytest.fixture(scope="module")
-def city(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """The data set that the old runs were made from, made again."""
-    root = tmp_path_factory.mktemp("data") / "city"
-    return Dataset.open(synthetic.write(root, recordings_per_class=3, clips_per_recording=1))
-
-
 @pytest.fixture
 def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with a copy of the old files at the same relative paths, and the clips at their old time."""
@@ -57,11 +50,6 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         os.utime(clip, ns=(RECORDED_NS, RECORDED_NS))
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path_factory.getbasetemp() / "compatibility_cache"))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundmark.datasets import Clip, Dataset, Skipped, description, features, synthetic
+from soundmark.datasets import Clip, Dataset, Skipped, description, features
 from soundmark.datasets.dataset import ClipIndexError
 from soundmark.errors import AudioError, DatasetError, SettingsError
 from soundmark.spectrograms import LogMel, Mel
@@ -19,16 +19,7 @@ from soundmark.spectrograms import LogMel, Mel
 COLUMNS = ["path", "label", "start_s", "stop_s", "fold", "source", "salience", "time"]
 MOST_CHARS = 2000
 
-
-@pytest.fixture(scope="module")
-def city(tmp_path_factory) -> Dataset:
-    folder = tmp_path_factory.mktemp("city")
-    return Dataset.open(synthetic.write(folder / "city", recordings_per_class=3, clips_per_recording=1))
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def made_up(n_clips: int, n_classes: int, *, multi_label: bool = False, folds: int = 10) -> Dataset:

@@ -8,7 +8,6 @@ import time
 import numpy as np
 import pytest
 
-from hearing import RATE_HZ, ear, pcm, street
 from soundmark import audio
 from soundmark.audio.capture.source import Block, LiveSource
 from soundmark.cli.commands import classify as classify_command
@@ -20,20 +19,22 @@ from soundmark.detection.live.listener import listen
 from soundmark.detection.summary import summarize
 from soundmark.errors import SettingsError
 from soundmark.models.events import Event
+from support.models import tone_model
+from support.sounds import RATE_HZ, pcm, tones
 
 EVENTS = [("low", 2.0, 4.0), ("high", 7.0, 9.0)]
 
 
 @pytest.fixture(scope="module")
 def model():
-    return ear()
+    return tone_model()
 
 
 @pytest.fixture
 def sounds(tmp_path):
     folder = tmp_path / "sounds"
     for name in ("20240612_043000.wav", "20240612_053000.wav"):
-        audio.write(folder / name, street(12.0, EVENTS), RATE_HZ)
+        audio.write(folder / name, tones(12.0, EVENTS), RATE_HZ)
     (folder / "broken.wav").write_bytes(b"no sound")
     return folder
 
@@ -96,7 +97,7 @@ def test_options_of_analyze_that_are_out_of_range_are_refused(model, sounds, opt
 
 
 def test_listen_yields_the_events_of_the_file(model, tmp_path):
-    samples = street(12.0, EVENTS)
+    samples = tones(12.0, EVENTS)
     audio.write(tmp_path / "a.wav", samples, RATE_HZ)
     called = []
     found = list(listen(model, io.BytesIO(pcm(samples)), rate_hz=RATE_HZ, hop_s=0.5, on_event=called.append))
@@ -112,7 +113,7 @@ def test_ctrl_c_ends_the_iteration_with_the_running_events(model, monkeypatch):
     def blocks():
         try:
             while True:
-                yield Block(street(1.0, [("low", 0.0, 1.0)]))
+                yield Block(tones(1.0, [("low", 0.0, 1.0)]))
         finally:
             closed.append(True)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundmark.datasets import Dataset, synthetic
 from soundmark.errors import DatasetError, OutputError, SettingsError
 from soundmark.evaluation import comparison
 from soundmark.evaluation.comparison import compare
@@ -23,26 +22,12 @@ B = replace(A, name="other", learning_rate=5e-3)
 MOST = 2000
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOUNDMARK_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("MPLBACKEND", "Agg")
-        yield
-
-
 @pytest.fixture(autouse=True)
 def figures_are_closed():
     yield
     from matplotlib import pyplot
 
     pyplot.close("all")
-
-
-@pytest.fixture(scope="module")
-def city(tmp_path_factory) -> Dataset:
-    root = synthetic.write(tmp_path_factory.mktemp("city") / "city", recordings_per_class=3, clips_per_recording=1)
-    return Dataset.open(root)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,6 @@ def model(shared, tmp_path_factory):
         pytest.skip("the weights of mn04 are not here: this test needs them in shared/weights beside the checkout")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOUNDMARK_WEIGHTS", str(shared / "weights"))
-        patch.setenv("SOUNDMARK_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield soundmark.load("audioset")
 
 

@@ -6,20 +6,21 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from hearing import RATE_HZ, ear, pcm, street
 from soundmark import audio
 from soundmark.audio.capture.pcm import open_pcm
 from soundmark.detection.live.monitor import StreamCallbacks, monitor
 from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import SettingsError
 from soundmark.models.streaming import StreamClassifier
+from support.models import tone_model
+from support.sounds import RATE_HZ, pcm, tones
 
 EVENTS = [("low", 2.3, 4.1), ("high", 7.0, 9.2), ("low", 12.0, 13.1)]
 
 
 @pytest.fixture(scope="module")
 def model():
-    return ear()
+    return tone_model()
 
 
 def split(samples: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
@@ -35,7 +36,7 @@ def split(samples: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.75])
 @pytest.mark.parametrize("rate_hz", [RATE_HZ, 44_100, 8_000])
 def test_a_file_and_blocks_of_odd_sizes_are_the_same_to_the_bit(model, tmp_path, overlap, rate_hz):
-    samples = street(14.6, EVENTS, rate_hz)
+    samples = tones(14.6, EVENTS, rate_hz)
     audio.write(tmp_path / "a.wav", samples, rate_hz)
     expected = model.events(tmp_path / "a.wav", overlap=overlap)
     scores = model.scores(tmp_path / "a.wav", overlap=overlap).probabilities
@@ -51,7 +52,7 @@ def test_a_file_and_blocks_of_odd_sizes_are_the_same_to_the_bit(model, tmp_path,
 
 @pytest.mark.parametrize("overlap", [0.0, 0.75])
 def test_a_pipe_and_blocks_scored_window_by_window_are_the_same_to_the_bit(model, overlap):
-    samples = street(14.6, EVENTS)
+    samples = tones(14.6, EVENTS)
     events = []
     source = open_pcm(io.BytesIO(pcm(samples)), rate_hz=RATE_HZ)
     callbacks = StreamCallbacks(event=lambda event, started: events.append(event))
@@ -62,7 +63,7 @@ def test_a_pipe_and_blocks_scored_window_by_window_are_the_same_to_the_bit(model
 
 
 def test_a_pool_of_threads_changes_nothing(model):
-    samples = street(60.0, EVENTS)
+    samples = tones(60.0, EVENTS)
     alone = StreamClassifier(model, RATE_HZ, overlap=0.9, batched=True)
     with ThreadPoolExecutor(3) as pool:
         shared = StreamClassifier(model, RATE_HZ, overlap=0.9, batched=True, pool=pool)
@@ -76,10 +77,10 @@ def test_after_a_gap_windows_start_again_and_the_rest_is_scored_or_counted(model
     for score_rest, discarded_s, windows in ((True, 0.0, 4), (False, 0.5, 3)):
         parts = []
         classifier = StreamClassifier(model, rate_hz, on_scores=parts.append)
-        classifier.push(street(1.5, [("low", 0.0, 1.5)], rate_hz))
+        classifier.push(tones(1.5, [("low", 0.0, 1.5)], rate_hz))
         classifier.skip(10.0, score_rest=score_rest)
         assert classifier.received_s == pytest.approx(11.5)
-        classifier.push(street(2.0, [], rate_hz))
+        classifier.push(tones(2.0, [], rate_hz))
         classifier.finish()
         assert classifier.discarded_s == pytest.approx(discarded_s)
         assert len(parts) == windows
@@ -88,7 +89,7 @@ def test_after_a_gap_windows_start_again_and_the_rest_is_scored_or_counted(model
 
 def test_a_stream_that_is_stopped_returns_running_events_and_scores_no_more(model):
     classifier = StreamClassifier(model, RATE_HZ)
-    assert classifier.push(street(2.7, [("low", 0.0, 3.0)])) == []
+    assert classifier.push(tones(2.7, [("low", 0.0, 3.0)])) == []
     assert [event.label for event in classifier.running_events] == ["low"]
     stopped = classifier.finish(score_rest=False)
     assert [(event.label, event.start_s, event.stop_s) for event in stopped] == [("low", 0.0, 2.0)]
@@ -97,7 +98,7 @@ def test_a_stream_that_is_stopped_returns_running_events_and_scores_no_more(mode
 
 def test_memory_does_not_grow_with_the_stream(model):
     classifier = StreamClassifier(model, RATE_HZ)
-    block = street(1.0, [])
+    block = tones(1.0, [])
     for _ in range(50):
         classifier.push(block)
         assert len(classifier._cutter._held) <= 2.1 * RATE_HZ

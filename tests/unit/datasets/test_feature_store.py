@@ -13,27 +13,18 @@ import numpy as np
 import pytest
 
 from soundmark import audio
-from soundmark.datasets import Clip, Dataset, feature_store, features, synthetic
+from soundmark.datasets import Clip, Dataset, feature_store, features
 from soundmark.datasets.feature_store import Rows
 from soundmark.errors import OutputError, SettingsError
 from soundmark.spectrograms import Image, Mel
 
-
-@pytest.fixture(scope="module")
-def city_folder(tmp_path_factory) -> Path:
-    return synthetic.write(tmp_path_factory.mktemp("city") / "city", recordings_per_class=6, clips_per_recording=2)
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture
-def city(city_folder, tmp_path) -> Dataset:
+def city(sibling_city_folder, tmp_path) -> Dataset:
     """A copy of 150 clips that a test may damage."""
-    return Dataset.open(shutil.copytree(city_folder, tmp_path / "city"))
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    return Dataset.open(shutil.copytree(sibling_city_folder, tmp_path / "city"))
 
 
 def expected(dataset: Dataset, representation) -> np.ndarray:

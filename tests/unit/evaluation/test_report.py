@@ -14,7 +14,6 @@ import pytest
 import soundfile
 from PIL import Image as Pillow
 
-import browser
 from soundmark import audio
 from soundmark.datasets import Clip, Dataset, Skipped
 from soundmark.datasets.leakage import Leakage
@@ -27,6 +26,7 @@ from soundmark.metrics.intervals import Interval
 from soundmark.metrics.significance import PairedDifference
 from soundmark.models.training_record import Epoch
 from soundmark.training.named_recipes import recipe_named
+from support import browser
 
 HEADINGS = [
     "The answer", "Scores", "Training, epoch by epoch", "What the recording gives away", "Class by class", "Confusions",

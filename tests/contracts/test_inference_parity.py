@@ -13,7 +13,6 @@ import pytest
 from onnx import version_converter
 
 import soundmark
-from hearing import RATE_HZ, ear, pcm, street
 from soundmark import audio
 from soundmark.models.bundle import Bundle
 from soundmark.models.classifier import Model
@@ -21,6 +20,8 @@ from soundmark.models.events import Segment
 from soundmark.models.export import waveform
 from soundmark.models.streaming import RecordingAggregator, WindowScores
 from soundmark.models.windows import WindowCutter
+from support.models import tone_model
+from support.sounds import RATE_HZ, pcm, tones
 
 
 def newer(model: Model) -> Model:
@@ -56,9 +57,9 @@ def by_the_export(model: Model, samples: np.ndarray, hop_s: float) -> tuple[np.n
 
 @pytest.mark.parametrize("hop_s", [1.0, 0.25])
 def test_four_ways_to_hear_a_recording_agree(tmp_path, hop_s):
-    model = newer(ear())
+    model = newer(tone_model())
     model.bundle.write(tmp_path / "ear.onnx")
-    samples = street(14.6, [("low", 2.3, 4.1), ("high", 7.0, 9.2), ("low", 12.0, 13.1)])
+    samples = tones(14.6, [("low", 2.3, 4.1), ("high", 7.0, 9.2), ("low", 12.0, 13.1)])
     audio.write(tmp_path / "street.wav", samples, RATE_HZ)
     samples = audio.read(tmp_path / "street.wav").samples
 
@@ -89,7 +90,7 @@ def test_four_ways_to_hear_a_recording_agree(tmp_path, hop_s):
 
 
 def test_bytes_and_samples_are_heard_as_the_file(tmp_path):
-    model, samples = ear(), street(5.0, [("low", 1.0, 2.0)])
+    model, samples = tone_model(), tones(5.0, [("low", 1.0, 2.0)])
     audio.write(tmp_path / "a.wav", samples, RATE_HZ)
     expected = model.events(tmp_path / "a.wav")
     assert model.events((tmp_path / "a.wav").read_bytes()) == expected

@@ -1,7 +1,8 @@
-"""What the kill battery is made of: a run that is killed at chosen points, gone on with, and held against a whole one.
+"""Kill a run at chosen points, resume it, and compare the result with an uninterrupted run.
 
-A *stage* is one place for one run: its own output folder, cache and account of the work done. ``tests/test_killed.py``
-passes every point once; ``benchmarks/kills.py`` every point with every signal, several times, and at random moments.
+A *stage* holds one run: its output folder, its cache and a record of the work done.
+``tests/system/test_kill_and_resume.py`` passes every point once; ``benchmarks/kills.py`` every point with every signal,
+several times, and at random moments.
 """
 
 import json
@@ -19,7 +20,7 @@ from safetensors import safe_open
 
 from soundmark.datasets import Dataset
 
-SABOTEUR = Path(__file__).with_name("saboteur.py")
+FAULTY_SOUNDMARK = Path(__file__).with_name("faulty_soundmark.py")
 JOBS = 2
 CHUNK = 8  # clips: so that a small data set has several chunks
 DEADLINE_S = 300  # generous: a machine may be busy
@@ -31,7 +32,7 @@ WORKER_ENDED = "soundmark: a worker process ended unexpectedly"
 
 @dataclass(frozen=True)
 class Kill:
-    """Where, how and whom: see ``saboteur.py``. Without a point, from outside: ``after_s`` after ``when``."""
+    """Where, how and whom: see ``faulty_soundmark.py``. Without a point, from outside: ``after_s`` after ``when``."""
 
     point: str = ""
     n: int = 1
@@ -124,7 +125,7 @@ class Stage:
         if self.core is not None:
             told["CORE"] = self.core
         return subprocess.Popen(
-            [sys.executable, str(SABOTEUR), *self.arguments],
+            [sys.executable, str(FAULTY_SOUNDMARK), *self.arguments],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

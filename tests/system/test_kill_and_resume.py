@@ -1,6 +1,6 @@
 """A run that is killed anywhere, by whatever signal, is gone on with: nothing is lost but the step that was cut.
 
-The same command runs over and over, each time killed at the next point, as real processes; see ``battery.py``.
+The same command runs over and over, each time killed at the next point, as real processes; see ``kill_stages.py``.
 ``benchmarks/kills.py`` tries every point with every signal by itself, and random moments.
 """
 
@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from battery import Ended, Kill, Stage, figures
 from soundmark.datasets import synthetic
 from soundmark.runtime import locks
+from support.kill_stages import Ended, Kill, Stage, figures
 
 if not hasattr(os, "sched_setaffinity"):
     pytest.skip("the battery looks at processes as Linux has them", allow_module_level=True)

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from hearing import RATE_HZ, ear, street
 from soundmark.audio.capture import microphone, network, pcm
 from soundmark.detection.live import monitor
 from soundmark.detection.live.monitor import StreamCallbacks
 from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import AudioError, SettingsError
+from support.models import tone_model
+from support.sounds import RATE_HZ, tones
 
 WAVE = (0.5 * np.sin(np.arange(4001) / 9)).astype(np.float32)
 
@@ -165,7 +166,7 @@ def radio():
 
     def start(*plan: str, sound: bytes | None = None, kind: str = "audio/ogg") -> str:
         pytest.importorskip("av", reason="addresses are heard through PyAV: pip install soundmark[codecs]")
-        played = sound or wav(street(10.0, [("low", 2.0, 4.0)]), RATE_HZ, "VORBIS", "OGG")
+        played = sound or wav(tones(10.0, [("low", 2.0, 4.0)]), RATE_HZ, "VORBIS", "OGG")
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Radio)
         server.kind, server.sound, server.plan = kind, played, itertools.chain(plan, itertools.repeat(plan[-1]))
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -183,7 +184,7 @@ def test_an_address_is_heard(radio):
     assert source.rate_hz == RATE_HZ
     assert source.is_live
     found = np.concatenate([block.samples for block in itertools.islice(source.blocks(), 100)])
-    expected = street(10.0, [("low", 2.0, 4.0)])[: len(found)]
+    expected = tones(10.0, [("low", 2.0, 4.0)])[: len(found)]
     assert np.corrcoef(found, expected)[0, 1] > 0.99
 
 
@@ -238,7 +239,7 @@ def test_a_station_that_stalls_drops_and_comes_back_is_heard_with_true_times(rad
             yield block
 
     told = StreamCallbacks(event=lambda event, began: events.append(event), note=notes.append)
-    state = monitor.monitor(ear(), replace(source, blocks=blocks), DetectionSettings(), told, hop_s=0.5)
+    state = monitor.monitor(tone_model(), replace(source, blocks=blocks), DetectionSettings(), told, hop_s=0.5)
     assert [note.split(",")[0].split(":")[0] for note in notes[:2]] == [
         "no sound has come for 0.5 s",
         "sound comes again",
@@ -265,7 +266,7 @@ def until_it_drops(source) -> list:
 
 
 def test_a_packet_that_is_damaged_is_left_out_and_the_stream_goes_on(radio):
-    clean = wav(street(10.0, [("low", 0.0, 10.0)]), RATE_HZ, "MPEG_LAYER_III", "MP3")
+    clean = wav(tones(10.0, [("low", 0.0, 10.0)]), RATE_HZ, "MPEG_LAYER_III", "MP3")
     middle = len(clean) // 2
     damaged = clean[:middle] + bytes(range(256)) * 12 + clean[middle + 3072 :]
     found = until_it_drops(network.open_network(radio("whole", sound=damaged, kind="audio/mpeg"), sleep=lambda s: None))
@@ -275,7 +276,7 @@ def test_a_packet_that_is_damaged_is_left_out_and_the_stream_goes_on(radio):
 
 
 def test_a_wav_without_an_end_that_drops_is_no_file_that_is_over(radio):
-    data = wav(street(4.0, []), RATE_HZ)
+    data = wav(tones(4.0, []), RATE_HZ)
     place = data.index(b"data") + 4
     endless = data[:4] + b"\xff\xff\xff\x7f" + data[8:place] + b"\xff\xff\xff\x7f" + data[place + 4 :]
     blocks = network.open_network(radio("whole", sound=endless, kind="audio/wav"), sleep=lambda s: None).blocks()

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 
 from soundmark import audio
 from soundmark.detection.file_analysis import analyze_file, analyze_files
@@ -18,30 +17,8 @@ from soundmark.detection.inputs import Failure, Input
 from soundmark.detection.settings import DetectionSettings, read_thresholds
 from soundmark.errors import SettingsError
 from soundmark.models.bundle import Bundle
-from soundmark.models.card import Card
 from soundmark.models.classifier import Model
-from soundmark.spectrograms import Mel
-from soundmark.training import networks, onnx_export
-
-RATE_HZ = 22_050
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    """One that is right by chance alone, with strong opinions: its logits are spread."""
-    torch.manual_seed(0)
-    network = networks.build("notebook_cnn", shape=(32, 32), n_classes=3)
-    card = Card(classes=("b", "a", "c"), representation=Mel(size=(32, 32)), window_s=1.0, temperature=0.02)
-    return Model(Bundle(onnx_export.export_network(network, (32, 32)), card))
-
-
-def wave(seconds: float, seed: int = 0, rate_hz: int = RATE_HZ) -> np.ndarray:
-    """Sounds of changing pitch and loudness: windows of them differ."""
-    rng = np.random.default_rng(seed)
-    t = np.arange(int(seconds * rate_hz)) / rate_hz
-    pitch = np.repeat(rng.uniform(100, 4000, int(seconds) + 1), rate_hz)[: len(t)]
-    loud = np.repeat(rng.uniform(0.01, 0.9, int(2 * seconds) + 2), rate_hz // 2 + 1)[: len(t)]
-    return (loud * np.sin(2 * np.pi * pitch * t) + rng.normal(0, 0.01, len(t))).astype(np.float32)
+from support.sounds import RATE_HZ, wave
 
 
 @pytest.fixture
@@ -54,11 +31,11 @@ def files(tmp_path: Path) -> list[Input | Failure]:
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.75])
-def test_files_are_heard_as_each_alone_whatever_runs_beside_them(model, files, overlap):
+def test_files_are_heard_as_each_alone_whatever_runs_beside_them(random_model, files, overlap):
     settings = DetectionSettings(overlap=overlap)
-    alone = [analyze_file(model, file, settings) for file in files]
+    alone = [analyze_file(random_model, file, settings) for file in files]
     for jobs in (1, 2, 5):
-        assert list(analyze_files(model, files, settings, jobs=jobs)) == alone
+        assert list(analyze_files(random_model, files, settings, jobs=jobs)) == alone
     assert [type(found).__name__ for found in alone] == ["FileResult"] * 2 + ["Failure", *["FileResult"] * 2] + [
         "Failure",
         *["FileResult"] * 2,
@@ -66,47 +43,47 @@ def test_files_are_heard_as_each_alone_whatever_runs_beside_them(model, files, o
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.75])
-def test_what_is_heard_is_what_python_hears(model, files, overlap):
+def test_what_is_heard_is_what_python_hears(random_model, files, overlap):
     for file in (files[4], files[6], files[7]):
-        found = analyze_file(model, file, DetectionSettings(overlap=overlap, top_k=3))
+        found = analyze_file(random_model, file, DetectionSettings(overlap=overlap, top_k=3))
         assert isinstance(found, FileResult)
-        assert list(found.events) == model.events(file.path, overlap=overlap)
-        scores = model.scores(file.path, overlap=overlap)
+        assert list(found.events) == random_model.events(file.path, overlap=overlap)
+        scores = random_model.scores(file.path, overlap=overlap)
         assert len(scores) == found.windows
         best = {entry["label"]: entry["score"] for entry in found.answer}
-        for label, p in zip(model.classes, scores.probabilities.mean(axis=0, dtype=np.float64), strict=True):
+        for label, p in zip(random_model.classes, scores.probabilities.mean(axis=0, dtype=np.float64), strict=True):
             assert best[label] == pytest.approx(p, abs=1e-6)
         assert found.duration_s == pytest.approx(audio.read(file.path).duration_s, abs=1e-4)
 
 
-def test_without_overlap_events_are_windows_merged(model, files):
-    scores = model.scores(files[6].path)
-    for event in model.events(files[6].path):
-        of = scores.probabilities[:, model.classes.index(event.label)]
+def test_without_overlap_events_are_windows_merged(random_model, files):
+    scores = random_model.scores(files[6].path)
+    for event in random_model.events(files[6].path):
+        of = scores.probabilities[:, random_model.classes.index(event.label)]
         inside = (scores.start_s >= event.start_s - 1e-6) & (scores.stop_s <= event.stop_s + 1e-6)
         assert event.peak == pytest.approx(of[inside].max())
         assert event.peak >= 0.5
         assert event.start_s in scores.start_s
 
 
-def test_every_clip_has_an_event_unless_a_threshold_was_asked_for(model, files):
-    clip = analyze_file(model, files[1], DetectionSettings())
+def test_every_clip_has_an_event_unless_a_threshold_was_asked_for(random_model, files):
+    clip = analyze_file(random_model, files[1], DetectionSettings())
     assert [(event.start_s, event.stop_s) for event in clip.events] == [(0.0, clip.duration_s)]
     assert clip.events[0].label == clip.answer[0]["label"]
-    unsure = Model(Bundle(model.bundle.graph, replace(model.card, temperature=10.0)))
+    unsure = Model(Bundle(random_model.bundle.graph, replace(random_model.card, temperature=10.0)))
     assert len(analyze_file(unsure, files[1], DetectionSettings()).events) == 1
     assert analyze_file(unsure, files[1], DetectionSettings(min_confidence=0.9)).events == []
 
 
-def test_thresholds_of_classes_go_before_the_one_of_all(model):
-    found = DetectionSettings(min_confidence=0.4, thresholds={"a": 0.9}).threshold(model)
+def test_thresholds_of_classes_go_before_the_one_of_all(random_model):
+    found = DetectionSettings(min_confidence=0.4, thresholds={"a": 0.9}).threshold(random_model)
     assert found.tolist() == [0.4, 0.9, 0.4]
-    assert DetectionSettings().threshold(model) is None
+    assert DetectionSettings().threshold(random_model) is None
 
 
-def test_a_threshold_of_no_class_is_refused_before_anything_is_heard(model, files):
+def test_a_threshold_of_no_class_is_refused_before_anything_is_heard(random_model, files):
     with pytest.raises(SettingsError, match='there is no class of this model "d"'):
-        next(analyze_files(model, files, DetectionSettings(thresholds={"d": 0.5})))
+        next(analyze_files(random_model, files, DetectionSettings(thresholds={"d": 0.5})))
 
 
 @pytest.mark.parametrize(
@@ -150,36 +127,36 @@ def test_settings_that_cannot_be_meant_are_refused(settings):
     ],
     ids=["one sample", "silence", "an offset", "192 kHz in stereo"],
 )
-def test_odd_sounds_are_heard_with_sense(model, samples, tmp_path):
+def test_odd_sounds_are_heard_with_sense(random_model, samples, tmp_path):
     rate_hz = 192_000 if samples.ndim == 2 else RATE_HZ
     audio.write(tmp_path / "odd.wav", samples, rate_hz)
-    found = analyze_file(model, Input(str(tmp_path / "odd.wav"), "odd.wav"), DetectionSettings())
+    found = analyze_file(random_model, Input(str(tmp_path / "odd.wav"), "odd.wav"), DetectionSettings())
     assert isinstance(found, FileResult)
     assert np.isfinite([entry["score"] for entry in found.answer]).all()
     assert found.duration_s == pytest.approx(max(len(samples) / rate_hz, 1 / RATE_HZ))
 
 
-def test_nan_far_into_an_hour_fails_that_file_by_name(model, tmp_path):
+def test_nan_far_into_an_hour_fails_that_file_by_name(random_model, tmp_path):
     samples = np.zeros(40 * RATE_HZ, np.float32)
     samples[-5] = np.nan
     soundfile.write(tmp_path / "nan.wav", samples, RATE_HZ, subtype="FLOAT")
-    found = analyze_file(model, Input(str(tmp_path / "nan.wav"), "nan.wav"), DetectionSettings())
+    found = analyze_file(random_model, Input(str(tmp_path / "nan.wav"), "nan.wav"), DetectionSettings())
     assert isinstance(found, Failure)
     assert 'nan.wav" holds 1 sample that is no number' in found.reason
 
 
-def test_a_file_that_is_cut_off_is_heard_as_far_as_it_goes_and_says_so(model, tmp_path):
+def test_a_file_that_is_cut_off_is_heard_as_far_as_it_goes_and_says_so(random_model, tmp_path):
     path = tmp_path / "cut.flac"
     soundfile.write(path, wave(40.0), RATE_HZ)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    found = analyze_file(model, Input(str(path), path.name), DetectionSettings())
+    found = analyze_file(random_model, Input(str(path), path.name), DetectionSettings())
     assert "cannot be decoded beyond" in found.note
     assert 10 < found.duration_s < 30
     assert found.duration_s == pytest.approx(audio.read(path).duration_s, abs=1e-3)
 
 
-def test_a_long_file_needs_the_memory_of_a_short_one(model, tmp_path):
-    model.bundle.write(tmp_path / "m.onnx")
+def test_a_long_file_needs_the_memory_of_a_short_one(random_model, tmp_path):
+    random_model.bundle.write(tmp_path / "m.onnx")
     script = (
         "import sys, resource, soundmark\n"
         "soundmark.load(sys.argv[1]).events(sys.argv[2], jobs=2)\n"
@@ -198,6 +175,6 @@ def test_a_long_file_needs_the_memory_of_a_short_one(model, tmp_path):
     assert peak_kb(6000) < 1.1 * peak_kb(300)
 
 
-def test_embeddings_are_refused_by_a_model_without_them(model):
+def test_embeddings_are_refused_by_a_model_without_them(random_model):
     with pytest.raises(Exception, match="has no embedding: use one of the recipes transfer"):
-        model.embed(wave(2.0), RATE_HZ)
+        random_model.embed(wave(2.0), RATE_HZ)

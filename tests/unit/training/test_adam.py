@@ -1,4 +1,4 @@
-"""The optimizer against PyTorch's own; its losses against Keras' are in test_notebook_cnn.py."""
+"""The optimizer against PyTorch's own; its losses against Keras' are in contracts/test_notebook_parity.py."""
 
 import pytest
 import torch

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image as Pillow
 
 from soundmark import audio
-from soundmark.datasets import Dataset, features, synthetic
+from soundmark.datasets import Dataset, features
 from soundmark.datasets.spectrogram_images import read_image
 from soundmark.spectrograms import Image
 
@@ -42,25 +42,20 @@ def soundmark(cache):
 
 
 @pytest.fixture(scope="module")
-def city(tmp_path_factory) -> Path:
-    return synthetic.write(tmp_path_factory.mktemp("city") / "city", recordings_per_class=3, clips_per_recording=1)
-
-
-@pytest.fixture(scope="module")
-def model(soundmark, city, tmp_path_factory) -> Path:
+def model(soundmark, city_folder, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    done = soundmark("train", city, "-o", folder, "--recipe", "notebook-mel", "--test-fold", 3, *SMALL)
+    done = soundmark("train", city_folder, "-o", folder, "--recipe", "notebook-mel", "--test-fold", 3, *SMALL)
     assert done.returncode == 0, done.stderr
     return folder / "model.onnx"
 
 
-def clips(city: Path, n: int) -> list[Path]:
-    return [clip.path for clip in Dataset.open(city).clips[:n]]
+def clips(city_folder: Path, n: int) -> list[Path]:
+    return [clip.path for clip in Dataset.open(city_folder).clips[:n]]
 
 
-def test_compare_prints_a_table_and_writes_the_report(soundmark, city, tmp_path):
+def test_compare_prints_a_table_and_writes_the_report(soundmark, city_folder, tmp_path):
     run = tmp_path / "run"
-    done = soundmark("compare", city, "-o", run, "--protocol", "random", *SMALL)
+    done = soundmark("compare", city_folder, "-o", run, "--protocol", "random", *SMALL)
     assert done.returncode == 0, done.stderr
     assert re.search(r"notebook-image .*random", done.stdout)
     assert re.search(r"notebook-mel .*random", done.stdout)
@@ -71,32 +66,32 @@ def test_compare_prints_a_table_and_writes_the_report(soundmark, city, tmp_path)
     assert (run / "report.html").read_text().startswith("<!doctype html>")
     found = json.loads((run / "metrics.json").read_text())
     assert found["command"].startswith("soundmark compare")
-    again = soundmark("compare", city, "-o", run, "--protocol", "random", *SMALL)
+    again = soundmark("compare", city_folder, "-o", run, "--protocol", "random", *SMALL)
     assert again.stdout == done.stdout
     assert "done before" in again.stderr
 
 
-def test_train_evaluate_show(soundmark, city, model, tmp_path):
+def test_train_evaluate_show(soundmark, city_folder, model, tmp_path):
     shown = soundmark("show", model)
     assert shown.returncode == 0
     for word in ("siren, street_music", "mel", "fold 3 kept back", "95 % interval", "notebook_cnn"):
         assert word in shown.stdout, word
-    done = soundmark("evaluate", city, "-m", model, "-o", tmp_path / "out")
+    done = soundmark("evaluate", city_folder, "-m", model, "-o", tmp_path / "out")
     assert done.returncode == 0
     assert "fold 3, which was kept back" in done.stdout
     assert (tmp_path / "out" / "predictions.csv").read_bytes() == (model.parent / "predictions.csv").read_bytes()
 
 
-def test_classify_for_a_person(soundmark, city, model):
-    files = clips(city, 2)
+def test_classify_for_a_person(soundmark, city_folder, model):
+    files = clips(city_folder, 2)
     done = soundmark("classify", *files, "-m", model, "--top-k", 2)
     assert done.returncode == 0
     assert done.stderr == ""
     assert len(re.findall(r"\d\.\d{3}", done.stdout)) == 4
 
 
-def test_classify_for_a_program(soundmark, city, model):
-    files = clips(city, 3)
+def test_classify_for_a_program(soundmark, city_folder, model):
+    files = clips(city_folder, 3)
     answers = json.loads(soundmark("classify", *files, "-m", model, "--format", "json", "--top-k", 10).stdout)
     assert [answer["file"] for answer in answers] == [str(path) for path in files]
     for answer in answers:
@@ -110,15 +105,15 @@ def test_classify_for_a_program(soundmark, city, model):
     assert [json.loads(line)["label"] for line in lines] == [row["Label"] for row in rows]
 
 
-def test_classify_takes_folders(soundmark, city, model):
-    answers = json.loads(soundmark("classify", city / "audio" / "fold1", "-m", model, "--format", "json").stdout)
-    assert len(answers) == len(list((city / "audio" / "fold1").iterdir()))
+def test_classify_takes_folders(soundmark, city_folder, model):
+    answers = json.loads(soundmark("classify", city_folder / "audio" / "fold1", "-m", model, "--format", "json").stdout)
+    assert len(answers) == len(list((city_folder / "audio" / "fold1").iterdir()))
 
 
-def test_classify_names_what_it_cannot_read_and_does_the_others(soundmark, city, model, tmp_path):
+def test_classify_names_what_it_cannot_read_and_does_the_others(soundmark, city_folder, model, tmp_path):
     (tmp_path / "text.wav").write_text("hello")
     (tmp_path / "empty folder").mkdir()
-    files = [tmp_path / "none.wav", *clips(city, 1), tmp_path / "text.wav", tmp_path / "empty folder"]
+    files = [tmp_path / "none.wav", *clips(city_folder, 1), tmp_path / "text.wav", tmp_path / "empty folder"]
     done = soundmark("classify", *files, "-m", model, "--format", "json")
     assert done.returncode == 1
     answers = json.loads(done.stdout)
@@ -130,8 +125,8 @@ def test_classify_names_what_it_cannot_read_and_does_the_others(soundmark, city,
     assert soundmark("classify", tmp_path / "none.wav", "-m", model).stdout == ""
 
 
-def test_explain_says_what_was_heard_and_draws_it(soundmark, city, model, tmp_path):
-    (sound,) = clips(city, 1)
+def test_explain_says_what_was_heard_and_draws_it(soundmark, city_folder, model, tmp_path):
+    (sound,) = clips(city_folder, 1)
     done = soundmark("explain", sound, "-m", model, "-o", tmp_path / "why" / "why.png")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -143,10 +138,10 @@ def test_explain_says_what_was_heard_and_draws_it(soundmark, city, model, tmp_pa
         assert picture.size[0] > picture.size[1] > 300
 
 
-def test_spectrograms_are_the_features(soundmark, city, tmp_path, cache, monkeypatch):
-    done = soundmark("spectrograms", city, tmp_path / "pictures")
+def test_spectrograms_are_the_features(soundmark, city_folder, tmp_path, cache, monkeypatch):
+    done = soundmark("spectrograms", city_folder, tmp_path / "pictures")
     assert done.returncode == 0, done.stderr
-    data = Dataset.open(city)
+    data = Dataset.open(city_folder)
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir() if p.is_dir()) == sorted(data.classes)
     monkeypatch.setenv("SOUNDMARK_CACHE", str(cache))
     store = features.build(data, Image(), jobs=1)
@@ -156,16 +151,16 @@ def test_spectrograms_are_the_features(soundmark, city, tmp_path, cache, monkeyp
             assert (picture.mode, picture.size, picture.format) == ("L", (224, 224), "PNG")
         np.testing.assert_array_equal(read_image(path, Image()), store.array[index])
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "pictures").rglob("*.png")}
-    soundmark("spectrograms", city, tmp_path / "pictures")
+    soundmark("spectrograms", city_folder, tmp_path / "pictures")
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "pictures").rglob("*.png")} == stamps
 
 
-def test_spectrograms_for_people(soundmark, city, tmp_path):
+def test_spectrograms_for_people(soundmark, city_folder, tmp_path):
     few = tmp_path / "few"
     few.mkdir()
     (few / "hum").mkdir()
     (few / "bark").mkdir()
-    for folder, path in zip(("hum", "bark"), clips(city, 2), strict=True):
+    for folder, path in zip(("hum", "bark"), clips(city_folder, 2), strict=True):
         shutil.copy(path, few / folder)
     done = soundmark(
         "spectrograms", few, tmp_path / "out", "--axes", "--colours", "viridis", "--recipe", "notebook-mel"
@@ -180,8 +175,8 @@ def test_spectrograms_for_people(soundmark, city, tmp_path):
     assert 'no colour map "virids". Did you mean "viridis"?' in wrong.stderr
 
 
-def test_labels_from_outside_name_no_path(soundmark, city, tmp_path):
-    shutil.copy(clips(city, 1)[0], tmp_path / "a.wav")
+def test_labels_from_outside_name_no_path(soundmark, city_folder, tmp_path):
+    shutil.copy(clips(city_folder, 1)[0], tmp_path / "a.wav")
     (tmp_path / "list.csv").write_text("path,label\na.wav,../../../escaped\na.wav,/etc\n")
     done = soundmark("spectrograms", tmp_path / "list.csv", tmp_path / "deep" / "out")
     written = set(tmp_path.rglob("*.png"))
@@ -189,16 +184,16 @@ def test_labels_from_outside_name_no_path(soundmark, city, tmp_path):
     assert all((tmp_path / "deep" / "out") in p.parents for p in written)
 
 
-def test_inspect_prints_and_draws(soundmark, city, tmp_path):
-    done = soundmark("inspect", city, "-o", tmp_path / "city.png")
+def test_inspect_prints_and_draws(soundmark, city_folder, tmp_path):
+    done = soundmark("inspect", city_folder, "-o", tmp_path / "city.png")
     assert done.returncode == 0
     assert "Clips per class and fold" in done.stdout
     with Pillow.open(tmp_path / "city.png") as picture:
         assert picture.size[0] > 500
 
 
-def test_an_unreadable_clip_makes_the_status_1(soundmark, city, tmp_path):
-    copy = shutil.copytree(city, tmp_path / "city")
+def test_an_unreadable_clip_makes_the_status_1(soundmark, city_folder, tmp_path):
+    copy = shutil.copytree(city_folder, tmp_path / "city")
     broken = Dataset.open(copy).clips[4].path
     broken.write_text("no sound")
     done = soundmark(
@@ -215,41 +210,49 @@ def test_an_unreadable_clip_makes_the_status_1(soundmark, city, tmp_path):
     [
         (["compare", "nowhere", "-o", "run"], 'there is no "nowhere"'),
         (
-            ["compare", "{city}", "-o", "run", "--recipe", "notebook-mell"],
+            ["compare", "{city_folder}", "-o", "run", "--recipe", "notebook-mell"],
             'Did you mean "notebook-mel"? Known: notebook-image',
         ),
-        (["compare", "{city}", "-o", "run", "--protocol", "fold"], 'no protocol "fold". Did you mean "folds"?'),
-        (["compare", "{city}", "-o", "run", "--folds", "1;2"], '--folds is "1;2"'),
-        (["compare", "{city}", "-o", "run", "--folds", "9"], "has no fold 9 here. Known: 1, 2, 3"),
-        (["compare", "{city}", "-o", "run", "--epochs", "0"], "epochs is 0: give a whole number from 1 to 1000000"),
-        (["compare", "{city}", "-o", "run", "--learning-rate", "nan"], "learning_rate is nan: give a number above 0"),
-        (["compare", "{city}", "-o", "run", "--device", "tpu"], 'no device "tpu" on this machine'),
-        (["compare", "{city}", "-o", "{model}"], "cannot write"),
-        (["train", "{city}", "-o", "run", "--test-fold", "4"], "has no fold 4 here"),
-        (["train", "{city}", "-o", "run", "--scores", "nowhere"], "not the outcome of a comparison"),
+        (["compare", "{city_folder}", "-o", "run", "--protocol", "fold"], 'no protocol "fold". Did you mean "folds"?'),
+        (["compare", "{city_folder}", "-o", "run", "--folds", "1;2"], '--folds is "1;2"'),
+        (["compare", "{city_folder}", "-o", "run", "--folds", "9"], "has no fold 9 here. Known: 1, 2, 3"),
+        (
+            ["compare", "{city_folder}", "-o", "run", "--epochs", "0"],
+            "epochs is 0: give a whole number from 1 to 1000000",
+        ),
+        (
+            ["compare", "{city_folder}", "-o", "run", "--learning-rate", "nan"],
+            "learning_rate is nan: give a number above 0",
+        ),
+        (["compare", "{city_folder}", "-o", "run", "--device", "tpu"], 'no device "tpu" on this machine'),
+        (["compare", "{city_folder}", "-o", "{model}"], "cannot write"),
+        (["train", "{city_folder}", "-o", "run", "--test-fold", "4"], "has no fold 4 here"),
+        (["train", "{city_folder}", "-o", "run", "--scores", "nowhere"], "not the outcome of a comparison"),
         (["classify", "x.wav", "-m", "none.onnx"], 'the model "none.onnx" cannot be read'),
-        (["classify", "x.wav", "-m", "{city}/metadata/UrbanSound8K.csv"], "is not a model"),
+        (["classify", "x.wav", "-m", "{city_folder}/metadata/UrbanSound8K.csv"], "is not a model"),
         (["classify", "", "-m", "{model}"], 'an input is ""'),
-        (["show", "{city}"], "is a folder; a model is one .onnx file"),
-        (["evaluate", "{city}", "-m", "{city}/audio"], "is a folder"),
-        (["compare", "{city}", "-o", "run", "--recipe", "none.toml"], 'the recipe "none.toml" cannot be read'),
+        (["show", "{city_folder}"], "is a folder; a model is one .onnx file"),
+        (["evaluate", "{city_folder}", "-m", "{city_folder}/audio"], "is a folder"),
+        (["compare", "{city_folder}", "-o", "run", "--recipe", "none.toml"], 'the recipe "none.toml" cannot be read'),
     ],
 )
-def test_what_cannot_be_meant_is_refused_in_a_sentence(soundmark, city, model, tmp_path, arguments, message):
-    done = soundmark(*(argument.format(city=city, model=model) for argument in arguments), cwd=tmp_path)
+def test_what_cannot_be_meant_is_refused_in_a_sentence(soundmark, city_folder, model, tmp_path, arguments, message):
+    done = soundmark(*(argument.format(city_folder=city_folder, model=model) for argument in arguments), cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr.replace("\n", " "), done.stderr
     assert done.stdout == ""
     assert len([line for line in done.stderr.splitlines() if line.startswith("soundmark: ")]) == 1
 
 
-def test_a_recipe_of_ones_own(soundmark, city, tmp_path):
+def test_a_recipe_of_ones_own(soundmark, city_folder, tmp_path):
     (tmp_path / "mine.toml").write_text('name = "mine"\nepochs = 1\n\n[representation]\nname = "mel"\nn_mels = 40\n')
-    done = soundmark("train", city, "-o", tmp_path / "run", "--recipe", tmp_path / "mine.toml", "--batch-size", 16)
+    done = soundmark(
+        "train", city_folder, "-o", tmp_path / "run", "--recipe", tmp_path / "mine.toml", "--batch-size", 16
+    )
     assert done.returncode == 0, done.stderr
     assert "n_mels = 40" in (tmp_path / "run" / "recipe.toml").read_text()
     (tmp_path / "mine.toml").write_text('name = "mine"\nepoch = 1\n\n[representation]\nname = "mel"\n')
-    done = soundmark("train", city, "-o", tmp_path / "run2", "--recipe", tmp_path / "mine.toml")
+    done = soundmark("train", city_folder, "-o", tmp_path / "run2", "--recipe", tmp_path / "mine.toml")
     assert done.returncode == 2
     assert 'no field of a recipe "epoch". Did you mean "epochs"?' in done.stderr.replace("\n", " ")
 
@@ -266,15 +269,17 @@ def test_the_help_says_what_is_meant_where_nothing_is_said(soundmark):
         assert f"Default: {word}." in told, word
 
 
-def test_a_pipe_that_is_closed_early_is_no_error(model, city):
-    command = f'"{sys.executable}" -m soundmark.cli classify "{city}/audio" -m "{model}" --format csv | head -n 1'
+def test_a_pipe_that_is_closed_early_is_no_error(model, city_folder):
+    command = (
+        f'"{sys.executable}" -m soundmark.cli classify "{city_folder}/audio" -m "{model}" --format csv | head -n 1'
+    )
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
     assert done.stdout == "Start (s),End (s),Label,Confidence,File\n"
     assert "Traceback" not in done.stderr
 
 
-def test_a_sound_and_a_list_come_on_standard_input(soundmark, city, model, tmp_path):
-    (sound,) = clips(city, 1)
+def test_a_sound_and_a_list_come_on_standard_input(soundmark, city_folder, model, tmp_path):
+    (sound,) = clips(city_folder, 1)
     named = json.loads(soundmark("classify", sound, "-m", model, "--format", "json").stdout)
     with sound.open("rb") as file:
         piped = json.loads(soundmark("classify", "-", "-m", model, "--format", "json", stdin=file).stdout)
@@ -287,8 +292,8 @@ def test_a_sound_and_a_list_come_on_standard_input(soundmark, city, model, tmp_p
     assert json.loads(twice.stdout) == [*named, *named]
 
 
-def test_an_hour_is_told_event_by_event(soundmark, city, model, tmp_path):
-    parts = [audio.read(path, rate_hz=22_050).samples for path in clips(city, 8)]
+def test_an_hour_is_told_event_by_event(soundmark, city_folder, model, tmp_path):
+    parts = [audio.read(path, rate_hz=22_050).samples for path in clips(city_folder, 8)]
     audio.write(tmp_path / "long.wav", np.concatenate(parts), 22_050)
     settings = ["-m", model, "--overlap", "0.5", "--min-confidence", "0.12", "--merge-gap", "1"]
     done = soundmark("classify", tmp_path / "long.wav", *settings)

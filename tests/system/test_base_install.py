@@ -12,11 +12,9 @@ import numpy as np
 import pytest
 
 from soundmark import audio
-from test_classification import RATE_HZ, model, wave
+from support.sounds import RATE_HZ, wave
 
-__all__ = ["model"]  # a fixture, shared
-
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 LARGEST_MB = 300
 
 
@@ -40,9 +38,9 @@ def base(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def here(model, tmp_path_factory) -> Path:
+def here(random_model, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("here")
-    model.bundle.write(folder / "model.onnx")
+    random_model.bundle.write(folder / "model.onnx")
     audio.write(folder / "long.wav", wave(9.5, 3), RATE_HZ)
     return folder
 
@@ -64,10 +62,10 @@ def test_it_is_small_and_without_torch(base):
     assert size / 1e6 < LARGEST_MB
 
 
-def test_files_are_classified_as_here(base, here, model):
+def test_files_are_classified_as_here(base, here, random_model):
     lines = run(base, here, "classify", "long.wav", "--format", "jsonl", "--overlap", "0.5").splitlines()
     told = [json.loads(line) for line in lines]
-    expected = model.events(here / "long.wav", overlap=0.5)
+    expected = random_model.events(here / "long.wav", overlap=0.5)
     assert [(event["label"], event["start_s"], event["stop_s"]) for event in told] == [
         (event.label, pytest.approx(event.start_s, abs=1e-3), pytest.approx(event.stop_s, abs=1e-3))
         for event in expected
@@ -75,14 +73,14 @@ def test_files_are_classified_as_here(base, here, model):
     assert "from" in run(base, here, "classify", "long.wav")
 
 
-def test_standard_input_is_listened_to(base, here, model):
+def test_standard_input_is_listened_to(base, here, random_model):
     samples = audio.read(here / "long.wav").samples
     pcm = np.round(samples * 32768).astype("<i2").tobytes()
     lines = run(
         base, here, "listen", "-", "--rate", str(RATE_HZ), "--sample-format", "s16", "--hop", "0.5", input=pcm
     ).splitlines()
     told = [json.loads(line) for line in lines]
-    expected = model.events(here / "long.wav", overlap=0.5)
+    expected = random_model.events(here / "long.wav", overlap=0.5)
     assert sorted((event["label"], round(event["start_s"], 2)) for event in told) == sorted(
         (event.label, round(event.start_s, 2)) for event in expected
     )

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from browser import examine
 from soundmark.cli import synthetic_demo
 from soundmark.errors import OutputError
+from support.browser import examine
 
 
 @pytest.fixture(scope="module")

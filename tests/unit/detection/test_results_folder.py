@@ -18,9 +18,7 @@ from soundmark.detection.inputs import Input
 from soundmark.detection.results_folder import JOURNAL, analyze_to_folder
 from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import OutputError
-from test_classification import RATE_HZ, model, wave
-
-__all__ = ["model"]  # a fixture, shared
+from support.sounds import RATE_HZ, wave
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +53,8 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_counts_in_are_counts_out_and_counts_named(model, sounds, tmp_path):
-    done = analyze_to_folder(model, files_of(sounds), DetectionSettings(), tmp_path / "out")
+def test_counts_in_are_counts_out_and_counts_named(random_model, sounds, tmp_path):
+    done = analyze_to_folder(random_model, files_of(sounds), DetectionSettings(), tmp_path / "out")
     assert (done.analyzed, done.before, len(done.failures)) == (59, 0, 3)
     assert len(rows(tmp_path / "out" / "files.csv")) == 59
     failed = rows(tmp_path / "out" / "errors.csv")
@@ -69,11 +67,11 @@ def test_counts_in_are_counts_out_and_counts_named(model, sounds, tmp_path):
     assert len(events) == done.events
     about = json.loads((tmp_path / "out" / "parameters.json").read_text())
     assert about["parameters"]["overlap"] == 0.0
-    assert about["classes"] == list(model.classes)
+    assert about["classes"] == list(random_model.classes)
 
 
-def test_each_file_has_results_of_its_own_that_make_the_whole(model, sounds, tmp_path):
-    analyze_to_folder(model, files_of(sounds / "fold0", sounds / "fold1"), DetectionSettings(), tmp_path / "out")
+def test_each_file_has_results_of_its_own_that_make_the_whole(random_model, sounds, tmp_path):
+    analyze_to_folder(random_model, files_of(sounds / "fold0", sounds / "fold1"), DetectionSettings(), tmp_path / "out")
     own = sorted((tmp_path / "out" / "files").iterdir())
     assert len(own) == 57
     assert "0.wav~2.csv" in {path.name for path in own}  # of the second folder
@@ -83,8 +81,8 @@ def test_each_file_has_results_of_its_own_that_make_the_whole(model, sounds, tmp
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_run_that_is_killed_goes_on_to_the_same_results(model, sounds, tmp_path, number, status):
-    model.bundle.write(tmp_path / "m.onnx")
+def test_a_run_that_is_killed_goes_on_to_the_same_results(random_model, sounds, tmp_path, number, status):
+    random_model.bundle.write(tmp_path / "m.onnx")
     peaceful = [sys.executable, "-m", "soundmark.cli", "classify", str(sounds), "-m", str(tmp_path / "m.onnx")]
     subprocess.run([*peaceful, "-o", str(tmp_path / "peace")], capture_output=True, check=False)
     killed = tmp_path / "killed"
@@ -107,29 +105,29 @@ def test_a_run_that_is_killed_goes_on_to_the_same_results(model, sounds, tmp_pat
     assert everything(killed) == everything(tmp_path / "peace")
 
 
-def test_what_changed_is_heard_again_and_nothing_else(model, sounds, tmp_path):
+def test_what_changed_is_heard_again_and_nothing_else(random_model, sounds, tmp_path):
     audio.write(tmp_path / "a.wav", wave(1.0, 1), RATE_HZ)
     files = [*files_of(sounds / "long"), Input(str(tmp_path / "a.wav"), "a.wav")]
-    analyze_to_folder(model, files, DetectionSettings(), tmp_path / "out")
+    analyze_to_folder(random_model, files, DetectionSettings(), tmp_path / "out")
     audio.write(tmp_path / "a.wav", wave(1.0, 2), RATE_HZ)
     os.utime(tmp_path / "a.wav", (1, 1))
-    assert analyze_to_folder(model, files, DetectionSettings(), tmp_path / "out").before == 2
-    assert analyze_to_folder(model, files, DetectionSettings(overlap=0.5), tmp_path / "out").before == 0
-    assert analyze_to_folder(model, files, DetectionSettings(), tmp_path / "out", form="jsonl").before == 3
-    assert analyze_to_folder(model, files, DetectionSettings(), tmp_path / "out", fresh=True).before == 0
+    assert analyze_to_folder(random_model, files, DetectionSettings(), tmp_path / "out").before == 2
+    assert analyze_to_folder(random_model, files, DetectionSettings(overlap=0.5), tmp_path / "out").before == 0
+    assert analyze_to_folder(random_model, files, DetectionSettings(), tmp_path / "out", form="jsonl").before == 3
+    assert analyze_to_folder(random_model, files, DetectionSettings(), tmp_path / "out", fresh=True).before == 0
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(model, sounds, tmp_path):
+def test_a_folder_that_holds_something_else_is_left_alone(random_model, sounds, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "results.csv").write_text("mine")
     with pytest.raises(OutputError, match=r'holds something else \("results.csv"\). Choose a new folder with -o'):
-        analyze_to_folder(model, files_of(sounds / "long"), DetectionSettings(), tmp_path / "thesis")
+        analyze_to_folder(random_model, files_of(sounds / "long"), DetectionSettings(), tmp_path / "thesis")
     assert (tmp_path / "thesis" / "results.csv").read_text() == "mine"
 
 
-def test_the_state_is_told_on_the_way(model, sounds, tmp_path):
+def test_the_state_is_told_on_the_way(random_model, sounds, tmp_path):
     told = []
-    analyze_to_folder(model, files_of(sounds), DetectionSettings(), tmp_path / "out", tell=told.append)
+    analyze_to_folder(random_model, files_of(sounds), DetectionSettings(), tmp_path / "out", tell=told.append)
     assert [state.done for state in told] == sorted(state.done for state in told)
     assert told[-1].done == told[-1].files == 62
     assert told[-1].share == 1.0
@@ -137,13 +135,15 @@ def test_the_state_is_told_on_the_way(model, sounds, tmp_path):
     assert all(0 <= state.share <= 1 for state in told)
 
 
-def test_standard_input_is_heard_once_and_written_with_the_others(model, sounds, tmp_path, monkeypatch):
+def test_standard_input_is_heard_once_and_written_with_the_others(random_model, sounds, tmp_path, monkeypatch):
     data = (sounds / "long" / "0.wav").read_bytes()
     with (tmp_path / "piped.wav").open("w+b") as pipe:
         pipe.write(data)
         pipe.seek(0)
         monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": pipe}))
-        analyze_to_folder(model, [Input("-", "-"), *files_of(sounds / "long")], DetectionSettings(), tmp_path / "out")
+        analyze_to_folder(
+            random_model, [Input("-", "-"), *files_of(sounds / "long")], DetectionSettings(), tmp_path / "out"
+        )
     found = rows(tmp_path / "out" / "files.csv")
     assert found[0]["File"] == "-"
     assert {key: value for key, value in found[0].items() if key != "File"} == {
@@ -151,32 +151,32 @@ def test_standard_input_is_heard_once_and_written_with_the_others(model, sounds,
     }
 
 
-def test_silence_in_every_file_is_no_failure(model, tmp_path):
+def test_silence_in_every_file_is_no_failure(random_model, tmp_path):
     audio.write(tmp_path / "s.wav", np.zeros(RATE_HZ), RATE_HZ)
     done = analyze_to_folder(
-        model, files_of(tmp_path / "s.wav"), DetectionSettings(min_confidence=1.0), tmp_path / "out"
+        random_model, files_of(tmp_path / "s.wav"), DetectionSettings(min_confidence=1.0), tmp_path / "out"
     )
     assert (done.analyzed, done.without_event, done.failures) == (1, 1, [])
 
 
-def test_names_that_are_long_or_alike_keep_results_of_their_own(model, tmp_path):
+def test_names_that_are_long_or_alike_keep_results_of_their_own(random_model, tmp_path):
     names = ["a/x.wav", "b/x.wav", "c/X.wav", "d/x.wav~2", "e/" + "L" * 240 + ".wav", "f/" + "ż" * 120 + ".wav"]
     for number, name in enumerate(names):
         audio.write(tmp_path / "in" / "sound.wav", wave(0.5, number), RATE_HZ)
         (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "in" / "sound.wav").rename(tmp_path / "in" / name)
     files = [Input(str(tmp_path / "in" / name), Path(name).name) for name in names]
-    done = analyze_to_folder(model, files, DetectionSettings(), tmp_path / "out")
+    done = analyze_to_folder(random_model, files, DetectionSettings(), tmp_path / "out")
     assert (done.analyzed, done.failures) == (6, [])
     own = list((tmp_path / "out" / "files").iterdir())
     assert sorted(row["File"] for path in own for row in rows(path)) == sorted(file.path for file in files)
 
 
-def test_nothing_stale_or_half_written_stays(model, sounds, tmp_path):
-    analyze_to_folder(model, files_of(sounds / "long"), DetectionSettings(), tmp_path / "out")
+def test_nothing_stale_or_half_written_stays(random_model, sounds, tmp_path):
+    analyze_to_folder(random_model, files_of(sounds / "long"), DetectionSettings(), tmp_path / "out")
     (tmp_path / "out" / "files" / ".x.csv.4711.part").write_text("half of i")
     (one, _) = files_of(sounds / "long")
-    analyze_to_folder(model, [one], DetectionSettings(), tmp_path / "out", form="jsonl")
+    analyze_to_folder(random_model, [one], DetectionSettings(), tmp_path / "out", form="jsonl")
     assert sorted(everything(tmp_path / "out")) == [
         "errors.csv",
         "files.csv",

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from soundmark import audio
-from soundmark.datasets import Dataset, synthetic
+from soundmark.datasets import Dataset
 from soundmark.errors import BundleError, DatasetError, OutputError, SettingsError
 from soundmark.evaluation import quantisation
 from soundmark.models import bundle, card_text
@@ -31,7 +31,7 @@ from soundmark.spectrograms import Image, LogMel, Mel, Representation
 from soundmark.training import calibration, networks, onnx_export
 from soundmark.training.networks.network import Network
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 ONNXRUNTIME_WEB = "onnxruntime-web@1.27.0"
 REPRESENTATIONS = {
     "mel": Mel(),
@@ -348,18 +348,6 @@ def test_what_cannot_be_wished_for_is_refused(wish, match):
 
 
 # ── 8 bits ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture(scope="module")
-def city(tmp_path_factory) -> Dataset:
-    return Dataset.open(
-        synthetic.write(tmp_path_factory.mktemp("city") / "city", recordings_per_class=3, clips_per_recording=1)
-    )
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path / "cache"))
 
 
 def untrained(name: str, r: Representation, city: Dataset, **data: object) -> Model:

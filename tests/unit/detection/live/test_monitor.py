@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hearing import CLASSES, RATE_HZ, ear, pcm, street
 from soundmark import audio
 from soundmark.audio.capture import pcm as pcm_source
 from soundmark.audio.capture.source import Block, LiveSource
@@ -27,18 +26,20 @@ from soundmark.detection.live.monitor import StreamCallbacks
 from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import AudioError, SettingsError
 from soundmark.models.classifier import Model
+from support.models import TONE_CLASSES, tone_model
+from support.sounds import RATE_HZ, pcm, tones
 
 EVENTS = [("low", 10.3, 14.1), ("high", 25.0, 31.2), ("low", 45.6, 48.5)]
 
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return ear()
+    return tone_model()
 
 
 @pytest.fixture(scope="module")
 def minute() -> np.ndarray:
-    return street(60.0, EVENTS)
+    return tones(60.0, EVENTS)
 
 
 def heard(model: Model, source: LiveSource, *, hop_s=None, settings=None, **told):
@@ -58,7 +59,7 @@ def piped(samples: np.ndarray, rate_hz: int = RATE_HZ) -> LiveSource:
 
 
 def in_order(events) -> list:
-    return sorted(events, key=lambda event: (event.start_s, CLASSES.index(event.label)))
+    return sorted(events, key=lambda event: (event.start_s, TONE_CLASSES.index(event.label)))
 
 
 @pytest.mark.parametrize("hop_s", [1.0, 0.5, 0.25])
@@ -100,7 +101,7 @@ def test_an_event_is_told_within_a_hop_of_its_end(model, minute, hop_s):
 @pytest.mark.parametrize("hop_s", [None, 0.5, 0.3])
 @pytest.mark.parametrize(("rate_hz", "channels"), [(22_050, 1), (44_100, 2), (8_000, 1)])
 def test_it_is_what_the_file_is_and_what_python_hears(model, tmp_path, hop_s, rate_hz, channels):
-    mono = street(12.7, [("low", 2.3, 4.1), ("high", 7.0, 9.2)], rate_hz)
+    mono = tones(12.7, [("low", 2.3, 4.1), ("high", 7.0, 9.2)], rate_hz)
     samples = np.stack([mono] * channels, axis=1)
     audio.write(tmp_path / "a.wav", samples, rate_hz)
     source = pcm_source.open_pcm(io.BytesIO(pcm(samples.reshape(-1))), rate_hz=rate_hz, channels=channels)
@@ -121,7 +122,7 @@ def test_it_is_what_the_file_is_and_what_python_hears(model, tmp_path, hop_s, ra
 
 @pytest.mark.parametrize("seconds", [0.3, 1.0, 1.04])
 def test_a_stream_that_is_shorter_than_a_window_is_heard_whole(model, seconds):
-    events, _ = heard(model, piped(street(seconds, [("low", 0.0, 9.0)])))
+    events, _ = heard(model, piped(tones(seconds, [("low", 0.0, 9.0)])))
     assert [(event.label, event.start_s) for event in events] == [("low", 0.0)]
     assert events[0].stop_s == pytest.approx(seconds, abs=1e-4)
 
@@ -149,7 +150,7 @@ def live_source(*blocks, rate_hz: int = RATE_HZ) -> LiveSource:
 def test_a_stall_is_said_once_and_its_end_too(model, monkeypatch):
     monkeypatch.setattr(monitor, "STALLED_S", 0.3)
     notes = []
-    sound = Block(street(0.5, []))
+    sound = Block(tones(0.5, []))
     heard(model, live_source(sound, 1.2, sound), note=notes.append)
     assert [note.split(",")[0] for note in notes] == [
         "no sound has come for 0.3 s: waiting for it",
@@ -161,13 +162,13 @@ def test_digital_silence_is_said_once(model, monkeypatch):
     monkeypatch.setattr(monitor, "SILENT_S", 1.0)
     notes = []
     zeros = np.zeros(RATE_HZ // 2, np.float32)
-    heard(model, piped(np.concatenate([*[zeros] * 5, street(1.0, [])])), note=notes.append)
+    heard(model, piped(np.concatenate([*[zeros] * 5, tones(1.0, [])])), note=notes.append)
     assert [note.split(",")[0] for note in notes] == ["nothing but zeros for 1 s: is it muted", "sound again"]
 
 
 def test_what_was_lost_leaves_times_true(model, monkeypatch):
     monkeypatch.setattr(monitor, "MOST_WAITING_S", 60.0)
-    before, behind = street(5.0, [("low", 1.0, 2.5)]), street(5.0, [("high", 2.0, 3.5)])
+    before, behind = tones(5.0, [("low", 1.0, 2.5)]), tones(5.0, [("high", 2.0, 3.5)])
     events, state = heard(
         model, live_source(Block(before), Block(behind[:1000], lost_s=20.0, note="back"), Block(behind[1000:]))
     )
@@ -179,7 +180,7 @@ def test_what_was_lost_leaves_times_true(model, monkeypatch):
 
 def test_before_a_gap_every_sample_is_heard_and_behind_a_long_one_an_event_is_another(model):
     spans, scored = [], Model.score
-    before, behind = street(2.6, [("low", 1.0, 9.0)]), street(0.7, [("low", 0.0, 9.0)])
+    before, behind = tones(2.6, [("low", 1.0, 9.0)]), tones(0.7, [("low", 0.0, 9.0)])
     with pytest.MonkeyPatch.context() as patch:
 
         def score(self, windows, *rest, **how):
@@ -197,7 +198,7 @@ def test_before_a_gap_every_sample_is_heard_and_behind_a_long_one_an_event_is_an
 
 def test_a_machine_that_is_too_slow_is_never_further_behind_than_what_may_wait(model, monkeypatch):
     """How old a window is when it is scored: at most what may wait, and what the one before it took."""
-    score, sound = Model.score, street(20.0, [])
+    score, sound = Model.score, tones(20.0, [])
     began, over, ages = [0.0], [False], []
 
     def slow(self, windows, *rest, **how):
@@ -226,7 +227,7 @@ def test_a_machine_that_is_too_slow_drops_counts_and_keeps_up(model, monkeypatch
     score = Model.score
     monkeypatch.setattr(Model, "score", lambda *given, **how: time.sleep(0.1) or score(*given, **how))
     monkeypatch.setattr(monitor, "MOST_WAITING_S", 1.0)
-    sound = street(12.0, [])
+    sound = tones(12.0, [])
     blocks: list = []
     for start in range(0, len(sound), 1102):  # ten times as fast as a second a second: no machine hears it all
         blocks += [Block(sound[start : start + 1102]), 0.005]
@@ -242,14 +243,14 @@ def test_a_pipe_waits_and_nothing_is_dropped(model, monkeypatch):
     score = Model.score
     monkeypatch.setattr(Model, "score", lambda *given, **how: time.sleep(0.02) or score(*given, **how))
     monkeypatch.setattr(monitor, "MOST_WAITING_S", 0.2)
-    events, state = heard(model, piped(street(20.0, [("low", 5.0, 8.0)])))
+    events, state = heard(model, piped(tones(20.0, [("low", 5.0, 8.0)])))
     assert state.dropped_s == state.lost_s == 0
     assert [event.label for event in events if event.label != "background"] == ["low"]
 
 
 def test_a_source_that_fails_for_good_is_an_error_and_what_was_under_way_is_told(model):
     def blocks():
-        yield Block(street(3.0, [("low", 0.0, 3.0)]))
+        yield Block(tones(3.0, [("low", 0.0, 3.0)]))
         raise AudioError("the microphone is gone")
 
     events = []
@@ -267,7 +268,7 @@ def test_live_events_have_their_time_on_the_clock(model):
     began = []
     monitor.monitor(
         model,
-        live_source(Block(street(3.0, [("low", 1.0, 2.0)]))),
+        live_source(Block(tones(3.0, [("low", 1.0, 2.0)]))),
         DetectionSettings(),
         StreamCallbacks(event=lambda event, at: began.append(at)),
         clock=lambda: datetime(2024, 6, 12, 4, 30, 3, tzinfo=UTC),
@@ -290,7 +291,7 @@ def test_the_time_on_the_clock_follows_a_sound_card_that_is_slow_and_a_stream_th
 @pytest.mark.parametrize("most_s", [0.0, -1.0, float("nan")])
 def test_a_duration_that_is_none_is_refused(model, most_s):
     with pytest.raises(SettingsError, match="the duration is .* s: give more than 0"):
-        monitor.monitor(model, piped(street(1.0, [])), DetectionSettings(), StreamCallbacks(), duration_s=most_s)
+        monitor.monitor(model, piped(tones(1.0, [])), DetectionSettings(), StreamCallbacks(), duration_s=most_s)
 
 
 def test_the_backlog_lets_the_reader_go_when_nobody_listens():
@@ -314,7 +315,7 @@ def test_the_backlog_lets_the_reader_go_when_nobody_listens():
 @pytest.mark.parametrize("hop_s", [0.0, -1.0, 1.5])
 def test_a_hop_that_cannot_be_meant_is_refused(model, hop_s):
     with pytest.raises(SettingsError, match="the hop is .* s: give more than 0 and at most the model's window, 1 s"):
-        heard(model, piped(street(1.0, [])), hop_s=hop_s)
+        heard(model, piped(tones(1.0, [])), hop_s=hop_s)
 
 
 # ── the command ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -327,7 +328,7 @@ def command(model, tmp_path: Path) -> list[str]:
 
 
 def test_a_stream_in_real_time_is_told_of_as_it_goes(command):
-    sound = street(9.0, [("low", 2.2, 3.9), ("high", 5.5, 7.0)])
+    sound = tones(9.0, [("low", 2.2, 3.9), ("high", 5.5, 7.0)])
     lines: list[tuple[float, dict]] = []
     typed = [*command, "-", "--rate", str(RATE_HZ), "--hop", "0.5", "--real-time"]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
@@ -358,7 +359,7 @@ def test_a_stream_in_real_time_is_told_of_as_it_goes(command):
 def test_ctrl_c_tells_what_is_under_way(command):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen([*command, "-", "--rate", str(RATE_HZ)], **pipes) as process:
-        process.stdin.write(pcm(street(4.0, [("low", 0.0, 4.0)])))
+        process.stdin.write(pcm(tones(4.0, [("low", 0.0, 4.0)])))
         process.stdin.flush()
         time.sleep(3.0)
         process.send_signal(signal.SIGINT)
@@ -369,7 +370,7 @@ def test_ctrl_c_tells_what_is_under_way(command):
 
 
 def test_clips_are_kept_beside_the_lines(command, tmp_path):
-    sound = street(8.0, [("low", 2.0, 3.5), ("high", 5.0, 6.0)])
+    sound = tones(8.0, [("low", 2.0, 3.5), ("high", 5.0, 6.0)])
     done = subprocess.run(
         [*command, "-", "--rate", str(RATE_HZ), "--save", str(tmp_path / "kept"), "--format", "jsonl"],
         input=pcm(sound),
@@ -382,7 +383,7 @@ def test_clips_are_kept_beside_the_lines(command, tmp_path):
 
 
 def test_what_went_by_unheard_is_said_in_the_end_however_quiet(model, capsys, monkeypatch):
-    source = live_source(Block(street(2.0, [])), Block(street(2.0, []), lost_s=3.0))
+    source = live_source(Block(tones(2.0, [])), Block(tones(2.0, []), lost_s=3.0))
     live_output.listen_and_output(model, source, DetectionSettings(), form="jsonl", quiet=True)
     err = capsys.readouterr().err
     assert err == "warning: 3.0 s of 7.0 s went by unheard: 0.0 s were dropped, 3.0 s did not come\n"
@@ -390,13 +391,13 @@ def test_what_went_by_unheard_is_said_in_the_end_however_quiet(model, capsys, mo
 
 def test_what_cannot_be_posted_stands_in_the_view(model, capsys, monkeypatch):
     monkeypatch.setattr(webhook, "TRIES_AFTER_S", (0.0,))
-    sound = street(4.0, [("low", 1.0, 3.0)])
+    sound = tones(4.0, [("low", 1.0, 3.0)])
     live_output.listen_and_output(model, piped(sound), DetectionSettings(), form="view", post="http://127.0.0.1:9/")
     assert "did not take" in capsys.readouterr().out
 
 
 def test_the_view_is_drawn_and_ends_well(model, capsys):
-    live_output.listen_and_output(model, piped(street(4.0, [("low", 1.0, 3.0)])), DetectionSettings(), form="view")
+    live_output.listen_and_output(model, piped(tones(4.0, [("low", 1.0, 3.0)])), DetectionSettings(), form="view")
     told = capsys.readouterr().out
     assert "dBFS" in told
     assert "low" in told

@@ -1,4 +1,4 @@
-"""soundmark, with a fault: ``python saboteur.py ARGUMENTS...`` is ``soundmark ARGUMENTS...``, killed where it is told.
+"""Run ``soundmark ARGUMENTS...`` and kill it at a given point: ``python faulty_soundmark.py ARGUMENTS...``.
 
 ``KILL`` is ``point:n:signal:whom``: the n-th time that ``point`` is passed, ``signal`` goes to ``whom``, once.
 

@@ -39,21 +39,10 @@ SMALL = [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOUNDMARK_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
-def city_folder(tmp_path_factory) -> Path:
-    return synthetic.write(tmp_path_factory.mktemp("city") / "city", recordings_per_class=3, clips_per_recording=2)
-
-
-@pytest.fixture(scope="module")
-def city(city_folder) -> Dataset:
-    return Dataset.open(city_folder)
+def city(sibling_city) -> Dataset:
+    """Several clips from each recording: a random split leaks."""
+    return sibling_city
 
 
 @pytest.fixture(scope="module")
@@ -205,8 +194,8 @@ def test_fresh_starts_over(run, city, tmp_path):
     assert (folder / "notes.txt").read_text() == "mine"
 
 
-def test_an_unreadable_clip_is_named_and_moves_no_other(run, city_folder, tmp_path):
-    data = Dataset.open(shutil.copytree(city_folder, tmp_path / "city"))
+def test_an_unreadable_clip_is_named_and_moves_no_other(run, sibling_city_folder, tmp_path):
+    data = Dataset.open(shutil.copytree(sibling_city_folder, tmp_path / "city"))
     data.clips[10].path.write_bytes(b"RIFF")
     found = comparison.run_plan(make_plan(data, SMALL[1:], protocols=["random"]), tmp_path / "run")
     name = data.relative_path(data.clips[10])
@@ -564,7 +553,11 @@ def test_a_plan_that_cannot_be_meant_is_refused(city, change, match):
 
 
 def test_one_class_alone_is_refused(city):
-    one = replace(city, classes=city.classes[:1], clips=tuple(c for c in city.clips if c.label == city.classes[0]))
+    one = replace(
+        city,
+        classes=city.classes[:1],
+        clips=tuple(c for c in city.clips if c.label == city.classes[0]),
+    )
     with pytest.raises(DatasetError, match="at least two classes"):
         make_plan(one, SMALL)
 
@@ -723,8 +716,8 @@ def test_evaluate_refuses_what_it_could_only_flatter(city, run, tmp_path):
         model_evaluation.evaluate_model(load(made.model), stranger)
 
 
-def test_a_silent_clip_is_a_clip(city_folder, tmp_path):
-    data = Dataset.open(shutil.copytree(city_folder, tmp_path / "city"))
+def test_a_silent_clip_is_a_clip(sibling_city_folder, tmp_path):
+    data = Dataset.open(shutil.copytree(sibling_city_folder, tmp_path / "city"))
     audio.write(data.clips[0].path, np.zeros(1, np.float32), 8000)
     found = comparison.run_plan(make_plan(data, SMALL[:1], protocols=["random"]), tmp_path / "run")
     assert found.skipped == ()

@@ -27,7 +27,7 @@ from soundmark.models.classifier import load
 from soundmark.models.export import waveform
 from soundmark.spectrograms import Image, Mel
 
-PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
+PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 RATE_HZ = 22050
 PREFIXES = ("soundmark: ", "warning: ", "left out: ")  # of what stands on standard error; the rest is in the result
 

@@ -1,0 +1,52 @@
+"""Models for the tests: one that detects tones without training, and one with random weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from soundmark.models.bundle import Bundle
+from soundmark.models.card import Card
+from soundmark.models.classifier import Model
+from soundmark.spectrograms import Mel
+from soundmark.training import networks, onnx_export
+
+TONE_CLASSES = ("low", "high", "background")
+
+
+def tone_model(window_s: float = 1.0) -> Model:
+    """A linear model that tells a low tone, a high tone and background noise apart.
+
+    The logit of "low" is half the decibels by which the lower bands exceed the upper ones, that of "high" its negative;
+    "background" scores how close all bands are to the loudest.
+    """
+    weights = np.zeros((64, 3), np.float32)
+    lower, upper = np.arange(64) < 32, np.arange(64) >= 32
+    weights[:, 0] = (lower / 32 - upper / 32) / 2
+    weights[:, 1] = -weights[:, 0]
+    weights[:, 2] = 1 / 128
+    nodes = [
+        helper.make_node("Flatten", ["spectrogram"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "weights", "bias"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tones",
+        [helper.make_tensor_value_info("spectrogram", TensorProto.FLOAT, ["batch", 1, 8, 8])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])],
+        [
+            numpy_helper.from_array(weights, "weights"),
+            numpy_helper.from_array(np.array([0, 0, 20], np.float32), "bias"),
+        ],
+    )
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+    return Model(Bundle(data, Card(classes=TONE_CLASSES, representation=Mel(size=(8, 8)), window_s=window_s)))
+
+
+def random_model() -> Model:
+    """A network with random weights whose logits are spread (temperature 0.02), so that its scores are far apart."""
+    torch.manual_seed(0)
+    network = networks.build("notebook_cnn", shape=(32, 32), n_classes=3)
+    card = Card(classes=("b", "a", "c"), representation=Mel(size=(32, 32)), window_s=1.0, temperature=0.02)
+    return Model(Bundle(onnx_export.export_network(network, (32, 32)), card))
