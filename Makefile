@@ -1,29 +1,45 @@
-# One word per job. Everything happens in .venv (or VENV=somewhere/else).
+# One word per job. Everything is installed in .venv (or VENV=somewhere/else).
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test setup check fmt bench clean
+# One thread in each of as many processes as there are cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-demo: $(VENV)/.train            ## No data needed: synthesise a city, compare two recipes, report, classify.
+.PHONY: demo setup quick test test-all check lint types unit fmt bench clean
+
+demo: $(VENV)/.train            ## No data needed: synthesise a data set, compare two recipes on it, write a report.
 	$(BIN)/soundmark demo
 
-test: setup                     ## The whole suite.
-	$(BIN)/python -m pytest
+setup: $(VENV)/.test            ## Create the environment of a developer.
 
-setup: $(VENV)/.test            ## The environment of a developer.
+quick: setup                    ## A minute, before each commit: lint, layers, types, and the unit tests that take no training.
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint types unit
 
-check: setup                    ## Lint, format, layers and types.
+test: setup                     ## Everything a contributor needs, in about eight minutes on two cores.
+	$(PYTEST)
+
+test-all: test                  ## The long batteries as well: every kill, every flipped byte, every message from a new process, lowest versions.
+	$(PYTEST) -m long
+
+check: setup lint types         ## Lint, format, layers and types.
+
+lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+types: setup
 	$(BIN)/mypy
 
-fmt: setup                      ## Put the code into its format.
+unit: setup
+	$(PYTEST) -m "not long and not slow" -q tests/unit tests/contracts/test_layout.py
+
+fmt: setup                      ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup                    ## Against the notebook's own tools, as one table: make bench [DATASET=...] [PARTS=features,store]
+bench: setup                    ## Compare with the notebook's own tools, as one table: make bench [DATASET=...] [PARTS=features,store]
 	$(BIN)/python benchmarks/bench.py $(DATASET) $(if $(PARTS),--parts $(PARTS))
 
 clean:
@@ -32,7 +48,7 @@ clean:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# Compiled once, here: where bytecode is not written on import (PYTHONDONTWRITEBYTECODE), every command would compile anew.
+# Compile once, here: with PYTHONDONTWRITEBYTECODE set, every command would compile the modules again.
 $(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train]"
 	$(BIN)/python -m compileall -q src/soundmark

@@ -19,6 +19,21 @@ if (SHARED / "weights").is_dir():  # tests download nothing
     os.environ.setdefault("SOUNDMARK_WEIGHTS", str(SHARED / "weights"))
 
 
+def pytest_configure() -> None:
+    """Give each worker of pytest-xdist a core of its own: the threads of two trainings would wait for each other."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on the real clips are slow: the clips are unpacked first."""
+    for item in items:
+        if {"urbansound8k", "urbansound8k_native"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def _closed_figures():
     yield
