@@ -1,11 +1,12 @@
-"""Everything that soundmark claims of speed, against its peers, as one table: ``make bench``.
+"""Measure soundmark's speed and accuracy against the libraries of the original notebook, as one table: ``make bench``.
 
     python benchmarks/bench.py [DATASET] [--parts features,training,accuracy,store] [--output FILE.md]
 
-DATASET is laid out as UrbanSound8K is; without one, the real clips beside the checkout are taken where they are there,
-and a synthesised city where they are not. Each part runs its contenders in turn, in one run, and checks that they say
-the same; a row has the median of each, the ratio of the medians, the ratios' spread over the turns, and the bar. The
-features, the training and the store take minutes; its accuracy, ten trainings of the notebook's length, half an hour.
+The notebook is "Spectrogram Classification with the UrbanSound8K Dataset". DATASET has the layout of UrbanSound8K. By
+default, the real clips beside the checkout are used, or a synthetic city if there are none. Each part runs soundmark
+and its baseline in turn and checks that their outputs agree. A row contains the median of each, the ratio of the
+medians, the range of the ratios over the rounds, and the target. The parts features, training and store take minutes;
+accuracy, ten trainings of the notebook's length, takes half an hour.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from contenders import BUILD
 from soundmark.datasets import synthetic
 from table import Row, as_markdown
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "urbansound8k" / "unpack.py"
+UNPACK_SCRIPT = Path(__file__).resolve().parents[2] / "shared" / "urbansound8k" / "unpack.py"  # of the real clips
 PARTS = {
     "features": parts.features,
     "training": parts.training,
@@ -31,16 +32,16 @@ PARTS = {
 }
 
 
-def dataset(given: Path | None) -> Path:
-    """The clips to measure on."""
-    if given:
-        return given
-    folder = BUILD / ("native" if SHARED.exists() else "city")
+def prepare_dataset(path: Path | None) -> Path:
+    """Return ``path``; if it is None, unpack the real clips or write a synthetic data set, once."""
+    if path:
+        return path
+    folder = BUILD / ("native" if UNPACK_SCRIPT.exists() else "city")
     path = folder / "UrbanSound8K"
     if not (folder / "ready").exists():
-        print(f"laying out the clips in {folder} …", file=sys.stderr)
-        if SHARED.exists():
-            subprocess.run([sys.executable, SHARED, folder, "--native"], check=True, stdout=subprocess.DEVNULL)
+        print(f"writing the clips to {folder} …", file=sys.stderr)
+        if UNPACK_SCRIPT.exists():
+            subprocess.run([sys.executable, UNPACK_SCRIPT, folder, "--native"], check=True, stdout=subprocess.DEVNULL)
         else:
             synthetic.write(path, recordings_per_class=50, clips_per_recording=4)
         (folder / "ready").touch()
@@ -48,28 +49,28 @@ def dataset(given: Path | None) -> Path:
 
 
 def main() -> None:
-    """Read the command line, run the parts, write the table."""
+    """Parse the command line, run the parts, write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path, nargs="?")
-    parser.add_argument("--parts", default=",".join(PARTS), help="which of %(default)s")
+    parser.add_argument("--parts", default=",".join(PARTS), help="parts to run (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=BUILD / "bench.md", help="default: %(default)s")
     options = parser.parse_args()
     chosen = options.parts.split(",")
     if unknown := set(chosen) - set(PARTS):
-        parser.error(f"no part {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
+        parser.error(f"unknown part {', '.join(sorted(unknown))}: expected {', '.join(PARTS)}")
     BUILD.mkdir(parents=True, exist_ok=True)
     os.environ["SOUNDMARK_CACHE"] = str(BUILD / "cache")
-    path = dataset(options.dataset)
+    path = prepare_dataset(options.dataset)
     rows: list[Row] = []
     versions: dict[str, str] = {}
-    started = time.perf_counter()
+    start = time.perf_counter()
     for name in chosen:
         print(f"{name} …", file=sys.stderr)
         rows += PARTS[name](path, versions)
-        options.output.write_text(as_markdown(rows, versions, path, time.perf_counter() - started), encoding="utf-8")
+        options.output.write_text(as_markdown(rows, versions, path, time.perf_counter() - start), encoding="utf-8")
     print(options.output.read_text(encoding="utf-8"))
     print(f"also in {options.output}", file=sys.stderr)
-    sys.exit(any(row.reached is False for row in rows))
+    sys.exit(any(row.met is False for row in rows))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Who is measured: a script in an environment of its own, that takes orders as lines of JSON and answers each with one.
+"""Run benchmark scripts, each in its own process and environment, and call their methods over pipes, as JSON lines.
 
-The environments are made here, from the package registry, once: a peer's packages never meet soundmark's. Contenders
-stay up between orders, so that they can take turns: what slows the machine for a while slows them all.
+The environments are created once, from the package registry, so that the packages of a baseline are never mixed with
+soundmark's. The processes stay alive between calls, so that contenders can be measured in turn: a temporary load on the
+machine slows all of them.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ BUILD = HERE.parent / "build" / "bench"
 
 
 def environment(name: str) -> Path:
-    """The Python of the environment that ``peers/<name>.txt`` describes, made where it is not there yet."""
+    """Return the Python of the environment that ``peers/<name>.txt`` describes; create it on first use."""
     requirements = HERE / "peers" / f"{name}.txt"
     folder = BUILD / f"{name}-{hashlib.sha256(requirements.read_bytes()).hexdigest()[:8]}"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    ready = folder / "ready"  # last: an installation that was cut is made again
+    ready = folder / "ready"  # written last: an interrupted installation is repeated
     if not ready.exists():
-        print(f"making the environment of {name} …", file=sys.stderr)
+        print(f"creating the environment {name} …", file=sys.stderr)
         venv.create(folder, clear=True, with_pip=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", requirements], check=True)
         ready.touch()
@@ -35,7 +36,7 @@ def environment(name: str) -> Path:
 
 
 class Contender:
-    """A running script; ``ask`` gives it an order and waits for the answer."""
+    """A script that is being measured, in its own process; ``call`` runs one of its methods."""
 
     def __init__(self, python: str | Path, script: str, *arguments: str | Path) -> None:
         command = [python, HERE / "peers" / script, *arguments]
@@ -46,23 +47,25 @@ class Contender:
             stderr=subprocess.DEVNULL if os.environ.get("QUIET_PEERS", "1") == "1" else None,
             text=True,
         )
-        self.versions: dict[str, str] = self._answer()
+        self.versions: dict[str, str] = self._read_result()
 
-    def ask(self, do: str, **order: Any) -> dict[str, Any]:
-        """The answer to an order; its values are plain."""
+    def call(self, method: str, **arguments: Any) -> dict[str, Any]:
+        """Call ``method`` in the process; return its result, which consists of JSON values."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"do": do, **order}, default=str) + "\n")
+        self._process.stdin.write(json.dumps({"method": method, **arguments}, default=str) + "\n")
         self._process.stdin.flush()
-        return self._answer()
+        return self._read_result()
 
-    def _answer(self) -> dict[str, Any]:
+    def _read_result(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             command = " ".join(str(part) for part in self._process.args)  # type: ignore[union-attr]
-            raise SystemExit(f"{command} ended with {self._process.wait()}. QUIET_PEERS=0 shows why.")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+            raise SystemExit(
+                f"{command} ended with status {self._process.wait()}. Set QUIET_PEERS=0 to see its errors."
+            )
+        result: dict[str, Any] = json.loads(line)
+        return result
 
     def __enter__(self) -> Contender:
         return self

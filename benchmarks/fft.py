@@ -1,9 +1,9 @@
-"""Which FFT: the real transform of 173 frames of 2 048 float32 samples, a clip of four seconds, on one thread.
+"""Compare FFT libraries: the real transform of 173 frames of 2 048 float32 samples (a clip of 4 s), on one thread.
 
     python benchmarks/fft.py [--rounds 200]
 
-Each contender in a process of its own (NumPy's transform can be faster once SciPy has been imported), in turn; the
-table has the median time, and the largest error against double precision beside it.
+Each library runs in a separate process, because NumPy's transform can be faster once SciPy has been imported. The table
+contains the median time, and the largest error relative to double precision.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def main() -> None:
     print("| transform | median ms | largest error |\n|---|---|---|")
     for name, setup in CONTENDERS.items():
         code = MEASURE.format(setup=setup, rounds=rounds)
-        printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        milliseconds, error = map(float, printed.split())
+        output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        milliseconds, error = map(float, output.split())
         print(f"| {name} | {milliseconds:.2f} | {error:.1e} |")
 
 

@@ -1,11 +1,12 @@
-"""What a file costs on its way to features, on one core: against the floor, and against the notebook's own loops.
+"""Measure the CPU time of a file's features on one core, against a lower bound and against the original notebook.
 
     python benchmarks/one_core.py FILE_OF_PATHS [--clips 200] [--rounds 5]
 
-Every clip goes through every contender in turn, within one process held to one core and one thread; a round is all
-clips once. The floor is what no implementation of the same features can leave out, each done in the libraries' own
-quickest way: libsndfile's decoding to float32, the mean of the channels, soxr, and the real Fourier transforms of the
-frames (``scipy.fft``). ``image`` does not resample: it is held against a floor without soxr too. Prints a line of JSON.
+FILE_OF_PATHS is a JSON list of sound files. All contenders process each clip in turn, in one process on one core with
+one thread; a round is all clips once. The lower bound consists of the steps that every implementation of these features
+needs, each in the fastest way of its library: libsndfile's decoding to float32, the mean of the channels, soxr, and the
+real Fourier transforms of the frames (``scipy.fft``). ``image`` does not resample, so it is also compared with a lower
+bound without soxr. Prints a line of JSON.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ import notebook_features
 MEL, IMAGE = Mel(), Image()
 
 
-def floor(path: Path, length: int, hop: int, *, resampled: bool) -> None:
-    """Decoding, mono, resampling and the transforms of the frames, centred or not: nothing else."""
+def lower_bound(path: Path, length: int, hop: int, *, resampled: bool) -> None:
+    """Decode, convert to mono, resample and transform the frames, which are centred or not, and nothing else."""
     samples, from_hz = soundfile.read(path, dtype="float32", always_2d=True)
     mono = samples[:, 0]
     for channel in range(1, samples.shape[1]):
@@ -56,48 +57,48 @@ def floor(path: Path, length: int, hop: int, *, resampled: bool) -> None:
     scipy.fft.rfft(np.lib.stride_tricks.sliding_window_view(padded, length)[::hop][:count])
 
 
-def mel_floor(path: Path) -> None:
-    """What ``mel`` cannot leave out."""
-    floor(path, 2048, 512, resampled=True)
+def mel_lower_bound(path: Path) -> None:
+    """The steps that ``mel`` needs."""
+    lower_bound(path, 2048, 512, resampled=True)
 
 
-def image_floor(path: Path) -> None:
-    """The same floor, with the transforms of ``image``."""
-    floor(path, 512, 256, resampled=True)
+def image_lower_bound(path: Path) -> None:
+    """The same steps, with the transforms of ``image``."""
+    lower_bound(path, 512, 256, resampled=True)
 
 
-def image_floor_without_soxr(path: Path) -> None:
-    """What ``image`` cannot leave out: it does not resample."""
-    floor(path, 512, 256, resampled=False)
+def image_lower_bound_without_soxr(path: Path) -> None:
+    """The steps that ``image`` needs: it does not resample."""
+    lower_bound(path, 512, 256, resampled=False)
 
 
 def soundmark_mel(path: Path) -> np.ndarray:
-    """A file to ``mel``, as ``features`` does it."""
+    """Compute ``mel`` from a file, as ``features`` does."""
     sound = audio.read(path)
     return MEL(sound.samples, sound.rate_hz)
 
 
 def soundmark_image(path: Path) -> np.ndarray:
-    """A file to ``image``, as ``features`` does it."""
+    """Compute ``image`` from a file, as ``features`` does."""
     sound = audio.read(path)
     return IMAGE(sound.samples, sound.rate_hz)
 
 
 CONTENDERS: dict[str, Callable[[Path], Any]] = {
-    "mel: floor": mel_floor,
+    "mel: lower bound": mel_lower_bound,
     "mel: soundmark": soundmark_mel,
     "mel: librosa + OpenCV": notebook_features.mel,
-    "image: floor": image_floor,
-    "image: floor without soxr": image_floor_without_soxr,
+    "image: lower bound": image_lower_bound,
+    "image: lower bound without soxr": image_lower_bound_without_soxr,
     "image: soundmark": soundmark_image,
     "image: SciPy + scikit-image": notebook_features.image,
 }
 
 
 def time_clips(paths: list[Path], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds per clip: for every contender, one figure per round."""
+    """Measure CPU seconds per clip: for every contender, one number per round."""
     seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
-    for path in paths[:3]:  # imports, tables, caches
+    for path in paths[:3]:  # warm-up: imports, tables, caches
         for contender in CONTENDERS.values():
             contender(path)
     for _ in range(rounds):
@@ -113,30 +114,30 @@ def time_clips(paths: list[Path], rounds: int) -> dict[str, list[float]]:
 
 
 def rows(files: list[str], versions: dict[str, str]) -> list[Row]:
-    """The rows of the table, from a process of its own: threads and core are chosen before NumPy is imported."""
+    """The rows of the table, measured in a new process: threads and core must be set before NumPy is imported."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as list_of_files:
         json.dump(files, list_of_files)
         list_of_files.flush()
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
         command = [sys.executable, __file__, list_of_files.name]
-        done = subprocess.run(
+        process = subprocess.run(
             command, env={**os.environ, **dict.fromkeys(names, "1")}, capture_output=True, text=True, check=True
         )
-    taken = {name: [1e3 * seconds for seconds in rounds] for name, rounds in json.loads(done.stdout).items()}
+    milliseconds = {name: [1e3 * seconds for seconds in rounds] for name, rounds in json.loads(process.stdout).items()}
     versions["scipy"] = version("scipy")
     return [
         compared(
-            f"{kind} on one core, CPU time, against {against.split(': ')[1]}",
-            taken[f"{kind}: soundmark"],
-            taken[against],
-            unit="ms a clip",
-            bar=bar,
-            most="floor" in against,
+            f"{kind} on one core, CPU time, compared with {baseline.split(': ')[1]}",
+            milliseconds[f"{kind}: soundmark"],
+            milliseconds[baseline],
+            unit="ms per clip",
+            target=target,
+            at_most="lower bound" in baseline,
         )
-        for kind, against, bar in (
-            ("mel", "mel: floor", 1.3),
-            ("image", "image: floor", 1.3),
-            ("image", "image: floor without soxr", None),
+        for kind, baseline, target in (
+            ("mel", "mel: lower bound", 1.3),
+            ("image", "image: lower bound", 1.3),
+            ("image", "image: lower bound without soxr", None),
             ("mel", "mel: librosa + OpenCV", None),
             ("image", "image: SciPy + scikit-image", None),
         )
@@ -144,7 +145,7 @@ def rows(files: list[str], versions: dict[str, str]) -> list[Row]:
 
 
 def main() -> None:
-    """Read the command line, measure, print."""
+    """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", type=Path, help="a JSON list of sound files")
     parser.add_argument("--clips", type=int, default=200)

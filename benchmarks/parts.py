@@ -1,4 +1,4 @@
-"""The parts of the bench: each runs its contenders in turn and gives rows of the table."""
+"""The parts of the benchmark: each runs its contenders in turn and returns rows of the table."""
 
 from __future__ import annotations
 
@@ -22,49 +22,53 @@ from soundmark.datasets import features as feature_building
 from soundmark.training.named_recipes import recipe_named
 from table import Row, compared
 
-TURNS = 3
-AGREE = {"mel": 1e-3, "image": 2 / 255}  # decibels; two grey levels
-PEER = {"mel": "librosa + OpenCV", "image": "SciPy + scikit-image"}
-BAR_TWO_CORES = {"mel": 3.0, "image": None}
+ROUNDS = 3
+TOLERANCE = {"mel": 1e-3, "image": 2 / 255}  # decibels; two grey levels
+BASELINES = {"mel": "librosa + OpenCV", "image": "SciPy + scikit-image"}
+ALL_CORES_TARGETS = {"mel": 3.0, "image": None}
 TIMED_CLIPS, BATCH = 2_000, 250
-SEEDS, EPOCHS, STEPS = 5, 20, 24  # the notebook's epochs, and its steps in an epoch: 67 % of 8 732 clips by 250
-LAST = 5
-SMALL, LARGE = 1_000, 10_000
+SEEDS, EPOCHS, STEPS = 5, 20, 24  # the notebook's epochs, and its steps per epoch: 67 % of 8 732 clips / 250
+LAST_EPOCHS = 5
+SMALL, LARGE = 1_000, 10_000  # clips
 # Student's t, two-sided 95 %, by degrees of freedom, for Welch's interval.
 T = {4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306}
 
 
 def features(path: Path, versions: dict[str, str]) -> list[Row]:
-    """A data set's features with all cores against the notebook's loops as run; then one core against the floor."""
+    """Time the features of a data set: on all cores against the notebook's loops, on one core against a lower bound."""
     rows = []
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
         ours = stack.enter_context(Contender(sys.executable, "soundmark_features.py", path))
         loops = stack.enter_context(Contender(environment("notebook"), "notebook_features.py"))
         versions |= loops.versions | ours.versions
-        files = ours.ask("files")["files"]
+        files = ours.call("files")["files"]
         for kind in ("mel", "image"):
-            loops.ask("warm_up", kind=kind, file=files[0])
-            order = (
+            loops.call("warm_up", kind=kind, file=files[0])
+            arguments = (
                 {"kind": kind, "out": f"{folder}/ours.npy"},
-                {"kind": kind, "files": files, "out": f"{folder}/peer.npy"},
+                {"kind": kind, "files": files, "out": f"{folder}/baseline.npy"},
             )
-            taken = [
-                (ours.ask("features", **order[0])["seconds"], loops.ask("features", **order[1])["seconds"])
-                for _ in range(TURNS)
+            seconds = [
+                (ours.call("features", **arguments[0])["seconds"], loops.call("features", **arguments[1])["seconds"])
+                for _ in range(ROUNDS)
             ]
-            difference = float(np.abs(np.load(f"{folder}/ours.npy") - np.load(f"{folder}/peer.npy")).max())
-            if difference > AGREE[kind]:
-                raise SystemExit(f"{kind}: the outputs differ by {difference:.2g}: there is nothing to compare.")
+            difference = float(np.abs(np.load(f"{folder}/ours.npy") - np.load(f"{folder}/baseline.npy")).max())
+            if difference > TOLERANCE[kind]:
+                raise SystemExit(
+                    f"{kind}: the outputs differ by {difference:.2g} (tolerance {TOLERANCE[kind]:.2g}), so their times "
+                    "cannot be compared."
+                )
             what = (
-                f"{kind} of {len(files):,} clips, all cores, against {PEER[kind]} as run (differ by {difference:.1g})"
+                f"{kind} of {len(files):,} clips, all cores, compared with {BASELINES[kind]} as in the notebook "
+                f"(max. difference {difference:.1g})"
             )
-            milliseconds = [[1e3 * turn[i] / len(files) for turn in taken] for i in (0, 1)]
-            rows.append(compared(what, *milliseconds, unit="ms a clip", bar=BAR_TWO_CORES[kind]))
+            milliseconds = [[1e3 * both[i] / len(files) for both in seconds] for i in (0, 1)]
+            rows.append(compared(what, *milliseconds, unit="ms per clip", target=ALL_CORES_TARGETS[kind]))
     return rows + one_core.rows(files, versions)
 
 
 def _training_data(path: Path, folder: str) -> Path:
-    """The mel features and the notebook's random split, as the contenders take them."""
+    """Write the mel features and the notebook's random split to a file that the contenders read."""
     dataset = Dataset.open(path)
     store = feature_building.build(dataset, recipe_named("notebook-mel").representation)
     split = splits.random_split(len(dataset.clips))
@@ -77,7 +81,7 @@ def _training_data(path: Path, folder: str) -> Path:
 
 @contextmanager
 def _trainers(path: Path, versions: dict[str, str], *precisions: str) -> Iterator[list[Contender]]:
-    """Keras, and soundmark in each precision, each up and waiting."""
+    """Start Keras, and soundmark in each precision."""
     with ExitStack() as stack:
         data = _training_data(path, stack.enter_context(tempfile.TemporaryDirectory()))
         keras = stack.enter_context(Contender(environment("keras"), "keras_notebook_cnn.py", data))
@@ -90,46 +94,54 @@ def _trainers(path: Path, versions: dict[str, str], *precisions: str) -> Iterato
 
 
 def training(path: Path, versions: dict[str, str]) -> list[Row]:
-    """Seconds per epoch of the seed CNN, an epoch each in turn."""
+    """Time an epoch of the notebook's CNN, each contender in turn."""
     with _trainers(path, versions, "native", "float32") as trainers:
-        native = trainers[1].ask("precision")["precision"]
+        native = trainers[1].call("precision")["precision"]
         for trainer in trainers:
-            trainer.ask("epoch", batch_size=BATCH)  # graphs are traced, kernels chosen
-        taken = [[trainer.ask("epoch", batch_size=BATCH)["seconds"] for trainer in trainers] for _ in range(TURNS + 2)]
-    keras, ours, full = ([turn[i] for turn in taken] for i in range(3))
-    what = f"an epoch of the seed CNN, {TIMED_CLIPS:,} clips, batch {BATCH}, against Keras on TensorFlow in float32: "
-    rows = [compared(what + "float32", full, keras, unit="s", bar=0.7)]
+            trainer.call("epoch", batch_size=BATCH)  # warm-up: traces graphs, chooses kernels
+        seconds = [
+            [trainer.call("epoch", batch_size=BATCH)["seconds"] for trainer in trainers] for _ in range(ROUNDS + 2)
+        ]
+    keras, ours, full = ([one_round[i] for one_round in seconds] for i in range(3))
+    what = (
+        f"an epoch of the notebook's CNN, {TIMED_CLIPS:,} clips, batch {BATCH}, compared with Keras on TensorFlow in "
+        "float32: "
+    )
+    rows = [compared(what + "float32", full, keras, unit="s", target=0.7)]
     if native != "float32":
-        rows.insert(0, compared(what + native, ours, keras, unit="s", bar=1.3))
+        rows.insert(0, compared(what + native, ours, keras, unit="s", target=1.3))
     return rows
 
 
 def accuracy(path: Path, versions: dict[str, str]) -> list[Row]:
-    """Five trainings each on the same split, with as many steps as the notebook's: do they end as good?"""
+    """Compare the accuracies of five trainings each, on one split, with as many steps as the notebook's."""
     n_train = len(splits.random_split(len(Dataset.open(path).clips)).train)
-    order = {"epochs": EPOCHS, "batch_size": -(-n_train // STEPS)}
+    settings = {"epochs": EPOCHS, "batch_size": -(-n_train // STEPS)}
     with _trainers(path, versions, "native") as (keras, ours):
-        native = ours.ask("precision")["precision"]
-        told = [[t.ask("fit", seed=seed, **order)["accuracies"] for t in (ours, keras)] for seed in range(SEEDS)]
-    # The last epochs' mean: one epoch's accuracy swings by points, and it is not the swing that is compared.
-    mine, theirs = ([100 * statistics.mean(turn[i][-LAST:]) for turn in told] for i in (0, 1))
+        native = ours.call("precision")["precision"]
+        accuracies = [
+            [trainer.call("fit", seed=seed, **settings)["accuracies"] for trainer in (ours, keras)]
+            for seed in range(SEEDS)
+        ]
+    # The accuracy of single epochs fluctuates by several points: compare the mean of the last ones.
+    mine, theirs = ([100 * statistics.mean(both[i][-LAST_EPOCHS:]) for both in accuracies] for i in (0, 1))
     low, high = _welch(mine, theirs)
-    shown = [f"{statistics.mean(x):.1f} % ± {statistics.stdev(x):.1f}" for x in (mine, theirs)]
+    mean_sd = [f"{statistics.mean(x):.1f} % ± {statistics.stdev(x):.1f}" for x in (mine, theirs)]
     return [
         Row(
             what=f"accuracy, mel, random split (seed 42), {n_train:,} clips, {EPOCHS} epochs of {STEPS} steps, "
-            f"mean of the last {LAST}, {SEEDS} seeds, {native} against Keras in float32 (mean ± SD)",
-            ours=shown[0],
-            peer=shown[1],
+            f"mean of the last {LAST_EPOCHS}, {SEEDS} seeds, {native} compared with Keras in float32 (mean ± SD)",
+            ours=mean_sd[0],
+            baseline=mean_sd[1],
             ratio=f"{statistics.mean(mine) - statistics.mean(theirs):+.1f} points [{low:+.1f}, {high:+.1f}]",
-            bar="95 % interval holds 0, within ± 4 points",
-            reached=-4 <= low <= 0 <= high <= 4,
+            target="95 % interval contains 0, within ± 4 points",
+            met=-4 <= low <= 0 <= high <= 4,
         )
     ]
 
 
 def _welch(a: list[float], b: list[float]) -> tuple[float, float]:
-    """The 95 % interval of the difference of two means, the variances being what they are (Welch 1947)."""
+    """The 95 % interval of the difference of two means with unequal variances (Welch 1947)."""
     va, vb = statistics.variance(a) / len(a), statistics.variance(b) / len(b)
     degrees = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
     half = T[int(degrees)] * (va + vb) ** 0.5
@@ -138,45 +150,45 @@ def _welch(a: list[float], b: list[float]) -> tuple[float, float]:
 
 
 def store(path: Path, versions: dict[str, str]) -> list[Row]:
-    """A second run on an unchanged data set: how soon it trains, and what memory it takes, by the number of clips."""
+    """Measure a second run on an unchanged data set: time to the first batch, and memory by the number of clips."""
     datasets = {n: _short_clips(n) for n in (SMALL, LARGE)}
     for dataset in datasets.values():
         _start(dataset)  # computes the features
-    told = [_start(datasets[LARGE])["seconds"] for _ in range(TURNS + 2)]
-    total = statistics.median(turn["first batch"] for turn in told)
-    torch = statistics.median(turn["torch"] for turn in told)
-    own = [turn["first batch"] - turn["torch"] for turn in told]
-    peaks = [[_start(datasets[n], "--epoch")["peak_mb"] for n in (LARGE, SMALL)] for _ in range(TURNS)]
-    large, small = ([turn[i] for turn in peaks] for i in (0, 1))
+    times = [_start(datasets[LARGE])["seconds"] for _ in range(ROUNDS + 2)]
+    total = statistics.median(one["first batch"] for one in times)
+    torch = statistics.median(one["torch"] for one in times)
+    own = [one["first batch"] - one["torch"] for one in times]
+    peaks = [[_start(datasets[n], "--epoch")["peak_mb"] for n in (LARGE, SMALL)] for _ in range(ROUNDS)]
+    large, small = ([one_round[i] for one_round in peaks] for i in (0, 1))
     return [
         Row(
-            what=f"a second run on {LARGE:,} unchanged clips, from the command to its first batch, torch loaded",
+            what=f"second run on {LARGE:,} unchanged clips, from the command to the first batch, without loading torch",
             ours=f"{statistics.median(own):.2f} s",
-            peer="",
+            baseline="",
             ratio=f"{min(own):.2f}…{max(own):.2f} s; {total:.2f} s with Python and torch, which take {torch:.2f}",
-            bar="≤ 1 s",
-            reached=statistics.median(own) <= 1,
+            target="≤ 1 s",
+            met=statistics.median(own) <= 1,
         ),
         compared(
-            f"the most memory in use in an epoch, {LARGE:,} clips against {SMALL:,} (their features: 164 MB, 16 MB)",
+            f"peak memory of an epoch, {LARGE:,} clips compared with {SMALL:,} (their features: 164 MB, 16 MB)",
             large,
             small,
             unit="MB",
-            bar=1.1,
-            most=True,
+            target=1.1,
+            at_most=True,
         ),
     ]
 
 
 def _start(dataset: Path, *options: str) -> dict[str, Any]:
     command = [sys.executable, str(HERE / "peers" / "soundmark_start.py"), str(dataset), str(time.time()), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    result: dict[str, Any] = json.loads(process.stdout)
+    return result
 
 
 def _short_clips(n: int) -> Path:
-    """``n`` clips of half a second, laid out as UrbanSound8K: what is measured does not depend on their length."""
+    """Write ``n`` clips of half a second in the layout of UrbanSound8K; their length does not matter here."""
     folder = BUILD / f"short-{n}"
     path = folder / "UrbanSound8K"
     if (folder / "ready").exists():

@@ -1,15 +1,16 @@
-"""What it costs to use a model: starting, an hour of sound, a day of it. Each beside a floor or a peer, in turns.
+"""Measure start-up time, throughput and memory of ``soundmark classify``, in turn with a lower bound or a baseline.
 
     python benchmarks/using.py MODEL.onnx... [--clips FOLDER] [--turns 5] [--output FILE.md]
 
-- **start**: `soundmark classify CLIP` as a whole process, against `python -c "import numpy, onnxruntime, soundfile,
-  soxr"`, on the same interpreter.
-- **an hour** of 44.1 kHz stereo FLAC, made of the clips in FOLDER (or of synthesised ones), as a whole process: against
-  decoding alone on one core (the floor), and against the loop that librosa's users write: `librosa.load` window by
-  window, its mel spectrogram, OpenCV, ONNX Runtime (the peer, for a model on `mel`; what both say is compared).
-- **memory**: the most that a process holds for ten minutes, and for a day.
+- **Start-up**: the process `soundmark classify CLIP`, compared with `python -c "import numpy, onnxruntime, soundfile,
+  soxr"` on the same interpreter (the lower bound).
+- **An hour of audio**: 44.1 kHz stereo FLAC, composed of the clips in FOLDER or of synthetic clips. The process is
+  compared with decoding alone on one core (the lower bound) and, for models with the representation `mel`, with a loop
+  as users of librosa write it (the baseline): `librosa.load` window by window, its mel spectrogram, OpenCV, ONNX
+  Runtime. The probabilities of both are compared, too.
+- **Memory**: the peak memory of the process for ten minutes and for a day of audio.
 
-It writes what it found as a table, with the machine and the versions.
+The results are written as a table, with the machine and the versions.
 """
 
 from __future__ import annotations
@@ -28,21 +29,21 @@ from contenders import BUILD
 from soundmark import audio
 from soundmark.datasets import synthetic
 from soundmark.runtime import provenance
-from table import Row, compared
+from table import Row, compared, table_lines
 
 RATE_HZ = 44_100
-FLOOR = "import numpy, onnxruntime, soundfile, soxr"
-DECODING = """
+IMPORTS = "import numpy, onnxruntime, soundfile, soxr"
+DECODE = """
 import sys, soundfile
 with soundfile.SoundFile(sys.argv[1]) as file:
     while len(file.read(1 << 18, dtype="int16", always_2d=True)):
         pass
 """
-PEER = Path(__file__).parent / "peers" / "librosa_loop.py"
+LIBROSA_LOOP = Path(__file__).parent / "peers" / "librosa_loop.py"
 
 
-# A small process between: a child begins with the memory of whoever forked it, and that counts as its own.
-MEASURED = """
+# Started from a small process: the peak memory of a child includes the memory of the process that forked it.
+MEASURE = """
 import os, subprocess, sys, time
 start = time.perf_counter()
 process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -52,27 +53,27 @@ print(time.perf_counter() - start, usage.ru_maxrss / 1024, os.waitstatus_to_exit
 
 
 def run(*command: object) -> tuple[float, float]:
-    """Wall-clock seconds of a process, and the most memory in MB that it held."""
+    """Run a process; return its wall-clock seconds and its peak memory in MB."""
     words = [str(word) for word in command]
-    told = subprocess.run([sys.executable, "-S", "-c", MEASURED, *words], capture_output=True, text=True, check=True)
-    seconds, megabytes, status = map(float, told.stdout.split())
+    measured = subprocess.run([sys.executable, "-S", "-c", MEASURE, *words], capture_output=True, text=True, check=True)
+    seconds, megabytes, status = map(float, measured.stdout.split())
     assert status == 0, words
     return seconds, megabytes
 
 
-def in_turns(turns: int, **commands: tuple[object, ...]) -> dict[str, list[tuple[float, float]]]:
-    """Each command ``turns`` times, one after the other, after a first that is not counted."""
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
-    for turn in range(turns + 1):
+def measure_in_turn(rounds: int, **commands: tuple[object, ...]) -> dict[str, list[tuple[float, float]]]:
+    """Run the commands in turn, for ``rounds`` rounds after a first one that is not counted; return ``run`` of each."""
+    results: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+    for number in range(rounds + 1):
         for name, command in commands.items():
             result = run(*command)
-            if turn:
-                found[name].append(result)
-    return found
+            if number:
+                results[name].append(result)
+    return results
 
 
-def long_sound(clips: list[Path], seconds: int, path: Path, *, rate_hz: int = RATE_HZ, channels: int = 2) -> Path:
-    """A FLAC of so many seconds of the clips, one after the other, the channels a little apart; made once."""
+def long_recording(clips: list[Path], seconds: int, path: Path, *, rate_hz: int = RATE_HZ, channels: int = 2) -> Path:
+    """Write a FLAC of ``seconds`` of randomly chosen clips, unless it exists; its channels differ slightly."""
     if path.exists():
         return path
     rng, written = np.random.default_rng(0), 0
@@ -86,71 +87,88 @@ def long_sound(clips: list[Path], seconds: int, path: Path, *, rate_hz: int = RA
     return path.with_suffix(".part").rename(path)
 
 
-def start(model: Path, clip: Path, turns: int) -> list[Row]:
-    """How long a person waits for the first answer."""
-    found = in_turns(2 * turns, ours=(*SOUNDMARK, "classify", clip, "-m", model), floor=(sys.executable, "-c", FLOOR))
-    ours, floor = ([seconds for seconds, _ in found[name]] for name in ("ours", "floor"))
-    row = compared(f"start: `classify` one clip, {name_of(model)}", ours, floor, unit="s", bar=2.5, most=True)
+def start_up(model: Path, clip: Path, rounds: int) -> list[Row]:
+    """Measure the time to the result for a single clip."""
+    results = measure_in_turn(
+        2 * rounds, ours=(*SOUNDMARK, "classify", clip, "-m", model), imports=(sys.executable, "-c", IMPORTS)
+    )
+    ours, imports = ([seconds for seconds, _ in results[name]] for name in ("ours", "imports"))
+    what = f"start-up: `classify` of one clip, {name_of(model)}, compared with importing its libraries"
     wait = statistics.median(ours)
     return [
-        row,
-        Row(what="the same, wall clock", ours=f"{wait:.3f} s", peer="", ratio="", bar="≤ 0.5 s", reached=wait <= 0.5),
+        compared(what, ours, imports, unit="s", target=2.5, at_most=True),
+        Row(
+            what="the same, wall clock", ours=f"{wait:.3f} s", baseline="", ratio="", target="≤ 0.5 s", met=wait <= 0.5
+        ),
     ]
 
 
-def hour(model: Path, sound: Path, turns: int) -> list[Row]:
-    """An hour, as a whole process."""
-    commands = {"ours": (*SOUNDMARK, "classify", sound, "-m", model, "--quiet", "--format", "csv")}
-    commands |= {"floor": (sys.executable, "-c", DECODING, sound)}
+def hour(model: Path, recording: Path, rounds: int) -> list[Row]:
+    """Measure throughput and memory for an hour of audio."""
     rows, kind = [], soundmark.load(model).card.representation.name
-    found = in_turns(turns, **commands)
-    ours, floor = ([seconds for seconds, _ in found[name]] for name in ("ours", "floor"))
-    times = 3600 / statistics.median(ours)
-    memory = max(mb for _, mb in found["ours"])
+    results = measure_in_turn(
+        rounds,
+        ours=(*SOUNDMARK, "classify", recording, "-m", model, "--quiet", "--format", "csv"),
+        decoding=(sys.executable, "-c", DECODE, recording),
+    )
+    ours, decoding = ([seconds for seconds, _ in results[name]] for name in ("ours", "decoding"))
+    speed = 3600 / statistics.median(ours)
+    peak = max(mb for _, mb in results["ours"])
     what = f"an hour of 44.1 kHz stereo FLAC, {name_of(model)}"
-    bar = {"bar": "≥ 600 ×", "reached": times >= 600} if kind == "mel" else {"bar": "", "reached": None}
-    rows.append(Row(what=f"{what}, times real time", ours=f"{times:.0f} ×", peer="", ratio="", **bar))
-    rows.append(compared(f"{what}, against decoding alone", ours, floor, unit="s", most=True))
+    target = {"target": "≥ 600 ×", "met": speed >= 600} if kind == "mel" else {"target": "", "met": None}
+    rows.append(Row(what=f"{what}, times real time", ours=f"{speed:.0f} ×", baseline="", ratio="", **target))
+    rows.append(compared(f"{what}, compared with decoding alone", ours, decoding, unit="s", at_most=True))
     rows.append(
-        Row(what=f"{what}, memory", ours=f"{memory:.0f} MB", peer="", ratio="", bar="≤ 250 MB", reached=memory <= 250)
+        Row(
+            what=f"{what}, peak memory",
+            ours=f"{peak:.0f} MB",
+            baseline="",
+            ratio="",
+            target="≤ 250 MB",
+            met=peak <= 250,
+        )
     )
     if kind == "mel":
-        rows.append(against_librosa(model, sound, what, ours))
+        rows.append(compared_with_librosa(model, recording, what, ours))
     return rows
 
 
-def against_librosa(model: Path, sound: Path, what: str, ours: list[float]) -> Row:
-    """The peer, once: it takes minutes. What it says is compared window by window."""
-    seconds, _ = run(sys.executable, PEER, sound, model, BUILD / "peer.npy")
-    theirs, mine = np.load(BUILD / "peer.npy"), soundmark.load(model).scores(sound).probabilities
-    apart = float(np.abs(theirs - mine[: len(theirs)]).max())
+def compared_with_librosa(model: Path, recording: Path, what: str, ours: list[float]) -> Row:
+    """Measure the librosa loop once, as it takes minutes, and compare its probabilities window by window."""
+    output = BUILD / "librosa_loop.npy"
+    seconds, _ = run(sys.executable, LIBROSA_LOOP, recording, model, output)
+    theirs, mine = np.load(output), soundmark.load(model).scores(recording).probabilities
+    difference = float(np.abs(theirs - mine[: len(theirs)]).max())
     return compared(
-        f"{what}, against a loop with librosa (differ by {apart:.0e})", ours, [seconds] * len(ours), unit="s"
+        f"{what}, compared with a librosa loop (max. difference {difference:.0e})",
+        ours,
+        [seconds] * len(ours),
+        unit="s",
     )
 
 
 def memory(model: Path, clips: list[Path]) -> list[Row]:
-    """The most that is held for ten minutes, and for a day."""
+    """Measure the peak memory for ten minutes and for a day of audio."""
     peaks = []
     for seconds in (600, 86_400):
-        sound = long_sound(clips, seconds, BUILD / f"{seconds}.flac", rate_hz=22_050, channels=1)
+        sound = long_recording(clips, seconds, BUILD / f"{seconds}.flac", rate_hz=22_050, channels=1)
         peaks.append(run(*SOUNDMARK, "classify", sound, "-m", model, "--quiet", "--format", "csv")[1])
     ratio = peaks[1] / peaks[0]
-    what = f"memory for a day against ten minutes, {name_of(model)}"
+    what = f"peak memory for a day compared with ten minutes, {name_of(model)}"
     return [
         Row(
             what=what,
             ours=f"{peaks[1]:.0f} MB",
-            peer=f"{peaks[0]:.0f} MB",
+            baseline=f"{peaks[0]:.0f} MB",
             ratio=f"{ratio:.2f} ×",
-            bar="≤ 1.1 ×",
-            reached=ratio <= 1.1,
+            target="≤ 1.1 ×",
+            met=ratio <= 1.1,
         )
     ]
 
 
 def name_of(model: Path) -> str:
-    """What the model's recipe is called."""
+    """The name of the model's recipe."""
     return str(soundmark.load(model).card.recipe.get("name", model.stem))
 
 
@@ -158,36 +176,36 @@ SOUNDMARK = (Path(sys.executable).with_name("soundmark"),)
 
 
 def main() -> None:
-    """Read the command line, measure, write the table."""
+    """Parse the command line, measure, write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", type=Path, nargs="+")
-    parser.add_argument("--clips", type=Path, help="a folder of sounds that long ones are made of")
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument(
+        "--clips", type=Path, help="folder of clips to compose long recordings of (default: synthetic clips)"
+    )
+    parser.add_argument("--turns", type=int, default=5, help="rounds of measurements (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=BUILD / "using.md", help="default: %(default)s")
     options = parser.parse_args()
     BUILD.mkdir(parents=True, exist_ok=True)
     folder = options.clips or synthetic.write(BUILD / "using-city", recordings_per_class=5, clips_per_recording=2)
     clips = sorted(folder.rglob("*.wav"))
     rows: list[Row] = []
-    sound = long_sound(clips, 3600, BUILD / "hour.flac")
+    recording = long_recording(clips, 3600, BUILD / "hour.flac")
     for model in options.models:
-        rows += [*start(model, clips[0], options.turns), *hour(model, sound, options.turns), *memory(model, clips)]
-        options.output.write_text(table(rows, folder, len(clips)), encoding="utf-8")
+        rows += start_up(model, clips[0], options.turns)
+        rows += [*hour(model, recording, options.turns), *memory(model, clips)]
+        options.output.write_text(as_markdown(rows, folder, len(clips)), encoding="utf-8")
     print(options.output.read_text(encoding="utf-8"))
-    sys.exit(any(row.reached is False for row in rows))
+    sys.exit(any(row.met is False for row in rows))
 
 
-def table(rows: list[Row], folder: Path, clips: int) -> str:
-    """The rows, and under them the machine and the versions."""
-    verdict = {None: "", True: "yes", False: "**no**"}
+def as_markdown(rows: list[Row], folder: Path, clips: int) -> str:
+    """The table, followed by the machine, the audio and the versions."""
     machine, versions = provenance.machine(), provenance.versions()
     lines = [
-        "| what | soundmark | peer or floor | ratio (spread over the turns) | bar | reached |",
-        "|---|---|---|---|---|---|",
-        *(f"| {r.what} | {r.ours} | {r.peer} | {r.ratio} | {r.bar} | {verdict[r.reached]} |" for r in rows),
+        *table_lines(rows, baseline="baseline or lower bound"),
         "",
         f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}.  ",
-        f"Sound: made of {clips:,} clips of {folder.name}.  ",
+        f"Audio: composed of {clips:,} clips of {folder.name}.  ",
         f"Versions: {', '.join(f'{name} {version}' for name, version in versions.items())}.",
     ]
     return "\n".join(lines) + "\n"

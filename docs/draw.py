@@ -1,8 +1,8 @@
-"""The pictures of the docs: the live view, labels over a spectrogram, and what was heard when.
+"""Draw the figures of the docs: the live view, labels under a spectrogram, and a summary of detections by hour.
 
 python docs/draw.py scope MODEL SOUND      docs/listening.svg
 python docs/draw.py labels MODEL SOUND     docs/labels.png
-python docs/draw.py when MODEL DATASET     docs/when.png: a week made of a data set's clips, named as a recorder does
+python docs/draw.py when MODEL DATASET     docs/when.png: a synthetic week of clips, named like a recorder's files
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from rich.console import Console
 
 import soundmark
 from soundmark import audio
+from soundmark.audio.capture.pcm import open_pcm
 from soundmark.cli import live_view
 from soundmark.datasets import Dataset
 from soundmark.detection import output_formats
@@ -34,30 +35,30 @@ SHOWN_S = 18.0
 
 
 def draw_scope(model_path: str, sound_path: str) -> None:
-    """The view as it stands after the first seconds."""
+    """Draw the live view after the first ``SHOWN_S`` seconds of a sound file."""
     model, sound = soundmark.load(model_path), audio.read(sound_path)
     pcm = np.round(sound.samples[: round(SHOWN_S * sound.rate_hz)] * 32767).astype("<i2").tobytes()
     states: list[StreamState] = []
-    source = pcm.pcm(io.BytesIO(pcm), rate_hz=sound.rate_hz)
+    source = open_pcm(io.BytesIO(pcm), rate_hz=sound.rate_hz)
     monitor.monitor(model, source, DetectionSettings(), StreamCallbacks(state=states.append), hop_s=1.0)
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(live_view.picture(states[-1]))
+    console.print(live_view.state_panel(states[-1]))
     console.save_svg(str(HERE / "listening.svg"), title="soundmark listen")
 
 
 def draw_labels(model_path: str, sound_path: str) -> None:
-    """The sound's spectrogram, and under it the label track that ``--format audacity`` wrote, read back."""
+    """Draw a spectrogram and, under it, the label track that ``--format audacity`` writes."""
     model, sound = soundmark.load(model_path), audio.read(sound_path)
-    found = analyze_file(model, Input(sound_path, "sound"), DetectionSettings(overlap=0.75))
-    track = b"".join(output_formats.FORMATS["audacity"].write([found])).decode()
+    result = analyze_file(model, Input(sound_path, "sound"), DetectionSettings(overlap=0.75))
+    track = b"".join(output_formats.FORMATS["audacity"].write([result])).decode()
     labels = [line.split("\t") for line in track.splitlines()]
-    picture = model.card.representation.picture(sound.samples, sound.rate_hz)
-    drawing = Figure(figsize=(11, 4.2), layout="constrained")
-    upper, lower = drawing.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    extent = (0.0, picture.duration_s, 0.0, float(len(picture.image)))
-    upper.imshow(picture.image, aspect="auto", extent=extent, cmap="magma")
+    picture = model.card.representation.render(sound.samples, sound.rate_hz)
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    extent = (0.0, picture.duration_s, 0.0, float(len(picture.pixels)))
+    upper.imshow(picture.pixels, aspect="auto", extent=extent, cmap="magma")
     ticks = [100, 300, 1000, 3000, 10000]
-    upper.set_yticks([len(picture.image) - picture.row_of(hz) for hz in ticks], [f"{hz:,}" for hz in ticks])
+    upper.set_yticks([len(picture.pixels) - picture.row_of(hz) for hz in ticks], [f"{hz:,}" for hz in ticks])
     upper.set_ylabel("frequency in Hz")
     rows = {label: row for row, label in enumerate(dict.fromkeys(label for *_, label in labels))}
     for start, stop, label in labels:
@@ -66,16 +67,17 @@ def draw_labels(model_path: str, sound_path: str) -> None:
     lower.set_yticks([])
     lower.set_xlabel("time in s")
     lower.set_ylabel("labels")
-    drawing.savefig(HERE / "labels.png", dpi=110)
+    figure.savefig(HERE / "labels.png", dpi=110)
 
 
 DAY, NIGHT = ("children_playing", "dog_bark", "street_music"), ("siren", "air_conditioner")
 
 
 def draw_when(model_path: str, dataset: str) -> None:
-    """A week, an hour a file: by day children, dogs, music, on workdays drills; by night sirens and air conditioners.
+    """Draw a summary of a synthetic week: 48 s of clips in a file for each hour.
 
-    One night the batteries were empty.
+    By day children, dogs and music, on workdays also drills; by night sirens and air conditioners. One night has no
+    recordings, as if the recorder's batteries were empty.
     """
     data, rng = Dataset.open(Path(dataset)), np.random.default_rng(0)
     by_label = {label: [clip for clip in data.clips if clip.label == label] for label in data.classes}
@@ -88,10 +90,11 @@ def draw_when(model_path: str, dataset: str) -> None:
             chosen = [by_label[plan[int(rng.integers(len(plan)))]] for _ in range(12)]
             parts = [audio.read(clips[int(rng.integers(len(clips)))].path, rate_hz=22_050).samples for clips in chosen]
             audio.write(Path(folder) / "recordings" / f"{moment:%Y%m%d_%H%M%S}.wav", np.concatenate(parts), 22_050)
-        run = [sys.executable, "-m", "soundmark.cli"]
-        heard = str(Path(folder) / "heard")
-        subprocess.run([*run, "classify", f"{folder}/recordings", "-m", model_path, "-o", heard], check=True)
-        subprocess.run([*run, "summary", heard, "-o", str(HERE / "when.png")], check=True)
+        soundmark_command = [sys.executable, "-m", "soundmark.cli"]
+        results = str(Path(folder) / "results")
+        classify = ["classify", f"{folder}/recordings", "-m", model_path, "-o", results]
+        subprocess.run([*soundmark_command, *classify], check=True)
+        subprocess.run([*soundmark_command, "summary", results, "-o", str(HERE / "when.png")], check=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A sound to its classes, with ONNX Runtime alone: python classify.py model-waveform.onnx street.wav.
+"""Classify a sound file with ONNX Runtime, without soundmark: python classify.py model-waveform.onnx street.wav.
 
-The model was written by `soundmark export MODEL --with-front-end --dynamic`; this needs numpy, onnxruntime, soundfile
-and soxr, and no soundmark. Prints a line per class, the best first.
+Export the model with `soundmark export MODEL --with-front-end --dynamic`. Requires numpy, onnxruntime, soundfile and
+soxr. Prints a line per class, the most probable first.
 """
 
 import json
@@ -13,12 +13,14 @@ import soundfile
 import soxr
 
 session = onnxruntime.InferenceSession(sys.argv[1])
-about = json.loads(session.get_modelmeta().custom_metadata_map["soundmark_export"])
+metadata = json.loads(session.get_modelmeta().custom_metadata_map["soundmark_export"])
 samples, rate_hz = soundfile.read(sys.argv[2], dtype="float32", always_2d=True)
-sound = soxr.resample(samples.mean(axis=1), rate_hz, about["rate_hz"], quality="HQ")
-n, window = len(sound), about["window_samples"]
-starts = [0] if n <= about["whole_samples"] else [*range(0, n - window, window), n - window]
-length = n if n <= about["whole_samples"] else window
-heard = [session.run(["probabilities"], {"waveform": sound[None, a : a + length]})[0][0] for a in starts]
-for score, label in sorted(zip(np.mean(heard, axis=0).tolist(), about["classes"], strict=True), reverse=True):
+mono = soxr.resample(samples.mean(axis=1), rate_hz, metadata["rate_hz"], quality="HQ")
+n, window = len(mono), metadata["window_samples"]
+# A longer recording is split into windows; the last one is shifted back so that it ends with the recording.
+starts = [0] if n <= metadata["whole_samples"] else [*range(0, n - window, window), n - window]
+length = n if n <= metadata["whole_samples"] else window
+probabilities = [session.run(["probabilities"], {"waveform": mono[None, a : a + length]})[0][0] for a in starts]
+mean = np.mean(probabilities, axis=0).tolist()
+for score, label in sorted(zip(mean, metadata["classes"], strict=True), reverse=True):
     print(f"{score:.6f} {label}")

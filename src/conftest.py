@@ -1,4 +1,4 @@
-"""What the examples in the docstrings find ready: a small city, a model of it, and an empty folder."""
+"""Names available to docstring examples: `folder`, `city`, `recipe`, `model` and `city_run`."""
 
 import os
 import sys
@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("MPLBACKEND", "agg")  # figures are drawn without a display
+os.environ.setdefault("MPLBACKEND", "agg")  # draw figures without a display
 
 
 @pytest.fixture(autouse=True)
-def _closed_figures():
+def _close_figures():
+    """Close the figures that an example drew: Matplotlib warns about many open figures."""
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
@@ -19,7 +20,7 @@ def _closed_figures():
 
 @pytest.fixture(scope="session")
 def example_city(tmp_path_factory: pytest.TempPathFactory):
-    """``city``: 60 clips or so, ten classes, three folds."""
+    """``city``: a synthetic data set with about 60 clips, ten classes and three folds."""
     from soundmark.datasets import Dataset, synthetic
 
     root = synthetic.write(tmp_path_factory.mktemp("city") / "city", recordings_per_class=3, clips_per_recording=1)
@@ -28,7 +29,7 @@ def example_city(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="session")
 def example_recipe():
-    """``recipe``: one that takes a second."""
+    """``recipe``: a recipe that trains in about a second."""
     from soundmark.spectrograms import Mel
     from soundmark.training.named_recipes import recipe_named
 
@@ -37,7 +38,7 @@ def example_recipe():
 
 @pytest.fixture(scope="session")
 def example_model(example_city, example_recipe, tmp_path_factory: pytest.TempPathFactory):
-    """``model``: of that recipe, trained on two folds of that city."""
+    """``model``: trained with ``recipe`` on two of the three folds of ``city``."""
     from soundmark.models.classifier import load
     from soundmark.training.single_model import train_model
 
@@ -48,7 +49,7 @@ def example_model(example_city, example_recipe, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="session")
 def example_city_run(example_city, example_recipe, tmp_path_factory: pytest.TempPathFactory):
-    """``city_run``: the evaluation of that recipe on that city, on a random split."""
+    """``city_run``: the evaluation of ``recipe`` on ``city`` with a random split."""
     from soundmark.evaluation.comparison import compare
 
     with pytest.MonkeyPatch.context() as patch:
@@ -57,24 +58,16 @@ def example_city_run(example_city, example_recipe, tmp_path_factory: pytest.Temp
         yield compare(example_city, example_recipe, folder, protocols="random", quiet=True)
 
 
-NEEDS = ("city", "recipe", "model", "city_run")
+EXPENSIVE = ("city", "recipe", "model", "city_run")
 
 
 @pytest.fixture(autouse=True)
-def _no_figures_left_open():
-    """Figures that examples drew are closed: Matplotlib warns of many open ones."""
-    yield
-    if "matplotlib.pyplot" in sys.modules:
-        sys.modules["matplotlib.pyplot"].close("all")
-
-
-@pytest.fixture(autouse=True)
-def _ready(request: pytest.FixtureRequest, doctest_namespace: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def _names(request: pytest.FixtureRequest, doctest_namespace: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path / "cache"))
     doctest_namespace["folder"] = tmp_path
     source = (
         "".join(example.source for example in request.node.dtest.examples) if hasattr(request.node, "dtest") else ""
     )
-    for name in NEEDS:  # a model takes seconds: only for the examples that speak of it
+    for name in EXPENSIVE:  # a model takes seconds: create it only for the examples that use it
         if name in source:
             doctest_namespace[name] = request.getfixturevalue(f"example_{name}")

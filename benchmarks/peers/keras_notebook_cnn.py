@@ -1,4 +1,4 @@
-"""The notebook's network and training in Keras on TensorFlow: the peer of ``soundmark.training``."""
+"""Train the original notebook's network in Keras on TensorFlow: the baseline of ``soundmark.training``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import keras
 import numpy as np
-from answering import answer
+from json_server import serve
 from keras import Sequential
 from keras.layers import Activation, Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D
 from keras.optimizers import Adam
@@ -21,7 +21,7 @@ TENSORFLOW = next(d.name for d in distributions() if d.name in ("tensorflow", "t
 
 
 def notebook_model(n_classes: int) -> Sequential:
-    """The notebook's cell."""
+    """Build the network, as in the notebook's cell."""
     model = Sequential()
     model.add(Input((64, 64, 1)))
     model.add(Conv2D(32, (3, 3), padding="same"))
@@ -52,7 +52,7 @@ def notebook_model(n_classes: int) -> Sequential:
 
 
 class Training:
-    """What is asked for by name, in the order it is asked for."""
+    """The methods that the benchmark calls."""
 
     def __init__(self, path: str) -> None:
         with np.load(path) as data:
@@ -63,17 +63,17 @@ class Training:
         self.model = notebook_model(self.n_classes)
 
     def epoch(self, batch_size: int) -> dict[str, float]:
-        """One pass over the timed clips: the seconds of the training alone, as Keras' ``fit`` takes them."""
+        """Train one epoch on the timed clips; return the seconds of Keras' ``fit`` alone."""
         x, y = self.x[self.timed], self.y[self.timed]
         start = time.perf_counter()
         self.model.fit(x, y, batch_size=batch_size, epochs=1, verbose=0)
         return {"seconds": time.perf_counter() - start}
 
     def fit(self, seed: int, epochs: int, batch_size: int) -> dict[str, list[float]]:
-        """The notebook's training from the start, and its accuracy on the test clips after each epoch."""
+        """Train as the notebook does, from new weights; return the accuracy on the test clips after each epoch."""
         keras.utils.set_random_seed(seed)
         model = notebook_model(self.n_classes)
-        told = model.fit(
+        fitted = model.fit(
             self.x[self.train],
             self.y[self.train],
             batch_size=batch_size,
@@ -81,8 +81,8 @@ class Training:
             validation_data=(self.x[self.test], self.y[self.test]),
             verbose=0,
         )
-        return {"accuracies": [float(value) for value in told.history["val_accuracy"]]}
+        return {"accuracies": [float(value) for value in fitted.history["val_accuracy"]]}
 
 
 if __name__ == "__main__":
-    answer(Training(sys.argv[1]), "keras", TENSORFLOW, "numpy")
+    serve(Training(sys.argv[1]), "keras", TENSORFLOW, "numpy")

@@ -1,4 +1,4 @@
-"""The loop that is written over a long recording with librosa, OpenCV and ONNX Runtime: window by window."""
+"""Classify a long recording window by window with librosa, OpenCV and ONNX Runtime: the baseline of ``classify``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import onnxruntime
 
 
 def main(sound: str, model: str, out: str) -> None:
-    """The probabilities of every whole window of ``sound``, float32 ``[windows, classes]``, to ``out``."""
+    """Write the probabilities of all complete windows of ``sound``, float32 ``[windows, classes]``, to ``out``."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     card = json.loads(session.get_modelmeta().custom_metadata_map["soundmark"])
     rows = []

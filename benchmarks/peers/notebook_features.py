@@ -1,4 +1,4 @@
-"""The notebook's two loops over files, as it runs them: one after the other, in one process."""
+"""Compute the original notebook's two kinds of spectrograms in its own way: file by file, in one process."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import librosa
 import numpy as np
 import scipy.signal
 import skimage.transform
-from answering import answer
+from json_server import serve
 from PIL import Image
 
 
 def mel(path: str) -> np.ndarray:
-    """The notebook's numbers of one clip, 64 × 64 decibels."""
+    """Compute the mel spectrogram of a clip, 64 × 64 decibels."""
     y, sr = librosa.load(path)
     power = librosa.feature.melspectrogram(y=y, sr=sr)
     return cv2.resize(librosa.amplitude_to_db(power, ref=np.max), (64, 64), interpolation=cv2.INTER_AREA)
 
 
 def image(path: str) -> np.ndarray:
-    """The notebook's picture of one clip, 224 × 224 as it was saved, then 64 × 64 as it was read back."""
+    """Compute the spectrogram image of a clip: 224 × 224 as saved by the notebook, then 64 × 64 as read back."""
     y, sr = librosa.load(path, sr=None)
     _, _, power = scipy.signal.spectrogram(y, sr, window="hann", nperseg=512, noverlap=256, scaling="spectrum")
     with np.errstate(divide="ignore"):
@@ -33,18 +33,18 @@ def image(path: str) -> np.ndarray:
 
 
 class Loops:
-    """What is asked for by name."""
+    """The methods that the benchmark calls."""
 
     def warm_up(self, kind: str, file: str) -> dict[str, float]:
-        """Imports, tables, caches; the notebook's user waited for them once."""
+        """Process one file, which fills imports, tables and caches; a user of the notebook waits for these once."""
         globals()[kind](file)
         return {}
 
     def features(self, kind: str, files: list[str], out: str) -> dict[str, float]:
-        """The loop over ``files``: the seconds it took; the arrays go to ``out``."""
-        one = {"mel": mel, "image": image}[kind]
+        """Process ``files`` in a loop and save the arrays to ``out``; return the seconds of the loop."""
+        compute = {"mel": mel, "image": image}[kind]
         start = time.perf_counter()
-        arrays = [one(path) for path in files]
+        arrays = [compute(path) for path in files]
         seconds = time.perf_counter() - start
         np.save(out, np.stack(arrays))
         return {"seconds": seconds}
@@ -52,4 +52,4 @@ class Loops:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")  # librosa warns of clips shorter than a frame
-    answer(Loops(), "librosa", "opencv-python-headless", "scipy", "scikit-image", "pillow", "numpy")
+    serve(Loops(), "librosa", "opencv-python-headless", "scipy", "scikit-image", "pillow", "numpy")

@@ -1,4 +1,4 @@
-"""``soundmark.features`` as it is used: a data set to its store, with all the cores, workers started and all."""
+"""Compute the feature store of a data set with all cores, including the start of worker processes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import time
 
 import numpy as np
-from answering import answer
+from json_server import serve
 
 from soundmark.datasets import Dataset, features
 from soundmark.training.named_recipes import recipe_named
@@ -15,17 +15,17 @@ RECIPES = {"mel": "notebook-mel", "image": "notebook-image"}
 
 
 class Features:
-    """What is asked for by name."""
+    """The methods that the benchmark calls."""
 
     def __init__(self, dataset: str) -> None:
         self.dataset = Dataset.open(dataset)
 
     def files(self) -> dict[str, list[str]]:
-        """The clips, in the order of the data set."""
+        """Return the paths of the clips, in the order of the data set."""
         return {"files": [str(clip.path) for clip in self.dataset.clips]}
 
     def features(self, kind: str, out: str) -> dict[str, float]:
-        """Every clip anew: the seconds it took; the array goes to ``out``."""
+        """Recompute the features of all clips and save the array to ``out``; return the seconds."""
         start = time.perf_counter()
         store = features.build(self.dataset, recipe_named(RECIPES[kind]).representation, fresh=True)
         seconds = time.perf_counter() - start
@@ -34,4 +34,4 @@ class Features:
 
 
 if __name__ == "__main__":
-    answer(Features(sys.argv[1]), "soundmark", "numpy", "soxr", "soundfile", "ducc0")
+    serve(Features(sys.argv[1]), "soundmark", "numpy", "soxr", "soundfile", "ducc0")

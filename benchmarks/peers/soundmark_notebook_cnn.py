@@ -1,4 +1,4 @@
-"""``soundmark.training`` of the seed CNN, in the precision that is asked for."""
+"""Train the original notebook's CNN with ``soundmark.training``, in a given precision."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
-from answering import answer
+from json_server import serve
 
 from soundmark.training import loop
 from soundmark.training.engine import choose_engine
@@ -15,7 +15,7 @@ from soundmark.training.named_recipes import recipe_named
 
 
 class Training:
-    """What is asked for by name, in the order it is asked for."""
+    """The methods that the benchmark calls."""
 
     def __init__(self, path: str, precision: str) -> None:
         with np.load(path) as data:
@@ -25,17 +25,17 @@ class Training:
         self.engine = native if precision == "native" else replace(native, precision=precision)
 
     def precision(self) -> dict[str, str]:
-        """What this machine trains in."""
+        """Return the precision in which this machine trains."""
         return {"precision": self.engine.precision}
 
     def epoch(self, batch_size: int) -> dict[str, float]:
-        """A whole training of one epoch on the timed clips, from a new network on."""
+        """Train a new network for one epoch on the timed clips; return the seconds."""
         start = time.perf_counter()
         self._train(self.timed, np.arange(0), epochs=1, batch_size=batch_size)
         return {"seconds": time.perf_counter() - start}
 
     def fit(self, seed: int, epochs: int, batch_size: int) -> dict[str, list[float | None]]:
-        """The recipe's training, and its accuracy on the test clips after each epoch."""
+        """Train as the recipe does; return the accuracy on the test clips after each epoch."""
         trained = self._train(self.train, self.test, seed=seed, epochs=epochs, batch_size=batch_size)
         return {"accuracies": [epoch.validation_accuracy for epoch in trained.history]}
 
@@ -51,4 +51,4 @@ class Training:
 
 
 if __name__ == "__main__":
-    answer(Training(sys.argv[1], sys.argv[2]), "soundmark", "torch", "numpy")
+    serve(Training(sys.argv[1], sys.argv[2]), "soundmark", "torch", "numpy")

@@ -1,9 +1,9 @@
-"""From the start of the process to the first batch of a training, on a data set whose features are there already.
+"""Measure the time from process start to the first training batch, for a data set whose features are stored already.
 
     python soundmark_start.py DATASET STARTED [--epoch]
 
-STARTED is the time at which the process was started; with ``--epoch`` one epoch is trained on all clips. Prints a line
-of JSON: seconds since STARTED at each step, and the most memory that was in use.
+STARTED is the time at which the process was started. ``--epoch``: train one epoch on all clips. Prints a line of JSON:
+seconds from STARTED to each step, and the peak memory.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 import sys
 import time
 
-loaded = {"python": time.time()}
-import torch  # noqa: E402 - what a training costs before soundmark does anything
+import_times = {"python": time.time()}
+import torch  # noqa: E402 - its import is measured separately from soundmark
 
-loaded["torch"] = time.time()
+import_times["torch"] = time.time()
 
 import json  # noqa: E402
 import resource  # noqa: E402
@@ -29,37 +29,37 @@ from soundmark.training.engine import choose_engine  # noqa: E402
 from soundmark.training.named_recipes import recipe_named  # noqa: E402
 
 
-class Watched:
-    """Features that note when they are first asked for."""
+class TimedRows:
+    """Features that record the time of their first access."""
 
     def __init__(self, rows: Any) -> None:
-        self.rows, self.shape, self.first = rows, rows.shape, 0.0
+        self.rows, self.shape, self.first_access = rows, rows.shape, 0.0
 
-    def __getitem__(self, which: Any) -> np.ndarray:
-        self.first = self.first or time.time()
-        return self.rows[which]
+    def __getitem__(self, index: Any) -> np.ndarray:
+        self.first_access = self.first_access or time.time()
+        return self.rows[index]
 
 
 def main() -> None:
-    """Go as far as is asked, and tell."""
+    """Train one batch, or one epoch, and print the times."""
     started = float(sys.argv[2])
-    marks = dict(loaded)
+    times = dict(import_times)
     dataset = Dataset.open(sys.argv[1])
-    marks["data set opened"] = time.time()
+    times["data set opened"] = time.time()
     recipe = replace(recipe_named("notebook-mel"), epochs=1)
     store = features.build(dataset, recipe.representation)
-    marks["features checked"] = time.time()
-    watched = Watched(store.array)
+    times["features checked"] = time.time()
+    rows = TimedRows(store.array)
     n = len(dataset.clips) if "--epoch" in sys.argv else 1
     data = loop.TrainingData(
-        features=watched,  # type: ignore[arg-type]
+        features=rows,  # type: ignore[arg-type]
         targets=dataset.targets,
         train=np.arange(n),
         validation=np.arange(0),
         sources=dataset.sources,
     )
     loop.train_network(data, recipe, engine=choose_engine("cpu"))
-    marks["first batch"] = watched.first
+    times["first batch"] = rows.first_access
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     print(
         json.dumps(
@@ -67,7 +67,7 @@ def main() -> None:
                 "clips": n,
                 "built": store.built,
                 "torch": torch.__version__,
-                "seconds": {name: stamp - started for name, stamp in marks.items()},
+                "seconds": {name: at - started for name, at in times.items()},
                 "peak_mb": peak / 1024,
             }
         )

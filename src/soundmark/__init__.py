@@ -1,20 +1,22 @@
-"""Labelled recordings to a sound classifier that can be trusted, on a laptop without a GPU.
+"""Train sound classifiers from labelled recordings, evaluate them without data leakage, and run them.
+
+The data flow:
 
     errors, runtime, audio ─▶ spectrograms ─▶ datasets ─▶ metrics ─▶ models ─▶ training | detection
       ─▶ evaluation ─▶ cli
 
-The sub-packages, in reading order; each imports only those above it (training and detection not each other):
+The sub-packages, in reading order. Each imports only those above it; training and detection do not import each other:
 
-    errors            the exceptions
-    runtime           infrastructure: files, locks, processes, progress, text, figures
-    audio             sound files and live sources to mono samples
-    spectrograms      samples to [freq, time]; one file per representation
-    datasets          a path to a Dataset of Clips: layouts, splits, inspection, features
-    metrics           labels and scores to numbers with intervals
-    models            trained models, ready to use: scores, events, explanations, export
-    training          features and a recipe to a trained model; the only one that imports torch
-    detection         recordings to events: files, folders, live audio
-    evaluation        recipes × protocols × folds to an Evaluation and a report
+    errors            exceptions
+    runtime           infrastructure: atomic files, locks, parallel processing, progress, text, figures
+    audio             sound files and live sources → mono samples
+    spectrograms      samples → [freq, time]; one file per representation
+    datasets          path → Dataset of Clips: layouts, splits, inspection, features
+    metrics           labels and scores → metrics with confidence intervals
+    models            trained models: scores, events, explanations, export
+    training          features and a recipe → trained model; the only sub-package that imports torch
+    detection         recordings → events: files, folders, live audio
+    evaluation        recipes × protocols × folds → Evaluation and report
     cli               the command line
 
 In Python:
@@ -26,11 +28,11 @@ In Python:
     data.save_spectrograms("pictures")            # PNGs, one folder per class
     run = sm.compare(data, ["notebook-image", "notebook-mel"], "run", epochs=20)   # displays its table
     run.plot_history(); run.plot_confusion("notebook-mel"); run.to_dataframe(); run.report("report.html")
-    model = sm.train(data, "transfer", "final")   # a Model; model.summary() lists the layers
+    model = sm.train(data, "transfer", "final")   # returns a Model; model.summary() lists its layers
     model.classify("street.wav"); model.events("hour.flac"); model.explain("street.wav").plot()
-    sm.load("audioset").classify("street.wav")    # 527 classes, before any training
+    sm.load("audioset").classify("street.wav")    # 527 classes, no training needed
 
-Functions take the options of the command of the same name as keywords, and paths as ``str`` or ``PathLike``.
+Each function takes the options of the command of the same name as keyword arguments. Paths are ``str`` or ``PathLike``.
 """
 
 from __future__ import annotations
@@ -100,9 +102,9 @@ __all__ = [
     "train",
 ]
 
-# Where each public name is defined. It is loaded when first asked for, so that `import soundmark` and
-# `soundmark --help` stay cheap.
-_HOMES = {
+# The module that defines each public name. Modules are imported on first access, so that `import soundmark` and
+# `soundmark --help` start fast.
+_MODULES = {
     "Analysis": "detection.analysis:Analysis",
     "Clip": "datasets:Clip",
     "Dataset": "datasets:Dataset",
@@ -130,9 +132,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _HOMES[name].split(":")
+    module, attribute = _MODULES[name].split(":")
     return getattr(import_module(f"{__name__}.{module}"), attribute)
 
 

@@ -1,15 +1,15 @@
-"""What can go wrong, as one small tree, and how a message is phrased.
+"""The exceptions of soundmark, and the error for an unknown name.
 
     SoundmarkError
-    ├── AudioError       a sound that cannot be read, or that nothing can be computed from
-    ├── DatasetError     a data set that is not one, or a row of it that cannot be meant
-    ├── SettingsError    a name or a value that soundmark does not know
+    ├── AudioError       a sound that cannot be decoded or analysed
+    ├── DatasetError     an invalid data set, or an invalid row of its table
+    ├── SettingsError    an unknown name or an invalid value
     ├── BundleError      a model file that cannot be used
-    ├── WeightsError     pretrained weights that are not here, or are others
-    └── OutputError      a place that results cannot be written to, or that holds other results
+    ├── WeightsError     pretrained weights that are missing or have the wrong checksum
+    └── OutputError      an output path that is not writable, or that contains other results
 
-A message is one sentence or two: what, where, its value, what is allowed, what to do next. The command line
-prints the message of a ``SoundmarkError`` and exits with 2; anything else is a defect of soundmark's.
+A message is one or two sentences. It names the input and its value, what is allowed, and what to do next. The command
+line prints the message of a ``SoundmarkError`` and exits with status 2. Any other exception is a bug in soundmark.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from difflib import get_close_matches
 
 
 class SoundmarkError(Exception):
-    """The parent of every error that soundmark raises on purpose."""
+    """The base class of all soundmark exceptions."""
 
 
 class AudioError(SoundmarkError):
-    """A sound cannot be read, or nothing can be computed from it."""
+    """A sound cannot be decoded or analysed."""
 
 
 class DatasetError(SoundmarkError):
-    """A data set, or a row of one, is not what it should be."""
+    """A data set, or a row of its table, is invalid."""
 
 
 class SettingsError(SoundmarkError, ValueError):
-    """A name or a value that soundmark does not know."""
+    """A name is unknown, or a value is invalid."""
 
 
 class BundleError(SoundmarkError):
@@ -39,20 +39,23 @@ class BundleError(SoundmarkError):
 
 
 class WeightsError(SoundmarkError):
-    """Pretrained weights cannot be had."""
+    """Pretrained weights are missing, or their checksum does not match."""
 
 
 class OutputError(SoundmarkError):
-    """Results cannot be written where they should go."""
+    """Results cannot be written to the output path."""
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> SettingsError:
-    """The error for a name that is not among the known ones, with the nearest match.
+def unknown_name(kind: str, name: str, known: Iterable[str], *, owner: str = "") -> SettingsError:
+    """Return the error for an unknown name, with the nearest match and the known names; ``owner`` begins the message.
 
     >>> print(unknown_name("recipe", "notebook-mell", ["notebook-image", "notebook-mel"]))
     there is no recipe "notebook-mell". Did you mean "notebook-mel"? Known: notebook-image, notebook-mel.
+    >>> print(unknown_name("class", "dgo", ["cat", "dog"], owner="the model"))
+    the model has no class "dgo". Did you mean "dog"? Known: cat, dog.
     """
     names = list(known)
     close = get_close_matches(str(name), names, n=1)
     hint = f'Did you mean "{close[0]}"? ' if close else ""
-    return SettingsError(f'there is no {kind} "{name}". {hint}Known: {", ".join(names)}.')
+    missing = f"{owner} has no" if owner else "there is no"
+    return SettingsError(f'{missing} {kind} "{name}". {hint}Known: {", ".join(names)}.')

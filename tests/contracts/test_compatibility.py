@@ -1,10 +1,12 @@
-"""Files that version 0.1.0 wrote, under the old names of recipes, networks and fields, are read by the current code.
+"""The current code reads files of version 0.1.0, with the old names of recipes, networks and fields.
 
-They lie in tests/data/v0.1, whose README says how they were made; expected.json holds what the old code answered.
+The files are in tests/data/v0.1; its README explains how they were created. expected.json contains the results of
+version 0.1.0.
 """
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -36,7 +38,7 @@ from soundmark.training.single_model import comparison_scores, train_model
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "v0.1"
 EXPECTED = json.loads((DATA / "expected.json").read_text())
-RECORDED_NS = 1_700_000_000_000_000_000  # the time of the clips' files when the old code classified them
+CLIP_TIME_NS = 1_700_000_000_000_000_000  # modification time of the clips when version 0.1.0 classified them
 MEL = Recipe(name="notebook-mel", representation=Mel(size=(24, 24)), epochs=40, batch_size=30)
 IMAGE = Recipe(name="notebook-image", representation=Image(size=(24, 24)), epochs=40, batch_size=30)
 OLD_NAMES = {"seed-mel": "notebook-mel", "seed-image": "notebook-image", "seed-image-22k": "notebook-image-22k"}
@@ -44,17 +46,17 @@ OLD_NAMES = {"seed-mel": "notebook-mel", "seed-image": "notebook-image", "seed-i
 
 @pytest.fixture
 def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with a copy of the old files at the same relative paths, and the clips at their old time."""
+    """The current folder, with a copy of the old files; the clips have their old modification times."""
     shutil.copytree(DATA, tmp_path, dirs_exist_ok=True)
     for clip in (tmp_path / "clips").iterdir():
-        os.utime(clip, ns=(RECORDED_NS, RECORDED_NS))
+        os.utime(clip, ns=(CLIP_TIME_NS, CLIP_TIME_NS))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fail where anything is trained."""
+    """Fail if anything is trained."""
 
     def refuse(data: object, recipe: Recipe, **_: object) -> None:
         raise AssertionError(f"{recipe.name} would be trained again")
@@ -64,15 +66,15 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def same_features(city: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Features under the checksum that the old run noted, where this processor computes other last digits."""
+    """Features with the checksum of the old run: on other processors, rounding and therefore checksums differ."""
     build = features.build
 
-    def named_as_before(dataset: Dataset, representation: object, **options: object) -> features.Features:
+    def build_with_old_checksum(dataset: Dataset, representation: object, **options: object) -> features.Features:
         kind = "image" if isinstance(representation, Image) else "mel"
-        before = read_bundle(DATA / "compare" / f"seed-{kind}" / "random" / "model.onnx").card.training.features
-        return replace(build(dataset, representation, **options), checksum=before)
+        checksum = read_bundle(DATA / "compare" / f"seed-{kind}" / "random" / "model.onnx").card.training.features
+        return replace(build(dataset, representation, **options), checksum=checksum)
 
-    monkeypatch.setattr(features, "build", named_as_before)
+    monkeypatch.setattr(features, "build", build_with_old_checksum)
 
 
 def run_cli(*arguments: str) -> str:
@@ -82,26 +84,26 @@ def run_cli(*arguments: str) -> str:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder but those that any run writes anew."""
-    anew = (".lock", "metrics.json", "report.html", "parameters.json")
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in anew]
+    """All files in a folder except those that every run rewrites."""
+    rewritten = (".lock", "metrics.json", "report.html", "parameters.json")
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in rewritten]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 # --- The files themselves ---
 
 
-def test_the_old_files_hold_no_path_of_a_machine():
+def test_old_files_contain_no_paths_of_the_machine():
     for path in (path for path in DATA.rglob("*") if path.is_file()):
-        assert not [place for place in (b"/tmp", b"/home", b"/root", b"/work") if place in path.read_bytes()], path
+        assert not [root for root in (b"/tmp", b"/home", b"/root", b"/work") if root in path.read_bytes()], path
 
 
-def test_the_data_set_made_again_is_that_of_the_old_runs(city: Dataset):
+def test_synthetic_data_set_has_the_fingerprint_of_the_old_runs(city: Dataset):
     assert city.fingerprint == json.loads((DATA / "compare" / "metrics.json").read_text())["dataset"]["fingerprint"]
 
 
 @pytest.mark.parametrize(("kind", "representation"), [("mel", MEL.representation), ("image", IMAGE.representation)])
-def test_the_feature_store_has_the_checksum_of_the_old_run(city: Dataset, kind: str, representation: Mel | Image):
+def test_feature_store_has_the_checksum_of_the_old_run(city: Dataset, kind: str, representation: Mel | Image):
     card = read_bundle(DATA / "compare" / f"seed-{kind}" / "random" / "model.onnx").card
     assert card.representation == representation
     assert features.build(city, representation, jobs=1).checksum == card.training.features
@@ -110,7 +112,7 @@ def test_the_feature_store_has_the_checksum_of_the_old_run(city: Dataset, kind: 
 # --- Recipes ---
 
 
-def test_a_recipe_file_with_every_old_field_name_is_the_renamed_recipe():
+def test_recipe_file_with_all_old_field_names_is_read():
     expected = Recipe(
         name="every-field",
         network="mn04",
@@ -131,14 +133,14 @@ def test_a_recipe_file_with_every_old_field_name_is_the_renamed_recipe():
     assert all(field in text for field in (*legacy.FIELDS, *legacy.AUGMENTATION_FIELDS))
 
 
-def test_old_recipe_files_are_the_renamed_recipes():
+def test_old_recipe_files_give_the_renamed_recipes():
     assert recipe_named(str(DATA / "recipes" / "transfer-finetune.toml")) == RECIPES["transfer-finetune"]
     assert recipe_named(str(DATA / "recipes" / "seed-mel.toml")) == MEL
     assert recipe_named(str(DATA / "recipes" / "seed-image.toml")) == IMAGE
     assert Recipe.from_toml((DATA / "compare" / "seed-mel" / "random" / "recipe.toml").read_text()) == MEL
 
 
-def test_what_is_written_now_has_the_new_names_alone():
+def test_new_recipe_files_have_new_names_only():
     text = recipe_named(str(DATA / "recipes" / "every_field.toml")).to_toml()
     assert not [name for name in (*legacy.FIELDS, *legacy.AUGMENTATION_FIELDS) if f"\n{name} =" in text]
 
@@ -149,20 +151,20 @@ def test_old_recipe_names_are_accepted(old_name: str, new_name: str):
     assert Recipe.from_settings({"name": old_name, "representation": "mel", "network": "seed_cnn"}).name == new_name
 
 
-def test_a_removed_field_is_accepted_at_its_default_and_refused_otherwise(monkeypatch: pytest.MonkeyPatch):
+def test_removed_field_is_accepted_only_at_its_default(monkeypatch: pytest.MonkeyPatch):
     removed = {"warmup": (0.1, "0.4.0"), "augmentation.echo": (False, "0.5.0")}
     monkeypatch.setattr(legacy, "REMOVED_FIELDS", removed)
     text = 'name = "mine"\nrepresentation = "mel"\nwarmup = {}\n[augmentation]\necho = {}\n'
     assert Recipe.from_toml(text.format("0.1", "false")) == Recipe(name="mine", representation=Mel())
-    with pytest.raises(SettingsError, match=r"warmup = 0.5, a field that no longer exists: use soundmark 0.4.0, .*0.1"):
+    with pytest.raises(SettingsError, match=r"warmup = 0.5, but this field was removed: use soundmark 0.4.0, .*0.1"):
         Recipe.from_toml(text.format("0.5", "false"))
     with pytest.raises(SettingsError, match="augmentation.echo = True, .*soundmark 0.5.0, .* its default, False"):
         Recipe.from_toml(text.format("0.1", "true"))
-    with pytest.raises(SettingsError, match="no field of a recipe"):
+    with pytest.raises(SettingsError, match="no recipe field"):
         Recipe.from_toml(text.format("0.1", "false").replace("warmup", "warmdown"))
 
 
-def test_a_run_with_a_removed_field_is_another_run_unless_it_had_its_default(monkeypatch: pytest.MonkeyPatch):
+def test_run_with_a_removed_field_is_the_same_run_only_at_its_default(monkeypatch: pytest.MonkeyPatch):
     from soundmark.training.unit import differing_settings
 
     monkeypatch.setattr(legacy, "REMOVED_FIELDS", {"warmup": (0.1, "0.4.0")})
@@ -174,7 +176,7 @@ def test_a_run_with_a_removed_field_is_another_run_unless_it_had_its_default(mon
 
 
 @pytest.mark.parametrize("path", EXPECTED["answers"])
-def test_an_old_model_answers_as_it_did(old: Path, path: str):
+def test_old_model_returns_its_old_results(old: Path, path: str):
     model = load(path)
     for clip, expected in EXPECTED["answers"][path].items():
         answer = model.classify(f"clips/{clip}")
@@ -183,11 +185,11 @@ def test_an_old_model_answers_as_it_did(old: Path, path: str):
         assert [entry["score"] for entry in answer] == pytest.approx(scores, abs=1e-6)
         events = [asdict(event) for event in model.events(f"clips/{clip}", overlap=0.5, threshold=0.12)]
         assert [event["label"] for event in events] == [event["label"] for event in expected["events"]]
-        for event, before in zip(events, expected["events"], strict=True):
-            assert {**event, "label": ""} == pytest.approx({**before, "label": ""}, abs=1e-6)
+        for event, old_event in zip(events, expected["events"], strict=True):
+            assert {**event, "label": ""} == pytest.approx({**old_event, "label": ""}, abs=1e-6)
 
 
-def test_the_old_models_cover_what_models_can_do():
+def test_old_models_cover_unknown_multi_label_and_int8():
     answers = {path: expected["20240611_143000.wav"]["classify"] for path, expected in EXPECTED["answers"].items()}
     assert answers["models/unknown.onnx"][0]["label"] == "unknown"
     assert sum(entry["score"] for entry in answers["models/multi_label.onnx"]) != pytest.approx(1, abs=0.01)
@@ -197,20 +199,21 @@ def test_the_old_models_cover_what_models_can_do():
 
 @pytest.mark.parametrize("path", EXPECTED["answers"])
 def test_show_of_an_old_model_uses_the_new_names(old: Path, path: str):
-    made_by = dict(card_lines(load(path).card))["made by"]
-    assert made_by.startswith("name notebook-mel, network notebook_cnn") or path.startswith("compare/seed-image")
-    assert not {setting.split()[0] for setting in made_by.split(", ")} & {*legacy.FIELDS, *legacy.AUGMENTATION_FIELDS}
+    recipe = dict(card_lines(load(path).card))["recipe"]
+    assert recipe.startswith("name=notebook-mel, network=notebook_cnn") or path.startswith("compare/seed-image")
+    assert not set(re.findall(r"(\w+)=", recipe)) & {*legacy.FIELDS, *legacy.AUGMENTATION_FIELDS}
     assert load(path).classes[0] in run_cli("show", path)
+    assert recipe[:40] in run_cli("show", path, "--all")
     assert json.loads(run_cli("show", path, "--format", "json"))["recipe"]["network"] == "notebook_cnn"
 
 
-def test_an_old_waveform_export_answers_as_it_did_and_is_refused_as_a_model():
+def test_old_waveform_export_returns_its_old_results_and_is_refused_as_a_model():
     import onnxruntime
 
     session = onnxruntime.InferenceSession(DATA / "models" / "waveform.onnx")
-    (given,) = session.get_inputs()
-    tone = np.sin(2 * np.pi * 440 * np.arange(given.shape[1]) / 22_050).astype(np.float32)[None] / 2
-    assert session.run(None, {given.name: tone})[0][0].tolist() == pytest.approx(EXPECTED["waveform"], abs=1e-6)
+    (waveform,) = session.get_inputs()
+    tone = np.sin(2 * np.pi * 440 * np.arange(waveform.shape[1]) / 22_050).astype(np.float32)[None] / 2
+    assert session.run(None, {waveform.name: tone})[0][0].tolist() == pytest.approx(EXPECTED["waveform"], abs=1e-6)
     with pytest.raises(BundleError, match="an export for other programs"):
         load(DATA / "models" / "waveform.onnx")
 
@@ -225,7 +228,7 @@ SAME: list[Callable[[Recipe], Recipe]] = [
 
 @pytest.mark.usefixtures("no_training", "same_features")
 @pytest.mark.parametrize("named", SAME, ids=["new names", "old names"])
-def test_compare_finds_every_training_of_an_old_run_done(
+def test_compare_resumes_a_finished_old_run_without_training(
     old: Path, city: Dataset, named: Callable[[Recipe], Recipe], caplog: pytest.LogCaptureFixture
 ):
     before, figures = contents(old / "compare"), json.loads((old / "compare" / "metrics.json").read_text())
@@ -240,7 +243,7 @@ def test_compare_finds_every_training_of_an_old_run_done(
 
 
 @pytest.mark.usefixtures("no_training", "same_features")
-def test_compare_of_an_old_run_is_refused_with_another_setting(old: Path, city: Dataset):
+def test_compare_with_another_setting_refuses_an_old_run(old: Path, city: Dataset):
     plan = make_plan(city, [replace(MEL, ema_decay=0.5)], protocols=["random"])
     with pytest.raises(OutputError, match="it differs in recipe.ema_decay"):
         run_plan(plan, old / "compare")
@@ -248,7 +251,7 @@ def test_compare_of_an_old_run_is_refused_with_another_setting(old: Path, city: 
 
 @pytest.mark.usefixtures("no_training", "same_features")
 @pytest.mark.parametrize("named", SAME, ids=["new names", "old names"])
-def test_train_finds_an_old_run_done(
+def test_train_resumes_a_finished_old_run_without_training(
     old: Path, city: Dataset, named: Callable[[Recipe], Recipe], caplog: pytest.LogCaptureFixture
 ):
     before = contents(old / "train")
@@ -258,29 +261,27 @@ def test_train_finds_an_old_run_done(
     assert not caplog.records
 
 
-def test_the_scores_of_an_old_comparison_go_to_a_new_card(old: Path, city: Dataset):
+def test_scores_of_an_old_comparison_are_written_to_a_new_card(old: Path, city: Dataset):
     scores = comparison_scores(old / "compare", MEL, city)
     assert scores["protocol"] == "random"
     assert scores["n_test"] == 20
 
 
 @pytest.mark.usefixtures("same_features")
-def test_a_training_that_the_old_version_left_unfinished_is_recognised(
-    city: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_checkpoint_of_the_old_version_is_recognised(city: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from soundmark.training.checkpoint import Checkpoint
 
-    known: list[str] = []
-    monkeypatch.setattr(Checkpoint, "save", lambda self, path, fingerprint: known.append(fingerprint))
+    fingerprints: list[str] = []
+    monkeypatch.setattr(Checkpoint, "save", lambda self, path, fingerprint: fingerprints.append(fingerprint))
     train_model(city, replace(MEL, epochs=1), tmp_path / "run", test_fold=1)
-    assert known == [EXPECTED["checkpoint"]]
+    assert fingerprints == [EXPECTED["checkpoint"]]
 
 
 # --- Results ---
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_an_old_folder_of_results_is_resumed_from_its_journal(old: Path, form: str, monkeypatch: pytest.MonkeyPatch):
+def test_old_results_folder_is_resumed_from_its_journal(old: Path, form: str, monkeypatch: pytest.MonkeyPatch):
     before, folder = contents(old / f"classify_{form}"), Path(f"classify_{form}")
     model = load("train/model.onnx")
 
@@ -290,7 +291,7 @@ def test_an_old_folder_of_results_is_resumed_from_its_journal(old: Path, form: s
     monkeypatch.setattr(Bundle, "run_for", refuse)
     files = list(inputs.files(["clips"]))
     done = analyze_to_folder(model, files, DetectionSettings(), folder, form=form)
-    assert (done.analyzed, done.before) == (2, 2)
+    assert (done.analyzed, done.resumed) == (2, 2)
     assert contents(folder) == before
 
 
@@ -310,9 +311,10 @@ def test_evaluate_resumes_an_old_folder(old: Path, city: Dataset):
     assert tested.summary.accuracy == before["accuracy"]
     after = json.loads((old / "evaluate" / "metrics.json").read_text())
     assert after.keys() == before.keys()
-    assert {key: after[key] for key in ("about", "note", "n_test", "accuracy")} == {
-        key: before[key] for key in ("about", "note", "n_test", "accuracy")
+    assert {key: after[key] for key in ("about", "n_test", "accuracy")} == {
+        key: before[key] for key in ("about", "n_test", "accuracy")
     }
+    assert after["note"] == "fold 1, which was held out from the model's training"
     assert after["log_loss"] == pytest.approx(before["log_loss"], abs=1e-6)
 
 
@@ -320,13 +322,13 @@ def test_evaluate_resumes_an_old_folder(old: Path, city: Dataset):
 
 
 @pytest.mark.usefixtures("no_training", "same_features")
-def test_the_command_line_goes_on_with_an_old_run(old: Path, city: Dataset):
+def test_command_line_resumes_an_old_run(old: Path, city: Dataset):
     data, recipes = str(city.root), ("--recipe", "recipes/seed-image.toml", "--recipe", "recipes/seed-mel.toml")
     assert "notebook-mel" in run_cli("compare", data, *recipes, "--protocol", "random", "-o", "compare", "--quiet")
     run_cli("train", data, *recipes[2:], "--test-fold", "1", "-o", "train", "--quiet")
 
 
 @pytest.mark.parametrize("name", OLD_NAMES)
-def test_the_command_line_accepts_the_old_names_of_recipes(old: Path, city: Dataset, name: str):
-    with pytest.raises(SettingsError, match="no fold 99"):  # what is checked after the recipe's name
+def test_command_line_accepts_old_recipe_names(old: Path, city: Dataset, name: str):
+    with pytest.raises(SettingsError, match="no fold 99"):  # checked after the name of the recipe
         run_cli("train", str(city.root), "--recipe", name, "--test-fold", "99", "-o", "new", "--quiet")

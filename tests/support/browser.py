@@ -1,4 +1,4 @@
-"""A real headless Chromium for the tests: open a page, say what went wrong in it, what it asked for, what it shows."""
+"""Open a page in headless Chromium; return its errors, the files that it loads, its layout and its text."""
 
 import json
 import shutil
@@ -23,10 +23,10 @@ QUIET = [
     "--hide-scrollbars",
     "--mute-audio",
     "--enable-logging=stderr",
-]  # nothing but the page under test is loaded
+]  # no requests except those of the page under test
 
-# Stands before anything else of the page, so that it hears of every error.
-LISTEN = """<script>
+# The first script of the page, so that it records all errors.
+RECORD_ERRORS = """<script>
 window.found = {errors: [], violations: []};
 addEventListener("error", e => found.errors.push(e.message || `${e.target.tagName} could not be loaded`), true);
 addEventListener("unhandledrejection", e => found.errors.push(String(e.reason)));
@@ -34,14 +34,33 @@ addEventListener("securitypolicyviolation", e => found.violations.push(`${e.viol
 for (const level of ["error", "warn"]) console[level] = (...words) => found.errors.push(words.join(" "));
 </script>"""
 
-# Stands after everything else: waits until images and sounds are there, then sends what was found to the test.
-REPORT = """<script>
+# The last script of the page: waits until images and sounds are loaded, then sends the results to the test.
+SEND_RESULTS = r"""<script>
 const loaded = sound => new Promise(done => {
   if (sound.error || sound.readyState >= 1) return done();
   for (const name of ["loadedmetadata", "error"]) sound.addEventListener(name, done, {once: true});
   sound.preload = "auto";
   sound.load();
 });
+// Words in the text of the page that are split over several lines, by a break within letters, digits and "_".
+const brokenWords = () => {
+  const broken = [], texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const node = texts.currentNode;
+    if (node.parentElement.closest("script, style, svg")) continue;
+    for (const word of node.data.matchAll(/[\p{L}\p{N}_]+/gu)) {
+      const range = document.createRange();
+      range.setStart(node, word.index);
+      range.setEnd(node, word.index + word[0].length);
+      if (range.getClientRects().length > 1) broken.push(word[0]);
+    }
+  }
+  return broken;
+};
+// Elements whose content is wider than they are and cannot be scrolled.
+const cutOff = () => [...document.querySelectorAll("body *")]
+  .filter(one => one.scrollWidth > one.clientWidth + 1 && ["hidden", "clip"].includes(getComputedStyle(one).overflowX))
+  .map(one => one.textContent.slice(0, 60));
 addEventListener("load", async () => {
   found.images = [...document.images].map(one => [one.alt, one.naturalWidth]);
   found.sounds = [];
@@ -52,14 +71,22 @@ addEventListener("load", async () => {
   found.requests = performance.getEntriesByType("resource").map(one => one.name.slice(0, 60));
   found.width = innerWidth;
   found.scroll_width = document.documentElement.scrollWidth;
+  found.broken_words = brokenWords();
+  found.cut_off = cutOff();
   found.text = document.body.innerText;
   await fetch("/found", {method: "POST", body: JSON.stringify(found)});
 });
 </script>"""
 
 
+LEAST_WIDTH = 500  # of a window of Chromium, in pixels
+
+FRAME = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><style>body {{ margin: 0 }}</style>
+<iframe src="/" width="{width}" height="{height}" style="border: 0"></iframe>"""
+
+
 def find_chromium() -> str:
-    """The path of a Chromium; the test is skipped where there is none."""
+    """Return the path of Chromium; skip the test if it is not installed."""
     path = next((path for name in NAMES if (path := shutil.which(name))), None)
     if path is None:
         pytest.skip(f"no browser is installed: looked for {', '.join(NAMES)}")
@@ -67,25 +94,31 @@ def find_chromium() -> str:
 
 
 def examine(page: str, *, width: int = 1280, height: int = 900, timeout_s: float = 90) -> dict:
-    """Open a page in Chromium and return what was found there.
+    """Open a page in Chromium and return a dict of results.
 
-    ``errors`` (scripts, console, things that could not be loaded), ``violations`` of the page's own content policy,
-    ``requests`` (addresses that the page asked for), ``served`` (paths that this test's server was asked for),
-    ``images`` [alt, natural width], ``sounds`` {error, seconds}, ``width`` and ``scroll_width`` in pixels, ``text``.
+    ``errors`` (scripts, console, files that could not be loaded), ``violations`` of the page's content security policy,
+    ``requests`` (URLs that the page requested), ``served`` (paths that were requested from the test's server),
+    ``images`` [alt, natural width], ``sounds`` {error, seconds}, ``width`` and ``scroll_width`` in pixels,
+    ``broken_words`` (words split over two lines), ``cut_off`` (text of elements that hide a part of their content),
+    ``text``.
+
+    A window of Chromium has at least ``LEAST_WIDTH`` pixels; for a smaller ``width``, the page is shown in a frame.
     """
     chromium = find_chromium()
-    watched = _watched(page).encode()
+    pages = {"/": _with_scripts(page).encode(), "/frame": FRAME.format(width=width, height=height).encode()}
+    start = "/" if width >= LEAST_WIDTH else "/frame"
     served: list[str] = []
     found: dict = {}
     is_done = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            served.append(self.path)
-            self.send_response(200 if self.path == "/" else 404)
+            if self.path != "/frame":
+                served.append(self.path)
+            self.send_response(200 if self.path in pages else 404)
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.end_headers()
-            self.wfile.write(watched if self.path == "/" else b"")
+            self.wfile.write(pages.get(self.path, b""))
 
         def do_POST(self):
             found.update(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
@@ -101,8 +134,8 @@ def examine(page: str, *, width: int = 1280, height: int = 900, timeout_s: float
         thread.start()
         log = Path(profile) / "stderr.txt"
         command = [chromium, *QUIET, f"--user-data-dir={profile}/profile", f"--window-size={width},{height}"]
-        # A debugging port keeps a headless Chromium open after the page has loaded.
-        command += ["--remote-debugging-port=0", f"http://127.0.0.1:{server.server_port}/"]
+        # With a debugging port, headless Chromium remains open after the page has loaded.
+        command += ["--remote-debugging-port=0", f"http://127.0.0.1:{server.server_port}{start}"]
         with log.open("wb") as stderr, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr) as process:
             try:
                 is_in_time = is_done.wait(timeout_s)
@@ -112,14 +145,14 @@ def examine(page: str, *, width: int = 1280, height: int = 900, timeout_s: float
         thread.join()
         messages = log.read_text(errors="replace")
     if not is_in_time:
-        pytest.fail(f"the page said nothing within {timeout_s} s. Chromium's last words: {messages[-2000:]}")
+        pytest.fail(f"the page sent no results within {timeout_s} s. Log of Chromium: {messages[-2000:]}")
     console = [line for line in messages.splitlines() if "CONSOLE" in line]
     return {**found, "served": served, "errors": [*found["errors"], *console]}
 
 
-def _watched(page: str) -> str:
-    """The page with the two scripts, which its content policy, where it has one, is made to allow."""
+def _with_scripts(page: str) -> str:
+    """Insert the two scripts into the page, and allow them in its content security policy, if any."""
     page = page.replace("default-src 'none';", "default-src 'none'; script-src 'unsafe-inline'; connect-src 'self';", 1)
     head = page.index("<meta charset")
     end = page.rindex("</body>")
-    return page[:head] + LISTEN + page[head:end] + REPORT + page[end:]
+    return page[:head] + RECORD_ERRORS + page[head:end] + SEND_RESULTS + page[end:]

@@ -1,23 +1,26 @@
 """Run ``soundmark ARGUMENTS...`` and kill it at a given point: ``python faulty_soundmark.py ARGUMENTS...``.
 
-``KILL`` is ``point:n:signal:whom``: the n-th time that ``point`` is passed, ``signal`` goes to ``whom``, once.
+It is controlled by environment variables. ``KILL`` is ``point:n:signal:target``: when ``point`` is passed for the n-th
+time, ``signal`` is sent to ``target``, once.
 
-    whom     run: the command's own process · here: the process that passes the point, a worker perhaps · group: all
-    point    features       the first chunk is about to be computed
-             clip           a clip was computed, in a worker
-             rows           half of a chunk's rows stand in the array, in a worker
-             chunk          a chunk was computed, and noted in the journal
-             batch          a batch was trained on
-             export         a trained network became a graph
-             half FILE      half of FILE's bytes stand in its temporary file, or, of the journal, of its line
-             written FILE   all of them do, and it has not been renamed
-             renamed FILE   it has
+    target   run: the main process of the command
+             self: the process that passes the point, which may be a worker
+             group: all processes
+    point    features       before the first chunk of features is computed
+             clip           after the features of a clip are computed, in a worker
+             rows           after half of a chunk's rows are written to the array, in a worker
+             chunk          after a chunk is computed and added to the journal
+             batch          after a training batch
+             export         after a trained network is exported to a graph
+             half FILE      after half of FILE's bytes are written to its temporary file (of the journal: half a line)
+             written FILE   after all of its bytes are written, before it is renamed
+             renamed FILE   after it is renamed
 
-``RUN`` is the folder of the output. ``WORK`` is a file that gets a line for every clip computed, batch trained and
-graph exported, in all processes; ``WORK.begun`` appears once the command listens to signals, ``WORK.killed`` when it is
-killed. ``CHUNK`` is the size of a chunk. ``CORE`` holds all of it to one processor: there two runs at once do not wait
-for one another, nor two threads of one run. Workers are spawned, and import this file as their main module: the faults
-are theirs too.
+``RUN`` is the output folder. ``WORK`` is a log file: all processes add a line for every clip, training batch and
+export. The file ``WORK.started`` is created when the command handles signals, ``WORK.killed`` when the signal is sent.
+``CHUNK`` is the number of clips in a chunk. ``CORE`` pins all processes to one core, so that the threads of two runs,
+or of one, do not wait for each other. Workers are spawned and import this file as their main module, so they have the
+same faults.
 """
 
 import os
@@ -34,33 +37,33 @@ from soundmark.runtime import parallel
 
 if "CORE" in os.environ:
     os.sched_setaffinity(0, {int(os.environ["CORE"])})
-POINT, N, SIGNAL, WHOM = os.environ.get("KILL", ":0:SIGKILL:run").split(":")
+POINT, N, SIGNAL, TARGET = os.environ.get("KILL", ":0:SIGKILL:run").split(":")
 WORK = Path(os.environ.get("WORK", os.devnull))
 CHUNK = int(os.environ.get("CHUNK", feature_store.CHUNK))
-passed, unit = 0, ""
+times_passed, unit = 0, ""
 
 
 def reach(point: str) -> None:
-    """Pass ``point``; where it is the one, for the n-th time, do as ``KILL`` says and wait for it to take effect."""
-    global passed
-    passed += point == POINT
-    if point != POINT or passed != int(N):
+    """Pass ``point``; if it is the point of ``KILL``, for the n-th time, send the signal and wait for its effect."""
+    global times_passed
+    times_passed += point == POINT
+    if point != POINT or times_passed != int(N):
         return
     with suppress(FileExistsError):  # two workers pass the same points
         Path(os.environ["WORK"] + ".killed").touch(exist_ok=False)
         number, parent = signal.Signals[SIGNAL], parent_process()
-        if WHOM == "group":
+        if TARGET == "group":
             os.killpg(os.getpgrp(), number)
-        elif WHOM == "run" and parent:
+        elif TARGET == "run" and parent:
             os.kill(parent.pid, number)
             if SIGNAL == "SIGKILL":
-                signal.pause()  # a worker ends with its parent, and this one does not go on before
+                signal.pause()  # do nothing until this worker ends with its parent
         else:
             os.kill(os.getpid(), number)
 
 
-def note(line: str) -> None:
-    """Add a line to the account of the work done, in one write."""
+def log_work(line: str) -> None:
+    """Add a line to the log of the work done, in a single write, as several processes do so."""
     handle = os.open(WORK, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(handle, f"{line}\n".encode())
     os.close(handle)
@@ -70,14 +73,14 @@ def note(line: str) -> None:
 
 
 def final_name(path: Path) -> str | None:
-    """What a temporary file of ``atomic.whole`` will be called."""
-    found = re.fullmatch(r"\.(.+)\.\d+\.part", path.name)
-    return found and found[1]
+    """The name that a temporary file will be renamed to; None for any other file."""
+    match = re.fullmatch(r"\.(.+)\.\d+\.part", path.name)
+    return match and match[1]
 
 
-def in_halves(write_bytes):
+def patched_write_bytes(write_bytes):
     @wraps(write_bytes)
-    def written(self: Path, data: bytes) -> int:
+    def write_in_halves(self: Path, data: bytes) -> int:
         if name := final_name(self):
             write_bytes(self, data[: len(data) // 2])
             reach(f"half {name}")
@@ -86,22 +89,22 @@ def in_halves(write_bytes):
             reach(f"written {name}")
         return result
 
-    return written
+    return write_in_halves
 
 
-def watched(replace):
+def patched_replace(replace):
     @wraps(replace)
-    def replaced(self: Path, target: Path) -> Path:
+    def replace_and_reach(self: Path, target: Path) -> Path:
         result = replace(self, target)
         if name := final_name(self):
             reach(f"renamed {name}")
         return result
 
-    return replaced
+    return replace_and_reach
 
 
-class InHalves:
-    """A file that is open, and into which whatever is written goes in halves."""
+class HalvesWriter:
+    """An open file that writes everything in two halves, and passes ``point`` between them."""
 
     def __init__(self, file, point: str) -> None:
         self.file, self.point = file, point
@@ -123,109 +126,109 @@ class InHalves:
         self.file.write(content[half:])
 
 
-def opening(opened):
+def patched_open(open_path):
     points = {("features.npy", "r+b"): "rows", ("journal.jsonl", "a"): "half journal.jsonl"}
 
-    @wraps(opened)
-    def opener(self: Path, mode: str = "r", *rest, **options):
-        file = opened(self, mode, *rest, **options)
+    @wraps(open_path)
+    def open_with_point(self: Path, mode: str = "r", *rest, **options):
+        file = open_path(self, mode, *rest, **options)
         point = points.get((self.name, mode))
-        return InHalves(file, point) if point else file
+        return HalvesWriter(file, point) if point else file
 
-    return opener
+    return open_with_point
 
 
 # --- Features ---------------------------------------------------------------------------------------------------------
 
 
-def counted(heard):
-    @wraps(heard)
-    def computed(clip, representation):
-        result = heard(clip, representation)
-        time.sleep(0.02)  # so that the parent notes a chunk long before the next one is done, however busy the machine
-        note(f"clip {representation.name} {clip.path.name}")
+def patched_compute(compute):
+    @wraps(compute)
+    def compute_and_log(clip, representation):
+        result = compute(clip, representation)
+        time.sleep(0.02)  # lets the parent add a chunk to the journal before the next is done, on a busy machine too
+        log_work(f"clip {representation.name} {clip.path.name}")
         reach("clip")
         return result
 
-    return computed
+    return compute_and_log
 
 
-def told(each):
-    @wraps(each)
-    def yielded(*arguments, **options):
+def patched_map(map_function):
+    @wraps(map_function)
+    def map_with_points(*arguments, **options):
         reach("features")
-        for result in each(*arguments, **options):
+        for result in map_function(*arguments, **options):
             yield result
             reach("chunk")
 
-    return yielded
+    return map_with_points
 
 
 # --- Training ---------------------------------------------------------------------------------------------------------
 
 
-def with_training(make):
-    @wraps(make)
-    def made(*arguments, **options):
-        from soundmark.training import loop, onnx_export  # not before: what is killed earlier needs no torch
+def patched_train_unit(train_unit):
+    @wraps(train_unit)
+    def train_patched_unit(*arguments, **options):
+        from soundmark.training import loop, onnx_export  # imported late: runs killed before training need no torch
 
         if not hasattr(loop.train_network, "__wrapped__"):
-            loop.train_network = by_batch(loop.train_network)
-            onnx_export.export_network = exported(onnx_export.export_network)
-        return make(*arguments, **options)
+            loop.train_network = patched_train_network(loop.train_network)
+            onnx_export.export_network = patched_export(onnx_export.export_network)
+        return train_unit(*arguments, **options)
 
-    return made
+    return train_patched_unit
 
 
-def by_batch(train):
-    @wraps(train)
-    def trained(*arguments, checkpoint, on_batch, **options):
+def patched_train_network(train_network):
+    @wraps(train_network)
+    def train_and_log(*arguments, checkpoint, on_batch, **options):
         global unit
         unit = checkpoint.parent.relative_to(os.environ["RUN"]).as_posix()
 
-        def batch(done: int, total: int) -> None:
-            note(f"batch {unit} {done} of {total}")
+        def on_batch_and_log(done: int, total: int) -> None:
+            log_work(f"batch {unit} {done} of {total}")
             on_batch(done, total)
             reach("batch")
 
-        return train(*arguments, checkpoint=checkpoint, on_batch=batch, **options)
+        return train_network(*arguments, checkpoint=checkpoint, on_batch=on_batch_and_log, **options)
 
-    return trained
+    return train_and_log
 
 
-def exported(export_graph):
-    @wraps(export_graph)
-    def graph(*arguments):
-        result = export_graph(*arguments)
-        note(f"export {unit}")
+def patched_export(export_network):
+    @wraps(export_network)
+    def export_and_log(*arguments):
+        result = export_network(*arguments)
+        log_work(f"export {unit}")
         reach("export")
         return result
 
-    return graph
+    return export_and_log
 
 
-def announced(app):
+def patched_app(app):
     @wraps(app)
-    def begun(*arguments, **options):
-        Path(f"{WORK}.begun").touch()
+    def app_with_started_file(*arguments, **options):
+        Path(f"{WORK}.started").touch()
         return app(*arguments, **options)
 
-    return begun
+    return app_with_started_file
 
 
 feature_store.CHUNK = features.CHUNK = CHUNK
-features._read_and_compute = counted(features._read_and_compute)
-Path.open = opening(Path.open)
+features._read_and_compute = patched_compute(features._read_and_compute)
+Path.open = patched_open(Path.open)
 if __name__ == "__main__":
     from soundmark import cli
     from soundmark.cli import commands
     from soundmark.evaluation import comparison, plan
     from soundmark.training import single_model
 
-    parallel.map_unordered = told(parallel.map_unordered)
-    Path.write_bytes = in_halves(Path.write_bytes)
-    Path.replace = watched(Path.replace)
-    comparison.train_unit = single_model.train_unit = with_training(comparison.train_unit)
-    plan._seconds_per_example = lambda *_: 1e-3  # what is told of the cost is no part of this
-    commands.app = announced(commands.app)
+    parallel.map_unordered = patched_map(parallel.map_unordered)
+    Path.write_bytes = patched_write_bytes(Path.write_bytes)
+    Path.replace = patched_replace(Path.replace)
+    comparison.train_unit = single_model.train_unit = patched_train_unit(comparison.train_unit)
+    plan._seconds_per_example = lambda *_: 1e-3  # skips the measurement; the estimate is not tested here
+    commands.app = patched_app(commands.app)
     cli.main()

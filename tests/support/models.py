@@ -16,10 +16,10 @@ TONE_CLASSES = ("low", "high", "background")
 
 
 def tone_model(window_s: float = 1.0) -> Model:
-    """A linear model that tells a low tone, a high tone and background noise apart.
+    """A linear model for three classes: a low tone, a high tone, and background noise.
 
-    The logit of "low" is half the decibels by which the lower bands exceed the upper ones, that of "high" its negative;
-    "background" scores how close all bands are to the loudest.
+    The logit of "low" is half the level difference in dB between the lower and the upper bands; that of "high" is its
+    negative. The logit of "background" is larger the closer all bands are to the loudest one.
     """
     weights = np.zeros((64, 3), np.float32)
     lower, upper = np.arange(64) < 32, np.arange(64) >= 32
@@ -45,7 +45,7 @@ def tone_model(window_s: float = 1.0) -> Model:
 
 
 def random_model() -> Model:
-    """A network with random weights whose logits are spread (temperature 0.02), so that its scores are far apart."""
+    """A network with random weights, and a temperature of 0.02, so that its scores differ clearly."""
     torch.manual_seed(0)
     network = networks.build("notebook_cnn", shape=(32, 32), n_classes=3)
     card = Card(classes=("b", "a", "c"), representation=Mel(size=(32, 32)), window_s=1.0, temperature=0.02)

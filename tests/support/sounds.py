@@ -8,7 +8,7 @@ RATE_HZ = 22_050
 
 
 def tones(seconds: float, events: list[tuple[str, float, float]], rate_hz: int = RATE_HZ) -> np.ndarray:
-    """Quiet noise with tones between onset and offset; float32 samples that 16 bits represent exactly."""
+    """Quiet noise with a tone for each event (label, onset, offset): float32 samples that fit 16 bits exactly."""
     t = np.arange(round(seconds * rate_hz)) / rate_hz
     samples = np.random.default_rng(0).normal(0, 1e-3, len(t))
     for label, start_s, stop_s in events:
@@ -23,9 +23,9 @@ def pcm(samples: np.ndarray) -> bytes:
 
 
 def wave(seconds: float, seed: int = 0, rate_hz: int = RATE_HZ) -> np.ndarray:
-    """A sine whose pitch and loudness change every half second, so that windows differ."""
+    """A sine with noise; its pitch changes every second and its loudness every half second, so that windows differ."""
     rng = np.random.default_rng(seed)
     t = np.arange(int(seconds * rate_hz)) / rate_hz
     pitch = np.repeat(rng.uniform(100, 4000, int(seconds) + 1), rate_hz)[: len(t)]
-    loud = np.repeat(rng.uniform(0.01, 0.9, int(2 * seconds) + 2), rate_hz // 2 + 1)[: len(t)]
-    return (loud * np.sin(2 * np.pi * pitch * t) + rng.normal(0, 0.01, len(t))).astype(np.float32)
+    amplitude = np.repeat(rng.uniform(0.01, 0.9, int(2 * seconds) + 2), rate_hz // 2 + 1)[: len(t)]
+    return (amplitude * np.sin(2 * np.pi * pitch * t) + rng.normal(0, 0.01, len(t))).astype(np.float32)

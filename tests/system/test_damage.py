@@ -1,7 +1,7 @@
-"""A flipped byte anywhere: it is noticed and named, or it changes nothing. It never changes a figure in silence.
+"""Damaged files: a flipped byte is detected and reported, or it has no effect. It never changes a result silently.
 
-Every byte of the small files, and of the large ones every byte that says what the rest means and some of the rest, each
-by one bit and by another mask; the checks are those that the commands make, called without the command around them.
+Every byte of the small files is tested; of the large files, every byte of their headers and a sample of the rest. Each
+byte is changed in one bit and by a random mask. The tests call the checks of the commands directly.
 """
 
 import json
@@ -30,61 +30,61 @@ from soundmark.training.unit import Unit, find_finished, usable_split
 RECIPE = replace(recipe_named("notebook-mel"), representation=Mel(size=(24, 24)), epochs=1, batch_size=30)
 
 
-def flips(content: bytes, places: range | np.ndarray) -> Iterator[bytes]:
-    """``content`` with the byte at each of ``places`` changed, in one bit and in several, always the same ones."""
+def damaged_copies(content: bytes, positions: range | np.ndarray) -> Iterator[bytes]:
+    """Copies of ``content``, each with one byte changed: at each position, in one bit and by a mask, reproducibly."""
     rng = np.random.default_rng(0)
-    for place in places:
+    for position in positions:
         for mask in (1 << int(rng.integers(8)), int(rng.integers(1, 256))):
-            yield flipped(content, int(place), mask)
+            yield flipped(content, int(position), mask)
 
 
-def flipped(content: bytes, place: int, mask: int) -> bytes:
-    return content[:place] + bytes([content[place] ^ mask]) + content[place + 1 :]
+def flipped(content: bytes, position: int, mask: int) -> bytes:
+    return content[:position] + bytes([content[position] ^ mask]) + content[position + 1 :]
 
 
-def some(content: bytes, n: int, start: int = 0) -> np.ndarray:
+def random_positions(content: bytes, n: int, start: int = 0) -> np.ndarray:
     return np.random.default_rng(1).integers(start, len(content), n)
 
 
-# --- The store --------------------------------------------------------------------------------------------------------
+# --- The feature store ------------------------------------------------------------------------------------------------
 
 
 ROWS = np.random.default_rng(0).normal(0, 1, (70, 3, 5)).astype(np.float32)
 
 
 def fill(store: Store) -> None:
-    store.lay_out()
+    store.prepare()
     finished = store.finished()
     for number in {0, 1, 2} - set(finished):
-        store.note(Chunk(number, store.write(number, ROWS[number * 32 : (number + 1) * 32]), {}, [], 0.5))
+        store.record(Chunk(number, store.write(number, ROWS[number * 32 : (number + 1) * 32]), {}, [], 0.5))
 
 
 @pytest.fixture
 def store(tmp_path) -> Store:
-    made = Store(tmp_path, {"made": "from this", "sizes": [1, 2]}, ROWS.shape)
-    fill(made)
-    return made
+    store = Store(tmp_path, {"name": "test", "sizes": [1, 2]}, ROWS.shape)
+    fill(store)
+    return store
 
 
 @pytest.mark.parametrize("name", ["features.npy", "journal.jsonl", "key.json"])
-def test_of_a_store_is_named_and_computed_again(store, caplog, name):
-    files = {path: path.read_bytes() for path in store.folder.glob("*.*") if path.name != ".lock"}
+def test_a_damaged_store_is_reported_and_recomputed(store, caplog, name):
+    originals = {path: path.read_bytes() for path in store.folder.glob("*.*") if path.name != ".lock"}
     path = store.folder / name
-    content = files[path]
-    places = range(len(content)) if name != "features.npy" else np.r_[:128, some(content, 100, 128)]
-    for damaged in flips(content, places):
-        for other, kept in files.items():
-            other.write_bytes(damaged if other == path else kept)
+    content = originals[path]
+    positions = range(len(content)) if name != "features.npy" else np.r_[:128, random_positions(content, 100, 128)]
+    for damaged in damaged_copies(content, positions):
+        for other, original in originals.items():
+            other.write_bytes(damaged if other == path else original)
         caplog.clear()
         fill(store)
-        # The last line end lost is as a line that a kill cut short: its chunk is computed again, and no word is needed.
+        # A journal without its last line break is what a kill leaves: the chunk is recomputed without a warning.
         assert f'"{path}" is damaged' in caplog.text or (name == "journal.jsonl" and damaged[:-1] == content[:-1])
         np.testing.assert_array_equal(store.rows()[:], ROWS)
         assert [chunk.seconds for chunk in store.finished().values()] == [0.5] * 3
 
 
 @pytest.mark.parametrize("name", ["features.npy", "journal.jsonl", "key.json"])
-def test_a_store_that_a_power_cut_left_short_is_filled_again(store, name):
+def test_a_store_truncated_by_a_power_cut_is_recomputed(store, name):
     content = (store.folder / name).read_bytes()
     for size in (0, 1, len(content) // 2, len(content) - 1):
         (store.folder / name).write_bytes(content[:size])
@@ -95,73 +95,75 @@ def test_a_store_that_a_power_cut_left_short_is_filled_again(store, name):
 # --- The checkpoint ---------------------------------------------------------------------------------------------------
 
 
-def test_of_a_checkpoint_is_named_and_nothing_of_it_believed(tmp_path, caplog):
+def test_a_damaged_checkpoint_is_reported_and_ignored(tmp_path, caplog):
     path = tmp_path / "checkpoint.safetensors"
     epoch = Epoch(epoch=1, train_loss=2.5, train_accuracy=0.1, validation_loss=2.4, validation_accuracy=0.2, seconds=3)
     tensors = {"network.a": torch.arange(6.0).reshape(2, 3), "adam.b": torch.arange(4)}
     engine = Engine(device="cpu", precision="float32", threads=1)
     Checkpoint(tensors, (epoch,), engine).save(path, "this run")
-    content, whole = path.read_bytes(), Checkpoint.load(path, "this run", "cpu")
-    other_numbers = [
+    content, original = path.read_bytes(), Checkpoint.load(path, "this run", "cpu")
+    other_types = [
         content.replace(b"F32", b"I32"),
         content.replace(b"I64", b"F64"),
-    ]  # one byte, no other number moves
-    for damaged in (*flips(content, range(len(content))), *other_numbers):
+    ]  # another type of the same size: no offset changes
+    for damaged in (*damaged_copies(content, range(len(content))), *other_types):
         path.write_bytes(damaged)
         caplog.clear()
-        found = Checkpoint.load(path, "this run", "cpu")
-        if found is None:
+        loaded = Checkpoint.load(path, "this run", "cpu")
+        if loaded is None:
             assert f'the checkpoint "{path}" is damaged' in caplog.text
-        else:  # a blank of the header became another
-            assert (found.history, found.engine) == (whole.history, whole.engine)
-            assert all(torch.equal(found.tensors[name], tensors[name]) for name in tensors)
-            assert all(found.tensors[name].dtype == tensors[name].dtype for name in tensors)
+        else:  # a space in the header was replaced by other white space
+            assert (loaded.history, loaded.engine) == (original.history, original.engine)
+            assert all(torch.equal(loaded.tensors[name], tensors[name]) for name in tensors)
+            assert all(loaded.tensors[name].dtype == tensors[name].dtype for name in tensors)
 
 
 # --- A finished unit, and the comparison ------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def finished(tmp_path_factory):
     """A finished comparison of one unit: its plan, its folder, the unit, and the features."""
-    place = tmp_path_factory.mktemp("damage")
+    root = tmp_path_factory.mktemp("damage")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOUNDMARK_CACHE", str(place / "cache"))
-        city = Dataset.open(synthetic.write(place / "city", recordings_per_class=3, clips_per_recording=1))
+        patch.setenv("SOUNDMARK_CACHE", str(root / "cache"))
+        city = Dataset.open(synthetic.write(root / "city", recordings_per_class=3, clips_per_recording=1))
         plan = make_plan(city, [RECIPE], protocols=["random"])
-        comparison.run_plan(plan, place / "run", jobs=1)
+        comparison.run_plan(plan, root / "run", jobs=1)
         store = features.build(city, RECIPE.representation, jobs=1)
     split = usable_split(plan.splits["random"][0], store.usable)
-    folder = place / "run" / "notebook-mel" / "random"
-    return plan, place / "run", Unit(recipe=RECIPE, protocol="random", split=split, folder=folder), store
+    folder = root / "run" / "notebook-mel" / "random"
+    return plan, root / "run", Unit(recipe=RECIPE, protocol="random", split=split, folder=folder), store
 
 
 @pytest.mark.parametrize("name", ["predictions.csv", "history.csv", "recipe.toml"])
-def test_of_a_units_table_is_named_and_mended_from_its_model(made, tmp_path, caplog, name):
-    plan, _, unit, store = made
+def test_a_damaged_table_is_reported_and_rewritten_from_the_model(finished, tmp_path, caplog, name):
+    plan, _, unit, store = finished
     unit = replace(unit, folder=shutil.copytree(unit.folder, tmp_path / "unit"))
-    whole = find_finished(unit, plan.dataset, store)
+    original = find_finished(unit, plan.dataset, store)
     path = unit.folder / name
     content = path.read_bytes()
-    for damaged in flips(content, some(content, 60)):
+    for damaged in damaged_copies(content, random_positions(content, 60)):
         path.write_bytes(damaged)
         caplog.clear()
-        found = find_finished(unit, plan.dataset, store)
+        outcome = find_finished(unit, plan.dataset, store)
         assert f'"{path}" was damaged or changed after it was written' in caplog.text
         assert path.read_bytes() == content
-        assert found.history == whole.history
-        np.testing.assert_array_equal(found.probabilities, whole.probabilities)
+        assert outcome.history == original.history
+        np.testing.assert_array_equal(outcome.probabilities, original.probabilities)
     path.unlink()
     find_finished(unit, plan.dataset, store)
     assert path.read_bytes() == content
 
 
-def test_of_a_model_is_named_and_refused(made, tmp_path, caplog, capfd):
-    plan, _, unit, store = made
+def test_a_damaged_model_is_refused_and_trained_again(finished, tmp_path, caplog, capfd):
+    plan, _, unit, store = finished
     unit = replace(unit, folder=shutil.copytree(unit.folder, tmp_path / "unit"))
     path = unit.folder / "model.onnx"
     content = path.read_bytes()
-    for damaged in flips(content, np.r_[some(content, 40), some(content, 40, len(content) - 4000), :40]):
+    for damaged in damaged_copies(
+        content, np.r_[random_positions(content, 40), random_positions(content, 40, len(content) - 4000), :40]
+    ):
         path.write_bytes(damaged)
         with pytest.raises(BundleError, match="model.onnx"):
             bundle.read_bundle(path)
@@ -172,43 +174,44 @@ def test_of_a_model_is_named_and_refused(made, tmp_path, caplog, capfd):
     assert capfd.readouterr().out == ""
 
 
-def test_of_a_comparisons_figures_is_named_and_they_are_found_anew_or_refused(made, tmp_path, caplog, monkeypatch):
-    plan, run, _, _ = made
+def test_damaged_metrics_are_reported_and_recomputed_or_refused(finished, tmp_path, caplog, monkeypatch):
+    plan, run, _, _ = finished
     folder = shutil.copytree(run, tmp_path / "run")
     path = folder / "metrics.json"
     content = path.read_bytes()
-    whole = figures(content)
+    original = metrics(content)
     scores = comparison_scores(folder, RECIPE, plan.dataset)
-    for damaged in flips(content, some(content, 400)):
+    for damaged in damaged_copies(content, random_positions(content, 400)):
         path.write_bytes(damaged)
         caplog.clear()
         try:
-            changed = figures(damaged) != whole
+            changed = metrics(damaged) != original
         except (ValueError, KeyError, TypeError):
             changed = True
         if changed:
-            comparison._check_same_data(folder, plan.dataset)
-            assert f'"{path}" was damaged or changed after it was written: it is written again' in caplog.text
+            comparison.check_same_data(folder, plan.dataset)
+            assert f'"{path}" was damaged or changed after it was written: it is recomputed' in caplog.text
             with pytest.raises(SettingsError, match="metrics.json"):
                 comparison_scores(folder, RECIPE, plan.dataset)
-        else:  # a second, a letter of the command, a blank
+        else:  # a duration, a letter of the command or a space
             assert comparison_scores(folder, RECIPE, plan.dataset) == scores
     monkeypatch.setenv("SOUNDMARK_CACHE", str(run.parent / "cache"))
     path.write_bytes(content.replace(b'"accuracy": ', b'"accuracy": 1', 1))
     comparison.run_plan(plan, folder, jobs=1)
-    assert figures(path.read_bytes()) == whole
+    assert metrics(path.read_bytes()) == original
 
 
-def figures(text: bytes) -> dict:
-    found = json.loads(text)
-    del found["command"]
-    for result in found["results"]:
+def metrics(text: bytes) -> dict:
+    """The content of ``metrics.json`` without durations and the command."""
+    values = json.loads(text)
+    del values["command"]
+    for result in values["results"]:
         del result["seconds"]
-    return found
+    return values
 
 
-def test_a_comparison_does_not_write_over_an_evaluation(made, tmp_path):
-    plan, *_ = made
+def test_a_comparison_does_not_overwrite_an_evaluation(finished, tmp_path):
+    plan, *_ = finished
     (tmp_path / "metrics.json").write_text('{"schema": 1, "note": "all clips", "accuracy": 0.7}')
-    with pytest.raises(OutputError, match="holds what `soundmark evaluate` found. Choose another folder"):
+    with pytest.raises(OutputError, match="contains the results of `soundmark evaluate`. Choose another folder"):
         comparison.run_plan(plan, tmp_path)

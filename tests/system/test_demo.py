@@ -1,4 +1,4 @@
-"""`soundmark demo`, as a newcomer runs it: whole, and its report opened in a real browser."""
+"""`soundmark demo` from start to end, and its report in a real browser."""
 
 import json
 import os
@@ -14,29 +14,29 @@ from support.browser import examine
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    place = tmp_path_factory.mktemp("demo")
-    environment = {**os.environ, "SOUNDMARK_CACHE": str(place / "cache"), "COLUMNS": "100"}
+    folder = tmp_path_factory.mktemp("demo")
+    environment = {**os.environ, "SOUNDMARK_CACHE": str(folder / "cache"), "COLUMNS": "100"}
     command = [sys.executable, "-m", "soundmark.cli", "demo"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=place, timeout=1500)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=1500)
     assert done.returncode == 0, done.stderr
-    return place / "demo", done
+    return folder / "demo", done
 
 
-def test_a_folder_of_something_else_is_left_alone_and_one_of_a_killed_synthesis_is_not(tmp_path, monkeypatch):
-    def reached(*_: object) -> None:
+def test_the_folder_may_contain_a_partial_synthesis_but_no_other_files(tmp_path, monkeypatch):
+    def stop(*_: object) -> None:
         raise InterruptedError
 
-    monkeypatch.setattr(synthetic_demo.synthetic, "write", reached)
+    monkeypatch.setattr(synthetic_demo.synthetic, "write", stop)
     (tmp_path / ".city-x1y2" / "city").mkdir(parents=True)
     with pytest.raises(InterruptedError):
         synthetic_demo.run_demo(tmp_path)
     assert not (tmp_path / ".city-x1y2").exists()
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(OutputError, match="holds something else"):
+    with pytest.raises(OutputError, match="contains other files"):
         synthetic_demo.run_demo(tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_both_recipes_learn_and_neither_is_perfect(demo):
     folder, _ = demo
     results = json.loads((folder / "metrics.json").read_text())["results"]
@@ -47,8 +47,8 @@ def test_both_recipes_learn_and_neither_is_perfect(demo):
         assert 0.35 < result["accuracy"] < 1, (result["recipe"], result["protocol"])  # chance is 0.1
 
 
-@pytest.mark.slow
-def test_says_where_everything_is_and_classifies_a_clip_nobody_heard(demo):
+@pytest.mark.long
+def test_prints_the_paths_of_the_results_and_classifies_an_unseen_clip(demo):
     folder, done = demo
     assert "unseen-siren.wav" in done.stdout
     assert "demo/report.html" in done.stderr.replace("\n", "")
@@ -57,7 +57,7 @@ def test_says_where_everything_is_and_classifies_a_clip_nobody_heard(demo):
         assert (folder / name).is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_report_opens_in_a_browser(demo):
     folder, _ = demo
     page = examine((folder / "report.html").read_text())

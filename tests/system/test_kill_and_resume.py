@@ -1,14 +1,13 @@
-"""A run that is killed anywhere, by whatever signal, is gone on with: nothing is lost but the step that was cut.
+"""A run that is killed at any point, by any signal, resumes: only the interrupted step is lost.
 
-The same command runs over and over, each time killed at the next point, as real processes; see ``kill_stages.py``.
-``benchmarks/kills.py`` tries every point with every signal by itself, and random moments.
+The same command runs repeatedly, as a real process, and is killed at the next point each time; see ``kill_stages.py``.
+``benchmarks/kills.py`` tests every point with every signal separately, and random moments.
 """
 
 import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,18 +16,19 @@ import pytest
 
 from soundmark.datasets import synthetic
 from soundmark.runtime import locks
-from support.kill_stages import Ended, Kill, Stage, figures
+from support.commands import run_soundmark
+from support.kill_stages import Kill, ProcessResult, ResumableRun, metrics
 
 if not hasattr(os, "sched_setaffinity"):
-    pytest.skip("the battery looks at processes as Linux has them", allow_module_level=True)
+    pytest.skip("these tests need CPU affinity and /proc, as on Linux", allow_module_level=True)
 
 RECIPE = 'name = "small"\nepochs = 2\nbatch_size = 16\n\n[representation]\nname = "mel"\nsize = [24, 24]\n'
 CHAINS = {
-    "killed": [
+    "SIGKILL": [
         Kill("half key.json"),
         Kill("written key.json"),
         Kill("features"),
-        Kill("clip", 3, whom="here"),
+        Kill("clip", 3, target="self"),
         Kill("clip", 2),
         Kill("rows"),
         Kill("chunk"),
@@ -47,95 +47,99 @@ CHAINS = {
         Kill("written metrics.json"),
         Kill("half report.html"),
     ],
-    "asked to stop": [
+    "SIGINT and SIGTERM": [
         Kill("half key.json", signal="SIGTERM"),
         Kill("clip", 3, "SIGINT", "group"),
         Kill("rows", signal="SIGTERM"),
         Kill("half journal.jsonl", 1, "SIGINT"),
-        Kill("chunk", signal="SIGTERM", whom="group"),
-        Kill(when="small/random/history.csv", signal="SIGTERM", whom="group"),
+        Kill("chunk", signal="SIGTERM", target="group"),
+        Kill(when="small/random/history.csv", signal="SIGTERM", target="group"),
         Kill("half checkpoint.safetensors", signal="SIGINT"),
         Kill("half model.onnx", signal="SIGTERM"),
         Kill("written model.onnx", signal="SIGINT"),
-        Kill("half report.html", signal="SIGINT", whom="group"),
+        Kill("half report.html", signal="SIGINT", target="group"),
     ],
 }
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
+def folder(tmp_path_factory) -> Path:
+    """A folder with a synthetic data set and a small recipe."""
     folder = tmp_path_factory.mktemp("killed")
     synthetic.write(folder / "city", recordings_per_class=3, clips_per_recording=1)
     (folder / "small.toml").write_text(RECIPE)
     return folder
 
 
-def stage(place: Path, name: str, core: int = 0) -> Stage:
+def new_run(folder: Path, name: str, core: int = 0) -> ResumableRun:
     cores = sorted(os.sched_getaffinity(0))
-    options = ["--recipe", str(place / "small.toml"), "--protocol", "random"]
-    return Stage(place / name, place / "city", *options, core=cores[core % len(cores)])
+    options = ["--recipe", str(folder / "small.toml"), "--protocol", "random"]
+    return ResumableRun(folder / name, folder / "city", *options, core=cores[core % len(cores)])
 
 
 @pytest.fixture(scope="module")
-def whole(place) -> Stage:
-    uninterrupted = stage(place, "whole")
-    assert uninterrupted.go().faults() == []
-    return uninterrupted
+def uninterrupted(folder) -> ResumableRun:
+    run = new_run(folder, "uninterrupted")
+    assert run.execute().faults() == []
+    return run
 
 
 @pytest.fixture(scope="module")
-def chains(place, whole) -> dict[str, tuple[Stage, list[Ended]]]:
-    """Both chains, side by side: where each ran, and how each of its processes ended, the last one unharmed."""
+def chains(folder, uninterrupted) -> dict[str, tuple[ResumableRun, list[ProcessResult]]]:
+    """Both chains, executed in parallel: the run of each, and the results of its processes; the last is not killed."""
 
-    def run(number: int, name: str) -> tuple[Stage, list[Ended]]:
-        chained = stage(place, name, core=number)
-        return chained, [chained.go(kill) for kill in (*CHAINS[name], None)]
+    def execute(number: int, name: str) -> tuple[ResumableRun, list[ProcessResult]]:
+        run = new_run(folder, name, core=number)
+        return run, [run.execute(kill) for kill in (*CHAINS[name], None)]
 
     with ThreadPoolExecutor() as pool:
-        return dict(zip(CHAINS, pool.map(run, range(len(CHAINS)), CHAINS), strict=True))
+        return dict(zip(CHAINS, pool.map(execute, range(len(CHAINS)), CHAINS), strict=True))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("chain", "number"), [(chain, number) for chain, kills in CHAINS.items() for number in range(len(kills))],
     ids=[str(kill) for kills in CHAINS.values() for kill in kills],
 )  # fmt: skip
-def test_no_more_is_lost_than_the_step_that_was_cut(chains, chain, number):
-    ended = chains[chain][1][number]
-    assert ended.reached, f"the run never came to {ended.kill}: {ended.message}"
-    assert ended.faults() == []
-    if ended.kill.signal != "SIGKILL":
-        assert ended.parts == ()
-    elif ended.kill.point.startswith(("half", "written")) and "journal" not in ended.kill.point:
-        assert [part.split(".")[1] for part in ended.parts] == [ended.kill.point.split()[1].split(".")[0]]
+def test_a_kill_loses_at_most_the_interrupted_step(chains, chain, number):
+    result = chains[chain][1][number]
+    assert result.killed, f"the run did not reach {result.kill}: {result.message}"
+    assert result.faults() == []
+    if result.kill.signal != "SIGKILL":
+        assert result.partial_files == ()
+    elif result.kill.point.startswith(("half", "written")) and "journal" not in result.kill.point:
+        assert [part.split(".")[1] for part in result.partial_files] == [result.kill.point.split()[1].split(".")[0]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("chain", CHAINS)
-def test_the_end_is_that_of_an_uninterrupted_run(chains, whole, chain):
-    chained, ended = chains[chain]
-    assert ended[-1].status == 0
-    assert ended[-1].faults() == []
-    assert chained.differences(whole) == []
+def test_a_resumed_run_has_the_results_of_an_uninterrupted_run(chains, uninterrupted, chain):
+    run, results = chains[chain]
+    assert results[-1].status == 0
+    assert results[-1].faults() == []
+    assert run.differences(uninterrupted) == []
 
 
-def test_a_finished_run_is_only_looked_at(chains, whole):
-    again = whole.go()
-    assert (again.status, again.faults(), again.again) == (0, [], ())
-    assert "done before" in again.message
+@pytest.mark.long
+def test_a_finished_run_is_not_repeated(chains, uninterrupted):
+    again = uninterrupted.execute()
+    assert (again.status, again.faults(), again.repeated) == (0, [], ())
+    assert "already finished" in again.message
     assert "warning" not in again.message
 
 
-# --- Two at once ------------------------------------------------------------------------------------------------------
+# --- Two runs at once -------------------------------------------------------------------------------------------------
 
 
-def stopped_at(stage: Stage, kill: Kill) -> subprocess.Popen[str]:
-    """The command of ``stage``, started and held where ``kill`` says."""
-    process = stage.start(kill)
+def start_and_pause(run: ResumableRun, kill: Kill) -> subprocess.Popen[str]:
+    """Start the command of ``run``, and wait until it is stopped at the point of ``kill``, whose signal is SIGSTOP."""
+    process = run.start(kill)
     for _ in range(6000):
-        if stage.killed.exists():
+        if run.killed_file.exists():
             return process
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    raise AssertionError(f"never came to {kill}")
+    raise AssertionError(f"the run did not reach {kill}")
 
 
 def finish(process: subprocess.Popen[str]) -> str:
@@ -145,67 +149,71 @@ def finish(process: subprocess.Popen[str]) -> str:
     return message
 
 
-def test_the_second_of_two_on_one_output_says_so_and_stops(place, whole):
-    first, second = stage(place, "one output", 0), stage(place, "second", 1)
+@pytest.mark.long
+def test_a_second_run_on_the_same_output_is_refused(folder, uninterrupted):
+    first, second = new_run(folder, "one output", 0), new_run(folder, "second", 1)
     second.arguments = first.arguments
-    process = stopped_at(first, Kill("half checkpoint.safetensors", signal="SIGSTOP"))
+    process = start_and_pause(first, Kill("half checkpoint.safetensors", signal="SIGSTOP"))
     try:
-        ended = second.go()
+        result = second.execute()
     finally:
         finish(process)
-    assert ended.status == 2
-    assert f'soundmark: another soundmark is writing to "{first.run}". Wait for it, or choose' in ended.message
-    assert len([line for line in ended.message.splitlines() if line.startswith("soundmark: ")]) == 1
-    assert first.differences(whole) == []
+    assert result.status == 2
+    assert (
+        f'soundmark: another soundmark process is writing to "{first.output}". Wait for it, or choose' in result.message
+    )
+    assert len([line for line in result.message.splitlines() if line.startswith("soundmark: ")]) == 1
+    assert first.differences(uninterrupted) == []
 
 
-def test_two_with_outputs_of_their_own_share_the_features(place, whole):
-    first, second = stage(place, "first of two", 0), stage(place, "second of two", 1)
+@pytest.mark.long
+def test_two_runs_with_separate_outputs_share_the_features(folder, uninterrupted):
+    first, second = new_run(folder, "first of two", 0), new_run(folder, "second of two", 1)
     second.cache = first.cache
-    process = stopped_at(first, Kill("chunk", signal="SIGSTOP"))
+    process = start_and_pause(first, Kill("chunk", signal="SIGSTOP"))
     waiting = second.start(None)
     message = ""
-    while "waiting for another run" not in message:
+    while "waiting for another process" not in message:
         message += waiting.stderr.readline()
         assert waiting.poll() is None, message
     finish(process)
     finish(waiting)
-    clips = [line for s in (first, second) for line in s.work.read_text().splitlines() if line.startswith("clip")]
-    assert len(clips) == len(set(clips)) == len(first.names)
-    assert first.differences(whole) == second.differences(whole) == []
+    clips = [
+        line for run in (first, second) for line in run.work_log.read_text().splitlines() if line.startswith("clip")
+    ]
+    assert len(clips) == len(set(clips)) == len(first.clip_names)
+    assert first.differences(uninterrupted) == second.differences(uninterrupted) == []
 
 
 @pytest.mark.parametrize(
     "command",
     [
-        ["compare", "{city}", "-o", "{held}"],
-        ["train", "{city}", "-o", "{held}"],
-        ["evaluate", "{city}", "-m", "{model}", "-o", "{held}"],
-        ["spectrograms", "{city}", "{held}"],
-        ["demo", "-o", "{held}"],
+        ["compare", "{city}", "-o", "{output}"],
+        ["train", "{city}", "-o", "{output}"],
+        ["evaluate", "{city}", "-m", "{model}", "-o", "{output}"],
+        ["spectrograms", "{city}", "{output}"],
+        ["demo", "-o", "{output}"],
     ],
     ids=lambda command: command[0],
 )
-def test_no_command_writes_where_another_is_writing(place, whole, tmp_path, command):
-    told = {"city": place / "city", "held": tmp_path / "held", "model": whole.run / "small" / "random" / "model.onnx"}
-    arguments = [word.format(**told) for word in command]
-    with locks.exclusive(tmp_path / "held"):
-        done = subprocess.run(
-            [sys.executable, "-m", "soundmark.cli", *arguments],
-            capture_output=True, text=True, timeout=300, env={**os.environ, "SOUNDMARK_CACHE": str(whole.cache)},
-        )  # fmt: skip
+def test_a_command_refuses_a_locked_output_folder(folder, uninterrupted, tmp_path, command):
+    output, model = tmp_path / "locked", uninterrupted.output / "small" / "random" / "model.onnx"
+    arguments = [word.format(city=folder / "city", output=output, model=model) for word in command]
+    with locks.exclusive(output):
+        done = run_soundmark(*arguments, env={"SOUNDMARK_CACHE": uninterrupted.cache})
     assert done.returncode == 2, done.stderr
-    assert f'soundmark: another soundmark is writing to "{tmp_path / "held"}"' in done.stderr
+    assert f'soundmark: another soundmark process is writing to "{output}"' in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
-    assert [path.name for path in (tmp_path / "held").iterdir()] == [".lock"]
+    assert [path.name for path in output.iterdir()] == [".lock"]
 
 
 # --- Damage -----------------------------------------------------------------------------------------------------------
 
 
-# In different chunks, whatever their order in the journal: of a chunk that is lost there, the array is not looked at.
-PLACES = {
+# The positions of the damaged bytes are in different chunks, whatever the order of the journal: if a chunk is missing
+# in the journal, its rows of the array are not checked.
+POSITIONS = {
     "journal.jsonl": lambda content: next(
         content.index(b"checksum", m.start()) for m in re.finditer(rb'^{"number": 0,', content, re.MULTILINE)
     ),
@@ -213,22 +221,23 @@ PLACES = {
 }
 
 
-def test_what_was_damaged_since_is_named_and_mended(place, whole):
-    """A byte flipped in every file of a finished run: see test_damage.py for every byte of each."""
-    before = figures(whole.run)
-    unit = whole.run / "small" / "random"
+def test_damaged_files_are_named_and_restored(uninterrupted):
+    """Flip a byte in every file of a finished run; test_damage.py flips every byte of each file."""
+    run = uninterrupted
+    before = metrics(run.output)
+    unit = run.output / "small" / "random"
     files = [unit / name for name in ("predictions.csv", "history.csv", "recipe.toml")]
-    files += [whole.run / "metrics.json", *whole.cache.rglob("features.npy"), *whole.cache.rglob("journal.jsonl")]
-    kept = {path: path.read_bytes() for path in files}
-    for path, content in kept.items():
-        place = PLACES.get(path.name, lambda content: len(content) // 2)(content)
-        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-    ended = whole.go()
-    assert ended.status == 0, ended.message
-    warnings = [line for line in ended.message.splitlines() if line.startswith("warning: ")]
+    files += [run.output / "metrics.json", *run.cache.rglob("features.npy"), *run.cache.rglob("journal.jsonl")]
+    originals = {path: path.read_bytes() for path in files}
+    for path, content in originals.items():
+        position = POSITIONS.get(path.name, lambda content: len(content) // 2)(content)
+        path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+    result = run.execute()
+    assert result.status == 0, result.message
+    warnings = [line for line in result.message.splitlines() if line.startswith("warning: ")]
     for path in files:
-        assert len([line for line in warnings if f'"{path}"' in line]) == 1, (path, ended.message)
-    assert figures(whole.run) == before
-    assert [path.name for path in files[:3] if path.read_bytes() != kept[path]] == []
-    assert not [line for line in ended.again if not line.startswith("clip")]
-    assert "warning" not in whole.go().message
+        assert len([line for line in warnings if f'"{path}"' in line]) == 1, (path, result.message)
+    assert metrics(run.output) == before
+    assert [path.name for path in files[:3] if path.read_bytes() != originals[path]] == []
+    assert not [line for line in result.repeated if not line.startswith("clip")]
+    assert "warning" not in run.execute().message

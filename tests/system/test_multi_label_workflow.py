@@ -1,4 +1,4 @@
-"""Several labels to a clip, from the table to the page: what a sigmoid model says, writes and is told."""
+"""Multi-label data from the CSV table to the report: training, thresholds, evaluation and detection."""
 
 import csv
 import json
@@ -34,14 +34,14 @@ CLASSES = ("low", "high", "loud")
 
 
 def graph() -> bytes:
-    """The mean level of the lower and of the upper half of the bands, and of all, in tens of decibels above −50."""
+    """A graph whose logits are the mean levels of the lower bands, the upper bands and all, in 10 dB above −50 dB."""
     weights = np.zeros((64, 3), np.float32)
     weights[:32, 0], weights[32:, 1], weights[:, 2] = 1 / 320, 1 / 320, 1 / 640
     nodes = [
         helper.make_node("Flatten", ["spectrogram"], ["flat"]),
         helper.make_node("Gemm", ["flat", "weights", "bias"], ["logits"]),
     ]
-    whole = helper.make_graph(
+    levels = helper.make_graph(
         nodes,
         "levels",
         [helper.make_tensor_value_info("spectrogram", TensorProto.FLOAT, ["batch", 1, 8, 8])],
@@ -51,7 +51,7 @@ def graph() -> bytes:
             numpy_helper.from_array(np.full(3, 5, np.float32), "bias"),
         ],
     )
-    return helper.make_model(whole, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+    return helper.make_model(levels, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
 
 
 def model(**card) -> Model:
@@ -61,7 +61,7 @@ def model(**card) -> Model:
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    """Eight sounds of four recordings: a low tone, a high one, both, and next to nothing, twice each."""
+    """Eight clips from four recordings: a low tone, a high tone, both, and near silence, twice each."""
     monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path / "cache"))
     t = np.arange(4000) / 8000
     low, high = 0.3 * np.sin(2 * np.pi * 200 * t), 0.3 * np.sin(2 * np.pi * 3000 * t)
@@ -74,13 +74,13 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
     return Dataset.open(tmp_path / "t.csv")
 
 
-def test_thresholds_come_back_from_the_file_and_older_cards_have_none(tmp_path: Path):
-    made = model(thresholds=(0.25, 0.5, 0.75)).bundle
-    made.write(tmp_path / "m.onnx")
-    again = bundle.read_bundle(tmp_path / "m.onnx")
-    assert again == made
-    assert Model(again).thresholds.tolist() == [0.25, 0.5, 0.75]
-    older = json.loads(made.card.to_json())
+def test_thresholds_are_saved_with_the_model_and_default_to_one_half(tmp_path: Path):
+    saved = model(thresholds=(0.25, 0.5, 0.75)).bundle
+    saved.write(tmp_path / "m.onnx")
+    loaded = bundle.read_bundle(tmp_path / "m.onnx")
+    assert loaded == saved
+    assert Model(loaded).thresholds.tolist() == [0.25, 0.5, 0.75]
+    older = json.loads(saved.card.to_json())  # a card of an earlier version
     del older["thresholds"]
     assert Card.from_json(json.dumps(older), "m.onnx").thresholds is None
     assert model().thresholds.tolist() == [0.5, 0.5, 0.5]
@@ -88,56 +88,56 @@ def test_thresholds_come_back_from_the_file_and_older_cards_have_none(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("changes", "why"),
+    ("changes", "match"),
     [
         ({"thresholds": (0.5, 0.5)}, r"its thresholds are \(0.5, 0.5\), not one for each of 3 classes"),
         ({"thresholds": (0.5, 0.5, 1.5)}, r"its thresholds are \[0.5, 0.5, 1.5\], not all between 0 and 1"),
         ({"thresholds": (0.5, "high", None)}, "not all between 0 and 1"),
         ({"thresholds": "half"}, "not one for each of 3 classes"),
-        ({"thresholds": (0.5, 0.5, 0.5), "activation": "softmax"}, "which are for sigmoid outputs"),
+        ({"thresholds": (0.5, 0.5, 0.5), "activation": "softmax"}, "which need sigmoid outputs"),
     ],
 )
-def test_thresholds_that_cannot_be_meant_are_refused(changes, why):
-    with pytest.raises(BundleError, match=why):
+def test_invalid_thresholds_are_rejected(changes, match):
+    with pytest.raises(BundleError, match=match):
         Card.from_json(model(**changes).card.to_json(), "m.onnx")
 
 
-def test_a_sigmoid_model_says_which_classes_are_there(data: Dataset, capsys):
-    loud = data.clips[2].path
-    scores = {entry["label"]: entry["score"] for entry in model().classify(loud)}
-    tells = model(thresholds=(scores["low"], np.nextafter(scores["high"], 1), 0.0))
-    files = [Input(str(loud), loud.name), Input(str(loud.with_name("none.wav")), "none.wav")]
-    heard, failed = analyze_files(tells, files, DetectionSettings(top_k=1))
-    said = {entry["label"]: entry["present"] for entry in heard.answer}
-    assert said.get("low") is True
-    assert said.get("loud") is True
-    assert said.get("high", False) is False
-    assert sorted(event.label for event in heard.events) == ["loud", "low"]
+def test_a_sigmoid_model_predicts_the_classes_above_their_thresholds(data: Dataset, capsys):
+    path = data.clips[2].path
+    scores = {entry["label"]: entry["score"] for entry in model().classify(path)}
+    sigmoid = model(thresholds=(scores["low"], np.nextafter(scores["high"], 1), 0.0))
+    files = [Input(str(path), path.name), Input(str(path.with_name("none.wav")), "none.wav")]
+    result, failed = analyze_files(sigmoid, files, DetectionSettings(top_k=1))
+    present = {entry["label"]: entry["present"] for entry in result.answer}
+    assert present.get("low") is True
+    assert present.get("loud") is True
+    assert present.get("high", False) is False
+    assert sorted(event.label for event in result.events) == ["loud", "low"]
     assert isinstance(failed, Failure)
-    tables.show_results([heard])
+    tables.show_results([result])
     assert capsys.readouterr().out.count("present") == 2
-    plain = analyze_file(model(activation="softmax"), files[0], DetectionSettings(top_k=1))
-    assert "present" not in plain.answer[0]
+    softmax = analyze_file(model(activation="softmax"), files[0], DetectionSettings(top_k=1))
+    assert "present" not in softmax.answer[0]
 
 
-def test_a_model_is_scored_on_multi_label_data(data: Dataset, tmp_path: Path, capsys):
+def test_a_model_is_evaluated_on_multi_label_data(data: Dataset, tmp_path: Path, capsys):
     tested = model_evaluation.evaluate_model(model(thresholds=(0.5, 0.5, 1.0)), data, folder=tmp_path / "out", jobs=1)
-    told = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert told["mean_average_precision"] == tested.summary.mean_average_precision
-    assert [one["threshold"] for one in told["per_class"]] == [0.5, 0.5, 1.0]
-    assert [one["support"] for one in told["per_class"]] == [4, 4, 2]
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["mean_average_precision"] == tested.summary.mean_average_precision
+    assert [one["threshold"] for one in metrics["per_class"]] == [0.5, 0.5, 1.0]
+    assert [one["support"] for one in metrics["per_class"]] == [4, 4, 2]
     rows = list(csv.DictReader((tmp_path / "out" / "predictions.csv").read_text().splitlines()))
     assert [row["label"] for row in rows] == ["low", "high", "low;high;loud", ""] * 2
     for row in rows:
-        there = [name for name in ("low", "high") if float(row[name]) >= 0.5]
-        assert row["predicted"] == ";".join(there)
+        predicted = [name for name in ("low", "high") if float(row[name]) >= 0.5]
+        assert row["predicted"] == ";".join(predicted)
     tables.show_scored(tested)
     out = capsys.readouterr().out
     assert f"mAP {100 * tested.summary.mean_average_precision:.1f} %" in out
     assert "threshold" in out
 
 
-def test_a_comparison_is_told_by_map(data: Dataset, tmp_path: Path, capsys):
+def test_a_comparison_of_multi_label_data_reports_map(data: Dataset, tmp_path: Path, capsys):
     rng = np.random.default_rng(0)
     outcomes = []
     for name, noise in (("notebook-mel", 0.1), ("notebook-image", 0.9)):
@@ -158,49 +158,50 @@ def test_a_comparison_is_told_by_map(data: Dataset, tmp_path: Path, capsys):
                     thresholds=thresholds,
                 )
             )  # fmt: skip
-    results = [comparison._result(data, outcomes[:2], 1.0), comparison._result(data, outcomes[2:], 1.0)]
+    results = [comparison.pool_outcomes(data, pair, features_s=1.0) for pair in (outcomes[:2], outcomes[2:])]
     assert results[0].summary.mean_average_precision == 1.0
     assert results[0].thresholds[:, 2].tolist() == [0.2] * 4 + [0.4] * 4
     found = Evaluation(
         dataset=data,
         seed=0,
         results=tuple(results),
-        comparisons=(comparison._comparison(data, *results),),
+        comparisons=(comparison.compare_results(data, *results),),
         skipped=(),
         versions={},
         machine={},
     )
-    told = json.loads(json.dumps(with_figures_checksum(found.to_json()), allow_nan=False))
-    assert told["results"][0]["mean_average_precision"] == 1.0
-    assert told["results"][0]["folds"][0]["mean_average_precision"] == 1.0
-    assert told["comparisons"][0]["difference"] > 0
-    assert "accuracy" not in told["results"][0]
+    metrics = json.loads(json.dumps(with_figures_checksum(found.to_json()), allow_nan=False))
+    assert metrics["results"][0]["mean_average_precision"] == 1.0
+    assert metrics["results"][0]["folds"][0]["mean_average_precision"] == 1.0
+    assert metrics["comparisons"][0]["difference"] > 0
+    assert "accuracy" not in metrics["results"][0]
     tables.show_evaluation(found)
     assert "mAP % [95 %]" in capsys.readouterr().out
     page = report.render(found)
-    assert "Mean average precisions (mAP)" in page
-    assert "There is none: a clip has any number of classes" in page
-    assert "A row is a true class" not in page
+    assert "Mean average precision (mAP) with 95 % intervals" in page
+    assert "reached the highest mAP on the official folds: 100.0 %" in page
+    assert "Not available for multi-label data: a clip can have several classes." in page
+    assert "predicted class" not in page
     assert "McNemar’s test does not apply" in page
 
 
-def test_a_card_takes_the_map_of_a_comparison(data: Dataset, tmp_path: Path):
+def test_a_card_contains_the_map_of_a_comparison(data: Dataset, tmp_path: Path):
     recipe = recipe_named("notebook-mel")
-    told = {
+    result = {
         "recipe": "notebook-mel", "settings": recipe.settings(), "protocol": "folds", "n_test": 8, "macro_f1": 0.5,
         "mean_average_precision": 0.75, "mean_average_precision_interval": [0.6, 0.9], "ece": 0.1, "fold_mean": 0.7,
         "fold_sd": 0.1, "folds": [{"fold": 1}, {"fold": 2}],
     }  # fmt: skip
-    found = with_figures_checksum({"dataset": {"fingerprint": data.fingerprint}, "results": [told]})
+    found = with_figures_checksum({"dataset": {"fingerprint": data.fingerprint}, "results": [result]})
     (tmp_path / "metrics.json").write_text(json.dumps(found))
     scores = comparison_scores(tmp_path, recipe, data)
     assert scores["mean_average_precision"] == 0.75
     assert dict(card_text.card_lines(model(scores=scores).card))["scores"].startswith(
-        "mAP 75.0 % (95 % interval 60.0 to 90.0) on 8 clips: that of the recipe's models in a comparison"
+        "mAP 75.0 % (95 % interval 60.0 to 90.0) on 8 clips: cross-validation of the recipe in a comparison"
     )
 
 
-def test_a_table_of_several_labels_is_trained_exported_scored_and_used(data, tmp_path):
+def test_multi_label_data_can_be_trained_on_and_classified(data, tmp_path):
     tiny = Recipe(
         name="tiny",
         representation=LogMel(
@@ -215,10 +216,10 @@ def test_a_table_of_several_labels_is_trained_exported_scored_and_used(data, tmp
     found = comparison.run_plan(make_plan(data, [tiny], protocols=["folds"]), tmp_path / "run")
     (result,) = found.results
     assert result.summary.headline.key == "mean_average_precision"
-    assert result.summary.mean_average_precision > 0.9  # four sounds, each trained on once
-    used = load(tmp_path / "run" / "tiny" / "folds" / "fold-1" / "model.onnx")
-    assert used.card.activation == "sigmoid"
-    both = used.scores(tmp_path / "2.wav").probabilities[0]
-    neither = used.scores(tmp_path / "3.wav").probabilities[0]
-    assert both.sum() > 2  # low, high and loud: nothing sums to one
+    assert result.summary.mean_average_precision > 0.9  # four sounds, each also in the training set
+    trained = load(tmp_path / "run" / "tiny" / "folds" / "fold-1" / "model.onnx")
+    assert trained.card.activation == "sigmoid"
+    both = trained.scores(tmp_path / "2.wav").probabilities[0]
+    neither = trained.scores(tmp_path / "3.wav").probabilities[0]
+    assert both.sum() > 2  # low, high and loud: the probabilities do not sum to one
     assert neither.sum() < 1

@@ -1,4 +1,4 @@
-"""The example notebooks run from top to bottom: on synthetic sounds, and on real clips where they are at hand."""
+"""The example notebooks run without errors: on synthetic sounds, and on real clips if they are available."""
 
 import csv
 import re
@@ -12,7 +12,7 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
 CLIP_NAME = re.compile(r"(\d+)-(\d+)-(\d+)-(\d+)\.wav")
-MOST_BYTES = 4_000_000  # of a notebook with its stored outputs
+MAX_BYTES = 4_000_000  # of a notebook with its stored outputs
 REAL_CLIPS = 4  # of each class in each fold
 
 nbformat = pytest.importorskip("nbformat")
@@ -24,7 +24,7 @@ def read(path: Path) -> Any:
 
 
 def execute(path: Path, folder: Path) -> Any:
-    """The notebook with its outputs, after all its cells ran in ``folder``; a cell that raises fails the test."""
+    """Run all cells of a notebook in ``folder`` and return it with its outputs; a cell that raises fails the test."""
     notebook = read(path)
     client = nbclient.NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(folder)}})
     client.execute()
@@ -32,7 +32,7 @@ def execute(path: Path, folder: Path) -> Any:
 
 
 def output_text(notebook: Any) -> str:
-    """All text of the outputs, without pictures and sounds."""
+    """All text of the outputs, without images and audio."""
     parts = []
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
@@ -41,20 +41,20 @@ def output_text(notebook: Any) -> str:
     return "\n".join(parts)
 
 
-def pictures(notebook: Any) -> int:
+def count_images(notebook: Any) -> int:
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     return sum("image/png" in output.get("data", {}) for output in outputs)
 
 
 def is_synthetic(name: re.Match[str]) -> bool:
-    """Whether a clip's file name is one that ``synthetic.write`` gives; no clip of UrbanSound8K has such a name."""
+    """Whether a file name is one of ``synthetic.write``; no clip of UrbanSound8K has such a name."""
     fs_id, class_id, occurrence, last = map(int, name.groups())
     recording = fs_id - 1000 * (class_id + 1)
     return 0 <= recording < 9 and occurrence < 4 and last == 0
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _short_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("SOUNDMARK_DATASET", "SOUNDMARK_SOUNDS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("MPLBACKEND", raising=False)  # Jupyter sets its own, which displays figures
@@ -72,55 +72,55 @@ def test_a_notebook_is_valid_and_its_stored_outputs_are_synthetic(path: Path):
     nbformat.validate(notebook)
     assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
     assert notebook.metadata.kernelspec.name == "python3"
-    assert path.stat().st_size < MOST_BYTES
+    assert path.stat().st_size < MAX_BYTES
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     assert not [output for output in outputs if output.output_type == "error"]
     text = path.read_text(encoding="utf-8")
     assert not [name[0] for name in CLIP_NAME.finditer(text) if not is_synthetic(name)]
-    assert not [place for place in ("/tmp/", "/home/", "/root/", "/work/") if place in output_text(notebook)]  # noqa: S108
+    assert not [path for path in ("/tmp/", "/home/", "/root/", "/work/") if path in output_text(notebook)]  # noqa: S108
 
 
-def test_names_of_real_clips_are_told_from_synthetic_ones(urbansound8k: Path):
+def test_file_names_of_real_clips_are_not_synthetic(urbansound8k: Path):
     names = [path.name for path in (urbansound8k / "audio").rglob("*.wav")]
     assert len(names) > 2000
     assert not [name for name in names if is_synthetic(CLIP_NAME.fullmatch(name))]  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_on_synthetic_sounds(path: Path, tmp_path: Path):
     notebook = execute(path, tmp_path)
-    assert pictures(notebook) >= 5
+    assert count_images(notebook) >= 5
     text = output_text(notebook)
     assert "air_conditioner" in text or "dog_bark" in text
     assert "Traceback" not in text
 
 
-@pytest.mark.slow
-def test_the_notebook_of_urbansound8k_runs_on_real_clips(
+@pytest.mark.long
+def test_the_urbansound8k_notebook_runs_on_real_clips(
     urbansound8k: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("SOUNDMARK_DATASET", str(selection(urbansound8k, tmp_path / "UrbanSound8K")))
+    monkeypatch.setenv("SOUNDMARK_DATASET", str(copy_some_clips(urbansound8k, tmp_path / "UrbanSound8K")))
     notebook = execute(EXAMPLES / "urbansound8k.ipynb", tmp_path)
-    assert pictures(notebook) >= 7
+    assert count_images(notebook) >= 7
     assert "UrbanSound8K" in output_text(notebook)
 
 
-def selection(root: Path, small: Path) -> Path:
-    """A copy of a few clips of each class in each fold, and their rows of the table."""
+def copy_some_clips(root: Path, small: Path) -> Path:
+    """Copy a few clips of each class in each fold, with their rows of the metadata."""
     (small / "metadata").mkdir(parents=True)
-    kept: Counter[tuple[str, str]] = Counter()
+    copied: Counter[tuple[str, str]] = Counter()
     table = Path("metadata", "UrbanSound8K.csv")
     with (root / table).open(newline="") as source, (small / table).open("w", newline="") as target:
         rows = csv.DictReader(source)
         writer = csv.DictWriter(target, rows.fieldnames or ())
         writer.writeheader()
         for row in rows:
-            place = Path("audio", f"fold{row['fold']}", row["slice_file_name"])
-            if not (root / place).exists() or kept[row["fold"], row["class"]] == REAL_CLIPS:
+            clip = Path("audio", f"fold{row['fold']}", row["slice_file_name"])
+            if not (root / clip).exists() or copied[row["fold"], row["class"]] == REAL_CLIPS:
                 continue
-            kept[row["fold"], row["class"]] += 1
-            (small / place).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(root / place, small / place)
+            copied[row["fold"], row["class"]] += 1
+            (small / clip).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(root / clip, small / clip)
             writer.writerow(row)
     return small

@@ -1,4 +1,4 @@
-"""The public names of soundmark, and that the command line and Python agree on options and defaults."""
+"""The public names of soundmark; the command line and the Python API have the same options and defaults."""
 
 import inspect
 import subprocess
@@ -9,45 +9,47 @@ import pytest
 import soundmark
 
 COMMANDS = {"compare": soundmark.compare, "train": soundmark.train, "evaluate": soundmark.evaluate}
-OTHER_NAMES = {"output": "folder"}  # of a command's option in Python
-PLURALS = {"recipe": "recipes", "protocol": "protocols"}  # of options that may be repeated
+OTHER_NAMES = {"output": "folder"}  # command option: Python keyword
+PLURALS = {"recipe": "recipes", "protocol": "protocols"}  # options that may be repeated: Python keyword
 
 
 @pytest.mark.parametrize("name", soundmark.__all__)
-def test_a_public_name_is_an_attribute_with_a_docstring(name):
+def test_public_name_is_an_attribute_with_a_docstring(name):
     assert getattr(soundmark, name).__doc__
     assert name in dir(soundmark)
 
 
-def test_every_home_is_public():
+def test_every_lazily_imported_name_is_public():
     errors = {name for name in soundmark.__all__ if name.endswith("Error")}
-    assert set(soundmark._HOMES) == set(soundmark.__all__) - errors
+    assert set(soundmark._MODULES) == set(soundmark.__all__) - errors
     assert soundmark.__all__ == sorted(soundmark.__all__)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_function_has_the_options_and_defaults_of_its_command(command):
+def test_function_has_the_options_and_defaults_of_its_command(command):
     from soundmark.cli import commands
     from soundmark.cli.commands import compare, evaluate, train
 
     assert commands
-    typed = inspect.signature(getattr({"compare": compare, "train": train, "evaluate": evaluate}[command], command))
-    ours = inspect.signature(COMMANDS[command]).parameters
+    command_line = inspect.signature(
+        getattr({"compare": compare, "train": train, "evaluate": evaluate}[command], command)
+    )
+    function = inspect.signature(COMMANDS[command]).parameters
     renamed = OTHER_NAMES | (PLURALS if command == "compare" else {})
-    assert {renamed.get(name, name) for name in typed.parameters} == set(ours)
-    for name, parameter in typed.parameters.items():
-        default = ours[renamed.get(name, name)].default
+    assert {renamed.get(name, name) for name in command_line.parameters} == set(function)
+    for name, parameter in command_line.parameters.items():
+        default = function[renamed.get(name, name)].default
         if name not in (*PLURALS, "output"):
             assert parameter.default == default, name
 
 
-def test_a_program_without_logging_sees_the_librarys_warnings_once(tmp_path):
+def test_warnings_are_printed_once_without_logging_configuration(tmp_path):
     code = (
         "from soundmark.datasets import Dataset, Skipped\n"
         "from soundmark.training.single_model import warn_skipped\n"
         "from pathlib import Path\n"
         "data = Dataset(name='pets', root=Path('.'), classes=(), clips=())\n"
-        "warn_skipped(data, [Skipped('a.wav', 'it holds no samples')])"
+        "warn_skipped(data, [Skipped('a.wav', 'it contains no samples')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert done.stderr.count("left out: a.wav: it holds no samples") == 1
+    assert done.stderr.count("skipped: a.wav: it contains no samples") == 1

@@ -1,17 +1,18 @@
-"""Sound files and live sources to mono float32 samples.
+"""Sound files and live sources → mono float32 samples.
 
-    file, bytes ─ decoding ─▶ blocks ─ resampling ─▶ sound          microphone, pipe, address ─ capture ─▶ blocks
+    file, bytes ─ decoding ─▶ blocks ─ resampling ─▶ sound
+    microphone, pipe, URL ─ capture ─▶ blocks
 
 In reading order:
 
-    folders     sound files in folders
-    diagnosis   why a file cannot be read as sound
-    decoding    a file, bytes or an open file to blocks of mono samples
-    resampling  resampling by soxr's HQ, whole or as a stream
-    samples     arrays of samples: to mono, to float, checked
-    sound       a file to mono samples at a sample rate, whole or as a stream
-    riff        the chunks of a RIFF file, from a file or a pipe
-    timestamps  when a recording started
+    folders     find sound files in folders
+    diagnosis   explain why a file cannot be decoded
+    decoding    decode a file, bytes or an open file to blocks of mono samples
+    resampling  resample an array or a stream with soxr's HQ
+    samples     validate arrays of samples; convert them to mono and float32
+    sound       read a file as mono samples at a sample rate, at once or as a stream
+    riff        read the chunks of a RIFF file, from a file or a pipe
+    timestamps  the start time of a recording
     capture     live sources: a pipe, a microphone, a network stream
 """
 

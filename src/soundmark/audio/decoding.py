@@ -1,7 +1,7 @@
-"""A file, bytes or an open file to blocks of mono ``float32`` samples, or one sentence that says why not.
+"""Decode a file, bytes or an open file to blocks of mono ``float32`` samples.
 
-Decoding is libsndfile's: WAV of every sort, FLAC, Ogg Vorbis and Opus, MP3, AIFF and more. A sound is never held whole
-here: an hour, or a day, goes through block by block.
+libsndfile decodes WAV of every kind, FLAC, Ogg Vorbis and Opus, MP3, AIFF and more. Decoding is block by block, so that
+memory use does not grow with the length of a recording. A sound that cannot be decoded raises an ``AudioError``.
 """
 
 from __future__ import annotations
@@ -25,49 +25,62 @@ from soundmark.runtime import parallel
 Samples = npt.NDArray[np.float32]
 
 
-BLOCK_FRAMES = 1 << 18  # decoded at once: a clip in one go, an hour without ever holding all its channels
+BLOCK_FRAMES = 1 << 18  # decoded at once: a clip in one call, an hour without all its channels in memory
 
 
-PART_FRAMES = 1 << 19  # decoded by one thread, where several share a long file; a multiple of the above
+PART_FRAMES = 1 << 19  # decoded by one thread when several decode a long file; a multiple of BLOCK_FRAMES
 
 
-PARTS_AHEAD = 3  # parts that are decoded, and not asked for yet
+PARTS_AHEAD = 3  # parts that are decoded ahead of the consumer
 
 
 SEEKS_EXACTLY = ("WAV", "WAVEX", "W64", "RF64", "FLAC", "AIFF", "AU", "CAF")  # not MP3, nor Ogg
 
 
-SALVAGE_FRAMES = 1 << 10  # decoded at once where a decoder gives up on the way; a whole share of the above
+SALVAGE_FRAMES = 1 << 10  # decoded at once after a decoding error; divides BLOCK_FRAMES
 
 
-MPEG_SLACK_FRAMES = 2 * 1152  # an MP3's header only estimates: two MPEG frames short is no damage
+MPEG_SLACK_FRAMES = 2 * 1152  # an MP3 header estimates the length: two missing MPEG frames are normal
 
 
-VORBIS_PAGE_FRAMES = 255 * 1024  # the most that a page holds: 255 packets of half a long block each
+VORBIS_PAGE_FRAMES = 255 * 1024  # maximum length of a page: 255 packets of half a long block each
 
 
-LOWEST_RATE_HZ = 40  # hearing begins at 20 Hz; a header that says less, or more than the most, is damaged, and would
+# A sample rate outside this range means a damaged header: audible frequencies begin at 20 Hz. Resampling from such a
+# rate could stretch one second to hours.
+LOWEST_RATE_HZ = 40
 
 
-LARGEST_RATE_HZ = 1_000_000  # stretch a second to hours when it is resampled
+LARGEST_RATE_HZ = 1_000_000
 
 
-END_TOLERANCE_S = 0.01  # a table that rounds its times may point this far beyond the end
+END_TOLERANCE_S = 0.01  # a table with rounded times may exceed the end of a recording by this much
 
 
-# These hold at most 16 (32) bits, so that integers lose nothing, and libsndfile hands integers out several times
-# faster than floats. The mean of the integers is then the mean of the floats, bit for bit.
+# Decoding these to integers is lossless (at most 16 or 32 bits), and libsndfile returns integers several times faster
+# than floats. The mean of the integers, scaled, equals the mean of the floats bit for bit.
 INTEGER_TYPES = {"PCM_S8": "int16", "PCM_U8": "int16", "PCM_16": "int16", "PCM_32": "int32"}
 
 
+# Encodings that cannot represent NaN or infinity.
 NEVER_NAN = {*INTEGER_TYPES, "PCM_24", "MS_ADPCM", "IMA_ADPCM", "ULAW", "ALAW"}
 
 
-class Blocks:
-    """The mono blocks of a sound, in order, as far as it can be decoded; they can be gone through once.
+RECORD_AGAIN = "Record it again, or remove it from the inputs."
 
-    ``rate_hz`` and ``frames``, how many there should be, are known before; ``note``, what was missing, after. Where it
-    holds no samples, or some that are no numbers, going through it ends in an ``AudioError``.
+
+UNNAMED = "the audio data"  # the name in messages of bytes, or of a file without a name
+
+
+NO_FRAMES = "declares 0 frames in its header"
+
+
+class Blocks:
+    """Iterate once over the mono blocks of a sound, as far as it can be decoded.
+
+    ``rate_hz`` and ``frames`` (the expected number of frames) are available at once. After the iteration, ``note``
+    states what was missing. The iteration raises ``AudioError`` if the sound has no samples, or samples that are not
+    finite.
     """
 
     def __init__(
@@ -76,44 +89,44 @@ class Blocks:
         self.name, self.rate_hz, self.frames = name, int(file.samplerate), stop - start
         self.note: str | None = None
         self._source, self._file, self._start, self._stop, self._pool = source, file, start, stop, pool
-        self._decoded = self._not_numbers = 0
+        self._decoded = self._n_not_finite = 0
 
     def __iter__(self) -> Iterator[Samples]:
         import soundfile
 
-        gave_up = None
+        decoding_error = None
         try:
-            if self._pool and self._can_be_divided():
-                yield from self._divided(self._pool)
+            if self._pool and self._is_divisible():
+                yield from self._decode_in_parallel(self._pool)
             if self._decoded < self.frames:
                 yield from self._decode(self._file, BLOCK_FRAMES)
-        except soundfile.LibsndfileError:  # up to a block's worth of sound may stand before the place
-            with opened(self._source, self.name) as again:
+        except soundfile.LibsndfileError:  # decode again in small blocks, to keep the sound before the error
+            with opened(self._source, self.name) as reopened:
                 try:
-                    yield from self._decode(again, SALVAGE_FRAMES)
+                    yield from self._decode(reopened, SALVAGE_FRAMES)
                 except soundfile.LibsndfileError as error:
                     where_s = (self._start + self._decoded) / self.rate_hz
-                    gave_up = f"cannot be decoded beyond {where_s:.3f} s ({damage(error)})"
-        self._conclude(gave_up)
+                    decoding_error = f"cannot be decoded beyond {where_s:.3f} s ({damage(error)})"
+        self._conclude(decoding_error)
 
-    def _can_be_divided(self) -> bool:
-        """Whether a place in the middle can be gone to exactly, in a file that others can open, and it is long."""
+    def _is_divisible(self) -> bool:
+        """Return whether the file is long, on disk, and in a format in which libsndfile seeks exactly."""
         on_disk = isinstance(self._source, str | os.PathLike)
         return on_disk and self.frames > 2 * PART_FRAMES and self._file.format in SEEKS_EXACTLY
 
-    def _divided(self, pool: Executor) -> Iterator[Samples]:
-        """The blocks, decoded in parts by several threads, up to the first part that is damaged or too short."""
+    def _decode_in_parallel(self, pool: Executor) -> Iterator[Samples]:
+        """Yield blocks that several threads decode, up to the first part that is damaged or too short."""
         parts = range(self._start, self._stop, PART_FRAMES)
-        for part in parallel.map_ordered(self._part, parts, pool, most=PARTS_AHEAD):
+        for part in parallel.map_ordered(self._decode_part, parts, pool, most=PARTS_AHEAD):
             if part is None:
                 return
-            self._not_numbers += part[1]
+            self._n_not_finite += part[1]
             self._decoded += len(part[0])
-            if not self._not_numbers:
+            if not self._n_not_finite:
                 yield part[0]
 
-    def _part(self, start: int) -> tuple[Samples, int] | None:
-        """The part that begins at frame ``start``, and its values that are no numbers; None: it is damaged."""
+    def _decode_part(self, start: int) -> tuple[Samples, int] | None:
+        """Return the part from frame ``start`` and its number of values that are not finite; None if it is damaged."""
         import soundfile
 
         frames = min(PART_FRAMES, self._stop - start)
@@ -123,37 +136,37 @@ class Blocks:
                 block, scale = _read(file, frames)
         except (AudioError, soundfile.LibsndfileError):
             return None
-        return (mean_of_channels(block, scale), _not_numbers(file, block)) if len(block) == frames else None
+        return (mean_of_channels(block, scale), _n_not_finite(file, block)) if len(block) == frames else None
 
     def _decode(self, file: Any, frames: int) -> Iterator[Samples]:
-        """The blocks from start to stop but for those that were decoded before, ``frames`` at a time."""
-        known, done = self._decoded, 0
+        """Yield the blocks that were not decoded before, ``frames`` at a time."""
+        n_known, done = self._decoded, 0
         _seek(file, self._start)
         while done < self.frames:
             block, scale = _read(file, min(frames, self.frames - done))
             if not len(block):
                 return
             done += len(block)
-            if done <= known:
+            if done <= n_known:
                 continue
             self._decoded = done
-            self._not_numbers += _not_numbers(file, block)
-            if not self._not_numbers:
+            self._n_not_finite += _n_not_finite(file, block)
+            if not self._n_not_finite:
                 yield mean_of_channels(block, scale)
 
-    def _conclude(self, gave_up: str | None) -> None:
-        stop, there = self._stop / self.rate_hz, (self._start + self._decoded) / self.rate_hz
+    def _conclude(self, decoding_error: str | None) -> None:
+        expected_s, decoded_s = self._stop / self.rate_hz, (self._start + self._decoded) / self.rate_hz
         slack = MPEG_SLACK_FRAMES if self._file.format == "MP3" else 0
-        end = f"ends after {there:.3f} s of the {stop:.3f} s that should be there"
-        ended = end if self._decoded + slack < self.frames else None
-        self.note = gave_up or header_note(self._file.extra_info) or ended
+        end = f"ends after {decoded_s:.3f} s of the expected {expected_s:.3f} s"
+        truncation = end if self._decoded + slack < self.frames else None
+        self.note = decoding_error or header_note(self._file.extra_info) or truncation
         if not self._decoded:
-            raise AudioError(f"{self.name} has no samples: it {self.note or end}. Record it again, or leave it out.")
-        if self._not_numbers:
-            n = self._not_numbers
-            these = "1 sample that is no number" if n == 1 else f"{n} samples that are no numbers"
+            raise AudioError(f"{self.name} has no samples: it {self.note or end}. {RECORD_AGAIN}")
+        if n := self._n_not_finite:
+            values = "1 sample that is not a finite number" if n == 1 else f"{n} samples that are not finite numbers"
             raise AudioError(
-                f"{self.name} holds {these} (NaN or infinite): write it again from its origin, or leave it out."
+                f"{self.name} contains {values} (NaN or infinite): export it again from its source, or remove it from "
+                "the inputs."
             )
 
 
@@ -161,12 +174,13 @@ class Blocks:
 def blocks(
     source: FileSource, *, start_s: float = 0.0, stop_s: float | None = None, pool: Executor | None = None
 ) -> Iterator[Blocks]:
-    """The blocks of a path, of bytes or of an open binary file, between ``start_s`` and ``stop_s`` (None: the end).
+    """Open a path, bytes or a binary file; give its blocks between ``start_s`` and ``stop_s`` (None: the end).
 
-    A long file that can be entered in the middle is decoded by the ``pool`` of threads, a part by each: the samples are
-    the same.
+    With a ``pool`` of threads, a long file in a format with exact seeking is decoded in parallel. The samples are the
+    same.
 
-    Raises ``AudioError`` for a sound that cannot be opened, and for a slice outside of it.
+    Raises:
+        AudioError: the sound cannot be opened, or the slice is outside of it.
 
     >>> import soundfile
     >>> file = io.BytesIO()
@@ -181,22 +195,22 @@ def blocks(
 
 
 def _read(file: Any, frames: int) -> tuple[npt.NDArray[Any], float]:
-    """The next ``frames`` of an open file, [n, channels], and what they are multiplied by to lie within −1…1."""
+    """Read the next ``frames`` of an open file, [n, channels]; return them and the factor that scales them to −1…1."""
     kind = INTEGER_TYPES.get(file.subtype, "float32")
     scale = {"int16": 2.0**-15, "int32": 2.0**-31, "float32": 1.0}[kind]
     return file.read(frames, dtype=kind, always_2d=True), scale
 
 
-def _not_numbers(file: Any, block: npt.NDArray[Any]) -> int:
-    """How many values of a block are NaN or infinite."""
+def _n_not_finite(file: Any, block: npt.NDArray[Any]) -> int:
+    """Count the values of a block that are NaN or infinite."""
     return 0 if file.subtype in NEVER_NAN else block.size - int(np.count_nonzero(np.isfinite(block)))
 
 
 def _seek(file: Any, start: int) -> None:
-    """Make ``start`` the next frame that is read.
+    """Seek to the frame ``start``.
 
-    In the last page of an Ogg Vorbis file libsndfile (1.2.2) lands beside the mark and does not say so: there it is led
-    to the page from before it.
+    libsndfile 1.2.2 seeks to a wrong frame in the last page of an Ogg Vorbis file, without an error. There, seek to a
+    frame before that page and decode up to ``start``.
     """
     safe = max(0, file.frames - VORBIS_PAGE_FRAMES)
     if file.subtype == "VORBIS" and start > safe:
@@ -207,9 +221,9 @@ def _seek(file: Any, start: int) -> None:
 
 
 def mean_of_channels(block: npt.NDArray[Any], scale: float) -> Samples:
-    """[n, channels] integers or floats, times ``scale``, to [n].
+    """Average the channels of a block [n, channels] of integers or floats, times ``scale``; return [n].
 
-    Column by column: ``np.mean`` takes ten times as long on so short an axis.
+    The columns are added one by one: ``np.mean`` takes ten times as long on such a short axis.
 
     >>> mean_of_channels(np.array([[16384, 0]], np.int16), 2.0**-15)
     array([0.25], dtype=float32)
@@ -221,38 +235,41 @@ def mean_of_channels(block: npt.NDArray[Any], scale: float) -> Samples:
     mono: Samples = floats[:, 0] + floats[:, 1]
     for channel in range(2, channels):
         mono += floats[:, channel]
-    mono /= np.float32(channels / scale)  # the scale is a power of two: this is the float mean, bit for bit
+    mono /= np.float32(channels / scale)  # the scale is a power of two: the result equals the float mean bit for bit
     return mono
 
 
 def _slice_frames(file: Any, name: str, start_s: float, stop_s: float | None) -> tuple[int, int]:
-    """The frames that a slice in seconds stands for; raises where they are not all there."""
+    """Convert a slice in seconds to frames; raise ``AudioError`` if it is outside of the sound."""
     rate_hz, frames = file.samplerate, file.frames
     duration = f"{frames / rate_hz:.3f} s"
     if frames == 0:
-        why = header_note(file.extra_info) or "holds a header for 0 frames"
-        raise AudioError(f"{name} has no samples: it {why}. Record it again, or leave it out.")
+        why = header_note(file.extra_info) or NO_FRAMES
+        raise AudioError(f"{name} has no samples: it {why}. {RECORD_AGAIN}")
     if not (math.isfinite(start_s) and start_s >= 0) or (stop_s is not None and not math.isfinite(stop_s)):
-        raise AudioError(f"a slice from {start_s} s to {stop_s} s cannot be cut from {name}: use 0 to {duration}.")
+        raise AudioError(f"{name} lasts {duration}; the slice from {start_s} s to {stop_s} s is invalid.")
     start = round(start_s * rate_hz)
     stop = frames if stop_s is None else round(stop_s * rate_hz)
     if start >= frames:
-        raise AudioError(f"{name} lasts {duration}, and the slice starts at {start_s:g} s, where nothing is left.")
+        raise AudioError(f"{name} lasts {duration}; the slice starts at {start_s:g} s, after its end.")
     if stop > frames + END_TOLERANCE_S * rate_hz:
-        raise AudioError(f"{name} lasts {duration}, and the slice ends at {stop_s:g} s: end it by then.")
+        raise AudioError(f"{name} lasts {duration}; the slice ends at {stop_s:g} s: end it at {duration} or before.")
     if stop <= start:
-        raise AudioError(f"a slice of {name} from {start_s:g} s to {stop_s:g} s holds no sample: end it later.")
+        raise AudioError(f"the slice of {name} from {start_s:g} s to {stop_s:g} s contains no samples: end it later.")
     return start, min(stop, frames)
 
 
 @contextmanager
 def opened(source: FileSource, name: str) -> Iterator[Any]:
-    """The ``soundfile.SoundFile`` of a source, which messages call ``name``; ``AudioError`` where it cannot be opened.
+    """Open a source as a ``soundfile.SoundFile``. ``name`` is the name of the source in messages.
+
+    Raises:
+        AudioError: the source cannot be opened.
 
     >>> with opened(b"RIFF", "the upload"):
     ...     pass
     Traceback (most recent call last):
-    soundmark.errors.AudioError: the upload cannot be read as sound: it begins with the text 'RIFF'. WAV, FLAC, ...
+    soundmark.errors.AudioError: the upload cannot be decoded: it begins with the text 'RIFF'. Supported formats: ...
     """
     import soundfile
 
@@ -266,14 +283,14 @@ def opened(source: FileSource, name: str) -> Iterator[Any]:
     with file:
         if not LOWEST_RATE_HZ <= file.samplerate <= LARGEST_RATE_HZ:
             raise AudioError(
-                f"{name} says that its rate is {file.samplerate} Hz, and {LOWEST_RATE_HZ} to {LARGEST_RATE_HZ} Hz can "
-                "be meant: its header is damaged. Correct it, or leave it out."
+                f"{name} has a damaged header: its sample rate is {file.samplerate} Hz; supported: {LOWEST_RATE_HZ} Hz "
+                f"to {LARGEST_RATE_HZ // 1_000_000} MHz. Correct the header, or remove the file from the inputs."
             )
         yield file
 
 
 def native_path(path: str | os.PathLike[str]) -> str | bytes:
-    """A path as libsndfile takes it: on POSIX systems a name is bytes, which need not be UTF-8.
+    """Return a path in the form that libsndfile accepts: bytes on POSIX systems, where a name need not be UTF-8.
 
     >>> native_path(Path("street.wav")) in (b"street.wav", "street.wav")
     True
@@ -282,7 +299,7 @@ def native_path(path: str | os.PathLike[str]) -> str | bytes:
 
 
 def reopenable(source: FileSource) -> FileSource:
-    """A source that can be read from its beginning as often as need be: a pipe's bytes in place of a pipe.
+    """Return a source that can be read several times from the start: for a pipe, the bytes read from it.
 
     >>> reopenable(b"RIFF")
     b'RIFF'
@@ -290,27 +307,27 @@ def reopenable(source: FileSource) -> FileSource:
     if isinstance(source, bytes):
         return source
     if isinstance(source, str | os.PathLike):
-        return _piped(Path(source)) or source
+        return _read_pipe(Path(source)) or source
     if not hasattr(source, "read"):
-        raise AudioError(f"{source!r} is no sound: give a path, bytes or a file opened in binary mode.")
+        raise AudioError(f"{source!r} is not an audio source: give a path, bytes or a file opened in binary mode.")
     return source if source.seekable() else source.read()
 
 
-def _piped(path: Path) -> bytes | None:
-    """What comes out of a named pipe; None for any other path. libsndfile cannot go back in a pipe."""
+def _read_pipe(path: Path) -> bytes | None:
+    """Read a named pipe, in which libsndfile cannot seek; return None for any other path."""
     try:
         return path.read_bytes() if path.is_fifo() else None
-    except (OSError, ValueError):  # whoever opens it will say so
+    except (OSError, ValueError):  # opening the path raises a clear error
         return None
 
 
 def name_of(source: FileSource) -> str:
-    """How a message names a source.
+    """Return the name of a source for messages.
 
     >>> name_of(Path("street.wav")), name_of(b"RIFF")
-    ('"street.wav"', 'the bytes')
+    ('"street.wav"', 'the audio data')
     """
     if isinstance(source, bytes):
-        return "the bytes"
+        return UNNAMED
     name = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
-    return f'"{os.fspath(name)}"' if isinstance(name, str | os.PathLike) else "the bytes"
+    return f'"{os.fspath(name)}"' if isinstance(name, str | os.PathLike) else UNNAMED

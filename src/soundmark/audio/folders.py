@@ -1,4 +1,4 @@
-"""Sound files in folders: which file names are sounds, and everything below a folder."""
+"""Find sound files in folders: the supported suffixes, and a recursive walk."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ SUFFIXES = (
     ".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3",
     ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
 )  # fmt: skip
-"""How the names of sound files end that libsndfile reads."""
+"""The file name suffixes of the formats that libsndfile decodes."""
 
 
-UNREAD = (".aac", ".amr", ".m4a", ".mp4", ".webm", ".wma")  # sounds, too, but not for libsndfile
+UNSUPPORTED = (".aac", ".amr", ".m4a", ".mp4", ".webm", ".wma")  # audio formats that libsndfile does not decode
 
 
-# What systems leave behind; on a Mac, each file of an unpacked archive stands in __MACOSX once more, as no sound.
-LITTER = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
+# Folders that operating systems create. macOS archives duplicate each file in __MACOSX, without its sound.
+SYSTEM_FOLDERS = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 
 
 class FolderListing:
-    """Which files there are and how big, from one look at each folder: thousands of single questions would be slow.
+    """Look up files and their sizes. Each folder is listed once: one system call per file would be slow.
 
     >>> FolderListing().size(Path(__file__).with_name("no such file")) is None
     True
@@ -33,11 +33,11 @@ class FolderListing:
         self._folders: dict[str, dict[str, os.DirEntry[str]]] = {}
 
     def has(self, path: Path) -> bool:
-        """Whether ``path`` is a file."""
+        """Return whether ``path`` is an existing file."""
         return self._entry(path) is not None
 
     def size(self, path: Path) -> int | None:
-        """The size of the file in bytes; None where there is none."""
+        """Return the size of the file in bytes, or None if it does not exist."""
         entry = self._entry(path)
         return None if entry is None else entry.stat().st_size
 
@@ -49,7 +49,7 @@ class FolderListing:
 
 
 def files_in(folder: str) -> dict[str, os.DirEntry[str]]:
-    """The files of a folder by name; none where there is no such folder.
+    """Return the files of a folder by name; an empty dict if the folder does not exist.
 
     Raises:
         DatasetError: the folder cannot be read.
@@ -63,13 +63,11 @@ def files_in(folder: str) -> dict[str, os.DirEntry[str]]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
-        raise DatasetError(
-            f'the folder "{folder}" cannot be read: {error.strerror}. Look at its permissions.'
-        ) from error
+        raise DatasetError(f'the folder "{folder}" cannot be read: {error.strerror}. Check its permissions.') from error
 
 
 def is_file(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry of a folder is a file, or a link that ends at one; a link that leads in circles is not.
+    """Return whether a folder entry is a file or a link to a file. A circular link is not.
 
     >>> with os.scandir(Path(__file__).parent) as entries:
     ...     Path(__file__).name in [entry.name for entry in entries if is_file(entry)]
@@ -82,20 +80,20 @@ def is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry of a folder is a folder that somebody put there, or a link to one: not hidden, no ``LITTER``.
+    """Return whether a folder entry is a folder, or a link to one, that is neither hidden nor in ``SYSTEM_FOLDERS``.
 
     >>> with os.scandir(Path(__file__).parent) as entries:
     ...     Path(__file__).name in [entry.name for entry in entries if is_folder(entry)]
     False
     """
     try:
-        return entry.is_dir() and not entry.name.startswith(".") and entry.name.casefold() not in LITTER
+        return entry.is_dir() and not entry.name.startswith(".") and entry.name.casefold() not in SYSTEM_FOLDERS
     except OSError:
         return False
 
 
 def _raise_unreadable(folder: str, error: OSError) -> None:
-    raise DatasetError(f'the folder "{folder}" cannot be read: {error.strerror}. Look at its permissions.') from error
+    raise DatasetError(f'the folder "{folder}" cannot be read: {error.strerror}. Check its permissions.') from error
 
 
 def walk(
@@ -105,13 +103,14 @@ def walk(
     *,
     unreadable: Callable[[str, OSError], None] = _raise_unreadable,
 ) -> Iterator[tuple[tuple[str, ...], bool]]:
-    """Everything below ``folder``, as parts of a path, and whether it is a folder; nothing hidden, no ``LITTER``.
+    """Walk ``folder`` recursively; yield the path parts of each entry, and whether it is a folder.
 
-    Links are followed, unless they lead back to a folder above; a link that leads nowhere is there, for whoever opens
-    it to say so. ``unreadable`` is told of folders that this user may not read.
+    Hidden entries and ``SYSTEM_FOLDERS`` are skipped. Links are followed, unless they lead back to a parent folder. A
+    broken link is yielded, so that opening it raises a clear error. ``unreadable`` is called for a folder that cannot
+    be read.
 
     Raises:
-        DatasetError: such a folder, unless ``unreadable`` was given.
+        DatasetError: a folder cannot be read, and ``unreadable`` was not given.
 
     >>> import tempfile
     >>> root = Path(tempfile.mkdtemp())
@@ -124,15 +123,15 @@ def walk(
     if real in above:
         return
     try:
-        with os.scandir(folder) as found:
-            there = [entry for entry in found if not entry.name.startswith(".")]
+        with os.scandir(folder) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         unreadable(folder, error)
         return
-    for entry in there:
-        place = (*parts, entry.name)
+    for entry in visible:
+        path = (*parts, entry.name)
         if is_folder(entry):
-            yield place, True
-            yield from walk(entry.path, place, above | {real}, unreadable=unreadable)
+            yield path, True
+            yield from walk(entry.path, path, above | {real}, unreadable=unreadable)
         elif is_file(entry) or entry.is_symlink():
-            yield place, False
+            yield path, False

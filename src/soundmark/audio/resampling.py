@@ -1,4 +1,4 @@
-"""Resampling by soxr's HQ, whole or as a stream."""
+"""Resample an array or a stream with soxr's HQ."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from soundmark.errors import AudioError
 
 
 def resample(samples: npt.ArrayLike, from_hz: int, to_hz: int) -> Samples:
-    """[n] samples at ``from_hz`` to [ceil(n · to_hz / from_hz)] at ``to_hz``, float32: soxr's HQ.
+    """Resample [n] samples at ``from_hz`` to [ceil(n · to_hz / from_hz)] at ``to_hz``, float32, with soxr's HQ.
 
-    soxr alone is sometimes a sample short; librosa pads with a zero, and so does this.
+    soxr's result can be one sample short. As in librosa, a zero is appended then.
 
     >>> resample(np.zeros(11024, np.float32), 11024, 22050).shape
     (22050,)
     """
-    wanted = np.ascontiguousarray(samples, np.float32)
-    if wanted.ndim != 1:
-        raise AudioError(f"samples must have the shape [n], and these have {list(wanted.shape)}: use to_mono first.")
+    array = np.ascontiguousarray(samples, np.float32)
+    if array.ndim != 1:
+        raise AudioError(f"samples must have the shape [n]; these have {list(array.shape)}: use to_mono first.")
     resampler = Resampler(from_hz, to_hz)
-    if from_hz == to_hz or not len(wanted):
-        return wanted
-    return np.concatenate([resampler.push(wanted), resampler.end()])
+    if from_hz == to_hz or not len(array):
+        return array
+    return np.concatenate([resampler.push(array), resampler.end()])
 
 
 class Resampler:
-    """Resamples a sound that arrives bit by bit: all that it gives, joined, is what ``resample`` has for the whole.
+    """Resample a stream in blocks. The concatenated results equal those of ``resample`` for the complete sound.
 
     >>> resampler = Resampler(44100, 22050)
     >>> parts = [resampler.push(np.ones(n, np.float32)) for n in (1000, 4, 99_997)]
@@ -41,30 +41,30 @@ class Resampler:
         check_rate(from_hz, "the rate of the samples")
         check_rate(to_hz, "the rate to resample to")
         self.from_hz, self.to_hz = from_hz, to_hz
-        self._given = self._made = 0
+        self._n_in = self._n_out = 0
         self._soxr = None if from_hz == to_hz else soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")
 
     def push(self, samples: Samples) -> Samples:
-        """What can be said by now, [m], after ``samples`` [n]."""
-        self._given += len(samples)
+        """Add ``samples`` [n]; return the resampled samples [m] that are complete."""
+        self._n_in += len(samples)
         return samples if self._soxr is None else self._counted(self._soxr.resample_chunk(samples))
 
     def end(self) -> Samples:
-        """The rest."""
-        nothing = np.zeros(0, np.float32)
-        if self._soxr is None or not self._given:
-            return nothing
-        rest = self._counted(self._soxr.resample_chunk(nothing, last=True))
-        surplus = self._made - -(-self._given * self.to_hz // self.from_hz)
+        """Return the remaining samples after the last ``push``."""
+        empty = np.zeros(0, np.float32)
+        if self._soxr is None or not self._n_in:
+            return empty
+        rest = self._counted(self._soxr.resample_chunk(empty, last=True))
+        surplus = self._n_out - -(-self._n_in * self.to_hz // self.from_hz)
         return np.pad(rest, (0, -surplus)) if surplus < 0 else rest[: len(rest) - surplus]
 
-    def _counted(self, made: Samples) -> Samples:
-        self._made += len(made)
-        return made
+    def _counted(self, samples: Samples) -> Samples:
+        self._n_out += len(samples)
+        return samples
 
 
 def check_rate(rate_hz: int, what: str) -> None:
-    """Refuse a sample rate that is not a whole number above 0.
+    """Raise ``AudioError`` for a sample rate that is not a whole number above 0; ``what`` begins the message.
 
     >>> check_rate(0, "the sample rate")
     Traceback (most recent call last):

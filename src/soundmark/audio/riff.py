@@ -1,4 +1,4 @@
-"""The chunks of a RIFF file (WAV, RF64, BW64), from a file or from a pipe that cannot seek."""
+"""Read the chunks of a RIFF file (WAV, RF64, BW64), from a file or from a pipe that cannot seek."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import BinaryIO
 HEADER_BYTES = 12  # "RIFF", the file's size, "WAVE"
 
 
-CONTENT_BYTES = 1 << 16  # of a chunk's content that are read, at most
+CONTENT_BYTES = 1 << 16  # maximum number of bytes that are read from a chunk
 
 
-SKIP_BYTES = 1 << 16  # at a time, if a chunk is skipped by reading
+SKIP_BYTES = 1 << 16  # block size where a chunk is skipped by reading it
 
 
-UNKNOWN_SIZE = 0xFFFF_FFFF  # of a data chunk: the chunk ds64 before it holds the size
+UNKNOWN_SIZE = 0xFFFF_FFFF  # size field of a data chunk whose size is in the preceding ds64 chunk
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A chunk of ``size`` bytes; ``content`` is the start of it, or empty if it was not asked for."""
+    """A chunk of ``size`` bytes. ``content`` contains its first bytes; it is empty if the chunk was not requested."""
 
     name: bytes
     size: int
@@ -29,7 +29,7 @@ class Chunk:
 
 
 def is_wave(header: bytes) -> bool:
-    r"""Whether the first 12 bytes of a file are those of a WAV, RF64 or BW64 file.
+    r"""Return whether the first 12 bytes of a file are those of a WAV, RF64 or BW64 file.
 
     >>> is_wave(b"RIFF\x24\x00\x00\x00WAVE"), is_wave(b"RIFF\x24\x00\x00\x00AVI ")
     (True, False)
@@ -38,14 +38,14 @@ def is_wave(header: bytes) -> bool:
 
 
 def read_chunks(file: BinaryIO, wanted: Collection[bytes]) -> Iterator[Chunk]:
-    r"""The chunks of ``file`` in order, which is positioned after the 12 bytes of its header.
+    r"""Yield the chunks of ``file`` in order. The file must be positioned after its 12-byte header.
 
-    Of ``wanted`` chunks the content is read, at most 64 KiB. Others are yielded while the file is positioned at their
-    content: to read the samples of a pipe, stop at the chunk ``data`` and continue to read. A file that is cut off ends
-    with its last complete chunk header. The size of a data chunk of more than 4 GiB is taken from ``ds64``.
+    The content of ``wanted`` chunks is read, up to 64 KiB. For any other chunk, the file is positioned at the chunk's
+    content while the chunk is yielded. To read the samples from a pipe, stop at the chunk ``data`` and read on. A
+    truncated file ends with its last complete chunk header. The size of a data chunk above 4 GiB comes from ``ds64``.
 
     Raises:
-        OSError, ValueError: the file cannot be read, or a damaged size lies beyond what a file can have.
+        OSError, ValueError: the file cannot be read, or a damaged size is larger than any file can be.
 
     >>> import io
     >>> chunks = b"note\x03\x00\x00\x00abc\x00data\x02\x00\x00\x00\x01\x00"
@@ -67,7 +67,7 @@ def read_chunks(file: BinaryIO, wanted: Collection[bytes]) -> Iterator[Chunk]:
 
 
 def read_exactly(file: BinaryIO, size: int) -> bytes:
-    """``size`` bytes of a file or a pipe, fewer only at its end.
+    """Read ``size`` bytes from a file or a pipe, or fewer at its end.
 
     >>> import io
     >>> read_exactly(io.BytesIO(b"abc"), 2), read_exactly(io.BytesIO(b"abc"), 9)
@@ -82,7 +82,7 @@ def read_exactly(file: BinaryIO, size: int) -> bytes:
 
 
 def read_available(file: BinaryIO, most: int) -> bytes:
-    """The bytes that have arrived, ``most`` at most: a live pipe must not wait until a buffer is full.
+    """Read at most ``most`` of the bytes that are available, without waiting for a buffer to fill.
 
     >>> import io
     >>> read_available(io.BytesIO(b"abc"), 2)

@@ -1,10 +1,10 @@
-"""A file, bytes or an open file to mono ``float32`` samples at a rate, and nothing else.
+"""Read a file, bytes or an open file as mono ``float32`` samples at a sample rate; write WAV files.
 
-Decoding is libsndfile's: WAV of every sort, FLAC, Ogg Vorbis and Opus, MP3, AIFF and more. Mono is the mean of the
-channels, resampling is soxr's HQ; both give librosa 0.11's numbers (``librosa.load``).
+libsndfile decodes WAV of every kind, FLAC, Ogg Vorbis and Opus, MP3, AIFF and more. Mono is the mean of the channels;
+resampling is soxr's HQ. The samples equal those of ``librosa.load`` (librosa 0.11).
 
-Whatever is wrong with a sound is an ``AudioError`` of one sentence that names it. A file that was cut off is read
-as far as it goes, and says so in its ``note``.
+A sound that cannot be read raises an ``AudioError`` that names it. A truncated file is read as far as it can be
+decoded, and the ``note`` of the result reports it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from soundmark.runtime import atomic
 
 @dataclass(frozen=True, eq=False)
 class Sound:
-    """Mono samples [n], float32, usually within −1…1, at ``rate_hz``; ``note`` says what was missing, if anything."""
+    """Mono samples [n], float32, usually within −1…1, at ``rate_hz``. ``note`` states what is missing, if anything."""
 
     samples: Samples
     rate_hz: int
@@ -39,7 +39,7 @@ class Sound:
 
     @property
     def duration_s(self) -> float:
-        """The length in seconds.
+        """The duration in seconds.
 
         >>> Sound(np.zeros(11025, np.float32), rate_hz=22050).duration_s
         0.5
@@ -53,7 +53,7 @@ class Sound:
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says; ``note`` is None, or what is wrong with the file as far as its header shows."""
+    """The properties in a file's header. ``note`` describes a problem that the header shows, such as truncation."""
 
     rate_hz: int
     frames: int
@@ -64,7 +64,7 @@ class AudioInfo:
 
     @property
     def duration_s(self) -> float:
-        """The length in seconds, as the header has it.
+        """The duration in seconds that the header declares.
 
         >>> AudioInfo(rate_hz=8000, frames=2000, channels=1, container="WAV", subtype="PCM_16").duration_s
         0.25
@@ -73,9 +73,12 @@ class AudioInfo:
 
 
 def info(source: FileSource) -> AudioInfo:
-    """What a sound is, from its header: nothing is decoded.
+    """Read the properties of a sound from its header, without decoding samples.
 
-    A header for 0 frames is no error here but a ``note``. Raises ``AudioError`` for what cannot be opened.
+    A header that declares 0 frames gives a ``note`` and no error.
+
+    Raises:
+        AudioError: the sound cannot be opened.
 
     >>> import io, soundfile
     >>> file = io.BytesIO()
@@ -86,16 +89,19 @@ def info(source: FileSource) -> AudioInfo:
     with decoding.opened(decoding.reopenable(source), decoding.name_of(source)) as file:
         note = diagnosis.header_note(file.extra_info)
         if file.frames == 0:
-            note = f"has no samples: it {note or 'holds a header for 0 frames'}"
+            note = f"has no samples: it {note or decoding.NO_FRAMES}"
         return AudioInfo(file.samplerate, file.frames, file.channels, file.format, file.subtype, note)
 
 
 def read(source: FileSource, *, rate_hz: int | None = None, start_s: float = 0.0, stop_s: float | None = None) -> Sound:
-    """The sound of a path, of bytes or of an open binary file: mono, and at ``rate_hz`` if one is given.
+    """Read a path, bytes or an open binary file as mono samples, resampled to ``rate_hz`` if that is given.
 
     Only the frames between ``start_s`` and ``stop_s`` (None: the end) are decoded; both are rounded to whole frames.
-    With ``rate_hz`` the samples are those of ``librosa.load(path, sr=rate_hz)``, librosa 0.11. Raises ``AudioError``
-    for a sound that cannot be read, holds no samples or samples that are no numbers, and for a slice outside of it.
+    With ``rate_hz``, the samples equal those of ``librosa.load(path, sr=rate_hz)`` (librosa 0.11).
+
+    Raises:
+        AudioError: the sound cannot be decoded, it contains no samples or samples that are not finite, or the slice is
+            outside of it.
 
     >>> import io, soundfile
     >>> file = io.BytesIO()
@@ -104,15 +110,15 @@ def read(source: FileSource, *, rate_hz: int | None = None, start_s: float = 0.0
     >>> sound.samples[:2], sound.rate_hz, sound.duration_s
     (array([0.375, 0.375], dtype=float32), 8000, 0.5)
     """
-    with stream(source, rate_hz=rate_hz, start_s=start_s, stop_s=stop_s) as flow:
-        parts = list(flow)
-        return Sound(parts[0] if len(parts) == 1 else np.concatenate(parts), flow.rate_hz, flow.note)
+    with stream(source, rate_hz=rate_hz, start_s=start_s, stop_s=stop_s) as opened:
+        parts = list(opened)
+        return Sound(parts[0] if len(parts) == 1 else np.concatenate(parts), opened.rate_hz, opened.note)
 
 
 class Stream:
-    """The mono samples of a sound at ``rate_hz``, block by block, [n] each; they can be gone through once.
+    """Iterate once over the mono samples of a sound at ``rate_hz``, in blocks [n].
 
-    ``duration_s`` is how long it should be; ``note``, once it was gone through, what was missing, if anything.
+    ``duration_s`` is the expected duration. After the iteration, ``note`` states what was missing, if anything.
     """
 
     def __init__(self, blocks: decoding.Blocks, rate_hz: int | None) -> None:
@@ -120,12 +126,12 @@ class Stream:
 
     @property
     def duration_s(self) -> float:
-        """How many seconds there should be, as the header has it."""
+        """The expected duration in seconds, from the header."""
         return self._blocks.frames / self._blocks.rate_hz
 
     @property
     def note(self) -> str | None:
-        """What was missing of it, when it was gone through; None: nothing."""
+        """What was missing, after the iteration; None if nothing was."""
         return self._blocks.note
 
     def __iter__(self) -> Iterator[Samples]:
@@ -145,13 +151,13 @@ def stream(
     stop_s: float | None = None,
     pool: Executor | None = None,
 ) -> Iterator[Stream]:
-    """What ``read`` has, without ever holding the whole of it: the same samples, to the bit.
+    """Open a sound as a ``Stream`` of blocks, so that memory use does not grow with its length.
 
-    A ``pool`` of threads decodes a long file in parts, ahead of whoever takes it.
+    The samples equal those of ``read`` bit for bit. A ``pool`` of threads decodes parts of a long file in advance.
 
     >>> write(folder / "long.wav", np.zeros(600_000), 8000)
-    >>> with stream(folder / "long.wav", rate_hz=4000) as flow:
-    ...     flow.duration_s, sum(len(samples) for samples in flow)
+    >>> with stream(folder / "long.wav", rate_hz=4000) as opened:
+    ...     opened.duration_s, sum(len(samples) for samples in opened)
     (75.0, 300000)
     """
     if rate_hz is not None:
@@ -161,18 +167,20 @@ def stream(
 
 
 def incomplete_note(name: str, note: str) -> str:
-    """What to say of a sound that was read with a ``note``.
+    """Return the warning for a sound that was read with a ``note``.
 
-    >>> incomplete_note("street.wav", "is cut off: its last Ogg page is missing")
-    '"street.wav" is cut off: its last Ogg page is missing. What is there was heard.'
+    >>> incomplete_note("street.wav", "is truncated: its last Ogg page is missing")
+    '"street.wav" is truncated: its last Ogg page is missing. The decodable part was analysed.'
     """
-    return f'"{name}" {note}. What is there was heard.'
+    return f'"{name}" {note}. The decodable part was analysed.'
 
 
 def write(path: str | os.PathLike[str], samples: npt.ArrayLike, rate_hz: int) -> None:
-    """A 16-bit WAV of samples [n] or [n, channels]; what lies outside −1…1 is clipped. It appears whole or not at all.
+    """Write samples [n] or [n, channels] as a 16-bit WAV file, clipped to −1…1. The file is replaced atomically.
 
-    Raises ``AudioError`` for samples that are no sound, ``OutputError`` where the file cannot be written.
+    Raises:
+        AudioError: the samples are empty, not finite, or of another shape.
+        OutputError: the file cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -186,9 +194,9 @@ def write(path: str | os.PathLike[str], samples: npt.ArrayLike, rate_hz: int) ->
     array = np.asarray(samples, np.float32)
     if array.ndim not in (1, 2) or not array.size or not np.isfinite(array).all():
         raise AudioError(
-            f"what should be written to {decoding.name_of(path)} is no sound: it needs finite samples [n]."
+            f"cannot write {decoding.name_of(path)}: expected finite samples of the shape [n] or [n, channels]."
         )
-    encoded = io.BytesIO()  # libsndfile does not say that a disk is full
+    encoded = io.BytesIO()  # libsndfile does not report a full disk
     soundfile.write(encoded, array, rate_hz, format="WAV", subtype="PCM_16")
     atomic.write_bytes(path, encoded.getvalue())
 
@@ -197,7 +205,7 @@ AudioSource = str | PathLike[str] | bytes | BinaryIO | npt.ArrayLike | Sound
 
 
 def is_samples(source: object) -> bool:
-    """Whether a source is in memory as samples, and not something to decode: an array, a list, a tensor, a ``Sound``.
+    """Return whether a source is samples in memory (an array, a list, a tensor, a ``Sound``) and need not be decoded.
 
     >>> is_samples(np.zeros(8)), is_samples("street.wav")
     (True, False)
@@ -206,15 +214,15 @@ def is_samples(source: object) -> bool:
 
 
 def as_sound(source: AudioSource, rate_hz: float | None = None) -> Sound:
-    """The sound of any source, at the source's own rate.
+    """Convert any source to a ``Sound``, at the sample rate of the source.
 
     A source is a path, the bytes of an audio file, an open binary file, a ``Sound``, or samples at ``rate_hz``: an
-    array, a list or a torch tensor of floats in −1…1, or of whole numbers of 8, 16 or 32 bits as audio files hold them.
+    array, a list or a torch tensor of floats within −1…1, or of integers of 8, 16 or 32 bits as in audio files.
     Samples are [n], [n, channels] or [channels, n]: see ``samples.mono_of_any_layout``.
 
     Raises:
-        AudioError: the sound cannot be read, or the samples are not one.
-        SettingsError: samples come without their rate, or a file with one.
+        AudioError: the sound cannot be decoded, or the samples are invalid.
+        SettingsError: ``rate_hz`` is missing for samples, or given for a source that has its own sample rate.
 
     >>> as_sound(np.zeros((2, 8000), np.int16), 16000).duration_s
     0.5
@@ -224,7 +232,7 @@ def as_sound(source: AudioSource, rate_hz: float | None = None) -> Sound:
         return Sound(mono_of_any_layout(as_array(source)), rate)
     if rate_hz is not None:
         raise SettingsError(
-            f"rate_hz={rate_hz!r} came with a sound that says its own rate: leave it out; it is for bare samples."
+            f"rate_hz={rate_hz!r} was given for a source that has its own sample rate: omit it; it is for arrays only."
         )
     if isinstance(source, Sound):
         return source
@@ -232,11 +240,10 @@ def as_sound(source: AudioSource, rate_hz: float | None = None) -> Sound:
 
 
 def _whole_rate(rate_hz: object) -> int:
-    """The rate of bare samples: a whole number above 0, which may be a float."""
+    """Validate the sample rate of an array: a whole number above 0, which may be a float."""
     number = isinstance(rate_hz, int | float | np.integer | np.floating) and not isinstance(rate_hz, bool)
     if not number or not 0 < rate_hz < float("inf") or rate_hz != int(rate_hz):  # type: ignore[operator, call-overload]
         raise SettingsError(
-            f"samples came with the rate {rate_hz!r}: say how many there are per second, a whole number above 0, as "
-            "rate_hz=22050."
+            f"samples need their sample rate in Hz, a whole number above 0, such as rate_hz=22050; got {rate_hz!r}."
         )
     return int(rate_hz)  # type: ignore[call-overload]

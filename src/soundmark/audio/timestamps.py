@@ -1,9 +1,9 @@
-"""When a recording started: from the metadata that its recorder wrote, or from the file's name.
+"""Find the start time of a recording in its metadata or its file name.
 
-In this order: GUANO metadata, AudioMoth's comment, the broadcast chunk ``bext``, the file's name. Times without an
-offset are in UTC, unless a timezone is given. A time that occurs twice, when summer time ends, is the first of the two;
-one that does not exist, when it starts, is read by the clock before the change. The ``TimeReference`` of ``bext`` is
-not read: its timecode need not be the time of day. A damaged file has no metadata.
+The first that is found is used: GUANO metadata, AudioMoth's comment, the broadcast chunk ``bext``, the file name. Times
+without an offset are in UTC, unless a timezone is given. At the end of summer time, an ambiguous local time means the
+first of the two. At its start, a local time that does not exist is converted with the offset before the change. The
+``TimeReference`` of ``bext`` is not used: its timecode need not be the time of day. A damaged file has no metadata.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from zoneinfo import ZoneInfo
 from soundmark.audio import riff
 from soundmark.errors import SettingsError
 
-MOST_CHUNKS = 64  # of a RIFF file that are examined
+MOST_CHUNKS = 64  # maximum number of RIFF chunks that are examined
 
 
-# Only what some place's clock shows: the 0001 of "20240612_043000-0001.wav" is a number that the recorder counts.
+# Only offsets that are in use: the 0001 in "20240612_043000-0001.wav" is a serial number of the recorder.
 OFFSET = r"(?P<offset>Z|[+-](?:(?:0[1-9]|1[0-4]):?(?:00|30|45)|00:?00))?"
 
 
@@ -32,18 +32,18 @@ IN_NAME = re.compile(
 )
 
 
-HEXADECIMAL = re.compile(r"[0-9A-F]{8}", re.IGNORECASE)  # how early AudioMoths name: seconds since 1970
+HEXADECIMAL = re.compile(r"[0-9A-F]{8}", re.IGNORECASE)  # names of early AudioMoths: seconds since 1970
 
 
 YEARS = range(1970, 2200)
 
 
-AUDIOMOTH_YEARS = range(2016, 2040)  # any other eight letters and digits are a name
+AUDIOMOTH_YEARS = range(2016, 2040)  # eight hexadecimal digits outside of these years are a name
 
 
 AUDIOMOTH = re.compile(
     r"Recorded at (?P<clock>\d{2}:\d{2}:\d{2})(?P<fraction>\.\d+)? (?P<day>\d{2}/\d{2}/\d{4}) "
-    r"(?:by|\(UTC(?P<offset>[+-](?:0?\d|1[0-4])(?::[0-5]\d)?)?\))"  # the first firmware does not say that it is UTC
+    r"(?:by|\(UTC(?P<offset>[+-](?:0?\d|1[0-4])(?::[0-5]\d)?)?\))"  # the first firmware omits "(UTC)"
 )
 
 
@@ -51,7 +51,7 @@ GUANO = re.compile(r"^Timestamp: *(\S+)", re.MULTILINE)
 
 
 def recording_start(path: str | PathLike[str], *, zone: str = "UTC") -> datetime | None:
-    """The time of a recording's first sample, in UTC; None if it is not known.
+    """Return the time of a recording's first sample, in UTC; None if it is unknown.
 
     ``zone`` is the timezone of times without an offset, such as "Europe/Berlin".
 
@@ -69,21 +69,21 @@ def recording_start(path: str | PathLike[str], *, zone: str = "UTC") -> datetime
 
 
 def timezone_named(name: str) -> tzinfo:
-    """The timezone of that name.
+    """Return the timezone called ``name``.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: there is no such timezone.
 
     >>> timezone_named("Berlin")
     Traceback (most recent call last):
-    soundmark.errors.SettingsError: there is no timezone "Berlin" here: give a name as Europe/Berlin, or UTC.
+    soundmark.errors.SettingsError: unknown timezone "Berlin": give a name such as Europe/Berlin, or UTC.
     """
     if name == "UTC":
         return UTC
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
-        raise SettingsError(f'there is no timezone "{name}" here: give a name as Europe/Berlin, or UTC.') from error
+        raise SettingsError(f'unknown timezone "{name}": give a name such as Europe/Berlin, or UTC.') from error
 
 
 def _in_name(stem: str, local: tzinfo) -> datetime | None:
@@ -93,26 +93,26 @@ def _in_name(stem: str, local: tzinfo) -> datetime | None:
             return moment
     for match in IN_NAME.finditer(stem):
         digits = re.sub(r"\D", "", match["date"] + match["time"])
-        if (clock := _parsed(digits, "%Y%m%d%H%M%S")) is not None:
-            return _exact(clock, match["fraction"]).replace(tzinfo=_offset(match["offset"]) or local)
+        if (local_time := _parsed(digits, "%Y%m%d%H%M%S")) is not None:
+            return _add_fraction(local_time, match["fraction"]).replace(tzinfo=_offset(match["offset"]) or local)
     return None
 
 
 def _in_file(path: Path, local: tzinfo) -> datetime | None:
-    """The time in the metadata of a WAV, from the most reliable chunk that has one."""
+    """Return the time in the metadata of a WAV file, from the most reliable chunk that has one."""
     try:
-        if not path.is_file():  # a pipe would have to be read a second time
+        if not path.is_file():  # a pipe can be read only once
             return None
         with path.open("rb") as file:
             chunks = _metadata(file)
-    except (OSError, ValueError):  # a damaged size may lie beyond what any file can be
+    except (OSError, ValueError):  # a damaged size can be larger than any file
         return None
     text = chunks.get(b"guan", b"").decode("utf-8", "replace")
     return _guano(text, local) or _audiomoth(chunks.get(b"LIST", b"")) or _bext(chunks.get(b"bext", b""), local)
 
 
 def _metadata(file: BinaryIO) -> dict[bytes, bytes]:
-    """The contents of a WAV file's chunks that may hold a time, by name."""
+    """Return the content of the WAV chunks that can contain a time, by chunk name."""
     if not riff.is_wave(file.read(riff.HEADER_BYTES)):
         return {}
     chunks = islice(riff.read_chunks(file, {b"guan", b"LIST", b"bext"}), MOST_CHUNKS)
@@ -120,7 +120,7 @@ def _metadata(file: BinaryIO) -> dict[bytes, bytes]:
 
 
 def _guano(text: str, local: tzinfo) -> datetime | None:
-    """Source: the GUANO metadata specification 1.0, field Timestamp (ISO 8601)."""
+    """Parse GUANO metadata. Source: GUANO metadata specification 1.0, field Timestamp (ISO 8601)."""
     found = GUANO.search(text)
     try:
         moment = datetime.fromisoformat(found[1]) if found else None
@@ -130,37 +130,37 @@ def _guano(text: str, local: tzinfo) -> datetime | None:
 
 
 def _audiomoth(info: bytes) -> datetime | None:
-    """Source: AudioMoth-Firmware-Basic, ``setHeaderComment``."""
+    """Parse AudioMoth's comment. Source: AudioMoth-Firmware-Basic, ``setHeaderComment``."""
     found = AUDIOMOTH.search(info.decode("latin-1"))
     moment = _parsed(f"{found['day']} {found['clock']}", "%d/%m/%Y %H:%M:%S") if found else None
     if found is None or moment is None:
         return None
-    return _exact(moment, found["fraction"]).replace(tzinfo=_offset(found["offset"]) or UTC)
+    return _add_fraction(moment, found["fraction"]).replace(tzinfo=_offset(found["offset"]) or UTC)
 
 
 def _bext(chunk: bytes, local: tzinfo) -> datetime | None:
-    """Source: EBU Tech 3285, OriginationDate and OriginationTime, at the bytes 320 to 338."""
+    """Parse a ``bext`` chunk. Source: EBU Tech 3285, OriginationDate and OriginationTime (bytes 320 to 338)."""
     digits = re.sub(r"\D", "", chunk[320:338].decode("latin-1"))
     moment = _parsed(digits, "%Y%m%d%H%M%S") if len(digits) == 14 else None
     return moment.replace(tzinfo=local) if moment else None
 
 
-def _parsed(text: str, form: str) -> datetime | None:
-    """None for a date that no calendar has."""
+def _parsed(text: str, pattern: str) -> datetime | None:
+    """Parse a date and time; return None if it is invalid."""
     try:
-        moment = datetime.strptime(text, form)
+        moment = datetime.strptime(text, pattern)
     except ValueError:
         return None
     return moment if moment.year in YEARS else None
 
 
-def _exact(moment: datetime, fraction: str | None) -> datetime:
-    """The moment and the fraction of a second, as ".25", that was said with it."""
+def _add_fraction(moment: datetime, fraction: str | None) -> datetime:
+    """Add a fraction of a second, such as ".25"."""
     return moment + timedelta(seconds=float(fraction or 0))
 
 
 def _offset(text: str | None) -> timezone | None:
-    """The timezone that "Z", "+0200", "-03:30" or "+2" stands for; None where nothing is said."""
+    """Parse an offset such as "Z", "+0200", "-03:30" or "+2"; return None for an empty one."""
     if not text:
         return None
     if text == "Z":

@@ -2,16 +2,21 @@
 
     arguments ─ app, options ─▶ commands/<name> ─▶ the library ─▶ console, tables, live_view
 
-    shell           start and end of every command: signals, standard output, exit status
-    app             the typer application, and what all commands share
-    options         options that several commands share, and how their values are parsed
 In reading order:
 
-    console         results on standard output, messages and progress on standard error
-    tables          tables for people
+    shell           start and end of every command: signals, standard output, exit status
+    help_page       the layout of --help
+    app             the typer application, and what all commands share
+    choices         names that options accept, with descriptions
+    completion      shell completion of option values
+    options         options that several commands share, and the parsing of their values
+    requirements    optional packages, checked before any work is done
+    console         results on standard output; messages, progress and the debug log on standard error
+    table_layout    tables that fit the terminal
+    tables          results, model cards and failures as text and tables
     live_view       live classification drawn in a terminal
     live_output     events of live classification: lines, saved clips, webhook, live view
-    synthetic_demo  the demo: a synthetic city, compared and classified
+    synthetic_demo  the demo: a synthetic data set, compared and classified
     commands        one file per command
 """
 
@@ -19,7 +24,7 @@ from __future__ import annotations
 
 
 def main() -> None:
-    """Run the command line, and exit."""
+    """Run the command line and exit."""
     from soundmark.cli import commands, shell
 
     shell.run(commands.app)

@@ -4,45 +4,77 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from soundmark.cli import help_page
 
 if TYPE_CHECKING:
     from soundmark.datasets import Dataset
 
 
-app = typer.Typer(
-    help="From labelled recordings to a sound classifier that can be trusted.",
-    no_args_is_help=True,
-    add_completion=False,
+class _Commands(help_page.CommandGroups):
+    groups = {  # noqa: RUF012 - of the class, as click instantiates it
+        "Start": ("demo",),
+        "Data": ("inspect", "spectrograms"),
+        "Train and evaluate": ("compare", "train", "evaluate"),
+        "Use a model": ("classify", "listen", "summary", "explain", "show", "export"),
+    }
+
+
+class _App(typer.Typer):
+    def command(self, name: str | None = None, **settings: Any) -> Callable[..., Any]:
+        """Register a command whose help has the layout of ``help_page``."""
+        return super().command(name, cls=help_page.Command, **settings)
+
+
+app = _App(
+    cls=_Commands,
+    help="Train a sound classifier from labelled recordings, evaluate it without data leakage, and run it on sound "
+    "files, long recordings and live audio.",
+    epilog=help_page.page_end(
+        [
+            "soundmark demo",
+            "soundmark compare UrbanSound8K -o run",
+            "soundmark classify street.wav -m run/notebook-mel/random/model.onnx",
+            "soundmark COMMAND --help",
+        ]
+    ),
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 @app.callback(invoke_without_command=True)
-def _top(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _without_command(
+    ctx: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False
+) -> None:
     if version:
         from importlib.metadata import version as version_of
 
-        sys.stdout.write(f"soundmark {version_of('soundmark')}\n")
+        typer.echo(f"soundmark {version_of('soundmark')}")
         raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+        raise typer.Exit(2)
 
 
 def open_dataset(path: Path, subset: str | None) -> Dataset:
-    """Open a data set; warnings of the library are shown from now on."""
+    """Open a data set, and show the library's warnings from now on."""
     from soundmark.cli import console
     from soundmark.datasets import Dataset
 
     console.show_library_warnings()
     data = Dataset.open(path, subset=subset)
     if data.is_partial:
-        console.say(f"{data.name}: {data.share} are here.")
+        console.say(f"{data.name}: {data.share} are present.")
     return data
 
 
 def command_line() -> str:
-    """The command as it was typed, for the record."""
+    """Return the command as it was typed, for the run's record."""
     return shlex.join(["soundmark", *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""Events of a live source to standard output, a folder of clips, a webhook, or a live view."""
+"""Write the events of a live source to standard output, a folder of clips, a webhook or a live view."""
 
 from __future__ import annotations
 
@@ -29,11 +29,14 @@ def listen_and_output(
     duration_s: float | None = None,
     form: str | None = None,
     save: Path | None = None,
-    most_bytes: int = 500_000_000,
+    max_bytes: int = 500_000_000,
     post: str | None = None,
     quiet: bool = False,
 ) -> StreamState:
-    """``monitor``, with a line of JSON per event on standard output, or a live view in a terminal.
+    """Run ``monitor``; print a line of JSON per event, or display a live view.
+
+    ``form`` is "view" or "jsonl" (default: the view if standard output is a terminal). ``save`` is a folder for clips
+    of the events, of at most ``max_bytes`` in total; ``post`` is the address of a webhook.
 
     Raises:
         SettingsError, AudioError, OutputError: as ``monitor``, ``SavedClips`` and ``Webhook``.
@@ -44,19 +47,19 @@ def listen_and_output(
     >>> listen_and_output(model, source, DetectionSettings(min_confidence=1.0), quiet=True).analyzed_s
     0.5
     """
-    outputs = _Outputs(model, source, view=_view(form), save=save, most_bytes=most_bytes, post=post, quiet=quiet)
+    outputs = _Outputs(model, source, view=_view(form), save=save, max_bytes=max_bytes, post=post, quiet=quiet)
     callbacks = StreamCallbacks(event=outputs.event, note=outputs.note, state=outputs.show, samples=outputs.samples)
     with outputs.open():
         return monitor(model, source, settings, callbacks, hop_s=hop_s, duration_s=duration_s)
 
 
 def _view(form: str | None) -> LiveView | None:
-    viewed = form == "view" or (form is None and console.out.is_terminal)
-    return LiveView(console.out) if viewed else None
+    is_view = form == "view" or (form is None and console.out.is_terminal)
+    return LiveView(console.out) if is_view else None
 
 
 class _Outputs:
-    """The outputs that every event goes to."""
+    """Everything that events, notes and states are passed to."""
 
     def __init__(
         self,
@@ -65,29 +68,29 @@ class _Outputs:
         *,
         view: LiveView | None,
         save: Path | None,
-        most_bytes: int,
+        max_bytes: int,
         post: str | None,
         quiet: bool,
     ) -> None:
         self.name, self.view, self.quiet = source.name, view, quiet
         self.state = StreamState(source.name, model.classes)
         rate_hz = model.card.representation.rate_hz or source.rate_hz
-        self.clips = saved_clips.SavedClips(save, rate_hz=rate_hz, most_bytes=most_bytes) if save else None
-        self.posting = webhook.Webhook(post, note=self.note) if post else None
+        self.clips = saved_clips.SavedClips(save, rate_hz=rate_hz, max_bytes=max_bytes) if save else None
+        self.webhook = webhook.Webhook(post, note=self.note) if post else None
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Show the view; at the end, however it comes and also if quiet, report what was not analyzed."""
+        """Open the live view; on exit, even after an error or if quiet, report audio that was not analysed."""
         with ExitStack() as stack:
-            stack.callback(self._account)
+            stack.callback(self._report_loss)
             if self.view:
                 stack.enter_context(self.view)
-            if self.posting:
-                stack.callback(self.posting.close)
+            if self.webhook:
+                stack.callback(self.webhook.close)
             yield
 
-    def _account(self) -> None:
-        if text := self.state.account():
+    def _report_loss(self) -> None:
+        if text := self.state.loss_report():
             console.warn(text)
 
     def note(self, text: str) -> None:
@@ -112,5 +115,5 @@ class _Outputs:
             sys.stdout.flush()
         if self.clips:
             saved_clips.save_or_report(self.clips, event, started, self.note)
-        if self.posting:
-            self.posting.post(line)
+        if self.webhook:
+            self.webhook.post(line)

@@ -1,4 +1,4 @@
-"""A live view in a terminal: a level meter, the classes as bars, the last events."""
+"""The live view in a terminal: level meter, class probabilities as bars, last events."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from rich.text import Text
 
 from soundmark.detection.live.monitor import StreamState
 
-REDRAWN_S = 0.1  # at least, between two updates
+REFRESH_S = 0.1  # least interval between two updates
 
 
-LOWEST_DB = -60.0  # the left end of the meter
+LOWEST_DB = -60.0  # left end of the level meter
 
 
-WIDTH = 40
+BAR_WIDTH = 40
 
 
-MOST_CLASSES = 6
+MAX_CLASSES = 6
 
 
 class LiveView:
-    """Draws states in a terminal, at most ten times a second; use it as a context.
+    """Display stream states in a terminal, at most ten times a second; a context manager.
 
     >>> with LiveView(Console(quiet=True)) as view:
     ...     view.show(StreamState("-", ("dog", "siren")))
@@ -37,7 +37,7 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, auto_refresh=False, transient=False)
-        self._last = 0.0
+        self._last_update = 0.0
         self._state: StreamState | None = None
 
     def __enter__(self) -> Self:
@@ -48,67 +48,66 @@ class LiveView:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._state:
-            self._live.update(picture(self._state), refresh=True)
+            self._live.update(state_panel(self._state), refresh=True)
         self._live.__exit__(kind, error, trace)
 
     def note(self, text: str) -> None:
-        """Draw a note below the events."""
+        """Display a note below the events."""
         if self._state:
             self._state.note = text
             self.show(self._state)
 
     def show(self, state: StreamState) -> None:
-        """Draw the state, unless the last update was just before; the last state is drawn at the end."""
+        """Display the state, unless the last update was just before; the last state is displayed on exit."""
         self._state = state
         now = time.monotonic()
-        if now - self._last >= REDRAWN_S:
-            self._last = now
-            self._live.update(picture(state), refresh=True)
+        if now - self._last_update >= REFRESH_S:
+            self._last_update = now
+            self._live.update(state_panel(state), refresh=True)
 
 
-def picture(state: StreamState) -> RenderableType:
-    """A state as a panel.
+def state_panel(state: StreamState) -> RenderableType:
+    """Return a stream state as a panel: level meter, most probable classes, last events, note.
 
     >>> import io
     >>> console = Console(width=60, record=True, file=io.StringIO())
-    >>> console.print(picture(StreamState("-", ("dog",), probabilities=np.array([0.5], np.float32))))
+    >>> console.print(state_panel(StreamState("-", ("dog",), probabilities=np.array([0.5], np.float32))))
     >>> "dog" in console.export_text()
     True
     """
     lost = f" · {state.lost_s:.1f} s lost" if state.lost_s else ""
     title = f"{_printable(state.source)} · {_clock(state.analyzed_s)}{lost}"
-    parts: list[RenderableType] = [_meter(state), Text(), _classes(state), Text(), _events(state)]
+    parts: list[RenderableType] = [_level_meter(state), Text(), _classes(state), Text(), _events(state)]
     if state.note:
         parts += [Text(), Text(_printable(state.note), style="yellow")]
     return Panel(Group(*parts), title=Text(title), title_align="left", border_style="dim", width=78)
 
 
-def _meter(state: StreamState) -> Text:
-    """The level in dBFS, with its peak."""
-    filled, peak = (_place(db) for db in (state.level_db, state.peak_db))
+def _level_meter(state: StreamState) -> Text:
+    """The level in dBFS as a bar, with a mark at the recent peak."""
+    level, peak = (_bar_length(db) for db in (state.level_db, state.peak_db))
     colour = "red" if state.peak_db > -3 else "green"
-    bar = Text("▮" * filled, style=colour) + Text("·" * (WIDTH - filled), style="dim")
-    if filled < peak <= WIDTH:
+    bar = Text("▮" * level, style=colour) + Text("·" * (BAR_WIDTH - level), style="dim")
+    if level < peak <= BAR_WIDTH:
         bar = bar[: peak - 1] + Text("▏", style=colour) + bar[peak:]
     return Text("level  ", style="bold") + bar + Text(f"  {state.level_db:6.1f} dBFS")
 
 
-def _place(db: float) -> int:
-    return round(WIDTH * min(1.0, max(0.0, 1 - db / LOWEST_DB)))
+def _bar_length(db: float) -> int:
+    return round(BAR_WIDTH * min(1.0, max(0.0, 1 - db / LOWEST_DB)))
 
 
 def _classes(state: StreamState) -> Table:
     table = Table.grid(padding=(0, 2))
     if state.probabilities is None:
-        table.add_row(Text("listening for the first window …", style="dim"))
+        table.add_row(Text("waiting for the first window …", style="dim"))
         return table
     running = {event.label for event in state.running_events}
-    for place in np.argsort(-state.probabilities, kind="stable")[:MOST_CLASSES]:
-        label, p = state.classes[place], float(state.probabilities[place])
-        now = label in running
-        style = "bold" if now else ""
-        bar = Text("█" * round(WIDTH * p), style="blue" if now else "dim blue")
-        table.add_row(Text(_printable(label)[:22], style=style), Text(f"{p:.2f}"), bar)
+    for index in np.argsort(-state.probabilities, kind="stable")[:MAX_CLASSES]:
+        label, p = state.classes[index], float(state.probabilities[index])
+        is_running = label in running
+        bar = Text("█" * round(BAR_WIDTH * p), style="blue" if is_running else "dim blue")
+        table.add_row(Text(_printable(label)[:22], style="bold" if is_running else ""), Text(f"{p:.2f}"), bar)
     return table
 
 

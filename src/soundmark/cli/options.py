@@ -1,183 +1,371 @@
-"""What may be typed after a verb: the options that several share, and what their values are read as."""
+"""Options that several commands share, and the parsing of option values.
+
+Help texts are noun phrases; the names in ``rich_help_panel`` are the groups of the help page.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
+from soundmark.cli import choices, completion
 from soundmark.errors import SettingsError, unknown_name
 
 Number = TypeVar("Number", int, float)
 
 
-def place(text: str) -> Path:
-    """A path that was typed; the empty one would mean the current folder.
+class InvalidValue(typer.BadParameter):
+    """A value that cannot be parsed; the message names the option: "--jobs is 0: expected …"."""
 
-    >>> place("run").name
+    def format_message(self) -> str:
+        """The message, without typer's "Invalid value for"."""
+        option = getattr(self, "param", None)
+        long_names = [name for name in getattr(option, "opts", ()) if name.startswith("--")]
+        name = long_names[0] if long_names else str(getattr(option, "metavar", None) or "the value").strip("[].")
+        return f"{name} is {self.message}"
+
+
+class UnknownName(typer.BadParameter):
+    """A name that is not among the known ones; the message says so without naming the option."""
+
+    def format_message(self) -> str:
+        """The message, without typer's "Invalid value for"."""
+        return self.message
+
+
+def path(text: str) -> Path:
+    """Parse a path; an empty one would be the current folder.
+
+    >>> path("run").name
     'run'
     """
     if not text:
-        raise typer.BadParameter('it is "": give a path. The current folder is ".".')
+        raise InvalidValue('"": expected a path. The current folder is ".".')
     return Path(text)
 
 
-def whole(text: str) -> int:
-    """A whole number.
+def integer(text: str) -> int:
+    """Parse a whole number.
 
-    >>> whole("-12")
+    >>> integer("-12")
     -12
     """
-    return _typed(int, text, "a whole number")
+    return _parsed(int, text, "a whole number")
 
 
-def natural(text: str) -> int:
-    """A whole number of at least 1.
+def positive_integer(text: str) -> int:
+    """Parse a whole number of at least 1.
 
-    >>> natural("3")
+    >>> positive_integer("3")
     3
     """
-    number = _typed(int, text, "a whole number of at least 1")
-    if number < 1:
-        raise typer.BadParameter(f"it is {number}: give a whole number of at least 1.")
-    return number
+    value = _parsed(int, text, "a whole number of at least 1")
+    if value < 1:
+        raise InvalidValue(f"{value}: expected a whole number of at least 1.")
+    return value
 
 
-def decimal(text: str) -> float:
-    """A number.
+def number(text: str) -> float:
+    """Parse a number.
 
-    >>> decimal("1e-3")
+    >>> number("1e-3")
     0.001
     """
-    return _typed(float, text, "a number")
+    return _parsed(float, text, "a number")
 
 
-def _typed(kind: Callable[[str], Number], text: str, what: str) -> Number:
+def _parsed(kind: Callable[[str], Number], text: str, expected: str) -> Number:
     try:
         return kind(text)
     except ValueError as error:
-        raise typer.BadParameter(f'it is "{text}": give {what}.') from error
+        raise InvalidValue(f'"{text}": expected {expected}.') from error
 
 
-def one_of(kind: str, known: Sequence[str]) -> Callable[[str], str]:
-    """What reads one of the ``known`` names; a misspelt one is refused with the nearest.
+def fraction(text: str) -> float:
+    """Parse a number from 0 to 1.
+
+    >>> fraction("0.5")
+    0.5
+    """
+    value = number(text)
+    if not 0 <= value <= 1:
+        raise InvalidValue(f"{value:g}: expected a number from 0 to 1.")
+    return value
+
+
+def one_of(kind: str, known: Iterable[str]) -> Callable[[str], str]:
+    """Return a parser that accepts the ``known`` names; the error for any other suggests the nearest.
 
     >>> one_of("format", ["table", "json"])("json")
     'json'
     """
+    names = tuple(known)
 
-    def named(text: str) -> str:
-        if text not in known:
-            raise typer.BadParameter(str(unknown_name(kind, text, known)))
+    def known_name(text: str) -> str:
+        if text not in names:
+            raise UnknownName(str(unknown_name(kind, text, names)))
         return text
 
-    return named
+    return known_name
 
 
-def share(text: str) -> float:
-    """A number from 0 to 1.
-
-    >>> share("0.5")
-    0.5
-    """
-    number = decimal(text)
-    if not 0 <= number <= 1:
-        raise typer.BadParameter(f"it is {number:g}: give a number from 0 to 1.")
-    return number
-
-
-FORMATS = ("table", "csv", "jsonl", "json", "parquet", "audacity", "raven")
-
-
-def form(text: str | None, *, to_folder: bool) -> str:
-    """The format that was asked for, or else the usual one.
+def fold_numbers(text: str | None) -> list[int] | None:
+    """Parse fold numbers separated by commas; None for None.
 
     Raises:
-        SettingsError: it does not go where it should.
+        SettingsError: a part is not a whole number.
 
-    >>> form(None, to_folder=True), form(None, to_folder=False)
+    >>> fold_numbers("1,2,10")
+    [1, 2, 10]
+    """
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise SettingsError(f'--folds is "{text}": expected fold numbers separated by commas, like 1,2,10.') from error
+
+
+def result_format(name: str | None, *, to_folder: bool) -> str:
+    """Return the format of the results: the given one, or the default for the terminal or for a folder.
+
+    Raises:
+        SettingsError: the format is only for the terminal, or only for a folder.
+
+    >>> result_format(None, to_folder=True), result_format(None, to_folder=False)
     ('csv', 'table')
     """
-    if to_folder and text == "table":
-        raise SettingsError("the format table is for the screen: leave out -o, or choose another.")
-    if not to_folder and text == "parquet":
-        raise SettingsError("parquet is no text: say with -o which folder it goes to.")
-    return text or ("csv" if to_folder else "table")
+    if to_folder and name == "table":
+        raise SettingsError('--format table is for the terminal only: omit -o, or choose another format, like "csv".')
+    if not to_folder and name == "parquet":
+        raise SettingsError("--format parquet is a binary format: give the folder to write it to with -o.")
+    return name or ("csv" if to_folder else "table")
 
 
-# Options that mean the same everywhere.
+# --- Input ------------------------------------------------------------------------------------------------------------
+
 DatasetPath = Annotated[
     Path,
     typer.Argument(
         metavar="DATASET",
-        help="UrbanSound8K, ESC-50, a CSV table, or a folder with a folder per class.",
+        help="Path of a data set: the folder of UrbanSound8K or ESC-50, a CSV table (path,label), or a folder with "
+        "one folder of sound files per class.",
         show_default=False,
-        parser=place,
+        parser=path,
+        rich_help_panel="Input",
     ),
 ]
 
 
-Subset = Annotated[str | None, typer.Option(help="A named part of the data set: esc10 of ESC-50.")]
-
-
-Output = Annotated[
-    Path,
+Subset = Annotated[
+    str | None,
     typer.Option(
-        "-o", "--output", metavar="RUN", help="The folder that results go to.", show_default=False, parser=place
+        metavar="NAME",
+        help="Use a subset of the data set; available: esc10, the ten classes of ESC-10 (in ESC-50).",
+        autocompletion=completion.names(choices.SUBSETS),
+        rich_help_panel="Input",
     ),
 ]
 
 
 ModelPath = Annotated[
     Path,
-    typer.Option("-m", "--model", metavar="MODEL", help="A trained model (.onnx).", show_default=False, parser=place),
+    typer.Option(
+        "-m",
+        "--model",
+        metavar="MODEL",
+        help="Trained model (.onnx).",
+        show_default=False,
+        parser=path,
+        autocompletion=completion.models,
+        rich_help_panel="Input",
+    ),
+]
+
+
+ModelArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="Trained model (.onnx).",
+        show_default=False,
+        parser=path,
+        autocompletion=completion.models,
+        rich_help_panel="Input",
+    ),
 ]
 
 
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[INPUT...]",
-        help='Sound files, folders of them, or "-": a sound on standard input.',
+        metavar="[INPUT]...",
+        help='Sound files, folders (searched with all folders below), or "-" for a sound file on standard input.',
         show_default=False,
+        rich_help_panel="Input",
     ),
 ]
 
 
 FilesFrom = Annotated[
     str | None,
-    typer.Option(metavar="FILE|-", help="Hear the files that this list names, a line each.", show_default=False),
-]
-
-
-Form = Annotated[
-    str | None,
     typer.Option(
-        "--format",
-        help="For a person: table; for programs: csv, jsonl, json, parquet, audacity, raven. Default: table, and csv "
-        "with -o.",
+        metavar="FILE",
+        help='List of sound files, one path per line; "-" for standard input.',
         show_default=False,
-        metavar=f"[{'|'.join(FORMATS)}]",
-        parser=one_of("format", FORMATS),
+        rich_help_panel="Input",
     ),
 ]
 
 
-TopK = Annotated[int, typer.Option(help="How many classes to name.", metavar="NUMBER", parser=natural)]
+Timezone = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Timezone of the times in file names, like Europe/Berlin, where the name states none.",
+        autocompletion=completion.timezones,
+        rich_help_panel="Input",
+    ),
+]
+
+
+LiveSource = Annotated[
+    str,
+    typer.Argument(
+        metavar="[SOURCE]",
+        help='Audio source: microphone, "-" for PCM or WAV on standard input, or a URL (rtsp://, http://).',
+        rich_help_panel="Input",
+    ),
+]
+
+
+Rate = Annotated[
+    int,
+    typer.Option(
+        metavar="HZ",
+        help="Sample rate of the PCM on standard input, in Hz.",
+        parser=positive_integer,
+        rich_help_panel="Input",
+    ),
+]
+
+
+Channels = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        help="Channels of PCM on standard input, interleaved.",
+        parser=positive_integer,
+        rich_help_panel="Input",
+    ),
+]
+
+
+SampleFormat = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Sample format of PCM on standard input, little-endian; see Sample formats.",
+        autocompletion=completion.names(choices.SAMPLE_FORMATS),
+        rich_help_panel="Input",
+    ),
+]
+
+
+# --- Training ---------------------------------------------------------------------------------------------------------
+
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Number of epochs.",
+        show_default="the recipe's",
+        parser=integer,
+        rich_help_panel="Training",
+    ),
+]
+
+
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Clips per batch.",
+        show_default="the recipe's",
+        parser=integer,
+        rich_help_panel="Training",
+    ),
+]
+
+
+LearningRate = Annotated[
+    float | None,
+    typer.Option(
+        metavar="RATE",
+        help="Learning rate.",
+        show_default="the recipe's",
+        parser=number,
+        rich_help_panel="Training",
+    ),
+]
+
+
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Random seed of weights, batch order and dropout.",
+        show_default="the recipe's",
+        parser=integer,
+        rich_help_panel="Training",
+    ),
+]
+
+
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Device to train on: auto, cpu, cuda or mps.",
+        autocompletion=completion.names(choices.DEVICES),
+        rich_help_panel="Training",
+    ),
+]
+
+
+# --- Detection --------------------------------------------------------------------------------------------------------
+
+TopK = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        help="Number of most probable classes to list per file.",
+        parser=positive_integer,
+        rich_help_panel="Detection",
+    ),
+]
 
 
 Unknown = Annotated[
     bool,
-    typer.Option("--unknown/--no-unknown", help="Say so where a sound is none of the classes, if the model can tell."),
+    typer.Option(
+        "--unknown/--no-unknown",
+        help='Report sounds that are unlike the training data as "unknown", if the model supports it.',
+        rich_help_panel="Detection",
+    ),
 ]
 
 
 Overlap = Annotated[
     float,
     typer.Option(
-        metavar="SHARE", help="Of a window, what the next one has too: 0.75 is four a window.", parser=decimal
+        metavar="SHARE",
+        help="Overlap between consecutive windows, 0 to 1; 0.75: four windows per window length.",
+        parser=number,
+        rich_help_panel="Detection",
     ),
 ]
 
@@ -185,10 +373,13 @@ Overlap = Annotated[
 MinConfidence = Annotated[
     float | None,
     typer.Option(
+        "--min-confidence",
+        "--min-conf",
         metavar="P",
-        help="The probability that begins an event. Default: the model's own for each class, or 0.5.",
-        show_default=False,
-        parser=share,
+        help="Detection threshold: probability at which an event starts, 0 to 1.",
+        show_default="the model's, or 0.5",
+        parser=fraction,
+        rich_help_panel="Detection",
     ),
 ]
 
@@ -197,9 +388,10 @@ Thresholds = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="The same for each class: TOML with lines as siren = 0.7, or CSV with label,threshold.",
+        help="Detection threshold per class: TOML with lines like siren = 0.7, or CSV with label,threshold.",
         show_default=False,
-        parser=place,
+        parser=path,
+        rich_help_panel="Detection",
     ),
 ]
 
@@ -207,99 +399,66 @@ Thresholds = Annotated[
 MergeGap = Annotated[
     float,
     typer.Option(
-        metavar="SECONDS", help="Events of a class with no longer a gap between them are one.", parser=decimal
+        metavar="SECONDS",
+        help="Largest gap between events of a class that are merged into one.",
+        parser=number,
+        rich_help_panel="Detection",
     ),
 ]
 
 
-Timezone = Annotated[
-    str,
-    typer.Option(metavar="NAME", help="Of the clocks that named the files, as Europe/Berlin, where they do not say."),
-]
+# --- Output -----------------------------------------------------------------------------------------------------------
 
-
-LiveSource = Annotated[
-    str,
-    typer.Argument(
-        metavar="[SOURCE]",
-        help="microphone; - for raw PCM on standard input; or an address, rtsp:// or http://.",
-        show_default=True,
+Output = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="Folder for the results.",
+        show_default=False,
+        parser=path,
+        rich_help_panel="Output",
     ),
 ]
 
 
-Rate = Annotated[int, typer.Option(metavar="HZ", help="Of the PCM on standard input.", parser=natural)]
-
-
-Channels = Annotated[int, typer.Option(metavar="NUMBER", help="Of the PCM, interleaved.", parser=natural)]
-
-
-SampleFormat = Annotated[str, typer.Option(metavar="[u8|s16|s24|s32|f32]", help="Of the PCM, little-endian.")]
-
-
-ModelArgument = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="A trained model (.onnx).", show_default=False, parser=place)
+ResultFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Output format; see Formats.",
+        show_default="table; csv with -o",
+        parser=one_of("format", choices.RESULT_FORMATS),
+        autocompletion=completion.names(choices.RESULT_FORMATS),
+        rich_help_panel="Output",
+    ),
 ]
 
+
+# --- General ----------------------------------------------------------------------------------------------------------
 
 Jobs = Annotated[
     int | None,
     typer.Option(
-        help="How much to do at a time. Default: the cores there are.",
-        show_default=False,
-        metavar="NUMBER",
-        parser=natural,
+        "--jobs",
+        "--threads",
+        metavar="N",
+        help="Number of parallel workers.",
+        show_default="all cores",
+        parser=positive_integer,
+        rich_help_panel="General",
     ),
 ]
 
 
-Device = Annotated[str, typer.Option(help="Where to train: auto, cpu, cuda or mps.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.", rich_help_panel="General")]
 
 
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
-
-
-Fresh = Annotated[bool, typer.Option("--fresh", help="Start over instead of going on with what is there.")]
-
-
-Epochs = Annotated[
-    int | None,
-    typer.Option(help="Instead of the recipe's own.", show_default=False, metavar="NUMBER", parser=whole),
-]
-
-
-BatchSize = Annotated[
-    int | None,
-    typer.Option(help="Instead of the recipe's own.", show_default=False, metavar="NUMBER", parser=whole),
-]
-
-
-LearningRate = Annotated[
-    float | None,
-    typer.Option(help="Instead of the recipe's own.", show_default=False, metavar="NUMBER", parser=decimal),
-]
-
-
-Seed = Annotated[
-    int | None,
+Fresh = Annotated[
+    bool,
     typer.Option(
-        help="Of weights, order and dropout, instead of the recipe's own.",
-        show_default=False,
-        metavar="NUMBER",
-        parser=whole,
+        "--fresh", help="Discard an earlier run and start over, instead of resuming it.", rich_help_panel="General"
     ),
 ]
-
-
-def numbers(text: str | None) -> list[int] | None:
-    """The folds that were asked for; ``None`` where none were.
-
-    >>> numbers("1,2,10")
-    [1, 2, 10]
-    """
-    if text is None:
-        return None
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise SettingsError(f'--folds is "{text}": give fold numbers with commas between, as 1,2,10.') from error

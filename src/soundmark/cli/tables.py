@@ -1,15 +1,16 @@
-"""Tables for people."""
+"""Results, model cards and failures as text and tables in a terminal."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
-from soundmark.cli.console import fail, line, out, plain, print_note, print_result, say, warn, write_output
+from soundmark.cli.console import fail, line, out, print_note, print_result, say, warn, write_output
+from soundmark.cli.table_layout import Cell, Column, print_table
 from soundmark.models import card_text
 from soundmark.runtime.text import percent
 
@@ -23,43 +24,36 @@ if TYPE_CHECKING:
     from soundmark.detection.summary import Summary
     from soundmark.evaluation.model_evaluation import ModelEvaluation
     from soundmark.evaluation.results import Evaluation, Result
-    from soundmark.models.card import Card
+    from soundmark.models.bundle import Bundle
 
 
-NAMED = 10  # skipped files that are named on the screen; the rest are counted, and stand in metrics.json
+NAMED = 10  # skipped files that are printed by name; metrics.json lists all
 
 
 def show_evaluation(evaluation: Evaluation) -> None:
-    """Print the table of a comparison, the data leakage and the paired differences."""
+    """Print the table of a comparison, the data leakage of each protocol and the paired differences."""
     from soundmark.metrics.task import Task
 
     data = evaluation.dataset
     title = f"{data.name}: {len(data.clips):,} clips, {len(data.classes)} classes"
-    table = Table(  # 80 columns hold the longest of our recipes
-        title=plain(title, "italic"), title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False
-    )
-    for name in ("recipe", "protocol"):
-        table.add_column(name, no_wrap=True)
     figure = Task.of(data.multi_label).figure
-    for name in ("clips", f"{figure} % [95 %]", "macro F1", "ECE", "folds"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for result in evaluation.results:
-        table.add_row(*_row(result))
-    out.print(table)
+    numbers = ("clips", f"{figure} % [95 %]", "macro F1", "ECE", "folds")
+    columns = [Column("recipe"), Column("protocol"), *(Column(name, "number") for name in numbers)]
+    print_table(columns, [_row(result) for result in evaluation.results], title=title)
     for text in (*seed_lines(evaluation), *leak_lines(evaluation)):
         print_result(text)
-    counted = "by recording" if data.sources_known else "by clip"
+    unit = "by recording" if data.sources_known else "by clip"
     for comparison in evaluation.comparisons:
         found = comparison.difference
         p = f"{found.p:.3g}" if math.isfinite(found.p) else "?"
         print_result(
             f"{' − '.join(comparison.recipes)}, {comparison.protocol}: {100 * found.difference:+.1f} points "
-            f"[{percent(found.interval.low, '+')}, {percent(found.interval.high, '+')}], p = {p} ({counted})"
+            f"[{percent(found.interval.low, '+')}, {percent(found.interval.high, '+')}], p = {p} ({unit})"
         )
 
 
 def seed_lines(evaluation: Evaluation) -> list[str]:
-    """How much the accuracies differ between seeds, a line for each result of several."""
+    """Return a line with mean and standard deviation over the seeds for each result with several seeds."""
     return [_seed_line(result) for result in evaluation.results if len(result.seeds) > 1]
 
 
@@ -71,16 +65,14 @@ def _seed_line(result: Result) -> str:
 
 
 def leak_lines(evaluation: Evaluation) -> list[str]:
-    """What each protocol's split gives away, a line each."""
-    from soundmark.metrics.task import Task
-
+    """Return a line on the data leakage of each protocol."""
     leaks = {result.protocol: result.leak for result in evaluation.results}
-    scored = Task.of(evaluation.dataset.multi_label).words.looked_up
     return [
-        f"{protocol}: {leak.in_words()}; knowing the recording alone would {scored} {percent(leak.lookup_accuracy)} %"
+        f"{protocol}: {leak.in_words()}; a lookup of the recording, without its sound, is right for "
+        f"{percent(leak.lookup_accuracy)} %"
         if leak
-        else f"{protocol}: which clips share a recording is not known here: the leak cannot be measured, and the "
-        "intervals count clips"
+        else f"{protocol}: it is unknown which clips share a recording: data leakage cannot be measured, and the "
+        "intervals treat clips as independent"
         for protocol, leak in leaks.items()
     ]
 
@@ -100,122 +92,112 @@ def _row(result: Result) -> Sequence[str]:
 
 
 def show_inspection(inspection: Inspection) -> None:
-    """What is in a data set, and what is wrong with it; bars where the last column counts."""
+    """Print the statistics and the problems of a data set."""
     from soundmark.datasets.inspection_tables import to_sections
 
-    for section in to_sections(inspection):
-        out.print(Text.assemble(plain(section.title, "bold"), "\n", plain(section.text)), soft_wrap=True)
+    for i, section in enumerate(to_sections(inspection)):
+        if i:
+            out.print()
+        print_result(section.title, "bold")
+        print_result(section.text)
         if section.rows:
-            table = Table(box=None, pad_edge=False)
-            for name in section.columns:
-                table.add_column(line(name), overflow="fold")
-            for row in section.rows:
-                table.add_row(*(line(cell) for cell in row))
-            out.print(table)
-        out.print()
+            print_table(_inspection_columns(section.columns, section.rows), section.rows)
+
+
+def _inspection_columns(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Column]:
+    """Return columns of paths, of numbers where all cells are numbers, and of text."""
+    return [
+        Column(title, "path" if title.startswith("path") else "number" if all(map(_is_number, cells)) else "text")
+        for title, *cells in zip(titles, *rows, strict=True)
+    ]
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(",", "").isdigit()
 
 
 def show_scored(tested: ModelEvaluation) -> None:
     """Print the scores of a model on a data set."""
     summary, headline = tested.summary, tested.summary.headline
     interval = headline.interval
-    print_result(f"Scored: {summary.n:,} clips: {tested.note}.")
+    print_result(f"Scored {summary.n:,} clips: {tested.note}.")
     print_result(
         f"{headline.name} {100 * headline.value:.1f} % "
         f"(95 % interval {percent(interval.low)} to {percent(interval.high)}), "
         f"macro F1 {100 * summary.macro_f1:.1f} %, log loss {summary.log_loss:.3f}, ECE {summary.ece:.3f}"
     )
-    table = Table(box=None, pad_edge=False)
-    others: list[tuple[str, Literal["left", "right"]]] = [
-        (f"{column.name} %" if column.is_share else column.name, "right") for column in summary.class_columns
-    ]
-    for name, justify in (
-        ("class", "left"),
-        *others,
-        ("precision %", "right"),
-        ("recall %", "right"),
-        ("F1 %", "right"),
-        ("clips", "right"),
-    ):
-        table.add_column(name, justify=justify)
+    others = [f"{column.name} %" if column.is_share else column.name for column in summary.class_columns]
+    titles = [*others, "precision %", "recall %", "F1 %", "clips"]
+    rows = []
     for scores in summary.class_figures:
-        shares = (f"{100 * value:.1f}" for value in (scores.precision, scores.recall, scores.f1))
         more = [
             percent(column.value(scores)) if column.is_share else f"{column.value(scores):.2f}"
             for column in summary.class_columns
         ]
-        table.add_row(line(scores.label), *more, *shares, f"{scores.support:,}")
-    out.print(table)
+        shares = [f"{100 * value:.1f}" for value in (scores.precision, scores.recall, scores.f1)]
+        rows.append((scores.label, *more, *shares, f"{scores.support:,}"))
+    print_table([Column("class"), *(Column(title, "number") for title in titles)], rows)
 
 
 def name_skipped(skipped: Sequence[Skipped]) -> None:
-    """Say which files were left out and why, on standard error; the first few by name."""
+    """Print the skipped files with the reason on standard error; beyond the first few, only their number."""
     for item in skipped[:NAMED]:
-        print_note(line(f"left out: {item.path}: {item.reason}"))
+        print_note(line(f"skipped: {item.path}: {item.reason}"))
     if len(skipped) > NAMED:
         say(f"… and {len(skipped) - NAMED:,} more.")
 
 
 def show_answers(answers: Mapping[str, Sequence[Mapping[str, Any]]], *, unknown: str | None = None) -> None:
-    """The classes of each file, best first; nothing where there is none.
+    """Print the classes of each file, best first; print nothing if there are no files.
 
-    Behind ``unknown``, what a sound is called that is none of the classes, the first of them is only perhaps there.
+    ``unknown`` is the label of sounds that are unlike the training data. The class after it is only the nearest one.
     """
     if not answers:
         return
-    table = Table(box=None, pad_edge=False)
-    tells_present = any("present" in entry for answer in answers.values() for entry in answer)
-    for name, justify in (
-        ("file", "left"),
-        ("class", "left"),
-        ("score", "right"),
-        *((("", "left"),) if tells_present else ()),
-        ("", "left"),
-    ):
-        table.add_column(name, justify=justify, overflow="fold")
+    multi_label = any("present" in entry for answer in answers.values() for entry in answer)
+    rows: list[Sequence[Cell]] = []
     for name, answer in answers.items():
-        refused = unknown is not None and bool(answer) and answer[0]["label"] == unknown
-        for place, entry in enumerate(answer):
-            bar = "█" * round(20 * entry["score"])
-            told = ["present" if entry["present"] else ""] if tells_present else []
-            label = f"perhaps {entry['label']}" if refused and place == 1 else entry["label"]
-            table.add_row(line("" if place else name), line(label), f"{entry['score']:.3f}", *told, Text(bar, "blue"))
-    out.print(table)
+        is_unknown = unknown is not None and bool(answer) and answer[0]["label"] == unknown
+        for rank, entry in enumerate(answer):
+            label = f"nearest: {entry['label']}" if is_unknown and rank == 1 else entry["label"]
+            present = ["present" if entry["present"] else ""] if multi_label else []
+            rows.append(("" if rank else name, label, f"{entry['score']:.3f}", *present, float(entry["score"])))
+    present_column = [Column("")] if multi_label else []
+    columns = [Column("file", "path"), Column("class"), Column("score", "number"), *present_column, Column("", "bar")]
+    print_table(columns, rows)
 
 
 def show_results(found: Sequence[FileResult], *, unknown: str | None = None) -> None:
-    """What each recording is as a whole; and of those that are longer than a window, what was heard when."""
-    show_answers({heard.file: heard.answer for heard in found}, unknown=unknown)
-    longer = [heard for heard in found if heard.windows > 1]
-    if not longer:
-        return
-    table = Table(box=None, pad_edge=False)
-    for name in ("file", "from", "to", "heard", "score"):
-        table.add_column(name, justify="left" if name in ("file", "heard") else "right", overflow="fold")
-    for heard in longer:
-        for place, event in enumerate(heard.events):
-            times = (clock_time(event.start_s), clock_time(event.stop_s))
-            table.add_row(line("" if place else heard.file), *times, line(event.label), f"{event.confidence:.3f}")
-        if not heard.events:
-            table.add_row(line(heard.file), "", "", Text("nothing for certain", "italic"), "")
-    out.print()
-    out.print(table)
+    """Print the classes of each recording, and the events of recordings that are longer than a window."""
+    show_answers({result.file: result.answer for result in found}, unknown=unknown)
+    rows: list[Sequence[Cell]] = []
+    for result in found:
+        if result.windows > 1:
+            for i, event in enumerate(result.events):
+                times = (clock_time(event.start_s), clock_time(event.stop_s))
+                rows.append(("" if i else result.file, *times, event.label, f"{event.confidence:.3f}"))
+            if not result.events:
+                rows.append((result.file, "", "", Text("no events", "italic"), ""))
+    if rows:
+        from_to = (Column("from", "number"), Column("to", "number"))
+        out.print()
+        print_table([Column("file", "path"), *from_to, Column("class"), Column("score", "number")], rows)
 
 
 def write_results(found: Iterable[FileResult | Failure], form: str, *, unknown: str | None = None) -> None:
-    """What was heard in each file, on standard output: a table for people when all is heard, else as it is heard."""
+    """Write the results of files to standard output: a table at the end, any other format file by file."""
     from soundmark.detection import output_formats
     from soundmark.detection.file_result import FileResult
 
     if form == "table":
-        show_results([heard for heard in found if isinstance(heard, FileResult)], unknown=unknown)
+        show_results([result for result in found if isinstance(result, FileResult)], unknown=unknown)
     else:
         for part in output_formats.FORMATS[form].write(found):
             write_output(part.decode(errors="surrogateescape"))
 
 
 def clock_time(seconds: float) -> str:
-    """A place in a recording for people.
+    """Format a time in a recording.
 
     >>> clock_time(12), clock_time(75.25), clock_time(86399.96)
     ('0:12.0', '1:15.2', '24:00:00.0')
@@ -228,41 +210,47 @@ def clock_time(seconds: float) -> str:
 
 
 def show_summary(found: Summary) -> None:
-    """Minutes of each class, and its hours of the day as a row of bars: shares of the time recorded, if it is known."""
+    """Print the minutes of each class, and bars for the hours of the day: shares of the time recorded, if known."""
     from soundmark.detection.summary import spark
 
     days = f"{found.days[0]} to {found.days[-1]}" if len(found.days) > 1 else f"{found.days[0]}"
-    table = Table(title=plain(f"{days}, {found.zone}", "italic"), title_justify="left", box=None, pad_edge=False)
-    for name, right in (("class", False), ("minutes", True), ("0 h         12 h      23", False), ("most at", True)):
-        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    columns = [
+        Column("class"),
+        Column("minutes", "number"),
+        Column("0 h         12 h      23", "number"),  # above the 24 bars
+        Column("most at", "number"),
+    ]
     if found.recorded_by_hour is not None:
-        table.add_column("% of the time", justify="right")
+        columns.append(Column("% of the time", "number"))
+    rows: list[Sequence[Cell]] = []
     for row, label in enumerate(found.labels):
         minutes, shares = found.by_hour[row], found.shares_by_hour[row]
         share = []
         if found.recorded_by_hour is not None:
             share = [f"{100 * minutes.sum() / found.recorded_by_hour.sum():.1f}"]
-        most = f"{found.busiest_hour(row)} h"
-        table.add_row(line(label), f"{minutes.sum():,.1f}", Text(spark(shares), "blue"), most, *share)
-    out.print(table)
+        bars = Text(spark(shares), "blue")
+        rows.append((label, f"{minutes.sum():,.1f}", bars, f"{found.busiest_hour(row)} h", *share))
+    print_table(columns, rows, title=f"{days}, {found.zone}")
 
 
 def show_failures(found: FolderResult | FileAnalysis) -> None:
-    """Which files were heard in part, and which were not, on standard error; and where the results are."""
+    """Print on standard error which files are truncated, which failed, and where the results are."""
     for note in found.notes:
         warn(note)
     for failure in found.failures:
         fail(failure.reason)
-    for text in getattr(found, "whereabouts", ()):
+    for text in getattr(found, "summary_lines", ()):
         say(text)
 
 
-def show_card(name: str, card: Card) -> None:
-    """What a model says of itself."""
-    table = Table(title=line(name, "italic"), title_justify="left", show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
+def show_card(name: str, model: Bundle, *, everything: bool = False) -> None:
+    """Print the card of the model in the file ``name``: at most ten lines, or everything."""
+    card = model.card
+    print_result(card_text.title(name, card, len(model.graph)))
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold", min_width=card_text.HEADING_COLUMNS)
     table.add_column(overflow="fold")
-    for key, value in card_text.card_lines(card):
-        table.add_row(key, line(value))
+    for heading, text in card_text.card_lines(card) if everything else card_text.summary(card):
+        table.add_row(heading, line(text, "yellow" if heading == "warning" else ""))
     out.print(table)
-    print_result("\n" + card_text.usage(name, card))
+    print_result(f"\n{card_text.usage(name, card)}" if everything else "\n".join(card_text.short_usage(name)))

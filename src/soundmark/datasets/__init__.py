@@ -1,24 +1,24 @@
-"""A path to a ``Dataset`` of ``Clip``s, and what is computed from it.
+"""Labelled sound clips: open a data set, inspect it, split it, and compute its features.
 
     path ─ layouts ─▶ Dataset ─ splits, protocols ─▶ train and test clips
                          └─ features ─▶ arrays in the feature store
 
 In reading order:
 
-    clip                Clip, Skipped
-    dataset             Dataset
-    description         a Dataset for people: text, tables, a figure
-    synthetic           a small synthetic city, for the demo and the tests
-    layouts             how data sets are laid out on the disk; one file per layout
-    splits              a Dataset to train, validation and test clips
-    leakage             how much the training clips give away about the test clips
-    protocols           the protocols by which recipes are compared
+    clip                Clip: one labelled clip; Skipped: a file that cannot be used
+    dataset             Dataset: clips and their classes
+    description         text, tables and a figure that describe a Dataset
+    synthetic           a small synthetic data set for the demo and the tests
+    layouts             layouts of data sets on disk; one file per layout
+    splits              train, validation and test splits of a Dataset
+    leakage             data leakage from the training clips to the test clips
+    protocols           evaluation protocols: how a comparison splits the clips
     inspection          statistics and problems of a data set
-    inspection_tables   the same as sentences and tables
-    inspection_figure   the same as a figure
-    feature_store       a float32 array on the disk, filled in chunks and checked
-    features            a Dataset and a representation to a feature store
-    spectrogram_images  a Dataset to PNGs, one folder per class
+    inspection_tables   an inspection as text and tables
+    inspection_figure   an inspection as a figure
+    feature_store       a float32 array on disk, written in chunks with checksums
+    features            the features of a Dataset, computed once and stored
+    spectrogram_images  a PNG per clip, in one folder per class
 """
 
 from soundmark.datasets.dataset import Clip, Dataset, Skipped

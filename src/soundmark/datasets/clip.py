@@ -1,4 +1,4 @@
-"""``Clip``: one labelled stretch of a sound file; and ``Skipped``, what could not be used."""
+"""``Clip``, a labelled section of a sound file, and ``Skipped``, a file that could not be used."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Clip:
-    """One labelled stretch of one file.
+    """A labelled section of a sound file.
 
-    ``source`` names the recording that it was cut from (UrbanSound8K's ``fsID``): clips that share it sound alike. In
-    multi-label data ``label`` holds any number of names, "dog;siren" or "": ``Dataset.labels_of`` takes it apart.
+    ``source`` identifies the recording that the clip was cut from (UrbanSound8K's ``fsID``). Clips from the same
+    recording sound alike. In multi-label data ``label`` contains any number of class names, as "dog;siren" or "";
+    ``Dataset.labels_of`` separates them.
 
     >>> Clip(path=Path("dog/1.wav"), label="dog", fold=3)
     Clip(path='dog/1.wav', label='dog', fold=3)
@@ -32,28 +33,28 @@ class Clip:
     path: Path
     label: str
     start_s: float = 0.0
-    stop_s: float | None = None  # None: to the end of the file
+    stop_s: float | None = None  # None: the end of the file
     fold: int | None = None
     source: str | None = None
     salience: str | None = None  # "foreground" or "background"
-    time: str | None = None  # when it was recorded, ISO 8601
-    expected_s: float | None = None  # how long the table says it is; a file that is shorter was cut off
+    time: str | None = None  # time of recording, ISO 8601
+    expected_s: float | None = None  # duration according to the metadata; a shorter file is truncated
 
     def __repr__(self) -> str:
-        return f"Clip({', '.join(self._given())})"
+        return f"Clip({', '.join(self._arguments())})"
 
-    def _given(self) -> list[str]:
-        """The fields that are not at their default, as text."""
-        given = [f"path={shortened(self.path.as_posix(), 200)!r}", f"label={shortened(self.label, 200)!r}"]
+    def _arguments(self) -> list[str]:
+        """Return path, label and the fields that differ from their defaults, as "name=value"."""
+        arguments = [f"path={shortened(self.path.as_posix(), 200)!r}", f"label={shortened(self.label, 200)!r}"]
         for field in fields(self)[2:]:
             value = getattr(self, field.name)
             if value != field.default:
                 text = repr(shortened(value)) if isinstance(value, str) else round(value, 6)
-                given.append(f"{field.name}={text}")
-        return given
+                arguments.append(f"{field.name}={text}")
+        return arguments
 
     def read(self) -> audio.Sound:
-        """The clip's sound: mono float32 samples [n] at the file's own rate.
+        """Read the clip: mono float32 samples [n] at the file's sample rate.
 
         Raises:
             AudioError: the file cannot be read.
@@ -65,14 +66,14 @@ class Clip:
         return audio.read(self.path, start_s=self.start_s, stop_s=self.stop_s)
 
     def spectrogram(self, representation: str | dict[str, Any] | Representation = "mel") -> NDArray[np.float32]:
-        """The clip's spectrogram float32 [freq, time], as a network gets it.
+        """Compute the clip's spectrogram, float32 [freq, time], exactly as the networks receive it.
 
         Args:
-            representation: its name, settings, or object.
+            representation: name, settings or object of the representation.
 
         Raises:
             AudioError: the file cannot be read.
-            SettingsError: there is no such representation.
+            SettingsError: the representation is unknown.
 
         >>> city[0].spectrogram("image").shape
         (64, 64)
@@ -90,17 +91,17 @@ class Clip:
         colours: str = "magma",
         title: str | None = None,
     ) -> Any:
-        """Draw the clip's spectrogram at full resolution over seconds and hertz; returns Matplotlib ``Axes``.
+        """Plot the clip's spectrogram at full resolution, with axes in seconds and hertz; return Matplotlib ``Axes``.
 
         Args:
-            representation: its name, settings, or object.
-            ax: the Axes to draw on; by default those of a new figure, which also gets a colour bar.
+            representation: name, settings or object of the representation.
+            ax: the Axes to draw on (default: a new figure with a colour bar).
             colours: a Matplotlib colour map.
-            title: the title (default: the label and the file's name).
+            title: the title (default: the label and the file name).
 
         Raises:
             AudioError: the file cannot be read.
-            SettingsError: there is no such representation or colour map, or Matplotlib is not installed.
+            SettingsError: the representation or colour map is unknown, or Matplotlib is not installed.
 
         >>> city[0].plot("mel").get_xlabel()
         'time (s)'
@@ -111,16 +112,16 @@ class Clip:
         check_matplotlib()
         drawing.check_colour_map(colours)
         chosen, sound = representation_named(representation), self.read()
-        picture = chosen.picture(sound.samples, sound.rate_hz)
+        spectrogram = chosen.render(sound.samples, sound.rate_hz)
         axes = axes_or_new(ax, figsize=(6.8, 3.8))
-        shown = drawing.show_on_axes(axes, picture, colours=colours)
+        shown = drawing.show_on_axes(axes, spectrogram, colours=colours)
         axes.set_title(f"{shortened(self.label)}: {self.path.name}" if title is None else title, parse_math=False)
         if ax is None:
             axes.figure.colorbar(shown, label="level (dB)")
         return axes
 
     def audio(self) -> Any:
-        """A Jupyter player of the clip at its own sample rate: ``IPython.display.Audio``.
+        """Return a Jupyter audio player of the clip at its sample rate (``IPython.display.Audio``).
 
         Raises:
             AudioError: the file cannot be read.
@@ -139,9 +140,9 @@ class Clip:
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something that the data set names and that could not be used, with the reason.
+    """A file of the data set that could not be used, and the reason.
 
-    >>> Skipped("audio/fold1/7061-6-0-0.wav", "row 5: it is not there").path
+    >>> Skipped("audio/fold1/7061-6-0-0.wav", "row 5: the file does not exist").path
     'audio/fold1/7061-6-0-0.wav'
     """
 
@@ -150,7 +151,7 @@ class Skipped:
 
 
 def relative(path: Path, root: Path) -> str:
-    """``path`` seen from ``root``, with forward slashes; as it is where no way leads there (another drive).
+    """Return ``path`` relative to ``root`` with forward slashes; unchanged if it is on another drive.
 
     >>> relative(Path("a/b.wav"), Path("a")), relative(Path("b.wav"), Path("a"))
     ('b.wav', '../b.wav')
@@ -160,5 +161,5 @@ def relative(path: Path, root: Path) -> str:
         return text[len(prefix) :].replace(os.sep, "/")
     try:
         return os.path.relpath(path, root).replace(os.sep, "/")
-    except ValueError:  # Windows: no relative path leads to another drive
+    except ValueError:  # Windows: the path is on another drive
         return path.as_posix()

@@ -1,4 +1,4 @@
-"""``Dataset``: clips, the classes that they belong to, and everything that is asked of them together."""
+"""``Dataset``: labelled clips and their classes, with methods to select, describe, plot and convert them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from soundmark import audio
-from soundmark.audio.folders import SUFFIXES, UNREAD, FolderListing
+from soundmark.audio.folders import SUFFIXES, UNSUPPORTED, FolderListing
 from soundmark.datasets.clip import Clip, Skipped, relative
 from soundmark.errors import AudioError, DatasetError
 from soundmark.runtime.text import count, shortened
@@ -27,28 +27,28 @@ if TYPE_CHECKING:
     from soundmark.datasets.spectrogram_images import SavedImages
     from soundmark.spectrograms import Representation
 
-__all__ = ["SEPARATOR", "Clip", "ClipIndexError", "Dataset", "Skipped", "names_in", "relative", "typical_length_s"]
+__all__ = ["SEPARATOR", "Clip", "ClipIndexError", "Dataset", "Skipped", "relative", "split_label", "typical_length_s"]
 
-SEPARATOR = ";"  # between the names in a label that holds several
+SEPARATOR = ";"  # between the class names in a multi-label label
 
 
-LONGEST_WINDOW_S = 30.0  # a single longer clip would make every window of a model as long
+LONGEST_WINDOW_S = 30.0  # a few clips longer than this do not determine the window length
 
 
 class ClipIndexError(DatasetError, IndexError):
-    """A data set has no clip at this index, or the index is not one."""
+    """A clip index is out of range or has the wrong type."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Dataset:
-    """Labelled clips, their classes in the data set's own order, and the clips that were left out.
+    """Labelled clips, their classes in the data set's order, and the clips that were skipped.
 
-    ``data[3]`` is a clip; ``data[:100]``, ``data[[0, 7]]`` and ``data[mask]`` are data sets of some of the clips. The
-    arrays have one entry per clip, in the clips' order, and are read-only. In multi-label data a clip has any number
-    of classes, also none: ``targets`` holds them, and there are no ``labels``.
+    ``data[3]`` is a clip; ``data[:100]``, ``data[[0, 7]]`` and ``data[mask]`` are smaller data sets. The arrays have
+    one entry per clip, in the order of the clips, and are read-only. In multi-label data a clip has zero or more
+    classes: use ``targets`` instead of ``labels``.
 
     Raises:
-        DatasetError: a class is named twice, or a clip's label is not among the classes.
+        DatasetError: the classes contain duplicates, or a clip's label is not one of the classes.
 
     >>> clips = (Clip(path=Path("a.wav"), label="dog", fold=2), Clip(path=Path("b.wav"), label="cat", fold=1))
     >>> data = Dataset(name="pets", root=Path("."), classes=("cat", "dog"), clips=clips)
@@ -60,37 +60,37 @@ class Dataset:
     root: Path
     classes: tuple[str, ...]
     clips: tuple[Clip, ...]
-    multi_label: bool = False  # whether a clip's label holds any number of classes, as "dog;siren"
-    skipped: tuple[Skipped, ...] = ()  # named by the table, not on the disk
-    complete_size: int | None = None  # clips in a complete copy, where that is known
-    window_s: float = 4.0  # the length that a model trained on these clips listens to at once
+    multi_label: bool = False  # whether a clip can have any number of classes, as "dog;siren"
+    skipped: tuple[Skipped, ...] = ()  # listed in the metadata but missing or unusable
+    complete_size: int | None = None  # number of clips in a complete copy, if known
+    window_s: float = 4.0  # window length of a model trained on these clips
     licence: str = "unknown"
     citation: str = ""
 
     def __post_init__(self) -> None:
-        twice = [name for name in self.classes if self.classes.count(name) > 1]
-        if twice:
-            raise DatasetError(f'class "{twice[0]}" stands twice in the classes of {self.name}: name each once.')
-        foreign = {name for clip in self.clips for name in self.labels_of(clip)} - set(self.classes)
-        if foreign:
+        duplicates = [name for name in self.classes if self.classes.count(name) > 1]
+        if duplicates:
+            raise DatasetError(f'duplicate class "{duplicates[0]}" in {self.name}: list each class once.')
+        unknown = {name for clip in self.clips for name in self.labels_of(clip)} - set(self.classes)
+        if unknown:
             raise DatasetError(
-                f'label "{min(foreign)}" is not a class of {self.name}. Known: {", ".join(self.classes)}.'
+                f'label "{min(unknown)}" is not a class of {self.name}. Known: {", ".join(self.classes)}.'
             )
 
     @staticmethod
     def open(
         path: str | os.PathLike[str], *, subset: str | None = None, classes: Sequence[str] | None = None
     ) -> Dataset:
-        """The data set at ``path``, whose layout is recognised: UrbanSound8K, ESC-50, a CSV table, a folder per class.
+        """Open a data set; its layout is detected: UrbanSound8K, ESC-50, a CSV table, or one folder per class.
 
         Args:
-            path: the root of the data set, or its table. One level off is found, too.
-            subset: "esc10" for ESC-50's ten classes of a freer licence.
-            classes: for a CSV table or class folders, their order; any other label is then an error.
+            path: the root folder of the data set or its table; a path one level above or below also works.
+            subset: "esc10" for the ten classes of ESC-50 with a less restrictive licence.
+            classes: class order for a CSV table or class folders; any other label is an error.
 
         Raises:
-            DatasetError: nothing is there, it is no data set, or a row of its table cannot be meant.
-            SettingsError: an option that this layout does not have.
+            DatasetError: the path does not exist or is not a data set, or a row of the table is invalid.
+            SettingsError: the layout does not support an option.
 
         >>> import tempfile
         >>> root = Path(tempfile.mkdtemp())
@@ -101,52 +101,53 @@ class Dataset:
         >>> data.classes, data.folds, [data.relative_path(clip) for clip in data.clips]
         (('cat', 'dog'), (1, 2), ['cat/fold2/mia.wav', 'dog/fold1/rex.wav'])
         """
-        from soundmark.datasets.layouts import WHAT_TO_GIVE, open_layout  # layouts make data sets
+        from soundmark.datasets.layouts import SUPPORTED_LAYOUTS, open_layout  # layouts import this module
 
         if not os.fspath(path):
-            raise DatasetError(f'the data set is "". {WHAT_TO_GIVE}')
+            raise DatasetError(f'the path of the data set is "". {SUPPORTED_LAYOUTS}')
         path = Path(path).expanduser()
-        given: dict[str, Any] = {"subset": subset, "classes": classes}
+        options: dict[str, Any] = {"subset": subset, "classes": classes}
         try:
-            data = open_layout(path, {name: value for name, value in given.items() if value is not None})
+            data = open_layout(path, {name: value for name, value in options.items() if value is not None})
         except OSError as error:
-            place = error.filename or path
-            raise DatasetError(f'"{place}" cannot be read: {error.strerror}. Look at its permissions.') from error
+            unreadable = error.filename or path
+            raise DatasetError(f'"{unreadable}" cannot be read: {error.strerror}. Check its permissions.') from error
         if data is not None:
             return data
-        sound = "a sound file, " if path.suffix.lower() in (*SUFFIXES, *UNREAD) else ""
-        raise DatasetError(f'"{path}" is {sound}not a data set. {WHAT_TO_GIVE}')
+        sound = "a sound file, " if path.suffix.lower() in (*SUFFIXES, *UNSUPPORTED) else ""
+        raise DatasetError(f'"{path}" is {sound}not a data set. {SUPPORTED_LAYOUTS}')
 
     def labels_of(self, clip: Clip) -> tuple[str, ...]:
-        """The names of the clip's classes: one, or in multi-label data any number.
+        """Return the clip's class names: one, or any number in multi-label data.
 
         >>> data = Dataset(name="city", root=Path("."), classes=("dog", "siren"), clips=(), multi_label=True)
         >>> [data.labels_of(Clip(path=Path("a.wav"), label=label)) for label in ("siren; dog", "")]
         [('siren', 'dog'), ()]
         """
-        return names_in(clip.label) if self.multi_label else (clip.label,)
+        return split_label(clip.label) if self.multi_label else (clip.label,)
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """The class of each clip as an index into ``classes``, int64 [n].
 
         Raises:
-            DatasetError: the data is multi-label, so that a clip has not one class but any number.
+            DatasetError: the data set is multi-label; use ``targets``.
 
         >>> Dataset(name="city", root=Path("."), classes=("dog", "siren"), clips=(), multi_label=True).labels
         Traceback (most recent call last):
-        soundmark.errors.DatasetError: city is multi-label: its clips have any number of classes. Ask for ...
+        soundmark.errors.DatasetError: city is multi-label: a clip has any number of classes. Use `targets` ...
         """
         if self.multi_label:
             raise DatasetError(
-                f"{self.name} is multi-label: its clips have any number of classes. Ask for `targets`, [n, classes]."
+                f"{self.name} is multi-label: a clip has any number of classes. Use `targets` ([n, classes]) instead "
+                "of `labels`."
             )
         index = {name: i for i, name in enumerate(self.classes)}
         return _read_only(np.array([index[clip.label] for clip in self.clips], np.int64))
 
     @cached_property
     def targets(self) -> NDArray[np.float32]:
-        """Which classes each clip has, float32 [n, classes]: 1 for those that it has, 0 for the others.
+        """The classes of each clip as a float32 indicator matrix [n, classes]: 1 if the clip has the class, else 0.
 
         >>> clips = (Clip(path=Path("a.wav"), label="dog;siren"), Clip(path=Path("b.wav"), label=""))
         >>> Dataset(name="city", root=Path("."), classes=("dog", "siren"), clips=clips, multi_label=True).targets
@@ -160,12 +161,12 @@ class Dataset:
 
     @cached_property
     def sources(self) -> NDArray[np.str_]:
-        """The recording that each clip was cut from, str [n]; the clip's own path where that is not known."""
+        """The recording that each clip was cut from, str [n]; the clip's path if the recording is unknown."""
         return _read_only(np.array([clip.source or self.relative_path(clip) for clip in self.clips], np.str_))
 
     @property
     def sources_known(self) -> bool:
-        """Whether it is known of every clip which recording it was cut from: else no leak can be measured.
+        """Whether the recording of every clip is known; otherwise data leakage cannot be measured.
 
         >>> tagged, bare = Clip(path=Path("a.wav"), label="dog", source="7"), Clip(path=Path("b.wav"), label="dog")
         >>> data = Dataset(name="pets", root=Path("."), classes=("dog",), clips=(tagged, bare))
@@ -176,56 +177,56 @@ class Dataset:
 
     @cached_property
     def fold_of(self) -> NDArray[np.int64]:
-        """The official fold of each clip, int64 [n]; 0 where a clip has none."""
+        """The official fold of each clip, int64 [n]; 0 for a clip without a fold."""
         return _read_only(np.array([clip.fold or 0 for clip in self.clips], np.int64))
 
     @property
     def folds(self) -> tuple[int, ...]:
-        """The official folds that there are, in ascending order."""
+        """The official folds that occur among the clips, in ascending order."""
         return tuple(sorted({clip.fold for clip in self.clips if clip.fold is not None}))
 
     @property
     def share(self) -> str:
-        """What share of the data set is there, in words: "2 097 of 8 732 clips (24 %)"."""
-        there = len(self.clips)
-        whole = max(self.complete_size or 0, there + len(self.skipped))
-        percent = 100 * there // whole if whole else 100  # rounded down: only a whole copy is 100 %
-        return f"{count(there, ' ')} of {count(whole, ' ')} clips ({percent or '< 1'} %)"
+        """The number of available clips as text, "2 097 of 8 732 clips (24 %)"."""
+        available = len(self.clips)
+        total = max(self.complete_size or 0, available + len(self.skipped))
+        percent = 100 * available // total if total else 100  # rounded down: only a complete copy is 100 %
+        return f"{count(available, ' ')} of {count(total, ' ')} clips ({percent or '< 1'} %)"
 
     @property
     def is_partial(self) -> bool:
-        """Whether this is a part of a data set whose full size is known: what is absent is then no fault."""
+        """Whether clips of a data set of known size are missing; missing clips are then not reported as faults."""
         return self.complete_size is not None and len(self.clips) < self.complete_size
 
     def faults(self, skipped: Sequence[Skipped]) -> tuple[Skipped, ...]:
-        """Those of ``skipped`` that somebody must look at: all but what a partial copy does not have.
+        """Return the items of ``skipped`` that need attention: all except clips missing from a partial copy.
 
-        >>> absent, broken = Skipped("a.wav", "row 2: it is not there"), Skipped("b.wav", "it holds no samples")
-        >>> data = Dataset(name="x", root=Path("."), classes=(), clips=(), skipped=(absent,), complete_size=9)
-        >>> data.faults([absent, broken])
-        (Skipped(path='b.wav', reason='it holds no samples'),)
+        >>> missing, broken = Skipped("a.wav", "row 2: the file does not exist"), Skipped("b.wav", "it has no samples")
+        >>> data = Dataset(name="x", root=Path("."), classes=(), clips=(), skipped=(missing,), complete_size=9)
+        >>> data.faults([missing, broken])
+        (Skipped(path='b.wav', reason='it has no samples'),)
         """
-        absent = set(self.skipped) if self.is_partial else set()
-        return tuple(item for item in skipped if item not in absent)
+        missing = set(self.skipped) if self.is_partial else set()
+        return tuple(item for item in skipped if item not in missing)
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that stand for the clips and their order.
+        """A hash of the clips and their order, 16 hexadecimal digits.
 
-        Two copies on two machines have the same; another file size, label, fold, recording or class changes it.
-        Other contents of the same size do not: who keeps something computed from them looks at the files' times, too.
-        The files are looked at when this is first asked for.
+        It is the same for two copies on different machines. It depends on file sizes, labels, folds, recordings and
+        classes, but not on file contents: caches of computed features must also compare modification times. The file
+        sizes are read on first access.
         """
         listing = FolderListing()
         digest = hashlib.sha256(json.dumps(self.classes).encode())
         digest.update(b"multi-label" if self.multi_label else b"")
         for clip in self.clips:
-            stretch = (clip.start_s, clip.stop_s, clip.label, clip.fold, clip.source)
-            digest.update(json.dumps([self.relative_path(clip), listing.size(clip.path), *stretch]).encode())
+            fields = (clip.start_s, clip.stop_s, clip.label, clip.fold, clip.source)
+            digest.update(json.dumps([self.relative_path(clip), listing.size(clip.path), *fields]).encode())
         return digest.hexdigest()[:16]
 
     def relative_path(self, clip: Clip) -> str:
-        """The clip's path as it is on every machine: relative to the root, with forward slashes.
+        """Return the clip's path relative to the root with forward slashes, the same on every machine.
 
         >>> data = Dataset(name="pets", root=Path("pets"), classes=("cat",), clips=())
         >>> data.relative_path(Clip(path=Path("pets/cat/1.wav"), label="cat"))
@@ -234,10 +235,12 @@ class Dataset:
         return relative(clip.path, self.root)
 
     def select(self, indices: ArrayLike) -> Dataset:
-        """The data set with only the clips at ``indices`` (or of a mask), in that order; classes and all else stay.
+        """Return the data set with only the clips at ``indices`` (or where a mask is true), in that order.
+
+        The classes and all other fields are unchanged.
 
         Raises:
-            ClipIndexError: an index is out of range, or not a whole number.
+            ClipIndexError: an index is out of range or not a whole number.
 
         >>> clips = (Clip(path=Path("a.wav"), label="dog"), Clip(path=Path("b.wav"), label="cat"))
         >>> data = Dataset(name="pets", root=Path("."), classes=("cat", "dog"), clips=clips)
@@ -247,7 +250,7 @@ class Dataset:
         return replace(self, clips=tuple(self.clips[i] for i in _positions(indices, self)))
 
     def without(self, indices: ArrayLike) -> Dataset:
-        """The data set without the clips at ``indices`` (or of a mask); the order of the others stays.
+        """Return the data set without the clips at ``indices`` (or where a mask is true); the order is kept.
 
         >>> len(city), len(city.without([0, -1]))
         (60, 58)
@@ -269,16 +272,16 @@ class Dataset:
     def __getitem__(self, index: slice | ArrayLike) -> Dataset: ...
 
     def __getitem__(self, index: Any) -> Clip | Dataset:
-        """A clip by its number, or a data set of the clips of a slice, a list of numbers or a mask.
+        """Return the clip at a whole number, or a data set for a slice, a list of whole numbers or a mask.
 
         Raises:
-            ClipIndexError: an index is out of range, or of another type.
+            ClipIndexError: an index is out of range or has the wrong type.
 
         >>> city[-1].label, len(city[:5]), len(city[city.fold_of == 1])
         ('street_music', 5, 20)
         >>> city[60]
         Traceback (most recent call last):
-        soundmark.datasets.dataset.ClipIndexError: there is no clip 60: synthetic city has 60 clips, 0 to 59.
+        soundmark.datasets.dataset.ClipIndexError: clip index 60 is out of range: synthetic city has 60 clips (0 to 59).
         """
         if isinstance(index, slice):
             return replace(self, clips=self.clips[index])
@@ -297,10 +300,11 @@ class Dataset:
         return description.to_html(self)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row per clip: path (relative to ``root``), label, start_s, stop_s, fold, source, salience, time.
+        """Return a DataFrame with one row per clip.
 
-        ``stop_s`` is NaN where a clip ends with its file. In multi-label data ``label`` holds all names, "dog;siren",
-        and a column ``labels`` the same as tuples, for ``explode``.
+        Columns: path (relative to ``root``), label, start_s, stop_s, fold, source, salience, time. ``stop_s`` is NaN
+        if the clip extends to the end of its file. In multi-label data ``label`` contains all class names ("dog;siren")
+        and an additional column ``labels`` contains them as tuples, for ``explode``.
 
         Raises:
             SettingsError: pandas is not installed.
@@ -313,7 +317,7 @@ class Dataset:
         return description.to_dataframe(self)
 
     def summary(self) -> str:
-        """Text for people: numbers of clips, classes, folds and recordings, durations, and what was left out.
+        """Return a text with the numbers of clips, classes, folds and recordings, the durations, and skipped files.
 
         >>> print(city.summary())
         synthetic city: 60 clips...
@@ -327,10 +331,10 @@ class Dataset:
         return description.summary(self)
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the number of clips of each class as bars, divided by fold; returns Matplotlib ``Axes``.
+        """Plot the number of clips per class as bars, divided by fold; return Matplotlib ``Axes``.
 
         Args:
-            ax: the Axes to draw on; by default those of a new figure.
+            ax: the Axes to draw on (default: a new figure).
 
         Raises:
             SettingsError: Matplotlib is not installed.
@@ -350,14 +354,14 @@ class Dataset:
         fresh: bool = False,
         quiet: bool = False,
     ) -> tuple[NDArray[np.float32], NDArray[Any]]:
-        """Spectrograms and labels as arrays, from the feature store: computed once, then read from disk.
+        """Return spectrograms and labels as arrays; they are computed once and then read from the feature store.
 
-        Clips that cannot be read are left out of both arrays, and one warning names them.
+        Clips that cannot be read are skipped in both arrays and listed in one warning.
 
         Args:
-            representation: its name, settings, or object; "logmel" gets frames for ``window_s`` seconds.
+            representation: name, settings or object of the representation; "logmel" covers ``window_s`` seconds.
             jobs: parallel processes (default: all cores).
-            fresh: compute again what is stored already.
+            fresh: recompute stored features.
             quiet: no progress bar.
 
         Returns:
@@ -366,7 +370,7 @@ class Dataset:
 
         Raises:
             OutputError: the cache folder cannot be written.
-            SettingsError: there is no such representation.
+            SettingsError: the representation is unknown.
 
         >>> X, y = city.features("mel", jobs=1, quiet=True)
         >>> X.shape, y.shape
@@ -380,7 +384,7 @@ class Dataset:
         with progress_bars(quiet) as progress:
             store = features.build(self, chosen, jobs=jobs, fresh=fresh, progress=progress)
         features.warn_incomplete(store.notes)
-        features.warn_left_out(store.skipped)
+        features.warn_skipped(store.skipped)
         return store.array[store.usable], (self.targets if self.multi_label else self.labels)[store.usable]
 
     def save_spectrograms(
@@ -393,21 +397,21 @@ class Dataset:
         jobs: int | None = None,
         quiet: bool = False,
     ) -> SavedImages:
-        """Write a PNG of every clip, one folder per class; the pictures of an earlier, equal call are kept.
+        """Write a PNG of every clip, in one folder per class; images from an earlier, identical call are kept.
 
         Args:
-            folder: where the folders of the classes go.
-            representation: its name, settings, or object.
-            colours: a Matplotlib colour map (by default grey pictures without axes: those that features are made of).
+            folder: output folder, which will contain one folder per class.
+            representation: name, settings or object of the representation.
+            colours: a Matplotlib colour map (default: plain grey images, the ones that features are computed from).
             axes: whether to draw axes in seconds and hertz.
             jobs: parallel processes (default: all cores).
             quiet: no progress bar.
 
         Raises:
-            OutputError: the folder cannot be written, or holds other pictures.
-            SettingsError: there is no such representation or colour map.
+            OutputError: the folder cannot be written or contains other images.
+            SettingsError: the representation or colour map is unknown.
 
-        >>> city[:2].save_spectrograms(folder / "pictures", jobs=1, quiet=True)
+        >>> city[:2].save_spectrograms(folder / "images", jobs=1, quiet=True)
         SavedImages(count=2, skipped=0, notes=0)
         """
         from soundmark.datasets import spectrogram_images
@@ -421,22 +425,22 @@ class Dataset:
             )
 
 
-def names_in(label: str) -> tuple[str, ...]:
-    """The names that a label of multi-label data holds, each once, without blanks around them; none in an empty one.
+def split_label(label: str) -> tuple[str, ...]:
+    """Split a multi-label label into its class names, without duplicates and surrounding blanks.
 
-    >>> names_in("dog; siren;dog"), names_in(" ; ")
+    >>> split_label("dog; siren;dog"), split_label(" ; ")
     (('dog', 'siren'), ())
     """
     return tuple(dict.fromkeys(name.strip() for name in label.split(SEPARATOR) if name.strip()))
 
 
 def typical_length_s(clips: Sequence[Clip], *, sample: int = 200) -> float:
-    """The length in seconds that a model of these clips should listen to: the longest clip's, rounded up to a tenth.
+    """Return the window length in seconds for a model of these clips: the longest clip, rounded up to 0.1 s.
 
-    So clips are classified whole, as they were trained on. Where one lasts longer than ``LONGEST_WINDOW_S``, it is the
-    length that 95 % do not exceed. At most ``sample`` clips, evenly spaced, are looked at, and only at their headers. A
-    thousandth of a second is
-    forgiven, as files run over by a sample. Where no file can be read it is ``Dataset``'s default.
+    With this window each clip is classified in one piece. If a clip is longer than ``LONGEST_WINDOW_S``, the 95th
+    percentile of the durations is used instead. Durations are read from the headers of at most ``sample`` evenly spaced
+    clips. Excess of a thousandth of a second is ignored, because files can be a sample too long. If no file can be
+    read, ``Dataset``'s default is returned.
 
     >>> typical_length_s([Clip(path=Path("a.wav"), label="dog", start_s=1.0, stop_s=2.55)])
     1.6
@@ -456,29 +460,29 @@ def _length_s(clip: Clip) -> float | None:
         return clip.stop_s - clip.start_s
     try:
         return max(0.0, audio.info(clip.path).duration_s - clip.start_s)
-    except AudioError:  # whoever reads the clip will name it; here it has no say
+    except AudioError:  # reported when the clip is read
         return None
 
 
 def _positions(indices: ArrayLike, dataset: Dataset) -> NDArray[np.int64]:
-    """Clip numbers 0 to n − 1 [k], of numbers that may count from the end, or of a mask [n]."""
+    """Convert indices (negative ones count from the end) or a mask [n] to clip indices 0 to n − 1, int64 [k]."""
     n = len(dataset.clips)
     array = np.asarray(indices)
     if array.ndim == 1 and array.dtype == bool:
         if len(array) != n:
             raise ClipIndexError(
-                f"a mask has {len(array)} values, and {dataset.name} has {n} clips: give one for each."
+                f"the mask has {len(array)} values but {dataset.name} has {n} clips: give one value per clip."
             )
         return np.flatnonzero(array)
     if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
         raise ClipIndexError(
-            f"{shortened(repr(indices))} is no index of clips: give a whole number, a slice, a list of whole numbers "
-            "or a mask of booleans."
+            f"{shortened(repr(indices))} is not a valid clip index: expected a whole number, a slice, a list of whole "
+            "numbers or a boolean mask."
         )
     outside = array[(array < -n) | (array >= n)]
     if outside.size:
         raise ClipIndexError(
-            f"there is no clip {outside[0]}: {dataset.name} has {n} clips{f', 0 to {n - 1}' if n else ''}."
+            f"clip index {outside[0]} is out of range: {dataset.name} has {n} clips{f' (0 to {n - 1})' if n else ''}."
         )
     return array.astype(np.int64) % max(n, 1)
 

@@ -1,4 +1,4 @@
-"""A ``Dataset`` for people: its repr, a table of clips per class and fold, a summary, a DataFrame, a figure."""
+"""Descriptions of a ``Dataset``: repr, table of clips per class and fold, summary, DataFrame and figure."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from soundmark.runtime.text import aligned, count, duration, first_of, shortened
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_ROWS = 50  # classes in a table for people
-MOST_BARS = 40  # classes in a figure
-MOST_FOLDS = 12  # folds that the figure tells apart
-MOST_HEADERS = 200  # files whose headers are read for a summary
-SPACE = " "  # between thousands, as in Dataset.share
-NAMED = 5  # clips that a summary names as left out
-OTHER = "#b0b0b0"  # grey: clips without a fold
+MAX_ROWS = 50  # classes in a printed table
+MAX_BARS = 40  # classes in a figure
+MAX_FOLDS = 12  # folds shown in separate colours
+MAX_HEADERS = 200  # file headers read for a summary
+SPACE = " "  # thousands separator, as in Dataset.share
+MAX_LISTED = 5  # skipped files that a summary lists by name
+NO_FOLD_COLOUR = "#b0b0b0"  # grey: clips without a fold
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Counts:
-    """Clips by class and fold; in multi-label data a clip counts in each of its classes."""
+    """Numbers of clips by class and fold; in multi-label data a clip counts in each of its classes."""
 
-    folds: tuple[int | None, ...]  # None: clips without one
+    folds: tuple[int | None, ...]  # None: clips without a fold
     by_class: NDArray[np.int64]  # [classes, folds]
-    clips: NDArray[np.int64]  # [folds], each clip once
-    unlabelled: NDArray[np.int64]  # [folds], clips of no class: multi-label data only
+    clips: NDArray[np.int64]  # [folds], each clip counted once
+    unlabelled: NDArray[np.int64]  # [folds], clips without a class (multi-label data only)
 
     @property
     def fold_titles(self) -> list[str]:
-        """The heads of the columns: "fold 1", …, "no fold"."""
+        """The column headings: "fold 1", …, "no fold"."""
         return [f"fold {fold}" if fold is not None else "no fold" for fold in self.folds]
 
 
@@ -66,7 +66,7 @@ def counts(dataset: Dataset) -> Counts:
 
 
 def overview(dataset: Dataset) -> str:
-    """The repr of a data set: five lines, whatever its size.
+    """Return the repr of a data set: five lines for any size.
 
     >>> print(overview(city))
     Dataset "synthetic city": 60 clips
@@ -75,30 +75,30 @@ def overview(dataset: Dataset) -> str:
       recordings: 30
       root:       ...
     """
-    several = ", each clip in any number of them" if dataset.multi_label else ""
+    multi_label = ", any number per clip" if dataset.multi_label else ""
     lines = {
-        "classes": f"{len(dataset.classes)}{several}: {first_of(dataset.classes)}",
+        "classes": f"{len(dataset.classes)}{multi_label}: {first_of(dataset.classes)}",
         "folds": first_of([str(fold) for fold in dataset.folds]) or "none",
         "recordings": _recordings(dataset),
         "root": shortened(dataset.root, 300),
     }
     if dataset.faults(dataset.skipped):
-        lines["left out"] = f"{len(dataset.faults(dataset.skipped))} (see .skipped)"
+        lines["skipped"] = f"{len(dataset.faults(dataset.skipped))} (see .skipped)"
     head = f'Dataset "{shortened(dataset.name)}": {_size(dataset)}'
     return "\n".join([head, *(f"  {f'{name}:':11} {text}" for name, text in lines.items())])
 
 
 def to_html(dataset: Dataset) -> str:
-    """A table for Jupyter: the clips of each class in each fold, at most ``MOST_ROWS`` classes.
+    """Return an HTML table for Jupyter: clips per class and fold, at most ``MAX_ROWS`` classes.
 
     >>> to_html(city).count("<tr>")
     12
     """
     heads, rows, total = _table(dataset)
-    left_out = len(rows) - MOST_ROWS
-    body = [_html_row(row) for row in rows[:MOST_ROWS]]
-    if left_out > 0:
-        body.append(f'<tr><td colspan="{len(heads)}">… and {left_out} more classes</td></tr>')
+    n_hidden = len(rows) - MAX_ROWS
+    body = [_html_row(row) for row in rows[:MAX_ROWS]]
+    if n_hidden > 0:
+        body.append(f'<tr><td colspan="{len(heads)}">… and {n_hidden} more classes</td></tr>')
     return (
         f"<p><b>{escape(shortened(dataset.name))}</b>: {escape(_size(dataset))}, {len(dataset.classes)} classes, "
         f"recordings: {_recordings(dataset)}</p>"
@@ -108,7 +108,7 @@ def to_html(dataset: Dataset) -> str:
 
 
 def summary(dataset: Dataset) -> str:
-    """Text for people: numbers of clips, classes, folds and recordings, durations, and what was left out.
+    """Return a text with the numbers of clips, classes, folds and recordings, the durations, and skipped files.
 
     >>> summary(city).splitlines()[3]
     'recordings  30'
@@ -129,17 +129,17 @@ def summary(dataset: Dataset) -> str:
     if dataset.citation:
         lines["citation"] = dataset.citation
     if dataset.skipped:
-        lines["left out"] = _left_out(dataset)
+        lines["skipped"] = _skipped(dataset)
     heads, rows, total = _table(dataset)
-    table = aligned([heads, *rows[:MOST_ROWS], total])
-    if len(rows) > MOST_ROWS:
-        table.insert(-1, f"… and {len(rows) - MOST_ROWS} more classes")
+    table = aligned([heads, *rows[:MAX_ROWS], total])
+    if len(rows) > MAX_ROWS:
+        table.insert(-1, f"… and {len(rows) - MAX_ROWS} more classes")
     head = f'{dataset.name}: {_size(dataset)} in "{dataset.root}"'
     return "\n".join([head, *(f"{name:11} {text}" for name, text in lines.items()), "", *table])
 
 
 def to_dataframe(dataset: Dataset) -> pd.DataFrame:
-    """One row per clip; see ``Dataset.to_dataframe``.
+    """Return a DataFrame with one row per clip; see ``Dataset.to_dataframe``.
 
     Raises:
         SettingsError: pandas is not installed.
@@ -162,7 +162,7 @@ def to_dataframe(dataset: Dataset) -> pd.DataFrame:
 
 
 def plot(dataset: Dataset, ax: Any = None) -> Any:
-    """Draw the clips of each class as bars, divided by fold where there are few; returns Matplotlib ``Axes``.
+    """Plot the clips per class as bars, divided by fold if there are at most ``MAX_FOLDS``; return ``Axes``.
 
     Raises:
         SettingsError: Matplotlib is not installed.
@@ -191,20 +191,20 @@ def plot(dataset: Dataset, ax: Any = None) -> Any:
 
 
 def _shown_classes(found: Counts) -> NDArray[np.int64]:
-    """All classes in their order, or the most frequent ones where there are many."""
+    """Return the indices of all classes in order, or of the ``MAX_BARS`` most frequent ones if there are more."""
     each = found.by_class.sum(axis=1)
-    return np.arange(len(each)) if len(each) <= MOST_BARS else np.argsort(-each, kind="stable")[:MOST_BARS]
+    return np.arange(len(each)) if len(each) <= MAX_BARS else np.argsort(-each, kind="stable")[:MAX_BARS]
 
 
 def _draw_bars(axes: Any, found: Counts, shown: NDArray[np.int64], legend: dict[str, Any]) -> None:
-    """Bars stacked by fold, from dark to light, with the sum at their ends."""
+    """Draw bars stacked by fold, from dark to light, labelled with the total."""
     each = found.by_class[shown].sum(axis=1)
     official = sum(fold is not None for fold in found.folds)
-    if not 1 <= official <= MOST_FOLDS:
+    if not 1 <= official <= MAX_FOLDS:
         bars = axes.barh(range(len(shown)), each, color=plotting.BLUE)
         axes.bar_label(bars, [count(n, SPACE) for n in each], padding=3, fontsize="small")
         return
-    colours = [*plotting.ordered_colours(official), OTHER]
+    colours = [*plotting.ordered_colours(official), NO_FOLD_COLOUR]
     left = np.zeros(len(shown), np.int64)
     for column, fold in enumerate(found.folds):
         width = found.by_class[shown, column]
@@ -218,17 +218,17 @@ def _draw_bars(axes: Any, found: Counts, shown: NDArray[np.int64], legend: dict[
 
 
 def _size(dataset: Dataset) -> str:
-    """The number of clips, and their share where some are missing."""
-    whole = max(dataset.complete_size or 0, len(dataset) + len(dataset.skipped))
-    return dataset.share if whole > len(dataset) else f"{count(len(dataset), SPACE)} clips"
+    """Return the number of clips as text, with the percentage if clips are missing."""
+    total = max(dataset.complete_size or 0, len(dataset) + len(dataset.skipped))
+    return dataset.share if total > len(dataset) else f"{count(len(dataset), SPACE)} clips"
 
 
 def _recordings(dataset: Dataset) -> str:
-    """How many recordings the clips were cut from, where that is known."""
+    """Return the number of recordings that the clips were cut from as text."""
     if dataset.sources_known:
         return count(len(set(dataset.sources.tolist())), SPACE)
     known = sum(clip.source is not None for clip in dataset)
-    return "not known" if not known else f"known of {count(known, SPACE)} clips only"
+    return "unknown" if not known else f"known for {count(known, SPACE)} clips only"
 
 
 def _fold_sizes(found: Counts) -> list[tuple[str, int]]:
@@ -236,16 +236,16 @@ def _fold_sizes(found: Counts) -> list[tuple[str, int]]:
 
 
 def _durations(dataset: Dataset) -> str:
-    """Shortest, longest, median and sum, from the table where it has them, else from some files' headers."""
+    """Return minimum, maximum, median and total duration as text, from the metadata or from file headers."""
     known = [_table_length_s(clip) for clip in dataset]
     lengths_s = [length for length in known if length is not None]
     note = f"; {duration(sum(lengths_s))} in all"
     if len(lengths_s) < len(known):
-        chosen = np.linspace(0, len(known) - 1, min(len(known), MOST_HEADERS)).round().astype(np.int64)
+        chosen = np.linspace(0, len(known) - 1, min(len(known), MAX_HEADERS)).round().astype(np.int64)
         lengths_s = [length for i in np.unique(chosen) if (length := _header_length_s(dataset.clips[i])) is not None]
         note = f"; {duration(sum(lengths_s))} in all" if len(lengths_s) == len(known) else f" of {len(lengths_s)} clips"
     if not lengths_s:
-        return "not known"
+        return "unknown"
     return f"{min(lengths_s):.1f} s to {max(lengths_s):.1f} s, median {np.median(lengths_s):.1f} s{note}"
 
 
@@ -258,28 +258,28 @@ def _header_length_s(clip: Clip) -> float | None:
         return length_s
     try:
         return max(0.0, audio.info(clip.path).duration_s - clip.start_s)
-    except AudioError:  # reading the clip will name it
+    except AudioError:  # reported when the clip is read
         return None
 
 
-def _left_out(dataset: Dataset) -> str:
+def _skipped(dataset: Dataset) -> str:
     faults = dataset.faults(dataset.skipped)
-    absent = len(dataset.skipped) - len(faults)
-    partial = [f"{count(absent, SPACE)} clips that this copy does not have"] if absent else []
-    named = [f"{item.path} ({item.reason})" for item in faults[:NAMED]]
-    more = [f"{len(faults) - NAMED} more (see .skipped)"] if len(faults) > NAMED else []
+    missing = len(dataset.skipped) - len(faults)
+    partial = [f"{count(missing, SPACE)} clips missing from this partial copy"] if missing else []
+    named = [f"{item.path} ({item.reason})" for item in faults[:MAX_LISTED]]
+    more = [f"{len(faults) - MAX_LISTED} more (see .skipped)"] if len(faults) > MAX_LISTED else []
     return "; ".join([*partial, *named, *more])
 
 
 def _table(dataset: Dataset) -> tuple[list[str], list[list[str]], list[str]]:
-    """Heads, a row per class, and the sums: clips per class and fold."""
+    """Return the headings, one row per class, and the totals of clips per class and fold."""
     found = counts(dataset)
     rows = [
         [shortened(name), *map(str, row), str(row.sum())]
         for name, row in zip(dataset.classes, found.by_class, strict=True)
     ]
     if found.unlabelled.any():
-        rows.append(["none of these", *map(str, found.unlabelled), str(found.unlabelled.sum())])
+        rows.append(["no class", *map(str, found.unlabelled), str(found.unlabelled.sum())])
     return ["class", *found.fold_titles, "all"], rows, ["all", *map(str, found.clips), str(found.clips.sum())]
 
 

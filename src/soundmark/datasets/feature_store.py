@@ -1,11 +1,12 @@
-"""A float32 array on the disk that several processes fill in chunks: what it was made from, which chunks are done.
+"""A float32 array on disk that several processes write in chunks, with a key, checksums and a journal.
 
-    features.npy     float32 [rows, ...], zeros where nothing was written yet
-    journal.jsonl    a line per finished chunk: its number, checksum, failures, notes and seconds, sealed
-    key.json         what the array is made from, sealed; last: a store without its key is not one
+    features.npy     float32 [rows, ...], zeros where nothing has been written
+    journal.jsonl    one line per finished chunk: number, checksum, failures, notes and seconds, with a line checksum
+    key.json         the inputs that the array is computed from, with a checksum; written last, when the store is ready
 
-Where the key no longer fits, the store is laid out anew; where a chunk's checksum no longer fits, that chunk is missing
-again. Damage is named in a warning; a line that a kill cut short is nothing but a chunk that is not there yet.
+If the key does not match, the store is created again. If a chunk's checksum does not match, that chunk is recomputed.
+Damage is reported in a warning. A journal line that was cut off by a kill counts as an unfinished chunk, without a
+warning.
 """
 
 from __future__ import annotations
@@ -29,36 +30,36 @@ from soundmark.runtime import atomic, checksums
 log = logging.getLogger("soundmark")
 
 
-CHUNK = 32  # rows that are written, checked and noted together
+CHUNK = 32  # rows per chunk: written, checked and recorded in the journal together
 
 
-REMEDY = "Free some room there, or set SOUNDMARK_CACHE to another folder."
+REMEDY = "Free disk space there, or set SOUNDMARK_CACHE to another folder."
 
 
-SPARE = 50_000_000  # bytes that are left free on the disk
+MIN_FREE_BYTES = 50_000_000  # disk space to keep free
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A finished chunk; a line of the journal."""
+    """A finished chunk: one line of the journal."""
 
     number: int
-    checksum: int  # CRC-32 of its rows' bytes
-    failures: dict[int, str]  # row → why it could not be computed
-    notes: list[str]  # what to say of others
+    checksum: int  # CRC-32 of the bytes of its rows
+    failures: dict[int, str]  # row → reason why it could not be computed
+    notes: list[str]  # notes on files that were decoded only in part
     seconds: float
 
     @property
     def start(self) -> int:
-        """Its first row."""
+        """The index of its first row."""
         return self.number * CHUNK
 
 
 class Rows:
-    """A float32 array ``[rows, ...]`` in a .npy file, of which only what is asked for comes into memory.
+    """A float32 array ``[rows, ...]`` in a .npy file; indexing reads only the requested rows into memory.
 
-    Each look maps the file anew and lets go of it: a map that is kept counts every page it was ever asked for as this
-    process's memory, which for a large data set is all of it.
+    Each access maps the file and releases the map: with a permanent memory map, every page ever read would count as
+    memory of this process, which for a large data set is the entire file.
 
     >>> np.save(folder / "squares.npy", np.arange(6, dtype=np.float32)[:, None] ** 2)
     >>> rows = Rows(folder / "squares.npy")
@@ -70,36 +71,36 @@ class Rows:
         self._path, self._hidden = path, hidden
         mapped = np.load(path, mmap_mode="r")
         self.shape, self.dtype, self._offset = mapped.shape, mapped.dtype, mapped.offset
-        self._file = path.open("rb")  # held open: another process may put a new file in its place
+        self._file = path.open("rb")  # kept open: another process may replace the file
         weakref.finalize(self, self._file.close)
 
     def __len__(self) -> int:
         return int(self.shape[0])
 
-    def hiding(self, which: np.ndarray) -> Rows:
-        """The same, but whoever asks for a row of ``which``, int64 indices, is refused: for what must not be seen.
+    def hide(self, indices: np.ndarray) -> Rows:
+        """Return the same array with the rows at ``indices`` (int64) hidden: reading them raises an error.
 
-        What was hidden before stays so.
+        This keeps test clips away from code that trains or tunes a model. Rows hidden before remain hidden.
 
         Raises:
-            SettingsError: when such a row is asked for.
+            SettingsError: a hidden row is read.
 
         >>> np.save(folder / "squares.npy", np.arange(6, dtype=np.float32)[:, None] ** 2)
-        >>> Rows(folder / "squares.npy").hiding(np.array([3]))[2:4]
+        >>> Rows(folder / "squares.npy").hide(np.array([3]))[2:4]
         Traceback (most recent call last):
-        soundmark.errors.SettingsError: 1 row that is hidden was asked for: nothing may be decided by a test clip.
+        soundmark.errors.SettingsError: 1 hidden row was requested: test clips must not influence the model.
         """
         hidden = np.zeros(len(self), bool) if self._hidden is None else self._hidden.copy()
-        hidden[which] = True
+        hidden[indices] = True
         return Rows(self._path, hidden)
 
-    def __getitem__(self, which: Any) -> np.ndarray:
-        rows_of = which[0] if isinstance(which, tuple) and which else which
-        rows_of = slice(None) if rows_of is Ellipsis or rows_of is None else rows_of  # (all of them, to be safe)
-        if self._hidden is not None and (seen := int(np.count_nonzero(self._hidden[rows_of]))):
-            rows = "1 row that is hidden was" if seen == 1 else f"{seen} rows that are hidden were"
-            raise SettingsError(f"{rows} asked for: nothing may be decided by a test clip.")
-        return np.array(np.memmap(self._file, self.dtype, "r", self._offset, self.shape)[which])
+    def __getitem__(self, index: Any) -> np.ndarray:
+        row_index = index[0] if isinstance(index, tuple) and index else index
+        row_index = slice(None) if row_index is Ellipsis or row_index is None else row_index  # all rows, to be safe
+        if self._hidden is not None and (n_hidden := int(np.count_nonzero(self._hidden[row_index]))):
+            rows = "1 hidden row was" if n_hidden == 1 else f"{n_hidden} hidden rows were"
+            raise SettingsError(f"{rows} requested: test clips must not influence the model.")
+        return np.array(np.memmap(self._file, self.dtype, "r", self._offset, self.shape)[index])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or self.dtype, copy=False)
@@ -107,7 +108,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Store:
-    """The array of ``shape`` in ``folder``, made from what ``key`` says."""
+    """An array of ``shape`` stored in ``folder``; ``key`` describes the inputs that it is computed from."""
 
     folder: Path
     key: Mapping[str, Any]
@@ -122,16 +123,16 @@ class Store:
         return self.folder / "journal.jsonl"
 
     def rows(self) -> Rows:
-        """What is in it."""
+        """Return the stored array."""
         return Rows(self._array)
 
-    def lay_out(self, *, fresh: bool = False) -> None:
-        """Keep the store that is there, or clear away anything else and make an empty one.
+    def prepare(self, *, fresh: bool = False) -> None:
+        """Keep an existing store with the same key; otherwise clear the folder and create an empty store.
 
         Raises:
-            OutputError: the folder cannot be written, or has too little room.
+            OutputError: the folder cannot be written, or the disk has too little space.
         """
-        if not fresh and self._is_there():
+        if not fresh and self._exists():
             return
         try:
             for old in self.folder.glob("*.*"):
@@ -147,34 +148,36 @@ class Store:
         atomic.write_text(self.folder / "key.json", json.dumps(checksums.with_checksum(self.key)))
 
     def finished(self) -> dict[int, Chunk]:
-        """By number, the chunks that the journal names, whose checksum fits, and in which nothing failed.
+        """Return the finished chunks by number: listed in the journal, with a matching checksum and no failures.
 
-        A chunk with a failure is tried again: a file's permissions, or the network disk, may be as they should by now.
+        A chunk with a failure is computed again, because the cause (file permissions, a network disk) may be fixed.
         """
         rows = self.rows()
-        noted = [chunk for chunk in self._noted().values() if not chunk.failures]
-        finished = {chunk.number: chunk for chunk in noted if _checksum(rows[_span(chunk.number)]) == chunk.checksum}
-        if spoilt := len(noted) - len(finished):
-            log.warning('"%s" is damaged in %d of its parts: they are computed again', self._array, spoilt)
+        recorded = [chunk for chunk in self._read_journal().values() if not chunk.failures]
+        finished = {
+            chunk.number: chunk for chunk in recorded if _checksum(rows[_rows_of(chunk.number)]) == chunk.checksum
+        }
+        if damaged := len(recorded) - len(finished):
+            log.warning('"%s" is damaged (%d chunks): recomputing them', self._array, damaged)
         return finished
 
     def write(self, number: int, rows: np.ndarray) -> int:
-        """Put float32 ``rows`` in their place, as chunk ``number``; their checksum. Any process may.
+        """Write float32 ``rows`` as chunk ``number`` and return their checksum. Any process may call it.
 
         Raises:
             OutputError: the disk is full.
         """
         rows = np.ascontiguousarray(rows, np.float32)
         try:
-            with self._array.open("r+b") as file:  # not through a map: on a full disk that ends the process
-                file.seek(len(_header(self.shape)) + _span(number).start * 4 * int(np.prod(self.shape[1:])))
+            with self._array.open("r+b") as file:  # no memory map: writing to one on a full disk kills the process
+                file.seek(len(_header(self.shape)) + _rows_of(number).start * 4 * int(np.prod(self.shape[1:])))
                 file.write(rows.data)
         except OSError as error:
             raise atomic.cannot_write(self._array, error, REMEDY) from error
         return _checksum(rows)
 
-    def note(self, chunk: Chunk) -> None:
-        """Note a chunk as finished. Only the process that holds the store does.
+    def record(self, chunk: Chunk) -> None:
+        """Record a finished chunk in the journal. Only the process that has locked the store may call it.
 
         Raises:
             OutputError: the disk is full.
@@ -185,26 +188,26 @@ class Store:
         except OSError as error:
             raise atomic.cannot_write(self._journal, error, REMEDY) from error
 
-    def _is_there(self) -> bool:
-        """Whether the folder holds this very store, and whole; what is damaged or lost is named."""
+    def _exists(self) -> bool:
+        """Return whether the folder contains this store, complete; warn of damaged or missing files."""
         path = self.folder / "key.json"
         if not path.exists():
-            return False  # the first call, or a kill before the store was laid out
+            return False  # the first call, or a previous one was killed before the store was ready
         try:
             if checksums.verified(json.loads(path.read_bytes().decode())) != self.key:
-                return False  # of other files, or of an older soundmark
+                return False  # computed from other files, or by an older soundmark
             path = self._array
-            _check_frame(path, self.shape)
+            _check_layout(path, self.shape)
             path = self._journal
             path.stat()
         except (OSError, ValueError) as error:
-            log.warning('"%s" is damaged or lost (%s): all the features are computed again', path, error)
+            log.warning('"%s" is damaged or missing (%s): recomputing all features', path, error)
             return False
         return True
 
-    def _noted(self) -> dict[int, Chunk]:
-        """What the journal says last of each chunk. Damaged lines, and one cut short by a kill, are taken out of it."""
-        *lines, cut = self._journal.read_bytes().split(b"\n")
+    def _read_journal(self) -> dict[int, Chunk]:
+        """Return the last entry of each chunk; remove damaged lines and an incomplete last line from the journal."""
+        *lines, incomplete = self._journal.read_bytes().split(b"\n")
         kept, chunks = [], {}
         for line in lines:
             try:
@@ -215,15 +218,13 @@ class Store:
             chunks[entry["number"]] = Chunk(**{**entry, "failures": failures})
             kept.append(line + b"\n")
         if damaged := len(lines) - len(kept):
-            log.warning(
-                '"%s" is damaged in %d of its lines: what they stand for is computed again', self._journal, damaged
-            )
-        if damaged or cut:
+            log.warning('"%s" is damaged (%d lines): recomputing their chunks', self._journal, damaged)
+        if damaged or incomplete:
             atomic.write_bytes(self._journal, b"".join(kept))
         return chunks
 
 
-def _span(number: int) -> slice:
+def _rows_of(number: int) -> slice:
     return slice(number * CHUNK, (number + 1) * CHUNK)
 
 
@@ -232,27 +233,27 @@ def _checksum(rows: np.ndarray) -> int:
 
 
 def _header(shape: tuple[int, ...]) -> bytes:
-    """What NumPy writes at the head of a float32 array of ``shape``."""
+    """Return the .npy header of a float32 array of ``shape``."""
     header = io.BytesIO()
-    about = {"descr": np.lib.format.dtype_to_descr(np.dtype("<f4")), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(header, about)
+    description = {"descr": np.lib.format.dtype_to_descr(np.dtype("<f4")), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, description)
     return header.getvalue()
 
 
-def _check_frame(path: Path, shape: tuple[int, ...]) -> None:
-    """Raise a ValueError where the file is not what NumPy writes for an array of ``shape``, its numbers aside."""
+def _check_layout(path: Path, shape: tuple[int, ...]) -> None:
+    """Raise ValueError if the file does not have the header and size of a float32 .npy array of ``shape``."""
     header = _header(shape)
     with path.open("rb") as file:
         if file.read(len(header)) != header:
-            raise ValueError("its header is not the one that was written")
+            raise ValueError("its header has changed")
     if path.stat().st_size != len(header) + 4 * int(np.prod(shape)):
-        raise ValueError(f"it has {path.stat().st_size} bytes")
+        raise ValueError(f"its size has changed to {path.stat().st_size} bytes")
 
 
 def _check_room(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
-    if free < size + SPARE:
+    if free < size + MIN_FREE_BYTES:
         raise OutputError(
-            f'the features need {size / 1e6:.0f} MB and "{folder}" has {free / 1e6:.0f} MB free. Free some, or set '
-            "SOUNDMARK_CACHE to a folder with more room."
+            f'the features need {size / 1e6:.0f} MB but "{folder}" has only {free / 1e6:.0f} MB free. Free disk space, '
+            "or set SOUNDMARK_CACHE to a folder with more space."
         )

@@ -1,7 +1,7 @@
-"""A data set × any ``samples → array`` to one array on disk: built in parallel, resumable, checked.
+"""Features of a data set: one array on disk per representation, computed in parallel, resumable and checksummed.
 
-The stores stand in the user's cache directory, or where ``SOUNDMARK_CACHE`` points. A store's key covers the
-representation with its parameters and every clip's path, size, modification time and cut.
+The feature stores are in the user's cache directory or in the folder that ``SOUNDMARK_CACHE`` names. The key of a store
+contains the representation with its parameters, and each clip's path, file size, modification time, start and stop.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ log = logging.getLogger("soundmark")
 SCHEMA = 3
 
 
-WAITING = "waiting for another run, which is building the same features"
-NAMED = 5  # sounds that a warning names
+WAITING = "waiting for another process that is computing the same features"
+MAX_LISTED = 5  # files that a warning lists by name
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Features:
-    """What a store holds."""
+    """The features of a data set, as read from its store."""
 
-    array: Rows  # float32 [clips, freq, time], on the disk; zeros where a clip could not be read
+    array: Rows  # float32 [clips, freq, time], on disk; zeros for clips that could not be read
     usable: np.ndarray  # bool [clips]: whether the clip could be read
-    skipped: tuple[Skipped, ...]  # those that could not, with the reason
-    notes: tuple[str, ...]  # of those that were heard in part only
-    seconds: float  # what it took to build, all runs together
-    built: int  # clips computed by this call; 0: all were there
-    checksum: str  # of the numbers themselves: the same wherever the same files give the same features
+    skipped: tuple[Skipped, ...]  # clips that could not be read, with the reason
+    notes: tuple[str, ...]  # notes on files that were decoded only in part
+    seconds: float  # total computing time, over all runs
+    built: int  # number of clips computed by this call; 0: all were stored
+    checksum: str  # of the feature values, identical on every machine that computes the same values
     folder: Path
 
     def __repr__(self) -> str:
@@ -63,10 +63,10 @@ def build(
     fresh: bool = False,
     progress: Progress = no_progress,
 ) -> Features:
-    """The features of every clip of ``dataset``: read from the store, or computed into it.
+    """Return the features of every clip of ``dataset``: read from the store, or computed and stored.
 
-    A clip that cannot be read is named in ``skipped`` and its row is zeros; the others are done. A killed call is gone
-    on with by the next one.
+    A clip that cannot be read is listed in ``skipped`` and its row is zeros; the other clips are unaffected. After an
+    interruption, the next call resumes with the unfinished chunks.
 
     Raises:
         OutputError: the cache directory cannot be written.
@@ -80,10 +80,12 @@ def build(
     clips = dataset.clips
     store = Store(folder, _key(dataset, representation), (len(clips), *representation.shape))
     with exclusive(folder, on_wait=partial(progress, WAITING, 0, 0, ""), remedy=REMEDY):
-        store.lay_out(fresh=fresh)
+        store.prepare(fresh=fresh)
         finished = store.finished()
         missing = [number for number in range(-(-len(clips) // CHUNK)) if number not in finished]
         todo = [_Task(store, representation, n, clips[n * CHUNK : (n + 1) * CHUNK]) for n in missing]
+        cached = len(clips) - sum(len(task.clips) for task in todo)
+        log.debug('%s features: %d of %d clips are cached in "%s"', representation.name, cached, len(clips), folder)
         finished |= _compute(store, todo, jobs, partial(progress, f"{representation.name} features"))
         array = store.rows()
     failures = {clip: reason for chunk in finished.values() for clip, reason in chunk.failures.items()}
@@ -102,7 +104,7 @@ def build(
 
 
 def spectrogram(clip: Clip, representation: Representation) -> np.ndarray:
-    """The float32 ``[freq, time]`` of one clip, as a store holds it.
+    """Compute the features of one clip, float32 ``[freq, time]``, identical to those in a store.
 
     Raises:
         AudioError: the clip cannot be read.
@@ -115,38 +117,38 @@ def spectrogram(clip: Clip, representation: Representation) -> np.ndarray:
 
 
 def warn_incomplete(notes: Iterable[str]) -> None:
-    """Say of which sounds only a part was heard, the first few by name; each once.
+    """Warn of files that were decoded only in part: the first ``MAX_LISTED`` individually, without duplicates.
 
-    >>> warn_incomplete(['"street.wav" is cut off. What is there was heard.'])
+    >>> warn_incomplete(['"street.wav" is truncated. The decodable part was analysed.'])
     """
-    told = list(dict.fromkeys(notes))
-    for note in told[:NAMED]:
+    unique = list(dict.fromkeys(notes))
+    for note in unique[:MAX_LISTED]:
         log.warning("%s", note)
-    if len(told) > NAMED:
-        log.warning("%d more sounds were heard in part only: `soundmark inspect` names them all", len(told) - NAMED)
+    if len(unique) > MAX_LISTED:
+        log.warning("%d more files were decoded only in part: `soundmark inspect` lists them", len(unique) - MAX_LISTED)
 
 
-def warn_left_out(skipped: Sequence[Skipped]) -> None:
-    """Name the clips that could not be read in one warning, the first few of them with the reason.
+def warn_skipped(skipped: Sequence[Skipped]) -> None:
+    """Warn once of all clips that could not be read; list the first ``MAX_LISTED`` with the reason.
 
-    >>> warn_left_out([Skipped("dog/1.wav", "it holds no samples")])
+    >>> warn_skipped([Skipped("dog/1.wav", "it has no samples")])
     """
     if not skipped:
         return
-    named = "; ".join(f'"{item.path}": {item.reason}' for item in skipped[:NAMED])
-    more = len(skipped) - NAMED
+    named = "; ".join(f'"{item.path}": {item.reason}' for item in skipped[:MAX_LISTED])
+    more = len(skipped) - MAX_LISTED
     log.warning(
-        "%d %s left out, as %s cannot be read: %s%s",
+        "%d %s skipped because %s cannot be read: %s%s",
         len(skipped),
-        "clip is" if len(skipped) == 1 else "clips are",
+        "clip was" if len(skipped) == 1 else "clips were",
         "it" if len(skipped) == 1 else "they",
         named,
-        f"; and {more} more, which `soundmark inspect` names" if more > 0 else "",
+        f"; and {more} more, listed by `soundmark inspect`" if more > 0 else "",
     )
 
 
 def _read_and_compute(clip: Clip, representation: Representation) -> tuple[np.ndarray, str]:
-    """A clip's spectrogram, and what to say of it: "" where all of it was there."""
+    """Return a clip's features and a note if its file was decoded only in part, else ""."""
     sound = audio.read(clip.path, start_s=clip.start_s, stop_s=clip.stop_s)
     try:
         array = representation(sound.samples, sound.rate_hz)
@@ -164,7 +166,7 @@ class _Task:
 
 
 def _compute_chunk(task: _Task) -> Chunk:
-    """Compute one chunk straight into the store; only the journal's line travels back."""
+    """Compute one chunk and write it to the store; return only its journal entry, not the array."""
     start = time.perf_counter()
     array = np.zeros((len(task.clips), *task.representation.shape), np.float32)
     failures: dict[int, str] = {}
@@ -180,7 +182,7 @@ def _compute_chunk(task: _Task) -> Chunk:
 
 
 def _compute(store: Store, todo: list[_Task], jobs: int | None, progress: Any) -> dict[int, Chunk]:
-    """Compute the chunks of ``todo`` and note each in the journal as it is done."""
+    """Compute the chunks of ``todo``; record each in the journal when it is finished."""
     computed: dict[int, Chunk] = {}
     if not todo:
         return computed
@@ -189,10 +191,10 @@ def _compute(store: Store, todo: list[_Task], jobs: int | None, progress: Any) -
     progress(done, total, "clips")
     started, accounted = time.perf_counter(), 0.0
     for index, chunk in parallel.map_unordered(_compute_chunk, todo, jobs=jobs):
-        # What it took is told as wall time, shared out over the chunks, whatever the number of processes.
+        # The seconds of all chunks add up to the wall time, for any number of processes.
         elapsed = time.perf_counter() - started
         chunk, accounted = replace(chunk, seconds=elapsed - accounted), elapsed
-        store.note(chunk)
+        store.record(chunk)
         computed[chunk.number] = chunk
         done += len(todo[index].clips)
         progress(done, total, "clips")
@@ -205,7 +207,7 @@ def _checksum(chunks: dict[int, Chunk]) -> str:
 
 
 def _folder(dataset: Dataset, representation: Representation) -> Path:
-    """One folder per data set and representation, so that a changed data set replaces its own store."""
+    """Return the store's folder: one per data set and representation, so a changed data set replaces its old store."""
     identity = json.dumps([str(dataset.root.resolve()), dataset.name, representation.settings(), SCHEMA])
     name = f"{dataset.name}-{representation.name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
     return atomic.make_folder(cache_folder() / "features" / name, REMEDY)
@@ -218,7 +220,7 @@ def _key(dataset: Dataset, representation: Representation) -> dict[str, Any]:
             found = clip.path.stat()
             stamp = (found.st_size, found.st_mtime_ns)
         except OSError:
-            stamp = (-1, -1)  # it went since the data set was opened: reading it will say so
+            stamp = (-1, -1)  # deleted after the data set was opened; reported when the clip is read
         digest.update(repr((dataset.relative_path(clip), *stamp, clip.start_s, clip.stop_s)).encode())
     return {
         "schema": SCHEMA,

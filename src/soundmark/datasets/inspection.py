@@ -1,12 +1,12 @@
 """Statistics and problems of a data set: every clip is decoded once, in parallel processes.
 
-``inspect`` measures, ``inspection_tables`` writes text and tables, ``inspection_figure`` draws. What counts as a fault:
+``inspect`` measures, ``inspection_tables`` writes text and tables, ``inspection_figure`` draws. Definitions:
 
 silent      no sample of the clip exceeds −80 dB of full scale
-clipped     three or more samples in a row stand at full scale in a channel (the largest 16-bit value, or the largest
-            8-bit one in an 8-bit file), so that the peaks of the sound were probably cut off
-truncated   the file ends before its header says, or the clip is more than 50 ms shorter than its table says
-duplicate   two clips hold the same samples, mono, at the same rate; silence excepted
+clipped     three or more consecutive samples of a channel are at full scale (the largest 16-bit value, or the largest
+            8-bit value in an 8-bit file)
+truncated   the file is shorter than its header declares, or the clip is more than 50 ms shorter than the metadata state
+duplicate   two clips have the same mono samples at the same sample rate; silent clips are ignored
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ if TYPE_CHECKING:
 SILENCE_PEAK = 10 ** (-80 / 20)
 
 
-CLIPPED_SAMPLES = 3  # a peak that merely touches full scale is one or two samples wide
+CLIPPED_SAMPLES = 3  # an unclipped peak at full scale is one or two samples wide
 
 
 MISSING_S = 0.05
 
 
-CHUNK = 32  # clips per task: a task costs a process a message there and back
+CHUNK = 32  # clips per task, to limit the communication between processes
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """One way in which sound is written, and how many clips are written so."""
+    """An audio encoding and the number of clips that use it."""
 
     container: str
     subtype: str
@@ -64,7 +64,7 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Finding:
-    """A clip that something is wrong with, and what."""
+    """A clip with a problem; ``detail`` describes it."""
 
     path: str
     label: str
@@ -74,23 +74,23 @@ class Finding:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Clips that hold the same samples."""
+    """A group of clips with identical samples."""
 
     paths: tuple[str, ...]
     labels: tuple[str, ...]
     folds: tuple[int | None, ...]
-    same_files: bool  # byte for byte, not only their samples
+    same_files: bool  # whether the files are identical byte for byte, not only in their samples
 
     @property
     def across(self) -> str:
-        """Which border they cross: "classes", "folds", "classes and folds", or "" for none."""
-        borders = {"classes": self.labels, "folds": self.folds}
-        return " and ".join(name for name, values in borders.items() if len(set(values)) > 1)
+        """Whether they are in several "classes", "folds" or "classes and folds"; "" if in neither."""
+        groups = {"classes": self.labels, "folds": self.folds}
+        return " and ".join(name for name, values in groups.items() if len(set(values)) > 1)
 
 
 @dataclass(frozen=True)
 class SharedRecording:
-    """A recording that stands in more than one fold, and the label that it has in each."""
+    """A recording with clips in more than one fold, and its label in each fold."""
 
     source: str
     folds: tuple[int, ...]
@@ -99,17 +99,17 @@ class SharedRecording:
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Inspection:
-    """Statistics and problems that ``inspect`` found; paths are relative to ``root``."""
+    """Statistics and problems of a data set, as returned by ``inspect``; paths are relative to ``root``."""
 
     name: str
     root: Path
     share: str
     classes: tuple[str, ...]
-    folds: tuple[int | None, ...]  # None: clips without one
+    folds: tuple[int | None, ...]  # None: clips without a fold
     counts: NDArray[np.int64]  # clips, [classes, folds]; in multi-label data a clip counts in each of its classes
-    clips: NDArray[np.int64]  # [folds], each clip once
-    unlabelled: NDArray[np.int64]  # [folds], clips of no class; there are some in multi-label data alone
-    durations_s: NDArray[np.float64]  # [clips], NaN where the clip cannot be read
+    clips: NDArray[np.int64]  # [folds], each clip counted once
+    unlabelled: NDArray[np.int64]  # [folds], clips without a class (multi-label data only)
+    durations_s: NDArray[np.float64]  # [clips], NaN if the clip cannot be read
     encodings: tuple[Encoding, ...]  # the most frequent first
     silent: tuple[Finding, ...]
     clipped: tuple[Finding, ...]
@@ -118,11 +118,11 @@ class Inspection:
     recordings_in_folds: tuple[SharedRecording, ...]
     recordings_and_class_in_folds: tuple[SharedRecording, ...]
     unreadable: tuple[Skipped, ...]
-    skipped: tuple[Skipped, ...]  # what the data set itself left out, with its reasons
+    skipped: tuple[Skipped, ...]  # files skipped when the data set was opened
 
     @property
     def faults(self) -> dict[str, int]:
-        """How many clips, groups or recordings each fault concerns, in the order in which they are reported."""
+        """The number of clips, groups or recordings with each kind of problem, in the order of the report."""
         return {
             "unreadable clips": len(self.unreadable),
             "truncated clips": len(self.truncated),
@@ -131,7 +131,7 @@ class Inspection:
             "groups of identical clips": len(self.duplicates),
             "recordings across folds": len(self.recordings_in_folds),
             "recordings across folds in one class": len(self.recordings_and_class_in_folds),
-            "left out": len(self.skipped),
+            "skipped": len(self.skipped),
         }
 
     def __repr__(self) -> str:
@@ -145,9 +145,9 @@ class Inspection:
         return inspection_tables.to_html(self)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row per problem of a clip: problem, path, label, fold, detail.
+        """Return a DataFrame with one row per problem; columns: problem, path, label, fold, detail.
 
-        A group of identical clips has a row for each of them. A recording in several folds has one row, without a path.
+        A group of identical clips has one row per clip. A recording in several folds has one row, without a path.
 
         Raises:
             SettingsError: pandas is not installed.
@@ -160,7 +160,7 @@ class Inspection:
         return inspection_tables.to_dataframe(self)
 
     def plot(self) -> Any:
-        """Draw clips per class and fold, durations, encodings and faults; returns Matplotlib ``Axes`` [2, 2].
+        """Plot clips per class and fold, durations, encodings and faults; return Matplotlib ``Axes`` [2, 2].
 
         Raises:
             SettingsError: Matplotlib is not installed.
@@ -173,11 +173,11 @@ class Inspection:
         return inspection_figure.plot(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Save the figure of ``plot``; the suffix names the format: .png, .svg, .pdf.
+        """Save the figure of ``plot``; the suffix determines the format: .png, .svg, .pdf.
 
         Raises:
             OutputError: the file cannot be written.
-            SettingsError: Matplotlib does not write this format, or is not installed.
+            SettingsError: Matplotlib does not support the format or is not installed.
 
         >>> inspect(city, jobs=1, quiet=True).save(folder / "city.svg")
         >>> (folder / "city.svg").stat().st_size > 10_000
@@ -190,7 +190,7 @@ class Inspection:
 
 @dataclass(frozen=True)
 class _ClipCheck:
-    """What decoding one clip showed; ``error`` is the reason why it cannot be read."""
+    """The measurements of one clip; ``error`` is the reason if it cannot be read, else ""."""
 
     error: str = ""
     duration_s: float = math.nan
@@ -208,16 +208,17 @@ def inspect(
     quiet: bool = False,
     progress: Progress | None = None,
 ) -> Inspection:
-    """Decode every clip of a data set; report statistics and problems.
+    """Decode every clip of a data set and report statistics and problems.
 
     Args:
-        dataset: the data set, or its path.
-        jobs: parallel processes (default: all cores). They are spawned, so a script guards its code by ``__name__``.
+        dataset: the data set or its path.
+        jobs: parallel processes (default: all cores). They are spawned, so a script must guard its code with
+            ``if __name__ == "__main__"``.
         quiet: no progress bar.
-        progress: called at every step, instead of the progress bar.
+        progress: callback for every step, instead of the progress bar.
 
     Raises:
-        DatasetError: there is no data set at this path.
+        DatasetError: the path is not a data set.
 
     >>> import tempfile
     >>> pets = Path(tempfile.mkdtemp())
@@ -237,7 +238,7 @@ def inspect(
 
 
 def _inspection(dataset: Dataset, checks: Sequence[_ClipCheck]) -> Inspection:
-    """What the checks of all clips say together."""
+    """Combine the measurements of all clips."""
     counts = description.counts(dataset)
     encodings = Counter(one.encoding for one in checks if not one.error)
     unreadable = [(clip, one.error) for clip, one in zip(dataset.clips, checks, strict=True) if one.error]
@@ -254,7 +255,7 @@ def _inspection(dataset: Dataset, checks: Sequence[_ClipCheck]) -> Inspection:
         encodings=tuple(Encoding(*encoding, clips) for encoding, clips in encodings.most_common()),
         silent=_findings(dataset, [_silence(one) for one in checks]),
         clipped=_findings(
-            dataset, [f"peaks cut off: {one.clipped_runs}" if one.clipped_runs else "" for one in checks]
+            dataset, [f"clipped peaks: {one.clipped_runs}" if one.clipped_runs else "" for one in checks]
         ),
         truncated=_findings(dataset, [one.missing for one in checks]),
         duplicates=_duplicates(dataset, checks),
@@ -266,10 +267,10 @@ def _inspection(dataset: Dataset, checks: Sequence[_ClipCheck]) -> Inspection:
 
 
 def recordings_in_folds(dataset: Dataset, *, same_class: bool = False) -> tuple[SharedRecording, ...]:
-    """The recordings that stand in more than one official fold; with ``same_class``, under one label.
+    """Find recordings with clips in more than one official fold; with ``same_class``, clips with the same label.
 
-    Five recordings of UrbanSound8K do, each under another label in each fold, so none with ``same_class``. In
-    multi-label data a recording that shares two classes across folds stands there twice with ``same_class``.
+    UrbanSound8K has five such recordings, with a different label in each fold, and none with ``same_class``. In
+    multi-label data ``same_class`` reports a recording once for each class that it has in several folds.
 
     >>> dog, cat = (Clip(path=Path(name), label=name, fold=i, source="7") for i, name in enumerate(["dog", "cat"], 1))
     >>> data = Dataset(name="pets", root=Path("."), classes=("dog", "cat"), clips=(dog, cat))
@@ -278,14 +279,14 @@ def recordings_in_folds(dataset: Dataset, *, same_class: bool = False) -> tuple[
     >>> recordings_in_folds(data, same_class=True)
     ()
     """
-    stands_in: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+    label_by_fold: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
     for clip, source in zip(dataset.clips, dataset.sources.tolist(), strict=True):
         for label in dataset.labels_of(clip) if same_class else (clip.label,):
             if clip.fold is not None:
-                stands_in[source, label if same_class else ""][clip.fold] = label
+                label_by_fold[source, label if same_class else ""][clip.fold] = label
     return tuple(
         SharedRecording(source, tuple(sorted(folds)), tuple(folds[fold] for fold in sorted(folds)))
-        for (source, _), folds in stands_in.items()
+        for (source, _), folds in label_by_fold.items()
         if len(folds) > 1
     )
 
@@ -308,16 +309,16 @@ def _check_chunk(clips: Sequence[Clip]) -> list[_ClipCheck]:
 
 def _check_clip(clip: Clip) -> _ClipCheck:
     try:
-        found = audio.info(clip.path)
+        info = audio.info(clip.path)
         sound = audio.read(clip.path, start_s=clip.start_s, stop_s=clip.stop_s)
-        audio.check_samples(sound.samples, f'"{clip.path}"')  # it can be decoded, and no spectrogram made of it
+        audio.check_samples(sound.samples, f'"{clip.path}"')  # decodable, but values that no spectrogram accepts
     except AudioError as error:
         return _ClipCheck(error=str(error))
     return _ClipCheck(
         duration_s=sound.duration_s,
-        encoding=(found.container, found.subtype, found.rate_hz, found.channels),
+        encoding=(info.container, info.subtype, info.rate_hz, info.channels),
         peak=float(np.abs(sound.samples).max()),
-        clipped_runs=_clipped_runs(clip, found, sound),
+        clipped_runs=_clipped_runs(clip, info, sound),
         missing=sound.note or _missing(clip, sound.duration_s),
         digest=hashlib.sha256(sound.rate_hz.to_bytes(8, "little") + sound.samples.tobytes()).digest(),
     )
@@ -326,42 +327,42 @@ def _check_clip(clip: Clip) -> _ClipCheck:
 def _missing(clip: Clip, duration_s: float) -> str:
     if clip.expected_s is None or duration_s >= clip.expected_s - MISSING_S:
         return ""
-    return f"lasts {duration_s:.3f} s of the {clip.expected_s:.3f} s that the table says"
+    return f"lasts {duration_s:.3f} s; the metadata state {clip.expected_s:.3f} s"
 
 
-def _clipped_runs(clip: Clip, found: audio.AudioInfo, sound: audio.Sound) -> int:
-    """How often ``CLIPPED_SAMPLES`` or more samples in a row stand at full scale, over all channels."""
-    full_scale = 127 / 128 if found.subtype in ("PCM_U8", "PCM_S8") else 32767 / 32768
-    return sum(_runs(np.abs(channel) >= full_scale) for channel in _channels(clip, found, sound))
+def _clipped_runs(clip: Clip, info: audio.AudioInfo, sound: audio.Sound) -> int:
+    """Count the runs of at least ``CLIPPED_SAMPLES`` consecutive samples at full scale, over all channels."""
+    full_scale = 127 / 128 if info.subtype in ("PCM_U8", "PCM_S8") else 32767 / 32768
+    return sum(_runs(np.abs(channel) >= full_scale) for channel in _channels(clip, info, sound))
 
 
-def _channels(clip: Clip, found: audio.AudioInfo, sound: audio.Sound) -> NDArray[np.float32]:
-    """The samples channel by channel [channels, n], as the mean of two hides that one is cut."""
+def _channels(clip: Clip, info: audio.AudioInfo, sound: audio.Sound) -> NDArray[np.float32]:
+    """Return the samples of each channel, [channels, n]: averaging channels would hide clipping in one of them."""
     import soundfile
 
-    if found.channels == 1:
+    if info.channels == 1:
         return sound.samples[None]
-    start = round(clip.start_s * found.rate_hz)
+    start = round(clip.start_s * info.rate_hz)
     try:
         path = decoding.native_path(clip.path)
         samples = soundfile.read(path, len(sound.samples), start, dtype="float32", always_2d=True)[0]
-    except soundfile.LibsndfileError:  # cut off: the mean of what could be salvaged has to do
+    except soundfile.LibsndfileError:  # truncated file: use the mono mix of the decodable part
         return sound.samples[None]
     return samples.T
 
 
 def _runs(flags: NDArray[np.bool_]) -> int:
-    """How many runs of at least ``CLIPPED_SAMPLES`` there are."""
+    """Count the runs of at least ``CLIPPED_SAMPLES`` true values."""
     if np.count_nonzero(flags) < CLIPPED_SAMPLES:
         return 0
-    borders = np.flatnonzero(np.diff(flags, prepend=False, append=False))
-    return int(np.count_nonzero(borders[1::2] - borders[::2] >= CLIPPED_SAMPLES))
+    edges = np.flatnonzero(np.diff(flags, prepend=False, append=False))
+    return int(np.count_nonzero(edges[1::2] - edges[::2] >= CLIPPED_SAMPLES))
 
 
 def _silence(check: _ClipCheck) -> str:
     if check.error or check.peak > SILENCE_PEAK:
         return ""
-    return f"peak {20 * math.log10(check.peak):.0f} dB" if check.peak > 0 else "nothing but zeros"
+    return f"peak {20 * math.log10(check.peak):.0f} dB" if check.peak > 0 else "all samples are zero"
 
 
 def _findings(dataset: Dataset, details: Sequence[str]) -> tuple[Finding, ...]:

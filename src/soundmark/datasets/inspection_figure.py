@@ -1,4 +1,4 @@
-"""An inspection as a figure: clips per class and fold, durations, encodings, faults."""
+"""The figure of an inspection: clips per class and fold, durations, encodings, faults."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from soundmark.runtime.plotting import BLUE, check_figure_path, new_axes, save_f
 
 
 def draw(inspection: Inspection, path: str | os.PathLike[str]) -> None:
-    """Save the figure: clips per class and fold, durations, encodings and faults; the suffix names the format.
+    """Save the figure of an inspection; the suffix of ``path`` determines the format.
 
     Raises:
-        SettingsError: the ending is none that Matplotlib writes, or Matplotlib is not installed.
+        SettingsError: Matplotlib does not support the format or is not installed.
         OutputError: the file cannot be written.
 
     >>> from soundmark.datasets.inspection import inspect
@@ -42,7 +42,7 @@ def draw(inspection: Inspection, path: str | os.PathLike[str]) -> None:
 
 
 def plot(inspection: Inspection) -> Any:
-    """Draw the same on a new pyplot figure, which Jupyter displays; returns its Axes [2, 2].
+    """Draw the inspection on a new pyplot figure, which Jupyter displays; return its Axes [2, 2].
 
     Raises:
         SettingsError: Matplotlib is not installed.
@@ -58,7 +58,7 @@ def plot(inspection: Inspection) -> Any:
 
 
 def _layout(inspection: Inspection) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The size in inches, and the ratio of the heights of the two rows."""
+    """Return the figure size in inches and the height ratio of the two rows."""
     height = 0.25 * max(len(inspection.classes), 10)
     return (12, 4 + height), (height, 2.5)
 
@@ -71,12 +71,12 @@ def _draw_on(axes: Any, inspection: Inspection) -> None:
     most = inspection.encodings[:8]
     of = f" (8 of {len(inspection.encodings)})" if len(inspection.encodings) > 8 else ""
     _draw_bars(encodings, f"Encodings{of}", {str(encoding): encoding.clips for encoding in most}, "clips")
-    wrong = {what: number for what, number in inspection.faults.items() if what != "left out"}  # that is in the title
-    _draw_bars(faults, "Faults" if any(wrong.values()) else "Faults: none found", wrong, "number")
+    numbers = {kind: number for kind, number in inspection.faults.items() if kind != "skipped"}  # shown in the title
+    _draw_bars(faults, "Faults" if any(numbers.values()) else "Faults: none found", numbers, "number")
 
 
 def _draw_counts(axes: Any, inspection: Inspection) -> None:
-    """A field per class and fold, its number written into it, so that colour is never needed to read it."""
+    """Draw a heat map of clips per class and fold with the numbers in its cells, readable without colour."""
     counts = inspection.counts
     axes.imshow(counts, cmap="cividis", aspect="auto", vmin=0)
     for (row, column), count in np.ndenumerate(counts):
@@ -91,7 +91,7 @@ def _draw_durations(axes: Any, inspection: Inspection) -> None:
     lengths_s = inspection.durations_s[np.isfinite(inspection.durations_s)]
     if lengths_s.size:
         axes.hist(lengths_s, bins=40, range=(0, max(1.0, float(lengths_s.max()))), color=BLUE)
-        axes.set_yscale("symlog", linthresh=10)  # 7 000 clips of four seconds should not hide one of a tenth
+        axes.set_yscale("symlog", linthresh=10)  # keeps a single short clip visible beside 7 000 clips of 4 s
     axes.set(title="Durations", xlabel="duration in s", ylabel="clips")
 
 
@@ -100,5 +100,5 @@ def _draw_bars(axes: Any, title: str, numbers: Mapping[str, int], unit: str) -> 
     axes.bar_label(bars, padding=3)
     axes.set(title=title, xlabel=unit)
     axes.set_xlim(0, 1.15 * max([1, *numbers.values()]))
-    axes.set_ylim(max(len(numbers), 6) - 0.5, -0.5)  # from the top; a single bar is no wall
+    axes.set_ylim(max(len(numbers), 6) - 0.5, -0.5)  # from top to bottom; a single bar does not fill the Axes
     axes.xaxis.get_major_locator().set_params(integer=True)

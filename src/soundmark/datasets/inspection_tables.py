@@ -1,4 +1,4 @@
-"""An inspection as sentences and tables for people."""
+"""An inspection as text, HTML and tables."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from soundmark.runtime.text import duration, shortened
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_ROWS = 50  # of a table of faults for people; the Inspection holds them all
+MAX_ROWS = 50  # rows of a printed table of faults; the Inspection contains all of them
+NO_FAULTS = "none found: every clip is readable, complete, neither silent nor clipped, and unique"
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the inspection as a person reads it: a title, a sentence, a table (which may have no rows)."""
+    """A section of the printed inspection: a title, a sentence, and a table that may be empty."""
 
     title: str
     text: str
@@ -30,7 +31,7 @@ class Section:
 
 
 def to_sections(inspection: Inspection) -> tuple[Section, ...]:
-    """The inspection in words and tables, for whoever draws them; every fault has a sentence, also where there is none.
+    """Return the inspection as sections of text and tables, for the command line and Jupyter.
 
     >>> from soundmark.datasets.inspection import inspect
     >>> from pathlib import Path
@@ -66,7 +67,7 @@ def to_sections(inspection: Inspection) -> tuple[Section, ...]:
 
 
 def overview(inspection: Inspection) -> str:
-    """The repr of an inspection: clips, durations, the most frequent encodings, and the number of each fault.
+    """Return the repr of an inspection: clips, durations, the most frequent encodings, and the number of faults.
 
     >>> from soundmark.datasets.inspection import inspect
     >>> print(overview(inspect(city, jobs=1, quiet=True)))
@@ -89,7 +90,7 @@ def overview(inspection: Inspection) -> str:
 
 
 def to_html(inspection: Inspection) -> str:
-    """The sections as HTML, for Jupyter.
+    """Return the sections as HTML, for Jupyter.
 
     >>> from soundmark.datasets.inspection import inspect
     >>> to_html(inspect(city, jobs=1, quiet=True)).count("<table>")
@@ -107,7 +108,7 @@ def to_html(inspection: Inspection) -> str:
 
 
 def to_dataframe(inspection: Inspection) -> pd.DataFrame:
-    """One row per problem of a clip; see ``Inspection.to_dataframe``.
+    """Return a DataFrame with one row per problem; see ``Inspection.to_dataframe``.
 
     Raises:
         SettingsError: pandas is not installed.
@@ -125,7 +126,7 @@ def to_dataframe(inspection: Inspection) -> pd.DataFrame:
         *(row for group in inspection.duplicates for row in _identical_rows(group)),
         *(_shared_row("recording across folds", one) for one in inspection.recordings_in_folds),
         *(_shared_row("recording across folds in one class", one) for one in inspection.recordings_and_class_in_folds),
-        *(("left out", one.path, None, None, one.reason) for one in inspection.skipped),
+        *(("skipped", one.path, None, None, one.reason) for one in inspection.skipped),
     ]
     table = pd.DataFrame(rows, columns=["problem", "path", "label", "fold", "detail"])
     return table.astype({"problem": "str", "path": "str", "label": "str", "fold": "Int64", "detail": "str"})
@@ -139,17 +140,17 @@ def _problem_rows(problem: str, findings: Sequence[Finding]) -> list[Problem]:
 
 
 def _identical_rows(group: Duplicates) -> list[Problem]:
-    """A row for each clip of a group, which names the others."""
-    what = "files" if group.same_files else "samples"
+    """Return a row for each clip of a group that lists the other clips."""
+    content = "files" if group.same_files else "samples"
     rows: list[Problem] = []
     for i, clip in enumerate(zip(group.paths, group.labels, group.folds, strict=True)):
         others = ", ".join(path for j, path in enumerate(group.paths) if j != i)
-        rows.append(("identical", *clip, f"same {what} as {others}"))
+        rows.append(("identical", *clip, f"same {content} as {others}"))
     return rows
 
 
 def _shared_row(problem: str, one: SharedRecording) -> Problem:
-    detail = f"recording {one.source} is in folds {', '.join(map(str, one.folds))} as {_unique(one.labels)}"
+    detail = f"recording {one.source} is in folds {', '.join(map(str, one.folds))} (label: {_unique(one.labels)})"
     return (problem, None, one.labels[0] if len(set(one.labels)) == 1 else None, None, detail)
 
 
@@ -160,18 +161,18 @@ def _counts_section(inspection: Inspection) -> Section:
         for name, counts in zip(inspection.classes, inspection.counts, strict=True)
     ]
     if inspection.unlabelled.any():
-        rows.append(("none of these", *map(str, inspection.unlabelled), str(inspection.unlabelled.sum())))
+        rows.append(("no class", *map(str, inspection.unlabelled), str(inspection.unlabelled.sum())))
     several = inspection.counts.sum() > (inspection.clips - inspection.unlabelled).sum()
-    text = "A clip with several labels counts in each of its classes, and once in all." if several else ""
+    text = 'A clip with several labels counts in each of its classes, and once in the row "all".' if several else ""
     total = ("all", *map(str, inspection.clips), str(inspection.clips.sum()))
     return Section("Clips per class and fold", text, ("class", *heads, "all"), (*rows, total))
 
 
 def _fault_sections(inspection: Inspection) -> list[Section]:
-    """A summary, then a table for each fault that there is."""
-    found = [f"{number} {what}" for what, number in inspection.faults.items() if number]
-    summary = "; ".join(found) or "none found: every clip can be read, is whole, sounds, and stands there once"
-    clips, lists = ("path", "class", "fold", "what"), ("path", "reason")
+    """Return a summary, then a table for each kind of fault that was found."""
+    found = [f"{number} {kind}" for kind, number in inspection.faults.items() if number]
+    summary = "; ".join(found) or NO_FAULTS
+    clips, lists = ("path", "class", "fold", "detail"), ("path", "reason")
     recordings = ("recording", "folds", "classes")
     tables = (
         ("Unreadable", lists, [(one.path, one.reason) for one in inspection.unreadable]),
@@ -185,10 +186,10 @@ def _fault_sections(inspection: Inspection) -> list[Section]:
             recordings,
             _recording_rows(inspection.recordings_and_class_in_folds),
         ),
-        ("Left out", lists, [(one.path, one.reason) for one in inspection.skipped]),
+        ("Skipped", lists, [(one.path, one.reason) for one in inspection.skipped]),
     )
     details = [
-        Section(title, _count_text(len(rows)), columns, tuple(rows[:MOST_ROWS]))
+        Section(title, _count_text(len(rows)), columns, tuple(rows[:MAX_ROWS]))
         for title, columns, rows in tables
         if rows
     ]
@@ -196,7 +197,7 @@ def _fault_sections(inspection: Inspection) -> list[Section]:
 
 
 def _count_text(number: int) -> str:
-    return f"{number}" if number <= MOST_ROWS else f"{number}, the first {MOST_ROWS} of them:"
+    return f"{number}" if number <= MAX_ROWS else f"{number}, the first {MAX_ROWS} of them:"
 
 
 Rows = list[tuple[str, ...]]
@@ -223,12 +224,12 @@ def _recording_rows(recordings: Sequence[SharedRecording]) -> Rows:
 
 
 def _unique(words: Iterable[str]) -> str:
-    """Each word once, in the order in which they come."""
+    """Join the distinct words with commas, in order of first appearance."""
     return ", ".join(dict.fromkeys(words))
 
 
 def fold_text(fold: int | None) -> str:
-    """A fold in a table: empty where a clip has none.
+    """Return a fold as the text of a table cell, empty for a clip without a fold.
 
     >>> fold_text(3), fold_text(None)
     ('3', '')

@@ -1,4 +1,4 @@
-"""Data leakage: how much the training clips give away about the test clips."""
+"""Data leakage: test clips from recordings that are also in the training set."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ from soundmark.errors import DatasetError
 
 @dataclass(frozen=True)
 class Leakage:
-    """What the training clips give away about the test clips, as shares of the test clips from 0 to 1.
+    """Leakage measures, each a fraction of the test clips from 0 to 1.
 
     >>> Leakage(recording=0.9, recording_and_class=0.9, lookup_accuracy=0.88).recording
     0.9
     """
 
-    recording: float  # whose recording is trained on, too
-    recording_and_class: float  # whose recording is trained on under the same label; multi-label: under one of them
-    lookup_accuracy: float  # that are right when the training label of the recording is looked up, unheard
+    recording: float  # test clips whose recording is also in the training set
+    recording_and_class: float  # of these, with the same label in the training set; multi-label: at least one in common
+    lookup_accuracy: float  # accuracy of a lookup of the recording's training label, without using the sound
 
     def in_words(self) -> str:
-        """Both shares in half a sentence.
+        """Return both fractions as text.
 
         >>> Leakage(recording=0.017, recording_and_class=0.0, lookup_accuracy=0.1).in_words()
-        '1.7 % of the test clips come from a recording that is also trained on (0.0 % under the same class)'
+        '1.7 % of the test clips come from a recording that is also in the training set (0.0 % with the same class)'
         """
         return (
-            f"{100 * self.recording:.1f} % of the test clips come from a recording that is also trained on "
-            f"({100 * self.recording_and_class:.1f} % under the same class)"
+            f"{100 * self.recording:.1f} % of the test clips come from a recording that is also in the training set "
+            f"({100 * self.recording_and_class:.1f} % with the same class)"
         )
 
 
 def measure_leakage(dataset: Dataset, splits: Split | Sequence[Split]) -> Leakage:
-    """How much the training clips give away about the test clips, pooled over the test clips of all splits.
+    """Measure data leakage, pooled over the test clips of all splits.
 
-    The look-up answers each test clip with the most frequent training label of its recording; where the recording was
-    not trained on, with the most frequent of all. A tie goes to the class that stands first. In multi-label data the
-    label is the whole set of a clip's classes, and the answer is right where all of it is.
+    The lookup predicts for each test clip the most frequent training label of its recording, or, for a recording
+    without training clips, the most frequent training label overall. Ties go to the class that comes first in class
+    order. In multi-label data the label is the set of all classes of a clip, and a prediction is correct only if the
+    entire set is correct.
 
     Raises:
-        DatasetError: there is no test clip.
+        DatasetError: there are no test clips.
 
     >>> from pathlib import Path
     >>> from soundmark.datasets.dataset import Clip
@@ -56,35 +57,35 @@ def measure_leakage(dataset: Dataset, splits: Split | Sequence[Split]) -> Leakag
     splits = [splits] if isinstance(splits, Split) else list(splits)
     labels, source_of = _label_sets(dataset), np.unique(dataset.sources, return_inverse=True)[1].astype(np.int64)
     has = dataset.targets > 0
-    total, seen, seen_alike, right = 0, 0, 0, 0
+    n_test, same_recording, same_class, correct = 0, 0, 0, 0
     for split in splits:
-        guess = _look_up(source_of, labels, split)
-        trained = np.zeros((source_of.max(initial=-1) + 1, has.shape[1]), bool)  # the classes of each recording
+        predicted = _look_up(source_of, labels, split)
+        trained = np.zeros((source_of.max(initial=-1) + 1, has.shape[1]), bool)  # the training classes per recording
         np.logical_or.at(trained, source_of[split.train], has[split.train])
-        total += len(split.test)
-        seen += int(np.isin(source_of[split.test], source_of[split.train]).sum())
-        seen_alike += int((trained[source_of[split.test]] & has[split.test]).any(axis=1).sum())
-        right += int((guess == labels[split.test]).sum())
-    if not total:
-        raise DatasetError(f"{dataset.name} was split without a test clip: there is no leak to measure.")
-    return Leakage(seen / total, seen_alike / total, right / total)
+        n_test += len(split.test)
+        same_recording += int(np.isin(source_of[split.test], source_of[split.train]).sum())
+        same_class += int((trained[source_of[split.test]] & has[split.test]).any(axis=1).sum())
+        correct += int((predicted == labels[split.test]).sum())
+    if not n_test:
+        raise DatasetError(f"the split of {dataset.name} has no test clips: data leakage cannot be measured.")
+    return Leakage(same_recording / n_test, same_class / n_test, correct / n_test)
 
 
 def _label_sets(dataset: Dataset) -> Indices:
-    """A number for what each clip is labelled with, int64 [n]: its class, or in multi-label data its set of classes."""
+    """Return a number per clip that identifies its class, or in multi-label data its set of classes, int64 [n]."""
     if not dataset.multi_label:
         return dataset.labels
-    # Negative, so that of two sets the one with the earlier class comes first, as of two classes.
+    # Negated, so that sets are ordered by their first class, like single classes.
     _, number = np.unique(-dataset.targets, axis=0, return_inverse=True)
     return number.reshape(-1).astype(np.int64)
 
 
 def _look_up(source_of: Indices, labels: Indices, split: Split) -> Indices:
-    """The label of each test clip as its recording alone tells it, int64 [test]; −1 where nothing was trained on."""
-    everywhere = np.bincount(labels[split.train], minlength=1)
-    answer = np.full(source_of.max(initial=-1) + 1, everywhere.argmax() if len(split.train) else -1)
+    """Predict each test clip's label from its recording alone, int64 [test]; −1 if there are no training clips."""
+    label_counts = np.bincount(labels[split.train], minlength=1)
+    answer = np.full(source_of.max(initial=-1) + 1, label_counts.argmax() if len(split.train) else -1)
     pairs, counts = np.unique(np.stack([source_of[split.train], labels[split.train]]), axis=1, return_counts=True)
     sources, candidates = pairs
-    order = np.lexsort((-candidates, counts))  # written in this order, the most frequent, then the first class, stays
+    order = np.lexsort((-candidates, counts))  # the last write wins: the most frequent label, then the first class
     answer[sources[order]] = candidates[order]
     return answer[source_of[split.test]]

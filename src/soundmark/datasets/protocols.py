@@ -1,7 +1,7 @@
-"""The protocols by which recipes are compared: how clips are split into training and test clips.
+"""Evaluation protocols: how a comparison splits the clips into training and test clips.
 
-A protocol is one entry of ``PROTOCOLS``: plans, trainings, run folders, model cards and the report read everything that
-depends on it from there.
+Each protocol is one entry of ``PROTOCOLS``. Plans, trainings, run folders, model cards and the report read everything
+that depends on the protocol from there.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ from soundmark.datasets import splits
 from soundmark.datasets.dataset import Dataset
 from soundmark.datasets.splits import Split
 
-SPLIT_SEED = 42  # of the splits that are drawn
+SPLIT_SEED = 42  # default seed of random splits
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """One way to split the clips of a data set, and the words for it.
+    """An evaluation protocol: a way to split the clips of a data set, and its texts in tables and reports.
 
-    ``split`` makes the splits from a data set, the folds to test (None: all) and a seed. ``find`` gives the split of
-    one fold again, from a data set and the fold's number; None where there is no such fold.
+    ``split`` returns the splits for a data set, the folds to test (None: all) and a seed. ``find`` returns the split
+    that tests a given fold of a data set, or None if the fold does not exist.
     """
 
     name: str
-    summary: str  # half a sentence
+    summary: str  # for the help text
     title: str
-    description: str  # two sentences
-    condition: str  # as in "70 % of the clips {condition}"
-    unit: str  # what one training is called, with {fold}
-    kept_back: str  # which clips a model was not trained on, with {fold}
-    held_out: str  # the same as a sentence about scored clips, with {fold}
-    keeps_recordings_apart: bool  # whether no recording shall be on both sides: leakage is then a fault of the data
-    leakage_note: str = ""  # what leakage means for the score
-    is_official: bool = False  # the folds are the data set's own, known from its name, and can be chosen by number
-    is_drawn: bool = True  # the split depends on a seed: only the training clips tell whether two are the same
+    description: str  # for the report, about two sentences
+    condition: str  # completes "70 % of the clips {condition}"
+    unit: str  # name of one training, with {fold}
+    held_out: str  # short text: which clips were held out from training, with {fold}
+    test_clips: str  # which clips a score was measured on, with {fold}
+    keeps_recordings_apart: bool  # whether each recording should be in one part only; leakage is then a data problem
+    leakage_note: str = ""  # effect of leakage on the score
+    is_official: bool = False  # the folds are defined by the data set and can be chosen by number
+    is_random: bool = True  # the split depends on a seed; two splits are compared by their training clips
     split: Callable[[Dataset, Sequence[int] | None, int], Sequence[Split]]
     find: Callable[[Dataset, int | None], Split | None]
     is_available: Callable[[Dataset], bool] = lambda dataset: True
 
     def splits(self, dataset: Dataset, folds: Sequence[int] | None = None, seed: int = SPLIT_SEED) -> tuple[Split, ...]:
-        """The splits of ``dataset``; ``folds`` restricts which official folds are tested.
+        """Split ``dataset``; ``folds`` restricts which official folds are tested.
 
         Raises:
-            SettingsError: ``folds`` names a fold that the data set does not have.
+            SettingsError: ``folds`` contains a fold that the data set does not have.
             DatasetError: the data set has no folds, unknown recordings, or too few clips.
 
         >>> [len(split.test) for split in PROTOCOLS["folds"].splits(city, folds=[1])]
@@ -60,7 +60,7 @@ def _folds_by_recording(dataset: Dataset, fold: int | None) -> Split | None:
 
 
 def _official_fold(dataset: Dataset, fold: int | None) -> Split | None:
-    """The split of one official fold, also where it is the only fold that is present."""
+    """Return the split that tests one official fold, even if the data set contains no other fold."""
     if fold not in dataset.folds:
         return None
     return Split(np.flatnonzero(dataset.fold_of != fold), np.flatnonzero(dataset.fold_of == fold), fold)
@@ -68,16 +68,17 @@ def _official_fold(dataset: Dataset, fold: int | None) -> Split | None:
 
 RANDOM = Protocol(
     name="random",
-    summary="a third of the clips, drawn at random, as the notebook does it",
+    summary="a random third of the clips is tested, as in the notebook",
     title="Random split",
-    description="A third of all clips is set aside, whatever recording they were cut from, as in the notebook: clips "
-    "of one recording may stand on both sides, and a network can then score by knowing the recording again.",
+    description="A random third of the clips is held out for testing, as in the notebook. Clips from the same "
+    "recording can be in both the training and the test set, and a network can then score well by recognising the "
+    "recording (data leakage).",
     condition="under a random split",
     unit="random split",
-    kept_back="a random third kept back",
-    held_out="the random third that was kept back from the model's training",
+    held_out="a random third held out",
+    test_clips="the random third that was held out from the model's training",
     keeps_recordings_apart=False,
-    leakage_note=": this score is too good for recordings never heard",
+    leakage_note=": this score overestimates the performance on new recordings (data leakage)",
     split=lambda dataset, folds, seed: (splits.random_split(len(dataset.clips), seed=seed),),
     find=lambda dataset, fold: splits.random_split(len(dataset.clips)),
 )
@@ -85,18 +86,19 @@ RANDOM = Protocol(
 
 FOLDS = Protocol(
     name="folds",
-    summary="each official fold tested once, trained on all the others",
+    summary="cross-validation on the official folds: each is tested once, the others are for training",
     title="Official folds",
-    description="Each of the data set’s own folds is tested once by a network trained on the others. Such folds are "
-    "made to keep recordings together, so that what is scored is whether the class is known in recordings never heard.",
+    description="Each official fold of the data set is tested once by a network trained on the other folds. Official "
+    "folds usually keep all clips of a recording together, so the score measures performance on new recordings.",
     condition="on the official folds",
     unit="fold {fold}",
-    kept_back="fold {fold} kept back",
-    held_out="fold {fold}, which was kept back from the model's training",
+    held_out="fold {fold} held out",
+    test_clips="fold {fold}, which was held out from the model's training",
     keeps_recordings_apart=True,
-    leakage_note=": these folds tear recordings apart, and their score is too good for recordings never heard",
+    leakage_note=": these folds split recordings between training and test, so their score overestimates the "
+    "performance on new recordings (data leakage)",
     is_official=True,
-    is_drawn=False,
+    is_random=False,
     split=lambda dataset, folds, seed: splits.official_folds(dataset, only=folds),
     find=_official_fold,
     is_available=lambda dataset: len(dataset.folds) > 1,
@@ -105,15 +107,15 @@ FOLDS = Protocol(
 
 GROUPED = Protocol(
     name="grouped",
-    summary="the same with folds that are made here and keep each recording together",
+    summary="cross-validation on folds computed by soundmark, which keep each recording in one fold",
     title="Folds by recording",
-    description="The recordings are dealt to folds, each whole and with about the same share of every class; each fold "
-    "is tested once by a network trained on the others. What is scored is whether the class is known in recordings "
-    "never heard.",
+    description="The recordings are assigned to folds such that all clips of a recording are in the same fold and the "
+    "classes are balanced. Each fold is tested once by a network trained on the others. The score measures performance "
+    "on new recordings.",
     condition="on folds by recording",
     unit="fold {fold} by recording",
-    kept_back="the recordings of fold {fold} kept back",
-    held_out="the recordings of fold {fold}, which were kept back from the model's training",
+    held_out="the recordings of fold {fold} held out",
+    test_clips="the recordings of fold {fold}, which were held out from the model's training",
     keeps_recordings_apart=True,
     split=lambda dataset, folds, seed: splits.folds_by_recording(dataset, seed),
     find=_folds_by_recording,
@@ -124,25 +126,25 @@ GROUPED = Protocol(
 PROTOCOLS = {protocol.name: protocol for protocol in (RANDOM, FOLDS, GROUPED)}
 
 
-# Not a way to compare recipes: a final model is trained on every clip.
+# Not for comparisons: a final model is trained on every clip.
 ALL = Protocol(
     name="all",
-    summary="every clip trained on",
+    summary="training on every clip",
     title="All clips",
     description="",
     condition="on all clips",
     unit="all clips",
-    kept_back="nothing kept back",
-    held_out="the model was trained on every one; `soundmark compare` says how good its recipe is",
+    held_out="no clips held out",
+    test_clips="the model was trained on all of them; `soundmark compare` evaluates its recipe",
     keeps_recordings_apart=True,
-    is_drawn=False,
+    is_random=False,
     split=lambda dataset, folds, seed: (Split(np.arange(len(dataset.clips)), np.arange(0)),),
     find=lambda dataset, fold: Split(np.arange(len(dataset.clips)), np.arange(0)),
 )
 
 
 def protocol_of(name: str) -> Protocol:
-    """The protocol called ``name``; for a name that this version does not know, one that is titled by its name.
+    """Return the protocol called ``name``; for an unknown name (of another version), one titled with the name.
 
     >>> protocol_of("random").title, protocol_of("by-city").title, protocol_of("by-city").condition
     ('Random split', 'by-city', 'under by-city')
@@ -156,8 +158,8 @@ def protocol_of(name: str) -> Protocol:
         description="",
         condition=f"under {name}",
         unit="fold {fold}",
-        kept_back="fold {fold} kept back",
-        held_out="fold {fold}, which was kept back from the model's training",
+        held_out="fold {fold} held out",
+        test_clips="fold {fold}, which was held out from the model's training",
         keeps_recordings_apart=True,
         split=lambda dataset, folds, seed: (),
         find=lambda dataset, fold: None,
@@ -165,9 +167,9 @@ def protocol_of(name: str) -> Protocol:
 
 
 def default_protocols(dataset: Dataset, folds: Sequence[int] | None = None) -> tuple[str, ...]:
-    """The protocols of a comparison that names none: the notebook's own, and one that keeps recordings apart.
+    """Return the default protocols of a comparison: the notebook's random split, and one that separates recordings.
 
-    The latter is the first that the data set allows; official folds where fold numbers were given.
+    The latter is the first one that the data set supports, or the official folds if fold numbers were given.
 
     >>> default_protocols(city)
     ('random', 'folds')
@@ -182,7 +184,7 @@ def default_protocols(dataset: Dataset, folds: Sequence[int] | None = None) -> t
 
 
 def preferred_protocols() -> tuple[str, ...]:
-    """All protocols, those that keep recordings apart first: of several scores, the first is the one to believe.
+    """Return all protocol names, most trustworthy first: those that keep recordings apart avoid data leakage.
 
     >>> preferred_protocols()
     ('folds', 'grouped', 'random')

@@ -1,6 +1,7 @@
-"""A data set and a representation to PNGs, a folder per class, as the notebook has them; or coloured, with axes.
+"""Spectrogram images of a data set: one PNG per clip in one folder per class, as in the notebook.
 
-The plain grey picture of ``image`` is the very one that its features are read back from: see ``read``.
+Images are plain and grey, or optionally coloured and with axes. A plain image of the representation ``image`` contains
+exactly the clip's features: ``read_image`` reads them back.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from soundmark.runtime.progress import Progress, no_progress
 from soundmark.spectrograms import Image, Representation
 from soundmark.spectrograms.drawing import check_colour_map, draw, save_pixels
 
-CHUNK = 16  # clips that one worker takes at a time
+CHUNK = 16  # clips per task of a worker
 
 
-ABOUT = "spectrograms.json"  # what the pictures of a folder are of; its being there tells that a run began
+METADATA = "spectrograms.json"  # data set and settings of the images in a folder; written when a run starts
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class SavedImages:
-    """The number of pictures in the folder, the clips that could not be drawn, and notes on clips that were cut off."""
+    """The number of images in the folder, the clips that were skipped, and notes on truncated files."""
 
     count: int
     skipped: tuple[Skipped, ...]
@@ -60,46 +61,46 @@ def save_images(
     jobs: int | None = None,
     progress: Progress = no_progress,
 ) -> SavedImages:
-    """A PNG of every clip at ``folder/<class>/<name>.png``; those that an earlier, equal call wrote are kept.
+    """Write a PNG of every clip to ``folder/<class>/<name>.png``; images from an earlier, identical call are kept.
 
-    Where a setting, or the time or size of any file, is another than then, all are drawn again.
+    If a setting or the modification time or size of any file has changed, all images are drawn again.
 
     Raises:
-        OutputError: the folder cannot be written, is written to by another process, or holds the pictures of another
-            data set or of somebody else.
-        SettingsError: there is no colour map of that name.
+        OutputError: the folder cannot be written, is in use by another process, or contains images of another data set
+            or of another program.
+        SettingsError: the colour map is unknown.
 
-    >>> save_images(city.select([0]), Image(), folder / "pictures", jobs=1).count
+    >>> save_images(city.select([0]), Image(), folder / "images", jobs=1).count
     1
-    >>> [path.parent.name for path in (folder / "pictures").rglob("*.png")]
+    >>> [path.parent.name for path in (folder / "images").rglob("*.png")]
     ['air_conditioner']
     """
     if colours is not None:
         check_colour_map(colours)
-    places = [(clip, folder / name) for clip, name in zip(dataset.clips, image_names(dataset), strict=True)]
-    about = {
+    outputs = [(clip, folder / name) for clip, name in zip(dataset.clips, image_names(dataset), strict=True)]
+    metadata = {
         "dataset": [str(dataset.root.resolve()), dataset.name],
         "drawn": [representation.settings(), colours, axes],
-        "clips": _stamp(places),
+        "clips": _digest(outputs),
     }
     with locks.exclusive(folder):
-        _begin(folder, about, [path for _, path in places])
-        todo = [place for place in places if not _is_drawn(place[1])]
+        _prepare(folder, metadata, [path for _, path in outputs])
+        todo = [output for output in outputs if not _is_drawn(output[1])]
         tasks = [_Task(tuple(todo[i : i + CHUNK]), representation, colours, axes) for i in range(0, len(todo), CHUNK)]
         drawn: dict[int, _ChunkResult] = {}
-        done = len(places) - len(todo)
+        done = len(outputs) - len(todo)
         for index, chunk in parallel.map_unordered(_draw_chunk, tasks, jobs=jobs):
             drawn[index] = chunk
             done += len(tasks[index].clips)
-            progress("pictures", done, len(places), "clips")
+            progress("images", done, len(outputs), "clips")
     chunks = [drawn[index] for index in sorted(drawn)]
-    skipped = tuple(Skipped(dataset.relative_path(clip), why) for chunk in chunks for clip, why in chunk.failures)
+    skipped = tuple(Skipped(dataset.relative_path(clip), reason) for chunk in chunks for clip, reason in chunk.failures)
     notes = tuple(note for chunk in chunks for note in chunk.notes)
-    return SavedImages(count=len(places) - len(skipped), skipped=skipped, notes=notes)
+    return SavedImages(count=len(outputs) - len(skipped), skipped=skipped, notes=notes)
 
 
 def read_image(path: str | os.PathLike[str], representation: Image) -> np.ndarray:
-    """A grey picture of ``write``'s, as the notebook reads it: float32 ``[freq, time]``, bit for bit the features.
+    """Read a grey image written by ``save_images``: float32 ``[freq, time]``, bit for bit equal to the features.
 
     >>> from soundmark.datasets import features
     >>> _ = save_images(city.select([0]), Image(), folder, jobs=1)
@@ -109,33 +110,34 @@ def read_image(path: str | os.PathLike[str], representation: Image) -> np.ndarra
     """
     from PIL import Image as Pillow
 
-    with Pillow.open(path) as picture:
-        return representation.from_pixels(np.asarray(picture))
+    with Pillow.open(path) as image:
+        return representation.from_pixels(np.asarray(image))
 
 
 def image_names(dataset: Dataset) -> list[Path]:
-    """Where each clip's picture stands: ``<class>/<file name>.png``, with a number where two would be one.
+    """Return the path of each clip's image, ``<class>/<file name>.png``, with a number appended to avoid duplicates.
 
-    Labels come from outside: whatever is no letter, digit, space, dot, hyphen or underscore becomes an underscore. In
-    multi-label data there is a folder for each set of classes, "dog_siren", and "none" for clips without one.
+    Labels are untrusted input: every character other than letters, digits, space, dot, hyphen and underscore is
+    replaced by an underscore. In multi-label data there is one folder per set of classes, "dog_siren", and "none" for
+    clips without a class.
 
     >>> from dataclasses import replace
-    >>> strange = replace(city.clips[0], path=Path("a.wav"), label="../etc")
-    >>> twice = Dataset(name="x", root=Path("."), classes=("../etc",), clips=(strange, strange))
-    >>> [name.as_posix() for name in image_names(twice)]
+    >>> unsafe = replace(city.clips[0], path=Path("a.wav"), label="../etc")
+    >>> data = Dataset(name="x", root=Path("."), classes=("../etc",), clips=(unsafe, unsafe))
+    >>> [name.as_posix() for name in image_names(data)]
     ['_etc/a.png', '_etc/a_2.png']
     """
-    taken: set[str] = set()
+    used: set[str] = set()
     result = []
     for clip in dataset.clips:
-        cut = f"_{clip.start_s:g}" if clip.start_s else ""
-        first = place = Path(_safe(clip.label or "none"), f"{_safe(clip.path.stem + cut)}.png")
+        start = f"_{clip.start_s:g}" if clip.start_s else ""
+        first = path = Path(_safe(clip.label or "none"), f"{_safe(clip.path.stem + start)}.png")
         number = 1
-        while (key := place.as_posix().casefold()) in taken:  # on some systems "A.png" is "a.png"
+        while (key := path.as_posix().casefold()) in used:  # case-insensitive file systems: "A.png" equals "a.png"
             number += 1
-            place = first.with_name(f"{first.stem}_{number}.png")
-        taken.add(key)
-        result.append(place)
+            path = first.with_name(f"{first.stem}_{number}.png")
+        used.add(key)
+        result.append(path)
     return result
 
 
@@ -143,49 +145,50 @@ def _safe(name: str) -> str:
     return re.sub(r"[^\w .-]", "_", name).strip(" .") or "_"
 
 
-def _stamp(places: Sequence[tuple[Clip, Path]]) -> str:
-    """A digest of which files the pictures are of, as they are now, and of where each picture stands."""
+def _digest(outputs: Sequence[tuple[Clip, Path]]) -> str:
+    """Return a hash of the paths, sizes and modification times of the sound files and of the image paths."""
     digest = hashlib.sha256()
-    for clip, place in places:
+    for clip, path in outputs:
         try:
             found = clip.path.stat()
             file = (str(clip.path), found.st_size, found.st_mtime_ns)
         except OSError:
-            file = (str(clip.path), -1, -1)  # it went since the data set was opened: reading it will say so
-        digest.update(repr((file, clip.start_s, clip.stop_s, place.parts[-2:])).encode(errors="surrogatepass"))
+            file = (str(clip.path), -1, -1)  # deleted after the data set was opened; reported when the clip is read
+        digest.update(repr((file, clip.start_s, clip.stop_s, path.parts[-2:])).encode(errors="surrogatepass"))
     return digest.hexdigest()
 
 
 def _is_drawn(path: Path) -> bool:
-    """Whether a picture is drawn; a power cut may have left its name and nothing in it."""
+    """Return whether an image exists and is not empty (a power failure can leave an empty file)."""
     return path.exists() and path.stat().st_size > 0
 
 
-def _begin(folder: Path, about: dict[str, Any], paths: Sequence[Path]) -> None:
-    """Make ``folder`` one for pictures as ``about`` has them: what an unlike call drew there is removed first."""
-    there = _about(folder)
-    if there.get("dataset", about["dataset"]) != about["dataset"]:
-        root, name = there["dataset"]
+def _prepare(folder: Path, metadata: dict[str, Any], paths: Sequence[Path]) -> None:
+    """Create the folders and write ``metadata``; first remove images of an earlier call with other settings."""
+    existing = _read_metadata(folder)
+    if existing.get("dataset", metadata["dataset"]) != metadata["dataset"]:
+        root, name = existing["dataset"]
         raise OutputError(
-            f'"{folder}" holds the pictures of another data set, {name} in "{root}". Choose an empty folder.'
+            f'"{folder}" contains the spectrogram images of another data set, {name} in "{root}". Choose an empty '
+            "folder."
         )
-    if not there and (foreign := next((path for path in paths if path.exists()), None)):
-        raise OutputError(f'"{foreign}" is there already, and soundmark did not write it. Choose an empty folder.')
+    if not existing and (foreign := next((path for path in paths if path.exists()), None)):
+        raise OutputError(f'"{foreign}" exists already and was not written by soundmark. Choose an empty folder.')
     for parent in sorted({path.parent for path in paths} | {folder}):
         atomic.remove_partial_files(atomic.make_folder(parent))
-    if there != about:
+    if existing != metadata:
         for path in paths:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 raise atomic.cannot_write(path, error) from error
-        atomic.write_text(folder / ABOUT, json.dumps(about) + "\n")  # after it, whatever is there is of this call
+        atomic.write_text(folder / METADATA, json.dumps(metadata) + "\n")  # from now on all images are of this call
 
 
-def _about(folder: Path) -> dict[str, Any]:
-    """What the pictures in ``folder`` are of, as JSON has it; empty where that is not told."""
+def _read_metadata(folder: Path) -> dict[str, Any]:
+    """Return the metadata of the images in ``folder``; empty if missing or unreadable."""
     try:
-        found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        found = json.loads((folder / METADATA).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -193,39 +196,39 @@ def _about(folder: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _ChunkResult:
-    """The clips of a chunk that there is no picture of, with the reason, and what to say of others."""
+    """The clips of a chunk that could not be drawn, with the reason, and notes on truncated files."""
 
     failures: list[tuple[Clip, str]]
     notes: list[str]
 
 
 def _draw_chunk(task: _Task) -> _ChunkResult:
-    """Draw the pictures of a chunk."""
-    drawn = _ChunkResult([], [])
+    """Draw the images of a chunk."""
+    result = _ChunkResult([], [])
     for clip, path in task.clips:
         try:
             sound = audio.read(clip.path, start_s=clip.start_s, stop_s=clip.stop_s)
             audio.check_samples(sound.samples, f'"{clip.path}"')
-            with atomic.replacing(path, durable=False) as temporary:  # a wait a picture is too much for thousands
+            with atomic.replacing(path, durable=False) as temporary:  # syncing thousands of images would be slow
                 _draw_one(task, clip, sound, temporary)
         except AudioError as error:
-            drawn.failures.append((clip, str(error)))
+            result.failures.append((clip, str(error)))
         else:
             if sound.note:
-                drawn.notes.append(audio.incomplete_note(str(clip.path), sound.note))
-    return drawn
+                result.notes.append(audio.incomplete_note(str(clip.path), sound.note))
+    return result
 
 
 def _draw_one(task: _Task, clip: Clip, sound: audio.Sound, path: Path) -> None:
     if not (task.axes or task.colours):
         save_pixels(_grey(task.representation, sound), path)
         return
-    picture = task.representation.picture(sound.samples, sound.rate_hz)
+    spectrogram = task.representation.render(sound.samples, sound.rate_hz)
     title = f"{clip.label}: {clip.path.name}"
-    draw(picture, path, colours=task.colours or "magma", axes=task.axes, title=title)
+    draw(spectrogram, path, colours=task.colours or "magma", axes=task.axes, title=title)
 
 
 def _grey(representation: Representation, sound: audio.Sound) -> np.ndarray:
     if isinstance(representation, Image):
         return representation.png_pixels(sound.samples, sound.rate_hz)
-    return 255 - representation.picture(sound.samples, sound.rate_hz).image  # loud is dark, as in the notebook's
+    return 255 - representation.render(sound.samples, sound.rate_hz).pixels  # loud is dark, as in the notebook

@@ -1,8 +1,8 @@
-"""A ``Dataset`` to train and test indices, and how much a split gives away.
+"""Train, validation and test splits of a ``Dataset``.
 
-Clips that were cut from one recording sound alike. A random split puts them on both sides, so that a model may
-recognise the recording instead of the sound; official folds and ``grouped_folds`` keep them together.
-``measure_leakage`` measures it.
+Clips cut from the same recording sound alike. A random split puts such clips into both the training and the test set
+(data leakage): a model can then recognise the recording instead of the class. Official folds and ``grouped_folds``
+keep the clips of a recording together. ``leakage.measure_leakage`` measures the leakage of a split.
 """
 
 from __future__ import annotations
@@ -21,115 +21,117 @@ from soundmark.errors import DatasetError, SettingsError
 Indices = NDArray[np.int64]
 
 
-GROUPS = 5  # folds by recording, where there are as many recordings
+GROUPS = 5  # number of folds by recording; fewer if there are fewer recordings
 
 
-NOTHING: Indices = np.arange(0)
+NO_CLIPS: Indices = np.arange(0)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Split:
-    """Which clips are trained on, decided on and tested, as indices into ``dataset.clips``; no clip is on two sides.
+    """Training, validation and test clips as indices into ``dataset.clips``; no clip is in two of the sets.
 
-    ``validation`` is a part of what there is to train on, and is what a recipe may decide by (a temperature, a
-    threshold, when to stop): never the test clips.
+    The validation set is taken from the training set. Recipes use it to choose a temperature or thresholds, or to
+    stop training; the test clips are never used for such decisions.
 
     Raises:
-        SettingsError: a clip stands on two sides.
+        SettingsError: a clip is in two of the sets.
 
     >>> Split(np.array([0, 2]), np.array([1]), fold=3).test
     array([1])
     >>> Split(np.array([0, 2]), np.array([1]), validation=np.array([1]))
     Traceback (most recent call last):
-    soundmark.errors.SettingsError: 1 clip to test on would be decided by, too: a test clip picks nothing....
+    soundmark.errors.SettingsError: 1 test clip is also in the validation set (data leakage): ...
     """
 
     train: Indices
     test: Indices
-    fold: int | None = None  # the official fold that is tested
-    validation: Indices = field(default_factory=NOTHING.copy)
+    fold: int | None = None  # the fold that is tested
+    validation: Indices = field(default_factory=NO_CLIPS.copy)
 
     def __repr__(self) -> str:
         sizes = f"train={len(self.train)}, validation={len(self.validation)}, test={len(self.test)}"
         return f"Split({sizes}, fold={self.fold})"
 
     def __post_init__(self) -> None:
-        for part, others, doing in (
-            (self.test, self.validation, "decided by, too: a test clip picks nothing"),
-            (self.test, self.train, "trained on, too: what was heard before is no test"),
-            (self.validation, self.train, "trained on, too: what was heard before decides nothing"),
+        for name, clips, other_name, others in (
+            ("test", self.test, "validation", self.validation),
+            ("test", self.test, "training", self.train),
+            ("validation", self.validation, "training", self.train),
         ):
-            if twice := len(np.intersect1d(part, others)):
-                side = "test on" if part is self.test else "decide by"
-                clips = "1 clip" if twice == 1 else f"{twice} clips"
-                raise SettingsError(f"{clips} to {side} would be {doing}. Take them out of one side.")
-
-    @property
-    def learned(self) -> Indices:
-        """All that the model owes something to: what it was trained on and what was decided by."""
-        return np.concatenate([self.train, self.validation])
+            if n := len(np.intersect1d(clips, others)):
+                shared = f"1 {name} clip is" if n == 1 else f"{n} {name} clips are"
+                raise SettingsError(
+                    f"{shared} also in the {other_name} set (data leakage): each clip must be in one set only."
+                )
 
 
 def random_split(n: int, *, test_share: float = 0.33, seed: int = 42) -> Split:
-    """``n`` clips dealt at random: ``ceil(n · test_share)`` to test, the others to train, both in dealt order.
+    """Split ``n`` clips at random: ``ceil(n · test_share)`` for testing, the others for training, both shuffled.
 
-    Index for index ``sklearn.model_selection.train_test_split(np.arange(n), test_size=test_share, random_state=seed)``
-    of scikit-learn 1.x, without scikit-learn.
+    The result is identical to ``sklearn.model_selection.train_test_split(np.arange(n), test_size=test_share,
+    random_state=seed)`` of scikit-learn 1.x.
 
     Raises:
         SettingsError: ``test_share`` is not between 0 and 1.
-        DatasetError: one side would be empty.
+        DatasetError: the training or test set would be empty.
 
     >>> split = random_split(6)
     >>> split.train, split.test
     (array([5, 2, 4, 3]), array([0, 1]))
     """
     if not 0 < test_share < 1:
-        raise SettingsError(f"test_share={test_share} must lie between 0 and 1: it is the share of clips to test on.")
+        raise SettingsError(
+            f"test_share is {test_share}: expected a number between 0 and 1, the fraction of clips in the test set."
+        )
     n_test = math.ceil(test_share * n)
     if not 0 < n_test < n:
         raise DatasetError(
-            f"{n} clips cannot be split with test_share={test_share}: one side would be empty. Add clips."
+            f"{n} clips cannot be split with test_share={test_share}: the training or test set would be empty. Add "
+            "clips."
         )
-    dealt = np.random.RandomState(seed).permutation(n).astype(np.int64)  # the generator that scikit-learn uses
-    return Split(train=dealt[n_test:], test=dealt[:n_test])
+    shuffled = np.random.RandomState(seed).permutation(n).astype(np.int64)  # the generator that scikit-learn uses
+    return Split(train=shuffled[n_test:], test=shuffled[:n_test])
 
 
 def check_classes(dataset: Dataset) -> None:
-    """Refuse to make a classifier of fewer than two classes: its only answer would always seem right.
+    """Check that a classifier can be trained: the clips must have at least two different classes.
 
-    Of multi-label data one class is enough, where some clips have it and others do not.
+    In multi-label data one class is enough if some clips have it and others do not.
 
     Raises:
-        DatasetError: with what is there.
+        DatasetError: all clips have the same label, or there are no clips.
 
     >>> from pathlib import Path
     >>> from soundmark.datasets.dataset import Clip
     >>> clips = (Clip(path=Path("a.wav"), label="dog"),)
     >>> check_classes(Dataset(name="pets", root=Path("."), classes=("dog",), clips=clips))
     Traceback (most recent call last):
-    soundmark.errors.DatasetError: pets has only the class "dog": a classifier tells at least two classes apart....
+    soundmark.errors.DatasetError: pets has only the class "dog": a classifier needs at least two classes. ...
     """
     if dataset.multi_label and dataset.clips:
         if not (dataset.targets != dataset.targets[:1]).any():
             raise DatasetError(
-                f"{dataset.name} has the same labels on every clip: there is nothing to tell apart. Add other clips."
+                f"all clips of {dataset.name} have the same labels: a classifier needs clips with different labels. "
+                "Add clips with other labels."
             )
         return
-    there = sorted({clip.label for clip in dataset.clips})
-    if len(there) < 2:
-        only = f'only the class "{there[0]}"' if there else "no clips"
+    present = sorted({clip.label for clip in dataset.clips})
+    if len(present) < 2:
+        found = f'only the class "{present[0]}"' if present else "no clips"
         raise DatasetError(
-            f"{dataset.name} has {only}: a classifier tells at least two classes apart. Add clips of another."
+            f"{dataset.name} has {found}: a classifier needs at least two classes. Add clips of another class."
         )
 
 
 def official_folds(dataset: Dataset, only: Iterable[int] | None = None) -> list[Split]:
-    """Each official fold tested once, trained on all the others; ``only`` restricts which are tested.
+    """Return one split per official fold: the fold is tested, all others are for training.
+
+    ``only`` restricts which folds are tested.
 
     Raises:
-        DatasetError: the data set has no folds, only one, or a clip in none.
-        SettingsError: ``only`` names a fold that is not there, or no fold at all.
+        DatasetError: the data set has no folds or only one, or a clip has no fold.
+        SettingsError: ``only`` is empty or contains an unknown fold.
 
     >>> from pathlib import Path
     >>> from soundmark.datasets.dataset import Clip
@@ -143,38 +145,39 @@ def official_folds(dataset: Dataset, only: Iterable[int] | None = None) -> list[
     known = ", ".join(map(str, dataset.folds))
     unknown = [fold for fold in tested if fold not in dataset.folds]
     if unknown:
-        raise SettingsError(f"{dataset.name} has no fold {unknown[0]} here. Known: {known}.")
+        raise SettingsError(f"{dataset.name} has no fold {unknown[0]}. Available folds: {known}.")
     if not tested:
-        raise SettingsError(f"no fold was chosen to test on. Known: {known}.")
+        raise SettingsError(f"no test fold was given. Available folds: {known}.")
     return [
         Split(np.flatnonzero(dataset.fold_of != fold), np.flatnonzero(dataset.fold_of == fold), fold) for fold in tested
     ]
 
 
 def _check_folds(dataset: Dataset) -> None:
-    loose = np.flatnonzero(dataset.fold_of == 0)
-    if loose.size == len(dataset.clips):
-        raise DatasetError(f"{dataset.name} has no official folds: use a random split, or give its clips a fold.")
-    if loose.size:
-        first = dataset.relative_path(dataset.clips[int(loose[0])])
+    without_fold = np.flatnonzero(dataset.fold_of == 0)
+    if without_fold.size == len(dataset.clips):
+        raise DatasetError(f"{dataset.name} has no official folds: use a random split, or assign a fold to each clip.")
+    if without_fold.size:
+        first = dataset.relative_path(dataset.clips[int(without_fold[0])])
         raise DatasetError(
-            f'{loose.size} of the {len(dataset.clips)} clips of {dataset.name} are in no fold, "{first}" first: '
-            "give each clip a fold, or none."
+            f"{without_fold.size} of the {len(dataset.clips)} clips of {dataset.name} have no fold (first: "
+            f'"{first}"): assign a fold to every clip, or to none.'
         )
     if len(dataset.folds) == 1:
         raise DatasetError(
-            f"{dataset.name} has only fold {dataset.folds[0]} here: there is nothing to train on while it is tested. "
-            "Add another fold, or use a random split."
+            f"{dataset.name} has only fold {dataset.folds[0]}: testing on it leaves no training clips. Add another "
+            "fold, or use a random split."
         )
 
 
 def grouped_folds(dataset: Dataset, k: int = 5, seed: int = 42) -> list[Split]:
-    """``k`` folds that keep each recording together and have about the same share of each class.
+    """Return ``k`` folds with balanced classes that keep all clips of a recording in the same fold.
 
-    The recordings are dealt one by one, the largest first, each to the fold that has least of what it brings. With
-    ``c[f, y]`` clips of class ``y`` in fold ``f``, ``N[y]`` in all and ``g[y]`` in the recording, that is the fold with
-    the smallest ``Σ c[f, y]·g[y] / N[y]²``: the one where ``Σ (c[f, y] / N[y])²``, which is least for equal shares,
-    grows least. The seed deals recordings of the same size in another order.
+    A greedy assignment: the recordings are processed from largest to smallest, and each goes to the fold that has the
+    fewest clips of its classes. With ``c[f, y]`` clips of class ``y`` in fold ``f``, ``N[y]`` in total and ``g[y]`` in
+    the recording, this is the fold with the smallest ``Σ c[f, y]·g[y] / N[y]²``. This choice minimises the increase of
+    ``Σ (c[f, y] / N[y])²``, which is smallest for balanced folds. The seed determines the order of recordings of equal
+    size.
 
     Raises:
         SettingsError: ``k`` is less than 2.
@@ -189,44 +192,44 @@ def grouped_folds(dataset: Dataset, k: int = 5, seed: int = 42) -> list[Split]:
     """
     recordings = len(np.unique(dataset.sources))
     if k < 2:
-        raise SettingsError(f"k={k} folds are no folds: 2 or more are needed.")
+        raise SettingsError(f"k is {k}: expected at least 2 folds.")
     if recordings < k:
         raise DatasetError(f"{dataset.name} has {recordings} recordings, too few for k={k} folds. Choose a smaller k.")
-    fold_of = deal_recordings(dataset.sources, dataset.targets, k=k, seed=seed)
+    fold_of = assign_folds(dataset.sources, dataset.targets, k=k, seed=seed)
     return [Split(np.flatnonzero(fold_of != f), np.flatnonzero(fold_of == f), f) for f in range(1, k + 1)]
 
 
-def deal_recordings(sources: NDArray[np.str_], targets: NDArray[Any], *, k: int, seed: int) -> Indices:
-    """The fold of each clip, 1 to ``k``, int64 [n], as ``grouped_folds`` deals them.
+def assign_folds(sources: NDArray[np.str_], targets: NDArray[Any], *, k: int, seed: int) -> Indices:
+    """Assign each clip to a fold, 1 to ``k``, int64 [n], with the algorithm described in ``grouped_folds``.
 
-    ``sources`` [n] names the recordings, ``targets`` [n, classes] is 1 where a clip is of a class.
+    ``sources`` [n] identifies the recordings; ``targets`` [n, classes] is 1 for the classes of a clip.
 
-    >>> deal_recordings(np.array(["a", "a", "b", "b"]), np.eye(2)[[0, 0, 0, 0]], k=2, seed=0)
+    >>> assign_folds(np.array(["a", "a", "b", "b"]), np.eye(2)[[0, 0, 0, 0]], k=2, seed=0)
     array([1, 1, 2, 2])
     """
     names, groups = np.unique(sources, return_inverse=True)
-    none = ~targets.any(axis=1)
-    if none.any():  # they are dealt evenly, too
-        targets = np.column_stack([targets, none])
+    unlabelled = ~targets.any(axis=1)
+    if unlabelled.any():  # balanced like one more class
+        targets = np.column_stack([targets, unlabelled])
     counts = np.zeros((len(names), targets.shape[1]))
     np.add.at(counts, groups, targets)
     weight = 1.0 / np.maximum(counts.sum(axis=0), 1.0) ** 2
     shuffled = np.random.default_rng(seed).permutation(len(counts))
-    dealt = np.zeros((k, counts.shape[1]))
+    fold_counts = np.zeros((k, counts.shape[1]))
     fold_of_group = np.zeros(len(counts), np.int64)
     for group in shuffled[np.argsort(-counts[shuffled].sum(axis=1), kind="stable")]:
-        brings = dealt @ (counts[group] * weight)
-        fold = np.lexsort((dealt.sum(axis=1), brings))[0]  # the smaller fold where they have the same
+        cost = fold_counts @ (counts[group] * weight)
+        fold = np.lexsort((fold_counts.sum(axis=1), cost))[0]  # of equal cost, the fold with fewer clips
         fold_of_group[group] = fold
-        dealt[fold] += counts[group]
+        fold_counts[fold] += counts[group]
     return fold_of_group[groups] + 1
 
 
 def folds_by_recording(dataset: Dataset, seed: int = 42) -> list[Split]:
-    """The folds of the protocol ``grouped``: ``GROUPS`` of ``grouped_folds``, fewer where there are fewer recordings.
+    """Return the folds of the protocol ``grouped``: ``GROUPS`` folds, or one per recording if there are fewer.
 
     Raises:
-        DatasetError: of some clip it is not known which recording it was cut from, or there is only one recording.
+        DatasetError: the recording of a clip is unknown, or there is only one recording.
 
     >>> from pathlib import Path
     >>> from soundmark.datasets.dataset import Clip
@@ -238,21 +241,20 @@ def folds_by_recording(dataset: Dataset, seed: int = 42) -> list[Split]:
     unknown = [clip for clip in dataset.clips if clip.source is None]
     if unknown:
         raise DatasetError(
-            f"{dataset.name} does not say of {len(unknown)} of its {len(dataset.clips)} clips which recording they "
-            f'were cut from, "{dataset.relative_path(unknown[0])}" first: folds by recording need it, as a column '
-            '"source" of a CSV table.'
+            f"{len(unknown)} of the {len(dataset.clips)} clips of {dataset.name} have no known recording (first: "
+            f'"{dataset.relative_path(unknown[0])}"): folds by recording need a column "source" in a CSV table.'
         )
     recordings = count_recordings(dataset)
     if recordings < 2:
         raise DatasetError(
-            f"{dataset.name} has only {recordings} recording: while it is tested, there is nothing to train on. "
-            "Add clips of another, or use a random split."
+            f"{dataset.name} has only {recordings} recording: testing on it leaves no training clips. Add clips from "
+            "another recording, or use a random split."
         )
     return grouped_folds(dataset, min(GROUPS, recordings), seed)
 
 
 def count_recordings(dataset: Dataset) -> int:
-    """How many recordings the clips were cut from; a clip of which it is not known counts as one of its own file.
+    """Count the recordings that the clips were cut from; a clip with unknown recording counts as its own recording.
 
     >>> from pathlib import Path
     >>> from soundmark.datasets.dataset import Clip
@@ -264,10 +266,10 @@ def count_recordings(dataset: Dataset) -> int:
 
 
 def hold_out_validation(dataset: Dataset, split: Split, share: float, *, seed: int = 0) -> Split:
-    """The split with about ``share`` of its training part kept back to decide by: whole recordings, of every class.
+    """Move about ``share`` of the training clips to the validation set: entire recordings, balanced over the classes.
 
-    The recordings of a class stay where all of them would go. Nothing is kept back where there are fewer than three
-    recordings to train on. The test part plays no role in it.
+    No class loses all of its training clips: its recordings then stay in the training set. With fewer than three
+    training recordings the split is returned unchanged. The test set has no influence on the result.
 
     >>> from pathlib import Path
     >>> from soundmark.datasets.dataset import Clip
@@ -281,17 +283,17 @@ def hold_out_validation(dataset: Dataset, split: Split, share: float, *, seed: i
     recordings = len(np.unique(sources))
     if not share or recordings < 3:
         return split
-    fold_of = deal_recordings(sources, targets, k=min(max(2, round(1 / share)), recordings), seed=seed)
-    nearest = np.argmin(np.abs(np.bincount(fold_of)[1:] - share * len(fold_of)))  # one may hold one long recording
-    kept = fold_of == 1 + nearest
-    lost = (targets.sum(0) > 0) & (targets[~kept].sum(0) == 0)
-    needed = sources[kept & targets[:, lost].any(axis=1)]
-    kept &= ~np.isin(sources, needed)  # whole recordings go back, whatever else they hold
-    return replace(split, train=split.train[~kept], validation=split.train[kept])
+    fold_of = assign_folds(sources, targets, k=min(max(2, round(1 / share)), recordings), seed=seed)
+    nearest = np.argmin(np.abs(np.bincount(fold_of)[1:] - share * len(fold_of)))  # folds differ in size
+    held_out = fold_of == 1 + nearest
+    lost_classes = (targets.sum(0) > 0) & (targets[~held_out].sum(0) == 0)
+    needed = sources[held_out & targets[:, lost_classes].any(axis=1)]
+    held_out &= ~np.isin(sources, needed)  # entire recordings return to the training set
+    return replace(split, train=split.train[~held_out], validation=split.train[held_out])
 
 
 def untrained_classes(dataset: Dataset, split: Split) -> tuple[str, ...]:
-    """The classes without a training clip: whatever is tested, the model cannot have learned them.
+    """Return the classes without training clips, which the model cannot learn.
 
     >>> from pathlib import Path
     >>> from soundmark.datasets.dataset import Clip

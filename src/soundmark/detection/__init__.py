@@ -1,20 +1,20 @@
-"""Recordings to events: files, folders of files, live audio.
+"""Detect sound events in files, folders of files and live audio.
 
     files ─ inputs ─▶ file_analysis ─▶ FileResult ─ output_formats ─▶ results folder ─▶ summary
                                           └─ analysis ─▶ Analysis
 
 In reading order:
 
-    inputs          arguments to sound files
-    settings        overlap, thresholds, merging, live sources: the home of their defaults
-    file_result     what was detected in one recording
+    inputs          command-line arguments to sound files
+    settings        overlap, thresholds, merging, live sources, and their defaults
+    file_result     the result for one recording
     file_analysis   files to results, in parallel
-    journal         results as they are computed: an interrupted run resumes
-    output_formats  results as CSV, JSON, Parquet, Audacity and Raven tables
-    results_folder  files to a folder of results
-    analysis        analyze: many files to an Analysis, in memory or in a folder
-    results_reader  results, read back
+    journal         finished results on disk, from which an interrupted run resumes
+    output_formats  results as CSV, JSON, Parquet, Audacity labels and Raven tables
+    results_folder  analyse files and write a folder of results
+    analysis        analyze: many files to an Analysis, in memory or in a results folder
+    results_reader  read results back
     summary         summarize: minutes of each class by hour and by day
-    summary_figure  the same as a figure
-    live            live audio to events; listen
+    summary_figure  the summary as a figure
+    live            live audio to events: listen
 """

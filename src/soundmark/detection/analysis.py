@@ -1,4 +1,4 @@
-"""``analyze``: many files to an ``Analysis``, in memory or in a folder of results."""
+"""``analyze``: many files to an ``Analysis``, in memory or in a results folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import Failure
 from soundmark.detection.output_formats import FORMATS
 from soundmark.detection.results_folder import analyze_to_folder
-from soundmark.detection.settings import DEFAULT_TIMEZONE, DetectionSettings, check_share, thresholds_given
+from soundmark.detection.settings import DEFAULT_TIMEZONE, DetectionSettings, check_share, resolve_thresholds
 from soundmark.errors import unknown_name
 from soundmark.models.classifier import Model, load
 from soundmark.models.events import RELEASE
@@ -35,9 +35,10 @@ HTML_EVENTS = 20
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Analysis:
-    """The results of some files, in their order; ``failures`` are files that could not be read.
+    """The results of several files, in order.
 
-    ``notes`` tell of files that could be read only in part; ``folder`` is where the results were written, if anywhere.
+    ``failures`` are the files that could not be read. ``notes`` describe files that could be read only in part.
+    ``folder`` is the results folder, or None if the results are only in memory.
     """
 
     results: Sequence[FileResult]
@@ -55,7 +56,7 @@ class Analysis:
         return self.results[index]
 
     def to_dataframe(self) -> pd.DataFrame:
-        """A row per event: file, start_s, stop_s, label, confidence, peak, start_utc (NaT if it is not known).
+        """Return a row per event: file, start_s, stop_s, label, confidence, peak, start_utc (NaT if unknown).
 
         >>> from soundmark.detection.analysis import analyze
         >>> analyze(city.clips[0].path, model).to_dataframe().columns.tolist()
@@ -133,19 +134,21 @@ def analyze(
 ) -> Analysis:
     """Classify sound files, and all sound files in folders; detect events in each.
 
-    ``inputs`` is one path or several. An event starts where a class reaches ``threshold`` (default: the model's own, or
-    0.5); ``thresholds`` gives other values for some classes, as a mapping, a TOML or CSV file, or one number per class.
-    It lasts while its probability stays above ``release`` × threshold; events of a class separated by at most
-    ``merge_gap_s`` are merged. ``overlap`` is the share of a window that the next one repeats. ``top_k`` classes are
-    listed per file; ``unknown`` marks sounds that are none of the classes. ``timezone`` is that of times in file names.
+    ``inputs`` is one path or several. An event starts where the probability of a class reaches ``threshold`` (default:
+    the model's own, or 0.5). ``thresholds`` sets other values for single classes: a mapping, a TOML or CSV file, or one
+    number per class. The event ends where the probability falls below ``release`` × threshold. Events of a class
+    separated by at most ``merge_gap_s`` are merged. ``overlap`` is the overlap between consecutive windows, as a
+    fraction of the window. ``top_k`` classes are listed per file. ``unknown`` reports sounds unlike the training data
+    as "unknown". ``timezone`` is the timezone of recording times in file names.
 
-    With ``folder``, results are written to it in ``format`` ("csv", "jsonl", "json", "parquet", "audacity", "raven"),
-    and the same call again resumes, unless ``fresh``. ``jobs`` files are analyzed in parallel (default: all cores).
+    With ``folder``, results are written there in ``format`` ("csv", "jsonl", "json", "parquet", "audacity", "raven"),
+    and the same call resumes an interrupted analysis, unless ``fresh``. ``jobs`` files are analysed in parallel
+    (default: all cores).
 
     Raises:
-        SettingsError: no inputs; a setting is out of range, or does not suit the model.
+        SettingsError: there are no inputs; a setting is out of range, or does not fit the model.
         BundleError: the model cannot be read.
-        OutputError: the folder cannot be written, or holds something else.
+        OutputError: the folder cannot be written, or is not a results folder.
 
     >>> found = analyze([city.clips[0].path, city.clips[1].path], model, top_k=1)
     >>> len(found), len(found[0].answer), found.failures
@@ -161,22 +164,22 @@ def analyze(
         unknown=unknown,
         overlap=overlap,
         min_confidence=threshold,
-        thresholds=thresholds_given(thresholds, loaded),
+        thresholds=resolve_thresholds(thresholds, loaded),
         release=release,
         merge_gap_s=merge_gap_s,
     )
     paths = [fspath(path) for path in ([inputs] if isinstance(inputs, str | PathLike) else inputs)]
     input_files.check(paths, None)
     files = list(input_files.files(paths))
-    from soundmark.runtime.progress_bars import analysis_progress  # rich is loaded when it is needed
+    from soundmark.runtime.progress_bars import analysis_progress  # imports rich, which is slow
 
     options: dict[str, Any] = {"timezone": timezone, "jobs": jobs}
-    with analysis_progress(quiet) as tell:
+    with analysis_progress(quiet) as on_progress:
         if folder is None:
-            with FileAnalysis(loaded, files, settings, **options, tell=tell) as analysis:
+            with FileAnalysis(loaded, files, settings, **options, on_progress=on_progress) as analysis:
                 results = [found for found in analysis if isinstance(found, FileResult)]
             return Analysis(results=results, failures=analysis.failures, notes=analysis.notes)
         written = analyze_to_folder(
-            loaded, files, settings, Path(folder), form=format, fresh=fresh, **options, tell=tell
+            loaded, files, settings, Path(folder), form=format, fresh=fresh, **options, on_progress=on_progress
         )
     return Analysis(results=written.results, failures=written.failures, notes=written.notes, folder=written.folder)

@@ -1,7 +1,8 @@
-"""Sound files to results: several files at a time, on all cores, in the order of the files."""
+"""Analyse sound files in parallel; return their results in the order of the files."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from soundmark import audio
 from soundmark.audio import timestamps
+from soundmark.audio.decoding import UNNAMED
 from soundmark.detection import inputs
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import STANDARD_INPUT, Failure, Input
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from soundmark.detection.settings import DetectionSettings
 
 
+log = logging.getLogger("soundmark")
+
+
 def analyze_file(
     model: Model,
     file: Input,
@@ -33,10 +38,10 @@ def analyze_file(
     pool: Executor | None = None,
     on_sound: Callable[[float, float], None] = lambda analyzed_s, of_s: None,
 ) -> FileResult | Failure:
-    """Analyze ``file`` in constant memory, however long it is; a file that cannot be read gives a ``Failure``.
+    """Analyse ``file`` in constant memory, whatever its length; return a ``Failure`` if it cannot be read.
 
-    ``on_sound`` is called repeatedly with the seconds analyzed and the seconds declared; an exception that it raises
-    stops the analysis.
+    ``on_sound`` is called repeatedly with the seconds analysed and the duration declared in the header. An exception
+    that it raises stops the analysis.
 
     >>> from soundmark.detection.settings import DetectionSettings
     >>> found = analyze_file(model, Input(str(city.clips[0].path), "a.wav"), DetectionSettings(top_k=2))
@@ -45,6 +50,7 @@ def analyze_file(
     """
     piped = file.path == STANDARD_INPUT
     options = settings.stream_options(model)
+    log.debug('analysing "%s"', file.path)
     try:
         source = inputs.standard_input() if piped else Path(file.path)
         with open_stream(source, None, None, pool) as stream:
@@ -62,6 +68,7 @@ def analyze_file(
         return Failure(file.path, f"{'standard input' if piped else file.path}: {error.strerror or error}.")
     except AudioError as error:
         return Failure(file.path, _with_name("standard input" if piped else f'"{file.path}"', str(error)))
+    log.debug('analysed "%s": %.1f s, %d events', file.path, classifier.analyzed_s, len(events))
     return FileResult(
         file=file.path,
         duration_s=classifier.analyzed_s,
@@ -73,7 +80,7 @@ def analyze_file(
 
 
 def _with_name(name: str, reason: str) -> str:
-    reason = reason.replace("the bytes", name)
+    reason = reason.replace(UNNAMED, name)
     return reason if name in reason else f"{name}: {reason}"
 
 
@@ -85,11 +92,11 @@ def analyze_files(
     jobs: int | None = None,
     on_sound: Callable[[str, float, float], None] = lambda file, analyzed_s, of_s: None,
 ) -> Generator[FileResult | Failure, None, None]:
-    """``analyze_file`` for each of ``files``, in their order: ``jobs`` of them at a time (default: all cores).
+    """Call ``analyze_file`` for each of ``files``, ``jobs`` at a time (default: all cores); yield results in order.
 
-    One thread decodes a file while others compute its spectrograms and run the network, so that one long file uses all
-    cores as well as many short ones. A ``Failure`` among ``files`` is returned as it is. ``on_sound`` is called with a
-    file, the seconds analyzed and the seconds declared, from several threads.
+    One thread decodes a file while others compute its spectrograms and run the network, so one long file uses all
+    cores, as many short files do. A ``Failure`` among ``files`` is yielded unchanged. ``on_sound`` is called from
+    several threads with the path, the seconds analysed and the duration declared in the header.
 
     >>> from soundmark.detection.settings import DetectionSettings
     >>> files = [Input(str(city.clips[0].path), "a.wav"), Input("none.wav", "none.wav")]
@@ -98,7 +105,7 @@ def analyze_files(
     ['FileResult', 'Failure']
     """
     jobs = jobs or parallel.available_cores()
-    settings.threshold(model)  # wrong settings are refused before any file is read
+    settings.threshold(model)  # check the settings before any file is read
     stopped = Event()
 
     def one(file: Input | Failure) -> FileResult | Failure:
@@ -107,7 +114,7 @@ def analyze_files(
         return analyze_file(model, file, settings, pool=pool if jobs > 1 else None, on_sound=partial(report, file.path))
 
     def report(file: str, analyzed_s: float, of_s: float) -> None:
-        if stopped.is_set():  # nobody takes the results: do not finish an hour that is being analyzed
+        if stopped.is_set():  # the caller stopped iterating: cancel the files that are still running
             raise CancelledError
         on_sound(file, analyzed_s, of_s)
 
@@ -119,10 +126,10 @@ def analyze_files(
 
 
 class FileAnalysis:
-    """The results of some files, in their order, as they are computed; can be iterated once, in a ``with`` block.
+    """An iterator over the results of ``files``, in order, for use in a ``with`` block.
 
-    It adds the start time of each recording, where that is known, and keeps the ``failures``, and the ``notes`` on
-    files that could be read only in part.
+    It adds the start time of each recording, if known. ``failures`` collects files that could not be read, ``notes``
+    those that could be read only in part. ``on_progress`` is called with the progress.
 
     >>> from soundmark.detection.settings import DetectionSettings
     >>> with FileAnalysis(model, [Input("none.wav", "none.wav")], DetectionSettings()) as analysis:
@@ -138,40 +145,43 @@ class FileAnalysis:
         *,
         timezone: str = "UTC",
         jobs: int | None = None,
-        tell: Callable[[AnalysisProgress], None] = lambda state: None,
+        on_progress: Callable[[AnalysisProgress], None] = lambda state: None,
     ) -> None:
         self.failures: list[Failure] = []
         self.notes: list[str] = []
         timestamps.timezone_named(timezone)
         self._timezone = timezone
-        self._progress = FileProgress([file.path for file in files if isinstance(file, Input)], len(files), tell)
-        self._found = analyze_files(model, files, settings, jobs=jobs, on_sound=self._progress.sound)
+        self._progress = FileProgress([file.path for file in files if isinstance(file, Input)], len(files), on_progress)
+        self._found = analyze_files(model, files, settings, jobs=jobs, on_sound=self._progress.update)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._found.close()  # stops the threads, also where not all results were taken
+        self._found.close()  # stops the threads, even if not all results were read
 
     def __iter__(self) -> Iterator[FileResult | Failure]:
         for found in self._found:
             if isinstance(found, Failure):
                 self.failures.append(found)
-                self._progress.done(found.file)
+                self._progress.finish(found.file)
                 yield found
             else:
                 self.notes += [found.note] if found.note else []
-                self._progress.done(found.file, found.duration_s)
+                self._progress.finish(found.file, found.duration_s)
                 yield replace(found, started=timestamps.recording_start(found.file, zone=self._timezone))
 
 
 def _answer(model: Model, aggregator: RecordingAggregator, settings: DetectionSettings) -> list[dict[str, Any]]:
-    """The classes of the whole recording, best first; of a multi-label model also all present ones beyond ``top_k``."""
+    """Return the ``top_k`` classes of the complete recording, best first.
+
+    A multi-label model also lists all other classes that are present.
+    """
     if model.thresholds is None:
         return aggregator.answer(settings.top_k)
-    least: dict[str | None, float] = dict(zip(model.classes, model.thresholds.tolist(), strict=True))
-    least[model.unknown] = 0.0  # "unknown" is listed only where it applies, and is not one of the ``top_k``
+    thresholds: dict[str | None, float] = dict(zip(model.classes, model.thresholds.tolist(), strict=True))
+    thresholds[model.unknown] = 0.0  # "unknown" is listed only if it applies, and does not count towards ``top_k``
     answer = aggregator.answer()
-    entries = [entry | {"present": entry["score"] >= least[entry["label"]]} for entry in answer]
+    entries = [entry | {"present": entry["score"] >= thresholds[entry["label"]]} for entry in answer]
     top_k = settings.top_k + (bool(answer) and answer[0]["label"] == model.unknown)
     return [entry for row, entry in enumerate(entries) if row < top_k or entry["present"]]

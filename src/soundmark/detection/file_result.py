@@ -1,4 +1,4 @@
-"""What was detected in one recording."""
+"""The result for one recording: its classes and events."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ REPR_EVENTS = 5
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class FileResult:
-    """The result for one recording: the classes of the whole of it, and events.
+    """The result for one recording: the classes of the complete recording, and its events.
 
-    ``answer`` lists the classes of the whole recording, best first, as ``Model.classify`` does; ``events`` are ordered
-    by onset. ``started`` is the time of its first sample, in UTC, if it is known; ``note`` says what was wrong with the
-    file, if anything.
+    ``answer`` lists the classes of the complete recording, best first, as ``Model.classify`` does. ``events`` are
+    ordered by onset. ``started`` is the time of the first sample in UTC, or None if unknown. ``note`` describes a
+    problem with the file, such as truncation.
     """
 
     file: str
     duration_s: float
     answer: Sequence[dict[str, Any]]
     events: Sequence[Event]
-    windows: int = 1  # into which it was cut
+    windows: int = 1  # number of windows that were classified
     started: datetime | None = None
     note: str | None = None
 

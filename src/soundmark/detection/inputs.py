@@ -1,4 +1,4 @@
-"""What was typed to what is to be heard: sound files, those below folders, those of a list, and what is none."""
+"""Resolve inputs (paths, folders, lists of files, standard input) to sound files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STANDARD_INPUT = "-"
 
 @dataclass(frozen=True)
 class Input:
-    """A sound file to hear: its ``path`` as it was typed or found, and what its results are called in a folder."""
+    """A sound file to analyse: its ``path``, and the ``name`` of its results in a results folder."""
 
     path: str
     name: str
@@ -24,26 +24,27 @@ class Input:
 
 @dataclass(frozen=True)
 class Failure:
-    """A file that could not be heard, and the sentence that says why."""
+    """A file that could not be analysed, and the reason as a sentence."""
 
     file: str
     reason: str
 
 
-def files(typed: Iterable[str]) -> Iterator[Input | Failure]:
-    """The sound files that are meant, in order: a file as it is, "-" for standard input, of a folder all below it.
+def files(paths: Iterable[str]) -> Iterator[Input | Failure]:
+    """Yield the sound files for ``paths``, in order: files, "-" for standard input, and all sound files in folders.
 
-    What cannot be looked into, or is in no format that is read, is a ``Failure``.
+    Folders are searched recursively. An unreadable folder, a folder without sound files, and a file in an unsupported
+    format each yield a ``Failure``.
 
     Raises:
-        SettingsError: an input is the empty string, which would mean the current folder.
+        SettingsError: a path is the empty string, which would mean the current folder.
 
     >>> from soundmark import audio
     >>> audio.write(folder / "pets" / "rex.wav", [0.0], 8000)
     >>> [found.name for found in files(["street.wav", str(folder / "pets")])]
     ['street.wav', 'rex.wav']
     """
-    for text in typed:
+    for text in paths:
         if not text:
             raise SettingsError('an input is "": give the path of a sound file or folder; the current folder is ".".')
         if text != STANDARD_INPUT and _is_folder(Path(text)):
@@ -52,23 +53,25 @@ def files(typed: Iterable[str]) -> Iterator[Input | Failure]:
             yield Input(text, Path(text).name)
 
 
-def listed(path: str) -> Iterator[str]:
-    r"""The names in a file that lists them, a line each; "-" reads standard input. Empty lines count nothing.
+def read_file_list(path: str) -> Iterator[str]:
+    r"""Yield the file names in a list, one per line or separated by NUL bytes; "-" reads standard input.
+
+    Empty lines are ignored.
 
     Raises:
         SettingsError: the list cannot be read.
 
     >>> from soundmark.runtime import atomic
     >>> atomic.write_text(folder / "list.txt", "a.wav\n\nb c.wav\n")
-    >>> list(listed(str(folder / "list.txt")))
+    >>> list(read_file_list(str(folder / "list.txt")))
     ['a.wav', 'b c.wav']
     """
     try:
         data = standard_input() if path == STANDARD_INPUT else Path(path).read_bytes()
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise SettingsError(f'the list of files "{path}" cannot be read: {why}.') from error
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # as Windows PowerShell redirects
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f'the list of files "{path}" cannot be read: {reason}.') from error
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16, as Windows PowerShell writes it
         data = data.decode("utf-16", "replace").encode()
     data = data.removeprefix(b"\xef\xbb\xbf")
     for line in data.split(b"\0" if b"\0" in data else b"\n"):
@@ -77,10 +80,10 @@ def listed(path: str) -> Iterator[str]:
 
 
 def standard_input() -> bytes:
-    """All that comes on standard input.
+    """Read all of standard input.
 
     Raises:
-        OSError: it is closed, or cannot be read.
+        OSError: standard input is closed, or cannot be read.
 
     >>> standard_input()  # doctest: +SKIP
     b'RIFF...'
@@ -90,49 +93,51 @@ def standard_input() -> bytes:
     return sys.stdin.buffer.read()
 
 
-def check(typed: Sequence[str], list_path: str | None) -> None:
-    """Refuse inputs that cannot be meant together.
+def check(paths: Sequence[str], list_path: str | None) -> None:
+    """Check that the ``paths`` and the list of files at ``list_path`` can be used together.
 
     Raises:
-        SettingsError: nothing to hear was given, or standard input twice.
+        SettingsError: there is no input, or standard input is used twice.
 
     >>> check(["-"], "-")
     Traceback (most recent call last):
-    soundmark.errors.SettingsError: standard input is given twice: as a sound, or as the list of files, but not both.
+    soundmark.errors.SettingsError: standard input ("-") is given twice: use it for one sound or for the list of files.
     """
     if list_path == "":
         raise SettingsError('the list of files is "": give a path, or "-" for standard input.')
-    if not typed and list_path is None:
-        raise SettingsError('nothing to hear was given: name sound files or folders, "-", or a list with --files-from.')
-    count = typed.count(STANDARD_INPUT)
+    if not paths and list_path is None:
+        raise SettingsError(
+            'no input was given: name sound files or folders, "-" for standard input, or a list with --files-from.'
+        )
+    count = paths.count(STANDARD_INPUT)
     if count + (list_path == STANDARD_INPUT) > 1:
-        raise SettingsError("standard input is given twice: as a sound, or as the list of files, but not both.")
+        raise SettingsError('standard input ("-") is given twice: use it for one sound or for the list of files.')
 
 
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except (OSError, ValueError):  # reading it will say so
+    except (OSError, ValueError):  # reported when the file is read
         return False
 
 
 def _sounds_below(folder: Path) -> Iterator[Input | Failure]:
-    """The sound files below a folder, by name, after what is wrong there."""
-    from soundmark.audio.folders import SUFFIXES, UNREAD, walk
+    """Yield the failures in ``folder``, then its sound files, sorted by path."""
+    from soundmark.audio.folders import SUFFIXES, UNSUPPORTED, walk
 
     failures: list[Failure] = []
 
-    def unreadable(place: str, error: OSError) -> None:
-        reason = f'the folder "{place}" cannot be read: {error.strerror}. Look at its permissions.'
-        failures.append(Failure(place, reason))
+    def unreadable(path: str, error: OSError) -> None:
+        reason = f'the folder "{path}" cannot be read: {error.strerror}. Check its permissions.'
+        failures.append(Failure(path, reason))
 
     found = [folder.joinpath(*parts) for parts, is_inner in walk(str(folder), unreadable=unreadable) if not is_inner]
-    for path in sorted(path for path in found if path.suffix.lower() in UNREAD):
-        reason = f'"{path}": {path.suffix} files cannot be read: convert it to WAV or FLAC.'
+    for path in sorted(path for path in found if path.suffix.lower() in UNSUPPORTED):
+        reason = f'"{path}": {path.suffix} files are not supported: convert it to WAV or FLAC.'
         failures.append(Failure(str(path), reason))
     sounds = sorted(path for path in found if path.suffix.lower() in SUFFIXES)
     if not sounds and not failures:
-        reason = f'the folder "{folder}" has no sound files ({", ".join(SUFFIXES)}) in it.'
+        reason = f'the folder "{folder}" contains no sound files ({", ".join(SUFFIXES)}).'
         failures.append(Failure(str(folder), reason))
     yield from failures
     yield from (Input(str(path), path.relative_to(folder).as_posix()) for path in sounds)

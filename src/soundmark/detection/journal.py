@@ -1,8 +1,8 @@
-"""The results of a run, a line per file, as they are computed: a run that was interrupted resumes.
+"""The journal of finished files, one line per file, from which an interrupted run resumes.
 
-A line has a checksum and a key: the file's path, size and modification time, and all that decides its result, the model
-included. If the file or a setting changes, the key changes, and the file is analyzed again. An incomplete last line
-counts as a file that has not been analyzed.
+Each line has a checksum and a key. The key is a hash of the file's path, size and modification time, the model and all
+settings that affect the result. If the file or a setting changes, the key changes and the file is analysed again. An
+incomplete last line is ignored, so its file is analysed again too.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from soundmark.runtime import atomic, checksums
 log = logging.getLogger("soundmark")
 
 
-TO_DISK_EVERY_S = 2.0  # work that a power cut may lose
+SYNC_INTERVAL_S = 2.0  # between calls of fsync: the most work that a power failure may lose
 
 
 def journal_key(path: str, settings: Mapping[str, Any]) -> str | None:
-    """The key of the result for the file at ``path`` with these ``settings``; None if there is no such file.
+    """Return the key of the result for the file at ``path`` with these ``settings``; None if the file is missing.
 
     >>> journal_key(str(folder / "none.wav"), {}) is None
     True
     """
     try:
-        there = os.stat(path)  # noqa: PTH116 - a path of any bytes
+        status = os.stat(path)  # noqa: PTH116 - a path of any bytes
     except (OSError, ValueError):
         return None
-    about = [path, there.st_size, there.st_mtime_ns, dict(settings)]
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    identity = [path, status.st_size, status.st_mtime_ns, dict(settings)]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 class Journal:
-    """The journal in a file, which is created if need be; use it as a context.
+    """The journal in the file at ``path``, which is created if missing; use it in a ``with`` block.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the journal cannot be written.
 
     >>> result = FileResult(file="a.wav", duration_s=4.0, answer=[{"label": "dog", "score": 0.9}], events=[])
     >>> with Journal(folder / "journal.jsonl") as journal:
@@ -77,24 +77,24 @@ class Journal:
         return key in self._offsets
 
     def find(self, key: str | None) -> FileResult | None:
-        """The result stored under ``key``; None if there is none."""
+        """Return the result stored under ``key``; None if there is none."""
         if key is None or key not in self._offsets:
             return None
         self._file.seek(self._offsets[key])
         return _result_of(_verified_line(self._file.readline()) or {})
 
     def results(self, keys: Sequence[str]) -> JournalResults:
-        """The results under ``keys``, which are in the journal; they stay readable after it is closed."""
+        """Return the results stored under ``keys``; they stay readable after the journal is closed."""
         return JournalResults(self.path, [self._offsets[key] for key in keys])
 
     def add(self, key: str, result: FileResult) -> None:
-        """Store a result; an interruption after this does not lose it."""
+        """Store a result, so that an interrupted run need not compute it again."""
         line = json.dumps(checksums.with_checksum({"key": key, **_to_values(result)})).encode() + b"\n"
         try:
             offset = self._file.seek(0, os.SEEK_END)
             self._file.write(line)
             self._file.flush()
-            if time.monotonic() - self._synced > TO_DISK_EVERY_S:
+            if time.monotonic() - self._synced > SYNC_INTERVAL_S:
                 os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
         except OSError as error:
@@ -111,9 +111,10 @@ class Journal:
             damaged += values is None and line.endswith(b"\n")
             offset += len(line)
             complete = offset if line.endswith(b"\n") else complete
-        self._file.truncate(complete)  # an incomplete line would damage the next one
+        self._file.truncate(complete)  # remove an incomplete last line, which would corrupt the next one
         if damaged:
-            log.warning('"%s" has %d damaged lines: their files are heard again.', self.path, damaged)
+            lines = "1 damaged line: its file is" if damaged == 1 else f"{damaged} damaged lines: their files are"
+            log.warning('"%s" contains %s analysed again.', self.path, lines)
 
 
 def _verified_line(line: bytes) -> dict[str, Any] | None:
@@ -136,7 +137,7 @@ def _result_of(values: Mapping[str, Any]) -> FileResult:
 
 
 class JournalResults(Sequence[FileResult]):
-    """Results in the journal at ``path``, at these ``offsets``; each is read when it is asked for.
+    """Results in the journal at ``path``, at these byte ``offsets``; each is read from the file on access.
 
     Raises:
         OutputError: the journal was changed or deleted.
@@ -171,5 +172,5 @@ class JournalResults(Sequence[FileResult]):
         except OSError as error:
             raise OutputError(f'the results in "{self.path}" cannot be read: {error.strerror}.') from error
         if values is None:
-            raise OutputError(f'"{self.path}" has changed since its results were computed: analyze the files again.')
+            raise OutputError(f'"{self.path}" has changed since its results were computed: analyse the files again.')
         return _result_of(values)

@@ -1,8 +1,8 @@
-"""Results in the formats of other programs: CSV, JSON, Parquet, Audacity labels, Raven selection tables.
+"""Write results as CSV, JSON, Parquet, Audacity labels or Raven selection tables.
 
-To add a format, add a function and a line to ``FORMATS``. Each takes the results of any number of recordings, in order,
-and yields bytes, so that the results of 50 000 files are never in memory at once. Labels and file names may hold any
-character: docs/results.md says how each format writes those it has no form for.
+To add a format, add a function and a line to ``FORMATS``. Each function takes the results of any number of recordings,
+in order, and yields bytes, so that the results of 50 000 files are never in memory at once. Labels and file names may
+contain any character; docs/results.md describes how each format writes the characters that it cannot represent.
 
 >>> event = Event(label="siren", start_s=4.0, stop_s=8.0, confidence=0.91, peak=0.98)
 >>> result = FileResult(file="street.wav", duration_s=60.0, answer=[], events=[event])
@@ -27,7 +27,7 @@ from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import Failure
 from soundmark.models.events import Event
 
-Found = Iterable[FileResult | Failure]
+Results = Iterable[FileResult | Failure]
 
 
 CSV_COLUMNS = ("Start (s)", "End (s)", "Label", "Confidence", "File")
@@ -48,32 +48,32 @@ RAVEN_COLUMNS = (
 )
 
 
-PARQUET_ROWS = 10_000  # in a group: what is held at once
+PARQUET_ROWS = 10_000  # per row group, which is buffered in memory
 
 
-RAVEN_TOP_HZ = 24_000  # the box of a selection reaches from 0 to here: an event has no band of its own
+RAVEN_TOP_HZ = 24_000  # upper edge of every selection box, which starts at 0 Hz: events have no frequency band
 
 
 @dataclass(frozen=True)
 class Format:
-    """The suffix of a format's files, the function that yields their bytes, and the package that it needs, if any."""
+    """An output format: the suffix of its files, the function that yields their bytes, and the package it requires."""
 
     suffix: str
-    write: Callable[[Found], Iterator[bytes]]
+    write: Callable[[Results], Iterator[bytes]]
     needs: str | None = None
 
     def check(self) -> None:
-        """Import the package that it needs, so that a missing one is reported before hours of work.
+        """Import the required package, so that a missing one is reported before hours of work.
 
         Raises:
-            ImportError: that package is not installed.
+            ImportError: the package is not installed.
         """
         if self.needs:
             import_module(self.needs)
 
 
 def event_json(event: Event, file: str, started: datetime | None = None) -> str:
-    """An event as JSON on one line, as ``classify`` and ``listen`` print it.
+    """Return an event as one line of JSON, as ``classify`` and ``listen`` print it.
 
     >>> event_json(Event(label="dog", start_s=0.0, stop_s=4.0, confidence=0.75, peak=0.75), "a.wav")
     '{"file": "a.wav", "start_s": 0.0, "stop_s": 4.0, "label": "dog", "confidence": 0.75, "peak": 0.75}'
@@ -82,31 +82,31 @@ def event_json(event: Event, file: str, started: datetime | None = None) -> str:
 
 
 def csv_row(cells: Iterable[object]) -> bytes:
-    r"""A line of CSV that any reader gets the same cells from, names of files byte for byte.
+    r"""Return a line of CSV, quoted so that every reader parses the same cells; file names keep their bytes.
 
     >>> csv_row(["a,b", "line\rbreak", 1.5])
     b'"a,b","line\rbreak",1.5\n'
     """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(cells)  # it quotes what holds a letter of its line's end
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # this terminator makes it quote cells with \r too
     return _bytes(text.getvalue().removesuffix("\r\n") + "\n")
 
 
-def _csv(found: Found) -> Iterator[bytes]:
+def _csv(results: Results) -> Iterator[bytes]:
     yield csv_row(CSV_COLUMNS)
-    for result, event in _events(found):
+    for result, event in _events(results):
         yield csv_row((_time(event.start_s), _time(event.stop_s), event.label, _rounded(event.confidence), result.file))
 
 
-def _jsonl(found: Found) -> Iterator[bytes]:
-    for result, event in _events(found):
+def _jsonl(results: Results) -> Iterator[bytes]:
+    for result, event in _events(results):
         yield event_json(event, result.file, result.started).encode() + b"\n"
 
 
-def _json_list(found: Found) -> Iterator[bytes]:
-    """A list with an object per file: what it is as a whole and its events, or why it could not be heard."""
+def _json_list(results: Results) -> Iterator[bytes]:
+    """A list with an object per file: its classes and events, or the error."""
     before = "[\n"
-    for one in found:
+    for one in results:
         yield (before + _json(_object(one))).encode()
         before = ",\n"
     yield b"\n]\n" if before == ",\n" else b"[]\n"
@@ -128,38 +128,40 @@ def _object(one: FileResult | Failure) -> dict[str, Any]:
     }
 
 
-def _audacity(found: Found) -> Iterator[bytes]:
-    """A label track: start, end and label with tabs between, seconds from the start of the recording.
+def _audacity(results: Results) -> Iterator[bytes]:
+    """A label track: start, end and label separated by tabs, in seconds from the start of the recording.
 
-    Source: Audacity's manual, "Importing and Exporting Labels". Of several recordings each counts from its own start,
-    as Audacity has one timeline for each: open the file of one.
+    The times of each recording count from its own start, because Audacity has one timeline per recording: import the
+    label file of a single recording.
+
+    Source: Audacity's manual, "Importing and Exporting Labels".
     """
-    for _, event in _events(found):
+    for _, event in _events(results):
         yield f"{event.start_s:.6f}\t{event.stop_s:.6f}\t{_flat(event.label)}\n".encode(errors="replace")
 
 
-def _raven(found: Found) -> Iterator[bytes]:
-    """A selection table, tab-separated; begin times go on over the files, as Raven lays them one behind the other.
+def _raven(results: Results) -> Iterator[bytes]:
+    """A tab-separated selection table; begin times are cumulative over the files, which Raven opens as one sequence.
 
-    Source: Raven Pro 1.6 User's Manual, "Selection tables": Begin Time counts from the first file's start, File Offset
-    from the own file's.
+    Source: Raven Pro 1.6 User's Manual, "Selection tables": Begin Time counts from the start of the first file, File
+    Offset from the start of the event's own file.
     """
     yield ("\t".join(RAVEN_COLUMNS) + "\n").encode()
     before_s, number = 0.0, 0
-    for one in found:
+    for one in results:
         if isinstance(one, Failure):
             continue
         for event in one.events:
             number += 1
             times = (f"{before_s + event.start_s:.6f}", f"{before_s + event.stop_s:.6f}")
             row = ("Spectrogram 1", "1", *times, "0.0", f"{RAVEN_TOP_HZ:.1f}", _unquoted(event.label))
-            place = (_unquoted(one.file), f"{event.start_s:.6f}")
-            yield _bytes("\t".join((str(number), *row, f"{event.confidence:.6g}", *place)) + "\n")
+            source = (_unquoted(one.file), f"{event.start_s:.6f}")
+            yield _bytes("\t".join((str(number), *row, f"{event.confidence:.6g}", *source)) + "\n")
         before_s += one.duration_s
 
 
-def _parquet(found: Found) -> Iterator[bytes]:
-    """A table with a row per event; ``start_utc`` is null where nobody knows when the recording was made."""
+def _parquet(results: Results) -> Iterator[bytes]:
+    """A table with a row per event; ``start_utc`` is null if the start time of the recording is unknown."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -174,44 +176,44 @@ def _parquet(found: Found) -> Iterator[bytes]:
             ("start_utc", pa.timestamp("us", tz="UTC")),
         ]
     )
-    pieces = _Pieces()
+    buffer = _WriteBuffer()
     rows: list[dict[str, Any]] = []
-    with parquet.ParquetWriter(pieces, schema) as writer:
-        for result, event in _events(found):
+    with parquet.ParquetWriter(buffer, schema) as writer:
+        for result, event in _events(results):
             start = result.started + timedelta(seconds=event.start_s) if result.started else None
             names = {"file": _escaped(result.file), "label": _escaped(event.label)}
             rows.append({**_plain(event), **names, "start_utc": start})
             if len(rows) >= PARQUET_ROWS:
                 writer.write_table(pa.Table.from_pylist(rows, schema))
                 rows = []
-                yield pieces.take()
+                yield buffer.take()
         writer.write_table(pa.Table.from_pylist(rows, schema))
-    yield pieces.take()
+    yield buffer.take()
 
 
-class _Pieces(io.RawIOBase):
-    """A file that gives away what was written to it, and keeps nothing but count."""
+class _WriteBuffer(io.RawIOBase):
+    """A write-only file whose content is taken out in chunks; it remembers only its position."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._pieces: list[bytes] = []
-        self._count = 0
+        self._chunks: list[bytes] = []
+        self._position = 0
 
     def writable(self) -> bool:
         return True
 
     def tell(self) -> int:
-        return self._count
+        return self._position
 
     def write(self, data: Any) -> int:
-        self._pieces.append(bytes(data))
-        self._count += len(self._pieces[-1])
-        return len(self._pieces[-1])
+        self._chunks.append(bytes(data))
+        self._position += len(self._chunks[-1])
+        return len(self._chunks[-1])
 
     def take(self) -> bytes:
-        """What was written since the last time."""
-        pieces, self._pieces = self._pieces, []
-        return b"".join(pieces)
+        """Return and drop the bytes written since the last call."""
+        chunks, self._chunks = self._chunks, []
+        return b"".join(chunks)
 
 
 FORMATS = {
@@ -222,11 +224,11 @@ FORMATS = {
     "audacity": Format(".txt", _audacity),
     "raven": Format(".selections.txt", _raven),
 }
-"""Every format by its name."""
+"""The output formats by name."""
 
 
-def _events(found: Found) -> Iterator[tuple[FileResult, Event]]:
-    for one in found:
+def _events(results: Results) -> Iterator[tuple[FileResult, Event]]:
+    for one in results:
         if isinstance(one, FileResult):
             yield from ((one, event) for event in one.events)
 
@@ -245,8 +247,8 @@ def _utc(event: Event, started: datetime | None) -> dict[str, str]:
     return {"start_utc": _iso(started + timedelta(seconds=event.start_s))} if started else {}
 
 
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _iso(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _time(seconds: float) -> float:
@@ -258,7 +260,7 @@ def _rounded(share: float) -> float:
 
 
 def _bytes(text: str) -> bytes:
-    """UTF-8, and the bytes of names that are not; halves of characters that stand for no byte are lost."""
+    """Encode as UTF-8; escaped bytes of non-UTF-8 names are restored, other lone surrogates become U+FFFD."""
     return re.sub("[\ud800-\udc7f\udd00-\udfff]", "\ufffd", text).encode(errors="surrogateescape")
 
 
@@ -267,15 +269,15 @@ def _json(values: object) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A name that is not UTF-8 has no other form in JSON than that of its escaped halves of characters."""
-    return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
+    r"""Write lone surrogates, as in names that are not UTF-8, as JSON escapes such as \udce9."""
+    return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _flat(text: str) -> str:
-    """One cell of a table without quotes: tabs and line ends would begin another."""
+    """Replace tabs and line breaks by a blank, for tables without quoting."""
     return re.sub(r"[\t\r\n\x0b\x0c\x85\u2028\u2029]+", " ", text)
 
 
 def _unquoted(text: str) -> str:
-    """The same for readers that take a quote for the beginning of a cell that has tabs in it, as pandas does."""
+    """``_flat``, with double quotes replaced too: pandas and others take them for the start of a quoted cell."""
     return _flat(text).replace('"', "'")

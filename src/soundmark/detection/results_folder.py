@@ -1,19 +1,20 @@
-"""Files to a folder of results, which an interrupted run resumes: one file for all, one for each, and the failures.
+"""Analyse files and write a folder of results; an interrupted run resumes.
 
-    results.<format>    the events of all files, in their order
-    files/…             the same for each file
-    files.csv           a row per file: duration, start time, best class
-    errors.csv          a row per file that could not be read, and the reason
+    results.<format>    the events of all files, in order
+    files/…             the events of each file
+    files.csv           a row per file: duration, start time, best class, number of events
+    errors.csv          a row per file that could not be read, with the reason
     parameters.json     the model and all settings
-    journal.jsonl       the results so far; the next run with the same settings starts from them
+    journal.jsonl       the journal of finished files, from which the next run with the same settings resumes
 
-Results in the journal are not computed again, whichever format is asked for.
+Results in the journal are not recomputed, even if the next run writes another format.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,8 +33,12 @@ from soundmark.models.classifier import Model
 from soundmark.models.streaming import RecordingAggregator
 from soundmark.runtime import atomic, locks, provenance
 from soundmark.runtime.progress import AnalysisProgress
+from soundmark.runtime.text import counted
 
-LONGEST_NAME = 200  # bytes of a file's name that are used for the name of its results
+log = logging.getLogger("soundmark")
+
+
+MAX_NAME_BYTES = 200  # of a file's name, used for the name of its results file
 
 
 FILES_COLUMNS = ("File", "Duration (s)", "Start (UTC)", "Label", "Confidence", "Events", "Note")
@@ -44,27 +49,25 @@ JOURNAL, PARAMETERS = "journal.jsonl", "parameters.json"
 
 @dataclass(frozen=True, kw_only=True)
 class FolderResult:
-    """The outcome of a run: counts of files and events, failures, notes on files, and the ``results``."""
+    """The result of a run: counts of files and events, failures, notes on files, and the ``results``."""
 
     folder: Path
     analyzed: int
-    before: int  # of them, in an earlier run
+    resumed: int  # of the analysed files, those from an earlier run
     events: int
-    without_event: int  # files
+    without_event: int  # files without an event
     failures: Sequence[Failure]
     notes: Sequence[str]
     results: Sequence[FileResult]
 
     @property
-    def whereabouts(self) -> list[str]:
-        """Lines of text: counts, and where the results are."""
-        before = f" ({self.before:,} of them before)" if self.before else ""
-        without = f"; {self.without_event:,} files without one" if self.without_event else ""
-        failed = f" {len(self.failures):,} could not be heard: see errors.csv." if self.failures else ""
-        return [
-            f"{self.analyzed:,} files were heard{before}: {self.events:,} events{without}.{failed}",
-            f"The results are in {self.folder}.",
-        ]
+    def summary_lines(self) -> list[str]:
+        """Lines of text with the counts and the path of the results."""
+        resumed = f" ({self.resumed:,} of them in an earlier run)" if self.resumed else ""
+        without = f"; {counted(self.without_event, 'file')} without events" if self.without_event else ""
+        failed = f" {counted(len(self.failures), 'file')} failed: see errors.csv." if self.failures else ""
+        files, events = counted(self.analyzed, "file"), counted(self.events, "event")
+        return [f"Analysed {files}{resumed}: {events}{without}.{failed}", f"The results are in {self.folder}."]
 
 
 def analyze_to_folder(
@@ -77,47 +80,50 @@ def analyze_to_folder(
     timezone: str = "UTC",
     jobs: int | None = None,
     fresh: bool = False,
-    tell: Callable[[AnalysisProgress], None] = lambda state: None,
+    on_progress: Callable[[AnalysisProgress], None] = lambda state: None,
 ) -> FolderResult:
-    """Analyze ``files`` with ``settings``, and write the results into ``folder``.
+    """Analyse ``files`` with ``settings``, and write the results into ``folder`` in the format ``form``.
 
-    ``timezone`` is that of times in file names; ``tell`` is called with the progress.
+    ``timezone`` is the timezone of recording times in file names. ``fresh`` discards the results of earlier runs.
+    ``on_progress`` is called with the progress.
 
     Raises:
-        OutputError: the folder cannot be written, is written to by another process, or holds something else.
-        SettingsError: a setting that does not suit the model.
+        OutputError: the folder cannot be written, is in use by another process, or is not a results folder.
+        SettingsError: a setting does not fit the model.
         ImportError: the package that the format needs is not installed.
 
     >>> files = [Input(str(clip.path), clip.path.name) for clip in city.clips[:2]]
     >>> done = analyze_to_folder(model, files, DetectionSettings(), folder / "out")
     >>> again = analyze_to_folder(model, files, DetectionSettings(), folder / "out", form="jsonl")
-    >>> (done.analyzed, done.before), (again.analyzed, again.before)
+    >>> (done.analyzed, done.resumed), (again.analyzed, again.resumed)
     ((2, 0), (2, 2))
     """
     parameters = {"model": _digest(model), "timezone": timezone, **settings.to_json()}
     settings.threshold(model)
     output_formats.FORMATS[form].check()
-    _check(folder)
+    _check_results_folder(folder)
     with locks.exclusive(folder):
-        for swept in (folder, *(path for path in (folder / "files").rglob("*") if path.is_dir()), folder / "files"):
-            atomic.remove_partial_files(swept)
+        inner = [path for path in (folder / "files").rglob("*") if path.is_dir()]
+        for path in (folder, folder / "files", *inner):
+            atomic.remove_partial_files(path)
         if fresh:
             (folder / JOURNAL).unlink(missing_ok=True)
         _write_parameters(folder, model, settings, parameters, form)
         with Journal(folder / JOURNAL) as journal:
             work = _FolderWork(files, parameters, journal)
-            before = len(files) - len(work.missing)
-            work.analyze(model, settings, timezone, jobs, tell)
-            return _folder_result(folder, work, before, _write(folder, work, output_formats.FORMATS[form]))
+            resumed = len(files) - len(work.missing)
+            log.debug('%d of %d files are in the journal "%s"', resumed, len(files), folder / JOURNAL)
+            work.analyze(model, settings, timezone, jobs, on_progress)
+            return _folder_result(folder, work, resumed, _write(folder, work, output_formats.FORMATS[form]))
 
 
 class _FolderWork:
-    """The files of a run, and their results, which are in the journal."""
+    """The files of a run, with their results in the journal."""
 
     def __init__(self, files: Sequence[Input | Failure], parameters: Mapping[str, Any], journal: Journal) -> None:
         self.files, self.journal = files, journal
         self.keys = [journal_key(file.path, parameters) if isinstance(file, Input) else None for file in files]
-        self.missing = [place for place, key in enumerate(self.keys) if key not in journal]
+        self.missing = [index for index, key in enumerate(self.keys) if key not in journal]
         self.failures: dict[int, Failure] = {}
 
     def analyze(
@@ -126,39 +132,39 @@ class _FolderWork:
         settings: DetectionSettings,
         timezone: str,
         jobs: int | None,
-        tell: Callable[[AnalysisProgress], None],
+        on_progress: Callable[[AnalysisProgress], None],
     ) -> None:
-        """Analyze the files that are not in the journal yet."""
-        wanted = [self.files[place] for place in self.missing]
-        with FileAnalysis(model, wanted, settings, timezone=timezone, jobs=jobs, tell=tell) as results:
-            for place, found in zip(self.missing, results, strict=True):
+        """Analyse the files that are not in the journal yet."""
+        files = [self.files[index] for index in self.missing]
+        with FileAnalysis(model, files, settings, timezone=timezone, jobs=jobs, on_progress=on_progress) as results:
+            for index, found in zip(self.missing, results, strict=True):
                 if isinstance(found, Failure):
-                    self.failures[place] = found
+                    self.failures[index] = found
                 else:
-                    # Standard input has no key: it gets one that no later run finds.
-                    self.keys[place] = key = self.keys[place] or f"{os.getpid()} {time.time_ns()}"
+                    # Standard input has no key: give it a unique one, so that no later run reuses its result.
+                    self.keys[index] = key = self.keys[index] or f"{os.getpid()} {time.time_ns()}"
                     self.journal.add(key, found)
 
     def __iter__(self) -> Iterator[FileResult | Failure]:
-        """The result or the failure of each file, in their order; one at a time in memory."""
-        for place, key in enumerate(self.keys):
-            found = self.failures.get(place) or self.journal.find(key)
+        """Yield the result or the failure of each file, in order, with one at a time in memory."""
+        for index, key in enumerate(self.keys):
+            found = self.failures.get(index) or self.journal.find(key)
             if found is not None:
                 yield found
 
     def results(self) -> JournalResults:
-        """The results of the files that could be read, in their order."""
+        """Return the results of the files that could be read, in order."""
         keys = [key for i, key in enumerate(self.keys) if key is not None and i not in self.failures]
         return self.journal.results([key for key in keys if key in self.journal])
 
     def named_results(self) -> Iterator[tuple[str, FileResult]]:
-        """The results, each with the name of its own results file."""
+        """Yield each result with the name of its results file."""
         taken: set[str] = set()
-        for place, file in enumerate(self.files):
-            found = None if place in self.failures else self.journal.find(self.keys[place])
+        for index, file in enumerate(self.files):
+            found = None if index in self.failures else self.journal.find(self.keys[index])
             if found is not None and isinstance(file, Input):
                 name, number = _short(file.name), 1
-                while name.casefold() in taken:  # Windows and macOS do not tell A.wav from a.wav
+                while name.casefold() in taken:  # file names are case-insensitive on Windows and macOS
                     number += 1
                     name = f"{_short(file.name)}~{number}"
                 taken.add(name.casefold())
@@ -166,17 +172,17 @@ class _FolderWork:
 
 
 def _short(name: str) -> str:
-    """A file's name, shortened to leave room for a suffix: file systems allow at most 255 bytes."""
-    *above, own = name.split("/")
-    if len(os.fsencode(own)) <= LONGEST_NAME:
+    """Shorten a file's name to leave room for a suffix: file systems allow at most 255 bytes."""
+    *parents, own = name.split("/")
+    if len(os.fsencode(own)) <= MAX_NAME_BYTES:
         return name
     digest = hashlib.sha256(os.fsencode(own)).hexdigest()[:8]
-    kept = os.fsencode(own)[: LONGEST_NAME - 9].decode("utf-8", "ignore")
-    return "/".join([*above, f"{kept}-{digest}"])
+    kept = os.fsencode(own)[: MAX_NAME_BYTES - 9].decode("utf-8", "ignore")
+    return "/".join([*parents, f"{kept}-{digest}"])
 
 
-class _Row(NamedTuple):
-    """A row of files.csv, in the order of its columns."""
+class _FileRow(NamedTuple):
+    """A row of files.csv, in the order of ``FILES_COLUMNS``."""
 
     file: str
     duration_s: str
@@ -187,46 +193,46 @@ class _Row(NamedTuple):
     note: str
 
     @classmethod
-    def of(cls, found: FileResult) -> _Row:
+    def of(cls, found: FileResult) -> _FileRow:
         best, started = found.answer[0], found.started.isoformat() if found.started else ""
         score, length_s = f"{best['score']:.6g}", f"{found.duration_s:.3f}"
         return cls(found.file, length_s, started, best["label"], score, len(found.events), found.note or "")
 
 
-def _write(folder: Path, work: _FolderWork, form: output_formats.Format) -> list[_Row]:
-    """Write all files of the folder, and return the rows of files.csv."""
-    for stale in folder.glob("results.*"):  # of other parameters, other files or another format
+def _write(folder: Path, work: _FolderWork, form: output_formats.Format) -> list[_FileRow]:
+    """Write all files of the folder; return the rows of files.csv."""
+    for stale in folder.glob("results.*"):  # of other settings, other inputs or another format
         if stale.name in {f"results{other.suffix}" for other in output_formats.FORMATS.values()}:
             stale.unlink(missing_ok=True)
     with atomic.replacing(folder / f"results{form.suffix}") as temporary, temporary.open("wb") as file:
         file.writelines(form.write(work))
     rows = _write_each(folder / "files", work, form)
-    _write_table(folder / "files.csv", FILES_COLUMNS, rows)
+    _write_csv(folder / "files.csv", FILES_COLUMNS, rows)
     failed = ([failure.file, failure.reason] for failure in _failures(work))
-    _write_table(folder / "errors.csv", ["File", "Reason"], failed)
+    _write_csv(folder / "errors.csv", ["File", "Reason"], failed)
     return rows
 
 
-def _write_each(folder: Path, work: _FolderWork, form: output_formats.Format) -> list[_Row]:
-    """Write the results of each file."""
+def _write_each(folder: Path, work: _FolderWork, form: output_formats.Format) -> list[_FileRow]:
+    """Write the results file of each input; return the rows of files.csv."""
     rows, written = [], set()
     for name, found in work.named_results():
         path = folder / f"{name}{form.suffix}"
         written.add(path)
-        rows.append(_Row.of(found))
+        rows.append(_FileRow.of(found))
         with atomic.replacing(path, durable=False) as temporary:
             temporary.write_bytes(b"".join(form.write([found])))
     for path in list(folder.rglob("*")):
-        if path not in written and path.is_file():  # stale as those of all
+        if path not in written and path.is_file():  # left by an earlier run
             path.unlink(missing_ok=True)
     return rows
 
 
-def _folder_result(folder: Path, work: _FolderWork, before: int, rows: Sequence[_Row]) -> FolderResult:
+def _folder_result(folder: Path, work: _FolderWork, resumed: int, rows: Sequence[_FileRow]) -> FolderResult:
     return FolderResult(
         folder=folder,
         analyzed=len(rows),
-        before=before,
+        resumed=resumed,
         events=sum(row.events for row in rows),
         without_event=sum(not row.events for row in rows),
         failures=_failures(work),
@@ -236,14 +242,20 @@ def _folder_result(folder: Path, work: _FolderWork, before: int, rows: Sequence[
 
 
 def _failures(work: _FolderWork) -> list[Failure]:
-    return [work.failures[place] for place in sorted(work.failures)]
+    return [work.failures[index] for index in sorted(work.failures)]
 
 
-def _check(folder: Path) -> None:
-    """Refuse a folder that holds something other than results."""
-    there = [path.name for path in folder.glob("*") if not path.name.startswith(".")] if folder.is_dir() else []
-    if there and not {JOURNAL, PARAMETERS} & set(there):
-        raise OutputError(f'"{folder}" holds something else ("{sorted(there)[0]}"). Choose a new folder with -o.')
+def _check_results_folder(folder: Path) -> None:
+    """Check that ``folder`` is missing, empty, or a results folder.
+
+    Raises:
+        OutputError: it contains other files.
+    """
+    names = [path.name for path in folder.glob("*") if not path.name.startswith(".")] if folder.is_dir() else []
+    if names and not {JOURNAL, PARAMETERS} & set(names):
+        raise OutputError(
+            f'"{folder}" is not a results folder: it contains "{sorted(names)[0]}". Choose a new folder with -o.'
+        )
 
 
 def _digest(model: Model) -> str:
@@ -253,22 +265,34 @@ def _digest(model: Model) -> str:
 def _write_parameters(
     folder: Path, model: Model, settings: DetectionSettings, parameters: Mapping[str, Any], form: str
 ) -> None:
-    """Write the parameters of a run beside its results."""
-    begins = RecordingAggregator(model, **settings.stream_options(model)).tracker.thresholds.tolist()
-    about = {
+    """Write the model and the settings of a run to parameters.json."""
+    onset_thresholds = RecordingAggregator(model, **settings.stream_options(model)).tracker.thresholds.tolist()
+    content = {
         "schema": 1,
         "format": form,
         "parameters": dict(parameters),
         "classes": list(model.classes),
         "window_s": model.card.window_s,
-        "begins_at": dict(zip(model.classes, begins, strict=True)),
+        "begins_at": dict(zip(model.classes, onset_thresholds, strict=True)),
         "trained_on": model.card.training.name,
         "versions": provenance.versions(),
     }
-    atomic.write_text(folder / PARAMETERS, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    atomic.write_text(folder / PARAMETERS, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def write_files_table(path: Path, results: Iterable[FileResult]) -> None:
+    """Write ``results`` to ``path`` in the format of files.csv: one row per file.
+
+    >>> answer = [{"label": "dog", "score": 0.75}]
+    >>> write_files_table(folder / "files.csv", [FileResult(file="a.wav", duration_s=4.0, answer=answer, events=[])])
+    >>> print((folder / "files.csv").read_text(encoding="utf-8"), end="")
+    File,Duration (s),Start (UTC),Label,Confidence,Events,Note
+    a.wav,4.000,,dog,0.75,0,
+    """
+    _write_csv(path, FILES_COLUMNS, map(_FileRow.of, results))
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     with atomic.replacing(path) as temporary, temporary.open("wb") as file:
         file.write(output_formats.csv_row(header))
         file.writelines(map(output_formats.csv_row, rows))

@@ -1,4 +1,4 @@
-"""Results of ``classify``, read back: the times of events, and how long was recorded."""
+"""Read results of ``classify`` back: the times of events, and the periods that were recorded."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from typing import Any
 
 from soundmark.audio import timestamps
 from soundmark.errors import SettingsError
+from soundmark.runtime.text import listed
 
-LONGEST_S = 1e9  # 31 years: no recording is longer
+MAX_DURATION_S = 1e9  # 31 years: no recording is longer
 
 
 @dataclass(frozen=True)
 class Span:
-    """A period in which ``label`` was detected, or, if it is None, in which was recorded."""
+    """A period in which ``label`` was detected, or a recording if ``label`` is None."""
 
     label: str | None
     start: datetime
@@ -28,7 +29,12 @@ class Span:
 
 
 def read_spans(path: Path, zone: str) -> Iterator[Span | None]:
-    r"""The spans of a folder or a file of results; None for an event of a recording without a start time.
+    r"""Yield the recordings and events of a results folder, or the events of a results file.
+
+    An event whose recording has no known start time yields None. ``zone`` is the timezone of times in file names.
+
+    Raises:
+        SettingsError: the results cannot be read, or are damaged.
 
     >>> from soundmark.runtime import atomic
     >>> rows = "Start (s),End (s),Label,Confidence,File\n0.0,60.0,siren,0.9,20240612_230000.wav\n"
@@ -43,28 +49,34 @@ def read_spans(path: Path, zone: str) -> Iterator[Span | None]:
         file for file in path.glob("results.*") if file.suffix in READERS and not file.name.endswith(".selections.txt")
     )
     if not results:
-        raise SettingsError(f'"{path}" holds no results.csv, .jsonl, .json or .parquet: give what classify -o wrote.')
+        raise SettingsError(
+            f'"{path}" contains no results.csv, .jsonl, .json or .parquet: expected a folder that classify -o wrote.'
+        )
     starts: dict[str, datetime] = {}
     if (path / "files.csv").is_file():
         for file, span in _recordings(path / "files.csv"):
             starts[file] = span.start
             yield span
-    newest = max(results, key=lambda file: file.stat().st_mtime_ns)  # the last of several formats is complete
+    newest = max(results, key=lambda file: file.stat().st_mtime_ns)  # only the last format written is up to date
     yield from _spans(newest, starts, zone)
 
 
 def _span(label: str | None, started: Any, start_s: Any, stop_s: Any) -> Span:
-    """A part of a recording that started at ``started``; ValueError or TypeError if that is impossible."""
-    moment = datetime.fromisoformat(started) if isinstance(started, str) else started
+    """Return a part of a recording that started at ``started``.
+
+    Raises:
+        ValueError, TypeError, AttributeError: the times are invalid.
+    """
+    time = datetime.fromisoformat(started) if isinstance(started, str) else started
     start_s, stop_s = float(start_s), float(stop_s)
-    if not 0 <= start_s <= stop_s <= LONGEST_S or moment.year not in timestamps.YEARS:
+    if not 0 <= start_s <= stop_s <= MAX_DURATION_S or time.year not in timestamps.YEARS:
         raise ValueError
-    moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
-    return Span(label, moment + timedelta(seconds=start_s), moment + timedelta(seconds=stop_s))
+    time = time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
+    return Span(label, time + timedelta(seconds=start_s), time + timedelta(seconds=stop_s))
 
 
 def _recordings(path: Path) -> Iterator[tuple[str, Span]]:
-    """The recordings with a start time, from the table that ``classify`` writes beside its results."""
+    """Yield the recordings with a known start time from the files.csv of a results folder."""
     with _reading(path):
         for row in _csv(path):
             if row["Start (UTC)"]:
@@ -72,7 +84,7 @@ def _recordings(path: Path) -> Iterator[tuple[str, Span]]:
 
 
 def _spans(path: Path, starts: Mapping[str, datetime], zone: str) -> Iterator[Span | None]:
-    """The events in a file of results."""
+    """Yield the events of a results file."""
     start_of = lru_cache(maxsize=10_000)(lambda file: starts.get(file) or timestamps.recording_start(file, zone=zone))
     for number, row in enumerate(_rows(path), 1):
         label, start_utc, start_s, stop_s = str(row["label"]), row.get("start_utc"), row["start_s"], row["stop_s"]
@@ -86,8 +98,8 @@ def _spans(path: Path, starts: Mapping[str, datetime], zone: str) -> Iterator[Sp
         except (ValueError, TypeError, AttributeError) as error:
             at = f" at {start_utc}" if start_utc else ""
             raise SettingsError(
-                f'event {number} of "{path}" cannot be meant: "{label}" in "{row["file"]}" from {start_s} s to '
-                f"{stop_s} s{at}. Correct it, or let classify write the results again."
+                f'event {number} of "{path}" is not valid: "{label}" in "{row["file"]}" from {start_s} s to '
+                f"{stop_s} s{at}. Correct it, or run classify again."
             ) from error
 
 
@@ -95,29 +107,33 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise SettingsError(
-            f'"{path}" is no results of classify: give a folder of them, or .csv, .jsonl, .json, .parquet.'
+            f'"{path}" is not a results file of classify: expected a results folder, or a .csv, .jsonl, .json or '
+            ".parquet file."
         )
     with _reading(path):
         for row in reader(path):
             missing = [key for key in ("file", "start_s", "stop_s", "label") if key not in row]
             if missing:
-                raise SettingsError(f'"{path}" has no {" and no ".join(missing)}: it is no results of classify.')
+                columns = "column" if len(missing) == 1 else "columns"
+                raise SettingsError(
+                    f'"{path}" is not a results file of classify: it lacks the {columns} {listed(missing)}.'
+                )
             yield row
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn errors of reading a file into a ``SettingsError`` that names it."""
+    """Convert errors of reading ``path`` into a ``SettingsError`` that names it."""
     try:
         yield
     except SettingsError:
         raise
     except OSError as error:
-        why = error.strerror or "they are damaged"
-        raise SettingsError(f'the results "{path}" cannot be read: {why}.') from error
+        reason = error.strerror or "the file is damaged"
+        raise SettingsError(f'the results "{path}" cannot be read: {reason}.') from error
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, csv.Error) as error:
         raise SettingsError(
-            f'the results "{path}" cannot be read: they are damaged, or no results of classify.'
+            f'the results "{path}" cannot be read: the file is damaged, or is not a results file of classify.'
         ) from error
 
 

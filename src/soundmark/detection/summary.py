@@ -1,9 +1,9 @@
-"""A summary of results: minutes of each class by hour of the day and by day.
+"""Summarise results: minutes of each class by hour of the day and by day.
 
-It reads what ``soundmark classify -o`` or ``analyze`` wrote: a folder of results, or a file of one. Start times come
-from the results, or from the names of the recordings (see ``audio.timestamps``). In a folder, ``files.csv`` has the
-duration of all recordings, so that a class can be given as a share of the time recorded: two recorders detect twice as
-many sirens as one.
+The input is a results folder that ``soundmark classify -o`` or ``analyze`` wrote, or a single results file. Start times
+come from the results, or from the names of the recordings (see ``audio.timestamps``). The ``files.csv`` of a results
+folder lists the duration of every recording, so that minutes can be given as a percentage of the recorded time: two
+recorders detect twice as many sirens as one.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ REPR_CLASSES = 10
 class Summary:
     """Minutes of each class, by day and by hour of the day.
 
-    ``minutes`` float64 ``[labels, days, 24]``, and ``recorded`` ``[days, 24]``, the minutes recorded; None if some of
-    the results do not contain them.
+    ``minutes`` is float64 ``[labels, days, 24]``. ``recorded`` ``[days, 24]`` is the recorded time in minutes, or None
+    if some of the results do not contain it.
     """
 
-    labels: tuple[str, ...]  # the most frequent first
+    labels: tuple[str, ...]  # most minutes first
     days: tuple[date, ...]  # those with recordings or events
     zone: str
     minutes: Minutes
@@ -73,37 +73,37 @@ class Summary:
 
     @property
     def recorded_by_hour(self) -> Minutes | None:
-        """Minutes that were recorded in each hour of the day, ``[24]``."""
+        """Recorded minutes in each hour of the day, ``[24]``; None if unknown."""
         return None if self.recorded is None else self.recorded.sum(0)
 
     @property
     def recorded_by_day(self) -> Minutes | None:
-        """Minutes that were recorded on each day, ``[days]``."""
+        """Recorded minutes on each day, ``[days]``; None if unknown."""
         return None if self.recorded is None else self.recorded.sum(1)
 
     @property
     def shares_by_hour(self) -> Minutes:
-        """The percentage of the time recorded in each hour of the day, ``[labels, 24]``; NaN if nothing was recorded.
+        """The percentage of the recorded time in each hour of the day, ``[labels, 24]``; NaN if nothing was recorded.
 
-        If the time recorded is not known, the minutes themselves.
+        If the recorded time is unknown, the minutes.
         """
         return shares(self.by_hour, self.recorded_by_hour)
 
     @property
     def note(self) -> str | None:
-        """A sentence on events that are left out; None if there are none."""
+        """A sentence about skipped events; None if there are none."""
         if not self.untimed:
             return None
         if self.untimed == 1:
-            return "1 event is left out: nothing says when its recording was made."
-        return f"{self.untimed:,} events are left out: nothing says when their recordings were made."
+            return "1 event was skipped: the start time of its recording is unknown."
+        return f"{self.untimed:,} events were skipped: the start times of their recordings are unknown."
 
     def busiest_hour(self, row: int) -> int:
-        """The hour of the day with the largest share of the class in that row."""
+        """The hour of the day with the highest percentage of the class ``labels[row]``."""
         return int(np.nan_to_num(self.shares_by_hour[row]).argmax())
 
     def to_csv(self) -> str:
-        """A row per class and hour of the day: the minutes of events, and those recorded."""
+        """Return CSV with a row per class and hour of the day: label, hour, minutes, recorded_minutes."""
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["label", "hour", "minutes", "recorded_minutes"])
@@ -114,7 +114,7 @@ class Summary:
         return text.getvalue()
 
     def to_json(self) -> str:
-        """All values, as JSON; days in ISO 8601."""
+        """Return all values as JSON, with days in ISO 8601."""
 
         def rounded(minutes: Minutes | None) -> Any:
             return None if minutes is None else np.round(minutes, 3).tolist()
@@ -134,7 +134,7 @@ class Summary:
         return json.dumps(values, ensure_ascii=False, indent=1) + "\n"
 
     def to_dataframe(self) -> pd.DataFrame:
-        """A row per class, day and hour: label, day, hour, minutes, recorded_minutes (NaN if not known)."""
+        """Return a row per class, day and hour: label, day, hour, minutes, recorded_minutes (NaN if unknown)."""
         pd = import_pandas()
 
         n_labels, n_days = len(self.labels), len(self.days)
@@ -160,10 +160,10 @@ class Summary:
         return summary_figure.plot_hours(self, ax)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Draw a figure with the classes by hour and the most frequent ones by day; the suffix decides the format.
+        """Save a figure with all classes by hour, and the most frequent ones by day, in the format of the suffix.
 
         Raises:
-            SettingsError: Matplotlib does not write that format, or is not installed.
+            SettingsError: Matplotlib does not support the format, or is not installed.
             OutputError: the file cannot be written.
         """
         from soundmark.detection import summary_figure
@@ -197,10 +197,10 @@ def summarize(
 ) -> Summary:
     r"""Sum up results by class, hour of the day and day, in a timezone such as "Europe/Berlin".
 
-    ``results`` is one path or several: folders that ``classify -o`` or ``analyze`` wrote, or files of results.
+    ``results`` is one path or several: results folders that ``classify -o`` or ``analyze`` wrote, or results files.
 
     Raises:
-        SettingsError: the results cannot be read, have no events, or no start time of a recording is known.
+        SettingsError: the results cannot be read, contain no events, or no start time of a recording is known.
 
     >>> from soundmark.runtime import atomic
     >>> rows = "Start (s),End (s),Label,Confidence,File\n3000.0,4200.0,siren,0.9,20240612_230000.wav\n"
@@ -212,7 +212,7 @@ def summarize(
     local = timestamps.timezone_named(timezone)
     paths = [Path(path) for path in ([results] if isinstance(results, str | PathLike) else results)]
     if not paths:
-        raise SettingsError("there are no results to sum up: give a folder of results, or a file of one.")
+        raise SettingsError("no results were given: expected results folders or results files.")
     events: list[Span] = []
     recorded: list[Span] = []
     untimed = incomplete = 0
@@ -223,23 +223,24 @@ def summarize(
                 untimed += 1
             else:
                 (recorded if span.label is None else events).append(span)
-        incomplete += len(recorded) == before  # the time recorded is not known
+        incomplete += len(recorded) == before  # the recorded time is unknown
     if not events:
-        raise SettingsError(_nothing(paths, untimed))
-    return _counted(events, [] if incomplete else recorded, local, timezone, untimed)
+        raise SettingsError(_no_events(paths, untimed))
+    return _summed(events, [] if incomplete else recorded, local, timezone, untimed)
 
 
-def _nothing(paths: Sequence[Path], untimed: int) -> str:
+def _no_events(paths: Sequence[Path], untimed: int) -> str:
+    """Return the error message for results without events that can be summed up."""
     names = ", ".join(f'"{path}"' for path in paths)
     if not untimed:
-        return f"{names} holds no event: there is nothing to sum up."
+        return f"{names} contains no events: there is nothing to sum up."
     return (
-        f"nothing says when the recordings of {names} were made: name them as 20240612_043000.wav, or let the recorder "
-        "write it into them."
+        f"the start times of the recordings in {names} are unknown: name the recordings like 20240612_043000.wav, or "
+        "set the recorder to write the time into them."
     )
 
 
-def _counted(events: list[Span], recorded: list[Span], local: tzinfo, zone: str, untimed: int) -> Summary:
+def _summed(events: list[Span], recorded: list[Span], local: tzinfo, zone: str, untimed: int) -> Summary:
     minutes: defaultdict[tuple[str | None, date, int], float] = defaultdict(float)
     for span in (*events, *recorded):
         for day, hour, part in _by_hours(span, local):
@@ -259,7 +260,7 @@ def _counted(events: list[Span], recorded: list[Span], local: tzinfo, zone: str,
 
 
 def _by_hours(span: Span, local: tzinfo) -> Iterator[tuple[date, int, float]]:
-    """The day, the hour and the minutes of each hour that a span lies in."""
+    """Split a span at full hours of local time; yield the day, the hour and the minutes of each part."""
     at = span.start
     while at < span.stop:
         clock = at.astimezone(local)
@@ -270,7 +271,7 @@ def _by_hours(span: Span, local: tzinfo) -> Iterator[tuple[date, int, float]]:
 
 
 def spark(values: Minutes) -> str:
-    """Numbers as a row of bars, the largest full; a point for NaN.
+    """Return numbers as a row of bars, scaled to the largest, with a dot for NaN.
 
     >>> spark(np.array([0.0, 0.5, 4.0, np.nan]))
     ' ▁█·'
@@ -280,7 +281,7 @@ def spark(values: Minutes) -> str:
 
 
 def shares(minutes: Minutes, recorded: Minutes | None) -> Minutes:
-    """Percentages of the time recorded, NaN if it is 0; or the minutes themselves, if it is not known.
+    """Return ``minutes`` as percentages of the recorded time, NaN if it is 0; unchanged if ``recorded`` is None.
 
     >>> shares(np.array([[30.0, 0.0]]), np.array([60.0, 0.0])).tolist()
     [[50.0, nan]]

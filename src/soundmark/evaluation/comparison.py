@@ -1,14 +1,14 @@
-"""Recipes × protocols × folds to an ``Evaluation``: train on one part, test on the other, say how good, how surely.
+"""Run a comparison: train and test recipes × protocols × folds, and collect the results in an ``Evaluation``.
 
-A run stands in a folder, and the same call goes on with it, unit by unit, after a kill:
+A run is a folder. After an interruption, the same call resumes it unit by unit:
 
     RUN/<recipe>/random/{model.onnx, history.csv, recipe.toml, predictions.csv}
-    RUN/<recipe>/folds/predictions.csv                       every test clip once
+    RUN/<recipe>/folds/predictions.csv                       every test clip once, all folds pooled
     RUN/<recipe>/folds/fold-<k>/{...}
-    RUN/<recipe>/grouped/...                                 as folds
+    RUN/<recipe>/grouped/...                                 same as folds
     RUN/metrics.json
 
-Of several seeds, each stands in a folder ``seed-<n>`` under the protocol.
+With several seeds, the protocol's folder has one folder ``seed-<n>`` for each.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def compare(
 ) -> Evaluation:
     """Train and test recipes on one data set; write models, predictions, metrics.json and report.html to ``folder``.
 
-    The same call again resumes an interrupted comparison, or reads a finished one. Clips that cannot be used are
-    named in warnings.
+    Calling it again with the same arguments resumes an interrupted comparison, or reads a finished one. Clips that
+    cannot be used are skipped and named in warnings.
 
     Args:
         dataset: a ``Dataset``, or the path of one.
@@ -91,12 +91,12 @@ def compare(
         folder: where the results are written.
         protocols: "random", "folds" or "grouped" (by recording); one or several. Default: random, and folds or grouped.
         folds: the official folds to test, each by a model trained on all others; one or several. Default: all.
-        seeds: how often each training is repeated, with another seed each time.
-        subset: a named part of the data set, "esc10" of ESC-50.
-        epochs: instead of each recipe's own.
-        batch_size: instead of each recipe's own.
-        learning_rate: instead of each recipe's own.
-        seed: of weights, order and dropout, instead of each recipe's own.
+        seeds: number of trainings of each recipe on each split, each with another seed.
+        subset: a named part of the data set, such as "esc10" of ESC-50.
+        epochs: overrides the recipes' number of epochs.
+        batch_size: overrides the recipes' batch size.
+        learning_rate: overrides the recipes' learning rate.
+        seed: overrides the recipes' seed, of initial weights, clip order and dropout.
         jobs: parallel workers; default: all cores.
         device: "auto", "cpu", "cuda" or "mps".
         fresh: start over instead of resuming.
@@ -105,7 +105,7 @@ def compare(
     Raises:
         SettingsError: an unknown recipe, protocol, fold or device, a value that is not allowed, or no folder.
         DatasetError: the path is not a data set, or has too few clips.
-        OutputError: the folder cannot be written, or holds another run.
+        OutputError: the folder cannot be written, or contains another run.
 
     >>> run = compare(city, recipe, folder / "run", protocols="random", quiet=True)
     >>> run.results[0].summary.n, (folder / "run" / "report.html").exists()
@@ -118,7 +118,7 @@ def compare(
         for one in _several("recipes", recipes, str | PathLike | Recipe, "names, .toml files or Recipes")
     ]
     check_jobs(jobs)
-    engine_for([], device)  # a device that does not exist is refused before the features are computed
+    engine_for([], device)  # check the device before the features are computed
     plan = make_plan(
         open_dataset(dataset, subset),
         chosen,
@@ -126,7 +126,7 @@ def compare(
         folds=_fold_numbers(folds),
         seeds=seeds,
     )
-    from soundmark.runtime.progress_bars import progress_bars  # rich is loaded when it is needed
+    from soundmark.runtime.progress_bars import progress_bars  # imports rich, so only where it is needed
 
     with progress_bars(quiet) as progress:
         found = run_and_report(plan, folder, jobs=jobs, device=device, fresh=fresh, command=command, progress=progress)
@@ -135,11 +135,11 @@ def compare(
 
 
 def _several(name: str, values: Any, single: type | UnionType, what: str) -> Sequence[Any]:
-    """The values as a list; one of the type ``single`` is a list of its own."""
+    """Return the values as a list; a single value of type ``single`` becomes a list of one."""
     if isinstance(values, single):
         return [values]
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise SettingsError(f"{name} is {values!r}: give {what}, one or a list.")
+        raise SettingsError(f"{name} is {values!r}: expected {what}, one or a list.")
     return list(values)
 
 
@@ -150,18 +150,18 @@ def _protocol_names(protocols: str | Sequence[str] | None) -> Sequence[str] | No
 
 
 def _fold_numbers(folds: int | Sequence[int] | None) -> list[int] | None:
-    """The folds as a list of Python's whole numbers."""
+    """Return the folds as a list of ``int``."""
     if folds is None:
         return None
-    asked = _several("folds", folds, Integral, "fold numbers")
-    for fold in asked:
+    numbers = _several("folds", folds, Integral, "fold numbers")
+    for fold in numbers:
         if not isinstance(fold, Integral) or isinstance(fold, bool):
-            raise SettingsError(f"folds holds {fold!r}: give fold numbers, as 1 or [1, 2, 10].")
-    return [int(fold) for fold in asked]
+            raise SettingsError(f"folds contains {fold!r}: expected fold numbers, such as 1 or [1, 2, 10].")
+    return [int(fold) for fold in numbers]
 
 
 def _call_text(arguments: Mapping[str, Any]) -> str:
-    """The call of ``compare`` with these arguments as it is recorded: those at their defaults are left out."""
+    """Format the call of ``compare`` for the report, without the arguments that have their default values."""
     defaults = {name: parameter.default for name, parameter in signature(compare).parameters.items()}
     given = {key: value for key, value in arguments.items() if value is not defaults[key]}
     return f"soundmark.compare({', '.join(f'{key}={_value_text(value)}' for key, value in given.items())})"
@@ -187,7 +187,7 @@ def run_and_report(
     command: str = "",
     progress: Progress = no_progress,
 ) -> Evaluation:
-    """Carry out ``plan`` in ``folder`` as ``run_plan`` does, and write ``report.html``.
+    """Run ``plan`` in ``folder`` with ``run_plan``, and write ``report.html``.
 
     Raises:
         OutputError, DatasetError: as ``run_plan``.
@@ -214,12 +214,12 @@ def run_plan(
     command: str = "",
     progress: Progress = no_progress,
 ) -> Evaluation:
-    """Carry out ``plan`` in ``folder``: write its units, predictions and ``metrics.json``, and say what was found.
+    """Run ``plan`` in ``folder``: write models, predictions and ``metrics.json``, and return the results.
 
-    A clip that cannot be read is left out of every recipe, after the split is drawn, and named in ``skipped``.
+    A clip that cannot be read is skipped for all recipes, after the split is drawn, and listed in ``skipped``.
 
     Raises:
-        OutputError: ``folder`` cannot be written, is written to by another process, or holds another run.
+        OutputError: ``folder`` cannot be written, is in use by another process, or contains another run.
         DatasetError: too few clips can be read to train and to test.
 
     >>> from soundmark.evaluation.plan import make_plan
@@ -231,21 +231,21 @@ def run_plan(
     with exclusive_run(folder):
         if fresh:
             clear_run(folder)
-        _check_same_data(folder, dataset)
+        check_same_data(folder, dataset)
         for name in {recipe.network for recipe, _ in unfinished(plan, folder) if recipe.is_pretrained}:
-            weights.find(name, progress)  # before hours are spent on what comes first
+            weights.find(name, progress)  # fail early if pretrained weights are missing
         stores = _stores(plan, jobs, fresh, progress)
         usable = np.logical_and.reduce([store.usable for store in stores.values()])
         units = _units(plan, folder, usable)
-        # All are looked for first: a folder of another run is refused before the first hour is spent on it.
+        # All units are checked first, so that the folder of another run is rejected before anything is trained.
         found = [find_finished(unit, dataset, stores[unit.recipe.name]) for unit in units]
-        for doubt in leakage_warnings(plan, usable) if not all(found) else ():
-            log.warning("%s", doubt)
+        for warning in leakage_warnings(plan, usable) if not all(found) else ():
+            log.warning("%s", warning)
         outcomes: list[Outcome] = []
         for number, (unit, done) in enumerate(zip(units, found, strict=True), 1):
             report = _numbered(progress, number, len(units))
             if done:
-                report(f"{unit.name}: done before", 1, 1, "trainings")
+                report(f"{unit.name}: already finished", 1, 1, "trainings")
             else:
                 engine = engine_for([*outcomes, *found], device)
                 done = train_unit(unit, dataset, stores[unit.recipe.name], engine=engine, progress=report)
@@ -253,25 +253,25 @@ def run_plan(
         _warn_others(folder, units)
         evaluation = _evaluation(plan, outcomes, stores, _skipped(dataset, stores), command)
         for result in evaluation.results:
-            if result.folds[0].fold is not None:  # a random split's stand there already, as its unit's
+            if result.folds[0].fold is not None:  # the file of a random split was written by its unit
                 _write_pooled(folder, dataset, plan, result)
         text = json.dumps(with_figures_checksum(evaluation.to_json()), indent=1, ensure_ascii=False, allow_nan=False)
-        # A name that is not UTF-8 has lone surrogates; as \udcff they are JSON.
+        # A file name that is not UTF-8 has lone surrogates; written as \udcff they are valid JSON.
         atomic.write_bytes(folder / "metrics.json", f"{text}\n".encode(errors="backslashreplace"))
     return evaluation
 
 
 def _write_pooled(folder: Path, dataset: Dataset, plan: Plan, result: Result) -> None:
-    """The predictions of all folds together, a file for each seed."""
+    """Write the predictions of all folds into one file for each seed."""
     n = len(result.test) // plan.seeds
     for i, seeded in enumerate(plan.repeats(result.recipe)):
-        place = protocol_folder(folder, seeded, result.protocol, seeds=plan.seeds)
+        target = protocol_folder(folder, seeded, result.protocol, seeds=plan.seeds)
         rows = slice(i * n, (i + 1) * n)
-        write_predictions(place / "predictions.csv", dataset, result.test[rows], result.probabilities[rows])
+        write_predictions(target / "predictions.csv", dataset, result.test[rows], result.probabilities[rows])
 
 
 def _stores(plan: Plan, jobs: int | None, fresh: bool, progress: Progress) -> dict[str, Features]:
-    """The features of each recipe, by its name; recipes that share a representation share a store."""
+    """Build the feature store of each recipe, by recipe name; recipes with the same representation share one."""
     built: dict[Representation, Features] = {}
     for representation in dict.fromkeys(recipe.representation for recipe in plan.recipes):
         built[representation] = features.build(plan.dataset, representation, jobs=jobs, fresh=fresh, progress=progress)
@@ -294,19 +294,19 @@ def _units(plan: Plan, folder: Path, usable: np.ndarray) -> list[Unit]:
         for split in chosen
     ]
     for unit in units:
-        if unit.recipe in plan.recipes:  # what is said of the first seed's holds for all
+        if unit.recipe in plan.recipes:  # the first seed is enough: all seeds have the same splits
             check_split(unit, plan.dataset)
     return units
 
 
 def _skipped(dataset: Dataset, stores: Mapping[str, Features]) -> tuple[Skipped, ...]:
-    """What is left out, each clip once: what the data set lacks, then what could not be read."""
-    unread = {
+    """List the skipped clips, each once: first those missing from the data set, then those that could not be read."""
+    unreadable = {
         clip: item
         for store in stores.values()
         for clip, item in zip(np.flatnonzero(~store.usable), store.skipped, strict=True)
     }
-    return (*dataset.skipped, *(unread[clip] for clip in sorted(unread)))
+    return (*dataset.skipped, *(unreadable[clip] for clip in sorted(unreadable)))
 
 
 def _numbered(progress: Progress, number: int, total: int) -> Progress:
@@ -314,15 +314,26 @@ def _numbered(progress: Progress, number: int, total: int) -> Progress:
 
 
 def _warn_others(folder: Path, units: Sequence[Unit]) -> None:
-    """Say which finished trainings of the folder are not part of what is told now."""
-    there = {place for place in unit_folders(folder)[1:] if (place / "model.onnx").exists()}
-    others = sorted(place.relative_to(folder).as_posix() for place in there - {unit.folder for unit in units})
+    """Warn of finished trainings in the folder that are not part of this comparison."""
+    finished = {path for path in unit_folders(folder)[1:] if (path / "model.onnx").exists()}
+    others = sorted(path.relative_to(folder).as_posix() for path in finished - {unit.folder for unit in units})
     if others:
-        log.warning("the folder also holds trainings that are not in this table: %s", ", ".join(others))
+        log.warning("the folder also contains trainings that are not part of this comparison: %s", ", ".join(others))
 
 
-def _check_same_data(folder: Path, dataset: Dataset) -> None:
-    """Refuse a folder whose ``metrics.json`` is of other data: its models would stand beside ours as if of one run."""
+def check_same_data(folder: Path, dataset: Dataset) -> None:
+    """Check that ``metrics.json`` in ``folder``, if there is one, belongs to ``dataset``; warn if it is damaged.
+
+    Raises:
+        OutputError: it belongs to another data set, or to ``soundmark evaluate``.
+
+    >>> check_same_data(folder, city)  # an empty folder
+    >>> (folder / "metrics.json").write_text('{"note": "all clips"}') > 0
+    True
+    >>> check_same_data(folder, city)
+    Traceback (most recent call last):
+    soundmark.errors.OutputError: ... contains the results of `soundmark evaluate`. Choose another folder with -o.
+    """
     path = folder / "metrics.json"
     try:
         before = json.loads(path.read_bytes().decode())
@@ -331,13 +342,13 @@ def _check_same_data(folder: Path, dataset: Dataset) -> None:
     except (OSError, ValueError):
         before = {}
     if isinstance(before, dict) and "note" in before:
-        raise OutputError(f'"{folder}" holds what `soundmark evaluate` found. Choose another folder with -o.')
+        raise OutputError(f'"{folder}" contains the results of `soundmark evaluate`. Choose another folder with -o.')
     if not is_intact(before):
-        log.warning('"%s" was damaged or changed after it was written: it is written again', path)
+        log.warning('"%s" was damaged or changed after it was written: it is recomputed', path)
     elif before["dataset"]["fingerprint"] != dataset.fingerprint:
         name, fingerprint = before["dataset"]["name"], before["dataset"]["fingerprint"]
         raise OutputError(
-            f'"{folder}" holds another run: of {name} (fingerprint {fingerprint}), not of '
+            f'"{folder}" contains another run: of {name} (fingerprint {fingerprint}), not of '
             f"{dataset.name} ({dataset.fingerprint}). Choose another folder with -o, or start over with --fresh."
         )
 
@@ -352,13 +363,13 @@ def _evaluation(
         for protocol in plan.splits
         for recipe in plan.recipes
     }
-    results = tuple(_result(plan.dataset, group, stores[name].seconds) for (name, _), group in grouped.items())
+    results = tuple(pool_outcomes(plan.dataset, group, stores[name].seconds) for (name, _), group in grouped.items())
     return Evaluation(
         dataset=plan.dataset,
         seed=plan.recipes[0].seed,
         results=results,
         comparisons=tuple(
-            _comparison(plan.dataset, a, b) for a, b in combinations(results, 2) if a.protocol == b.protocol
+            compare_results(plan.dataset, a, b) for a, b in combinations(results, 2) if a.protocol == b.protocol
         ),
         skipped=skipped,
         versions=provenance.versions(),
@@ -367,7 +378,20 @@ def _evaluation(
     )
 
 
-def _result(dataset: Dataset, outcomes: Sequence[Outcome], features_s: float) -> Result:
+def pool_outcomes(dataset: Dataset, outcomes: Sequence[Outcome], features_s: float) -> Result:
+    """Pool the outcomes of one recipe under one protocol, over all folds and seeds, into one ``Result``.
+
+    ``features_s`` is the time in seconds that the features took.
+
+    >>> from soundmark.datasets.splits import Split
+    >>> split = Split(np.arange(40), np.arange(40, 60))
+    >>> unit = Unit(recipe=recipe, protocol="random", split=split, folder=folder)
+    >>> perfect = np.eye(10, dtype=np.float32)[city.labels[split.test]]
+    >>> engine = {"threads": 1, "precision": "float32"}
+    >>> outcome = Outcome(unit=unit, history=(), engine=engine, probabilities=perfect, training_s=1, testing_s=1)
+    >>> pool_outcomes(city, [outcome], features_s=1).summary.accuracy
+    1.0
+    """
     seeds = tuple(dict.fromkeys(outcome.unit.recipe.seed for outcome in outcomes))
     test = np.concatenate([outcome.unit.split.test for outcome in outcomes])
     sizes = [len(outcome.unit.split.test) for outcome in outcomes]
@@ -409,7 +433,7 @@ def _result(dataset: Dataset, outcomes: Sequence[Outcome], features_s: float) ->
 
 
 def _ece_uncalibrated(task: Task, labels: np.ndarray, outcomes: Sequence[Outcome], order: np.ndarray) -> float:
-    """The ECE of all answers with each unit's temperature undone; NaN where no unit was calibrated."""
+    """Compute the ECE with the temperature scaling of each unit undone; NaN if no unit was calibrated."""
     if not any(outcome.n_validation or outcome.temperature != 1 for outcome in outcomes):
         return float("nan")
     before = [task.undo_temperature(one.probabilities, one.temperature) for one in outcomes]
@@ -434,16 +458,22 @@ def _fold_result(dataset: Dataset, outcome: Outcome) -> FoldResult:
 
 
 def _thresholds(outcome: Outcome) -> np.ndarray:
-    """Those of the unit's model for each of its test clips, float64 [n_test, classes]."""
+    """Return the class thresholds of the unit's model, repeated for each test clip, float64 [n_test, classes]."""
     given = np.array(thresholds.THRESHOLD if outcome.thresholds is None else outcome.thresholds, np.float64)
     return np.broadcast_to(given, outcome.probabilities.shape)
 
 
-def _comparison(dataset: Dataset, a: Result, b: Result) -> Comparison:
+def compare_results(dataset: Dataset, a: Result, b: Result) -> Comparison:
+    """Compare two recipes on the same test clips: paired difference, interval and p-values.
+
+    >>> result = city_run.results[0]
+    >>> compare_results(city, result, result).difference.difference
+    0.0
+    """
     difference = a.task.paired_difference(
         a.labels, a.probabilities, b.probabilities, sources=dataset.sources[a.test], seed=a.recipe.seed
     )
-    if len(a.seeds) > 1:  # McNemar's test takes each clip for a draw of its own: it may stand there once only
+    if len(a.seeds) > 1:  # McNemar's test treats clips as independent, so each may occur once: use the first seed
         n = len(a.test) // len(a.seeds)
         mcnemar_p = a.task.mcnemar_p(a.labels[:n], a.probabilities[:n], b.probabilities[:n])
         difference = replace(difference, clips=n, mcnemar_p=mcnemar_p)

@@ -1,4 +1,4 @@
-"""A model on a data set: how good it is there, on clips that it was not trained on."""
+"""Evaluate a trained model on the clips of a data set that it was not trained on."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEvaluation:
-    """A model's figures on a data set; displays its table in Jupyter."""
+    """The scores of a model on a data set; displays a table of its classes in Jupyter."""
 
     classes: tuple[str, ...]
     summary: ScoreSummary
-    note: str  # which clips were scored, and what that is worth
-    about: Mapping[str, str]  # which model on which data
+    note: str  # which clips were scored, and whether they may have been trained on
+    about: Mapping[str, str]  # digests of the model and of the data set
     skipped: tuple[Skipped, ...]
 
     def __repr__(self) -> str:
@@ -51,7 +51,7 @@ class ModelEvaluation:
         return results_text.model_html(self)
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """One row per class: precision, recall, F1 and clips; of multi-label data average precision and threshold too.
+        """Return one row per class: precision, recall, F1 and clips; multi-label: also average precision, threshold.
 
         Raises:
             SettingsError: pandas is not installed.
@@ -74,34 +74,34 @@ def evaluate(
 ) -> ModelEvaluation:
     """Evaluate a model on the clips of a data set that it was not trained on.
 
-    Clips that cannot be used are named in warnings.
+    Clips that cannot be used are skipped and named in warnings.
 
     Args:
         model: a ``Model``, or the path of one.
         dataset: a ``Dataset``, or the path of one.
-        folder: where predictions.csv and metrics.json are written; default: nowhere.
-        subset: a named part of the data set, "esc10" of ESC-50.
+        folder: where predictions.csv and metrics.json are written; default: not written.
+        subset: a named part of the data set, such as "esc10" of ESC-50.
         jobs: parallel workers; default: all cores.
         quiet: show no progress.
 
     Raises:
         BundleError: the path is not a model.
-        DatasetError: the path is not a data set, has a class that the model does not know, or no clip is left to test.
-        OutputError: the folder cannot be written, or holds another run.
+        DatasetError: the path is not a data set, a class is not one of the model's, or no clip is left to evaluate.
+        OutputError: the folder cannot be written, or contains other results.
 
-    >>> evaluate(model, city, quiet=True).summary.n  # of 60 clips 40 were trained on
+    >>> evaluate(model, city, quiet=True).summary.n  # the model was trained on the other 40 of 60 clips
     20
     """
     check_jobs(jobs)
     if not isinstance(model, Model | str | PathLike):
-        raise SettingsError(f"the model is a {type(model).__name__}: give a Model, or the path of one.")
+        raise SettingsError(f"the model is a {type(model).__name__}: expected a Model, or the path of one.")
     loaded = model if isinstance(model, Model) else load(model)
     data = open_dataset(dataset, subset)
-    place = None if folder is None else results_folder(folder)
-    from soundmark.runtime.progress_bars import progress_bars  # rich is loaded when it is needed
+    target = None if folder is None else results_folder(folder)
+    from soundmark.runtime.progress_bars import progress_bars  # imports rich, so only where it is needed
 
     with progress_bars(quiet) as progress:
-        found = evaluate_model(loaded, data, folder=place, jobs=jobs, progress=progress)
+        found = evaluate_model(loaded, data, folder=target, jobs=jobs, progress=progress)
     warn_skipped(data, found.skipped)
     return found
 
@@ -114,17 +114,17 @@ def evaluate_model(
     jobs: int | None = None,
     progress: Progress = no_progress,
 ) -> ModelEvaluation:
-    """The figures of ``model`` on ``dataset``; of its own data set only what it was not trained on.
+    """Evaluate ``model`` on ``dataset``; of the data set that it was trained on, only on the held-out clips.
 
     With ``folder``, ``predictions.csv`` and ``metrics.json`` are written there.
 
     Raises:
-        DatasetError: a class that the model does not know, or no clip that it was not trained on.
-        OutputError: the folder cannot be written, is written to by another process, or holds another run.
+        DatasetError: a class is not one of the model's, or the model was trained on every clip.
+        OutputError: the folder cannot be written, is in use by another process, or contains other results.
 
-    >>> tested = evaluate_model(model, city, jobs=1)  # it was trained on folds 1 and 2
+    >>> tested = evaluate_model(model, city, jobs=1)  # trained on folds 1 and 2
     >>> tested.summary.n, tested.note
-    (20, "fold 3, which was kept back from the model's training")
+    (20, "fold 3, which was held out from the model's training")
     """
     check_known_classes(model, dataset)
     about = _about(model, dataset)
@@ -133,43 +133,43 @@ def evaluate_model(
     _check_same_run(folder, about)
     with locks.exclusive(folder):
         tested, test, probabilities = _evaluate(model, dataset, about, jobs, progress)
-        theirs = replace(dataset, classes=model.classes)
-        write_predictions(folder / "predictions.csv", theirs, test, probabilities, model.thresholds)
+        relabelled = replace(dataset, classes=model.classes)  # the columns are the model's classes
+        write_predictions(folder / "predictions.csv", relabelled, test, probabilities, model.thresholds)
         text = json.dumps(_to_json(tested), indent=1, ensure_ascii=False)
-        # A name that is not UTF-8 has lone surrogates; as \udcff they are JSON.
+        # A file name that is not UTF-8 has lone surrogates; written as \udcff they are valid JSON.
         atomic.write_bytes(folder / "metrics.json", f"{text}\n".encode(errors="backslashreplace"))
     return tested
 
 
 def check_known_classes(model: Model, dataset: Dataset) -> None:
-    """Refuse a data set with a class that ``model`` does not know.
+    """Check that each class of ``dataset`` is a class of ``model``.
 
     Raises:
-        DatasetError: there is one.
+        DatasetError: a class is not.
 
     >>> check_known_classes(model, replace(city, classes=(*city.classes, "owl")))
     Traceback (most recent call last):
-    soundmark.errors.DatasetError: synthetic city has the class "owl", which the model does not know. It knows: ...
+    soundmark.errors.DatasetError: synthetic city has the class "owl", which is not a class of the model. ...
     """
-    foreign = [name for name in dataset.classes if name not in model.classes]
-    if foreign:
+    unknown = [name for name in dataset.classes if name not in model.classes]
+    if unknown:
         known = ", ".join(model.classes)
         raise DatasetError(
-            f'{dataset.name} has the class "{foreign[0]}", which the model does not know. It knows: {known}.'
+            f'{dataset.name} has the class "{unknown[0]}", which is not a class of the model. Its classes: {known}.'
         )
 
 
 def _evaluate(
     model: Model, dataset: Dataset, about: Mapping[str, str], jobs: int | None, progress: Progress
 ) -> tuple[ModelEvaluation, np.ndarray, np.ndarray]:
-    """What was found, the clips that were scored, and their probabilities."""
+    """Return the evaluation, the indices of the scored clips and their probabilities [n, classes]."""
     store = features.build(dataset, model.card.representation, jobs=jobs, progress=progress)
     features.warn_incomplete(store.notes)
-    kept_back, note = held_out_clips(model, dataset, store.usable)
-    test = kept_back[store.usable[kept_back]]
+    held_out, note = held_out_clips(model, dataset, store.usable)
+    test = held_out[store.usable[held_out]]
     dataset = replace(dataset, classes=model.classes)
     if not len(test):
-        raise DatasetError(f"no clip of {dataset.name} is left to score: {note}.")
+        raise DatasetError(f"no clip of {dataset.name} is left to evaluate: {note}.")
     probabilities = model.probabilities(store.array, test)
     summary = score_clips(dataset, test, probabilities, thresholds=model.thresholds)
     skipped = (*dataset.skipped, *store.skipped)
@@ -183,48 +183,50 @@ def _about(model: Model, dataset: Dataset) -> dict[str, str]:
 
 
 def _check_same_run(folder: Path, about: Mapping[str, str]) -> None:
-    """Refuse a folder with files of ours that are not of this model on this data: they would be lost.
+    """Check that the folder contains no results of another model or of other data, which would be overwritten.
 
     Raises:
-        OutputError: it holds another run.
+        OutputError: it does.
     """
     path = folder / "metrics.json"
     try:
-        there = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(there, dict) and there.get("about") == about:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and found.get("about") == about:
             return
     except FileNotFoundError:
         if not any((folder / name).exists() for name in ("predictions.csv", "model.onnx")):
             return
     except OSError:
-        return  # nothing can be written there either, and that is what will be said
+        return  # writing will fail too, with a clearer message
     except ValueError:
-        pass  # whatever it is, it is not ours to write over
-    raise OutputError(f'"{folder}" holds another run: of another model or other data. Choose another folder with -o.')
+        pass  # not JSON: an unknown file that must not be overwritten
+    raise OutputError(
+        f'"{folder}" contains the results of another model or of other data. Choose another folder with -o.'
+    )
 
 
 def held_out_clips(model: Model, dataset: Dataset, readable: np.ndarray) -> tuple[np.ndarray, str]:
-    """The clips that ``model`` was not trained on, int64 indices, and the sentence that says which they are.
+    """Return the clips that ``model`` was not trained on, as int64 indices, and a note that names them.
 
-    ``readable`` bool ``[clips]``: a clip that could not be read was not trained on. Where it cannot be told from the
-    model's card, these are all clips, and the sentence says so.
+    ``readable`` is bool ``[clips]``: a clip that could not be read was not trained on. If the model's card does not
+    identify the training clips in ``dataset``, the result is all clips, and the note warns of leakage.
 
     >>> clips, note = held_out_clips(model, city, np.ones(len(city.clips), bool))
     >>> set(city.fold_of[clips].tolist())
     {3}
     """
     record = model.card.training
-    everything = np.arange(len(dataset.clips))
+    all_clips = np.arange(len(dataset.clips))
     protocol, fold = protocol_of(str(record.protocol)), record.test_fold
     is_same_data = record.fingerprint == dataset.fingerprint
     is_part_of_it = protocol.is_official and dataset.complete_size is not None and record.name == dataset.name
     split = protocol.find(dataset, fold) if is_same_data or is_part_of_it else None
-    if split and (not protocol.is_drawn or clips_digest(split.train[readable[split.train]]) == record.trained_on):
-        return np.sort(split.test), protocol.held_out.format(fold=fold)
-    name = "data it does not name" if record.name is None else record.name
-    return everything, (
-        f"all clips; the model says that it was trained on {name}. If any of "
-        "these clips, or others of their recordings, were among those, the figures are too good"
+    if split and (not protocol.is_random or clips_digest(split.train[readable[split.train]]) == record.trained_on):
+        return np.sort(split.test), protocol.test_clips.format(fold=fold)
+    name = "an unnamed data set" if record.name is None else record.name
+    return all_clips, (
+        f"all clips; the model was trained on {name}, and if that includes any of these clips, or others of the same "
+        "recordings, the scores are too high (data leakage)"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a comparison will do, known and told before it starts: its splits, its trainings, its cost."""
+"""Plan a comparison: splits, trainings and estimated time, known before anything is trained."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ class Plan:
 
     dataset: Dataset
     recipes: tuple[Recipe, ...]
-    splits: Mapping[str, tuple[Split, ...]]  # protocol → splits of all the clips whose file is there
-    seeds: int = 1  # how often each training is made, with the recipe's seed and those after it
+    splits: Mapping[str, tuple[Split, ...]]  # protocol → splits of all clips whose files exist
+    seeds: int = 1  # trainings per recipe and split, with the seeds recipe.seed, recipe.seed + 1, …
 
     @property
     def trainings(self) -> int:
-        """How many networks are trained."""
+        """The number of models to train."""
         return len(self.recipes) * self.seeds * sum(len(chosen) for chosen in self.splits.values())
 
     def repeats(self, recipe: Recipe) -> tuple[Recipe, ...]:
-        """The recipe with each of the seeds.
+        """Return the recipe once for each seed.
 
         Raises:
-            SettingsError: there is no seed so large.
+            SettingsError: a seed is too large.
         """
         return tuple(replace(recipe, seed=recipe.seed + i) for i in range(self.seeds))
 
     @property
     def store_bytes(self) -> int:
-        """What the feature stores take on the disk."""
+        """The size of the feature stores on disk, in bytes."""
         shapes = {json.dumps(r.representation.settings()): r.representation.shape for r in self.recipes}
         return sum(4 * math.prod(shape) for shape in shapes.values()) * len(self.dataset.clips)
 
 
-VALIDATION_COST = 0.3  # what a validation clip costs of a training clip: a forward pass alone
+VALIDATION_COST = 0.3  # time of a validation clip (forward pass only) relative to a training clip
 
 
 def make_plan(
@@ -66,16 +66,16 @@ def make_plan(
     seeds: int = 1,
     split_seed: int = 42,
 ) -> Plan:
-    """The plan of comparing ``recipes`` on ``dataset``; everything that can be refused is refused here.
+    """Plan the comparison of ``recipes`` on ``dataset``; check all arguments.
 
-    ``protocols`` are, unless given, ``random`` and one that keeps recordings apart: ``folds`` where the data set has
-    official folds, else ``grouped`` where the recording of every clip is known. ``folds`` restricts the official folds
-    that are *tested*; each is trained on all the others. ``seeds`` repeats every training; ``split_seed`` is that of
-    the random split and of the folds by recording.
+    The default protocols are ``random`` and one that keeps recordings apart: ``folds`` if the data set has official
+    folds, else ``grouped`` if the recording of every clip is known. ``folds`` selects the official folds to *test*;
+    each model is still trained on all other folds. ``seeds`` is the number of trainings per recipe and split.
+    ``split_seed`` is the seed of the random split and of the folds by recording.
 
     Raises:
-        SettingsError: an unknown protocol or fold, no recipe or two of one name, more or fewer seeds than can be meant.
-        DatasetError: the data set has no folds, or not the recordings, that were asked for, or too few clips.
+        SettingsError: an unknown protocol or fold, no recipe, duplicate recipes, or a number of seeds out of range.
+        DatasetError: the data set lacks the folds or recordings that a protocol needs, or has too few clips.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -87,67 +87,70 @@ def make_plan(
     """
     if len({recipe.name for recipe in recipes}) != len(recipes) or not recipes:
         names = ", ".join(recipe.name for recipe in recipes) or "none"
-        raise SettingsError(f"the recipes are {names}: give at least one, and each name once.")
+        raise SettingsError(f"the recipes are {names}: expected at least one recipe and no duplicates.")
     if not is_whole(seeds) or seeds > MOST_SEEDS:
-        raise SettingsError(f"seeds is {seeds!r}: give a whole number from 1 to {MOST_SEEDS}.")
+        raise SettingsError(f"seeds is {seeds!r}: expected a whole number from 1 to {MOST_SEEDS}.")
     splits.check_classes(dataset)
     if len(dataset.clips) < 3:
         raise DatasetError(
-            f"{dataset.name} has {len(dataset.clips)} clips: some are trained on and others kept back, which takes 3."
+            f"{dataset.name} has {len(dataset.clips)} clips: at least 3 are needed to train and test. Add more clips."
         )
     chosen = {
         protocol: PROTOCOLS[protocol].splits(dataset, folds, split_seed)
         for protocol in _protocols(dataset, protocols, folds)
     }
     fitted = tuple(recipe.for_window(dataset.window_s) for recipe in recipes)
-    made = Plan(dataset=dataset, recipes=fitted, splits=chosen, seeds=seeds)
+    plan = Plan(dataset=dataset, recipes=fitted, splits=chosen, seeds=seeds)
     for recipe in recipes:
-        made.repeats(recipe)  # so that a seed that is too large is refused now
-    return made
+        plan.repeats(recipe)  # raises if a seed is too large
+    return plan
 
 
-def _protocols(dataset: Dataset, asked: Sequence[str] | None, folds: Sequence[int] | None) -> Sequence[str]:
-    if asked is None:
-        asked = default_protocols(dataset, folds)
-    for protocol in asked:
+def _protocols(dataset: Dataset, requested: Sequence[str] | None, folds: Sequence[int] | None) -> Sequence[str]:
+    if requested is None:
+        requested = default_protocols(dataset, folds)
+    for protocol in requested:
         if protocol not in PROTOCOLS:
             raise unknown_name("protocol", protocol, PROTOCOLS)
-    if folds is not None and not any(PROTOCOLS[protocol].is_official for protocol in asked):
-        raise SettingsError("fold numbers were given, but the protocol folds was not asked for: leave one of them out.")
-    return tuple(dict.fromkeys(asked))
+    if folds is not None and not any(PROTOCOLS[protocol].is_official for protocol in requested):
+        raise SettingsError(
+            'fold numbers were given, but not the protocol "folds": add that protocol (--protocol folds), or remove '
+            "the fold numbers (--folds)."
+        )
+    return tuple(dict.fromkeys(requested))
 
 
 def leakage_warnings(plan: Plan, usable: np.ndarray) -> list[str]:
-    """What the scores of a plan will hide, a sentence for each protocol of which there is something to say.
+    """Describe the data leakage of each protocol that has some, one sentence per protocol.
 
-    ``usable`` bool ``[clips]``: the others are not counted. A test clip whose recording is trained on under its own
-    class can be told by the recording; under another class that would only mislead, so folds are not blamed for it.
+    ``usable`` is bool ``[clips]``; unusable clips are not counted. For protocols that keep recordings apart, only
+    recordings with the same class in training and test count: with another class they do not help the classifier.
 
     >>> leakage_warnings(make_plan(city, [recipe], protocols=["random"]), np.ones(len(city.clips), bool))
-    ['random: 80.0 % of the test clips come from a recording that is also trained on (80.0 % under the same class): ...
+    ['random: 80.0 % of the test clips come from a recording that is also in the training set (80.0 % with the ...
     """
-    said = []
+    warnings = []
     apart = any(PROTOCOLS[protocol].keeps_recordings_apart for protocol in plan.splits)
     for protocol, chosen in plan.splits.items():
-        there = [usable_split(split, usable) for split in chosen]
+        usable_splits = [usable_split(split, usable) for split in chosen]
         if not plan.dataset.sources_known:
-            said += [] if apart else [f"{protocol}: {_UNKNOWN_RECORDINGS}"]
-        elif any(len(split.test) for split in there):
-            leak = leakage.measure_leakage(plan.dataset, there)
+            warnings += [] if apart else [f"{protocol}: {_UNKNOWN_RECORDINGS}"]
+        elif any(len(split.test) for split in usable_splits):
+            leak = leakage.measure_leakage(plan.dataset, usable_splits)
             by_class = PROTOCOLS[protocol].keeps_recordings_apart
             share = leak.recording_and_class if by_class else leak.recording
-            said += [f"{protocol}: {leak.in_words()}{PROTOCOLS[protocol].leakage_note}"] if share else []
-    return said
+            warnings += [f"{protocol}: {leak.in_words()}{PROTOCOLS[protocol].leakage_note}"] if share else []
+    return warnings
 
 
 _UNKNOWN_RECORDINGS = (
-    "which clips share a recording is not known here, so this score may be that of recordings known again and "
-    'not of sounds known: a column "source" or "fold" in a CSV table would tell.'
+    "the data set does not say which clips come from the same recording, so this score may reflect data leakage. To "
+    'rule it out, use a CSV table with a column "source" (the recording) or "fold".'
 )
 
 
 def unfinished(plan: Plan, folder: Path, *, fresh: bool = False) -> list[tuple[Recipe, Split]]:
-    """The trainings of the plan that have no model in ``folder``; with ``fresh``, all of them.
+    """List the trainings that have no model in ``folder`` yet; with ``fresh``, list all.
 
     >>> len(unfinished(make_plan(city, [recipe], protocols=["folds"]), folder))
     3
@@ -163,15 +166,15 @@ def unfinished(plan: Plan, folder: Path, *, fresh: bool = False) -> list[tuple[R
 
 
 def describe_cost(plan: Plan, folder: Path, *, device: str = "auto", fresh: bool = False) -> str:
-    """What is left to do of the plan in ``folder``, in a sentence or two; its time is told from batches timed now.
+    """Describe the remaining work of the plan and its estimated time, which is measured on a few batches now.
 
-    With ``fresh``, all of it is left to do, whatever stands there.
+    Trainings with a model in ``folder`` count as finished, unless ``fresh``.
 
     >>> text = describe_cost(make_plan(city, [recipe], protocols=["folds"]), folder)
     >>> "60 clips of synthetic city; 3 trainings (folds × 3, for each recipe)" in text
     True
     """
-    left = unfinished(plan, folder, fresh=fresh)
+    remaining = unfinished(plan, folder, fresh=fresh)
     recipes = "; ".join(recipe.describe() for recipe in plan.recipes)
     parts = ", ".join(f"{protocol} × {len(chosen)}" for protocol, chosen in plan.splits.items())
     noun = "training" if plan.trainings == 1 else "trainings"
@@ -179,27 +182,34 @@ def describe_cost(plan: Plan, folder: Path, *, device: str = "auto", fresh: bool
         f"{recipes}.\n{len(plan.dataset.clips):,} clips of {plan.dataset.name}; {plan.trainings} {noun} "
         f"({parts}, for each recipe{f' and each of {plan.seeds} seeds' if plan.seeds > 1 else ''})"
     )
-    if not left:
-        return f"{job}, all done before."
-    seconds = sum(_training_s(recipe, split, len(plan.dataset.classes), device) for recipe, split in left)
-    before = f", {plan.trainings - len(left)} of them done before" if len(left) < plan.trainings else ""
+    if not remaining:
+        return f"{job}, all finished."
+    n_classes = len(plan.dataset.classes)
+    seconds = sum(
+        training_time_s(recipe, split, _seconds_per_example(recipe, n_classes, device)) for recipe, split in remaining
+    )
+    finished = f", {plan.trainings - len(remaining)} already finished" if len(remaining) < plan.trainings else ""
     return (
-        f"{job}{before}: about {duration(seconds)} on {parallel.available_cores()} cores, after the features "
-        f"({plan.store_bytes / 1e6:,.0f} MB on the disk, once)."
+        f"{job}{finished}: about {duration(seconds)} on {parallel.available_cores()} cores, after the features are "
+        f"computed once ({plan.store_bytes / 1e6:,.0f} MB on disk)."
     )
 
 
-def _training_s(recipe: Recipe, split: Split, n_classes: int, device: str) -> float:
-    """How long one training will take, from a few batches of its own recipe."""
-    per_example = _seconds_per_example(recipe, n_classes, device)
-    if recipe.trainable == "head":
-        return len(split.train) * per_example
+def training_time_s(recipe: Recipe, split: Split, example_s: float) -> float:
+    """Estimate the seconds of one training, where ``example_s`` is the time of one training example.
+
+    >>> from soundmark.training.named_recipes import recipe_named
+    >>> training_time_s(recipe_named("transfer"), Split(np.arange(100), np.arange(100, 150)), example_s=0.02)
+    2.0
+    """
     n = len(split.train)
-    if not recipe.decides:
-        return recipe.epochs_for(n) * (n + VALIDATION_COST * len(split.test)) * per_example
-    kept_back = round(recipe.validation_fraction * n)  # trained without them, which are watched, and then with them
-    first = recipe.epochs_for(n - kept_back) * (n - kept_back + VALIDATION_COST * kept_back)
-    return (first + recipe.epochs_for(n) * n) * per_example
+    if recipe.trainable == "head":
+        return n * example_s
+    if not recipe.calibrates:
+        return recipe.epochs_for(n) * (n + VALIDATION_COST * len(split.test)) * example_s
+    n_validation = round(recipe.validation_fraction * n)  # first trained without the validation clips, then with them
+    first = recipe.epochs_for(n - n_validation) * (n - n_validation + VALIDATION_COST * n_validation)
+    return (first + recipe.epochs_for(n) * n) * example_s
 
 
 @cache

@@ -1,10 +1,10 @@
-"""Models by name or by path: ``load("audioset")`` classifies a sound into AudioSet's 527 classes before any training.
+"""Load a model by name or by path; ``load("audioset")`` returns a pretrained model with AudioSet's 527 classes.
 
-The model is EfficientAT's mn04 (F. Schmid et al., ICASSP 2023; MIT licence) with the head that it was released with.
-It is exported once into the cache folder, which needs torch, and read from there ever after.
+The model is EfficientAT's mn04 with its released classification head (F. Schmid et al., ICASSP 2023; MIT licence). The
+first call exports it to ONNX in the cache folder, which needs torch; later calls read that file.
 
-The names of the classes are the display names of AudioSet's ``class_labels_indices.csv``, in its order: J. F. Gemmeke
-et al., "Audio Set: An ontology and human-labeled dataset for audio events", ICASSP 2017; Google, CC BY 4.0.
+The class names are the display names of AudioSet's ``class_labels_indices.csv``, in its order: J. F. Gemmeke et al.,
+"Audio Set: An ontology and human-labeled dataset for audio events", ICASSP 2017; Google, CC BY 4.0.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PRETRAINED = ("audioset",)
 BACKBONE = "mn04"
 
 
-WINDOW_S = 10.0  # AudioSet's clips are that long
+WINDOW_S = 10.0  # duration of AudioSet's clips
 
 
 LICENCE = "AudioSet's labels and class names: Google, CC BY 4.0"
@@ -47,18 +47,18 @@ CITATION = (
 )
 
 
-MAP = 0.432  # on AudioSet's evaluation set, as its authors published it with the weights
+MAP = 0.432  # on AudioSet's evaluation set, as published by the authors with the weights
 
 
 def load(name_or_path: str | PathLike[str]) -> Model:
-    """The model in the ``.onnx`` file at a path, or the pretrained one called ``"audioset"``.
+    """Load a model from an ``.onnx`` file, or the pretrained model ``"audioset"``.
 
-    A file called ``audioset`` is loaded with ``load("./audioset")`` or with a ``Path``.
+    Load a file named ``audioset`` with ``load("./audioset")`` or with a ``Path``.
 
     Raises:
-        BundleError: there is no such file, or it is no soundmark model, or is damaged, or of a later schema.
-        SettingsError: a pretrained model must be exported first, and torch is not installed.
-        WeightsError: pretrained weights are not here and cannot be downloaded.
+        BundleError: the file does not exist, is not a soundmark model, is damaged, or has a later schema.
+        SettingsError: the pretrained model must be exported first, and torch is not installed.
+        WeightsError: the pretrained weights are missing and cannot be downloaded.
 
     >>> model.save(folder / "model.onnx")
     >>> load(folder / "model.onnx").classes[:2]
@@ -79,11 +79,11 @@ def load(name_or_path: str | PathLike[str]) -> Model:
 
 
 def audioset() -> Model:
-    """EfficientAT's mn04 with AudioSet's 527 classes, multi-label; exported into the cache folder the first time.
+    """Load EfficientAT's mn04, a multi-label model with AudioSet's 527 classes; the first call exports it.
 
     Raises:
         SettingsError: it must be exported first, and torch is not installed.
-        WeightsError: the weights are not here and cannot be downloaded.
+        WeightsError: the weights are missing and cannot be downloaded.
         OutputError: the cache folder cannot be written.
 
     >>> audioset().classes[:2]  # doctest: +SKIP
@@ -94,16 +94,16 @@ def audioset() -> Model:
     if path.is_file():
         try:
             return Model(bundle.read_bundle(path))
-        except BundleError:  # damaged, or of another schema: export it again
+        except BundleError:  # damaged, or another schema: export again
             pass
-    exported = _export()
+    exported = export_audioset()
     atomic.make_folder(path.parent, "Set SOUNDMARK_CACHE to another folder.")
     exported.write(path)
     return Model(exported)
 
 
 def audioset_classes() -> tuple[str, ...]:
-    """The names of AudioSet's 527 classes, in the order of the network's logits.
+    """Return the names of AudioSet's 527 classes, in the order of the network's logits.
 
     >>> names = audioset_classes()
     >>> len(names), names[0], names[74]
@@ -113,17 +113,25 @@ def audioset_classes() -> tuple[str, ...]:
     return tuple(row["display_name"] for row in csv.DictReader(text.splitlines()))
 
 
-def _export() -> Bundle:
-    """The released network as a bundle, checked against torch."""
+def export_audioset() -> Bundle:
+    """Export the released network as a bundle, and check its outputs against torch.
+
+    Raises:
+        SettingsError: torch is not installed.
+        WeightsError: the weights are missing and cannot be downloaded.
+
+    >>> export_audioset().card.window_s  # doctest: +SKIP
+    10.0
+    """
     try:
         from soundmark.training import onnx_export
         from soundmark.training.networks import mobilenet
     except ModuleNotFoundError as error:
         raise SettingsError(
-            f'the model "audioset" is exported once, and that needs {error.name}: pip install "soundmark[train]".'
+            f'the model "audioset" must be exported once, which needs {error.name}: pip install "soundmark[train]".'
         ) from error
     representation = LogMel().for_window(WINDOW_S)
-    network = mobilenet.released(BACKBONE)
+    network = mobilenet.load_released(BACKBONE)
     exported = Bundle(onnx_export.export_network(network, representation.shape), _card(representation))
     noise = np.random.default_rng(0).normal(0, 0.1, round(WINDOW_S * representation.rate_hz)).astype(np.float32)
     example = np.stack([representation(sound, representation.rate_hz) for sound in (noise, noise[:100])])

@@ -1,9 +1,9 @@
-"""A model with a quarter of its size: weights of 8 bits, and most of its arithmetic in 8 bits too.
+"""Quantise a model to int8, a quarter of its size, and measure the loss of accuracy.
 
-Convolutions that mix channels compute in 8 bits, within bounds that real clips showed ("static" quantisation). Where
-that costs accuracy and wins little, in the small first layers, in convolutions of one channel each (MobileNet's) and in
-what comes after the last, at most the weights are of 8 bits, and the arithmetic stays float32. docs/export.md has the
-figures.
+Convolutions that mix channels compute in 8 bits, with activation ranges measured on calibration clips (static
+quantisation). The small first layers, depthwise convolutions (MobileNet's) and the layers after the last convolution
+stay in float32, with 8-bit weights at most: quantising them costs accuracy and saves little. See docs/export.md for
+measurements.
 """
 
 from __future__ import annotations
@@ -25,55 +25,53 @@ from soundmark.models.export.waveform import ExportResult
 from soundmark.models.training_record import Int8Record
 from soundmark.runtime.progress import Progress, no_progress
 
-CLIPS = 128  # to calibrate on
+CLIPS = 128  # calibration clips
 
 
-LOST = 0.01  # of accuracy: what a smaller model may lose
-
-
-FEW = 2  # clips that it may lose in any case: on a hundred, a point is one clip
+MAX_LOSS = 0.01  # largest accepted loss of accuracy
+ALLOWED_CLIPS = 2  # a loss of this many clips is always accepted: of 100 test clips, each is one point
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quantised:
-    """A model of 8 bits, and what it is worth beside the one that it was made from."""
+    """An int8 model, with its size and scores before and after quantisation."""
 
     bundle: Bundle
     size: tuple[int, int]  # bytes of the graph, before and after
     before: ScoreSummary
     after: ScoreSummary
-    same: float  # share of the scored clips on which both name the same class first
-    calibrated_on: int  # clips
-    note: str  # which clips were scored, and what that is worth
+    same: float  # share of the scored clips with the same top class before and after
+    calibrated_on: int  # number of calibration clips
+    note: str  # which clips were scored, and whether they may have been trained on
     skipped: tuple[Skipped, ...]
 
     def sentence(self) -> str:
-        """Size and accuracy, before and after."""
+        """Describe size and accuracy, before and after."""
         (large, small), before, after = self.size, self.before.headline, self.after.headline
         return (
-            f"{small / 1e6:.2f} MB, where it was {large / 1e6:.2f} (÷ {large / small:.1f}), calibrated on "
-            f"{self.calibrated_on} clips. {before.name} {100 * after.value:.1f} %, where it was "
-            f"{100 * before.value:.1f} ({100 * (after.value - before.value):+.1f} points), and the same first class on "
-            f"{100 * self.same:.1f} %, of {self.after.n:,} clips: {self.note}."
+            f"{small / 1e6:.2f} MB instead of {large / 1e6:.2f} MB (÷ {large / small:.1f}), calibrated on "
+            f"{self.calibrated_on} clips; {before.name} {100 * after.value:.1f} % instead of "
+            f"{100 * before.value:.1f} % ({100 * (after.value - before.value):+.1f} points), and the same top class "
+            f"for {100 * self.same:.1f} % of {self.after.n:,} test clips: {self.note}."
         )
 
 
 def quantise(model: Model, dataset: Dataset, *, jobs: int | None = None, progress: Progress = no_progress) -> Quantised:
-    """``model`` in 8 bits, calibrated on clips of ``dataset`` and compared with itself on others.
+    """Quantise ``model`` to int8, calibrated on some clips of ``dataset`` and compared with the original on others.
 
-    Calibrated on what the model was trained on, scored on what it was not, where its card tells which these are.
+    If the model's card identifies its training clips, these are used to calibrate, and the held-out clips to compare.
 
     Raises:
-        SettingsError: the model is of 8 bits already.
-        DatasetError: a class that the model does not know, or fewer than two clips.
-        BundleError: more than a point of accuracy was lost.
+        SettingsError: the model is already int8.
+        DatasetError: a class is not one of the model's, or fewer than two clips can be read.
+        BundleError: the loss of accuracy exceeds one percentage point.
 
     >>> small = quantise(model, city, jobs=1)
     >>> small.size[0] / small.size[1] > 2, small.calibrated_on, small.note
-    (True, 40, "fold 3, which was kept back from the model's training")
+    (True, 40, "fold 3, which was held out from the model's training")
     """
     if model.card.training.int8 is not None:
-        raise SettingsError("the model is int8 already: export the one that it was made from.")
+        raise SettingsError("the model is already int8: export the float32 model that it was created from.")
     model_evaluation.check_known_classes(model, dataset)
     store = features.build(dataset, model.card.representation, jobs=jobs, progress=progress)
     features.warn_incomplete(store.notes)
@@ -82,10 +80,10 @@ def quantise(model: Model, dataset: Dataset, *, jobs: int | None = None, progres
     graph = int8.quantise_graph(model.bundle.graph, store.array, chosen)
     progress("int8", 1, 1, "model")
     small = Model(Bundle(graph, model.card))
-    theirs = replace(dataset, classes=model.classes)
+    relabelled = replace(dataset, classes=model.classes)
     scored = [each.probabilities(store.array, test) for each in (model, small)]
-    before, after = (score_clips(theirs, test, each, thresholds=model.thresholds) for each in scored)
-    _check_loss(before, after)
+    before, after = (score_clips(relabelled, test, each, thresholds=model.thresholds) for each in scored)
+    check_loss(before, after)
     compared = Int8Record(
         calibrated_on=len(chosen),
         scored=f"{after.n} clips: {note}",
@@ -94,7 +92,7 @@ def quantise(model: Model, dataset: Dataset, *, jobs: int | None = None, progres
         after=after.headline.value,
     )
     scores = model.card.scores
-    if scores.get("n_test") == after.n and not scores.get("cross_validated"):  # the model's own, on these very clips
+    if scores.get("n_test") == after.n and not scores.get("cross_validated"):  # scores of this model on the same clips
         scores = {**scores, **after.brief()}
     card = replace(model.card, training=replace(model.card.training, int8=compared), scores=scores)
     return Quantised(
@@ -110,27 +108,36 @@ def quantise(model: Model, dataset: Dataset, *, jobs: int | None = None, progres
 
 
 def _calibration_and_test(model: Model, dataset: Dataset, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-    """Which clips to calibrate on, which to score, both int64 indices, and what that score is worth."""
+    """Choose the calibration clips and the test clips, both int64 indices, and a note on the test clips."""
     readable = np.flatnonzero(usable)
-    kept_back, note = model_evaluation.held_out_clips(model, dataset, usable)
-    kept_back = kept_back[usable[kept_back]]
-    trained_on = np.setdiff1d(readable, kept_back)
-    told_apart = bool(len(kept_back) and len(trained_on))
-    pool = trained_on if told_apart else readable
-    most = min(CLIPS, len(pool) if told_apart else len(pool) // 2)
+    held_out, note = model_evaluation.held_out_clips(model, dataset, usable)
+    held_out = held_out[usable[held_out]]
+    trained_on = np.setdiff1d(readable, held_out)
+    split_known = bool(len(held_out) and len(trained_on))
+    pool = trained_on if split_known else readable
+    most = min(CLIPS, len(pool) if split_known else len(pool) // 2)
     chosen = np.sort(np.random.default_rng(0).permutation(pool)[:most])
-    test = kept_back if told_apart else np.setdiff1d(readable, chosen)
+    test = held_out if split_known else np.setdiff1d(readable, chosen)
     if not len(chosen) or not len(test):
-        raise DatasetError(f"{dataset.name} has {len(readable)} clips that can be read: calibrating takes 2 or more.")
-    return chosen, test, note if told_apart else f"those it was not calibrated on, of {note}"
+        raise DatasetError(f"{dataset.name} has {len(readable)} readable clips: int8 calibration needs at least 2.")
+    if not split_known:
+        note = f"all clips except those used for calibration; {note.removeprefix('all clips; ')}"
+    return chosen, test, note
 
 
-def _check_loss(before: ScoreSummary, after: ScoreSummary) -> None:
-    lost = before.headline.value - after.headline.value
-    if lost > max(LOST, FEW / after.n):
+def check_loss(before: ScoreSummary, after: ScoreSummary) -> None:
+    """Check that the int8 model loses at most ``MAX_LOSS`` of the headline figure, or ``ALLOWED_CLIPS`` clips.
+
+    Raises:
+        BundleError: it loses more.
+
+    >>> check_loss(city_run.results[0].summary, city_run.results[0].summary)
+    """
+    loss = before.headline.value - after.headline.value
+    if loss > max(MAX_LOSS, ALLOWED_CLIPS / after.n):
         raise BundleError(
-            f"the int8 model loses {100 * lost:.1f} points of {before.headline.name} (allowed: {100 * LOST:g}); it is "
-            "not written. Calibrate on more clips, or use the model as it is."
+            f"the int8 model loses {100 * loss:.1f} points of {before.headline.name} (allowed: {100 * MAX_LOSS:g}) and "
+            "is not written. Calibrate on more clips, or keep the float32 model."
         )
 
 
@@ -142,14 +149,14 @@ def export_int8(
     jobs: int | None = None,
     progress: Progress = no_progress,
 ) -> ExportResult:
-    """Export ``model`` in 8 bits to ``path``: a model as soundmark reads it.
+    """Quantise ``model`` to int8 and write it to ``path`` as a soundmark model.
 
     Raises:
-        SettingsError, DatasetError, BundleError: as ``quantisation.quantise``.
-        OutputError: the place cannot be written.
+        SettingsError, DatasetError, BundleError: as ``quantise``.
+        OutputError: the file cannot be written.
 
-    >>> export_int8(model, folder / "small.onnx", city, jobs=1).sentence[-54:]
-    "fold 3, which was kept back from the model's training."
+    >>> export_int8(model, folder / "small.onnx", city, jobs=1).sentence[-53:]
+    "fold 3, which was held out from the model's training."
     """
     small = quantise(model, dataset, jobs=jobs, progress=progress)
     small.bundle.write(path)

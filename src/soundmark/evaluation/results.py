@@ -1,4 +1,4 @@
-"""What a comparison found: ``Evaluation``, its results and paired comparisons, and ``metrics.json``."""
+"""The results of a comparison: ``Evaluation`` with its results and paired comparisons, and ``metrics.json``."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True)
 class FoldResult:
-    """One training of a recipe, and its accuracy on what was kept back."""
+    """One training of a recipe, and its accuracy on the test clips."""
 
-    fold: int | None  # None: the random split
+    fold: int | None  # None for the random split
     seed: int
     n_train: int
     n_test: int
-    accuracy: float  # of multi-label data the mAP
+    accuracy: float  # multi-label: mAP
     history: tuple[Epoch, ...]
     model: Path
     threads: int
     precision: str
-    temperature: float = 1.0  # that its logits were divided by
-    n_validation: int = 0  # clips of the training part that it was calibrated on
+    temperature: float = 1.0  # logits were divided by it
+    n_validation: int = 0  # clips of the training part that were used to calibrate
 
     def __repr__(self) -> str:
         fold = "" if self.fold is None else f"fold {self.fold}, "
@@ -58,23 +58,23 @@ class FoldResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One recipe under one protocol: every test clip once for each seed, n = seeds × clips."""
+    """The result of one recipe under one protocol: each test clip once per seed, n = seeds × clips."""
 
     recipe: Recipe  # with the first seed
     protocol: str
     seeds: tuple[int, ...]
     folds: tuple[FoldResult, ...]  # seed by seed
-    test: np.ndarray  # int64 [n] indices into the data set's clips, seed by seed, each time ascending
-    labels: np.ndarray  # int64 [n]; of multi-label data its targets, float32 [n, classes]
+    test: np.ndarray  # int64 [n], indices into the data set's clips, seed by seed, ascending within a seed
+    labels: np.ndarray  # int64 [n]; multi-label: targets float32 [n, classes]
     probabilities: np.ndarray  # float32 [n, classes]
-    thresholds: np.ndarray | None = None  # [n, classes]: from which on a class of multi-label data is there
-    summary: ScoreSummary  # over all n answers; the confusion counts answers, else clips
-    fold_mean: float  # over folds, of the mean over seeds
-    fold_sd: float  # NaN where there is one fold
-    leak: Leakage | None  # None where it is not known which clips share a recording
+    thresholds: np.ndarray | None = None  # [n, classes]; multi-label: a class is predicted at or above its threshold
+    summary: ScoreSummary  # over all n predictions; counts are of clips, except in the confusion matrix
+    fold_mean: float  # mean over folds of the mean over seeds
+    fold_sd: float  # NaN with one fold
+    leak: Leakage | None  # None if it is not known which clips come from the same recording
     seconds: Mapping[str, float]  # features, training, testing
-    ece_uncalibrated: float = math.nan  # before temperature scaling; NaN where nothing was calibrated
-    ece_if_calibrated: calibration_error.ExpectedEce | None = None  # that of chance alone; None of multi-label data
+    ece_uncalibrated: float = math.nan  # before temperature scaling; NaN if no model was calibrated
+    ece_if_calibrated: calibration_error.ExpectedEce | None = None  # of a perfectly calibrated model; multi-label: None
 
     def __repr__(self) -> str:
         from soundmark.evaluation import results_text
@@ -83,12 +83,12 @@ class Result:
 
     @property
     def task(self) -> Task:
-        """Single-label or multi-label, with everything that differs between them."""
+        """The task, single-label or multi-label."""
         return Task.of_truth(self.labels)
 
     @property
     def mean_folds(self) -> tuple[FoldResult, ...]:
-        """Each fold once: that of the first seed, with the mean accuracy over the seeds."""
+        """Each fold once: the result of the first seed, with the accuracy averaged over the seeds."""
         n = len(self.folds) // len(self.seeds)
         return tuple(
             replace(first, accuracy=float(np.mean([fold.accuracy for fold in self.folds[i::n]])))
@@ -97,23 +97,23 @@ class Result:
 
     @property
     def seed_accuracies(self) -> tuple[float, ...]:
-        """The accuracy of each seed, all folds pooled."""
+        """The accuracy of each seed, over all folds pooled."""
         each = zip(*(np.split(array, len(self.seeds)) for array in (self.labels, self.probabilities)), strict=True)
         return tuple(self.task.headline(labels, probabilities) for labels, probabilities in each)
 
     @property
     def seed_sd(self) -> float:
-        """The standard deviation of the seeds' accuracies; NaN where there is one seed."""
+        """The standard deviation of the accuracy over seeds; NaN with one seed."""
         return standard_deviation(self.seed_accuracies)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two recipes on the same test clips."""
+    """The paired comparison of two recipes on the same test clips."""
 
     protocol: str
     recipes: tuple[str, str]
-    difference: significance.PairedDifference  # the first's accuracy minus the second's
+    difference: significance.PairedDifference  # accuracy of the first recipe minus that of the second
 
     def __repr__(self) -> str:
         from soundmark.evaluation import results_text
@@ -123,7 +123,7 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a comparison found: results, paired comparisons, skipped clips. Displays its table in Jupyter."""
+    """The outcome of ``compare``: results, paired comparisons, skipped clips. Displays a table in Jupyter."""
 
     dataset: Dataset
     seed: int
@@ -135,7 +135,7 @@ class Evaluation:
     command: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """``metrics.json``, as the design has it; what cannot be told is ``null``."""
+        """Return the content of ``metrics.json``; unknown values are ``None``."""
         data = self.dataset
         return {
             "schema": SCHEMA,
@@ -152,7 +152,7 @@ class Evaluation:
                 "fingerprint": data.fingerprint,
             },
             "skipped": [asdict(skipped) for skipped in self.skipped],
-            "results": [_result_json(result) for result in self.results],
+            "results": [result_to_json(result) for result in self.results],
             "comparisons": [_comparison_json(comparison) for comparison in self.comparisons],
         }
 
@@ -168,19 +168,19 @@ class Evaluation:
 
     @property
     def recipes(self) -> tuple[str, ...]:
-        """The names of the recipes, each once."""
+        """The names of the recipes, without duplicates."""
         return tuple(dict.fromkeys(result.recipe.name for result in self.results))
 
     @property
     def protocols(self) -> tuple[str, ...]:
-        """The names of the protocols, each once."""
+        """The names of the protocols, without duplicates."""
         return tuple(dict.fromkeys(result.protocol for result in self.results))
 
     def result(self, recipe: str | Recipe, protocol: str | None = None) -> Result:
-        """The result of one recipe under one protocol; by default under one that keeps recordings apart, if there is.
+        """Return the result of one recipe under one protocol, by default one that keeps recordings apart if available.
 
         Raises:
-            SettingsError: there is no such recipe or protocol, with the nearest match.
+            SettingsError: an unknown recipe or protocol.
 
         >>> city_run.result("notebook-mel").protocol
         'random'
@@ -190,11 +190,11 @@ class Evaluation:
     def _selected(
         self, recipes: str | Recipe | Sequence[str | Recipe] | None, protocol: str | None
     ) -> tuple[Result, ...]:
-        """The results of some recipes, or of all, under one protocol."""
-        asked = self.recipes if recipes is None else [recipes] if isinstance(recipes, str | Recipe) else recipes
-        if not (isinstance(asked, Sequence) and asked and all(isinstance(one, str | Recipe) for one in asked)):
-            raise SettingsError(f"recipes is {asked!r}: give the name of a recipe, several names, or nothing for all.")
-        names = [one.name if isinstance(one, Recipe) else legacy.RECIPES.get(one, one) for one in asked]
+        """Return the results of some recipes (default: all) under one protocol."""
+        chosen = self.recipes if recipes is None else [recipes] if isinstance(recipes, str | Recipe) else recipes
+        if not (isinstance(chosen, Sequence) and chosen and all(isinstance(one, str | Recipe) for one in chosen)):
+            raise SettingsError(f"recipes is {chosen!r}: expected a recipe name, a list of names, or None for all.")
+        names = [one.name if isinstance(one, Recipe) else legacy.RECIPES.get(one, one) for one in chosen]
         for name in names:
             if name not in self.recipes:
                 raise unknown_name("recipe in this evaluation", name, self.recipes)
@@ -206,7 +206,7 @@ class Evaluation:
         return tuple(found[name] for name in dict.fromkeys(names))
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """One row per recipe and protocol: accuracy or mAP with its interval, F1, log loss, ECE, leakage, seconds.
+        """Return one row per recipe and protocol: accuracy or mAP, interval, F1, log loss, ECE, leakage, seconds.
 
         Raises:
             SettingsError: pandas is not installed.
@@ -220,10 +220,10 @@ class Evaluation:
         return import_pandas().DataFrame(rows)
 
     def predictions(self, recipe: str | Recipe, protocol: str | None = None) -> pandas.DataFrame:
-        """One row per test clip with the columns of predictions.csv; of several seeds also the seed.
+        """Return one row per test clip with the columns of predictions.csv; with several seeds, also the seed.
 
         Raises:
-            SettingsError: there is no such recipe or protocol, or pandas is not installed.
+            SettingsError: an unknown recipe or protocol, or pandas is not installed.
 
         >>> city_run.predictions("notebook-mel").columns[:5].tolist()
         ['path', 'fold', 'source', 'label', 'predicted']
@@ -233,10 +233,10 @@ class Evaluation:
         return results_text.predictions_table(self.dataset, self.result(recipe, protocol))
 
     def models(self, recipe: str | Recipe, protocol: str | None = None) -> list[Path]:
-        """The files of the trained models, one for each seed and fold; ``soundmark.load`` opens them.
+        """Return the paths of the trained models, one for each seed and fold, for ``soundmark.load``.
 
         Raises:
-            SettingsError: there is no such recipe or protocol.
+            SettingsError: an unknown recipe or protocol.
 
         >>> [path.name for path in city_run.models("notebook-mel")]
         ['model.onnx']
@@ -257,14 +257,14 @@ class Evaluation:
             SettingsError: an unknown quantity, recipe or protocol, no recipe with epochs, or Matplotlib is missing.
 
         >>> city_run.plot_history(quantity="accuracy").get_ylabel()
-        'accuracy'
+        'accuracy (%)'
         """
         from soundmark.evaluation import results_figures
 
         return results_figures.plot_history(self._selected(recipes, protocol), self.recipes, quantity, ax)
 
     def plot_confusion(self, recipe: str | Recipe, protocol: str | None = None, ax: Axes | None = None) -> Axes:
-        """Plot the confusion matrix of a recipe: in each cell the clips, and their share of the true class.
+        """Plot the confusion matrix of a recipe; cells show the number of clips and their share of the true class.
 
         Raises:
             SettingsError: an unknown recipe or protocol, multi-label data, or Matplotlib is missing.
@@ -282,20 +282,20 @@ class Evaluation:
         protocol: str | None = None,
         ax: Axes | None = None,
     ) -> Axes:
-        """Plot accuracy against confidence: of a calibrated model both are equal. The area of a dot counts clips.
+        """Plot a reliability diagram: accuracy by confidence bin. The area of a dot is the share of clips in the bin.
 
         Raises:
             SettingsError: an unknown recipe or protocol, or Matplotlib is missing.
 
         >>> city_run.plot_reliability("notebook-mel").get_xlabel()
-        'confidence'
+        'confidence (%)'
         """
         from soundmark.evaluation import results_figures
 
         return results_figures.plot_reliability(self._selected(recipes, protocol), self.recipes, ax)
 
     def report(self, path: str | PathLike[str], overwrite: bool = True) -> Path:
-        """Write the report, one self-contained HTML page, to ``path``.
+        """Write the report, a self-contained HTML file, to ``path``.
 
         Raises:
             OutputError: the file cannot be written, or exists and ``overwrite`` is False.
@@ -307,14 +307,14 @@ class Evaluation:
 
         path = Path(path).expanduser()
         if path.is_dir():
-            raise OutputError(f'"{path}" is a folder: give the name of a file in it, as "{path / "report.html"}".')
+            raise OutputError(f'"{path}" is a folder: give a file name, such as "{path / "report.html"}".')
         if not overwrite and path.exists():
-            raise OutputError(f'"{path}" exists: choose another name, or pass overwrite=True.')
+            raise OutputError(f'"{path}" already exists: choose another name, or pass overwrite=True.')
         write(self, path)
         return path
 
     def save_figures(self, folder: str | PathLike[str], format: str = "pdf") -> list[Path]:
-        """Save the history, confusion and reliability of each result as figures for a paper: "pdf", "svg" or "png".
+        """Save training curves, confusion matrices and reliability diagrams as figures: "pdf", "svg" or "png".
 
         Raises:
             SettingsError: an unknown format, or Matplotlib is missing.
@@ -329,7 +329,7 @@ class Evaluation:
 
 
 def standard_deviation(values: Sequence[float]) -> float:
-    """The sample standard deviation; NaN of one value.
+    """Compute the sample standard deviation; NaN for a single value.
 
     >>> standard_deviation([1.0, 3.0]), standard_deviation([1.0])
     (1.414..., nan)
@@ -337,15 +337,18 @@ def standard_deviation(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
 
-def _result_json(result: Result) -> dict[str, Any]:
+def result_to_json(result: Result) -> dict[str, Any]:
+    """Return a result as it is written to ``metrics.json``.
+
+    >>> result_to_json(city_run.results[0])["n_test"]
+    20
+    """
     expected = result.ece_if_calibrated
     return {
         "recipe": result.recipe.name,
         "settings": result.recipe.settings(),
         "protocol": result.protocol,
-        "n_train": round(
-            sum(fold.n_train for fold in result.folds) / len(result.folds)
-        ),  # each fold's own stands below
+        "n_train": round(sum(fold.n_train for fold in result.folds) / len(result.folds)),  # mean over the folds below
         **result.summary.to_json(),
         "ece_uncalibrated": _finite_or_none(result.ece_uncalibrated),
         "ece_if_calibrated": expected and expected.mean,
@@ -392,5 +395,5 @@ def _comparison_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def _finite_or_none(value: float) -> float | None:
-    """The number, or ``None`` where it is not one: JSON has no NaN."""
+    """Return the value, or ``None`` if it is not finite: JSON has no NaN."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""``Evaluation`` as figures for a notebook or a paper: history, confusion matrix, reliability."""
+"""Figures of an ``Evaluation`` for a notebook or a paper: training curves, confusion matrix, reliability diagram."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from soundmark.runtime.plotting import without_mathtext
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, as the report has them: colour-blind readers can tell them apart.
+# The palette of Okabe and Ito, which colour-blind readers can distinguish; same as in the report.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b98300", "#3d9fd6", "#7f7f7f", "#1b1d1f")
 
 GREY = "#5d6368"
@@ -31,7 +31,7 @@ CURVE_INCHES, SQUARE_INCHES = (6.0, 4.0), (4.8, 4.8)
 
 
 def plot_history(results: Sequence[Result], recipes: Sequence[str], quantity: str, ax: Axes | None = None) -> Axes:
-    """Plot a quantity by epoch, each recipe in its colour: its place in ``recipes`` decides which.
+    """Plot "loss" or "accuracy" by epoch; a recipe's colour follows from its index in ``recipes``.
 
     Raises:
         SettingsError: an unknown quantity, no recipe with epochs, or Matplotlib is missing.
@@ -40,15 +40,14 @@ def plot_history(results: Sequence[Result], recipes: Sequence[str], quantity: st
     'Random split'
     """
     if quantity not in QUANTITIES:
-        raise unknown_name("quantity of a history", quantity, QUANTITIES)
+        raise unknown_name("quantity", quantity, QUANTITIES)
     drawn = [result for result in results if any(fold.history for fold in result.folds)]
     if not drawn:
         names = ", ".join(result.recipe.name for result in results)
-        raise SettingsError(f"{names} was not trained in epochs, so there is no history to plot: choose other recipes.")
+        raise SettingsError(f"{names} was not trained in epochs, so it has no training curve: choose other recipes.")
     axes = plotting.axes_or_new(ax, CURVE_INCHES)
     colours = _colours(drawn, recipes)
     draw_curves(axes, drawn, colours, quantity=quantity)
-    axes.set_ylabel("loss (cross entropy, nats)" if quantity == "loss" else quantity)
     for result, colour in zip(drawn, colours, strict=True):
         axes.plot([], [], color=colour, label=without_mathtext(result.recipe.name))
     axes.plot([], [], color=GREY, label="validation")
@@ -57,20 +56,17 @@ def plot_history(results: Sequence[Result], recipes: Sequence[str], quantity: st
 
 
 def plot_reliability(results: Sequence[Result], recipes: Sequence[str], ax: Axes | None = None) -> Axes:
-    """Plot accuracy against confidence, each recipe in its colour; the legend has the expected calibration error.
+    """Plot a reliability diagram, accuracy by confidence bin; the legend shows the expected calibration error.
 
     Raises:
         SettingsError: Matplotlib is missing.
 
     >>> plot_reliability(city_run.results, city_run.recipes).get_ylabel()
-    'accuracy'
+    'accuracy (%)'
     """
     axes = plotting.axes_or_new(ax, SQUARE_INCHES)
     colours = _colours(results, recipes)
     draw_reliability(axes, results, colours, diagonal=GREY)
-    several = results[0].task.has_thresholds
-    axes.set_xlabel("probability of a class" if several else "confidence")
-    axes.set_ylabel("share of clips that have the class" if several else "accuracy")
     for result, colour in zip(results, colours, strict=True):
         name = without_mathtext(result.recipe.name)
         axes.plot([], [], color=colour, marker="o", label=f"{name}, ECE {result.summary.ece:.3f}")
@@ -78,7 +74,7 @@ def plot_reliability(results: Sequence[Result], recipes: Sequence[str], ax: Axes
 
 
 def plot_confusion(result: Result, classes: Sequence[str], ax: Axes | None = None) -> Axes:
-    """Plot a confusion matrix: a row for each true class; in each cell the clips, and their share of the row.
+    """Plot a confusion matrix, one row per true class; cells show the number of clips and their share of the row.
 
     Raises:
         SettingsError: the data is multi-label, or Matplotlib is missing.
@@ -89,8 +85,8 @@ def plot_confusion(result: Result, classes: Sequence[str], ax: Axes | None = Non
     counts = result.summary.confusion_matrix
     if counts is None:
         raise SettingsError(
-            "the data is multi-label: a clip has any number of classes, so there is no confusion matrix. "
-            "to_dataframe() has the scores; the report has those of each class."
+            "the data set is multi-label: a clip can have several classes, so there is no confusion matrix. "
+            "to_dataframe() returns the scores; the report lists the scores of each class."
         )
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     axes = plotting.axes_or_new(ax, _confusion_inches(classes))
@@ -113,7 +109,7 @@ def _confusion_inches(classes: Sequence[str]) -> tuple[float, float]:
 
 
 def _write_cells(axes: Any, counts: np.ndarray, shares: np.ndarray) -> None:
-    """The clips in each cell that has some, with the share below where there is room."""
+    """Write the number of clips into each non-zero cell, and their share if there is room."""
     roomy = len(counts) <= 15
     size = 7 if roomy else 6 if len(counts) <= 20 else 4
     for (row, column), clips in np.ndenumerate(counts):
@@ -124,7 +120,7 @@ def _write_cells(axes: Any, counts: np.ndarray, shares: np.ndarray) -> None:
 
 
 def save_figures(evaluation: Evaluation, folder: Path, format: str = "pdf") -> list[Path]:
-    """Save every figure of an evaluation; the files of a result are named ``<recipe>-<protocol>-<figure>``.
+    """Save all figures of an evaluation; the figures of a result are named ``<recipe>-<protocol>-<figure>``.
 
     Raises:
         SettingsError: an unknown format, or Matplotlib is missing.
@@ -146,7 +142,7 @@ Drawing = tuple[str, tuple[float, float], Callable[[Any], Any]]
 
 
 def _history_figures(evaluation: Evaluation) -> list[Drawing]:
-    """Loss and accuracy of all recipes of each protocol; none where no recipe has epochs."""
+    """Return the training curves of each protocol that has recipes with epochs."""
     drawings: list[Drawing] = []
     for protocol in evaluation.protocols:
         results = [result for result in evaluation.results if result.protocol == protocol]
@@ -160,7 +156,7 @@ def _history_figures(evaluation: Evaluation) -> list[Drawing]:
 
 
 def _result_figures(evaluation: Evaluation) -> list[Drawing]:
-    """The confusion matrix and the reliability of each result; of multi-label data the reliability alone."""
+    """Return the confusion matrix (single-label only) and the reliability diagram of each result."""
     drawings: list[Drawing] = []
     classes = evaluation.dataset.classes
     for result in evaluation.results:
@@ -179,7 +175,7 @@ def _result_figures(evaluation: Evaluation) -> list[Drawing]:
 
 
 def _save(path: Path, inches: tuple[float, float], draw: Callable[[Any], Any]) -> Path:
-    """Draw on a figure of its own, and write it without the date: the same figure gives the same bytes."""
+    """Draw on a new figure and write it without a date, so that the same figure gives the same bytes."""
     plotting.check_matplotlib()
     import matplotlib
     from matplotlib.figure import Figure
@@ -188,7 +184,7 @@ def _save(path: Path, inches: tuple[float, float], draw: Callable[[Any], Any]) -
     dated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind)
     figure = Figure(figsize=inches, layout="constrained")
     draw(figure.add_subplot())
-    settings = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": path.stem}  # text stays text
+    settings = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": path.stem}  # text remains text
     with matplotlib.rc_context(settings), atomic.replacing(path) as temporary, plotting.glyphs_may_be_missing():
         figure.savefig(temporary, format=kind, dpi=200, metadata=dated)
     return path

@@ -1,6 +1,6 @@
 """``Evaluation`` and ``ModelEvaluation`` as short text, as a table in Jupyter, and as rows of a data frame.
 
-The text of ``repr`` has at most ``MOST_CHARACTERS``: of many results the first are listed, and the others counted.
+The text of ``repr`` has at most ``MOST_CHARACTERS``; with many results, it lists the first ones and counts the rest.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ if TYPE_CHECKING:
 
 MOST_CHARACTERS = 1900  # of a repr
 
-NAME_CHARACTERS = 32  # of a name in a repr; a longer one is cut
+NAME_CHARACTERS = 32  # of a name in a repr; longer names are shortened
 
 
 def evaluation_text(evaluation: Evaluation) -> str:
-    """The table of results, the data leakage of each protocol and the paired differences, as short text.
+    """Format the table of results, the data leakage of each protocol and the paired differences as short text.
 
     >>> print(evaluation_text(city_run))
     Evaluation of synthetic city: 60 of 60 clips (100 %), 10 classes
     recipe        protocol  clips  accuracy % [95 %]  macro F1 %    ECE
     notebook-mel  random       20  ...
-    random: 80.0 % of the test clips come from a recording that is also trained on (80.0 % under the same class)
+    random: 80.0 % of the test clips come from a recording that is also in the training set (80.0 % with the same class)
     """
     rows = [_row(result) for result in evaluation.results]
     head = ["recipe", "protocol", "clips", f"{_figure(evaluation)} % [95 %]", "macro F1 %", "ECE"]
     several = any(row[-1] for row in rows)
     lines = aligned([[*head, "folds, mean ± SD"], *rows] if several else [head, *(row[:-1] for row in rows)], left=2)
-    leaks = [_cut(f"{protocol}: {text}", 200) for protocol, text in _leaks(evaluation).items()]
+    leaks = [_shorten(f"{protocol}: {text}", 200) for protocol, text in _leaks(evaluation).items()]
     pairs = [difference_text(comparison) for comparison in evaluation.comparisons]
     title = f"Evaluation of {_caption(evaluation)}"
     return _within_limit([title, *lines, *leaks, *pairs])
 
 
 def evaluation_html(evaluation: Evaluation) -> str:
-    """The same as HTML: a table of results, the data leakage, and a table of paired differences with p.
+    """Format the results, the data leakage and the paired differences as HTML for Jupyter.
 
     >>> evaluation_html(city_run).count("<table>")
     1
@@ -65,9 +65,9 @@ def evaluation_html(evaluation: Evaluation) -> str:
     counted = "recordings" if evaluation.dataset.sources_known else "clips"
     leaks = [element("li", element("b", protocol), f": {text}") for protocol, text in _leaks(evaluation).items()]
     parts: list[Html] = [
-        element("p", element("b", "Evaluation of "), _caption(evaluation, whole=True)),
+        element("p", element("b", "Evaluation of "), _caption(evaluation, full_name=True)),
         table([*head, *(["folds, mean ± SD"] if several else [])], rows),
-        element("p", f"Intervals count {counted}. Data leakage:"),
+        element("p", f"Intervals are bootstrapped over {counted}. Data leakage:"),
         element("ul", *leaks),
     ]
     if evaluation.comparisons:
@@ -102,7 +102,7 @@ def _html_difference(comparison: Comparison) -> list[object]:
 
 
 def difference_text(comparison: Comparison) -> str:
-    """One paired difference in points, with its interval and p.
+    """Format a paired difference in percentage points, with its interval and p-value.
 
     >>> from soundmark.metrics.intervals import Interval
     >>> from soundmark.metrics.significance import PairedDifference
@@ -110,14 +110,14 @@ def difference_text(comparison: Comparison) -> str:
     >>> difference_text(Comparison(protocol="folds", recipes=("transfer", "scratch"), difference=found))
     'transfer − scratch, folds: +2.0 points [+1.0, +3.0], p = 0.012'
     """
-    found, names = comparison.difference, " − ".join(_cut(name) for name in comparison.recipes)
+    found, names = comparison.difference, " − ".join(_shorten(name) for name in comparison.recipes)
     bounds = f"[{percent(found.interval.low, '+')}, {percent(found.interval.high, '+')}]"
     p = f"{found.p:.3g}" if math.isfinite(found.p) else "?"
     return f"{names}, {comparison.protocol}: {100 * found.difference:+.1f} points {bounds}, p = {p}"
 
 
 def result_text(result: Result) -> str:
-    """One result in a line.
+    """Format a result as one line.
 
     >>> result_text(city_run.results[0])
     'Result(notebook-mel, random: accuracy ... % [...] on 20 clips, macro F1 ... %, ECE ...)'
@@ -132,7 +132,7 @@ def result_text(result: Result) -> str:
 
 
 def result_row(result: Result) -> dict[str, Any]:
-    """One result as a row of a data frame; NaN where a figure is not known.
+    """Return a result as a row of a data frame; unknown values are NaN.
 
     >>> list(result_row(city_run.results[0]))[:6]
     ['recipe', 'protocol', 'seeds', 'clips', 'accuracy', 'interval_low']
@@ -159,9 +159,9 @@ def result_row(result: Result) -> dict[str, Any]:
 
 
 def predictions_table(dataset: Dataset, result: Result) -> pandas.DataFrame:
-    """The predictions of one result, one row per test clip and seed, with the columns of predictions.csv.
+    """Return the predictions of a result, one row per test clip and seed, with the columns of predictions.csv.
 
-    A path, label or recording that is not known is "", as in the file; a fold that is not known is missing.
+    An unknown path, label or recording is "", as in the file; an unknown fold is a missing value.
 
     >>> predictions_table(city, city_run.results[0]).shape
     (20, 15)
@@ -181,21 +181,21 @@ def predictions_table(dataset: Dataset, result: Result) -> pandas.DataFrame:
 
 
 def model_text(found: ModelEvaluation) -> str:
-    """A model's figures on a data set, and those of each class, as short text.
+    """Format the scores of a model on a data set, overall and per class, as short text.
 
     >>> from soundmark.evaluation.model_evaluation import evaluate
     >>> print(model_text(evaluate(model, city, quiet=True)))
-    ModelEvaluation on 20 clips: fold 3, which was kept back from the model's training
+    ModelEvaluation on 20 clips: fold 3, which was held out from the model's training
     accuracy ... % [...], macro F1 ... %, log loss ..., ECE ...
     class ...
     """
-    rows = [[_cut(one.label), *_class_cells(one)] for one in found.summary.class_figures]
-    title = _cut(f"ModelEvaluation on {found.summary.n:,} clips: {found.note}", 400)
+    rows = [[_shorten(one.label), *_class_cells(one)] for one in found.summary.class_figures]
+    title = _shorten(f"ModelEvaluation on {found.summary.n:,} clips: {found.note}", 400)
     return _within_limit([title, _model_figures(found), *aligned([["class", *CLASS_COLUMNS], *rows])])
 
 
 def model_html(found: ModelEvaluation) -> str:
-    """The same as HTML.
+    """Format the scores of a model on a data set, overall and per class, as HTML for Jupyter.
 
     >>> from soundmark.evaluation.model_evaluation import evaluate
     >>> model_html(evaluate(model, city, quiet=True)).count("<tr>")
@@ -230,7 +230,7 @@ def _row(result: Result) -> list[str]:
     summary, headline = result.summary, result.summary.headline
     bounds: intervals.Interval = headline.interval
     return [
-        _cut(result.recipe.name),
+        _shorten(result.recipe.name),
         result.protocol,
         f"{summary.n:,}",
         f"{percent(headline.value)} [{percent(bounds.low)}, {percent(bounds.high)}]",
@@ -241,7 +241,7 @@ def _row(result: Result) -> list[str]:
 
 
 def spread_text(result: Result) -> str:
-    """Mean and standard deviation over the folds in percent; "" where there is one fold.
+    """Format mean and standard deviation over the folds in percent; "" with one fold.
 
     >>> spread_text(city_run.results[0])
     ''
@@ -250,8 +250,8 @@ def spread_text(result: Result) -> str:
 
 
 def _leaks(evaluation: Evaluation) -> dict[str, str]:
-    """The data leakage of each protocol in words."""
-    unknown = "which clips share a recording is not known, so data leakage cannot be measured"
+    """Describe the data leakage of each protocol in words."""
+    unknown = "recordings are unknown, so data leakage cannot be measured"
     leaks = {result.protocol: result.leak for result in evaluation.results}
     return {protocol: leak.in_words() if leak else unknown for protocol, leak in leaks.items()}
 
@@ -260,19 +260,19 @@ def _figure(evaluation: Evaluation) -> str:
     return evaluation.results[0].summary.headline.name if evaluation.results else "accuracy"
 
 
-def _caption(evaluation: Evaluation, *, whole: bool = False) -> str:
+def _caption(evaluation: Evaluation, *, full_name: bool = False) -> str:
     data, faults = evaluation.dataset, evaluation.dataset.faults(evaluation.skipped)
-    name = data.name if whole else _cut(data.name, 80)
+    name = data.name if full_name else _shorten(data.name, 80)
     skipped = f", {len(faults):,} skipped" if faults else ""
     return f"{name}: {data.share}, {len(data.classes)} classes{skipped}"
 
 
-def _cut(text: str, most: int = NAME_CHARACTERS) -> str:
+def _shorten(text: str, most: int = NAME_CHARACTERS) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _within_limit(lines: Sequence[str]) -> str:
-    """The lines that fit, and how many more there are."""
+    """Join the lines that fit into ``MOST_CHARACTERS``, and count the others."""
     kept: list[str] = []
     size = 0
     for line in lines:

@@ -1,17 +1,17 @@
-"""Labels and scores to numbers with intervals, in NumPy alone.
+"""Classification metrics with bootstrap confidence intervals over recordings, computed with NumPy.
 
-    labels, probabilities ─▶ single_label or multi_label ─▶ a summary with intervals over recordings
+    labels, probabilities ─▶ single_label or multi_label ─▶ a summary of scores with intervals
 
 In reading order:
 
     intervals          bootstrap intervals over recordings
     significance       paired tests of two classifiers
     calibration_error  reliability diagrams and the expected calibration error
-    thresholds         thresholds of multi-label data
-    score_summary      what the summaries of both kinds have in common
+    thresholds         decision thresholds of multi-label classes
+    score_summary      the common interface of single-label and multi-label summaries
     single_label       accuracy, F1, log loss, confusion matrix
     multi_label        average precision, F1, log loss
-    task_words         how tables and the report speak of each kind
-    task               what differs between single-label and multi-label data
+    task_words         texts of tables and reports for single-label and multi-label data
+    task               everything that differs between single-label and multi-label data
     predictions        predictions.csv: one row per test clip
 """

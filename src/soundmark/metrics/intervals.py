@@ -1,4 +1,4 @@
-"""Bootstrap intervals over recordings."""
+"""Bootstrap confidence intervals that resample recordings."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from soundmark.errors import SettingsError
 
-LEVEL = 0.95  # of every interval
+LEVEL = 0.95  # confidence level of all intervals
 
 
-RESAMPLES = 10_000  # bootstrap resamples, and sign flips
+RESAMPLES = 10_000  # number of bootstrap resamples and of random sign flips
 
 
-CHUNK_DRAWS = 2_000_000  # random numbers held at once: 16 MB
+CHUNK_DRAWS = 2_000_000  # random numbers in memory at a time: 16 MB
 
 
 Floats = NDArray[np.float64]
@@ -28,14 +28,14 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Interval:
-    """A 95 % interval; both ends are NaN where none can be given (fewer than two recordings)."""
+    """A 95 % confidence interval; both ends are NaN if it cannot be computed (fewer than two recordings)."""
 
     low: float
     high: float
 
     @property
     def known(self) -> bool:
-        """Whether there is an interval at all.
+        """Whether the interval could be computed.
 
         >>> Interval(0.6, 0.7).known, Interval(float("nan"), float("nan")).known
         (True, False)
@@ -44,7 +44,7 @@ class Interval:
 
 
 def bounds(interval: Interval) -> list[float | None]:
-    """Both ends as JSON can hold them: ``None`` where there is none.
+    """Return both ends for JSON: ``None`` instead of NaN.
 
     >>> bounds(Interval(0.6, float("nan")))
     [0.6, None]
@@ -53,7 +53,7 @@ def bounds(interval: Interval) -> list[float | None]:
 
 
 def finite_or_none(value: float) -> float | None:
-    """The number, or ``None`` where it is not one: JSON has no NaN.
+    """Return the number for JSON: ``None`` instead of NaN or infinity.
 
     >>> finite_or_none(0.5), finite_or_none(float("nan"))
     (0.5, None)
@@ -64,12 +64,13 @@ def finite_or_none(value: float) -> float | None:
 def bootstrap_interval(
     values: ArrayLike, sources: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
 ) -> Interval:
-    """The interval of the mean of ``values`` [n] when whole recordings are drawn again with replacement.
+    """Compute the bootstrap percentile interval of the mean of ``values`` [n], resampling entire recordings.
 
-    With m recordings, each resample draws m of them; its statistic is Σ values / Σ clips of those drawn (a ratio of
-    sums: recordings differ in length), and the interval lies between percentiles of all of these (Efron and
-    Tibshirani 1993, chapter 13). One recording tells nothing about the next: NaN. Values that are all equal (every
-    clip right) give an interval of no width: read it as "not seen to vary".
+    With m recordings, each resample draws m recordings with replacement. Its statistic is Σ values / Σ clips of the
+    drawn recordings: a ratio of sums, because recordings differ in their number of clips. The interval is between
+    percentiles of the statistics (Efron and Tibshirani 1993, chapter 13). With one recording the interval is NaN. If
+    all values are equal (every clip correct), the interval has width zero, which does not mean that there is no
+    uncertainty.
 
     >>> bootstrap_interval([1, 1, 0, 0, 1, 0], ["a", "a", "b", "b", "c", "d"], resamples=1000)
     Interval(low=0.0, high=1.0)
@@ -83,11 +84,11 @@ def bootstrap_interval(
         (times @ totals) / (times @ counts)
         for times in bootstrap_counts(recordings, seed=seed, resamples=resamples, at_once=at_once)
     ]
-    return between_percentiles(np.concatenate(statistics), level)
+    return percentile_interval(np.concatenate(statistics), level)
 
 
 def bootstrap_counts(recordings: int, *, seed: int, resamples: int, at_once: int) -> Iterator[Floats]:
-    """How often each of so many ``recordings`` stands in each resample, float64 [``at_once`` or fewer, recordings].
+    """Yield how often each recording occurs in each resample, float64 [at most ``at_once`` resamples, recordings].
 
     >>> (times,) = bootstrap_counts(5, seed=0, resamples=3, at_once=10)
     >>> times.shape, times.sum(1).tolist()
@@ -100,10 +101,10 @@ def bootstrap_counts(recordings: int, *, seed: int, resamples: int, at_once: int
         yield times.astype(np.float64)
 
 
-def between_percentiles(statistics: Floats, level: float = LEVEL) -> Interval:
-    """The interval that holds ``level`` of the statistics [resamples] in its middle; NaN where none is a number.
+def percentile_interval(statistics: Floats, level: float = LEVEL) -> Interval:
+    """Return the central interval that contains ``level`` of the finite statistics [resamples]; NaN if there are none.
 
-    >>> between_percentiles(np.arange(101.0), level=0.5)
+    >>> percentile_interval(np.arange(101.0), level=0.5)
     Interval(low=25.0, high=75.0)
     """
     statistics = statistics[np.isfinite(statistics)]
@@ -114,7 +115,7 @@ def between_percentiles(statistics: Floats, level: float = LEVEL) -> Interval:
 
 
 def per_recording(values: Floats, sources: ArrayLike) -> tuple[Floats, Floats]:
-    """Each recording's sum of values and number of clips, float64 [recordings].
+    """Return the sum of values and the number of clips of each recording, float64 [recordings].
 
     >>> per_recording(np.array([1.0, 2.0, 5.0]), ["a", "a", "b"])
     (array([3., 5.]), array([2., 1.]))
@@ -126,7 +127,7 @@ def per_recording(values: Floats, sources: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def chunk_sizes(total: int, at_once: int) -> Iterator[int]:
-    """Row counts that add up to ``total``, none above ``at_once``.
+    """Yield chunk sizes of at most ``at_once`` that add up to ``total``.
 
     >>> list(chunk_sizes(10, 4))
     [4, 4, 2]
@@ -136,7 +137,7 @@ def chunk_sizes(total: int, at_once: int) -> Iterator[int]:
 
 
 def mean_or_nan(values: ArrayLike) -> float:
-    """The mean; NaN of no values.
+    """Return the mean, or NaN if there are no values.
 
     >>> mean_or_nan([1, 2]), mean_or_nan([])
     (1.5, nan)
@@ -146,21 +147,21 @@ def mean_or_nan(values: ArrayLike) -> float:
 
 
 def check_same_length(values: NDArray[Any], others: NDArray[Any], name: str) -> None:
-    """Refuse two arrays of different lengths.
+    """Raise an error if two arrays differ in length.
 
     >>> check_same_length(np.zeros(2), np.zeros(3), "sources")
     Traceback (most recent call last):
-    soundmark.errors.SettingsError: there are 2 clips but 3 sources: pass one for each clip.
+    soundmark.errors.SettingsError: there are 2 clips but 3 sources: pass one per clip.
     """
     if len(values) != len(others):
-        raise SettingsError(f"there are {len(values)} clips but {len(others)} {name}: pass one for each clip.")
+        raise SettingsError(f"there are {len(values)} clips but {len(others)} {name}: pass one per clip.")
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The one figure that stands for a classifier: accuracy, or the mAP of a multi-label one."""
+    """The main metric of a classifier: accuracy, or mAP for multi-label data."""
 
     name: str
-    key: str  # in metrics.json
+    key: str  # its key in metrics.json
     value: float
     interval: Interval

@@ -1,4 +1,4 @@
-"""``predictions.csv``: a line per test clip: path, fold, source, label, predicted, a column of scores per class."""
+"""``predictions.csv``: one row per test clip: path, fold, source, label, predicted, and the score of each class."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ def write_predictions(
     probabilities: np.ndarray,
     thresholds: np.ndarray | Sequence[float] | None = None,
 ) -> str:
-    """Write a line per test clip; nine digits, so that the float32 numbers read back as they were. The file's SHA-256.
+    """Write one row per test clip; return the SHA-256 of the file.
 
-    Of multi-label data, what is predicted are the classes that reach their thresholds, ``[classes]`` or
-    ``[n, classes]``, 0.5 without any: "dog;siren", or "" for none.
+    Scores are written with nine digits, so that float32 values are read back exactly. In multi-label data, the
+    predicted classes are those that reach their ``thresholds`` ([classes] or [n, classes], default 0.5): "dog;siren",
+    or "" for none.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: the file cannot be written.
 
     >>> _ = write_predictions(folder / "predictions.csv", city, np.array([0]), np.eye(10, dtype=np.float32)[[8]])
     >>> (folder / "predictions.csv").read_text().splitlines()[1].split(",")[3:]
@@ -38,45 +39,46 @@ def write_predictions(
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*clip_columns(dataset), *dataset.classes])
     predicted = Task.of(dataset.multi_label).predicted(probabilities, dataset.classes, thresholds)
-    for index, row, said in zip(test, probabilities, predicted, strict=True):
-        writer.writerow([*clip_values(dataset, int(index)), said, *(f"{p:.9g}" for p in row)])
+    for index, row, label in zip(test, probabilities, predicted, strict=True):
+        writer.writerow([*clip_values(dataset, int(index)), label, *(f"{p:.9g}" for p in row)])
     content = text.getvalue().encode(errors="surrogateescape")
     atomic.write_bytes(path, content)
     return hashlib.sha256(content).hexdigest()
 
 
 def clip_columns(dataset: Dataset) -> list[str]:
-    """The columns of a row of predictions before the probabilities; ``start_s`` and ``stop_s`` where clips are cut.
+    """Return the columns before the scores; with ``start_s`` and ``stop_s`` if clips are sections of files.
 
     >>> clip_columns(city)
     ['path', 'fold', 'source', 'label', 'predicted']
     """
-    cut = ["start_s", "stop_s"] if _has_cuts(dataset) else []
-    return ["path", *cut, "fold", "source", "label", "predicted"]
+    times = ["start_s", "stop_s"] if _has_sections(dataset) else []
+    return ["path", *times, "fold", "source", "label", "predicted"]
 
 
 def clip_values(dataset: Dataset, index: int) -> list[str]:
-    """The values of ``clip_columns`` for the clip at ``index``, without what was predicted.
+    """Return the values of ``clip_columns`` for the clip at ``index``, without the prediction.
 
     >>> clip_values(city, 0)
     ['audio/fold1/1000-0-0-0.wav', '1', '1000', 'air_conditioner']
     """
     clip = dataset.clips[index]
-    cut = [f"{clip.start_s:g}", "" if clip.stop_s is None else f"{clip.stop_s:g}"] if _has_cuts(dataset) else []
+    stop = "" if clip.stop_s is None else f"{clip.stop_s:g}"
+    times = [f"{clip.start_s:g}", stop] if _has_sections(dataset) else []
     fold = "" if clip.fold is None else str(clip.fold)
-    return [dataset.relative_path(clip), *cut, fold, clip.source or "", clip.label]
+    return [dataset.relative_path(clip), *times, fold, clip.source or "", clip.label]
 
 
-def _has_cuts(dataset: Dataset) -> bool:
+def _has_sections(dataset: Dataset) -> bool:
     return any(clip.start_s or clip.stop_s is not None for clip in dataset.clips)
 
 
 def read_predictions(path: Path, dataset: Dataset, test: np.ndarray, *, sha256: str) -> np.ndarray:
-    """Probabilities float32 ``[n, classes]`` of the ``test`` clips from a file that ``write`` wrote.
+    """Read the probabilities of the ``test`` clips, float32 ``[n, classes]``, as written by ``write_predictions``.
 
     Raises:
-        ValueError: the file is of other clips or classes, or no longer the one of this SHA-256.
-        OSError: it cannot be read.
+        ValueError: the file contains other clips or classes, or its SHA-256 differs from ``sha256``.
+        OSError: the file cannot be read.
 
     >>> scores = np.full((1, 10), 0.1, np.float32)
     >>> digest = write_predictions(folder / "predictions.csv", city, np.array([3]), scores)
@@ -90,6 +92,6 @@ def read_predictions(path: Path, dataset: Dataset, test: np.ndarray, *, sha256: 
     expected = [clip_values(dataset, int(index)) for index in test]
     width = len(clip_columns(dataset))
     if header != [*clip_columns(dataset), *dataset.classes] or [row[: width - 1] for row in rows] != expected:
-        raise ValueError(f'"{path}" is of other clips')
+        raise ValueError(f'"{path}" contains the predictions of other clips')
     table = np.array([row[width:] for row in rows], np.float64).astype(np.float32)
     return table.reshape(len(rows), len(dataset.classes))

@@ -1,4 +1,4 @@
-"""What the summaries of single-label and multi-label scores have in common."""
+"""The common interface of single-label and multi-label score summaries."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from soundmark.metrics.intervals import Headline, Integers
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One number of a summary and how it is written: a share as a percentage, another with three digits."""
+    """One metric of a summary and its number format."""
 
     name: str
     value: float
-    is_share: bool
+    is_share: bool  # a fraction, printed as a percentage; otherwise printed with three digits
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassColumn:
-    """A column of a table of classes: its heading, and the field of the scores of one class."""
+    """A column of the table of classes: its heading and the field of the class scores that it shows."""
 
     name: str
     field: str
-    is_share: bool  # written as a percentage where the other shares are
+    is_share: bool  # a fraction, printed as a percentage like the other fractions of the table
 
     def value(self, scores: ClassFigures) -> float:
-        """The number in this column of the row for ``scores``."""
+        """Return the value of this column for the scores of a class."""
         return float(getattr(scores, self.field))
 
 
 class ClassFigures(Protocol):
-    """The scores of one class that every summary has."""
+    """The scores of one class that are common to all summaries."""
 
     @property
     def label(self) -> str:
-        """The class."""
+        """Name of the class."""
 
     @property
     def precision(self) -> float:
-        """Share of the clips predicted as this class that are of it."""
+        """Fraction of the clips predicted as this class that belong to it."""
 
     @property
     def recall(self) -> float:
-        """Share of the clips of this class that were predicted as it."""
+        """Fraction of the clips of this class that were predicted as it."""
 
     @property
     def f1(self) -> float:
@@ -53,15 +53,15 @@ class ClassFigures(Protocol):
 
     @property
     def support(self) -> int:
-        """Test clips of this class."""
+        """Number of test clips of this class."""
 
 
 class ScoreSummary(ABC):
     """All scores of one classifier on one set of test clips."""
 
-    class_columns: ClassVar[tuple[ClassColumn, ...]] = ()  # beside precision, recall and F1
+    class_columns: ClassVar[tuple[ClassColumn, ...]] = ()  # in addition to precision, recall and F1
 
-    n: int  # test clips
+    n: int  # number of test clips
     macro_f1: float
     log_loss: float
     ece: float
@@ -69,12 +69,12 @@ class ScoreSummary(ABC):
     @property
     @abstractmethod
     def headline(self) -> Headline:
-        """The figure that a classifier is judged by."""
+        """The main metric of the classifier."""
 
     @property
     @abstractmethod
     def second_figure(self) -> Figure:
-        """A figure that only summaries of this kind have."""
+        """An additional metric that is specific to the kind of data."""
 
     @property
     @abstractmethod
@@ -83,22 +83,22 @@ class ScoreSummary(ABC):
 
     @property
     def by_salience(self) -> dict[str, dict[str, Any]]:
-        """``n`` and ``accuracy`` of the clips in the foreground and in the background; empty where unknown."""
+        """``n`` and ``accuracy`` of the clips with foreground and background salience; empty if it is unknown."""
         return {}
 
     @property
     def confusion_matrix(self) -> Integers | None:
-        """How often each class was called each class, int64 [true, predicted]; None where there is no such thing."""
+        """The confusion matrix, int64 [true, predicted]; None for multi-label data."""
         return None
 
     @abstractmethod
     def brief(self) -> dict[str, Any]:
-        """The scores for a model's card."""
+        """Return the main scores, for a model card."""
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """All scores, under the keys of ``metrics.json``."""
+        """Return all scores with the keys of ``metrics.json``."""
 
     @abstractmethod
     def per_clip(self, n_answers: int) -> Self:
-        """The summary with counts of clips, where each clip was answered ``n_answers`` times (once per seed)."""
+        """Return the summary with counts of clips instead of predictions (``n_answers`` per clip, one per seed)."""

@@ -1,4 +1,4 @@
-"""Paired tests of two classifiers on the same clips."""
+"""Paired significance tests of two classifiers on the same clips."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ class PairedDifference:
     difference: float
     interval: Interval
     p: float  # sign-flip permutation test by recording
-    mcnemar_p: float  # exact McNemar test; counts clips as independent, so it is too sure of itself
+    mcnemar_p: float  # exact McNemar test; assumes independent clips, so p is too small
     clips: int
     recordings: int
 
 
 def sign_flip_p(differences: ArrayLike, sources: ArrayLike, *, seed: int = 0, flips: int = RESAMPLES) -> float:
-    """How often chance alone gives a mean difference as large as this one, two-sided, if recordings favour neither.
+    """Compute the two-sided p-value of the mean of ``differences`` [n] with a sign-flip test over recordings.
 
-    Were the two classifiers exchangeable, each recording's sum of ``differences`` [n] could as well have had the other
-    sign. Where all sign patterns are at most ``flips``, each is tried and p = count / patterns; otherwise ``flips``
-    random ones and p = (1 + count) / (1 + flips) (Phipson and Smyth 2010). NaN without clips, 1 without a difference.
+    Under the null hypothesis the two classifiers are exchangeable, so the sum of differences of each recording has
+    either sign with equal probability. If there are at most ``flips`` sign patterns, all are evaluated and
+    p = count / patterns; otherwise ``flips`` random patterns are drawn and p = (1 + count) / (1 + flips) (Phipson and
+    Smyth 2010). p is NaN without clips and 1 if all differences are zero.
 
     >>> sign_flip_p([1, 1, 1, 1, 1], ["a", "b", "c", "d", "e"])  # 2 of 32 patterns are as extreme
     0.0625
@@ -35,8 +36,8 @@ def sign_flip_p(differences: ArrayLike, sources: ArrayLike, *, seed: int = 0, fl
     totals, _ = per_recording(np.asarray(differences, np.float64), sources)
     if len(totals) == 0:
         return float("nan")
-    totals = totals[totals != 0]  # either sign gives the same sum
-    observed = abs(totals.sum()) * (1 - 1e-12)  # so that rounding does not decide between equals
+    totals = totals[totals != 0]  # zero totals do not depend on the sign
+    observed = abs(totals.sum()) * (1 - 1e-12)  # tolerance for rounding errors
     if 2 ** len(totals) <= flips:
         patterns = np.arange(2 ** len(totals))[:, None] >> np.arange(len(totals)) & 1
         return float(np.mean(np.abs((1.0 - 2.0 * patterns) @ totals) >= observed))
@@ -49,19 +50,19 @@ def sign_flip_p(differences: ArrayLike, sources: ArrayLike, *, seed: int = 0, fl
 
 
 def mcnemar_p(right_a: ArrayLike, right_b: ArrayLike) -> float:
-    """The exact two-sided McNemar test on clips of which only one classifier is right.
+    """Compute the p-value of the exact two-sided McNemar test.
 
-    It counts clips as if they were independent. Clips of one recording are not, so it is too sure of itself; it
-    stands beside ``sign_flip_p`` because papers report it.
+    The test assumes that clips are independent. Clips from the same recording are not, so the p-value is too small; it
+    is reported beside ``sign_flip_p`` because publications use it.
 
     >>> mcnemar_p([1, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 1])
     0.21875
     """
     a, b = np.asarray(right_a, bool), np.asarray(right_b, bool)
-    check_same_length(a, b, "answers of the second classifier")
+    check_same_length(a, b, "predictions of the second classifier")
     only_a, only_b = int(np.count_nonzero(a & ~b)), int(np.count_nonzero(b & ~a))
     disagreements = only_a + only_b
-    term = tail = 1  # C(n, 0), C(n, 1), … as whole numbers: exact at any n
+    term = tail = 1  # binomial coefficients C(n, 0), C(n, 1), … as integers: exact for every n
     for k in range(min(only_a, only_b)):
         term = term * (disagreements - k) // (k + 1)
         tail += term

@@ -1,9 +1,8 @@
-"""Labels and probabilities to numbers with intervals, in NumPy alone.
+"""Metrics of single-label predictions, with confidence intervals over recordings.
 
-Clips cut from one recording sound alike, so they count as one draw, not as many: every interval and every p-value
-of a difference resamples *recordings* (``sources``), never clips. Nothing here assumes that a row of
-probabilities sums to one, so a network with sigmoid outputs is measured by the same functions. What cannot be
-told (the accuracy of no clips, the interval of one recording) is NaN, never a number that looks like an answer.
+Clips cut from the same recording sound alike and are not independent: all intervals and p-values resample *recordings*
+(``sources``), not clips. The functions do not assume that the probabilities of a clip sum to one, so they also apply to
+networks with sigmoid outputs. Undefined values (the accuracy of no clips, the interval of one recording) are NaN.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from soundmark.errors import SettingsError
-from soundmark.metrics.calibration_error import ECE_BINS, ReliabilityBin, binned, mean_gap
+from soundmark.metrics.calibration_error import ECE_BINS, ReliabilityBin, ece_of_bins, reliability_bins
 from soundmark.metrics.intervals import (
     Floats,
     Headline,
@@ -33,7 +32,7 @@ from soundmark.metrics.significance import PairedDifference, mcnemar_p, sign_fli
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Precision, recall and F1 of one class (0 where the ratio has no denominator), and its clips in the test."""
+    """Precision, recall and F1 of one class (0 if the denominator is 0), and its number of test clips."""
 
     label: str
     precision: float
@@ -44,7 +43,7 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Confused:
-    """How many clips of class ``true`` were called ``predicted``, and which share of ``true`` that is."""
+    """The number of clips of class ``true`` that were predicted as ``predicted``, and their fraction of ``true``."""
 
     true: str
     predicted: str
@@ -69,7 +68,7 @@ class Summary(ScoreSummary):
 
     @property
     def headline(self) -> Headline:
-        """The figure that stands for all others.
+        """The main metric: accuracy.
 
         >>> summarize([0], [[0.9, 0.1]], classes=["dog", "siren"], sources=["a"]).headline.name
         'accuracy'
@@ -78,7 +77,7 @@ class Summary(ScoreSummary):
 
     @property
     def second_figure(self) -> Figure:
-        """The share of clips whose class is among the two most probable."""
+        """The top-2 accuracy."""
         return Figure(name="Top 2", value=self.top2_accuracy, is_share=True)
 
     @property
@@ -88,16 +87,16 @@ class Summary(ScoreSummary):
 
     @property
     def by_salience(self) -> dict[str, dict[str, Any]]:
-        """``n`` and ``accuracy`` of the clips in the foreground and in the background, where they are marked."""
+        """``n`` and ``accuracy`` of the clips with foreground and background salience; empty if it is unknown."""
         return self.per_salience
 
     @property
     def confusion_matrix(self) -> Integers:
-        """How often each class was called each class, int64 [true, predicted]."""
+        """The confusion matrix, int64 [true, predicted]."""
         return self.confusion
 
     def per_clip(self, n_answers: int) -> Summary:
-        """The summary with counts of clips; the confusion matrix goes on counting answers.
+        """Return the summary with counts of clips; the confusion matrix still counts predictions.
 
         >>> twice = summarize([0, 0], [[0.9, 0.1]] * 2, classes=["dog", "siren"], sources=["a", "a"])
         >>> twice.n, twice.per_clip(2).n
@@ -107,11 +106,13 @@ class Summary(ScoreSummary):
             self,
             n=self.n // n_answers,
             per_class=tuple(replace(scores, support=scores.support // n_answers) for scores in self.per_class),
-            per_salience={mark: {**of, "n": of["n"] // n_answers} for mark, of in self.per_salience.items()},
+            per_salience={
+                name: {**scores, "n": scores["n"] // n_answers} for name, scores in self.per_salience.items()
+            },
         )
 
     def brief(self) -> dict[str, Any]:
-        """The scores for a model's card."""
+        """Return the main scores, for a model card."""
         return {
             "n_test": self.n,
             "accuracy": self.accuracy,
@@ -121,7 +122,7 @@ class Summary(ScoreSummary):
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as JSON can hold it, under the names that ``metrics.json`` has for it."""
+        """Return all scores with the keys of ``metrics.json``."""
         return {
             "n_test": self.n,
             "accuracy": self.accuracy,
@@ -145,10 +146,12 @@ def summarize(
     salience: Sequence[str | None] | None = None,
     seed: int = 0,
 ) -> Summary:
-    """All scores of ``probabilities`` [n, c] for the true ``labels`` [n] (indices into ``classes``).
+    """Compute all scores of ``probabilities`` [n, c] for the true ``labels`` [n] (indices into ``classes``).
 
-    ``sources`` [n] names each clip's recording; ``salience`` [n] is "foreground", "background" or None per clip.
-    Raises SettingsError where the shapes do not fit together or a probability is not one.
+    ``sources`` [n] identifies the recording of each clip; ``salience`` [n] is "foreground", "background" or None.
+
+    Raises:
+        SettingsError: the shapes do not match, or a probability is invalid.
 
     >>> summary = summarize([0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]], classes=["dog", "siren"],
     ...                     sources=["a", "b", "c"])
@@ -157,26 +160,28 @@ def summarize(
     """
     truth, p = _checked(labels, probabilities)
     if p.shape[1] != len(classes):
-        raise SettingsError(f"there are {p.shape[1]} probabilities per clip but {len(classes)} classes: pass as many.")
+        raise SettingsError(
+            f"there are {p.shape[1]} probabilities per clip but {len(classes)} classes: pass one per class."
+        )
     predicted = top_class(p)
-    right = (truth == predicted).astype(np.float64)
+    correct = (truth == predicted).astype(np.float64)
     table = confusion(truth, predicted, n_classes=len(classes))
     return Summary(
         n=len(truth),
         accuracy=accuracy(truth, predicted),
-        accuracy_interval=bootstrap_interval(right, sources, seed=seed),
+        accuracy_interval=bootstrap_interval(correct, sources, seed=seed),
         top2_accuracy=top_accuracy(truth, p, k=2),
         macro_f1=macro_f1(truth, predicted),
         log_loss=log_loss(truth, p),
         ece=ece(truth, p),
         per_class=class_scores(table, classes),
-        per_salience=_by_salience(right, salience),
+        per_salience=_by_salience(correct, salience),
         confusion=table,
     )
 
 
 def top_class(probabilities: ArrayLike) -> Integers:
-    """The index of each row's largest probability [n]; of equal ones, the first.
+    """Return the class with the largest probability, int64 [n]; of equal ones, the first.
 
     >>> top_class([[0.2, 0.8], [0.5, 0.5]]).tolist()
     [1, 0]
@@ -186,18 +191,18 @@ def top_class(probabilities: ArrayLike) -> Integers:
 
 
 def accuracy(labels: ArrayLike, predicted: ArrayLike) -> float:
-    """The share of clips whose predicted class is the true one (NaN without clips).
+    """Compute the fraction of clips whose predicted class is the true class (NaN without clips).
 
     >>> accuracy([0, 1, 2, 2], [0, 1, 2, 0])
     0.75
     """
-    truth, answer = np.asarray(labels), np.asarray(predicted)
-    check_same_length(truth, answer, "predictions")
-    return mean_or_nan(truth == answer)
+    truth, predicted = np.asarray(labels), np.asarray(predicted)
+    check_same_length(truth, predicted, "predictions")
+    return mean_or_nan(truth == predicted)
 
 
 def top_accuracy(labels: ArrayLike, probabilities: ArrayLike, *, k: int = 2) -> float:
-    """The share of clips whose true class is among the ``k`` most probable; of equal ones, the first count first.
+    """Compute the fraction of clips whose true class is among the ``k`` most probable; ties go to the first class.
 
     >>> top_accuracy([2, 0], [[0.5, 0.2, 0.3], [0.1, 0.4, 0.5]], k=2)
     0.5
@@ -210,28 +215,28 @@ def top_accuracy(labels: ArrayLike, probabilities: ArrayLike, *, k: int = 2) -> 
 
 
 def confusion(labels: ArrayLike, predicted: ArrayLike, *, n_classes: int) -> Integers:
-    """How often each class was called each class: int64 [n_classes, n_classes], rows are the true classes.
+    """Compute the confusion matrix, int64 [n_classes, n_classes]; rows are the true classes.
 
     >>> confusion([0, 0, 1], [0, 1, 1], n_classes=2).tolist()
     [[1, 1], [0, 1]]
     """
-    truth, answer = np.asarray(labels, np.int64), np.asarray(predicted, np.int64)
-    check_same_length(truth, answer, "predictions")
-    for name, indices in (("label", truth), ("prediction", answer)):
+    truth, answers = np.asarray(labels, np.int64), np.asarray(predicted, np.int64)
+    check_same_length(truth, answers, "predictions")
+    for name, indices in (("label", truth), ("prediction", answers)):
         _check_class_indices(name, indices, n_classes)
-    flat = np.bincount(truth * n_classes + answer, minlength=n_classes * n_classes)
+    flat = np.bincount(truth * n_classes + answers, minlength=n_classes * n_classes)
     return flat.reshape(n_classes, n_classes).astype(np.int64)
 
 
 def class_scores(table: Integers, classes: Sequence[str]) -> tuple[ClassScores, ...]:
-    """Precision, recall, F1 and support of every class from a confusion matrix; 0 where there is nothing to divide by.
+    """Compute precision, recall, F1 and support of every class from a confusion matrix; 0 if the denominator is 0.
 
     >>> class_scores(np.array([[1, 1], [0, 2]]), ["dog", "siren"])[0]
     ClassScores(label='dog', precision=1.0, recall=0.5, f1=0.666..., support=2)
     """
-    hit = np.diag(table).astype(np.float64)
-    support, called = table.sum(axis=1), table.sum(axis=0)
-    precision, recall, f1 = _ratio(hit, called), _ratio(hit, support), _ratio(2 * hit, support + called)
+    hits = np.diag(table).astype(np.float64)
+    support, n_predicted = table.sum(axis=1), table.sum(axis=0)
+    precision, recall, f1 = _ratio(hits, n_predicted), _ratio(hits, support), _ratio(2 * hits, support + n_predicted)
     return tuple(
         ClassScores(str(label), float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
         for i, label in enumerate(classes)
@@ -239,26 +244,26 @@ def class_scores(table: Integers, classes: Sequence[str]) -> tuple[ClassScores, 
 
 
 def macro_f1(labels: ArrayLike, predicted: ArrayLike) -> float:
-    """The plain mean of F1 over the classes that occur among the labels or the predictions.
+    """Compute the unweighted mean of F1 over the classes that occur in the labels or the predictions.
 
-    As ``sklearn.metrics.f1_score(average="macro", zero_division=0)`` of scikit-learn 1.9.
+    Equal to ``sklearn.metrics.f1_score(average="macro", zero_division=0)`` of scikit-learn 1.9.
 
     >>> macro_f1([0, 0, 3], [0, 3, 3])
     0.666...
     """
-    truth, answer = np.asarray(labels, np.int64), np.asarray(predicted, np.int64)
-    check_same_length(truth, answer, "predictions")
-    present, indices = np.unique(np.concatenate([truth, answer]), return_inverse=True)
-    truth, answer = indices[: len(truth)], indices[len(truth) :]
+    truth, answers = np.asarray(labels, np.int64), np.asarray(predicted, np.int64)
+    check_same_length(truth, answers, "predictions")
+    present, indices = np.unique(np.concatenate([truth, answers]), return_inverse=True)
+    truth, answers = indices[: len(truth)], indices[len(truth) :]
     names = [str(index) for index in present]
-    return mean_or_nan([one.f1 for one in class_scores(confusion(truth, answer, n_classes=len(names)), names)])
+    return mean_or_nan([one.f1 for one in class_scores(confusion(truth, answers, n_classes=len(names)), names)])
 
 
 def log_loss(labels: ArrayLike, probabilities: ArrayLike) -> float:
-    """Mean of −ln(probability of the true class), in nats and float64.
+    """Compute the mean of −ln(probability of the true class), in nats and float64.
 
-    A probability below float64's resolution (2.2e-16) counts as that, so one certain mistake costs at most 36.04. As
-    ``sklearn.metrics.log_loss`` of scikit-learn 1.9 on float64, where rows sum to one.
+    Probabilities are clipped at float64's resolution (2.2e-16), so a clip contributes at most 36.04. Equal to
+    ``sklearn.metrics.log_loss`` of scikit-learn 1.9 on float64 if rows sum to one.
 
     >>> round(log_loss([0, 1], [[0.5, 0.5], [0.75, 0.25]]), 4)
     1.0397
@@ -269,9 +274,9 @@ def log_loss(labels: ArrayLike, probabilities: ArrayLike) -> float:
 
 
 def reliability(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = ECE_BINS) -> tuple[ReliabilityBin, ...]:
-    """The clips sorted into ``bins`` equal steps of their top probability, all classes and folds pooled.
+    """Compute a reliability diagram: the clips grouped by top probability into ``bins`` of equal width.
 
-    Bin i holds (i/bins, (i+1)/bins]: a value on an edge belongs to the bin below it, and 0 to the first.
+    All classes and folds are pooled. Bin i contains the probabilities in (i/bins, (i+1)/bins]; 0 is in the first bin.
 
     >>> lower, upper = reliability([0, 1], [[0.9, 0.1], [0.5, 0.5]], bins=2)
     >>> lower.n, lower.accuracy, upper.n, upper.confidence
@@ -279,28 +284,28 @@ def reliability(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = ECE_
     """
     truth, p = _checked(labels, probabilities)
     top = p.max(axis=1, initial=0.0)
-    return binned(top, truth == top_class(p), bins=bins)
+    return reliability_bins(top, truth == top_class(p), bins=bins)
 
 
 def ece(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = ECE_BINS) -> float:
-    """Expected calibration error: mean over clips of |how sure − how often right| of their ``reliability`` bin.
+    """Compute the expected calibration error: the weighted mean of |accuracy − confidence| over ``reliability`` bins.
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.
 
     >>> round(ece([0, 1], [[0.9, 0.1], [0.8, 0.2]]), 3)
     0.45
     """
-    return mean_gap(reliability(labels, probabilities, bins=bins))
+    return ece_of_bins(reliability(labels, probabilities, bins=bins))
 
 
 def most_confused(table: Integers, classes: Sequence[str], *, limit: int = 10) -> tuple[Confused, ...]:
-    """The commonest mistakes of a confusion matrix, most clips first, then in class order.
+    """Return the most frequent confusions of a confusion matrix, by decreasing count, then in class order.
 
     >>> most_confused(np.array([[5, 3], [1, 0]]), ["drill", "engine"])[0]
     Confused(true='drill', predicted='engine', count=3, share=0.375)
     """
-    mistakes = table - np.diag(np.diag(table))
-    pairs = sorted(zip(*np.nonzero(mistakes), strict=True), key=lambda at: (-int(table[at]), int(at[0]), int(at[1])))
+    errors = table - np.diag(np.diag(table))
+    pairs = sorted(zip(*np.nonzero(errors), strict=True), key=lambda at: (-int(table[at]), int(at[0]), int(at[1])))
     return tuple(
         Confused(str(classes[i]), str(classes[j]), int(table[i, j]), float(table[i, j] / table[i].sum()))
         for i, j in pairs[:limit]
@@ -310,7 +315,7 @@ def most_confused(table: Integers, classes: Sequence[str], *, limit: int = 10) -
 def paired_difference(
     labels: ArrayLike, probabilities_a: ArrayLike, probabilities_b: ArrayLike, *, sources: ArrayLike, seed: int = 0
 ) -> PairedDifference:
-    """Accuracy of a minus accuracy of b on the same clips [n], with its interval and p-values, by recording.
+    """Compute the accuracy of a minus that of b on the same clips [n], with interval and p-values over recordings.
 
     >>> paired = paired_difference([0, 0], [[0.9, 0.1], [0.8, 0.2]], [[0.2, 0.8], [0.6, 0.4]], sources=["x", "y"])
     >>> paired.difference, paired.p, paired.clips, paired.recordings
@@ -318,43 +323,45 @@ def paired_difference(
     """
     truth, p_a = _checked(labels, probabilities_a)
     _, p_b = _checked(labels, probabilities_b)
-    right_a, right_b = truth == top_class(p_a), truth == top_class(p_b)
-    gain = right_a.astype(np.float64) - right_b
+    correct_a, correct_b = truth == top_class(p_a), truth == top_class(p_b)
+    differences = correct_a.astype(np.float64) - correct_b
     return PairedDifference(
-        difference=mean_or_nan(gain),
-        interval=bootstrap_interval(gain, sources, seed=seed),
-        p=sign_flip_p(gain, sources, seed=seed),
-        mcnemar_p=mcnemar_p(right_a, right_b) if len(truth) else float("nan"),
+        difference=mean_or_nan(differences),
+        interval=bootstrap_interval(differences, sources, seed=seed),
+        p=sign_flip_p(differences, sources, seed=seed),
+        mcnemar_p=mcnemar_p(correct_a, correct_b) if len(truth) else float("nan"),
         clips=len(truth),
         recordings=len(np.unique(np.asarray(sources))),
     )
 
 
-def _by_salience(right: Floats, salience: Sequence[str | None] | None) -> dict[str, dict[str, Any]]:
-    """Accuracy of the clips that were marked as foreground and as background, where any were."""
+def _by_salience(correct: Floats, salience: Sequence[str | None] | None) -> dict[str, dict[str, Any]]:
+    """Return the accuracy of the foreground and the background clips, if there are any."""
     if salience is None:
         return {}
-    marks = np.array([mark or "" for mark in salience], dtype=str)
-    check_same_length(right, marks, "salience marks")
-    known = [name for name in ("foreground", "background") if np.any(marks == name)]
-    return {name: {"n": int(np.sum(marks == name)), "accuracy": mean_or_nan(right[marks == name])} for name in known}
+    values = np.array([value or "" for value in salience], dtype=str)
+    check_same_length(correct, values, "salience values")
+    known = [name for name in ("foreground", "background") if np.any(values == name)]
+    return {
+        name: {"n": int(np.sum(values == name)), "accuracy": mean_or_nan(correct[values == name])} for name in known
+    }
 
 
-def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
-    """The quotients, 0 where there is nothing to divide by."""
-    return np.divide(part, whole, out=np.zeros(len(part), np.float64), where=whole != 0)
+def _ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> Floats:
+    """Return the quotients, 0 where the denominator is 0."""
+    return np.divide(numerator, denominator, out=np.zeros(len(numerator), np.float64), where=denominator != 0)
 
 
 def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[Integers, Floats]:
-    """Labels as int64 [n] and probabilities as float64 [n, c], or one clear sentence."""
+    """Validate labels and probabilities; return them as int64 [n] and float64 [n, c]."""
     truth, p = np.asarray(labels, np.int64), np.asarray(probabilities, np.float64)
     if truth.ndim != 1 or p.ndim != 2:
         raise SettingsError(f"labels must be [n] and probabilities [n, classes], not {truth.shape} and {p.shape}.")
     check_same_length(truth, p, "rows of probabilities")
     _check_class_indices("label", truth, p.shape[1])
-    if not np.all((p >= 0) & (p <= 1 + 1e-6)):  # NaN fails too; float32 softmax may exceed 1 by rounding
+    if not np.all((p >= 0) & (p <= 1 + 1e-6)):  # false for NaN; a float32 softmax can exceed 1 by rounding
         row = int(np.flatnonzero(~np.all((p >= 0) & (p <= 1 + 1e-6), axis=1))[0])
-        raise SettingsError(f"row {row} of the probabilities is {p[row].tolist()}: each must lie between 0 and 1.")
+        raise SettingsError(f"row {row} of the probabilities is {p[row].tolist()}: each must be between 0 and 1.")
     return truth, p
 
 
@@ -363,5 +370,5 @@ def _check_class_indices(name: str, indices: Integers, n_classes: int) -> None:
     if outside.size:
         value, row = int(indices[outside[0]]), int(outside[0])
         raise SettingsError(
-            f"{name} {value} (row {row}) is not a class: with {n_classes} classes, 0 to {n_classes - 1}."
+            f"{name} {value} (row {row}) is not a class index: expected 0 to {n_classes - 1} for {n_classes} classes."
         )

@@ -1,7 +1,7 @@
 """The task of a data set, single-label or multi-label, and everything that differs between the two.
 
-Of single-label data each clip has one class, and a network's outputs pass through a softmax. Of multi-label data each
-clip has any number of classes, and each output passes through a sigmoid of its own.
+In single-label data each clip has one class, and the activation of a network's logits is a softmax. In multi-label data
+each clip has any number of classes, and the activation is a sigmoid.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from soundmark.metrics.thresholds import THRESHOLD, best_thresholds, label_text,
 
 @dataclass(frozen=True, kw_only=True)
 class Mistakes:
-    """The wrong answers of a classifier: each with its clip's place, the class it was called, and the probability."""
+    """The misclassified clips: their row indices, predicted classes and probabilities."""
 
     rows: Integers  # [k], ascending
     predicted: Integers  # [k]
@@ -42,15 +42,15 @@ class Task(ABC):
 
     name: str
     activation: str
-    figure: str  # the headline figure for people
-    key: str  # the same in metrics.json and on a model's card
+    figure: str  # name of the main metric
+    key: str  # its key in metrics.json and in a model card
     words: TaskWords
-    has_thresholds: bool  # whether each class has a threshold of its own
-    look_up_is_comparable: bool  # whether naming the label of a known recording gives the headline figure too
+    has_thresholds: bool  # whether each class has a threshold
+    lookup_is_comparable: bool  # whether the accuracy of the leakage lookup is comparable with the main metric
 
     @staticmethod
     def of(multi_label: bool) -> Task:
-        """The task of data with one label to a clip, or with any number of labels.
+        """Return the task of single-label or multi-label data.
 
         >>> Task.of(city.multi_label).activation
         'softmax'
@@ -59,10 +59,10 @@ class Task(ABC):
 
     @staticmethod
     def named(activation: str) -> Task:
-        """The task of networks with this ``activation``.
+        """Return the task whose networks have this ``activation``.
 
         Raises:
-            SettingsError: no task has it.
+            SettingsError: the activation is unknown.
         """
         for task in TASKS.values():
             if task.activation == activation:
@@ -72,53 +72,53 @@ class Task(ABC):
 
     @staticmethod
     def of_truth(truth: NDArray[Any]) -> Task:
-        """The task of labels [n] or targets [n, classes]."""
+        """Return the task of labels [n] or targets [n, classes]."""
         return Task.of(truth.ndim == 2)
 
     @staticmethod
     def of_scores(scores: Mapping[str, Any]) -> Task:
-        """The task whose headline figure is among ``scores`` of a model's card; single-label where none is."""
+        """Return the task whose main metric is among the ``scores`` of a model card; default: single-label."""
         return next((task for task in reversed(TASKS.values()) if task.key in scores), Task.of(multi_label=False))
 
     @abstractmethod
     def activate(self, scaled: NDArray[Any]) -> Floats:
-        """Probabilities float64 [n, classes] of logits that were divided by the temperature."""
+        """Convert logits that were divided by the temperature to probabilities, float64 [n, classes]."""
 
     def probabilities(self, logits: NDArray[Any], temperature: float = 1.0) -> Floats:
-        """Probabilities float64 [n, classes] of ``logits`` [n, classes]."""
+        """Convert ``logits`` [n, classes] to probabilities, float64 [n, classes]."""
         return self.activate(np.asarray(logits).astype(np.float64) / temperature)
 
     @abstractmethod
     def undo_temperature(self, probabilities: NDArray[Any], temperature: float) -> Floats:
-        """Probabilities float64 [n, classes] as they were before their logits were divided by ``temperature``."""
+        """Return the probabilities of the logits without division by ``temperature``, float64 [n, classes]."""
 
     @abstractmethod
-    def log_odds(self, scaled: Floats, which: int) -> Floats:
-        """ln(p / (1 − p)) of class ``which``, float64 [n], of logits that were divided by the temperature."""
+    def log_odds(self, scaled: Floats, class_index: int) -> Floats:
+        """Return ln(p / (1 − p)) of class ``class_index``, float64 [n], from logits divided by the temperature."""
 
     @abstractmethod
     def cross_entropy(self, logits: NDArray[Any], targets: NDArray[Any]) -> float:
-        """Mean cross entropy in nats of ``logits`` and ``targets``, both [n, classes]."""
+        """Compute the mean cross entropy in nats of ``logits`` and ``targets``, both [n, classes]."""
 
     @abstractmethod
     def smoothed(self, targets: NDArray[Any], share: float) -> NDArray[Any]:
-        """``targets`` [n, classes] with ``share`` of each spread over all answers that could have been given."""
+        """Apply label smoothing to ``targets`` [n, classes]: distribute ``share`` of each uniformly."""
 
     @abstractmethod
     def truth(self, dataset: Dataset, clips: Integers) -> NDArray[Any]:
-        """The labels of ``clips`` [n]: class indices int64 [n], or targets float32 [n, classes]."""
+        """Return the labels of ``clips`` [n]: class indices int64 [n], or targets float32 [n, classes]."""
 
     @abstractmethod
     def predicted(
         self, probabilities: NDArray[Any], classes: Sequence[str], thresholds: ArrayLike | None = None
     ) -> list[str]:
-        """The label that each row of ``probabilities`` [n, classes] stands for."""
+        """Return the predicted label of each row of ``probabilities`` [n, classes]."""
 
     @abstractmethod
     def mistakes(
         self, truth: NDArray[Any], probabilities: NDArray[Any], thresholds: ArrayLike | None = None
     ) -> Mistakes:
-        """The wrong answers; of several to a clip, the most probable."""
+        """Return the misclassified clips, each with its most probable wrong class."""
 
     @abstractmethod
     def score(
@@ -130,62 +130,62 @@ class Task(ABC):
         thresholds: ArrayLike | None = None,
         seed: int = 0,
     ) -> ScoreSummary:
-        """All scores of ``probabilities`` [n, classes] on ``clips`` [n] of ``dataset``."""
+        """Compute all scores of ``probabilities`` [n, classes] on ``clips`` [n] of ``dataset``."""
 
     @abstractmethod
     def headline(self, truth: NDArray[Any], probabilities: NDArray[Any]) -> float:
-        """The headline figure alone."""
+        """Compute only the main metric."""
 
     @abstractmethod
     def paired_difference(
         self, truth: NDArray[Any], a: NDArray[Any], b: NDArray[Any], *, sources: ArrayLike, seed: int = 0
     ) -> PairedDifference:
-        """The headline figure of probabilities ``a`` minus that of ``b``, with interval and p-values by recording."""
+        """Compute the main metric of ``a`` minus that of ``b``, with interval and p-values over recordings."""
 
     @abstractmethod
     def mcnemar_p(self, truth: NDArray[Any], a: NDArray[Any], b: NDArray[Any]) -> float:
-        """P of McNemar's test of two classifiers; NaN where no answer is simply right or wrong."""
+        """Compute the p-value of McNemar's test of two classifiers; NaN for multi-label data."""
 
     @abstractmethod
     def reliability(self, truth: NDArray[Any], probabilities: NDArray[Any]) -> tuple[ReliabilityBin, ...]:
-        """The bins of a reliability diagram."""
+        """Compute the bins of a reliability diagram."""
 
     def ece(self, truth: NDArray[Any], probabilities: NDArray[Any]) -> float:
-        """Expected calibration error."""
-        return calibration_error.mean_gap(self.reliability(truth, probabilities))
+        """Compute the expected calibration error."""
+        return calibration_error.ece_of_bins(self.reliability(truth, probabilities))
 
     def ece_if_calibrated(self, probabilities: NDArray[Any], *, seed: int = 0) -> ExpectedEce | None:
-        """The ECE that a perfectly calibrated model would show; None where it is not computed."""
+        """Estimate the ECE of a perfectly calibrated model; None for multi-label data."""
         return None
 
     @abstractmethod
     def chance(self, truth: NDArray[Any]) -> float:
-        """The headline figure without any knowledge of the sounds."""
+        """Return the chance level of the main metric."""
 
     def thresholds(self, given: Sequence[float] | None, n_classes: int) -> Floats | None:
-        """The threshold of each class, float64 [classes], 0.5 unless ``given``; None for a task without thresholds."""
+        """Return the threshold of each class, float64 [classes], default 0.5; None for single-label data."""
         return np.array(given or [THRESHOLD] * n_classes, np.float64) if self.has_thresholds else None
 
     def best_thresholds(self, targets: NDArray[Any], logits: NDArray[Any], temperature: float) -> Floats | None:
-        """The thresholds of the largest F1 on validation clips, float64 [classes]; None for a task without."""
+        """Find the thresholds with the largest F1 on validation clips, float64 [classes]; None if single-label."""
         return best_thresholds(targets, self.probabilities(logits, temperature)) if self.has_thresholds else None
 
 
 class SingleLabel(Task):
-    """One class to a clip: softmax, accuracy."""
+    """One class per clip: softmax, accuracy."""
 
     def activate(self, scaled: NDArray[Any]) -> Floats:  # noqa: D102
         powers = np.exp(scaled - scaled.max(axis=1, keepdims=True, initial=-np.inf))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
     def undo_temperature(self, probabilities: NDArray[Any], temperature: float) -> Floats:
-        """The probabilities to the power of the temperature, scaled to sum to one."""
+        """Raise the probabilities to the power of the temperature and normalise them to sum to one."""
         p = np.asarray(probabilities, np.float64)
         return self.activate(temperature * np.log(np.maximum(p, np.finfo(np.float64).tiny)))
 
-    def log_odds(self, scaled: Floats, which: int) -> Floats:  # noqa: D102
-        others = np.logaddexp.reduce(np.delete(scaled, which, axis=1), axis=1)
-        return np.asarray(scaled[:, which] - others)
+    def log_odds(self, scaled: Floats, class_index: int) -> Floats:  # noqa: D102
+        others = np.logaddexp.reduce(np.delete(scaled, class_index, axis=1), axis=1)
+        return np.asarray(scaled[:, class_index] - others)
 
     def cross_entropy(self, logits: NDArray[Any], targets: NDArray[Any]) -> float:  # noqa: D102
         z = np.asarray(logits, np.float64)
@@ -202,7 +202,7 @@ class SingleLabel(Task):
     def predicted(
         self, probabilities: NDArray[Any], classes: Sequence[str], thresholds: ArrayLike | None = None
     ) -> list[str]:
-        """The most probable class; ``thresholds`` play no part."""
+        """Return the most probable class; ``thresholds`` are ignored."""
         return [classes[int(row.argmax())] for row in probabilities]
 
     def mistakes(  # noqa: D102
@@ -248,28 +248,28 @@ class SingleLabel(Task):
         return calibration_error.ece_if_calibrated(probabilities, seed=seed)
 
     def chance(self, truth: NDArray[Any]) -> float:
-        """The share of the commonest class."""
+        """Return the fraction of the most frequent class."""
         return float(np.bincount(truth).max(initial=0) / max(1, len(truth)))
 
 
 class MultiLabel(Task):
-    """Any number of classes to a clip: a sigmoid and a threshold for each, mean average precision."""
+    """Any number of classes per clip: a sigmoid and a threshold per class, mean average precision."""
 
     def activate(self, scaled: NDArray[Any]) -> Floats:
-        """1 / (1 + exp(−z)), written so that it does not overflow."""
+        """Compute 1 / (1 + exp(−z)) without overflow."""
         return np.asarray(0.5 + 0.5 * np.tanh(0.5 * scaled))
 
     def undo_temperature(self, probabilities: NDArray[Any], temperature: float) -> Floats:
-        """The odds of each class to the power of the temperature."""
+        """Raise the odds of each class to the power of the temperature."""
         p = np.asarray(probabilities, np.float64)
         present_part = temperature * np.log(np.maximum(p, np.finfo(np.float64).tiny))
         return self.activate(present_part - temperature * np.log(np.maximum(1 - p, np.finfo(np.float32).epsneg / 2)))
 
-    def log_odds(self, scaled: Floats, which: int) -> Floats:  # noqa: D102
-        return np.asarray(scaled[:, which])
+    def log_odds(self, scaled: Floats, class_index: int) -> Floats:  # noqa: D102
+        return np.asarray(scaled[:, class_index])
 
     def cross_entropy(self, logits: NDArray[Any], targets: NDArray[Any]) -> float:
-        """That of each class on its own, summed over the classes."""
+        """Compute the binary cross entropy, summed over classes."""
         z = np.asarray(logits, np.float64)
         return float((np.logaddexp(0, z) - targets * z).sum(1).mean())
 
@@ -282,15 +282,15 @@ class MultiLabel(Task):
     def predicted(
         self, probabilities: NDArray[Any], classes: Sequence[str], thresholds: ArrayLike | None = None
     ) -> list[str]:
-        """The classes that reach their thresholds, as "dog;siren", or "" for none."""
+        """Return the classes that reach their thresholds, as "dog;siren", or "" for none."""
         return [label_text(row, classes) for row in present(probabilities, thresholds)]
 
     def mistakes(
         self, truth: NDArray[Any], probabilities: NDArray[Any], thresholds: ArrayLike | None = None
     ) -> Mistakes:
-        """The most probable class of each clip that reaches its threshold and is not among the clip's labels."""
-        false = np.where(present(probabilities, thresholds), probabilities, 0) * (1 - truth)
-        predicted, top = single_label.top_class(false), np.max(false, axis=1, initial=0.0)
+        """Return the most probable false positive of each clip: a class above its threshold that is not a label."""
+        false_positives = np.where(present(probabilities, thresholds), probabilities, 0) * (1 - truth)
+        predicted, top = single_label.top_class(false_positives), np.max(false_positives, axis=1, initial=0.0)
         wrong = np.flatnonzero(top > 0)
         return Mistakes(rows=wrong, predicted=predicted[wrong], probabilities=top[wrong])
 
@@ -327,7 +327,7 @@ class MultiLabel(Task):
         return multi_label.reliability(truth, probabilities)
 
     def chance(self, truth: NDArray[Any]) -> float:
-        """The mean share of clips over the classes that occur."""
+        """Return the mean fraction of clips per class, over the classes that occur."""
         shares = truth.mean(axis=0)
         return float(shares[shares > 0].mean()) if shares.any() else 0.0
 
@@ -342,7 +342,7 @@ TASKS: dict[str, Task] = {
             key="accuracy",
             words=task_words.SINGLE_LABEL,
             has_thresholds=False,
-            look_up_is_comparable=True,
+            lookup_is_comparable=True,
         ),
         MultiLabel(
             name="multi-label",
@@ -351,7 +351,7 @@ TASKS: dict[str, Task] = {
             key="mean_average_precision",
             words=task_words.MULTI_LABEL,
             has_thresholds=True,
-            look_up_is_comparable=False,
+            lookup_is_comparable=False,
         ),
     )
 }
@@ -365,7 +365,7 @@ def score_clips(
     thresholds: ArrayLike | None = None,
     seed: int = 0,
 ) -> ScoreSummary:
-    """All scores of ``probabilities`` [n, classes] on the clips ``test`` [n] of a data set.
+    """Compute all scores of ``probabilities`` [n, classes] on the clips ``test`` [n] of a data set.
 
     >>> score_clips(city, np.arange(20), np.eye(10, dtype=np.float32)[city.labels[:20]]).headline.value
     1.0

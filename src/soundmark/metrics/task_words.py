@@ -1,4 +1,4 @@
-"""The words in which tables and the report speak of single-label and multi-label results."""
+"""The terms for single-label and multi-label results in tables and in the report."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ from dataclasses import dataclass
 class TaskWords:
     """Headings and sentences that differ between single-label and multi-label data."""
 
-    figure_title: str  # heading of the column of headline figures
-    headline: str  # what a headline figure is, as the beginning of a sentence
-    headlines: str  # several of them, as the beginning of a sentence
-    figures: str  # several of them, within a sentence
-    chance: str  # what a score without any knowledge stands for
-    looked_up: str  # knowing the recording alone would {looked_up} 80 %
-    leakage: str  # with {recording}, {alike} and {looked_up}, shares of the test clips in words
-    probability: str  # axis of a reliability diagram
-    share: str  # the other axis
-    p_value: str  # heading of the column of p-values
+    figure_title: str  # column heading of the headline figure
+    figure_name: str  # the headline figure spelled out, at the beginning of a sentence
+    chance: str  # the classifier whose score is the chance level
+    leakage: str  # with {recording}, {same_class} and {lookup}, percentages of the test clips
+    probability: str  # x axis of a reliability diagram
+    share: str  # y axis of a reliability diagram
+    p_value: str  # column heading of the p-value
     without_confusion: str = ""  # why there is no confusion matrix
     paired_note: str  # below the table of paired differences, with {unit}
     paired_note_one_seed: str
@@ -26,46 +23,40 @@ class TaskWords:
 
 
 _LEAKAGE = (
-    "{{recording}} of the test clips come from a recording that is also trained on ({{alike}} with {match}). Looking "
-    "the recording up, without hearing anything, would {result}."
+    "{{recording}} of the test clips come from a recording that is also in the training set ({{same_class}} with "
+    "{match}). A lookup of the recording, without its sound, {result}."
 )
 
 
-_ANOTHER_SEED = ". None of them knows how much another training seed would change."
+_ANOTHER_SEED = ". They do not include the variation between training seeds."
 
 
 SINGLE_LABEL = TaskWords(
     figure_title="Accuracy",
-    headline="Right answers",
-    headlines="Accuracies",
-    figures="accuracies",
-    chance="always naming the commonest class",
-    looked_up="score",
-    leakage=_LEAKAGE.format(match="the same class", result="be right on {looked_up}"),
-    probability="top probability",
-    share="share that is right",
+    figure_name="Accuracy",
+    chance="always predicting the most frequent class",
+    leakage=_LEAKAGE.format(match="the same class", result="reaches an accuracy of {lookup}"),
+    probability="confidence",
+    share="accuracy",
     p_value="Sign-flip p",
-    paired_note="* McNemar’s test counts clips as if they were independent. Clips of one recording are not, so it is "
-    "too sure of itself; it stands here because papers report it. Interval and sign-flip test count {unit}",
+    paired_note="* McNemar’s test assumes independent clips. Clips from the same recording are not, so its p-value "
+    "is too small; it is listed because papers report it. Interval and sign-flip test are computed over {unit}",
     paired_note_one_seed=_ANOTHER_SEED,
-    paired_note_seeds=" and compare means of {seeds} seeds; McNemar’s test looks at the first seed’s answers alone.",
+    paired_note_seeds=" and compare means over {seeds} seeds; McNemar’s test uses the first seed only.",
 )
 
 
 MULTI_LABEL = TaskWords(
     figure_title="mAP",
-    headline="Mean average precision",
-    headlines="Mean average precisions (mAP)",
-    figures="mAPs",
-    chance="no knowledge at all",
-    looked_up="name all labels right of",
-    leakage=_LEAKAGE.format(match="one of their labels", result="name all labels of {looked_up} right"),
+    figure_name="Mean average precision (mAP)",
+    chance="random scores",
+    leakage=_LEAKAGE.format(match="one of their labels", result="predicts all labels of {lookup} of them correctly"),
     probability="probability of a class",
-    share="share that is there",
+    share="share of clips with the class",
     p_value="Bootstrap p",
-    without_confusion="There is none: a clip has any number of classes, and each is found or not by itself.",
-    paired_note="Differences of mAP; interval and p count {unit}. McNemar’s test does not apply: no clip is simply "
-    "right or wrong",
+    without_confusion="Not available for multi-label data: a clip can have several classes.",
+    paired_note="Differences of mAP; interval and p-value are computed over {unit}. McNemar’s test does not apply to "
+    "multi-label data",
     paired_note_one_seed=_ANOTHER_SEED,
     paired_note_seeds=_ANOTHER_SEED,
 )

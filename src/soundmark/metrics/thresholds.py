@@ -1,4 +1,4 @@
-"""Thresholds of multi-label data: which classes a clip is said to have, and the best threshold of each class."""
+"""Decision thresholds of multi-label data: apply thresholds, and find the best threshold of each class."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from soundmark.datasets.dataset import SEPARATOR
 from soundmark.errors import SettingsError
 from soundmark.metrics.intervals import Floats
 
-THRESHOLD = 0.5  # of a class for which none was found
+THRESHOLD = 0.5  # default threshold of a class
 
 
 Booleans = NDArray[np.bool_]
 
 
 def present(probabilities: ArrayLike, thresholds: ArrayLike | None = None) -> Booleans:
-    """Which classes an answer holds, bool [n, c]: those whose probability is at least the threshold, [c] or [n, c].
+    """Return which classes are predicted, bool [n, c]: probability at least the threshold ([c] or [n, c]).
 
     >>> present([[0.9, 0.4], [0.2, 0.5]]).tolist(), present([[0.9, 0.4]], [0.95, 0.3]).tolist()
     ([[True, False], [False, True]], [[False, True]])
@@ -29,7 +29,7 @@ def present(probabilities: ArrayLike, thresholds: ArrayLike | None = None) -> Bo
 
 
 def label_text(chosen: Booleans, classes: Sequence[str]) -> str:
-    """The names of the ``chosen`` classes, bool [c], as a label holds them.
+    """Return the names of the ``chosen`` classes, bool [c], as a label.
 
     >>> label_text(np.array([True, False, True]), ["dog", "horn", "siren"])
     'dog;siren'
@@ -38,11 +38,11 @@ def label_text(chosen: Booleans, classes: Sequence[str]) -> str:
 
 
 def best_thresholds(targets: ArrayLike, scores: ArrayLike) -> Floats:
-    """For each class the threshold of the largest F1, float64 [c]: to be found on validation clips, never on others.
+    """Find the threshold with the largest F1 for each class, float64 [c]. Use validation clips, never test clips.
 
-    A class is said to be present from its threshold on. The threshold lies halfway between the least score that is
-    still called present and the next one below it (or 0); of several that give the same F1 it is the middle one, and
-    0.5 for a class that no clip has.
+    A class is predicted if its score is at least the threshold. The threshold is the midpoint between the lowest score
+    that is predicted as present and the next lower score (or 0). Of several thresholds with the same F1, the middle one
+    is chosen. A class without clips has the threshold 0.5.
 
     >>> best_thresholds([[1, 0], [1, 0], [0, 0]], [[0.9, 0.1], [0.5, 0.2], [0.25, 0.3]]).tolist()
     [0.375, 0.5]
@@ -57,15 +57,15 @@ def _best_threshold(truth: Booleans, scores: Floats) -> float:
     order, last = ranking(scores)
     hits = truth[order].cumsum()[last]
     f1 = 2 * hits / (truth.sum() + last + 1)
-    best = np.flatnonzero(f1 >= f1.max() * (1 - 1e-12))  # so that rounding does not decide between equals
-    place = best[(len(best) - 1) // 2]
+    best = np.flatnonzero(f1 >= f1.max() * (1 - 1e-12))  # tolerance for rounding errors
+    chosen = best[(len(best) - 1) // 2]
     edges = np.append(scores[order][last], 0.0)
-    middle = (edges[place] + edges[place + 1]) / 2
-    return float(middle if middle > edges[place + 1] else edges[place])  # two neighbours have no number between them
+    middle = (edges[chosen] + edges[chosen + 1]) / 2
+    return float(middle if middle > edges[chosen + 1] else edges[chosen])  # adjacent floats have no midpoint
 
 
 def ranking(scores: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The clips by their scores, largest first, and the places in that order that are the last of their score.
+    """Sort clips by descending score; return their order and the positions in it where a run of equal scores ends.
 
     >>> order, last = ranking(np.array([0.5, 0.9, 0.5]))
     >>> order.tolist(), last.tolist()
@@ -77,21 +77,23 @@ def ranking(scores: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def as_thresholds(p: NDArray[Any], thresholds: ArrayLike | None) -> Floats:
-    """The threshold of each probability, float64 [n, c].
+    """Broadcast thresholds to the shape of the probabilities, float64 [n, c].
 
     >>> as_thresholds(np.zeros((2, 2)), [0.3, 0.7]).tolist()
     [[0.3, 0.7], [0.3, 0.7]]
     """
     given = np.asarray(THRESHOLD if thresholds is None else thresholds, np.float64)
     if given.shape not in ((), p.shape[-1:], p.shape):
-        raise SettingsError(f"there are thresholds {given.shape} for probabilities {p.shape}: pass one for each class.")
+        raise SettingsError(
+            f"thresholds of shape {given.shape} do not match probabilities of shape {p.shape}: pass one per class."
+        )
     return np.broadcast_to(given, p.shape)
 
 
 def check_targets(
-    targets: ArrayLike, probabilities: ArrayLike, *, least: float = 0.0, most: float = 1.0
+    targets: ArrayLike, probabilities: ArrayLike, *, minimum: float = 0.0, maximum: float = 1.0
 ) -> tuple[Booleans, Floats]:
-    """Targets as bool [n, c] and probabilities as float64 [n, c], or one clear sentence.
+    """Validate targets and probabilities; return them as bool [n, c] and float64 [n, c].
 
     >>> check_targets([[1, 0]], [[0.9, 0.1]])
     (array([[ True, False]]), array([[0.9, 0.1]]))
@@ -101,7 +103,7 @@ def check_targets(
         raise SettingsError(f"targets and probabilities must both be [n, classes], not {truth.shape} and {p.shape}.")
     for name, array, is_good, rule in (
         ("targets", truth, np.isin(truth, (0, 1)), "0 or 1"),
-        ("probabilities", p, (p >= least) & (p <= most), f"between {least:g} and {most:g}"),  # NaN fails, too
+        ("probabilities", p, (p >= minimum) & (p <= maximum), f"between {minimum:g} and {maximum:g}"),  # false for NaN
     ):
         if not is_good.all():
             row = int(np.flatnonzero(~is_good.all(axis=1))[0])

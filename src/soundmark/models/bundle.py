@@ -1,9 +1,9 @@
-"""A trained model is one ``.onnx`` file: the graph and, in its metadata, everything needed to use and to judge it.
+"""A trained model as one ``.onnx`` file: the graph, and the model card in the file's metadata.
 
-The graph takes ``spectrogram`` float32 ``[batch, 1, freq, time]`` and gives ``logits`` ``[batch, classes]`` (and
-``embedding``, and ``familiarity`` ``[batch]``, where there is one). The metadata key ``soundmark`` holds the ``Card``
-as JSON; ``soundmark_sha256`` is the digest of the card and the graph, so that a damaged file is refused rather than
-believed. Opening a file runs no code of it.
+The graph's input is ``spectrogram`` float32 ``[batch, 1, freq, time]``. Its outputs are ``logits`` ``[batch, classes]``
+and, for some models, ``embedding`` ``[batch, d]`` and ``familiarity`` ``[batch]``. The metadata key ``soundmark``
+contains the ``Card`` as JSON, ``soundmark_sha256`` the SHA-256 of card and graph, which reveals damaged files. Opening
+a file executes no code from it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     import onnxruntime
 
 
-# ModelProto.metadata_props is field 14, a message: its key in protobuf's wire format is 14 << 3 | 2.
+# ModelProto.metadata_props is field 14, a message: its tag in protobuf's wire format is 14 << 3 | 2.
 METADATA_TAG = b"\x72"
 
 
 @dataclass(frozen=True, repr=False)
 class Bundle:
-    """A graph, as the bytes of an ONNX file, and its card."""
+    """A graph, as the bytes of an ONNX file, and its model card."""
 
     graph: bytes
     card: Card
@@ -43,76 +43,76 @@ class Bundle:
 
     @cached_property
     def card_json(self) -> str:
-        """The card as it stands in the file that this was read from; else as it would be written."""
+        """The card as JSON: the text in the file that the bundle was read from, or the text that would be written."""
         return self.card.to_json()
 
     @cached_property
     def session(self) -> onnxruntime.InferenceSession:
-        """The graph, ready to run on all the cores of this process."""
-        return session(self.graph) if available_cores() > 1 else self.session_alone
+        """An ONNX Runtime session on all cores of this process."""
+        return session(self.graph) if available_cores() > 1 else self.single_thread_session
 
     @cached_property
-    def session_alone(self) -> onnxruntime.InferenceSession:
-        """The graph, ready to run on one core: for several threads at a time."""
+    def single_thread_session(self) -> onnxruntime.InferenceSession:
+        """An ONNX Runtime session on one core, which several threads may call at the same time."""
         return session(self.graph, threads=1)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A session cannot be sent to another process; each makes its own.
+        # Sessions cannot be pickled: each process creates its own.
         return {"graph": self.graph, "card": self.card}
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of what the graph gives: ``logits``, and ``embedding`` and ``familiarity`` where there is one."""
-        return tuple(output.name for output in self.session_alone.get_outputs())
+        """The names of the graph's outputs: ``logits``, and for some models ``embedding`` and ``familiarity``."""
+        return tuple(output.name for output in self.single_thread_session.get_outputs())
 
     def run(self, spectrograms: np.ndarray, output: str = "logits") -> np.ndarray:
-        """``output`` of the graph, float32 ``[batch, ...]``, for ``spectrograms`` ``[batch, freq, time]``."""
+        """Compute one output of the graph, float32 ``[batch, ...]``, of ``spectrograms`` ``[batch, freq, time]``."""
         return self.run_for(spectrograms, (output,))[0]
 
     def run_for(
-        self, spectrograms: np.ndarray, outputs: Sequence[str], *, alone: bool = False
+        self, spectrograms: np.ndarray, outputs: Sequence[str], *, single_thread: bool = False
     ) -> tuple[np.ndarray, ...]:
-        """Several ``outputs`` of the graph as ``run`` has one, by going through it once.
+        """Compute several outputs of the graph in one pass; see ``run``.
 
-        On all cores, or ``alone`` on one, where several threads call it at a time.
+        It runs on all cores, or with ``single_thread`` on one, for callers that run several threads themselves.
         """
-        session = self.session_alone if alone else self.session
+        session = self.single_thread_session if single_thread else self.session
         batch = np.ascontiguousarray(spectrograms[:, np.newaxis], np.float32)
         return tuple(session.run(list(outputs), {"spectrogram": batch}))
 
     def activate(self, logits: np.ndarray) -> np.ndarray:
-        """Probabilities float32 ``[batch, classes]`` of ``logits``, by the card's temperature and activation.
+        """Convert ``logits`` to probabilities float32 ``[batch, classes]``, with the card's temperature and activation.
 
-        Softmax or sigmoid, as the card says: nothing may assume that a row sums to one.
+        The activation is softmax or sigmoid: callers must not assume that a row sums to one.
         """
         return self.card.task.probabilities(logits, self.card.temperature).astype(np.float32)
 
     def log_odds(self, logits: np.ndarray, which: int) -> np.ndarray:
-        """ln(p / (1 − p)) of class ``which``, float64 ``[batch]``, of ``logits``: also where p itself is rounded to 1.
+        """Compute the log-odds ln(p / (1 − p)) of the class with index ``which``, float64 ``[batch]``.
 
-        By temperature and activation, as ``activate`` has it.
+        p is the probability that ``activate`` returns. The result is finite even where p is rounded to 1.
         """
         return self.card.task.log_odds(logits.astype(np.float64) / self.card.temperature, which)
 
     def write(self, path: str | PathLike[str]) -> None:
-        """Write the file, whole or not at all.
+        """Write the model file atomically.
 
         Raises:
-            OutputError: the place cannot be written.
+            OutputError: the file cannot be written.
         """
         card = self.card.to_json()
         digest = _digest(self.graph, card)
-        # Protobuf messages joined end to end are one merged message: the metadata goes behind the graph, which stays as
-        # it was, byte for byte.
+        # Concatenated protobuf messages are parsed as one merged message. So the metadata is appended, and the bytes of
+        # the graph are unchanged.
         metadata = b"".join(_metadata_entry(k, v) for k, v in (("soundmark", card), ("soundmark_sha256", digest)))
         atomic.write_bytes(path, self.graph + metadata)
 
 
 def read_bundle(path: str | PathLike[str]) -> Bundle:
-    """The model in the file at ``path``.
+    """Read a model file.
 
     Raises:
-        BundleError: there is no such file, or it is no soundmark model, or is damaged, or of a later schema.
+        BundleError: the file does not exist, is not a soundmark model, is damaged, or has a later schema.
 
     >>> model.bundle.write(folder / "model.onnx")
     >>> read_bundle(folder / "model.onnx").card.classes[:2]
@@ -121,38 +121,38 @@ def read_bundle(path: str | PathLike[str]) -> Bundle:
     path = Path(path)
     try:
         if path.is_dir():
-            raise BundleError(f'the model "{path}" is a folder; a model is one .onnx file.{_models_below(path)}')
+            raise BundleError(f'the model "{path}" is a folder; a model is one .onnx file.{_models_in_folder(path)}')
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise BundleError(f'the model "{path}" cannot be read: {why}.') from error
-    parts = _parts(data)
+    parts = _split(data)
     if parts is None:
-        _refuse_foreign(data, path)
-    elif parts.digest != _digest(parts.graph, parts.card):  # before ONNX Runtime sees what may be damaged
+        _raise_foreign(data, path)
+    elif parts.digest != _digest(parts.graph, parts.card):  # checked before ONNX Runtime parses damaged bytes
         raise _damaged(path)
-    session = _readable(data, path)
+    session = _load_session(data, path)
     bundle = Bundle(parts.graph, Card.from_json(parts.card, str(path)))
     _check_graph(session, bundle.card, path)
-    vars(bundle)["card_json"] = parts.card  # as an earlier version may have written it
-    vars(bundle)["session_alone"] = session  # the cached property, so that the graph is not made ready twice
+    vars(bundle)["card_json"] = parts.card  # unchanged, even if an earlier version wrote it
+    vars(bundle)["single_thread_session"] = session  # fill the cached property: one session per model
     return bundle
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """What stands in a model's file, one behind the other."""
+    """The consecutive parts of a model file."""
 
     graph: bytes
     card: str
     digest: str
 
 
-def _parts(data: bytes) -> _Parts | None:
-    """The parts of a file that ``Bundle.write`` wrote, undamaged or not; None where its end is not one of ours."""
-    key = _field(b"\x0a", b"soundmark") + b"\x12"  # behind it stands the card, and its length first
-    behind = len(_metadata_entry("soundmark_sha256", 64 * "0"))
-    content = data[data.rfind(key) + len(key) : -behind] if key in data else b""
+def _split(data: bytes) -> _Parts | None:
+    """Split a file that ``Bundle.write`` wrote, damaged or not; None if it does not end with soundmark's metadata."""
+    key = _field(b"\x0a", b"soundmark") + b"\x12"  # followed by the length of the card and the card
+    tail = len(_metadata_entry("soundmark_sha256", 64 * "0"))
+    content = data[data.rfind(key) + len(key) : -tail] if key in data else b""
     length = next((i + 1 for i, byte in enumerate(content[:10]) if byte < 0x80), 0)
     try:
         card, digest = content[length:].decode(), data[-64:].decode("ascii")
@@ -162,30 +162,30 @@ def _parts(data: bytes) -> _Parts | None:
     return _Parts(data[: -len(end)], card, digest) if data.endswith(end) else None
 
 
-def _refuse_foreign(data: bytes, path: Path) -> NoReturn:
-    """Say what a file is that does not end as ours do."""
+def _raise_foreign(data: bytes, path: Path) -> NoReturn:
+    """Raise the error for a file that does not end with soundmark's metadata."""
     try:
-        known = _readable(data, path).get_modelmeta().custom_metadata_map
+        metadata = _load_session(data, path).get_modelmeta().custom_metadata_map
     except UnicodeDecodeError:
         raise _damaged(path) from None
-    if "soundmark" in known:
+    if "soundmark" in metadata:
         raise _damaged(path)
-    if "soundmark_export" in known:
+    if "soundmark_export" in metadata:
         raise BundleError(
-            f'"{path}" is an export for other programs, from waveform to probabilities: give soundmark the model '
-            "that it was made from."
+            f'"{path}" is an export for other programs (waveform to probabilities), which soundmark cannot load. Give '
+            "the model that it was exported from."
         )
-    raise BundleError(f'"{path}" is an ONNX file without a soundmark card: soundmark uses models that it trained.')
+    raise BundleError(f'"{path}" is an ONNX file without a soundmark model card. Give a model that soundmark trained.')
 
 
 def _damaged(path: Path) -> BundleError:
-    return BundleError(f'"{path}" was damaged or changed after it was written. Train or fetch the model again.')
+    return BundleError(f'"{path}" was damaged or changed after it was written. Train or download the model again.')
 
 
 def session(graph: bytes, *, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """An ONNX file, as bytes, ready to run on all the cores of this process, or on so many ``threads``.
+    """Create an ONNX Runtime session from the bytes of an ONNX file; it logs errors only.
 
-    What it has to say it keeps to itself.
+    It uses ``threads`` threads (default: all cores of this process).
 
     >>> session(model.bundle.graph).get_inputs()[0].name
     'spectrogram'
@@ -199,22 +199,26 @@ def session(graph: bytes, *, threads: int | None = None) -> onnxruntime.Inferenc
 
 
 def _check_graph(session: onnxruntime.InferenceSession, card: Card, path: Path) -> None:
-    """Refuse a graph that takes or gives something else than its card says."""
+    """Raise ``BundleError`` if the inputs and outputs of the graph do not match the card."""
     inputs = {node.name: [node.type, *node.shape[1:]] for node in session.get_inputs()}
     outputs = {node.name: [node.type, *node.shape[1:]] for node in session.get_outputs()}
     n, size = len(card.classes), card.representation.shape
     if inputs != {"spectrogram": ["tensor(float)", 1, *size]} or outputs.get("logits") != ["tensor(float)", n]:
         raise BundleError(
-            f'"{path}" has a card for {size[0]}×{size[1]} spectrograms and {n} classes, and a graph that takes '
-            f"{inputs} and gives {outputs}. Train or fetch the model again."
+            f'the card of "{path}" does not match its graph: the card describes {size[0]}×{size[1]} spectrograms and '
+            f"{n} classes, the graph has the inputs {inputs} and the outputs {outputs}. Train or download the model "
+            "again."
         )
     if any(
         isinstance(side, int) for node in (*session.get_inputs(), *session.get_outputs()) for side in node.shape[:1]
     ):
-        raise BundleError(f'"{path}" has a graph for one size of batch alone. Train or fetch the model again.')
+        raise BundleError(
+            f'the graph of "{path}" has a fixed batch size; soundmark needs a variable one. Train or download the '
+            "model again."
+        )
 
 
-def _readable(data: bytes, path: Path) -> onnxruntime.InferenceSession:
+def _load_session(data: bytes, path: Path) -> onnxruntime.InferenceSession:
     from onnxruntime.capi import onnxruntime_pybind11_state as states
 
     try:
@@ -232,10 +236,10 @@ def _readable(data: bytes, path: Path) -> onnxruntime.InferenceSession:
         ) from error
 
 
-def _models_below(folder: Path) -> str:
-    """A hint at the models in a folder that was given for one."""
+def _models_in_folder(folder: Path) -> str:
+    """A hint that names up to three models in a folder that was given instead of a model."""
     models = sorted(folder.rglob("model.onnx"))[:3]
-    return f" There is {', '.join(str(model) for model in models)}." if models else ""
+    return f" Models in it: {', '.join(str(model) for model in models)}." if models else ""
 
 
 def _digest(graph: bytes, card: str) -> str:
@@ -243,7 +247,7 @@ def _digest(graph: bytes, card: str) -> str:
 
 
 def _metadata_entry(key: str, value: str) -> bytes:
-    """One ``metadata_props`` entry of a ``ModelProto`` (onnx.proto3: key is field 1, value is field 2)."""
+    """Encode one ``metadata_props`` entry of a ``ModelProto`` (onnx.proto3: key is field 1, value is field 2)."""
     entry = _field(b"\x0a", key.encode()) + _field(b"\x12", value.encode())
     return _field(METADATA_TAG, entry)
 
@@ -253,7 +257,7 @@ def _field(tag: bytes, content: bytes) -> bytes:
 
 
 def _varint(n: int) -> bytes:
-    """``n`` in protobuf's variable-length form: seven bits a byte, the least first."""
+    """Encode ``n`` as a protobuf varint: seven bits per byte, least significant first."""
     groups: list[int] = []
     while True:
         n, low = n >> 7, n & 0x7F
@@ -265,10 +269,10 @@ def _varint(n: int) -> bytes:
 def check_agreement(
     bundle: Bundle, expected: np.ndarray, spectrograms: np.ndarray, *, tolerance: float = 1e-4
 ) -> float:
-    """The largest difference between ``expected`` probabilities ``[batch, classes]`` and the graph's own.
+    """Return the largest difference between ``expected`` probabilities ``[batch, classes]`` and those of the graph.
 
     Raises:
-        BundleError: it is more than ``tolerance``: such a model is not written.
+        BundleError: the difference is above ``tolerance``.
 
     >>> silence = np.zeros((1, 24, 24), np.float32)
     >>> check_agreement(model.bundle, model.probabilities(silence), silence)

@@ -1,4 +1,4 @@
-"""The card of a model: classes, representation, window, how it was made, how good it was found to be."""
+"""The model card: classes, representation, window, recipe, training data, scores."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from soundmark.spectrograms import Representation
 SCHEMA = 1
 
 
-# What a card may ask for at most: a file from elsewhere shall not fill the memory.
-LARGEST_SIDE = 4096  # of a spectrogram or a picture
+# Limits on the parameters of a card, so that an untrusted file cannot exhaust memory.
+LARGEST_SIDE = 4096  # height or width of a spectrogram or an image
 
 
-LARGEST_WHOLE = 65_536  # any other whole number of a representation
+LARGEST_INTEGER = 65_536  # any other integer parameter of a representation
 
 
 LARGEST_RATE_HZ = 1_000_000
 
 
 TABLES = ("recipe", "data", "scores", "versions")
-DEEPEST = 20  # levels of a table: today's have three
+MAX_DEPTH = 20  # nesting levels of a table; soundmark writes three
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Card:
-    """What a model says of itself: what it listens for, how it was made, how good it was found to be."""
+    """The model card: the classes and input of a model, how it was trained, and its scores."""
 
     classes: tuple[str, ...]
     representation: Representation
     window_s: float
     activation: str = "softmax"
     temperature: float = 1.0
-    thresholds: tuple[float, ...] | None = None  # from which on a sigmoid's class is said to be there; None: 0.5
-    unknown: float | None = None  # the familiarity below which the answer is "none of these"; None: no such answer
+    thresholds: tuple[float, ...] | None = None  # detection threshold per class, sigmoid models only; None: 0.5
+    unknown: float | None = None  # sounds with a familiarity below this are "unknown"; None: never
     recipe: dict[str, Any] = field(default_factory=dict)
-    training: TrainingRecord = field(default_factory=TrainingRecord)  # "data" in the file
-    scores: dict[str, Any] = field(default_factory=dict)  # with protocol and intervals
+    training: TrainingRecord = field(default_factory=TrainingRecord)  # the key "data" in the file
+    scores: dict[str, Any] = field(default_factory=dict)  # with protocol and confidence intervals
     versions: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -60,11 +60,11 @@ class Card:
 
     @property
     def task(self) -> Task:
-        """Single-label or multi-label, with everything that differs between them."""
+        """The task of the model: single-label (softmax) or multi-label (sigmoid)."""
         return Task.named(self.activation)
 
     def to_json(self) -> str:
-        """The card as it stands in the file."""
+        """The JSON text of the card that a model file contains."""
         names = {"training": "data"}
         values = {names.get(field.name, field.name): getattr(self, field.name) for field in fields(self)}
         values |= {"data": self.training.to_json()}
@@ -73,10 +73,10 @@ class Card:
 
     @classmethod
     def from_json(cls, text: str, name: str) -> Card:
-        """The card in ``text``, of the file called ``name``.
+        """Parse the JSON text of a card; ``name`` is the file that error messages refer to.
 
         Raises:
-            BundleError: it is of a later schema, or is not what a card should be.
+            BundleError: the card has a later schema, or a value is missing or not allowed.
         """
         try:
             values = json.loads(text)
@@ -92,20 +92,20 @@ class Card:
             values["representation"] = spectrograms.from_settings(values["representation"])
             card = cls(**{key: value for key, value in values.items() if key in cls.__dataclass_fields__})
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            why = f"it says no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+            why = f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
             raise BundleError(
-                f'"{name}" has a card that cannot be read: {why}. Train or fetch the model again.'
+                f'the card of "{name}" cannot be read: {why}. Train or download the model again.'
             ) from error
         card._check(name)
         return card
 
     def _check(self, name: str) -> None:
-        wrong = self._wrong() or _too_large(self.representation)
+        wrong = self._invalid_value() or _too_large(self.representation)
         if wrong:
-            raise BundleError(f'"{name}" has a card that cannot be used: {wrong}. Train or fetch the model again.')
+            raise BundleError(f'the card of "{name}" is invalid: {wrong}. Train or download the model again.')
 
-    def _wrong(self) -> str | None:
-        """What no model can have on its card, in words."""
+    def _invalid_value(self) -> str | None:
+        """Describe the first invalid value of the card; None if all are valid."""
         if not self.classes or not all(isinstance(label, str) for label in self.classes):
             return "its classes are not a list of names"
         if len(set(self.classes)) < len(self.classes):
@@ -114,18 +114,18 @@ class Card:
         if not isinstance(self.activation, str) or self.activation not in activations:
             return f'its activation is "{self.activation}", not one of {", ".join(activations)}'
         if not is_finite(self.window_s) or not 0 < self.window_s < 86_400:
-            return f"its window_s is {self.window_s!r}"
+            return f"its window_s is {self.window_s!r}, not a number of seconds above 0 and below 86400"
         if not is_finite(self.temperature) or not self.temperature > 0:
-            return f"its temperature is {self.temperature!r}"
-        if self.thresholds is not None and (wrong := self._wrong_thresholds()):
+            return f"its temperature is {self.temperature!r}, not a finite number above 0"
+        if self.thresholds is not None and (wrong := self._invalid_thresholds()):
             return wrong
         if self.unknown is not None and not is_finite(self.unknown):
-            return f"its unknown is {self.unknown!r}"
+            return f"its unknown is {self.unknown!r}, not a finite number"
         return None
 
-    def _wrong_thresholds(self) -> str | None:
+    def _invalid_thresholds(self) -> str | None:
         if not self.task.has_thresholds:
-            return f"it has thresholds, which are for sigmoid outputs, and its activation is {self.activation}"
+            return f"it has thresholds, which need sigmoid outputs, but its activation is {self.activation}"
         if not isinstance(self.thresholds, tuple) or len(self.thresholds) != len(self.classes):
             return f"its thresholds are {self.thresholds!r}, not one for each of {len(self.classes)} classes"
         if not all(is_finite(number) and 0 <= number <= 1 for number in self.thresholds):
@@ -134,43 +134,43 @@ class Card:
 
 
 def _check_table(name: str, value: object) -> None:
-    """Refuse what is not a table, or one nested so deep that it could not be written again.
+    """Check that ``value`` is a table, and not nested too deeply to be written again.
 
     Raises:
-        ValueError: in words.
+        ValueError: with the reason.
     """
     if not isinstance(value, dict):
         raise ValueError(f"its {name} is {value!r}, not a table")
     level: list[object] = [value]
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         level = [
             inner
             for outer in level
             for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
         ]
     if level:
-        raise ValueError(f"its {name} is nested more than {DEEPEST} deep")
+        raise ValueError(f"its {name} is nested more than {MAX_DEPTH} levels deep")
 
 
 def check_schema(schema: object, name: str) -> None:
-    """Refuse a card of another schema than this version reads.
+    """Raise ``BundleError`` if this version of soundmark cannot read the schema of a card.
 
     >>> check_schema(2, "model.onnx")
     Traceback (most recent call last):
-    soundmark.errors.BundleError: "model.onnx" is a model of schema 2; this soundmark reads schema 1. Upgrade soundmark.
+    soundmark.errors.BundleError: "model.onnx" has model schema 2, but this version reads schema 1. Upgrade soundmark.
     """
     if schema == SCHEMA:
         return
     later = is_whole(schema) and schema > SCHEMA  # type: ignore[operator]
-    remedy = "Upgrade soundmark" if later else "Train or fetch the model again"
-    raise BundleError(f'"{name}" is a model of schema {schema}; this soundmark reads schema {SCHEMA}. {remedy}.')
+    remedy = "Upgrade soundmark" if later else "Train or download the model again"
+    raise BundleError(f'"{name}" has model schema {schema}, but this version reads schema {SCHEMA}. {remedy}.')
 
 
 def _too_large(representation: Representation) -> str | None:
-    """The parameter of a representation that would fill the memory, in words."""
+    """Describe the first parameter of a representation that exceeds its limit; None if there is none."""
     for key, value in representation.settings().items():
         sides = value if isinstance(value, list) else []
-        largest = LARGEST_SIDE if sides else LARGEST_RATE_HZ if key == "rate_hz" else LARGEST_WHOLE
+        largest = LARGEST_SIDE if sides else LARGEST_RATE_HZ if key == "rate_hz" else LARGEST_INTEGER
         if any(is_whole(number) and number > largest for number in sides or [value]):
-            return f"its {key} is {value!r}, and {largest} is the most that is read"
+            return f"its {key} is {value!r}; the largest value allowed is {largest}"
     return None

@@ -1,4 +1,4 @@
-"""A model and audio to ``Scores``: the one path by which anything is scored, on the ONNX graph.
+"""``Model``: scores, classes, events and embeddings of audio, computed with the ONNX graph.
 
 >>> import soundmark
 >>> soundmark.load("missing.onnx")
@@ -9,6 +9,7 @@ soundmark.errors.BundleError: the model "missing.onnx" cannot be read: No such f
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,18 +43,21 @@ if TYPE_CHECKING:
     from soundmark.models.explanation import Explanation
 
 
-BATCH = 250  # spectrograms that the graph is given at a time
+log = logging.getLogger("soundmark")
 
 
-NUMBERS_AT_ONCE = 1 << 15  # of the spectrograms of one recording that are scored together
+BATCH = 250  # spectrograms per batch
 
 
-SAMPLES_AT_ONCE = 1 << 20  # of their windows
+MAX_BATCH_VALUES = 1 << 15  # spectrogram values per batch of windows of one recording
+
+
+MAX_BATCH_SAMPLES = 1 << 20  # audio samples per batch of windows of one recording
 
 
 @dataclass(frozen=True, repr=False)
 class Model:
-    """A trained model, ready to use; torch is not needed."""
+    """A trained model; using it does not need torch."""
 
     bundle: Bundle
 
@@ -64,7 +68,7 @@ class Model:
         return html_table(overview.lines(self.bundle), caption="Model")
 
     def summary(self) -> LayerTable:
-        """The layers with their output shapes and parameters, as Keras prints them: ``print(model.summary())``.
+        """List the layers with their output shapes and parameters, as Keras does: ``print(model.summary())``.
 
         Raises:
             SettingsError: the package onnx is not installed.
@@ -73,21 +77,21 @@ class Model:
 
     @cached_property
     def history(self) -> tuple[Epoch, ...]:
-        """Loss and accuracy of each epoch of the training; empty for a recipe that only fits a linear head."""
+        """Loss and accuracy of each training epoch; empty if the recipe only fits a linear head."""
         return self.card.training.history or ()
 
     def plot_history(self, ax: Any | None = None, *, quantity: str = "loss") -> Any:
-        """Draw the ``"loss"`` or the ``"accuracy"`` by epoch, training dashed, validation solid; return the ``Axes``.
+        """Plot the ``"loss"`` or the ``"accuracy"`` by epoch, training dashed, validation solid; return the ``Axes``.
 
         Raises:
-            SettingsError: the quantity is not known, the model has no history, or Matplotlib is not installed.
+            SettingsError: the quantity is unknown, the model has no history, or Matplotlib is not installed.
         """
         name = self.card.recipe.get("name")
         title = f"{quantity.capitalize()} by epoch{f', {name}' if name else ''}"
         return training_record.plot(self.history, ax, quantity=quantity, title=title)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the model as one ``.onnx`` file, which ``soundmark.load`` reads; whole or not at all.
+        """Write the model atomically as one ``.onnx`` file, which ``soundmark.load`` reads.
 
         Raises:
             OutputError: the file cannot be written.
@@ -95,10 +99,10 @@ class Model:
         self.bundle.write(path)
 
     def explain(self, source: AudioSource, rate_hz: float | None = None) -> Explanation:
-        """Which regions of a sound's spectrogram carried the decision; ``explain(...).plot()`` draws them.
+        """Find the regions of the spectrogram that matter most for the top class; ``explain(...).plot()`` shows them.
 
         Raises:
-            AudioError, SettingsError: as ``scores``.
+            AudioError, SettingsError: see ``scores``.
         """
         from soundmark.models import explanation
 
@@ -106,43 +110,43 @@ class Model:
 
     @property
     def card(self) -> Card:
-        """What the model says of itself."""
+        """The model card."""
         return self.bundle.card
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """The classes, in the order of every row of probabilities."""
+        """The class names, in the order of the probabilities."""
         return self.card.classes
 
     @property
     def thresholds(self) -> np.ndarray | None:
-        """The probability from which on each class is said to be there, float64 ``[classes]``; None for a softmax."""
+        """The detection threshold of each class, float64 ``[classes]``; None for a softmax model."""
         return self.card.task.thresholds(self.card.thresholds, len(self.classes))
 
     @cached_property
     def unknown(self) -> str | None:
-        """What is said of a sound that is none of the classes: "unknown"; None for a model that cannot tell.
+        """The label for sounds unlike the training data: "unknown"; None for a model without unknown threshold.
 
-        It is never the name of a class: where one is called "unknown", this is "(unknown)".
+        If a class is called "unknown", the label is "(unknown)".
         """
         if self.card.unknown is None or "familiarity" not in self.bundle.outputs:
             return None
-        word = "unknown"
-        while word in self.classes:
-            word = f"({word})"
-        return word
+        label = "unknown"
+        while label in self.classes:
+            label = f"({label})"
+        return label
 
-    def at_once(self, rate_hz: int) -> int:
-        """How many windows of a sound at ``rate_hz`` are scored together: always as many, whatever runs beside them."""
+    def windows_per_batch(self, rate_hz: int) -> int:
+        """Number of windows of a recording at ``rate_hz`` that are scored in one batch; it depends on nothing else."""
         window_samples = self.card.window_s * rate_hz
-        return max(
-            1, int(min(NUMBERS_AT_ONCE / math.prod(self.card.representation.shape), SAMPLES_AT_ONCE / window_samples))
-        )
+        values = math.prod(self.card.representation.shape)
+        return max(1, int(min(MAX_BATCH_VALUES / values, MAX_BATCH_SAMPLES / window_samples)))
 
     def probabilities(self, spectrograms: np.ndarray | Rows, which: np.ndarray | None = None) -> np.ndarray:
-        """Probabilities float32 ``[n, classes]`` of spectrograms ``[n, freq, time]`` of the card's kind.
+        """Compute probabilities float32 ``[n, classes]`` of spectrograms ``[n, freq, time]``, in batches.
 
-        With ``which``, of those alone, int64 indices. A batch at a time: those on the disk need not fit into memory.
+        The spectrograms must be those of the card's representation. ``which``, int64 indices, selects some of them.
+        Only one batch at a time is read into memory.
         """
         which = np.arange(len(spectrograms)) if which is None else which
         rows = [
@@ -152,15 +156,15 @@ class Model:
         return np.concatenate(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
 
     def _probabilities_and_familiarity(self, spectrograms: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Both of spectrograms ``[n, freq, time]``, n > 0, by going through the graph once, on one core."""
-        wanted = ("logits",) if self.unknown is None else ("logits", "familiarity")
-        logits, *familiarity = self.bundle.run_for(spectrograms, wanted, alone=True)
+        """Compute both for spectrograms ``[n, freq, time]``, n > 0, in one pass through the graph, on one core."""
+        outputs = ("logits",) if self.unknown is None else ("logits", "familiarity")
+        logits, *familiarity = self.bundle.run_for(spectrograms, outputs, single_thread=True)
         return self.bundle.activate(logits), familiarity[0] if familiarity else None
 
     def score(self, windows: Sequence[Window], rate_hz: int, *, hop: int | None = None) -> WindowScores:
-        """What the model says of ``windows`` at ``rate_hz``, on one core; with ``hop``, of the pieces new in each, too.
+        """Score ``windows`` at the sample rate ``rate_hz``, on one core; with ``hop``, their new pieces too.
 
-        Where windows follow each other without overlap, a piece would be a window, and is not scored again.
+        Without overlap, a piece would be identical to its window and is not scored again.
         """
         pieces = [list(window.pieces(hop)) if hop and hop < len(window.samples) else [] for window in windows]
         sounds = chain(
@@ -185,16 +189,20 @@ class Model:
     def scores(
         self, source: AudioSource, rate_hz: float | None = None, *, overlap: float = 0.0, jobs: int | None = None
     ) -> Scores:
-        """The scores of a sound: one row for up to 1.05 windows, else one per window.
+        """Score each window of a recording; a recording of up to 1.05 windows is scored as one window.
 
-        ``source`` is a path, the bytes of an audio file, an open binary file, a ``Sound``, or samples at ``rate_hz``:
-        an array, a list or a torch tensor, ``[n]``, ``[n, channels]`` or ``[channels, n]``, of floats in −1…1, or of
-        whole numbers of 8, 16 or 32 bits as audio files hold them. Consecutive windows start ``1 - overlap`` of a
-        window apart; the last is shifted back so that it ends with the sound. ``jobs``: threads (default: all cores).
+        Args:
+            source: a path, the bytes of an audio file, an open binary file, a ``Sound``, or samples: an array, list or
+                torch tensor ``[n]``, ``[n, channels]`` or ``[channels, n]`` of floats in −1…1, or of integers of 8, 16
+                or 32 bits as in audio files.
+            rate_hz: the sample rate, required for samples and only for them.
+            overlap: overlap between consecutive windows, as a fraction of the window. The last window is shifted back
+                so that it ends with the recording.
+            jobs: number of threads (default: all cores).
 
         Raises:
-            AudioError: the sound cannot be read, or the samples are not one.
-            SettingsError: ``overlap`` is not in 0 ≤ overlap < 1; samples come without their rate, or a file with one.
+            AudioError: the file cannot be decoded, or the samples are not valid audio.
+            SettingsError: ``overlap`` is not in 0 ≤ overlap < 1, or ``rate_hz`` is missing, or given for a file.
         """
         _check_overlap(overlap)
         parts: list[WindowScores] = []
@@ -209,25 +217,31 @@ class Model:
         start_s, stop_s, probabilities = (
             np.concatenate([getattr(part, field) for part in parts]) for field in ("start_s", "stop_s", "probabilities")
         )
-        known = [part.familiarity for part in parts if part.familiarity is not None]
-        familiarity = np.concatenate(known) if known else None
+        familiarities = [part.familiarity for part in parts if part.familiarity is not None]
+        familiarity = np.concatenate(familiarities) if familiarities else None
         names = (str(name),) * len(start_s)
         return Scores(names, start_s, stop_s, self.classes, probabilities, familiarity=familiarity)
 
     def classify(
         self, source: AudioSource, rate_hz: float | None = None, *, top_k: int | None = None, unknown: bool = True
     ) -> list[dict[str, Any]]:
-        """The classes of a sound with their scores, best first: ``[{"label": "siren", "score": 0.93}, ...]``.
+        """Classify a recording; return classes and scores, best first: ``[{"label": "siren", "score": 0.93}, ...]``.
 
-        A sound whose mean familiarity lies below the card's threshold is said to be none of them: before the classes,
-        ``top_k`` of them as ever, stands ``{"label": "unknown", "score": 1 - familiarity}``, with the label that
-        ``Model.unknown`` has for it. Not with ``unknown=False``, and never from a model whose card has no threshold.
+        The score of a class is its mean probability over all windows. If the mean familiarity is below the unknown
+        threshold of the model card, the first entry is ``{"label": "unknown", "score": 1 - familiarity}`` (see
+        ``Model.unknown``), followed by the classes. ``unknown=False`` turns this off.
+
+        Args:
+            source: see ``scores``.
+            rate_hz: see ``scores``.
+            top_k: number of classes to return (default: all).
+            unknown: whether the recording can be classified as unknown.
 
         Raises:
-            AudioError, SettingsError: as ``scores``; ``top_k`` is not a whole number above 0.
+            AudioError, SettingsError: see ``scores``; also if ``top_k`` is not a whole number above 0.
         """
         if top_k is not None and not is_count(top_k):
-            raise SettingsError(f"top_k is {top_k!r}: give a whole number of classes, at least 1, or leave it out.")
+            raise SettingsError(f"top_k is {top_k!r}: expected a whole number of at least 1, or None for all classes.")
         scores = self.scores(source, rate_hz)
         familiarity = None if scores.familiarity is None else float(scores.familiarity.mean(dtype=np.float64))
         return self.answer(scores.mean(), familiarity, top_k=top_k, unknown=unknown)
@@ -235,7 +249,7 @@ class Model:
     def answer(
         self, mean: np.ndarray, familiarity: float | None = None, *, top_k: int | None = None, unknown: bool = True
     ) -> list[dict[str, Any]]:
-        """What ``classify`` says where the windows' ``mean`` ``[classes]`` and mean ``familiarity`` are these."""
+        """Return the result of ``classify``, from the mean scores ``[classes]`` and mean familiarity of the windows."""
         best = np.argsort(-mean, kind="stable")[:top_k]
         answer: list[dict[str, Any]] = [{"label": self.classes[i], "score": float(mean[i])} for i in best]
         if not unknown or familiarity is None or self.card.unknown is None or familiarity >= self.card.unknown:
@@ -254,25 +268,31 @@ class Model:
         unknown: bool = True,
         jobs: int | None = None,
     ) -> list[Event]:
-        """What is heard from when to when, in the order of beginning: neighbouring windows of a class, merged.
+        """Detect events, in the order of their onset; consecutive windows of a class are merged to one event.
 
-        A class is heard from ``threshold`` on (a number, or ``[classes]``; by default a sigmoid's own, or 0.5) until it
-        falls below ``release`` of it; gaps of up to ``merge_gap_s`` are mended. A window that is unfamiliar is none
-        of the classes, unless ``unknown`` is False. With ``overlap``, events are placed as sharply as windows follow
-        each other (see the module ``events``).
+        Args:
+            source: see ``scores``.
+            rate_hz: see ``scores``.
+            overlap: overlap between consecutive windows; onsets and offsets are accurate to one hop.
+            threshold: probability at which an event starts, one number or ``[classes]`` (default: the thresholds of a
+                sigmoid model, or 0.5).
+            release: an event lasts while its probability stays above ``release`` × threshold, 0 to 1.
+            merge_gap_s: events of a class separated by at most this gap are merged, in seconds.
+            unknown: whether windows unlike the training data are ignored.
+            jobs: number of threads (default: all cores).
 
         Raises:
-            AudioError, SettingsError: as ``scores``; a threshold is not between 0 and 1, or not one for each class;
-                ``release`` or ``merge_gap_s`` is out of range.
+            AudioError, SettingsError: see ``scores``; also if a threshold is not between 0 and 1, the number of
+                thresholds is wrong, or ``release`` or ``merge_gap_s`` is out of range.
 
         >>> [event.label for event in model.events(city.clips[0].path, threshold=0.0)] == list(model.classes)
         True
         """
         _check_overlap(overlap)
         if not _is_number(release) or not 0 <= release <= 1:
-            raise SettingsError(f"release is {release!r}: give a number from 0 to 1.")
+            raise SettingsError(f"release is {release!r}: expected a number from 0 to 1.")
         if not _is_number(merge_gap_s) or not 0 <= merge_gap_s < float("inf"):
-            raise SettingsError(f"merge_gap_s is {merge_gap_s!r}: give a number of seconds, at least 0.")
+            raise SettingsError(f"merge_gap_s is {merge_gap_s!r}: expected a number of seconds, 0 or more.")
         with (
             ThreadPoolExecutor(_threads(jobs)) as pool,
             open_stream(source, rate_hz, None, pool) as stream,
@@ -290,40 +310,41 @@ class Model:
             ).read(stream)
 
     def threshold(self, given: ArrayLike | None = None) -> np.ndarray:
-        """The probability that begins an event, float64 ``[classes]``: the given one, else the card's, else 0.5.
+        """Return the detection thresholds, float64 ``[classes]``: ``given``, or the model's, or 0.5.
 
         Raises:
-            SettingsError: a given one is not between 0 and 1, or they are not one number, or one for each class.
+            SettingsError: a threshold is not between 0 and 1, or there is neither one threshold nor one per class.
         """
         n = len(self.classes)
         if given is None:
-            known = self.thresholds
-            return np.array(np.broadcast_to(THRESHOLD if known is None else known, n), np.float64)
+            thresholds = self.thresholds
+            return np.array(np.broadcast_to(THRESHOLD if thresholds is None else thresholds, n), np.float64)
         return np.array(np.broadcast_to(_checked_threshold(given, n), n), np.float64)
 
     def embed(self, source: AudioSource, rate_hz: float | None = None, *, overlap: float = 0.0) -> np.ndarray:
-        """What the network makes of each window of ``scores`` before it names classes, float32 ``[windows, d]``.
+        """Compute the embedding of each window, float32 ``[windows, d]``.
 
         Raises:
-            AudioError, SettingsError: as ``scores``.
-            BundleError: the model's graph gives no embedding.
+            AudioError, SettingsError: see ``scores``.
+            BundleError: the model has no embedding output.
         """
         _check_overlap(overlap)
         if "embedding" not in self.bundle.outputs:
             raise BundleError(
-                f"this model ({self.card.recipe.get('network', 'of an unknown network')}) has no embedding: use one of "
-                "the recipes transfer and transfer-finetune."
+                f"this model (network {self.card.recipe.get('network', 'unknown')}) has no embedding output: train one "
+                "with the recipe transfer or transfer-finetune."
             )
-        found = []
-        with open_stream(source, rate_hz, self.card.representation.rate_hz) as flow:
-            for windows in parallel.batches(cut_windows(flow, self.card.window_s, overlap), self.at_once(flow.rate_hz)):
-                spectrograms = np.stack([self.card.representation(w.samples, flow.rate_hz) for w in windows])
-                found.append(self.bundle.run_for(spectrograms, ("embedding",), alone=True)[0])
-        return np.concatenate(found)
+        embeddings = []
+        with open_stream(source, rate_hz, self.card.representation.rate_hz) as stream:
+            windows = cut_windows(stream, self.card.window_s, overlap)
+            for batch in parallel.batches(windows, self.windows_per_batch(stream.rate_hz)):
+                spectrograms = np.stack([self.card.representation(window.samples, stream.rate_hz) for window in batch])
+                embeddings.append(self.bundle.run_for(spectrograms, ("embedding",), single_thread=True)[0])
+        return np.concatenate(embeddings)
 
 
 def _checked_threshold(given: ArrayLike, n_classes: int) -> np.ndarray:
-    """One number, or one for each class, between 0 and 1."""
+    """Check thresholds: one number, or one per class, between 0 and 1."""
     try:
         array = np.asarray(given)
     except ValueError:  # rows of different lengths
@@ -331,12 +352,12 @@ def _checked_threshold(given: ArrayLike, n_classes: int) -> np.ndarray:
     if array.dtype.kind not in "iuf" or array.shape not in ((), (n_classes,)):
         shape = f" of shape {array.shape}" if array.dtype.kind in "iuf" else ""
         raise SettingsError(
-            f"threshold is {one_line(repr(given), 60)}{shape}: give one number between 0 and 1, or one for each of "
+            f"threshold is {one_line(repr(given), 60)}{shape}: expected one number between 0 and 1, or one for each of "
             f"the {n_classes} classes."
         )
     wrong = array[~((array >= 0) & (array <= 1))]
     if wrong.size:
-        raise SettingsError(f"threshold is {wrong.flat[0]:g}: give a probability between 0 and 1, as 0.5 for 50 %.")
+        raise SettingsError(f"threshold is {wrong.flat[0]:g}: expected a probability from 0 to 1, like 0.5 for 50 %.")
     return array
 
 
@@ -346,23 +367,31 @@ def _is_number(value: object) -> bool:
 
 def _check_overlap(overlap: float) -> None:
     if not _is_number(overlap) or not 0 <= overlap < 1:
-        raise SettingsError(f"overlap is {overlap!r}: give a share of the window, at least 0 and below 1.")
+        raise SettingsError(f"overlap is {overlap!r}: expected a fraction of the window, at least 0 and below 1.")
 
 
 def _threads(jobs: int | None) -> int:
     if jobs is not None and not is_count(jobs):
-        raise SettingsError(f"jobs is {jobs!r}: give a whole number of threads, at least 1, or leave it out.")
+        raise SettingsError(f"jobs is {jobs!r}: expected a whole number of threads, at least 1, or None for all cores.")
     return int(jobs) if jobs is not None else parallel.available_cores()
 
 
 def load(path: str | PathLike[str]) -> Model:
-    """The model in the ``.onnx`` file at ``path``.
+    """Load the model in the ``.onnx`` file at ``path``.
 
     Raises:
-        BundleError: there is no such file, or it is no soundmark model, or is damaged, or of a later schema.
+        BundleError: the file does not exist, is not a soundmark model, is damaged, or has a later schema.
 
     >>> model.bundle.write(folder / "model.onnx")
     >>> load(folder / "model.onnx").classify(city.clips[0].path) == model.classify(city.clips[0].path)
     True
     """
-    return Model(bundle.read_bundle(path))
+    model = Model(bundle.read_bundle(path))
+    log.debug(
+        'loaded "%s": %d classes, %s spectrograms, window %g s',
+        path,
+        len(model.classes),
+        model.card.representation.name,
+        model.card.window_s,
+    )
+    return model

@@ -1,9 +1,11 @@
-"""Scores of windows to events: classes with their onset and offset.
+"""Convert the scores of windows to events: classes with onset and offset.
 
-An event starts with the first window whose probability reaches the class's threshold, and lasts while it stays above a
-share of it (hysteresis, so that an event starts and ends once). Overlapping windows tell *what* sounds, but not exactly
-*when*: a window of four seconds still contains a sound that ended three seconds ago. So if windows overlap, the newest
-piece of each, one hop long, is scored alone as well; if the pieces detect the class too, they give onset and offset.
+An event starts with the first window whose probability reaches the class's threshold, and lasts while the probability
+stays above a fraction of the threshold (hysteresis, so that an event starts and ends once).
+
+Overlapping windows give the class of a sound, but not its exact time: a window of four seconds still contains a sound
+that ended three seconds ago. So if windows overlap, the newest piece of each, one hop long, is scored separately too.
+If the pieces detect the class as well, they determine onset and offset.
 
 >>> scores = np.array([[0.1], [0.9], [0.7], [0.2], [0.0]])
 >>> tracker = EventTracker(("siren",), threshold=0.5)
@@ -25,17 +27,17 @@ from numpy.typing import ArrayLike, NDArray
 THRESHOLD = 0.5  # the probability that starts an event, unless the model has thresholds
 
 
-RELEASE = 0.8  # an event lasts while its probability stays above this share of the threshold
+RELEASE = 0.8  # an event lasts while its probability stays above this fraction of the threshold
 
 
-SLACK_S = 1e-6  # times are sums of floats
+SLACK_S = 1e-6  # tolerance for rounding errors, as times are sums of floats
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Event:
-    """A detection: a class that sounds from ``start_s`` to ``stop_s`` of a recording.
+    """A detection: a class, with onset ``start_s`` and offset ``stop_s`` in seconds of the recording.
 
-    ``confidence`` is the mean of its windows' probabilities and ``peak`` the largest of them.
+    ``confidence`` is the mean of the windows' probabilities, ``peak`` their maximum.
     """
 
     label: str
@@ -54,7 +56,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Segment:
-    """A window or a piece of one, and its probabilities ``[classes]``."""
+    """A window, or a piece of one, with its probabilities ``[classes]``."""
 
     start_s: float
     stop_s: float
@@ -67,17 +69,17 @@ class _Run:
 
     start_s: float
     stop_s: float
-    total: float  # of its windows' probabilities
+    total: float  # sum of the windows' probabilities
     windows: int
     peak: float
-    located: bool = False  # pieces detect the class: they determine its offset
+    located: bool = False  # pieces detect the class too, so they determine its offset
 
     def extend(self, p: float, stop_s: float) -> None:
         self.total, self.windows, self.peak = self.total + p, self.windows + 1, max(self.peak, p)
         self.stop_s = stop_s
 
     def merge_with(self, before: _Run) -> None:
-        """Merge the event before this one into it."""
+        """Merge the previous event of the class into this one."""
         self.total, self.windows = before.total + self.total, before.windows + self.windows
         self.peak, self.start_s = max(before.peak, self.peak), before.start_s
 
@@ -121,11 +123,11 @@ class EventTracker:
 
     @property
     def running_events(self) -> list[Event]:
-        """The events that have started and not ended, up to now."""
+        """The events that have started and not ended; ``stop_s`` is the end of the latest window."""
         return [run.event(self.classes[c]) for c, run in sorted(self._running.items())]
 
     def step(self, window: Segment, pieces: Sequence[Segment] = ()) -> list[Event]:
-        """The events that have ended for certain after ``window``; ``pieces`` tile its new samples.
+        """Add a window, and return the events that have ended; ``pieces`` tile the new samples of the window.
 
         After a gap longer than a window, running events end with the last window before it.
         """
@@ -146,7 +148,7 @@ class EventTracker:
         return self._take_ended(window.stop_s)
 
     def end(self) -> list[Event]:
-        """The events that were still running at the end of the recording."""
+        """End the recording, and return the events that were still running."""
         for c in list(self._running):
             self._stop(c)
         return self._take_ended(np.inf)
@@ -174,12 +176,12 @@ class EventTracker:
         elif before:
             self._ended.append((c, before))
         self._running[c] = run
-        if stop_s < window.stop_s - SLACK_S:  # it ended before a window detected it
+        if stop_s < window.stop_s - SLACK_S:  # it ended before the end of the window
             self._finished.add(c)
             self._stop(c)
 
     def _locate(self, c: int, window: Segment) -> tuple[float, float, bool]:
-        """Onset and offset of an event within its first window, and whether pieces determined them."""
+        """Return onset and offset of an event within its first window, and whether pieces determined them."""
         p = [piece.probabilities[c] for piece in self._pieces]
         detected = [i for i, value in enumerate(p) if value >= self.thresholds[c]]
         if not detected:
@@ -195,7 +197,7 @@ class EventTracker:
         self._waiting[c] = self._running.pop(c)
 
     def _take_ended(self, now_s: float) -> list[Event]:
-        """The events after which the gap has passed, by onset."""
+        """Return the events that no later event can be merged with any more, by onset."""
         for c in [c for c, run in self._waiting.items() if now_s - run.stop_s > self.merge_gap_s + SLACK_S]:
             self._ended.append((c, self._waiting.pop(c)))
         ended, self._ended = sorted(self._ended, key=lambda item: (item[1].start_s, item[0])), []

@@ -1,6 +1,7 @@
-"""Which regions of a spectrogram carried a decision: each is hidden in turn, and what the answer loses is measured.
+"""Occlusion maps: the regions of a spectrogram that matter most for the top class.
 
-``explain`` measures, ``Explanation.plot`` and ``save`` draw; from the bundle alone, so for every network.
+Each region of the spectrogram is hidden in turn; its importance is the decrease of the class's log-odds. ``explain``
+computes the importance, ``Explanation.plot`` and ``Explanation.save`` draw it. It works for every network.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from soundmark import audio
 from soundmark.audio import AudioSource, Sound
 from soundmark.models.classifier import Model
 from soundmark.runtime import atomic, plotting
-from soundmark.runtime.text import one_line
-from soundmark.spectrograms import Picture
+from soundmark.runtime.text import counted, one_line
+from soundmark.spectrograms import SpectrogramImage
 from soundmark.spectrograms.drawing import show_on_axes
 
 Float32 = npt.NDArray[np.float32]
@@ -31,19 +32,20 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 
-BANDS, STRETCHES = 8, 12  # patches side by side; as many again stand half-way between them
+# Number of patches along frequency and time. As many minus one are added half-way between them.
+FREQUENCY_PATCHES, TIME_PATCHES = 8, 12
 
 
-BATCH = 64  # spectrograms with a patch each that the graph is given at a time
+BATCH = 64  # occluded spectrograms per batch
 
 
-IMPORTANT_SHARE = 0.5  # of the greatest importance: what has more is said to have carried the decision
+IMPORTANT_FRACTION = 0.5  # a region is important from this fraction of the maximum importance on
 
 
-LEAST = 0.1  # of log-odds: where no region's importance is above it, none is said to have carried the decision
+MIN_IMPORTANCE = 0.1  # log-odds; less importance than this is not reported
 
 
-MOST_CLASSES = 6  # classes beside the picture
+MAX_CLASSES = 6  # classes shown beside the spectrogram
 
 
 FIGURE_SIZE = (11.0, 4.4)  # inches
@@ -51,7 +53,7 @@ FIGURE_SIZE = (11.0, 4.4)  # inches
 
 @dataclass(frozen=True)
 class Region:
-    """A part of the picture, in seconds of the whole sound and in hertz."""
+    """A region of the spectrogram: seconds of the recording, and hertz."""
 
     start_s: float
     stop_s: float
@@ -59,19 +61,20 @@ class Region:
     high_hz: float
 
     def __str__(self) -> str:
-        return f"between {self.start_s:.2f} and {self.stop_s:.2f} s, {_hertz(self.low_hz)} to {_hertz(self.high_hz)}"
+        return f"{self.start_s:.2f} to {self.stop_s:.2f} s, {_hertz(self.low_hz)} to {_hertz(self.high_hz)}"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Explanation:
-    """What a model heard in a sound, and where in it.
+    """The classes of a recording, and the regions of its spectrogram that matter most for the top class.
 
-    ``classes`` and ``probabilities`` are the whole sound's, best first, as ``Model.classify`` has them; the picture and
-    the importance are of one of its ``windows``: of the ``stretch`` in which the first class scored highest.
+    ``classes`` and ``probabilities`` are those of the complete recording, best first, as in ``Model.classify``. The
+    spectrogram ``picture`` and ``importance`` show one of its ``windows``, from ``start_s`` to ``stop_s``: the one in
+    which the top class has its highest score.
 
-    ``importance`` [freq, time], in the spectrogram's own grid, is what the log-odds of the first class lose on average
-    where that place is hidden (above 0: it spoke for the class); ``frequencies_hz`` [freq] and ``times_s`` [time] say
-    where in the picture each row and column stands.
+    ``importance`` [freq, time] has the shape of the model's spectrogram: the mean decrease of the top class's log-odds
+    when this part is hidden. Positive values speak for the class. ``frequencies_hz`` [freq] and ``times_s`` [time] are
+    the coordinates of its rows and columns.
     """
 
     name: str
@@ -79,22 +82,25 @@ class Explanation:
     start_s: float
     stop_s: float
     windows: int
-    score: float  # of the first class in this stretch
+    score: float  # of the top class in the window shown
     classes: tuple[str, ...]
     probabilities: Float32
-    picture: Picture
+    picture: SpectrogramImage
     importance: Float32
     frequencies_hz: Float64
     times_s: Float64
-    note: str | None = None  # what was missing of the sound, if anything
+    note: str | None = None  # which part of the recording is missing, if it is truncated
 
-    def on_picture(self) -> Float64:
-        """The importance at each place of the picture, [height, width]: the mean over the columns of a same second."""
-        times_s, place = np.unique(self.times_s, return_inverse=True)
+    def pixel_importance(self) -> Float64:
+        """Interpolate the importance to the pixels of ``picture``, [height, width].
+
+        Columns with the same time are averaged: a representation may repeat a short sound.
+        """
+        times_s, column = np.unique(self.times_s, return_inverse=True)
         summed = np.zeros((len(self.importance), len(times_s)))
-        np.add.at(summed.T, place, self.importance.T)
-        folded = summed / np.bincount(place)
-        width = self.picture.image.shape[1]
+        np.add.at(summed.T, column, self.importance.T)
+        folded = summed / np.bincount(column)
+        width = self.picture.pixels.shape[1]
         at_s = (np.arange(width) + 0.5) * (self.picture.duration_s / width)
         wide = np.array([np.interp(at_s, times_s, row) for row in folded])
         order = np.argsort(self.frequencies_hz)
@@ -102,19 +108,19 @@ class Explanation:
         return np.array([np.interp(self.picture.frequencies_hz, hz, column) for column in wide.T]).T
 
     def regions(self) -> list[Region]:
-        """What carried the decision, the most important first; empty where no region did more than the others."""
-        importance = self.on_picture()
-        left = important(importance)
+        """Return the important regions, the most important first; empty if no region stands out."""
+        importance = self.pixel_importance()
+        remaining = important_mask(importance)
         found = []
-        while left.any():
-            here = connected(left, int(np.where(left, importance, -np.inf).argmax()))
-            found.append(self._region(here))
-            left &= ~here
+        while remaining.any():
+            mask = connected_region(remaining, int(np.where(remaining, importance, -np.inf).argmax()))
+            found.append(self._bounding_box(mask))
+            remaining &= ~mask
         return found
 
-    def _region(self, here: npt.NDArray[np.bool_]) -> Region:
-        rows, columns = np.flatnonzero(here.any(axis=1)), np.flatnonzero(here.any(axis=0))
-        column_s = self.picture.duration_s / here.shape[1]
+    def _bounding_box(self, mask: npt.NDArray[np.bool_]) -> Region:
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        column_s = self.picture.duration_s / mask.shape[1]
         hz = self.picture.frequencies_hz
         return Region(
             start_s=self.start_s + columns[0] * column_s,
@@ -124,18 +130,15 @@ class Explanation:
         )
 
     def sentence(self) -> str:
-        """What was heard, and what carried it."""
-        heard = f"{self.classes[0]} ({self.probabilities[0]:.2f})"
-        where = (
-            ""
-            if self.windows == 1
-            else f", most of all from {self.start_s:.1f} to {self.stop_s:.1f} s ({self.score:.2f})"
-        )
+        """The top class and its most important region, in one sentence."""
+        top = f"{self.classes[0]} ({self.probabilities[0]:.2f})"
+        if self.windows > 1:
+            top += f", highest score from {self.start_s:.1f} to {self.stop_s:.1f} s ({self.score:.2f})"
         regions = self.regions()
         if not regions:
-            return f"{heard}{where}; no region alone carried it."
-        more = f", and by {len(regions) - 1} more" if len(regions) > 1 else ""
-        return f"{heard}{where}; carried by what is {regions[0]}{more}."
+            return f"{top}; no single region is decisive."
+        more = f" ({counted(len(regions) - 1, 'more region')})" if len(regions) > 1 else ""
+        return f"{top}; most important region: {regions[0]}{more}."
 
     __str__ = sentence
 
@@ -144,9 +147,9 @@ class Explanation:
         return f'Explanation("{name}", {self.duration_s:.1f} s: {sentence})'
 
     def plot(self, ax: Any | None = None) -> Any:
-        """Draw the spectrogram with what carried the decision outlined; return its Matplotlib ``Axes``.
+        """Plot the spectrogram with its important regions outlined; return the Matplotlib ``Axes``.
 
-        Without ``ax``, in a new figure, with the top classes beside it.
+        Without ``ax``, draw in a new figure, with the top classes beside the spectrogram.
 
         Raises:
             SettingsError: Matplotlib is not installed.
@@ -158,10 +161,10 @@ class Explanation:
         return ax
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the figure: the spectrogram with what carried the decision outlined, the top classes beside it.
+        """Write the figure: the spectrogram with its important regions outlined, and the top classes beside it.
 
         Raises:
-            SettingsError: the ending of ``path`` is none that Matplotlib writes, or Matplotlib is not installed.
+            SettingsError: Matplotlib does not support the suffix of ``path``, or is not installed.
             OutputError: the file cannot be written.
         """
         path = Path(path)
@@ -170,36 +173,34 @@ class Explanation:
             _save(self, temporary, kind)
 
     def _repr_html_(self) -> str:
-        picture = io.BytesIO()
+        png = io.BytesIO()
         try:
-            _save(self, picture, "png")
-        except ImportError:  # without Matplotlib, in words
+            _save(self, png, "png")
+        except ImportError:  # Matplotlib is not installed
             return f"<p>{html.escape(one_line(self.sentence(), 1000))}</p>"
-        return (
-            f'<img style="max-width:100%" src="data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}">'
-        )
+        return f'<img style="max-width:100%" src="data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}">'
 
 
 def explain(model: Model, source: AudioSource, *, rate_hz: float | None = None) -> Explanation:
-    """What ``model`` hears in a sound, and where in it; ``source`` and ``rate_hz`` as ``Model.scores`` takes them.
+    """Find the regions of a recording's spectrogram that matter most for its top class.
 
-    Of a sound longer than 1.05 windows, the window is explained in which the class scored highest that the whole sound
-    is said to be.
+    ``source`` and ``rate_hz`` are those of ``Model.scores``. For a recording longer than 1.05 windows, the window in
+    which the top class has its highest score is explained.
 
     Raises:
-        AudioError: the sound cannot be read.
-        SettingsError: samples come without their rate, or a file with one.
+        AudioError: the file cannot be decoded.
+        SettingsError: ``rate_hz`` is missing for samples, or given for a file.
 
     >>> found = explain(model, city.clips[0].path)
     >>> found.classes[0] == model.classify(city.clips[0].path)[0]["label"], found.importance.shape
     (True, (24, 24))
     """
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else "-"
-    heard = audio.as_sound(source, rate_hz)
-    audio.check_samples(heard.samples, f'"{name}"')
+    original = audio.as_sound(source, rate_hz)
+    audio.check_samples(original.samples, f'"{name}"')
     representation = model.card.representation
-    rate = representation.rate_hz or heard.rate_hz
-    sound = Sound(audio.resample(heard.samples, heard.rate_hz, rate), rate)
+    rate = representation.rate_hz or original.rate_hz
+    sound = Sound(audio.resample(original.samples, original.rate_hz, rate), rate)
     scores = model.scores(sound)
     mean = scores.mean()
     order = np.argsort(-mean, kind="stable")
@@ -210,65 +211,66 @@ def explain(model: Model, source: AudioSource, *, rate_hz: float | None = None) 
     importance = occlusion(model, representation(samples, rate), times_s / (stop_s - start_s), int(order[0]))
     return Explanation(
         name=str(name),
-        duration_s=heard.duration_s,
+        duration_s=original.duration_s,
         start_s=start_s,
         stop_s=stop_s,
         windows=len(scores),
         score=float(scores.probabilities[best, order[0]]),
         classes=tuple(model.classes[i] for i in order),
         probabilities=mean[order],
-        picture=representation.picture(samples, rate),
+        picture=representation.render(samples, rate),
         importance=importance,
         frequencies_hz=representation.frequencies_hz(rate),
         times_s=times_s,
-        note=heard.note,
+        note=original.note,
     )
 
 
-def occlusion(model: Model, spectrogram: Float32, places: Float64, which: int) -> Float32:
-    """What the log-odds of class ``which`` lose where each place of a spectrogram [freq, time] is hidden; its shape.
+def occlusion(model: Model, spectrogram: Float32, positions: Float64, which: int) -> Float32:
+    """Compute the occlusion map of class index ``which``, in the shape of the spectrogram [freq, time].
 
-    ``places`` [time] says where in the sound each column stands, from 0 to 1: a patch hides a part of the sound, in all
-    the columns that stand for it. Patches overlap by half, and a place has the mean of those that hide it.
+    Its values are the decrease of the log-odds when this part of the spectrogram is hidden. ``positions`` [time] is the
+    position of each column in the sound, from 0 to 1: if a representation repeats a short sound, a patch hides all
+    repetitions. Patches overlap by half; each value is the mean over the patches that cover it.
 
     Source: M. Zeiler and R. Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, section 4.2.
 
     >>> silence = np.zeros((24, 24), np.float32)
-    >>> float(np.abs(occlusion(model, silence, np.arange(24) / 24, which=0)).max())  # nothing there can be hidden
+    >>> float(np.abs(occlusion(model, silence, np.arange(24) / 24, which=0)).max())  # hiding silence changes nothing
     0.0
     """
     rows = (np.arange(len(spectrogram)) + 0.5) / len(spectrogram)
-    bands, stretches = stripes(rows, BANDS), stripes(places, STRETCHES)
-    masks = (bands[:, None, :, None] & stretches[None, :, None, :]).reshape(-1, *spectrogram.shape)
-    hidden = occlusion_level(spectrogram)
-    whole = _log_odds(model, spectrogram[None], which)
-    lost = [
-        whole - _log_odds(model, np.where(masks[start : start + BATCH], hidden, spectrogram), which)
+    in_frequency, in_time = stripe_masks(rows, FREQUENCY_PATCHES), stripe_masks(positions, TIME_PATCHES)
+    masks = (in_frequency[:, None, :, None] & in_time[None, :, None, :]).reshape(-1, *spectrogram.shape)
+    fill = occlusion_level(spectrogram)
+    baseline = _log_odds(model, spectrogram[None], which)
+    decreases = [
+        baseline - _log_odds(model, np.where(masks[start : start + BATCH], fill, spectrogram), which)
         for start in range(0, len(masks), BATCH)
     ]
-    summed = np.tensordot(np.concatenate(lost), masks, axes=1)
+    summed = np.tensordot(np.concatenate(decreases), masks, axes=1)
     return (summed / np.maximum(masks.sum(axis=0), 1)).astype(np.float32)
 
 
-def stripes(places: Float64, count: int) -> npt.NDArray[np.bool_]:
-    """Which ``places``, from 0 to 1, lie in each of ``count`` stripes and of those half-way between, [stripe, place].
+def stripe_masks(positions: Float64, count: int) -> npt.NDArray[np.bool_]:
+    """Divide 0 to 1 into ``count`` stripes and ``count - 1`` half-way between them; return masks [stripe, position].
 
-    >>> stripes(np.array([0.1, 0.4, 0.9]), 2).astype(int)
+    >>> stripe_masks(np.array([0.1, 0.4, 0.9]), 2).astype(int)
     array([[1, 1, 0],
            [0, 1, 0],
            [0, 0, 1]])
     """
     starts = np.arange(2 * count - 1)[:, None] / (2 * count)
-    inside: npt.NDArray[np.bool_] = (starts <= places) & (places < starts + 1 / count)
+    inside: npt.NDArray[np.bool_] = (starts <= positions) & (positions < starts + 1 / count)
     return inside
 
 
 def occlusion_level(spectrogram: Float32) -> Float32:
-    """What hides a place of a spectrogram [freq, time]: the median of its row, [freq, 1].
+    """Return the level that hidden parts of a spectrogram [freq, time] are filled with: the median per row, [freq, 1].
 
-    It is what that frequency sounds like most of the time, so no event of its own: with the quietest level of the clip
-    instead, three quarters of the importance in the tests' noise fell beside the event, as a hole in noise is one. A
-    steady sound hides itself from this: nothing of it is found to matter.
+    The median is the background level of a frequency. Filling with the minimum of the clip instead cuts a hole into
+    background noise, which is itself an event: three quarters of the importance in the tests' noise was then outside
+    the event. A steady sound equals its median, so this method assigns it no importance.
 
     >>> occlusion_level(np.array([[1.0, 2.0, 9.0]], np.float32))
     array([[2.]], dtype=float32)
@@ -281,34 +283,34 @@ def _log_odds(model: Model, spectrograms: Float32, which: int) -> Float64:
     return model.bundle.log_odds(model.bundle.run(spectrograms), which)
 
 
-def important(importance: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Which places carried the decision: those with half of the greatest importance or more, if it is any to speak of.
+def important_mask(importance: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Select the values of at least half the maximum, if the maximum is at least ``MIN_IMPORTANCE``.
 
-    >>> important(np.array([[1.0, 0.6, 0.4]])), important(np.array([[0.01, 0.0]]))
+    >>> important_mask(np.array([[1.0, 0.6, 0.4]])), important_mask(np.array([[0.01, 0.0]]))
     (array([[ True,  True, False]]), array([[False, False]]))
     """
-    return importance >= max(IMPORTANT_SHARE * float(importance.max()), LEAST)
+    return importance >= max(IMPORTANT_FRACTION * float(importance.max()), MIN_IMPORTANCE)
 
 
-def connected(flags: npt.NDArray[np.bool_], start: int) -> npt.NDArray[np.bool_]:
-    """The flags [height, width] that can be reached from the one at the flat index ``start`` by steps to a neighbour.
+def connected_region(mask: npt.NDArray[np.bool_], start: int) -> npt.NDArray[np.bool_]:
+    """Return the 4-connected component of ``mask`` [height, width] that contains the flat index ``start``.
 
-    >>> connected(np.array([[True, True, False, True]]), 1)
+    >>> connected_region(np.array([[True, True, False, True]]), 1)
     array([[ True,  True, False, False]])
     """
-    here = np.zeros_like(flags)
-    here.flat[start] = True
+    region = np.zeros_like(mask)
+    region.flat[start] = True
     while True:
-        grown = np.pad(here, 1)
-        grown = here | grown[:-2, 1:-1] | grown[2:, 1:-1] | grown[1:-1, :-2] | grown[1:-1, 2:]
-        grown &= flags
-        if (grown == here).all():
-            return here
-        here = grown
+        grown = np.pad(region, 1)
+        grown = region | grown[:-2, 1:-1] | grown[2:, 1:-1] | grown[1:-1, :-2] | grown[1:-1, 2:]
+        grown &= mask
+        if (grown == region).all():
+            return region
+        region = grown
 
 
 def _hertz(hz: float) -> str:
-    """A frequency in two figures.
+    """Format a frequency with two significant digits.
 
     >>> _hertz(487.3), _hertz(12340)
     ('490 Hz', '12 kHz')
@@ -322,12 +324,12 @@ def _save(explanation: Explanation, file: Any, kind: str) -> None:
     figure = Figure(figsize=FIGURE_SIZE, layout="constrained")
     _draw(explanation, figure)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a script that Matplotlib's own type does not have
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a character that Matplotlib's font lacks
         figure.savefig(file, format=kind, dpi=120)
 
 
 def _draw(explanation: Explanation, figure: Any) -> Any:
-    """The spectrogram and the top classes side by side; the axes of the spectrogram."""
+    """Draw the spectrogram and the top classes side by side; return the axes of the spectrogram."""
     panel, bars = figure.subplots(1, 2, width_ratios=(3, 1))
     figure.suptitle(_title(explanation), parse_math=False)
     shown = _draw_spectrogram(explanation, panel)
@@ -348,41 +350,39 @@ def _title(explanation: Explanation) -> str:
         return f"{name}: {explanation.classes[0]}"
     return (
         f"{name}, {explanation.start_s:.1f} to {explanation.stop_s:.1f} s of {explanation.duration_s:.1f} s: "
-        f"where {explanation.classes[0]} scored highest ({explanation.score:.2f})"
+        f"highest score of {explanation.classes[0]} ({explanation.score:.2f})"
     )
 
 
 def _outline(panel: Any, explanation: Explanation) -> None:
-    """A white line with a dark edge, seen on every colour, about what carried the decision; the rest is dimmed."""
+    """Outline the important regions in white with a dark edge, visible on every colour; dim everything else."""
     from matplotlib.patheffects import withStroke
 
-    importance = explanation.on_picture()
+    importance = explanation.pixel_importance()
     target = explanation.classes[0]
-    if not important(importance).any():
-        panel.set_title(f"No region alone carried “{target}”", fontsize="medium", parse_math=False)
+    if not important_mask(importance).any():
+        panel.set_title(f"No single region is decisive for “{target}”", fontsize="medium", parse_math=False)
         return
     height, width = importance.shape
     column_s = explanation.picture.duration_s / width
     at_s = explanation.start_s + (np.arange(width) + 0.5) * column_s
-    edge = IMPORTANT_SHARE * float(importance.max())
-    framed = np.pad(importance, 1, constant_values=importance.min())  # so that the line closes at the border
+    edge = IMPORTANT_FRACTION * float(importance.max())
+    padded = np.pad(importance, 1, constant_values=importance.min())  # closes the outline at the border
     at_s = np.r_[at_s[0] - column_s / 2, at_s, at_s[-1] + column_s / 2]
     rows = np.r_[-0.5, np.arange(height), height - 0.5]
-    panel.contourf(at_s, rows, framed, levels=[-np.inf, edge], colors="black", alpha=0.45)
-    lines = panel.contour(at_s, rows, framed, levels=[edge], colors="white", linewidths=1.8)
+    panel.contourf(at_s, rows, padded, levels=[-np.inf, edge], colors="black", alpha=0.45)
+    lines = panel.contour(at_s, rows, padded, levels=[edge], colors="white", linewidths=1.8)
     lines.set_path_effects([withStroke(linewidth=3.6, foreground="black")])
-    panel.set_title(
-        f"Outlined: what “{target}” was heard by (hiding it costs the class most)", fontsize="medium", parse_math=False
-    )
+    panel.set_title(f"Outlined: most important for “{target}” (occlusion)", fontsize="medium", parse_math=False)
 
 
 def _draw_classes(bars: Any, explanation: Explanation) -> None:
-    names, probabilities = explanation.classes[:MOST_CLASSES], explanation.probabilities[:MOST_CLASSES]
+    names, probabilities = explanation.classes[:MAX_CLASSES], explanation.probabilities[:MAX_CLASSES]
     colours = [plotting.BLUE, *["#9a9a9a"] * (len(names) - 1)]
     drawn = bars.barh(range(len(names)), probabilities, color=colours)
     bars.bar_label(drawn, [f"{p:.2f}" for p in probabilities], padding=3)
     bars.set_yticks(range(len(names)), names, parse_math=False)
-    bars.set(xlim=(0, 1.18), ylim=(max(len(names), MOST_CLASSES) - 0.5, -0.5), xticks=[0, 0.5, 1], xlabel="probability")
-    whole = "" if explanation.windows == 1 else f"\n(mean of {explanation.windows} windows)"
-    bars.set_title(f"Heard in the whole sound{whole}", fontsize="medium")
+    bars.set(xlim=(0, 1.18), ylim=(max(len(names), MAX_CLASSES) - 0.5, -0.5), xticks=[0, 0.5, 1], xlabel="probability")
+    mean_of = "" if explanation.windows == 1 else f"\n(mean of {explanation.windows} windows)"
+    bars.set_title(f"Scores of the recording{mean_of}", fontsize="medium")
     bars.spines[["top", "right"]].set_visible(False)

@@ -1,7 +1,6 @@
 """Names of earlier versions, read as aliases: recipes, networks and fields of a recipe.
 
-Models, run folders and recipe files that were written under the old names stay readable; what is written now has the
-new ones.
+Models, run folders and recipe files that use old names can still be read. New files use the current names only.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ FIELDS = {
     "known_kept": "known_quantile",
 }
 AUGMENTATION_FIELDS = {"mixstyle_share": "mixstyle_probability", "mixup_share": "mixup_probability"}
-# Fields that no longer exist, each with its default and the last version that reads another value; a field of the
-# augmentation as "augmentation.NAME", all under their last names. None was removed yet.
+# Removed fields: last name → default value, and the last version that supports other values. The name of a field of the
+# augmentation is "augmentation.NAME". No field has been removed yet.
 REMOVED_FIELDS: dict[str, tuple[Any, str]] = {}
 
 
 def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a recipe under today's names; names that are not old ones stay.
+    """Replace the old names in the settings of a recipe by the current ones.
 
     >>> current_settings({"name": "seed-mel", "network": "seed_cnn", "averaging": 0.99})
     {'name': 'notebook-mel', 'network': 'notebook_cnn', 'ema_decay': 0.99}
@@ -50,10 +49,10 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def readable_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a recipe under today's names, without the fields that no longer exist.
+    """Replace the old names in the settings of a recipe by the current ones, and drop removed fields.
 
     Raises:
-        SettingsError: a field that no longer exists has another value than its default; with the version to use.
+        SettingsError: a removed field is not at its default; the message names the version to use.
 
     >>> readable_settings({"name": "seed-mel", "trains": "all"})
     {'name': 'notebook-mel', 'trainable': 'all'}
@@ -62,14 +61,14 @@ def readable_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     for field, value in changed.items():
         default, version = REMOVED_FIELDS[field]
         raise SettingsError(
-            f"the recipe has {field} = {value!r}, a field that no longer exists: use soundmark {version}, the last "
-            f"version that reads it, or delete the field, which means its default, {default!r}."
+            f"the recipe has {field} = {value!r}, but this field was removed: use soundmark {version}, the last "
+            f"version that supports it, or delete the field to use its default, {default!r}."
         )
     return kept
 
 
 def split_removed(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The settings of a recipe without the fields that no longer exist, and of those the ones not at their default.
+    """Split the settings of a recipe into the current fields and the removed fields that are not at their default.
 
     >>> split_removed({"name": "mine", "epochs": 3})
     ({'name': 'mine', 'epochs': 3}, {})
@@ -77,18 +76,18 @@ def split_removed(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
     kept, changed = dict(settings), {}
     for field, (default, _) in REMOVED_FIELDS.items():
         table, _, name = field.rpartition(".")
-        place = kept.get(table) if table else kept
-        if not isinstance(place, Mapping) or name not in place:
+        values = kept.get(table) if table else kept
+        if not isinstance(values, Mapping) or name not in values:
             continue
-        if place[name] != default:
-            changed[field] = place[name]
-        without = {key: value for key, value in place.items() if key != name}
+        if values[name] != default:
+            changed[field] = values[name]
+        without = {key: value for key, value in values.items() if key != name}
         kept = kept | {table: without} if table else without
     return kept, changed
 
 
 def original_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a recipe under the names of the first version: what checkpoints are recognised by.
+    """Replace the current names in the settings of a recipe by those of version 0.1, which identify checkpoints.
 
     >>> original_settings({"name": "notebook-mel", "network": "notebook_cnn", "ema_decay": 0.99})
     {'name': 'seed-mel', 'network': 'seed_cnn', 'averaging': 0.99}

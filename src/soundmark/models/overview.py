@@ -1,29 +1,31 @@
-"""A model in ten lines, and the table of its layers.
+"""The ``repr`` of a model, and its table of layers.
 
-The lines come from a card that anybody may have written: every text is one_line and made printable.
+A model card is untrusted input: every text from it is shortened to one printable line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from soundmark.errors import BundleError, SettingsError
-from soundmark.runtime.text import aligned, html_table, one_line, percent
+from soundmark.models import card_text
+from soundmark.runtime.text import aligned, html_table, one_line
 
 if TYPE_CHECKING:
     from soundmark.models.bundle import Bundle
-    from soundmark.models.card import Card
 
-MOST_BYTES = 2000  # of the repr of anything
-
-
-WEIGHED = {"Conv": "Conv", "Gemm": "Dense", "MatMul": "Dense", "BatchNormalization": "BatchNorm"}
+MAX_BYTES = 2000  # of a repr
 
 
-POOLS = {
+# ONNX operator → name in the table: layers with weights, and pooling layers.
+WITH_WEIGHTS = {"Conv": "Conv", "Gemm": "Dense", "MatMul": "Dense", "BatchNormalization": "BatchNorm"}
+
+
+POOLING = {
     "MaxPool": "MaxPool",
     "AveragePool": "AveragePool",
     "GlobalAveragePool": "GlobalAveragePool",
@@ -35,69 +37,32 @@ FLOATS = (1, 10, 11, 16)  # onnx.TensorProto: float32, float16, float64, bfloat1
 
 
 def lines(bundle: Bundle) -> list[tuple[str, str]]:
-    """What a model is, as pairs of a heading and a short text: about ten.
+    """Describe a model in at most nine rows of a heading and a short text: recipe, model card and size.
 
-    >>> dict(lines(model.bundle))["representation"]
-    'mel 24×24 at 22050 Hz'
+    >>> dict(lines(model.bundle))["recipe"]
+    'notebook-mel, network notebook_cnn'
     """
-    card, record = bundle.card, bundle.card.training
-    shape, rate_hz = card.representation.shape, card.representation.rate_hz
-    at = f" at {rate_hz} Hz" if rate_hz else ""
-    n_train = "" if record.n_train is None else f", {record.n_train:,} clips"
-    try:
-        parameters = [("parameters", _count(count_parameters(bundle.graph)))]
-    except (SettingsError, BundleError):
-        parameters = []
-    found = [
-        ("classes", _classes(card)),
-        ("task", f"{card.task.name} ({card.activation})"),
-        ("representation", f"{card.representation.name} {shape[0]}×{shape[1]}{at}"),
-        ("window", f"{card.window_s:g} s"),
-        ("recipe", f"{card.recipe.get('name', 'unknown')}, network {card.recipe.get('network', 'unknown')}"),
-        ("trained on", f"{record.name or 'unknown'}{n_train}"),
-        *_scores(card.scores),
-        ("licence", record.licence or "unknown"),
-        *parameters,
-        ("file size", f"{len(bundle.graph) / 1e6:.1f} MB"),
-    ]
-    return [(heading, one_line(text, 150)) for heading, text in found]
-
-
-def _classes(card: Card) -> str:
-    names = [one_line(label, 30) for label in card.classes]
-    return f"{len(names)}: {', '.join(names[:4])}{', …' if len(names) > 4 else ''}"
-
-
-def _count(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else "?"
-
-
-def _scores(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The headline figure with its protocol and interval; nothing where none was measured."""
-    if not scores:
-        return [("accuracy", "not measured: no clips were held out")]
-    key = "mean_average_precision" if "mean_average_precision" in scores else "accuracy"
-    ends = scores.get(f"{key}_interval")
-    interval = ""
-    if isinstance(ends, list | tuple) and len(ends) == 2:
-        interval = f" (95 % interval {percent(ends[0])} to {percent(ends[1])})"
-    n_test = f", {_count(scores['n_test'])} clips" if "n_test" in scores else ""
-    heading = "mAP" if key == "mean_average_precision" else "accuracy"
-    return [(heading, f"{percent(scores.get(key))} %{interval}, protocol {scores.get('protocol', 'unknown')}{n_test}")]
+    card = bundle.card
+    recipe, network = (one_line(card.recipe.get(key, "unknown"), 25) for key in ("name", "network"))
+    size = card_text.file_size(len(bundle.graph))
+    with suppress(SettingsError, BundleError):  # onnx is not installed, or the graph cannot be parsed
+        size += f", {count_parameters(bundle.graph):,} parameters"
+    return [("recipe", f"{recipe}, network {network}"), *card_text.summary(card), ("size", size)]
 
 
 def as_text(bundle: Bundle) -> str:
-    """A model in about ten lines: what its ``repr`` is.
+    """The ``repr`` of a model: at most ten lines.
 
-    >>> print(as_text(model.bundle).splitlines()[1])
-      classes         10: air_conditioner, car_horn, children_playing, dog_bark, …
+    >>> print(as_text(model.bundle).splitlines()[2])
+      classes      10, single-label: air_conditioner, car_horn, … and 8 more
     """
-    return "\n".join(["Model", *(f"  {heading:<14}  {text}" for heading, text in lines(bundle))])
+    rows = (f"  {heading:<{card_text.HEADING_COLUMNS}}  {text}" for heading, text in lines(bundle))
+    return "\n".join(["Model", *rows])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """A layer of a network: its output's shape after the batch, as [channels, freq, time] or [features]."""
+    """A layer of a network; ``shape`` of its output without the batch axis: [channels, freq, time] or [features]."""
 
     name: str
     kind: str
@@ -113,9 +78,10 @@ class Layer:
 
 @dataclass(frozen=True, repr=False)
 class LayerTable:
-    """The layers of a network from input to logits, each set of weights once. ``print`` it, or display it in Jupyter.
+    """The layers of a network from input to logits; print it, or display it in Jupyter.
 
-    ``n_parameters`` counts every weight on the way to the logits, statistics of batch normalisation included.
+    A layer that is applied several times with the same weights is listed once. ``n_parameters`` counts all weights that
+    the logits depend on, including the statistics of batch normalisation.
     """
 
     layers: tuple[Layer, ...]
@@ -135,7 +101,7 @@ class LayerTable:
 
     def __repr__(self) -> str:
         text = str(self)
-        if len(text.encode()) <= MOST_BYTES:
+        if len(text.encode()) <= MAX_BYTES:
             return text
         return f"LayerTable({len(self)} layers, {self.n_parameters:,} parameters; print() shows them)"
 
@@ -149,11 +115,11 @@ HEADER = ("layer", "type", "output shape", "parameters")
 
 
 def layer_table(graph: bytes) -> LayerTable:
-    """The layers of an ONNX ``graph`` on the way to its ``logits``.
+    """List the layers of an ONNX ``graph`` that its ``logits`` depend on.
 
     Raises:
         SettingsError: the package onnx is not installed.
-        BundleError: the graph cannot be read.
+        BundleError: the graph cannot be parsed.
 
     >>> [layer.kind for layer in layer_table(model.bundle.graph)][-1]
     'Dense'
@@ -161,12 +127,12 @@ def layer_table(graph: bytes) -> LayerTable:
     parsed = _Graph(graph)
     layers: list[Layer] = []
     seen: set[str] = set()
-    repeated: set[str] = set()  # what a second pass through the same weights gives
+    repeated: set[str] = set()  # outputs of a second pass through the same weights
     for node in parsed.nodes:
         own = parsed.weights_of(node)
-        again = bool(own) and set(own) <= seen
+        is_repetition = bool(own) and set(own) <= seen
         inputs = [name for name in node.input if name and name not in parsed.weights]
-        if again or (inputs and not own and repeated.issuperset(inputs)):
+        if is_repetition or (inputs and not own and repeated.issuperset(inputs)):
             repeated.update(node.output)
             continue
         kind = parsed.kind(node)
@@ -181,18 +147,18 @@ def layer_table(graph: bytes) -> LayerTable:
 
 
 def _name(node: Any, own: list[str], kind: str) -> str:
-    """A layer's name: that of its weights in the network that was exported, else that of its node."""
+    """The name of a layer: that of its weights in the exported network, or that of its node."""
     if own:
         return own[0].rsplit(".", 1)[0].removeprefix("network.")
     return "flatten" if kind == "Flatten" else str(node.name.removeprefix("node_"))
 
 
 def count_parameters(graph: bytes) -> int:
-    """How many weights an ONNX ``graph`` has on the way to its ``logits``.
+    """Count the weights of an ONNX ``graph`` that its ``logits`` depend on.
 
     Raises:
         SettingsError: the package onnx is not installed.
-        BundleError: the graph cannot be read.
+        BundleError: the graph cannot be parsed.
 
     >>> count_parameters(model.bundle.graph) == model.summary().n_parameters
     True
@@ -203,14 +169,14 @@ def count_parameters(graph: bytes) -> int:
 
 
 class _Graph:
-    """What the table needs of an ONNX graph: the nodes before the logits, the weights of each, and shapes."""
+    """A parsed ONNX graph: the nodes that the logits depend on, with their weights and shapes."""
 
     def __init__(self, graph: bytes, *, shapes: bool = True) -> None:
         model = _parsed(graph, shapes)
         self.weights = {tensor.name: prod(tensor.dims) for tensor in model.graph.initializer if tensor.dims}
         quantised = {tensor.name for tensor in model.graph.initializer if tensor.data_type not in FLOATS}
         self._origin = {name: name for name in self.weights if name not in quantised}
-        for node in model.graph.node:  # weights in 8 bits are made floats by a node of their own
+        for node in model.graph.node:  # int8 weights are converted to float32 by a separate node
             if node.op_type == "DequantizeLinear" and node.input[0] in self.weights:
                 self._origin[node.output[0]] = node.input[0]
         self._shapes = {
@@ -220,25 +186,25 @@ class _Graph:
         self.nodes = _ancestors(model.graph, "logits")
 
     def weights_of(self, node: Any) -> list[str]:
-        """The names of a layer's own weights; none for what is no layer."""
-        names = node.input if node.op_type in WEIGHED else ()
+        """The names of the weights of a layer; empty for other nodes."""
+        names = node.input if node.op_type in WITH_WEIGHTS else ()
         return list(dict.fromkeys(self._origin[name] for name in names if name in self._origin))
 
     def kind(self, node: Any) -> str | None:
-        """What a layer is called; None for activations and arithmetic."""
-        given = {attribute.name: attribute for attribute in node.attribute}
+        """The type of a layer; None for activations and arithmetic."""
+        attributes = {attribute.name: attribute for attribute in node.attribute}
         rank = len(self._shapes.get(node.input[0], ())) if node.input else 0
         if node.op_type == "Flatten" or (node.op_type == "Reshape" and rank == 4 and len(self.shape(node)) == 1):
             return "Flatten"
-        name = WEIGHED.get(node.op_type) if self.weights_of(node) else POOLS.get(node.op_type)
+        name = WITH_WEIGHTS.get(node.op_type) if self.weights_of(node) else POOLING.get(node.op_type)
         if name is None or (node.op_type == "ReduceMean" and (rank, len(self.shape(node))) != (4, 1)):
             return None
-        kernel = "×".join(map(str, given["kernel_shape"].ints)) if "kernel_shape" in given else ""
-        grouped = node.op_type == "Conv" and "group" in given and given["group"].i > 1
+        kernel = "×".join(map(str, attributes["kernel_shape"].ints)) if "kernel_shape" in attributes else ""
+        grouped = node.op_type == "Conv" and "group" in attributes and attributes["group"].i > 1
         return " ".join(part for part in (name, kernel, "grouped" if grouped else "") if part)
 
     def shape(self, node: Any) -> tuple[int | None, ...]:
-        """The shape of a node's output after the batch."""
+        """The shape of a node's output without the batch axis."""
         return tuple(self._shapes.get(node.output[0], ())[1:])
 
 
@@ -247,19 +213,19 @@ def _parsed(graph: bytes, shapes: bool) -> Any:
         import onnx
         from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     except ImportError as error:
-        raise SettingsError('the layers of a model are read with onnx: pip install "soundmark[export]".') from error
+        raise SettingsError('listing the layers needs the package onnx: pip install "soundmark[export]".') from error
     try:
         model = onnx.load_from_string(graph)
     except DecodeError as error:
-        raise BundleError("the model's graph cannot be read as ONNX. Train or fetch the model again.") from error
+        raise BundleError("the model's graph cannot be parsed as ONNX. Train or download the model again.") from error
     return onnx.shape_inference.infer_shapes(model) if shapes else model
 
 
 def _ancestors(graph: Any, output: str) -> list[Any]:
-    """The nodes that an output is computed from, in the order of the graph."""
-    wanted, kept = {output}, []
-    for node in reversed(graph.node):  # a node stands behind those that it takes from
-        if wanted.intersection(node.output):
-            wanted.update(node.input)
-            kept.append(node)
-    return kept[::-1]
+    """The nodes that an output depends on, in the order of the graph."""
+    needed, nodes = {output}, []
+    for node in reversed(graph.node):  # ONNX sorts nodes topologically
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            nodes.append(node)
+    return nodes[::-1]

@@ -1,4 +1,4 @@
-"""The scores of a sound: one row of probabilities for each window."""
+"""The scores of a recording: one row of probabilities per window."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ import numpy as np
 from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.text import html_table, one_line
 
-MOST_ROWS, MOST_COLUMNS = 20, 5  # windows and classes of the table in Jupyter
+MAX_ROWS, MAX_COLUMNS = 20, 5  # windows and classes of the table in Jupyter
 
 
 @dataclass(frozen=True, repr=False)
 class Scores:
-    """What a model says of stretches of sound: one row each.
+    """The class probabilities of windows, one row per window.
 
-    ``items`` names the input of each row, ``start_s`` and ``stop_s`` (float64 ``[n]``) are where in it the stretch
-    lies, ``probabilities`` is float32 ``[n, classes]``. Nothing assumes that a row sums to one. ``familiarity`` float32
-    ``[n]``, between 0 and 1, is how much each stretch is like what the model was trained on; None where the model
-    cannot tell, or has no threshold to hold it against.
+    Attributes:
+        items: the input file of each row; "-" for samples and bytes.
+        start_s, stop_s: start and end of each window in the recording, in seconds, float64 ``[n]``.
+        classes: the class names, in the order of the columns of ``probabilities``.
+        probabilities: float32 ``[n, classes]``; with sigmoid outputs, a row does not sum to one.
+        familiarity: similarity to the training data, 0 to 1, float32 ``[n]``; None if the model has no unknown
+            threshold.
     """
 
     items: tuple[str, ...]
@@ -34,12 +37,12 @@ class Scores:
         return len(self.items)
 
     def mean(self) -> np.ndarray:
-        """The mean over all rows, float64 ``[classes]``: a long recording's own answer."""
+        """Return the mean of all rows, float64 ``[classes]``: the scores of the recording."""
         result: np.ndarray = self.probabilities.mean(axis=0, dtype=np.float64)
         return result
 
     def _best(self, count: int) -> list[int]:
-        """The classes with the highest mean probability, best first."""
+        """The indices of the classes with the highest mean probability, highest first."""
         return np.argsort(-self.mean(), kind="stable")[:count].tolist() if len(self) else []
 
     def __repr__(self) -> str:
@@ -50,7 +53,7 @@ class Scores:
         return f"Scores({windows} of {what}, {len(self.classes)} classes; highest means: {best or 'none'})"
 
     def _repr_html_(self) -> str:
-        best = self._best(MOST_COLUMNS)
+        best = self._best(MAX_COLUMNS)
         rows = [
             [
                 one_line(self.items[i]),
@@ -58,14 +61,14 @@ class Scores:
                 f"{self.stop_s[i]:.2f}",
                 *(float(self.probabilities[i, c]) for c in best),
             ]
-            for i in range(min(len(self), MOST_ROWS))
+            for i in range(min(len(self), MAX_ROWS))
         ]
         header = ["file", "start (s)", "stop (s)", *(one_line(self.classes[c], 60) for c in best)]
-        counts = f"{min(len(self), MOST_ROWS)} of {len(self)} windows, {len(best)} of {len(self.classes)} classes"
+        counts = f"{min(len(self), MAX_ROWS)} of {len(self)} windows, {len(best)} of {len(self.classes)} classes"
         return html_table(rows, header=header, caption=f"Scores: {counts}, by mean probability")
 
     def to_dataframe(self) -> Any:
-        """A pandas ``DataFrame`` with a column per class, indexed by ``(file, start_time, end_time)``."""
+        """Convert to a pandas ``DataFrame`` with a column per class, indexed by ``(file, start_time, end_time)``."""
         pd = import_pandas()
 
         index = pd.MultiIndex.from_arrays(

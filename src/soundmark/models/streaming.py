@@ -1,6 +1,6 @@
-"""Audio of any length to scores and events, window by window, in constant memory: files, pipes and microphones.
+"""Scores and events of audio of any length, window by window, in constant memory: files, pipes and microphones.
 
-samples ─ resample ─▶ windows ─ Model.score ─▶ WindowScores ─ RecordingAggregator ─▶ events, whole-recording answer
+samples ─ resample ─▶ windows ─ Model.score ─▶ WindowScores ─ RecordingAggregator ─▶ events, recording scores
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WindowScores:
-    """The scores of n consecutive windows: ``start_s`` and ``stop_s`` float64 ``[n]`` in seconds of the recording.
+    """The scores of n consecutive windows; ``start_s`` and ``stop_s`` float64 ``[n]`` in seconds of the recording.
 
-    ``probabilities`` float32 ``[n, classes]``, ``familiarity`` float32 ``[n]`` or None, and the new pieces of each.
+    ``probabilities`` is float32 ``[n, classes]``, ``familiarity`` float32 ``[n]`` or None. ``pieces`` has the scored
+    pieces of each window that are not part of an earlier one.
     """
 
     start_s: np.ndarray
@@ -45,10 +46,10 @@ class WindowScores:
 
 
 class RecordingAggregator:
-    """The result for one recording, from the scores of its windows in order: their mean, and the events.
+    """Combines the scores of a recording's windows, in order, to the mean scores and the events of the recording.
 
-    If a recording is a single window, no threshold was given and no class reaches its default threshold, the best class
-    is returned as an event, so that every clip has one.
+    If the recording is a single window, no threshold was given and no class reaches its default threshold, the class
+    with the highest score is returned as an event, so that every clip has one.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class RecordingAggregator:
         self._n_events = 0
 
     def add(self, part: WindowScores) -> list[Event]:
-        """The events that ended with ``part``; its unfamiliar windows, and their pieces, count as no class."""
+        """Add windows, and return the events that have ended; unfamiliar windows and their pieces detect no class."""
         known = np.ones(len(part), np.float32)
         if part.familiarity is not None and self._model.card.unknown is not None:
             self._familiarity = (self._familiarity or 0.0) + float(part.familiarity.sum(dtype=np.float64))
@@ -87,7 +88,7 @@ class RecordingAggregator:
         return ended
 
     def end(self) -> list[Event]:
-        """The events that were still running at the end, by onset."""
+        """End the recording, and return the events that were still running, by onset."""
         ended = self.tracker.end()
         if self.windows != 1 or self._n_events or ended or self._threshold_given or self._model.thresholds is not None:
             return ended
@@ -96,24 +97,25 @@ class RecordingAggregator:
         return [Event(label=best["label"], start_s=0.0, stop_s=self.analyzed_s, confidence=score, peak=score)]
 
     def answer(self, top_k: int | None = None) -> list[dict[str, Any]]:
-        """The classes of the whole recording, as ``Model.classify`` returns them; needs at least one window."""
+        """Return the classes of the recording in the form of ``Model.classify``; needs at least one window."""
         familiarity = None if self._familiarity is None else self._familiarity / self.windows
         return self._model.answer(self._sum / self.windows, familiarity, top_k=top_k, unknown=self._unknown)
 
     def in_order(self, events: Sequence[Event]) -> list[Event]:
-        """``events`` by onset, then in the order of the classes."""
+        """Sort ``events`` by onset, then in the order of the classes."""
         order = {label: row for row, label in enumerate(self._model.classes)}
         return sorted(events, key=lambda event: (event.start_s, order.get(event.label, -1)))
 
 
 class StreamClassifier:
-    """Classifies samples at ``rate_hz`` that arrive in blocks of any size; the one loop of files, pipes, microphones.
+    """Classifies samples at ``rate_hz`` that arrive in blocks of any size: from files, pipes and microphones.
 
-    It resamples to the model's rate, cuts windows at a hop of ``hop_s`` seconds (by default from ``overlap``), scores
-    them, and returns events as they end. The results do not depend on the size of the blocks. With ``pieces``, the
-    newest piece of each overlapping window is scored alone too (see ``events``). A live stream scores each window at
-    once; with ``batched``, as many windows as ``Model.at_once`` says are scored together, by ``pool`` if there is one,
-    while more samples are read. Memory does not grow with the length of the stream.
+    It resamples to the model's sample rate, splits into windows with a hop of ``hop_s`` seconds (default: from
+    ``overlap``), scores them, and returns events as they end. The results do not depend on the block size. With
+    ``pieces``, the newest piece of each overlapping window is scored separately too (see ``events``). By default, each
+    window is scored as soon as it is complete, for live streams. With ``batched``, batches of
+    ``Model.windows_per_batch`` windows are scored, by the threads of ``pool`` if there is one, while more samples are
+    read. Memory does not grow with the length of the stream.
 
     ``on_scores`` is called with the scores of windows in order, ``on_samples`` with the position in the stream and the
     resampled samples, before they are scored.
@@ -157,39 +159,44 @@ class StreamClassifier:
         self.aggregator = RecordingAggregator(
             model, threshold=threshold, release=release, merge_gap_s=merge_gap_s, unknown=unknown
         )
-        self._batch, self._pool = model.at_once(self.rate_hz) if batched else 1, pool
+        self._batch, self._pool = model.windows_per_batch(self.rate_hz) if batched else 1, pool
         self._on_scores, self._on_samples = on_scores, on_samples
         self._pending: list[Window] = []
         self._running: deque[Future[WindowScores]] = deque()
         self._ended: list[Event] = []  # not returned yet
         self._finished = False
-        self.discarded_s = 0.0  # pushed and never scored: see ``skip``
+        self.discarded_s = 0.0  # seconds pushed but not scored: see ``skip``
 
     @property
     def received_s(self) -> float:
-        """Seconds pushed or skipped so far, without what the resampler still holds."""
+        """Seconds pushed or skipped so far, without the samples buffered in the resampler."""
         return self._cutter.n_samples / self.rate_hz
 
     @property
     def analyzed_s(self) -> float:
-        """Where the last window that was scored ends."""
+        """End of the last scored window."""
         return self.aggregator.analyzed_s
 
     @property
+    def buffered_samples(self) -> int:
+        """Number of resampled samples in memory, in windows that wait to be scored and in the window buffer."""
+        return self._cutter.buffered_samples + sum(len(window.samples) for window in self._pending)
+
+    @property
     def running_events(self) -> list[Event]:
-        """The events that have started and not ended, up to now."""
+        """The events that have started and not ended; ``stop_s`` is the end of the latest window."""
         return self.aggregator.tracker.running_events
 
     def push(self, samples: Samples) -> list[Event]:
-        """The events that ended, after ``samples`` [n] more."""
+        """Add ``samples`` [n], and return the events that have ended."""
         self._add_samples(self._resampler.push(np.ascontiguousarray(samples, np.float32)))
         return self._take_ended()
 
     def skip(self, gap_s: float, *, score_rest: bool = True) -> list[Event]:
-        """The events that ended, after a gap of ``gap_s`` seconds in the stream; windows start again after it.
+        """Skip a gap of ``gap_s`` seconds in the stream, and return the events that have ended.
 
-        Samples before the gap that are too few for a window are scored in a last window that ends at the gap; without
-        ``score_rest``, where there is no time for it, they are discarded and counted in ``discarded_s``.
+        New windows start after the gap. The samples before it that do not fill a window are scored in a last window
+        that ends at the gap; without ``score_rest``, they are discarded and counted in ``discarded_s``.
         """
         self._add_samples(self._resampler.end())
         self._resampler = Resampler(self._from_hz, self.rate_hz)
@@ -201,9 +208,9 @@ class StreamClassifier:
         return self._take_ended()
 
     def finish(self, *, score_rest: bool = True) -> list[Event]:
-        """The events that end with the stream, by onset; without ``score_rest``, nothing more is scored.
+        """End the stream, and return the remaining events, by onset; without ``score_rest``, nothing more is scored.
 
-        A second call returns what a first one that was interrupted did not.
+        If a call is interrupted, a second call returns the events that the first one did not.
         """
         if self._finished:
             return self._take_ended()
@@ -218,7 +225,7 @@ class StreamClassifier:
         return self._take_ended()
 
     def read(self, blocks: Iterable[Samples]) -> list[Event]:
-        """Push all of ``blocks`` and finish: the events of a recording by onset, then in the order of the classes."""
+        """Process all ``blocks`` of a recording, and return its events by onset, then in the order of the classes."""
         try:
             events = [event for samples in blocks for event in self.push(samples)]
             return self.aggregator.in_order([*events, *self.finish()])
@@ -246,7 +253,7 @@ class StreamClassifier:
             self._collect(most=parallel.AHEAD - 1)
 
     def _collect(self, most: int) -> None:
-        """Add the scores that are ready, in order; wait until at most ``most`` batches are being computed."""
+        """Add the scores that are ready, in order; wait until at most ``most`` batches are running."""
         while self._running and (self._running[0].done() or len(self._running) > most):
             self._add_scores(self._running.popleft().result())
 
@@ -263,16 +270,18 @@ class StreamClassifier:
 
 
 def _hop(window_s: float, rate_hz: int, overlap: float, hop_s: float | None) -> int:
-    """The hop in samples."""
+    """Return the hop in samples."""
     if hop_s is None:
         return hop_samples(window_s * rate_hz, overlap)
     if not 1 / rate_hz <= hop_s <= window_s:
-        raise SettingsError(f"the hop is {hop_s:g} s: give more than 0 and at most the model's window, {window_s:g} s.")
+        raise SettingsError(
+            f"the hop is {hop_s:g} s: expected more than 0 and at most the model's window, {window_s:g} s."
+        )
     return round(hop_s * rate_hz)
 
 
 def cut_windows(flow: SampleStream, window_s: float, overlap: float) -> Iterator[Window]:
-    """The windows of a stream of samples.
+    """Yield the windows of a stream of samples.
 
     >>> flow = _ArrayStream(np.zeros(10, np.float32), 1)
     >>> [(window.start, window.stop) for window in cut_windows(flow, 4.0, 0.0)]
@@ -288,7 +297,7 @@ def cut_windows(flow: SampleStream, window_s: float, overlap: float) -> Iterator
 def as_segments(
     spans: Sequence[Sequence[tuple[int, int]]], probabilities: np.ndarray, rate_hz: int
 ) -> list[list[Segment]]:
-    """Rows of probabilities as segments with start and stop in seconds, for each list of ``spans`` in samples.
+    """Combine rows of probabilities and lists of ``spans`` in samples to segments with times in seconds.
 
     >>> as_segments([[(0, 100)]], np.array([[0.9, 0.1]]), 100)
     [[Segment(start_s=0.0, stop_s=1.0, probabilities=array([0.9, 0.1]))]]
@@ -299,7 +308,7 @@ def as_segments(
 
 @dataclass(frozen=True)
 class _ArrayStream:
-    """A sound in memory, as a stream of one block."""
+    """Samples in memory, as a stream of one block."""
 
     samples: np.ndarray
     rate_hz: int
@@ -320,7 +329,7 @@ SampleStream = _ArrayStream | Stream
 def open_stream(
     source: AudioSource, rate_hz: float | None, to_hz: int | None, pool: Executor | None = None
 ) -> Iterator[SampleStream]:
-    """A source as blocks of samples at ``to_hz`` (None: its own rate): a file is never held whole.
+    """Open a source as a stream of blocks at the sample rate ``to_hz`` (None: unchanged); files are read in blocks.
 
     >>> with open_stream(np.zeros(44100, np.float32), 44100, 22050) as flow:
     ...     flow.rate_hz, flow.duration_s

@@ -1,6 +1,6 @@
-"""What a model knows about its training: data, split, engine, and the history that ``history.csv`` holds.
+"""The training record of a model: data set, split, device, and the training history that is written to ``history.csv``.
 
-A record comes from a model file that anybody may have made: a field of the wrong type is read as unknown.
+Model files are untrusted input: a field of the wrong type is read as unknown (None).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from soundmark.runtime import atomic, plotting
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One line of ``history.csv``: mean cross entropies in nats and accuracies; training's own with dropout on."""
+    """One row of ``history.csv``: mean cross entropy in nats, and accuracy; the training values include dropout."""
 
     epoch: int
     train_loss: float
@@ -28,20 +28,22 @@ class Epoch:
     seconds: float
 
 
-def watched(history: Sequence[Epoch]) -> tuple[Epoch, ...]:
-    """The epochs with a validation loss, of a training that is then done again on everything; else, all of them.
+def epochs_with_validation(history: Sequence[Epoch]) -> tuple[Epoch, ...]:
+    """Return the epochs that have a validation loss; all epochs if none has one.
+
+    A training that selects its number of epochs on validation clips then trains on all clips, without validation.
 
     >>> def epoch(number, loss):
     ...     rest = {"train_loss": 0.7, "train_accuracy": 0.5, "validation_accuracy": None, "seconds": 2.0}
     ...     return Epoch(epoch=number, validation_loss=loss, **rest)
-    >>> [one.epoch for one in watched([epoch(1, 0.8), epoch(2, 0.6), epoch(3, None), epoch(4, None)])]
+    >>> [one.epoch for one in epochs_with_validation([epoch(1, 0.8), epoch(2, 0.6), epoch(3, None), epoch(4, None)])]
     [1, 2]
     """
     return tuple(epoch for epoch in history if epoch.validation_loss is not None) or tuple(history)
 
 
 def to_csv(history: tuple[Epoch, ...]) -> str:
-    """The text of ``history.csv``: a line per epoch; numbers in full, so that they read back as they were.
+    """Format a history as the text of ``history.csv``: one row per epoch, with all digits of the numbers.
 
     >>> epoch = Epoch(
     ...     epoch=1, train_loss=0.7, train_accuracy=0.5, validation_loss=None, validation_accuracy=None, seconds=2.0
@@ -60,7 +62,7 @@ def write(path: Path, history: tuple[Epoch, ...]) -> None:
     """Write ``history.csv``.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: the file cannot be written.
 
     >>> write(folder / "history.csv", ())
     >>> (folder / "history.csv").read_text()[:16]
@@ -71,7 +73,7 @@ def write(path: Path, history: tuple[Epoch, ...]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineRecord:
-    """What a network was trained on: device, precision of the arithmetic, and number of threads."""
+    """How a network was trained: device, arithmetic precision, and number of threads."""
 
     device: str
     precision: str
@@ -79,59 +81,60 @@ class EngineRecord:
 
     @classmethod
     def from_json(cls, value: object) -> EngineRecord | None:
-        """The record in ``value``; None where it is not one."""
+        """Parse a record; return None if ``value`` is not a complete one."""
         known = _typed(value, {"device": str, "precision": str, "threads": int})
         return cls(**known) if len(known) == 3 else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Int8Record:
-    """How a model of 8 bits compares with the one that it was made from; a field is None where it is unknown."""
+    """Comparison of an int8 model with the float32 model that it was quantised from; None for an unknown value."""
 
-    calibrated_on: int | None = None  # clips
-    scored: str | None = None  # which clips
-    figure: str | None = None  # what ``before`` and ``after`` are
+    calibrated_on: int | None = None  # number of clips
+    scored: str | None = None  # description of the clips that both were scored on
+    figure: str | None = None  # the metric in ``before`` and ``after``
     before: float | None = None
     after: float | None = None
 
     @classmethod
     def from_json(cls, value: object) -> Int8Record:
-        """The record in ``value``; one of which nothing is known where it is not a table."""
+        """Parse a record; return an empty one if ``value`` is not a table."""
         types = {"calibrated_on": int, "scored": str, "figure": str, "before": float, "after": float}
         return cls(**_typed(value, types))
 
     def to_json(self) -> dict[str, Any]:
-        """The known fields."""
+        """Return the known fields as a JSON object."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRecord:
-    """What a model knows about its training data; a field is None where it is unknown."""
+    """What a model's card records about its training; a field is None if unknown."""
 
     name: str | None = None  # of the data set
     fingerprint: str | None = None  # of the data set
     features: str | None = None  # checksum of the feature store
-    protocol: str | None = None  # a name of ``datasets.protocols``
-    test_fold: int | None = None  # None also where the protocol has no folds
-    n_train: int | None = None  # clips
-    n_test: int | None = None  # clips
-    trained_on: str | None = None  # digest of the training clips
+    protocol: str | None = None  # a name in ``datasets.protocols``
+    test_fold: int | None = None  # None also if the protocol has no folds
+    n_train: int | None = None  # number of training clips
+    n_test: int | None = None  # number of test clips
+    n_recordings: int | None = None  # number of recordings that the training clips were cut from
+    trained_on: str | None = None  # checksum of the indices of the training clips
     licence: str | None = None  # of the data
     citation: str | None = None
     engine: EngineRecord | None = None
-    calibrated_on: int | None = None  # clips
+    calibrated_on: int | None = None  # number of clips
     weights: str | None = None  # licence of the pretrained weights
     history: tuple[Epoch, ...] | None = None
     training_s: float | None = None
     testing_s: float | None = None
     predictions_sha256: str | None = None
-    int8: Int8Record | None = None  # of a model of 8 bits
-    other: Mapping[str, Any] = field(default_factory=dict)  # what other versions wrote: kept, and not interpreted
+    int8: Int8Record | None = None  # int8 models only
+    other: Mapping[str, Any] = field(default_factory=dict)  # fields of other versions: kept, but not interpreted
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainingRecord:
-        """The record in the table ``data`` of a card; a field of the wrong type is None.
+        """Parse the table ``data`` of a card; a field of the wrong type is None.
 
         >>> record = TrainingRecord.from_json({"name": "city", "n_train": "many", "colour": "red"})
         >>> record.name, record.n_train, record.other
@@ -149,7 +152,7 @@ class TrainingRecord:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The known fields, as the table ``data`` of a card has them; ``test_fold`` is there with every protocol.
+        """Return the known fields as the table ``data`` of a card; with a protocol, ``test_fold`` is always included.
 
         >>> TrainingRecord(name="city", protocol="random").to_json()
         {'name': 'city', 'protocol': 'random', 'test_fold': None}
@@ -158,8 +161,8 @@ class TrainingRecord:
         values["engine"] = self.engine and asdict(self.engine)
         values["history"] = None if self.history is None else [asdict(epoch) for epoch in self.history]
         values["int8"] = None if self.int8 is None else self.int8.to_json()
-        is_kept = {"test_fold"} if self.protocol is not None else set()
-        return {**{key: value for key, value in values.items() if value is not None or key in is_kept}, **self.other}
+        always = {"test_fold"} if self.protocol is not None else set()
+        return {**{key: value for key, value in values.items() if value is not None or key in always}, **self.other}
 
 
 SCALARS: Mapping[str, type] = {
@@ -170,6 +173,7 @@ SCALARS: Mapping[str, type] = {
     "test_fold": int,
     "n_train": int,
     "n_test": int,
+    "n_recordings": int,
     "trained_on": str,
     "licence": str,
     "citation": str,
@@ -182,7 +186,7 @@ SCALARS: Mapping[str, type] = {
 
 
 def _typed(value: object, types: Mapping[str, type]) -> dict[str, Any]:
-    """Those items of a table that have the type they should have; a whole number is a float too, a bool is neither."""
+    """Return the items of a table that have the expected type; an int counts as a float, a bool as neither."""
     if not isinstance(value, Mapping):
         return {}
     return {key: value[key] for key, kind in types.items() if key in value and _is_a(value[key], kind)}
@@ -194,7 +198,7 @@ def _is_a(value: object, kind: type) -> bool:
 
 
 def _history(value: object) -> tuple[Epoch, ...] | None:
-    """The epochs; None where they are not a list of complete ones."""
+    """Parse a list of epochs; return None if it is not a list of complete epochs."""
     types = {one.name: int if one.name == "epoch" else float for one in fields(Epoch)}
     if not isinstance(value, list):
         return None
@@ -205,15 +209,15 @@ def _history(value: object) -> tuple[Epoch, ...] | None:
 OPTIONAL = ("validation_loss", "validation_accuracy")
 
 
-QUANTITIES = {"loss": "cross entropy (nats)", "accuracy": "accuracy"}
+QUANTITIES = {"loss": "cross-entropy loss (nats)", "accuracy": "accuracy"}
 NAMES = {"train": "training", "validation": "validation"}
 
 
 def plot(history: Sequence[Epoch], ax: Any | None = None, *, quantity: str = "loss", title: str = "") -> Any:
-    """Draw the loss or the accuracy by epoch, training dashed and validation solid; return the ``Axes``.
+    """Plot the loss or the accuracy by epoch, training dashed and validation solid; return the ``Axes``.
 
     Raises:
-        SettingsError: the quantity is not known, there are no epochs, or Matplotlib is not installed.
+        SettingsError: the quantity is unknown, there are no epochs, or Matplotlib is not installed.
 
     >>> plot(model.history, quantity="accuracy").get_ylabel()
     'accuracy'
@@ -222,8 +226,8 @@ def plot(history: Sequence[Epoch], ax: Any | None = None, *, quantity: str = "lo
         raise unknown_name("quantity", quantity, QUANTITIES)
     if not history:
         raise SettingsError(
-            "this model has no history to plot: it was not trained in epochs, as with the recipe transfer, whose "
-            "linear head is fitted at once."
+            "this model has no training history to plot: it was not trained in epochs. The recipe transfer, for "
+            "example, fits a linear head in one step."
         )
     ax = plotting.axes_or_new(ax)
     for part, style in (("train", "--"), ("validation", "-")):

@@ -1,11 +1,12 @@
-"""Pretrained weights by name: found on the disk or downloaded once, and verified before anything opens them.
+"""Pretrained weights by name: found on disk or downloaded once, and verified before they are opened.
 
-They are searched for in the folder that ``SOUNDMARK_WEIGHTS`` names, then in the cache folder; else they are downloaded
-into the cache from where EfficientAT's authors released them (MIT licence; F. Schmid et al., ICASSP 2023).
+The search order is the folder in ``SOUNDMARK_WEIGHTS``, then the cache folder. Otherwise the weights are downloaded
+into the cache from the release of EfficientAT's authors (MIT licence; F. Schmid et al., ICASSP 2023).
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +18,19 @@ from soundmark.runtime.checksums import sha256_of
 from soundmark.runtime.downloads import download
 from soundmark.runtime.progress import Progress, no_progress
 
+log = logging.getLogger("soundmark")
+
+
 RELEASE = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/"
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A file of the release, and the SHA-256 that it must have."""
+    """A file of the release, and its expected SHA-256."""
 
     file: str
     sha256: str
-    max_bytes: int  # more is not downloaded
+    max_bytes: int  # the download stops at this size
 
 
 WEIGHTS = {
@@ -43,27 +47,28 @@ LICENCE = "mn04 and mn10: EfficientAT, F. Schmid, K. Koutini and G. Widmer, MIT 
 
 
 def find(name: str, progress: Progress = no_progress) -> Path:
-    """The file of the verified weights called ``name``; downloaded where it is not on the disk.
+    """Return the verified file of the weights called ``name``; download it if it is not on disk.
 
     Raises:
-        WeightsError: they cannot be downloaded, or a file of that name has other content.
+        WeightsError: the download failed, or the file's checksum is wrong.
 
     >>> find("mn05")
     Traceback (most recent call last):
     KeyError: 'mn05'
     """
     weights = WEIGHTS[name]
-    kept = cache_folder() / "weights"
-    for folder in (os.environ.get("SOUNDMARK_WEIGHTS"), kept):
+    cache = cache_folder() / "weights"
+    for folder in (os.environ.get("SOUNDMARK_WEIGHTS"), cache):
         path = Path(folder) / weights.file if folder else None
         if path and path.is_file():
             if sha256_of(path) != weights.sha256:
                 raise WeightsError(
-                    f'"{path}" is not the {weights.file} that was released (its SHA-256 should be {weights.sha256}): '
-                    "delete it, and it is fetched again."
+                    f'"{path}" is not the released {weights.file}: its SHA-256 is not {weights.sha256}. Delete it; the '
+                    "next run downloads it again."
                 )
+            log.debug('weights %s: "%s"', name, path)
             return path
-    path = atomic.make_folder(kept, "Set SOUNDMARK_CACHE to another folder.") / weights.file
+    path = atomic.make_folder(cache, "Set SOUNDMARK_CACHE to another folder.") / weights.file
     url = RELEASE + weights.file
     return download(
         url,
@@ -72,6 +77,6 @@ def find(name: str, progress: Progress = no_progress) -> Path:
         max_bytes=weights.max_bytes,
         what=f"the weights of {name}",
         label=name,
-        remedy=f'Fetch {url} elsewhere and put it into "{kept}" or into a folder that SOUNDMARK_WEIGHTS names.',
+        remedy=f'Download {url} in another way and copy it to "{cache}", or to the folder in SOUNDMARK_WEIGHTS.',
         progress=progress,
     )

@@ -1,8 +1,8 @@
-"""Samples to the windows that a model classifies: of a complete sound, or of a stream.
+"""Split a recording or a stream into the windows that a model classifies.
 
-A sound of up to 1.05 windows is one window. A longer one is cut into windows at a constant hop; the last is shifted
-back so that it ends with the sound. ``WindowCutter`` cuts a stream into exactly the windows that ``windows`` lists for
-the complete sound.
+A recording of up to 1.05 windows is one window. A longer recording is split into windows at a constant hop; the last
+window is shifted back so that it ends with the recording. ``WindowCutter`` splits a stream into exactly the windows
+that ``windows`` lists for the complete recording.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ import numpy as np
 from soundmark.audio import Samples
 from soundmark.errors import SettingsError
 
-WHOLE_WINDOWS = 1.05  # a sound of up to this many windows is classified as one window
+WHOLE_WINDOWS = 1.05  # a recording of up to this many windows is classified as one window
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """``samples`` [n] of a sound from its sample ``start`` on; those before ``new_from`` are in an earlier one, too."""
+    """A window of a recording: ``samples`` [n], the first of which is sample ``start`` of the recording.
+
+    Samples before position ``new_from`` are also part of an earlier window.
+    """
 
     start: int
     samples: Samples
@@ -28,11 +31,11 @@ class Window:
 
     @property
     def stop(self) -> int:
-        """The sample after its last one."""
+        """The position after the last sample."""
         return self.start + len(self.samples)
 
     def pieces(self, hop: int) -> list[tuple[int, int]]:
-        """Start and stop of the pieces of ``hop`` samples that tile its new samples; the first may be shorter.
+        """Return start and stop of the pieces of ``hop`` samples that tile the new samples; the first may be shorter.
 
         >>> Window(0, np.zeros(10, np.float32), new_from=0).pieces(4)
         [(0, 2), (2, 6), (6, 10)]
@@ -42,7 +45,9 @@ class Window:
 
 
 def hop_samples(window_samples: float, overlap: float) -> int:
-    """Samples from the start of one window to the next; ``overlap`` is the share of a window that the next one repeats.
+    """Return the hop, the number of samples between the starts of consecutive windows.
+
+    ``overlap`` is the overlap between consecutive windows, as a fraction of the window.
 
     Raises:
         SettingsError: ``overlap`` is not in 0 ≤ overlap < 1.
@@ -51,12 +56,12 @@ def hop_samples(window_samples: float, overlap: float) -> int:
     22050
     """
     if not 0 <= overlap < 1:
-        raise SettingsError(f"overlap is {overlap!r}: give a share of the window, at least 0 and below 1.")
+        raise SettingsError(f"overlap is {overlap!r}: expected a fraction of the window, at least 0 and below 1.")
     return max(1, round(round(window_samples) * (1 - overlap)))
 
 
 def windows(n_samples: int, window_samples: float, overlap: float = 0.0) -> Iterator[tuple[int, int]]:
-    """Start and stop of the windows that ``n_samples`` are cut into.
+    """Yield start and stop of each window of a recording of ``n_samples``.
 
     >>> list(windows(1000, 1000)), list(windows(1050, 1000))
     ([(0, 1000)], [(0, 1050)])
@@ -75,10 +80,10 @@ def windows(n_samples: int, window_samples: float, overlap: float = 0.0) -> Iter
 
 
 class WindowCutter:
-    """Cuts a sound that arrives in blocks into the windows that ``windows`` lists for the complete sound.
+    """Splits audio that arrives in blocks into the windows that ``windows`` lists for the complete recording.
 
-    It holds at most one window and the last block. A window is returned as soon as a later sample shows that it is not
-    the last one; the first, as soon as the sound is longer than 1.05 windows.
+    It buffers at most one window and the last block. A window is returned as soon as a later sample shows that it is
+    not the last one; the first window, as soon as the recording is longer than 1.05 windows.
 
     >>> cutter = WindowCutter(4.0, hop=4)
     >>> cut = [*cutter.push(np.arange(7, dtype=np.float32)), *cutter.push(np.arange(7, 10, dtype=np.float32))]
@@ -87,53 +92,63 @@ class WindowCutter:
     """
 
     def __init__(self, window_samples: float, hop: int) -> None:
-        self.whole = WHOLE_WINDOWS * window_samples
+        self.max_single_window_samples = WHOLE_WINDOWS * window_samples
         self.length, self.hop = round(window_samples), hop
-        self._held = np.zeros(0, np.float32)
-        self._held_from = 0  # position in the stream of the first sample held
-        self._from = 0  # where the sound started, or started again after a gap
-        self._next = 0  # where the next window starts
+        self._buffer = np.zeros(0, np.float32)
+        self._buffer_start = 0  # position in the stream of the first buffered sample
+        self._origin = 0  # position of the first sample, or of the first one after a gap
+        self._next_start = 0  # position of the next window
         self._covered_until = 0
 
     @property
     def n_samples(self) -> int:
         """Samples pushed or skipped so far."""
-        return self._held_from + len(self._held)
+        return self._buffer_start + len(self._buffer)
+
+    @property
+    def buffered_samples(self) -> int:
+        """Number of samples in memory."""
+        return len(self._buffer)
 
     @property
     def uncovered(self) -> int:
-        """How many of them are in no window yet."""
+        """Number of samples that are not part of any window yet."""
         return self.n_samples - self._covered_until
 
     def push(self, samples: Samples) -> Iterator[Window]:
-        """The windows that are complete now, in order; take them all before the next push."""
-        self._held = np.concatenate([self._held, samples])
-        while self.n_samples > self._next + (self.whole if self._next == self._from else self.length):
-            yield self._window(self._next, self._next + self.length)
-            self._next += self.hop
+        """Add samples and yield the windows that are now complete, in order; use all of them before the next push."""
+        self._buffer = np.concatenate([self._buffer, samples])
+        while self.n_samples > self._next_start + self._needed_samples():
+            yield self._window(self._next_start, self._next_start + self.length)
+            self._next_start += self.hop
         self._drop_unneeded()
 
     def end(self) -> Iterator[Window]:
-        """The last window, which ends with the sound; none if there was no sample."""
+        """Yield the last window, which ends with the recording; nothing if there was no sample."""
         n = self.n_samples
-        if n > self._from:
-            yield self._window(self._from if n - self._from <= self.whole else n - self.length, n)
+        if n > self._origin:
+            is_single = n - self._origin <= self.max_single_window_samples
+            yield self._window(self._origin if is_single else n - self.length, n)
 
     def skip(self, n_samples: int) -> None:
-        """Skip a gap of ``n_samples``, and drop the ``uncovered`` samples before it: windows start again after it.
+        """Skip a gap of ``n_samples``, drop the ``uncovered`` samples before it, and start new windows after it.
 
         Call ``end`` first to keep those samples.
         """
-        self._held_from = self.n_samples + n_samples
-        self._held = np.zeros(0, np.float32)
-        self._from = self._next = self._covered_until = self._held_from
+        self._buffer_start = self.n_samples + n_samples
+        self._buffer = np.zeros(0, np.float32)
+        self._origin = self._next_start = self._covered_until = self._buffer_start
+
+    def _needed_samples(self) -> float:
+        """The next window is complete once more than this number of samples follow its start."""
+        return self.max_single_window_samples if self._next_start == self._origin else self.length
 
     def _window(self, start: int, stop: int) -> Window:
         new_from, self._covered_until = max(start, self._covered_until), stop
-        return Window(start, self._held[start - self._held_from : stop - self._held_from], new_from)
+        return Window(start, self._buffer[start - self._buffer_start : stop - self._buffer_start], new_from)
 
     def _drop_unneeded(self) -> None:
-        """Drop samples that no later window needs: the last window may start one window before the end."""
-        unneeded = min(self._next, self.n_samples - self.length) - self._held_from
-        if unneeded > 0 and self._next > self._from:
-            self._held, self._held_from = self._held[unneeded:].copy(), self._held_from + unneeded
+        """Drop the samples that no later window needs; the last window may start one window before the end."""
+        unneeded = min(self._next_start, self.n_samples - self.length) - self._buffer_start
+        if unneeded > 0 and self._next_start > self._origin:
+            self._buffer, self._buffer_start = self._buffer[unneeded:].copy(), self._buffer_start + unneeded

@@ -1,18 +1,18 @@
-"""Infrastructure that knows nothing of sound: files, locks, processes, progress, text, figures.
+"""Infrastructure that does not depend on audio: files, locks, processes, progress, text, figures.
 
 In reading order:
 
-    checks         whole numbers, finite numbers
-    atomic         files that appear completely or not at all
-    checksums      checksums of files, and JSON that detects damage
-    locks          one process at a time writes to a folder
-    parallel       one function over many items, in processes or threads
-    text           durations, percentages, counts
-    dataframes     pandas, where a DataFrame is asked for
-    progress       what reports progress, and the state of an analysis of many files
-    progress_bars  progress in a terminal, a notebook or a log
+    checks         validation of numbers
+    atomic         write files atomically
+    checksums      checksums of files and of JSON values
+    locks          folder locks between processes
+    parallel       map a function over items, in processes or threads
+    text           format durations, percentages, counts, lists, tables
+    dataframes     import pandas on demand
+    progress       the progress callback, and the progress of an analysis of many files
+    progress_bars  display progress in a terminal, a notebook or a log
     cache          the cache folder
-    downloads      files from the network, bounded and verified
-    provenance     versions and machine
-    plotting       what all figures share
+    downloads      download files, bounded in size and verified
+    provenance     package versions and machine, to record with results
+    plotting       axes, colours and saving of figures
 """

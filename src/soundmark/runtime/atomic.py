@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all, folders held by one process at a time, and JSON that tells damage."""
+"""Write files atomically: a file appears completely or not at all."""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -10,24 +11,26 @@ from pathlib import Path
 
 from soundmark.errors import OutputError
 
-PART = re.compile(r"\..+\.\d+\.part", re.DOTALL)  # what a file is called until it is whole: .<name>.<process>.part
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota exceeded, file size limit
+
+PART = re.compile(r"\..+\.\d+\.part", re.DOTALL)  # name of a file until it is complete: .<name>.<process ID>.part
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator[Path]:
-    """A temporary path beside ``path``; when the block ends well, what was written there is renamed to ``path``.
+    """Give a temporary path beside ``path``; rename it to ``path`` when the block ends without an error.
 
-    A reader, or the next run after a kill, sees the old file or the new one and never half of one. ``durable`` holds
-    that for a power cut too: what was written is on the disk before it has its name, and the name before this returns.
-    That costs 4 to 8 ms a file; without it, a file whose name survived a power cut may be empty.
+    A reader, or the next run after a kill, sees the old file or the new one, never a partial one. With ``durable``, the
+    same holds after a power failure: the content is synced to disk before the rename, and the new name before this
+    function returns. That takes 4 to 8 ms per file. Without it, a renamed file can be empty after a power failure.
 
     Raises:
-        OutputError: the place cannot be written (a read-only folder, a full disk).
+        OutputError: the file cannot be written (for example: read-only folder, full disk).
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
     >>> with replacing(folder / "a.txt") as temporary:
-    ...     _ = temporary.write_text("all of it")
+    ...     _ = temporary.write_text("complete")
     >>> [file.name for file in folder.iterdir()]
     ['a.txt']
     """
@@ -39,8 +42,8 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator
         if durable:
             _sync(temporary)
         temporary.replace(path)
-        if durable and os.name == "posix":  # elsewhere a folder cannot be opened
-            with suppress(OSError):  # nor can one be waited for on every network disk; the file itself is whole
+        if durable and os.name == "posix":  # other systems cannot open a folder
+            with suppress(OSError):  # some network file systems cannot sync a folder; the file itself is complete
                 _sync(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
@@ -50,7 +53,7 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator
 
 
 def _sync(path: Path) -> None:
-    """Wait until the system has written the file, or a folder's names, to the disk."""
+    """Sync a file, or the entries of a folder, to disk."""
     handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(handle)
@@ -59,9 +62,9 @@ def _sync(path: Path) -> None:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what killed processes left half-written in ``folder``. Only who holds the folder alone may call this.
+    """Remove partial files that killed processes left in ``folder``. The caller must hold the lock of the folder.
 
-    >>> write_text(folder / ".history.csv.4711.part", "half of i")
+    >>> write_text(folder / ".history.csv.4711.part", "incompl")
     >>> write_text(folder / "notes.part", "mine")
     >>> remove_partial_files(folder)
     >>> [file.name for file in folder.iterdir()]
@@ -74,7 +77,7 @@ def remove_partial_files(folder: Path) -> None:
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write ``data`` to ``path``, whole or not at all.
+    """Write ``data`` to ``path`` atomically.
 
     >>> write_bytes(folder / "new" / "data.bin", b"1234")
     >>> (folder / "new" / "data.bin").read_bytes()
@@ -85,7 +88,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write ``text`` to ``path`` as UTF-8, line ends as they are, names of files byte for byte, whole or not at all.
+    """Write ``text`` to ``path`` atomically, as UTF-8. Line ends and undecodable bytes of file names are preserved.
 
     >>> write_text(folder / "a.txt", "Hörprobe")
     >>> (folder / "a.txt").stat().st_size
@@ -95,10 +98,10 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def make_folder(path: str | os.PathLike[str], remedy: str | None = None) -> Path:
-    """``path`` as a folder that exists and can be written to; ``remedy`` is what to do where it cannot.
+    """Create the folder ``path`` if needed, and check that it is writable; ``remedy`` ends the message if not.
 
     Raises:
-        OutputError: it is a file, or it cannot be made or written to.
+        OutputError: ``path`` is a file, or it cannot be created or written to.
 
     >>> make_folder(folder / "run" / "fold-1").is_dir()
     True
@@ -109,15 +112,19 @@ def make_folder(path: str | os.PathLike[str], remedy: str | None = None) -> Path
     except OSError as error:
         raise cannot_write(path, error, remedy) from error
     if not os.access(path, os.W_OK | os.X_OK):
-        raise OutputError(f'"{path}" may not be written to by this user. {remedy or "Choose another folder with -o."}')
+        raise OutputError(f'"{path}" is not writable (permission denied). {remedy or "Choose another folder with -o."}')
     return path
 
 
 def cannot_write(path: Path, error: OSError, remedy: str | None = None) -> OutputError:
-    """The error for a place that the operating system will not write to, in its own words; ``remedy``: what to do.
+    """Return the error for a path that cannot be written; ``remedy`` replaces the default advice.
 
     >>> print(cannot_write(Path("run"), OSError(28, "No space left on device")))
-    cannot write "run": No space left on device. Free the place or choose another with -o.
+    cannot write "run": No space left on device. Free some disk space, or choose another path with -o.
     """
-    why = "there is a file of that name" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
-    return OutputError(f'cannot write "{path}": {why}. {remedy or "Free the place or choose another with -o."}')
+    reason, default = error.strerror, "Choose another path with -o."
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        reason, default = "a file with this name exists", "Remove it, or choose another path with -o."
+    elif error.errno in DISK_FULL:
+        default = "Free some disk space, or choose another path with -o."
+    return OutputError(f'cannot write "{path}": {reason}. {remedy or default}')

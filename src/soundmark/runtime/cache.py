@@ -1,4 +1,4 @@
-"""The cache folder, where features and downloaded weights are kept."""
+"""The cache folder for features and downloaded weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """The folder that ``SOUNDMARK_CACHE`` names, or else the user's cache folder on this system (platformdirs).
+    """Return the folder in ``SOUNDMARK_CACHE``, or the user's cache folder of this system (platformdirs).
 
     >>> cache_folder() == folder / "cache"  # the examples run with SOUNDMARK_CACHE
     True

@@ -1,4 +1,4 @@
-"""Checks of values that come from outside: whole numbers, finite numbers."""
+"""Validation of numbers from users and files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from soundmark.errors import SettingsError
 
 
 def is_whole(value: object) -> bool:
-    """Whether a value is a whole number above 0, as files and recipes hold them: Python's ``int``.
+    """Return whether a value from a file or recipe is a whole number above 0: a Python ``int``.
 
     >>> [is_whole(value) for value in (1, 0, 2.0, True, None)]
     [True, False, False, False, False]
@@ -18,7 +18,7 @@ def is_whole(value: object) -> bool:
 
 
 def is_count(value: object) -> bool:
-    """Whether an argument is a whole number above 0, of Python or NumPy.
+    """Return whether an argument is a whole number above 0, from Python or NumPy.
 
     >>> import numpy as np
     >>> [is_count(value) for value in (1, np.int64(2), 0, 2.0, True, None)]
@@ -28,21 +28,21 @@ def is_count(value: object) -> bool:
 
 
 def check_jobs(jobs: int | None) -> None:
-    """Refuse a number of parallel workers that is not allowed.
+    """Raise ``SettingsError`` for an invalid number of parallel workers.
 
     Raises:
-        SettingsError: it is not a whole number of at least 1.
+        SettingsError: ``jobs`` is neither None nor a whole number of at least 1.
 
     >>> check_jobs(0)
     Traceback (most recent call last):
-    soundmark.errors.SettingsError: jobs is 0: give a whole number of at least 1, or leave it out to use all cores.
+    soundmark.errors.SettingsError: jobs is 0: expected a whole number of at least 1; omit it to use all cores.
     """
     if jobs is not None and not is_count(jobs):
-        raise SettingsError(f"jobs is {jobs!r}: give a whole number of at least 1, or leave it out to use all cores.")
+        raise SettingsError(f"jobs is {jobs!r}: expected a whole number of at least 1; omit it to use all cores.")
 
 
 def is_finite(value: object) -> bool:
-    """Whether a value is a finite real number.
+    """Return whether a value is a finite real number.
 
     >>> [is_finite(value) for value in (1, -80.0, math.inf, 10**400, "80", None)]
     [True, True, False, False, False, False]

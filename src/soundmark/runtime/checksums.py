@@ -1,4 +1,4 @@
-"""Checksums of files, and JSON that detects damage."""
+"""Checksums of files and of JSON values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEY = "sha256"
 
 
 def with_checksum(values: Mapping[str, Any]) -> dict[str, Any]:
-    """``values``, plain as JSON has them, with a digest of them all as the last entry: see ``unsealed``.
+    """Return JSON ``values`` with their SHA-256 as the last entry, for ``verified``.
 
     >>> sorted(with_checksum({"accuracy": 0.7}))
     ['accuracy', 'sha256']
@@ -23,35 +23,35 @@ def with_checksum(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def verified(values: Any) -> dict[str, Any]:
-    """What was given to ``sealed``, from what JSON read back of it.
+    """Verify the checksum of values that ``with_checksum`` wrote; return them without it.
 
     Raises:
-        ValueError: it is no longer what was sealed.
+        ValueError: the values were changed.
 
     >>> verified(with_checksum({"accuracy": 0.7}))
     {'accuracy': 0.7}
     >>> verified({**with_checksum({"accuracy": 0.7}), "accuracy": 0.9})
     Traceback (most recent call last):
-    ValueError: its checksum does not fit
+    ValueError: its checksum does not match
     """
     if not isinstance(values, dict):
-        raise ValueError("it is not a table of values")
+        raise ValueError("it is not a JSON object")
     rest = {key: value for key, value in values.items() if key != KEY}
     if values.get(KEY) != _digest(rest):
-        raise ValueError("its checksum does not fit")
+        raise ValueError("its checksum does not match")
     return rest
 
 
 def _digest(values: Mapping[str, Any]) -> str:
-    plain = json.loads(json.dumps(values))  # as it will be read back: keys are text, tuples are lists
+    plain = json.loads(json.dumps(values))  # as JSON reads it back: keys are strings, tuples are lists
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits.
+    """Return the SHA-256 of a file in hexadecimal digits.
 
     Raises:
-        WeightsError: it cannot be read.
+        WeightsError: the file cannot be read.
 
     >>> _ = (folder / "a.txt").write_text("")
     >>> sha256_of(folder / "a.txt")[:8]
@@ -61,4 +61,4 @@ def sha256_of(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise WeightsError(f'"{path}" cannot be read: {error.strerror}. Look at its permissions.') from error
+        raise WeightsError(f'"{path}" cannot be read: {error.strerror}. Check its permissions.') from error

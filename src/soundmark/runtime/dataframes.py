@@ -1,4 +1,4 @@
-"""pandas, where a DataFrame is asked for: it is an extra, and slow to load."""
+"""Import pandas on demand: it is an optional dependency and slow to import."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from soundmark.errors import SettingsError
 
 
 def import_pandas() -> ModuleType:
-    """The pandas module, which is loaded only where a DataFrame is asked for.
+    """Import and return pandas.
 
     Raises:
         SettingsError: pandas is not installed.

@@ -1,4 +1,4 @@
-"""A file from the network: bounded in size, verified by its SHA-256, and written whole or not at all."""
+"""Download a file: bounded in size, verified by its SHA-256, and written atomically."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def download(
     progress: Progress = no_progress,
     error: type[SoundmarkError] = WeightsError,
 ) -> Path:
-    """Download ``url`` to ``path``, whose folder exists, and return ``path``.
+    """Download ``url`` to ``path`` in an existing folder; return ``path``.
 
-    No more than ``max_bytes`` (and a block) are read. ``what`` names the content in messages, as "the weights of mn04",
-    and ``label`` in progress; ``remedy`` is the sentence that says what else can be done.
+    At most ``max_bytes`` plus one block are read. ``what`` is the name of the content in messages, such as "the weights
+    of mn04"; ``label`` is its name in progress. ``remedy`` is a sentence of advice for the user.
 
     Raises:
-        error: the server cannot be reached or refuses, or the content does not have the SHA-256 ``sha256``.
+        error: the server cannot be reached or returns an error, or the content does not have the SHA-256 ``sha256``.
         OutputError: ``path`` cannot be written.
 
     >>> source = folder / "source.bin"
@@ -52,21 +52,21 @@ def download(
     except (OSError, ValueError, http.client.HTTPException) as failure:  # URLError is an OSError
         if isinstance(failure, urllib.error.HTTPError):
             failure.close()
-        why = getattr(failure, "reason", None) or str(failure) or type(failure).__name__
-        raise error(f"{what} are not here and cannot be fetched: {why}. {remedy}".rstrip()) from failure
+        reason = getattr(failure, "reason", None) or str(failure) or type(failure).__name__
+        raise error(f"{what} are not stored locally and cannot be downloaded: {reason}. {remedy}".rstrip()) from failure
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise error(f"what was fetched for {label} is not the {name} that was released. {remedy}".rstrip())
+        raise error(f"the download of {label} is not the released {name}: its SHA-256 differs. {remedy}".rstrip())
     atomic.write_bytes(path, content)
     return path
 
 
 def _read(url: str, max_bytes: int, label: str, progress: Progress) -> bytes:
     content = bytearray()
-    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310 (a fixed https address)
-        total = min(int(answer.headers.get("Content-Length") or max_bytes), max_bytes)
-        while block := answer.read(BLOCK_BYTES):
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310 (a fixed https address)
+        total = min(int(response.headers.get("Content-Length") or max_bytes), max_bytes)
+        while block := response.read(BLOCK_BYTES):
             content += block
-            progress(f"fetching {label}", len(content) // 1000, max(total, len(content)) // 1000, "kB")
+            progress(f"downloading {label}", len(content) // 1000, max(total, len(content)) // 1000, "kB")
             if len(content) > max_bytes:
                 break
     return bytes(content)

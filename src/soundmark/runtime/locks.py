@@ -1,4 +1,4 @@
-"""Folder locks: one process at a time writes to a folder."""
+"""Folder locks: only one process at a time writes to a folder."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from soundmark.runtime import atomic
 
 @contextmanager
 def exclusive(folder: Path, *, on_wait: Callable[[], None] | None = None, remedy: str | None = None) -> Iterator[None]:
-    """Lock ``folder`` for this thread, which may lock it again; a killed process releases its lock.
+    """Lock ``folder`` for this thread, which may lock it again. The lock of a killed process is released.
 
-    Where another process has the lock, this is refused; with ``on_wait``, that is called and the lock waited for.
-    ``remedy`` says what to do where the folder cannot be written.
+    If another process has the lock, call ``on_wait`` and wait for the lock; without ``on_wait``, raise an error.
+    ``remedy`` is the advice in the message if the folder is not writable.
 
     Raises:
-        OutputError: another process has the lock, or the folder cannot be written.
+        OutputError: another process has the lock, or the folder is not writable.
 
     >>> with exclusive(folder / "run"), exclusive(folder / "run"):
     ...     (folder / "run").is_dir()
@@ -33,7 +33,7 @@ def exclusive(folder: Path, *, on_wait: Callable[[], None] | None = None, remedy
     except Timeout as error:
         if on_wait is None:
             raise OutputError(
-                f'another soundmark is writing to "{folder}". Wait for it, or choose another folder with -o.'
+                f'another soundmark process is writing to "{folder}". Wait for it, or choose another folder with -o.'
             ) from error
         on_wait()
         lock.acquire()

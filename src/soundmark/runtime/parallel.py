@@ -1,12 +1,13 @@
-"""One function over many items in as many processes as there are cores, in order of completion.
+"""Map a function over items in parallel, in processes or threads.
 
-Workers are spawned, never forked, so that this works the same on Linux, macOS and Windows and beside torch's threads.
-They ignore Ctrl-C, which their parent handles, and exit when the parent is killed. multiprocessing is imported where it
-is used: `soundmark classify` does not need it, and starts faster without.
+Worker processes are spawned, never forked: this behaves the same on Linux, macOS and Windows, and is safe with torch's
+threads. Workers ignore Ctrl-C, which the parent handles, and exit when the parent is killed. multiprocessing is
+imported on use: `soundmark classify` does not need it and starts faster without it.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -29,14 +30,17 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-AHEAD = 8  # items that ``map_ordered`` has under way
+log = logging.getLogger("soundmark")
 
 
-_stopped: Any = None  # in a worker: a shared number that is no longer 0 when nobody wants its results
+AHEAD = 8  # default number of items that ``map_ordered`` has in progress
+
+
+_stopped: Any = None  # in a worker: a shared number, set to 1 when the parent no longer needs results
 
 
 def available_cores() -> int:
-    """How many processors this process may use: its affinity, not the machine's count.
+    """Return the number of processors that this process may use: its CPU affinity, not the machine's count.
 
     >>> available_cores() >= 1
     True
@@ -49,19 +53,20 @@ def available_cores() -> int:
 def map_unordered(
     function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int | None = None
 ) -> Iterator[tuple[int, Result]]:
-    """``(index, function(items[index]))`` as each is done, computed by ``jobs`` processes (all cores by default).
+    """Yield ``(index, function(items[index]))`` in order of completion, from ``jobs`` processes (default: all cores).
 
-    ``function`` is at the top level of a module, and its items and results can be pickled between processes. With
-    one job, or one item, no process is started. At most four items per process are under way, so memory does not grow
-    with the number of items.
+    ``function`` must be defined at the top level of a module; items and results must be picklable. With one job or one
+    item, no process is started. At most four items per process are in progress, so memory use does not grow with the
+    number of items.
 
     Raises:
-        SoundmarkError: the workers could not be started, or one was killed (out of memory, say).
+        SoundmarkError: the workers could not be started, or one was killed (for example: out of memory).
 
     >>> sorted(map_unordered(abs, [-3, 2, -1], jobs=1))
     [(0, 3), (1, 2), (2, 1)]
     """
     jobs = min(jobs or available_cores(), len(items))
+    log.debug("%d work items in %d processes", len(items), max(1, jobs))
     if jobs <= 1:
         yield from ((index, function(item)) for index, item in enumerate(items))
         return
@@ -70,23 +75,23 @@ def map_unordered(
     from concurrent.futures.process import BrokenProcessPool
 
     context = multiprocessing.get_context("spawn")
-    stopped = context.RawValue("b", 0)  # not an Event: a worker that is killed could take its lock along
+    stopped = context.RawValue("b", 0)  # not an Event: a killed worker could leave its lock held
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_initialize_worker, initargs=(stopped,))
     try:
         yield from _in_flight(pool, function, items, most=4 * jobs)
     except BrokenProcessPool as error:
         raise SoundmarkError(
             "a worker process ended unexpectedly: it was killed (out of memory?), or the calling script does not guard "
-            'its code by `if __name__ == "__main__":`. What is finished is kept: begin again, with --jobs 1 or jobs=1 '
-            "if it ends so once more."
+            'its code by `if __name__ == "__main__":`. Finished work is kept: run the same command again to resume. '
+            "If this error repeats, use --jobs 1 or jobs=1."
         ) from error
     finally:
-        stopped.value = 1  # whoever leaves early does not wait for the items that the workers hold in store
+        stopped.value = 1  # after an early exit, do not wait for the items in the queue
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def batches(items: Iterable[Item], n: int) -> Iterator[list[Item]]:
-    """``items``, ``n`` at a time; the last may be fewer.
+    """Yield lists of ``n`` items; the last one may be shorter.
 
     >>> list(batches("abcde", 2))
     [['a', 'b'], ['c', 'd'], ['e']]
@@ -99,10 +104,10 @@ def batches(items: Iterable[Item], n: int) -> Iterator[list[Item]]:
 def map_ordered(
     function: Callable[[Item], Result], items: Iterable[Item], pool: Executor | None, *, most: int = AHEAD
 ) -> Iterator[Result]:
-    """``function`` of each item in the items' order, computed by ``pool`` while the next items are being made.
+    """Yield ``function(item)`` in the order of ``items``, computed by ``pool`` while the next items are produced.
 
-    At most ``most`` are under way, so that memory does not grow with the number of items. Without a pool, or of one
-    item alone, it is computed here.
+    At most ``most`` items are in progress, so memory use does not grow with their number. Without a pool, or for a
+    single item, ``function`` runs in this thread.
 
     >>> from concurrent.futures import ThreadPoolExecutor
     >>> with ThreadPoolExecutor(2) as pool:
@@ -130,23 +135,23 @@ def map_ordered(
 def _in_flight(
     pool: ProcessPoolExecutor, function: Callable[[Item], Result], items: Sequence[Item], most: int
 ) -> Iterator[tuple[int, Result]]:
-    waiting = iter(enumerate(items))
+    pending = iter(enumerate(items))
     with _without_sigint():  # the first submissions start the processes
         running: dict[Future[Result], int] = {
-            pool.submit(_work, function, item): index for index, item in islice(waiting, most)
+            pool.submit(_work, function, item): index for index, item in islice(pending, most)
         }
     while running:
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
             yield running.pop(future), future.result()
-            for index, item in islice(waiting, 1):
+            for index, item in islice(pending, 1):
                 running[pool.submit(_work, function, item)] = index
 
 
 @contextmanager
 def _without_sigint() -> Iterator[None]:
-    """Start processes that ignore Ctrl-C from the start: one interrupted in an import would print a traceback."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows, where they ignore it from `_initialize_worker` on
+    """Block Ctrl-C in processes started here: an interrupt during an import would print a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows: `_initialize_worker` makes them ignore it
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -168,7 +173,7 @@ def _initialize_worker(stopped: Any) -> None:
 
     global _stopped
     _stopped = stopped
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one thread a process; NumPy is not loaded yet
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one thread per process; NumPy is not imported yet
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

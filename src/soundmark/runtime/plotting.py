@@ -1,4 +1,4 @@
-"""What all figures share: axes, colours, supported file formats, saving."""
+"""Shared code of figures: axes, colours, file formats, saving."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 from soundmark.errors import SettingsError, unknown_name
 from soundmark.runtime import atomic
 
-BLUE = "#0072B2"  # of Okabe and Ito's palette, which all eyes tell apart
+BLUE = "#0072B2"  # from Okabe and Ito's palette, distinct with any colour vision
 SEQUENCE = "cividis"  # for ordered values: readable with any colour vision, and in grey
 
 
 def check_matplotlib() -> None:
-    """Refuse to draw where Matplotlib is not installed.
+    """Check that Matplotlib is installed.
 
     Raises:
         SettingsError: Matplotlib is not installed.
@@ -31,13 +31,13 @@ def check_matplotlib() -> None:
 
 
 def check_figure_path(path: Path) -> str:
-    """The file format that the suffix of a figure's path names; the folder is created if needed.
+    """Return the file format from the suffix of a figure's path; create its folder if needed.
 
-    Called before long work, so that a figure that cannot be written is refused at once.
+    Call it before long computations, so that an invalid path raises an error at once.
 
     Raises:
         SettingsError: Matplotlib does not write this format, or is not installed.
-        OutputError: the folder cannot be written to.
+        OutputError: the folder is not writable.
 
     >>> check_figure_path(Path("pets.PNG"))
     'png'
@@ -45,16 +45,16 @@ def check_figure_path(path: Path) -> str:
     check_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    kinds = FigureCanvasAgg.get_supported_filetypes()
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in kinds:
-        raise unknown_name("picture format", kind, sorted(kinds))
+    supported = FigureCanvasAgg.get_supported_filetypes()
+    image_format = path.suffix.lower().removeprefix(".")
+    if image_format not in supported:
+        raise unknown_name("image format", image_format, sorted(supported))
     atomic.make_folder(path.parent)
-    return kind
+    return image_format
 
 
 def axes_or_new(ax: Any = None, figsize: tuple[float, float] = (6.4, 4.0)) -> Any:
-    """``ax`` itself, or the Axes of a new pyplot figure of ``figsize`` inches, which Jupyter displays.
+    """Return ``ax``, or the Axes of a new pyplot figure of ``figsize`` inches, which Jupyter displays.
 
     Raises:
         SettingsError: Matplotlib is not installed.
@@ -67,7 +67,7 @@ def axes_or_new(ax: Any = None, figsize: tuple[float, float] = (6.4, 4.0)) -> An
 
 
 def new_axes(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], **layout: Any) -> Any:
-    """The Axes of a new pyplot figure: one, or an array ``[rows, columns]``; ``layout`` goes to ``pyplot.subplots``.
+    """Create a pyplot figure; return its Axes, or an array ``[rows, columns]``. ``layout``: see ``pyplot.subplots``.
 
     Raises:
         SettingsError: Matplotlib is not installed.
@@ -82,7 +82,7 @@ def new_axes(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], *
 
 
 def new_figure(*, figsize: tuple[float, float]) -> Any:
-    """A new pyplot figure without axes, which Jupyter displays.
+    """Create a pyplot figure without axes, which Jupyter displays.
 
     Raises:
         SettingsError: Matplotlib is not installed.
@@ -97,7 +97,7 @@ def new_figure(*, figsize: tuple[float, float]) -> Any:
 
 
 def save_figure(figure: Any, path: str | os.PathLike[str], *, dpi: int = 120) -> None:
-    """Write a Matplotlib figure in the format that the suffix of ``path`` names; the file appears completely or not.
+    """Write a Matplotlib figure atomically, in the format of the suffix of ``path``.
 
     Raises:
         SettingsError: Matplotlib does not write this format, or is not installed.
@@ -108,14 +108,14 @@ def save_figure(figure: Any, path: str | os.PathLike[str], *, dpi: int = 120) ->
     True
     """
     path = Path(path)
-    kind = check_figure_path(path)
+    image_format = check_figure_path(path)
     with atomic.replacing(path) as temporary, glyphs_may_be_missing():
-        figure.savefig(temporary, format=kind, dpi=dpi)
+        figure.savefig(temporary, format=image_format, dpi=dpi)
 
 
 @contextmanager
 def glyphs_may_be_missing() -> Iterator[None]:
-    """Draw without a warning for each character that Matplotlib's font does not have, such as those of a class name.
+    """Suppress Matplotlib's warnings about characters that its font lacks, for example in class names.
 
     >>> with glyphs_may_be_missing():
     ...     warnings.warn("Glyph 29356 missing from font(s) DejaVu Sans.")
@@ -126,7 +126,7 @@ def glyphs_may_be_missing() -> Iterator[None]:
 
 
 def ordered_colours(n: int) -> list[Any]:
-    """``n`` colours from dark to light for ordered groups such as folds, distinct with any colour vision.
+    """Return ``n`` colours from dark to light for ordered groups such as folds, distinct with any colour vision.
 
     >>> len(ordered_colours(3)), [round(float(part), 1) for part in ordered_colours(1)[0]]
     (3, [0.0, 0.4, 0.7, 1.0])
@@ -140,7 +140,7 @@ def ordered_colours(n: int) -> list[Any]:
 
 
 def without_mathtext(name: str) -> str:
-    r"""A name without what Matplotlib would take for a formula.
+    r"""Escape a name so that Matplotlib does not interpret it as a formula.
 
     >>> without_mathtext("a$b")
     'a\\$b'

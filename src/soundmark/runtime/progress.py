@@ -1,4 +1,4 @@
-"""Progress of long work: what reports it, and the state of an analysis of many files."""
+"""The progress callback, and the progress of an analysis of many files."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from soundmark.runtime.text import duration
 
 
 class Progress(Protocol):
-    """``progress(description, done, total, unit, status)``: called at every step of a long job, which it displays.
+    """The type of a progress callback: ``progress(description, done, total, unit, status)``, called at every step.
 
-    ``status`` is a short line of figures, as epoch, loss and accuracy of a training. Only training passes one: to all
-    other functions, a callable of four arguments can be given as well.
+    ``status`` is a short line of figures, such as the epoch, loss and accuracy in training. Only training passes it, so
+    a callable with four parameters is sufficient for all other functions.
     """
 
     def __call__(self, description: str, done: int, total: int, unit: str, status: str = "", /) -> None:
-        """Display that ``done`` of ``total`` units are finished."""
+        """Report that ``done`` of ``total`` units are finished."""
 
 
 def no_progress(description: str, done: int, total: int, unit: str, status: str = "") -> None:
-    """Display nothing.
+    """Ignore progress: the default callback.
 
     >>> no_progress("features", 3, 10, "clips")
     """
@@ -32,70 +32,79 @@ def no_progress(description: str, done: int, total: int, unit: str, status: str 
 
 @dataclass(frozen=True)
 class AnalysisProgress:
-    """Progress of an analysis: ``share`` of the work, 0 to 1; ``heard_s`` seconds of sound in ``elapsed_s`` seconds."""
+    """Progress of an analysis: ``share`` is the finished fraction, ``analyzed_s`` the analysed audio in seconds."""
 
     done: int
     files: int
     share: float
-    heard_s: float
+    analyzed_s: float
     elapsed_s: float
 
-    def in_words(self) -> str:
-        """One line of text.
+    def summary(self, most_chars: int | None = None) -> str:
+        """Return one line of text: files, speed and remaining time, as far as they fit into ``most_chars``.
 
-        >>> AnalysisProgress(done=12, files=40, share=0.25, heard_s=7200.0, elapsed_s=30.0).in_words()
-        '12 of 40 files, 4.0 h of sound a minute, 1 min 30 s left'
+        >>> progress = AnalysisProgress(done=12, files=40, share=0.25, analyzed_s=7200.0, elapsed_s=30.0)
+        >>> progress.summary()
+        '12 of 40 files, 4.0 h of audio per minute, 1 min 30 s left'
+        >>> progress.summary(40), progress.summary(20)
+        ('12 of 40 files, 1 min 30 s left', '12 of 40 files')
         """
-        rate = self.heard_s / 60 / max(self.elapsed_s, 1e-3)  # minutes a second are hours a minute
-        left_s = self.elapsed_s * (1 - self.share) / self.share if self.share else None
-        left = f", {duration(left_s, units=2)} left" if left_s is not None and self.share < 1 else ""
-        return f"{self.done:,} of {self.files:,} files, {rate:.1f} h of sound a minute{left}"
+        hours_per_minute = self.analyzed_s / 60 / max(self.elapsed_s, 1e-3)  # equal to minutes per second
+        remaining_s = self.elapsed_s * (1 - self.share) / self.share if self.share else None
+        left = f", {duration(remaining_s, units=2)} left" if remaining_s is not None and self.share < 1 else ""
+        files = f"{self.done:,} of {self.files:,} files"
+        for text in (f"{files}, {hours_per_minute:.1f} h of audio per minute{left}", files + left):
+            if most_chars is None or len(text) <= most_chars:
+                return text
+        return files
 
 
 class FileProgress:
-    """Collects the progress of all files, and calls ``tell`` with the sum; several threads may report.
+    """Combine the progress of all files and report the total. Several threads may call ``update`` and ``finish``.
 
     >>> states = []
     >>> progress = FileProgress(["none.wav"], 1, states.append)
-    >>> progress.sound("none.wav", 2.0, 4.0)
-    >>> progress.done("none.wav", 4.0)
-    >>> [(state.done, state.share, state.heard_s) for state in states]
+    >>> progress.update("none.wav", 2.0, 4.0)
+    >>> progress.finish("none.wav", 4.0)
+    >>> [(state.done, state.share, state.analyzed_s) for state in states]
     [(0, 0.5, 2.0), (1, 1.0, 4.0)]
     """
 
-    def __init__(self, paths: Iterable[str], n_files: int, tell: Callable[[AnalysisProgress], None]) -> None:
-        self._tell, self._lock, self._began = tell, Lock(), time.monotonic()
+    def __init__(self, paths: Iterable[str], n_files: int, report: Callable[[AnalysisProgress], None]) -> None:
+        self._report, self._lock, self._start_s = report, Lock(), time.monotonic()
         self._size = {path: _size(path) for path in paths}
         self._total = sum(self._size.values()) or 1
         self._files, self._done = n_files, 0
         self._finished_bytes, self._finished_s = 0, 0.0
-        self._under_way: dict[str, tuple[float, float]] = {}
+        self._in_progress: dict[str, tuple[float, float]] = {}  # analysed and total seconds
 
-    def sound(self, file: str, heard_s: float, of_s: float) -> None:
-        """``heard_s`` of the ``of_s`` seconds of a file were analyzed."""
+    def update(self, file: str, analyzed_s: float, total_s: float) -> None:
+        """Record that ``analyzed_s`` of the ``total_s`` seconds of a file were analysed."""
         with self._lock:
-            self._under_way[file] = heard_s, of_s
-            self._report()
+            self._in_progress[file] = analyzed_s, total_s
+            self._report_total()
 
-    def done(self, file: str, heard_s: float = 0.0) -> None:
-        """A file is finished, of which ``heard_s`` seconds were analyzed."""
+    def finish(self, file: str, analyzed_s: float = 0.0) -> None:
+        """Record that a file is finished, after ``analyzed_s`` seconds of it were analysed."""
         with self._lock:
-            self._under_way.pop(file, None)
+            self._in_progress.pop(file, None)
             self._done += 1
             self._finished_bytes += self._size.get(file, 0)
-            self._finished_s += heard_s
-            self._report()
+            self._finished_s += analyzed_s
+            self._report_total()
 
-    def _report(self) -> None:
-        parts = [(self._size.get(file, 0), *seconds) for file, seconds in self._under_way.items()]
-        size = self._finished_bytes + sum(size * min(1.0, heard / of) for size, heard, of in parts if of)
-        heard_s = self._finished_s + sum(heard for _, heard, _ in parts)
+    def _report_total(self) -> None:
+        parts = [(self._size.get(file, 0), *seconds) for file, seconds in self._in_progress.items()]
+        size = self._finished_bytes + sum(
+            size * min(1.0, part_s / total_s) for size, part_s, total_s in parts if total_s
+        )
+        analyzed_s = self._finished_s + sum(part_s for _, part_s, _ in parts)
         share = min(1.0, size / self._total)
-        self._tell(AnalysisProgress(self._done, self._files, share, heard_s, time.monotonic() - self._began))
+        self._report(AnalysisProgress(self._done, self._files, share, analyzed_s, time.monotonic() - self._start_s))
 
 
 def _size(path: str) -> int:
     try:
-        return os.stat(path).st_size or 1  # noqa: PTH116 - a path of any bytes
+        return os.stat(path).st_size or 1  # noqa: PTH116 - accepts undecodable names
     except (OSError, ValueError):
         return 1

@@ -1,4 +1,4 @@
-"""What a number was computed with: the versions that can change it, and the machine."""
+"""The package versions and the machine that produced a result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PACKAGES = ("soundmark", "numpy", "soundfile", "soxr", "ducc0", "pillow", "onnxr
 
 
 def versions() -> dict[str, str]:
-    """The versions that can change a number.
+    """Return the versions of Python and of the packages that can affect numeric results.
 
     >>> sorted(versions())[:3]
     ['ducc0', 'numpy', 'onnx']
@@ -29,7 +29,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """The machine, in the words of its own system.
+    """Return the operating system, processor, number of cores and memory of this machine.
 
     >>> sorted(machine())
     ['cores', 'memory_gb', 'processor', 'system']

@@ -1,4 +1,4 @@
-"""Text for people: durations, percentages, counts, lists, names that fit, HTML tables."""
+"""Format text for display: durations, percentages, counts, lists, shortened names, tables."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 
 from soundmark.runtime.checks import is_finite
 
-NO_NUMBER = "–"  # written where a number is missing
+NO_NUMBER = "–"  # text for a missing number
 
 
 def duration(seconds: float | None, *, units: int = 1) -> str:
-    """Format a duration with one unit ("2.5 h") or two ("1 h 07 min"); a dash for none, or for one that is not finite.
+    """Format a duration with one unit ("2.5 h") or two ("1 h 07 min"); a dash if it is missing or not finite.
 
-    One unit is for estimates and totals, two are for measured times and for time left.
+    Use one unit for estimates and totals, two for measured times and remaining time.
 
     >>> duration(4.25), duration(42), duration(90), duration(600), duration(9000), duration(None)
     ('4.2 s', '42 s', '1.5 min', '10 min', '2.5 h', '–')
@@ -34,14 +34,14 @@ def duration(seconds: float | None, *, units: int = 1) -> str:
 
 
 def percent(value: object, sign: str = "", *, digits: int = 1, unit: str = "", unknown: str = "?") -> str:
-    """Format a share as a percentage; ``unknown`` for what is not a finite number, such as a missing interval end.
+    """Format a fraction as a percentage. A value that is not a finite number gives ``unknown``.
 
     Args:
-        value: the share, 0 to 1.
+        value: the fraction, 0 to 1.
         sign: "+" to write the sign of positive values.
         digits: digits after the decimal point.
         unit: text after the number, such as " %".
-        unknown: text where there is no number.
+        unknown: text for a missing or non-finite value.
 
     >>> percent(0.701), percent(-0.02, "+"), percent(None)
     ('70.1', '-2.0', '?')
@@ -61,7 +61,7 @@ def count(value: int, separator: str = "\u202f") -> str:
 
 
 def counted(n: int, noun: str) -> str:
-    """A number with its noun, which takes an "s" unless there is one.
+    """Format a number with its noun, in the plural unless the number is 1.
 
     >>> counted(1, "file"), counted(2097, "file")
     ('1 file', '2,097 files')
@@ -70,7 +70,7 @@ def counted(n: int, noun: str) -> str:
 
 
 def listed(words: Sequence[str]) -> str:
-    """Join words with commas and "and"; a dash for none.
+    """Join words with commas and "and"; return a dash for an empty list.
 
     >>> listed([]), listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])
     ('–', 'a', 'a and b', 'a, b and c')
@@ -79,7 +79,7 @@ def listed(words: Sequence[str]) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
-    """Rows of cells as lines of equal columns: the first ``left`` columns to the left, the others to the right.
+    """Format rows of cells as lines with aligned columns; all but the first ``left`` columns are right-aligned.
 
     >>> aligned([["class", "clips"], ["siren", "9"]])
     ['class  clips', 'siren      9']
@@ -92,7 +92,7 @@ def aligned(rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
 
 
 def first_of(words: Sequence[str], *, most_chars: int = 200) -> str:
-    """Join the first words with commas, as many as fit into ``most_chars``, and say how many more there are.
+    """Join the words that fit into ``most_chars`` with commas; add the number of remaining words.
 
     >>> first_of(["dog", "cat", "siren"]), first_of(["dog", "cat", "siren"], most_chars=8)
     ('dog, cat, siren', 'dog, cat, … (1 more)')
@@ -106,7 +106,7 @@ def first_of(words: Sequence[str], *, most_chars: int = 200) -> str:
 
 
 def shortened(name: object, most_chars: int = 60) -> str:
-    r"""A name on one line: unprintable characters replaced, the middle of a long one left out.
+    r"""Format a name on one line: replace unprintable characters, and shorten a long name in the middle.
 
     >>> shortened("a\x1b[31m\nb"), shortened("0123456789", 5)
     ('a�[31m�b', '01…89')
@@ -118,13 +118,13 @@ def shortened(name: object, most_chars: int = 60) -> str:
     return f"{text[:head]}…{text[head - most_chars + 1 :]}"
 
 
-# What data may not send to a terminal: control characters other than tab and newline, marks that change the direction
-# of writing, and the halves of characters that stand for undecodable file names.
+# Characters that must not reach a terminal: control characters other than tab and newline, marks that change the
+# direction of writing, and lone surrogates, which represent undecodable bytes of file names.
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 def printable(text: str) -> str:
-    r"""The text without what a terminal would obey, each such character replaced by U+FFFD.
+    r"""Replace each control character that a terminal would interpret by U+FFFD.
 
     >>> printable("\x1b[31mred")
     '�[31mred'
@@ -133,18 +133,18 @@ def printable(text: str) -> str:
 
 
 def one_line(value: object, most_bytes: int = 120) -> str:
-    r"""A value as one printable line of at most ``most_bytes`` bytes in UTF-8; control characters become spaces.
+    r"""Format a value as one printable line of at most ``most_bytes`` UTF-8 bytes; control characters become spaces.
 
     >>> one_line("one\ntwo"), one_line("a" * 100, 8)
     ('one two', 'aaaaa…')
     """
     line = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
-    encoded = line.encode()  # (halves of characters are not printable)
+    encoded = line.encode()  # never fails: lone surrogates are not printable
     return line if len(encoded) <= most_bytes else encoded[: most_bytes - 3].decode(errors="ignore") + "…"
 
 
 def html_table(rows: Iterable[Sequence[object]], *, header: Sequence[object] = (), caption: object = "") -> str:
-    """A table as HTML, for Jupyter; every cell is escaped, and numbers stand to the right.
+    """Format a table as HTML for Jupyter. Cells are escaped; numbers are right-aligned.
 
     >>> html_table([["siren", 0.5]], header=["class", "p"])[:44]
     '<table><thead><tr><th style="text-align:left'

@@ -1,7 +1,7 @@
-"""Samples to ``[freq, time]``: one file per representation.
+"""Compute spectrograms: samples → ``[freq, time]``, one file per representation.
 
 A representation is a frozen dataclass of parameters that is called with samples. Training, evaluation, the command line
-and a saved model use the same object, so that what is heard in training is what is heard in use.
+and saved models use the same object, so that training and inference compute identical features.
 
 >>> import numpy as np
 >>> mel = from_settings({"name": "mel"})
@@ -10,15 +10,15 @@ and a saved model use the same object, so that what is heard in training is what
 
     fourier           frames and power spectra
     banded            sparse banded matrices
-    resize            the resizing of OpenCV and scikit-image
-    representation    what all representations share
-    image             a picture file, as OpenSoundscape writes it
-    mel               the log-mel array of the notebook
-    logmel            the log-mel of EfficientAT
-    drawing           a spectrogram drawn for people
+    resize            resizing as in OpenCV and scikit-image
+    representation    the base class of all representations
+    image             "image": an 8-bit greyscale spectrogram, as in OpenSoundscape
+    mel               "mel": the mel spectrogram of the notebook, in decibels
+    logmel            "logmel": the log-mel spectrogram of EfficientAT
+    drawing           spectrograms as coloured PNGs and in Matplotlib axes
 
-A new one is a new file with a subclass of ``Representation`` and its name in ``REPRESENTATIONS``; the family's tests
-then hold for it. ``fourier``, ``banded`` and ``resize`` are the arithmetic that they share.
+To add a representation, add a file with a subclass of ``Representation`` and an entry in ``REPRESENTATIONS``. The tests
+of all representations then include it. ``fourier``, ``banded`` and ``resize`` contain the shared arithmetic.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from soundmark.errors import SettingsError, unknown_name
 from soundmark.spectrograms.image import Image
 from soundmark.spectrograms.logmel import LogMel
 from soundmark.spectrograms.mel import Mel
-from soundmark.spectrograms.representation import Picture, Representation
+from soundmark.spectrograms.representation import Representation, SpectrogramImage
 
 __all__ = [
     "REPRESENTATIONS",
     "Image",
     "LogMel",
     "Mel",
-    "Picture",
     "Representation",
+    "SpectrogramImage",
     "from_settings",
     "representation_named",
 ]
@@ -48,10 +48,11 @@ REPRESENTATIONS: dict[str, type[Representation]] = {kind.name: kind for kind in 
 
 
 def from_settings(settings: Mapping[str, Any]) -> Representation:
-    """The representation that ``settings()`` described: a name, and any of its parameters.
+    """Create a representation from its name and any of its parameters, as returned by ``settings()``.
 
-    Raises ``SettingsError`` for a name or a parameter that is not known, for a value that is not allowed, and for
-    settings of another version, which would give other numbers under the same name.
+    Raises:
+        SettingsError: the name or a parameter is unknown, a value is not allowed, or the settings are for another
+            version, whose results differ under the same name.
 
     >>> from_settings({"name": "mel", "n_mels": 64})
     Mel(rate_hz=22050, size=(64, 64), n_fft=2048, hop_samples=512, n_mels=64, top_db=80.0)
@@ -67,17 +68,17 @@ def from_settings(settings: Mapping[str, Any]) -> Representation:
     version = parameters.pop("version", kind.version)
     if version != kind.version:
         raise SettingsError(
-            f"these settings are for version {version!r} of {name}, and here is {kind.version}: use the soundmark "
-            "that wrote them, or compute the features and the model again."
+            f"these settings are for version {version!r} of {name}, but this soundmark has version {kind.version}: use "
+            "the soundmark release that wrote them, or recompute the features and train the model again."
         )
     return kind.of(parameters)
 
 
 def representation_named(representation: str | Mapping[str, Any] | Representation) -> Representation:
-    """The representation of a name, of settings, or itself.
+    """Return the representation for a name or settings; return a ``Representation`` unchanged.
 
     Raises:
-        SettingsError: there is no such representation or parameter, or a value that is not allowed.
+        SettingsError: the representation or a parameter is unknown, or a value is not allowed.
 
     >>> representation_named("image").size, representation_named(Mel(n_mels=32)).size
     ((64, 64), (64, 64))

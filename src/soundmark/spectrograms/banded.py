@@ -1,7 +1,8 @@
-"""A matrix that is zero away from a slanted band, multiplied as a few small dense blocks.
+"""Sparse banded matrices, multiplied as a few small dense blocks.
 
-Mel filters and resizing are such matrices: each output sees a short, contiguous run of inputs. The 128 mel filters are
-131 200 weights of which 2 000 count; in blocks of 16 filters 18 000 are multiplied, in a quarter of the time.
+Mel filters and resizing are such matrices: each output depends on a short, contiguous range of inputs. The 128 mel
+filters have 131 200 weights, of which 2 000 are not zero. In blocks of 16 filters, 18 000 weights are multiplied, in a
+quarter of the time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Banded:
-    """A banded matrix [outputs, inputs]: per block its first output, its first input, and its weights."""
+    """A banded matrix [outputs, inputs], stored as dense blocks along its band."""
 
     outputs: int
     inputs: int
@@ -28,7 +29,9 @@ class Banded:
 
     @classmethod
     def of(cls, starts: npt.NDArray[np.intp], weights: Float64, inputs: int, block: int = 16) -> Banded:
-        """The matrix whose row i holds ``weights[i]`` [width] from column ``starts[i]`` on (only zeros may jut out).
+        """Create the matrix whose row i contains ``weights[i]`` [width] from column ``starts[i]``.
+
+        Weights beyond the last column must be zero.
 
         >>> Banded.of(np.array([0, 2]), np.array([[1.0, 2.0], [3.0, 0.0]]), inputs=3).dense()
         array([[1., 2., 0.],
@@ -47,10 +50,10 @@ class Banded:
 
     @classmethod
     def between(cls, edges: Float64, bins: npt.NDArray[np.floating[Any]], weights: Float64, inputs: int) -> Banded:
-        """The filters ``weights`` [outputs, bins] of which the i-th is zero outside ``edges[i]`` to ``edges[i + 2]``.
+        """Create the matrix of filters ``weights`` [outputs, bins]; filter i is zero outside edges[i]…edges[i + 2].
 
-        ``bins`` is where each input lies, ascending, on the scale of ``edges`` [outputs + 2]; inputs beyond them count
-        nothing.
+        ``bins`` contains the position of each input, ascending, on the scale of ``edges`` [outputs + 2]. Inputs beyond
+        ``bins`` have the weight zero.
 
         >>> edges, bins = np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 2.0, 3.0])
         >>> Banded.between(edges, bins, np.array([[0.0, 1.0, 0.0, 0.0]]), inputs=5).dense()
@@ -64,7 +67,7 @@ class Banded:
         return cls.of(starts, band, inputs)
 
     def dense(self) -> Float32:
-        """The whole matrix [outputs, inputs].
+        """Return the dense matrix [outputs, inputs].
 
         >>> Banded.of(np.array([1]), np.array([[0.5, 0.5]]), inputs=4).dense()
         array([[0. , 0.5, 0.5, 0. ]], dtype=float32)
@@ -75,7 +78,7 @@ class Banded:
         return matrix
 
     def down(self, x: Float32) -> Float32:
-        """The matrix times x [inputs, n]: along the first axis, to [outputs, n].
+        """Multiply the matrix by x [inputs, n], along its first axis; return [outputs, n].
 
         >>> Banded.of(np.array([1]), np.array([[0.5, 0.5]]), inputs=4).down(np.eye(4, dtype=np.float32))
         array([[0. , 0.5, 0.5, 0. ]], dtype=float32)
@@ -86,7 +89,7 @@ class Banded:
         return result
 
     def along(self, x: Float32, out: Float32 | None = None) -> Float32:
-        """The matrix transposed, after x [n, inputs]: along the last axis, to [n, outputs].
+        """Multiply x [n, inputs] by the transposed matrix, along its last axis; return [n, outputs].
 
         >>> Banded.of(np.array([1]), np.array([[0.5, 0.5]]), inputs=4).along(np.ones((2, 4), np.float32))
         array([[1.], [1.]], dtype=float32)

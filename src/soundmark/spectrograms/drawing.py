@@ -1,4 +1,4 @@
-"""A spectrogram drawn for people: in colour, with axes in seconds and hertz."""
+"""Draw spectrograms as coloured PNGs, and in Matplotlib axes with seconds and hertz."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import numpy as np
 
 from soundmark.errors import unknown_name
 from soundmark.runtime.plotting import glyphs_may_be_missing
-from soundmark.spectrograms.representation import Picture
+from soundmark.spectrograms.representation import SpectrogramImage
 
 
-def draw(picture: Picture, path: Path, *, colours: str, axes: bool, title: str = "") -> None:
-    """One picture for people: in colour, and with axes in seconds and hertz where they are wanted.
+def draw(image: SpectrogramImage, path: Path, *, colours: str, axes: bool, title: str = "") -> None:
+    """Write a spectrogram as a coloured PNG; with ``axes``, add axes in seconds and hertz, a title and a colour bar.
 
     >>> from soundmark.spectrograms import Image
-    >>> picture = Image().picture(np.zeros(22050, np.float32), 22050)
-    >>> draw(picture, folder / "silence.png", colours="magma", axes=True, title="silence")
+    >>> image = Image().render(np.zeros(22050, np.float32), 22050)
+    >>> draw(image, folder / "silence.png", colours="magma", axes=True, title="silence")
     >>> (folder / "silence.png").read_bytes()[1:4]
     b'PNG'
     """
     import matplotlib
 
     if not axes:
-        rgba = matplotlib.colormaps[colours](picture.image)
+        rgba = matplotlib.colormaps[colours](image.pixels)
         save_pixels((255 * rgba[..., :3]).round().astype(np.uint8), path)
         return
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -33,45 +33,46 @@ def draw(picture: Picture, path: Path, *, colours: str, axes: bool, title: str =
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     panel = figure.add_subplot()
-    shown = show_on_axes(panel, picture, colours=colours)
+    mappable = show_on_axes(panel, image, colours=colours)
     panel.set_title(title, parse_math=False)
-    figure.colorbar(shown, label="level (dB)")
+    figure.colorbar(mappable, label="level (dB)")
     with glyphs_may_be_missing():
         figure.savefig(path, format="png", dpi=110)
 
 
-def show_on_axes(panel: Any, picture: Picture, *, colours: str, start_s: float = 0.0) -> Any:
-    """A picture in Matplotlib axes, in decibels over seconds (from ``start_s`` on) and hertz; what a colour bar is of.
+def show_on_axes(panel: Any, image: SpectrogramImage, *, colours: str, start_s: float = 0.0) -> Any:
+    """Draw a spectrogram in decibels on Matplotlib axes in seconds (from ``start_s``) and hertz.
 
-    Row i of the picture is from i − 0.5 to i + 0.5 on the vertical axis, whatever its scale.
+    Return the ``AxesImage``, for a colour bar. Row i of the image extends from i − 0.5 to i + 0.5 on the vertical axis,
+    for any frequency scale.
 
     >>> from soundmark.spectrograms import Image
     >>> from matplotlib.figure import Figure
     >>> panel = Figure().add_subplot()
-    >>> _ = show_on_axes(panel, Image().picture(np.zeros(22050, np.float32), 22050), colours="magma", start_s=2.0)
+    >>> _ = show_on_axes(panel, Image().render(np.zeros(22050, np.float32), 22050), colours="magma", start_s=2.0)
     >>> [round(float(end)) for end in panel.get_xlim()], [label.get_text() for label in panel.get_yticklabels()][:2]
     ([2, 3], ['0', '2000'])
     """
-    height = len(picture.image)
-    shown = panel.imshow(
-        np.asarray(picture.image) / 255 * (picture.db_max - picture.db_min) + picture.db_min,
+    height = len(image.pixels)
+    mappable = panel.imshow(
+        np.asarray(image.pixels) / 255 * (image.db_max - image.db_min) + image.db_min,
         cmap=colours,
         aspect="auto",
-        extent=(start_s, start_s + picture.duration_s, height - 0.5, -0.5),
+        extent=(start_s, start_s + image.duration_s, height - 0.5, -0.5),
         interpolation="nearest",
     )
-    ticks = [hz for hz in _round_frequencies(picture) if hz <= picture.f_max_hz]
-    panel.set_yticks([picture.row_of(hz) for hz in ticks], [f"{hz:g}" for hz in ticks])
-    panel.set(xlabel="time (s)", ylabel=f"frequency (Hz{', mel scale' if picture.scale == 'mel' else ''})")
-    return shown
+    ticks = [hz for hz in _round_frequencies(image) if hz <= image.f_max_hz]
+    panel.set_yticks([image.row_of(hz) for hz in ticks], [f"{hz:g}" for hz in ticks])
+    panel.set(xlabel="time (s)", ylabel=f"frequency (Hz{', mel scale' if image.scale == 'mel' else ''})")
+    return mappable
 
 
-def _round_frequencies(picture: Picture) -> list[float]:
-    if picture.scale == "mel":
+def _round_frequencies(image: SpectrogramImage) -> list[float]:
+    if image.scale == "mel":
         return [0, 250, 500, 1000, 2000, 4000, 8000, 16000]
-    step = 10 ** np.floor(np.log10(picture.f_max_hz / 2))
-    step *= next(factor for factor in (1, 2, 5, 10) if picture.f_max_hz / (step * factor) <= 7)
-    return [float(hz) for hz in np.arange(0, picture.f_max_hz + 1, step)]
+    step = 10 ** np.floor(np.log10(image.f_max_hz / 2))
+    step *= next(factor for factor in (1, 2, 5, 10) if image.f_max_hz / (step * factor) <= 7)
+    return [float(hz) for hz in np.arange(0, image.f_max_hz + 1, step)]
 
 
 def save_pixels(pixels: np.ndarray, path: Path) -> None:
@@ -85,7 +86,10 @@ def save_pixels(pixels: np.ndarray, path: Path) -> None:
 
 
 def check_colour_map(name: str) -> None:
-    """Refuse a colour map that Matplotlib does not have.
+    """Check that Matplotlib has a colour map with this name.
+
+    Raises:
+        SettingsError: it has none.
 
     >>> check_colour_map("magma")
     """

@@ -1,6 +1,6 @@
-"""Frames, windows and power spectra, in pieces that stay in a core's second-level cache.
+"""Frames, windows and power spectra, computed in pieces that fit into the L2 cache of a core.
 
-The transform is ducc0's: on 173 × 2048 float32 it takes a fifth of ``np.fft``'s time (``benchmarks/fft.py``).
+The FFT is ducc0's: for 173 × 2048 float32, it takes a fifth of the time of ``np.fft`` (``benchmarks/fft.py``).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import numpy.typing as npt
 Float32 = npt.NDArray[np.float32]
 
 
-PIECE_BYTES = 1 << 18  # of windowed frames; their spectrum and its power take twice as much again
+PIECE_BYTES = 1 << 18  # size of the windowed frames; their spectrum and power need twice as much in addition
 
 
-ROW_PADDING = 16  # floats between rows: rows a power of two apart fall on each other in the cache (a third slower)
+ROW_PADDING = 16  # floats between rows: a row stride of a power of two causes cache conflicts (a third slower)
 
 
 def frames(samples: Float32, length: int, hop_samples: int) -> Float32:
-    """A view [n, length] of overlapping frames of samples; what does not fill a last frame is left out.
+    """Return a view [n, length] of overlapping frames. Samples that do not fill a last frame are omitted.
 
     >>> frames(np.arange(7, dtype=np.float32), length=4, hop_samples=2)
     array([[0., 1., 2., 3.],
@@ -33,9 +33,9 @@ def frames(samples: Float32, length: int, hop_samples: int) -> Float32:
 
 
 def frame_means(samples: Float32, length: int, hop_samples: int) -> Float32:
-    """The mean of every frame, [n], with the bits of ``np.mean``.
+    """Return the mean of each frame, [n], equal to ``np.mean`` bit for bit.
 
-    Of frames that overlap by half, each half is summed once: NumPy too sums a long row as its two halves.
+    If frames overlap by half, each half is summed once. The result is the same: NumPy sums a long row as two halves.
 
     >>> frame_means(np.arange(7, dtype=np.float32), length=4, hop_samples=2)
     array([1.5, 3.5], dtype=float32)
@@ -51,7 +51,7 @@ def frame_means(samples: Float32, length: int, hop_samples: int) -> Float32:
 
 @lru_cache(maxsize=32)
 def hann(length: int) -> Float32:
-    """The periodic Hann window [length]: a symmetric one of length + 1 without its last sample. Read-only.
+    """Return the periodic Hann window [length], read-only: a symmetric one of length + 1 without its last sample.
 
     >>> hann(4)
     array([0. , 0.5, 1. , 0.5], dtype=float32)
@@ -64,10 +64,11 @@ def hann(length: int) -> Float32:
 def power_spectra(
     samples: Float32, window: Float32, hop_samples: int, *, detrend: bool = False
 ) -> Iterator[tuple[slice, Float32]]:
-    """|rfft|² of every windowed frame, a piece at a time: which frames, and their power [frames, len(window) // 2 + 1].
+    """Yield the |rfft|² of all windowed frames in pieces: a slice of frames, and their power [frames, bins].
 
-    Each piece lies where the one before it lay: use it before asking for the next. With ``detrend`` each frame loses
-    its mean before it is windowed, to the bit as SciPy does it: 0 Hz then holds nothing but the rounding of that mean.
+    There are len(window) // 2 + 1 bins. All pieces use the same buffer: process one before requesting the next. With
+    ``detrend``, the mean of each frame is subtracted before windowing, equal to SciPy bit for bit. The bin at 0 Hz then
+    contains only rounding errors of that mean.
 
     >>> pieces = list(power_spectra(np.ones(8, np.float32), hann(4), 2))
     >>> [(piece.start, piece.stop, power[0].tolist()) for piece, power in pieces]

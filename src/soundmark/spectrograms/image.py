@@ -1,4 +1,4 @@
-"""The picture representation: a spectrogram as an 8-bit grey image, and that image made small."""
+"""The "image" representation: a spectrogram as an 8-bit greyscale image, resized."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from soundmark.errors import SettingsError
 from soundmark.runtime.checks import is_finite, is_whole
 from soundmark.spectrograms.banded import Float32
 from soundmark.spectrograms.fourier import hann, power_spectra
-from soundmark.spectrograms.representation import Picture, Pixels, Representation, Spectrogram
+from soundmark.spectrograms.representation import Pixels, Representation, Spectrogram, SpectrogramImage
 from soundmark.spectrograms.resize import skimage_linear
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image(Representation):
-    """A grey picture of a spectrogram, [freq, time] in 0…1, loud dark, low frequencies at the bottom.
+    """A greyscale spectrogram image, [freq, time] in 0…1: high levels are dark, low frequencies are at the bottom.
 
-    As OpenSoundscape 0.7 makes it of ``scipy.signal.spectrogram(window="hann", nperseg=512, noverlap=256,
-    scaling="spectrum")``: 10 · log10, cut to ``db_min``…``db_max``, scaled, inverted, ``skimage.transform.resize`` to
-    ``image_shape``, ``uint8(255 x)``; then Pillow's bicubic ``resize`` to ``size``, over 255.
+    The steps are those of OpenSoundscape 0.7: ``scipy.signal.spectrogram(window="hann", nperseg=512, noverlap=256,
+    scaling="spectrum")``, 10 · log10, clipping to ``db_min``…``db_max``, scaling, inversion,
+    ``skimage.transform.resize`` to ``image_shape``, ``uint8(255 x)``. Then Pillow's bicubic ``resize`` to ``size``,
+    divided by 255.
 
-    ``rate_hz=None`` takes each sound at its own rate, so that the same row is another frequency at another rate. A
-    sound shorter than a segment is filled up with zeros (SciPy would shorten the segment instead).
+    ``rate_hz=None`` keeps the sample rate of each sound, so that the frequency of a row depends on the sample rate. A
+    sound shorter than a segment is padded with zeros (SciPy would shorten the segment instead).
 
     >>> Image()(np.sin(np.arange(44100, dtype=np.float32)), rate_hz=44100).shape
     (64, 64)
@@ -56,11 +57,11 @@ class Image(Representation):
         self.require_shape("size")
 
     def compute(self, samples: Samples, rate_hz: int) -> Spectrogram:
-        """Samples [n], checked, to ``size``, in 0…1: by way of the 8-bit picture, so that its PNG gives the same."""
+        """Convert samples [n] to ``size``, in 0…1, by way of the 8-bit image: its PNG gives the same result."""
         return self.from_pixels(quantised(self.unquantised(samples)))
 
     def png_pixels(self, samples: npt.ArrayLike, rate_hz: int) -> Pixels:
-        """The grey picture itself: uint8 ``image_shape``, row 0 the highest frequency, 0 (black) the loudest.
+        """Return the greyscale image: uint8 ``image_shape``, highest frequency in row 0, highest level 0 (black).
 
         >>> Image().png_pixels(np.zeros(44100, np.float32), rate_hz=44100).min()
         np.uint8(255)
@@ -69,7 +70,7 @@ class Image(Representation):
         return quantised(self.unquantised(samples))
 
     def from_pixels(self, pixels: Pixels) -> Spectrogram:
-        """A grey picture, uint8 [height, width], to ``size``, in 0…1, float32: Pillow's ``resize`` with its defaults.
+        """Resize a greyscale image, uint8 [height, width], with Pillow's defaults; return ``size``, 0…1, float32.
 
         >>> Image().from_pixels(np.full((224, 224), 51, np.uint8)).max()
         np.float32(0.2)
@@ -78,14 +79,14 @@ class Image(Representation):
 
         if pixels.dtype != np.uint8 or pixels.ndim != 2:
             raise SettingsError(
-                f"a picture must be grey, uint8 of the shape [height, width], and this is {pixels.dtype} of "
-                f"{list(pixels.shape)}: open the PNG that soundmark wrote without colours."
+                f"the image must be greyscale, uint8 of the shape [height, width]; this one is {pixels.dtype} of "
+                f"{list(pixels.shape)}: use a PNG that soundmark wrote without a colour map."
             )
         rows, columns = self.size
         return np.asarray(Pillow.fromarray(pixels).resize((columns, rows)), np.float32) / np.float32(255)
 
     def unquantised(self, samples: Samples) -> Float32:
-        """The picture before it becomes 8 bits: float32 ``image_shape`` in 0…1.
+        """Return the image before quantisation to 8 bits: float32 ``image_shape`` in 0…1.
 
         >>> Image().unquantised(np.zeros(512, np.float32)).shape
         (224, 224)
@@ -94,25 +95,25 @@ class Image(Representation):
         log_power = self._log_power(samples)
         resized = skimage_linear(len(log_power), columns).down(log_power)
         resized = skimage_linear(log_power.shape[1], rows).along(resized)
-        # Loudness 0 (white) is 0 exactly up to here, so white is 1 exactly; black may miss 0 by a rounding.
+        # A level of 0 is exactly 0 so far, so white is exactly 1. Black can differ from 0 by a rounding error.
         white = np.float32(1) - resized * np.float32(1 / self._span)
         return np.maximum(white, np.float32(0), out=white).T[::-1]
 
-    def picture(self, samples: npt.ArrayLike, rate_hz: int) -> Picture:
-        """The spectrogram before it is resized: [segment // 2 + 1, frames], loud bright, the highest frequency first.
+    def render(self, samples: npt.ArrayLike, rate_hz: int) -> SpectrogramImage:
+        """Compute the spectrogram before resizing: [segment // 2 + 1, frames], high levels bright, row 0 highest.
 
-        >>> Image().picture(np.sin(np.arange(44100, dtype=np.float32)), rate_hz=44100).image.shape
+        >>> Image().render(np.sin(np.arange(44100, dtype=np.float32)), rate_hz=44100).pixels.shape
         (257, 171)
         """
         samples, rate_hz = self.prepare(samples, rate_hz)
-        loudness = self._log_power(samples) * np.float32(255 / self._span)
-        image = np.round(np.minimum(loudness, 255)).astype(np.uint8).T[::-1]
-        middles = np.arange(image.shape[0])[::-1] * (rate_hz / self.segment_samples)
+        levels = self._log_power(samples) * np.float32(255 / self._span)
+        pixels = np.round(np.minimum(levels, 255)).astype(np.uint8).T[::-1]
+        centres_hz = np.arange(pixels.shape[0])[::-1] * (rate_hz / self.segment_samples)
         duration_s, f_max_hz = len(samples) / rate_hz, rate_hz / 2
-        return Picture(image, duration_s, f_max_hz, middles, "linear", self.db_min, self.db_max)
+        return SpectrogramImage(pixels, duration_s, f_max_hz, centres_hz, "linear", self.db_min, self.db_max)
 
     def frequencies_hz(self, rate_hz: int) -> npt.NDArray[np.float64]:
-        """The middle of each row in Hz, [freq], for a sound at ``rate_hz``: the highest in row 0.
+        """Return the centre frequency of each row in Hz, [freq], for a sound at ``rate_hz``; row 0 is the highest.
 
         >>> Image(size=(257, 64)).frequencies_hz(51200)[[0, 1, -1]]
         array([25600., 25500.,     0.])
@@ -123,21 +124,21 @@ class Image(Representation):
 
     @property
     def _span(self) -> float:
-        """What lies between ``db_min`` and ``db_max``, in units of the natural logarithm of power."""
+        """The difference between ``db_max`` and ``db_min`` as the natural logarithm of a power ratio."""
         return (self.db_max - self.db_min) * math.log(10) / 10
 
     def _log_power(self, samples: Samples) -> Float32:
-        """The ln of the power over that of ``db_min``, cut to 0…``_span``: [frames, segment // 2 + 1]."""
+        """Return ln(power / power at ``db_min``), clipped to 0…``_span``: [frames, segment // 2 + 1]."""
         segment, hop = self.segment_samples, self.segment_samples - self.overlap_samples
         if len(samples) < segment:
             samples = np.pad(samples, (0, segment - len(samples)))
-        # SciPy's "spectrum" scaling is 1 / (Σ window)², Σ window is segment / 2, and one side counts for two.
-        # That goes into the limits, not into the window: another rounding of the window is seen in the quietest bins.
+        # SciPy's "spectrum" scaling is 1 / (Σ window)², where Σ window = segment / 2; one-sided power is doubled. The
+        # scaling is applied to the limits: a scaled window would be rounded differently, which affects quiet bins.
         quietest = np.float32(10 ** (self.db_min / 10) * (segment / 2) ** 2 / 2)
         loudest = quietest * np.float32(math.exp(self._span))
         log_power = np.empty((1 + (len(samples) - segment) // hop, segment // 2 + 1), np.float32)
         for piece, power in power_spectra(samples, hann(segment), hop, detrend=True):
-            power[:, 0] *= np.float32(0.5)  # 0 Hz and, of an even segment, half the rate stand there only once
+            power[:, 0] *= np.float32(0.5)  # 0 Hz and, for an even segment, the Nyquist frequency are not doubled
             if segment % 2 == 0:
                 power[:, -1] *= np.float32(0.5)
             np.clip(power, quietest, loudest, out=power)
@@ -147,7 +148,7 @@ class Image(Representation):
 
 
 def quantised(white: Float32) -> Pixels:
-    """0…1 to 0…255 as ``np.uint8(255 * x)`` does it: cut off, not rounded.
+    """Convert 0…1 to 0…255 like ``np.uint8(255 * x)``: truncated, not rounded.
 
     >>> quantised(np.array([[0.0, 0.9999, 1.0]], np.float32))
     array([[  0, 254, 255]], dtype=uint8)

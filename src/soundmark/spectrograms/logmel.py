@@ -1,4 +1,4 @@
-"""The representation that EfficientAT's networks listen to: a log-mel spectrogram whose time axis is real time."""
+"""The "logmel" representation: EfficientAT's log-mel spectrogram, with a fixed frame rate."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from soundmark.audio import Samples
 from soundmark.runtime.checks import is_finite
 from soundmark.spectrograms.banded import Banded, Float32, Float64
 from soundmark.spectrograms.fourier import power_spectra
-from soundmark.spectrograms.representation import Picture, Representation, Spectrogram
+from soundmark.spectrograms.representation import Representation, Spectrogram, SpectrogramImage
 
-QUIETEST = 1e-5  # what is added to every power before its logarithm
-
-
-MIDDLE, SPREAD = -4.5, 5.0  # of ln(power + 1e-5), fixed: EfficientAT's normalisation
+QUIETEST = 1e-5  # added to each power before the logarithm
 
 
-FLOOR = (np.log(QUIETEST) - MIDDLE) / SPREAD  # silence: −1.40
+MIDDLE, SPREAD = -4.5, 5.0  # EfficientAT's fixed normalisation of ln(power + 1e-5)
+
+
+FLOOR = (np.log(QUIETEST) - MIDDLE) / SPREAD  # the value of silence: −1.40
 
 
 KALDI_MELS, KALDI_BREAK_HZ = 1127.0, 700.0
@@ -29,14 +29,14 @@ KALDI_MELS, KALDI_BREAK_HZ = 1127.0, 700.0
 
 @dataclass(frozen=True, kw_only=True)
 class LogMel(Representation):
-    """A log-mel spectrogram [``n_mels``, frames], as EfficientAT's ``AugmentMelSTFT`` makes it for 32 kHz:
+    """A log-mel spectrogram [``n_mels``, frames], equal to EfficientAT's ``AugmentMelSTFT`` at 32 kHz:
 
         y[t] = x[t+1] − 0.97·x[t]                                                     (pre-emphasis)
         P = |STFT(y)|²          n_fft 1024, symmetric Hann window of 800, hop 320, centred with reflection
         S = (ln(K·P + 1e-5) + 4.5) / 5                                  K: 128 Kaldi mel bands from 0 to 15 000 Hz
 
-    ``size`` is (``n_mels``, frames), and a frame is a hop: a sound that is shorter than the frames is repeated until
-    it fills them; of one that is longer, the middle is heard. ``for_window`` fits the frames to a data set's window.
+    ``size`` is (``n_mels``, frames), with one frame per hop. A shorter sound is repeated to fill the frames; from a
+    longer sound, the middle is used. ``for_window`` sets the number of frames for a data set's window.
 
     Source: F. Schmid, K. Koutini and G. Widmer, "Efficient Large-Scale Audio Tagging via Transformer-to-CNN Knowledge
     Distillation", ICASSP 2023, and its code, ``models/preprocess.py``; mel bands as torchaudio's
@@ -61,15 +61,15 @@ class LogMel(Representation):
         self.require_whole("rate_hz", "n_fft", "window_samples", "hop_samples")
         self.require(self.n_fft >= 4, "n_fft", "4 or more samples")
         self.require(self.window_samples <= self.n_fft, "window_samples", "no more than n_fft")
-        good = is_finite(self.f_max_hz) and 0 < self.f_max_hz <= self.rate_hz / 2
-        self.require(good, "f_max_hz", "above 0 and at most half of rate_hz")
+        in_range = is_finite(self.f_max_hz) and 0 < self.f_max_hz <= self.rate_hz / 2
+        self.require(in_range, "f_max_hz", "above 0 and at most half of rate_hz")
         self.require(
             is_finite(self.pre_emphasis) and 0 <= self.pre_emphasis < 1, "pre_emphasis", "at least 0 and below 1"
         )
         self.require_shape("size")
 
     def for_window(self, window_s: float) -> Self:
-        """The same with as many frames as ``window_s`` seconds have.
+        """Return the representation with the number of frames in ``window_s`` seconds.
 
         >>> LogMel().for_window(5.0).size
         (128, 500)
@@ -78,14 +78,14 @@ class LogMel(Representation):
         return replace(self, size=(self.size[0], frames))
 
     def compute(self, samples: Samples, rate_hz: int) -> Spectrogram:
-        """Samples [n] at ``rate_hz``, checked, to ``size``."""
+        """Convert samples [n] at ``rate_hz`` to ``size``."""
         n = self.size[1] * self.hop_samples
         start = max(0, len(samples) - n) // 2
-        whole = self.natural(np.resize(samples, n) if len(samples) < n else samples[start : start + n])
-        return np.ascontiguousarray(np.resize(whole.T, self.size[::-1]).T)  # (a few frames alone may be too few)
+        spectrogram = self.natural(np.resize(samples, n) if len(samples) < n else samples[start : start + n])
+        return np.ascontiguousarray(np.resize(spectrogram.T, self.size[::-1]).T)  # repeats if there are too few frames
 
     def frequencies_hz(self, rate_hz: int) -> Float64:
-        """The middle of each band in Hz, [freq], whatever the sound's own rate: the lowest in row 0.
+        """Return the centre frequency of each band in Hz, [freq], for any sample rate; row 0 is the lowest.
 
         >>> LogMel(size=(1, 4), f_max_hz=700.0).frequencies_hz(8000).round(1)
         array([289.9])
@@ -93,21 +93,21 @@ class LogMel(Representation):
         return kaldi_edges_hz(self.size[0], self.f_max_hz)[1:-1]
 
     def times_s(self, n_samples: int, rate_hz: int) -> Float64:
-        """The second of the sound at each frame's middle, [time]: repeated, or of the middle alone, as the sound is.
+        """Return the time of each frame's centre in seconds, [time], in the repeated or cropped sound.
 
         >>> LogMel(size=(128, 6)).times_s(960, 32000)
         array([0.  , 0.01, 0.02, 0.  , 0.01, 0.02])
         """
         n = -(-n_samples * self.rate_hz // rate_hz)
-        middles = np.arange(self.size[1]) * self.hop_samples
+        centres = np.arange(self.size[1]) * self.hop_samples
         start = max(0, n - self.size[1] * self.hop_samples) // 2
-        return (middles + start) % n / self.rate_hz
+        return (centres + start) % n / self.rate_hz
 
     def natural(self, samples: Samples) -> Spectrogram:
-        """Samples [n] at ``rate_hz`` to [``n_mels``, 1 + (n − 1) // hop]: EfficientAT's own, at the sound's own length.
+        """Convert samples [n] to EfficientAT's spectrogram at their full length: [``n_mels``, 1 + (n − 1) // hop].
 
-        Pre-emphasis takes a sample and reflection needs more than ``n_fft // 2``: fewer than ``n_fft`` samples are
-        repeated up to that many first.
+        Fewer than ``n_fft`` samples are first repeated to ``n_fft``: pre-emphasis removes one sample, and the
+        reflection at the edges needs more than ``n_fft // 2``.
 
         >>> LogMel().natural(np.ones(64000, np.float32)).shape
         (128, 200)
@@ -127,23 +127,23 @@ class LogMel(Representation):
         mels /= np.float32(SPREAD)
         return np.ascontiguousarray(mels.T)
 
-    def picture(self, samples: npt.ArrayLike, rate_hz: int) -> Picture:
-        """The spectrogram at the sound's own length: [``n_mels``, frames], the highest band in row 0; 80 dB below full.
+    def render(self, samples: npt.ArrayLike, rate_hz: int) -> SpectrogramImage:
+        """Compute the spectrogram at full length, with a range of 80 dB: [``n_mels``, frames], highest band in row 0.
 
-        >>> LogMel().picture(np.sin(np.arange(32000, dtype=np.float32)), rate_hz=32000).image.shape
+        >>> LogMel().render(np.sin(np.arange(32000, dtype=np.float32)), rate_hz=32000).pixels.shape
         (128, 100)
         """
         duration_s = np.size(samples) / rate_hz
         samples, rate_hz = self.prepare(samples, rate_hz)
         db = (self.natural(samples)[::-1] * SPREAD + MIDDLE) * (10 / np.log(10))
         top = max(float(db.max()), -50 + 80.0)
-        image = np.round(255 * np.clip(1 + (db - top) / 80, 0, 1)).astype(np.uint8)
-        middles = kaldi_edges_hz(self.size[0], self.f_max_hz)[-2:0:-1]
-        return Picture(image, duration_s, self.f_max_hz, middles, "mel", top - 80, top)
+        pixels = np.round(255 * np.clip(1 + (db - top) / 80, 0, 1)).astype(np.uint8)
+        centres_hz = kaldi_edges_hz(self.size[0], self.f_max_hz)[-2:0:-1]
+        return SpectrogramImage(pixels, duration_s, self.f_max_hz, centres_hz, "mel", top - 80, top)
 
 
 def symmetric_hann(length: int, n_fft: int) -> Float32:
-    """The symmetric Hann window of ``length`` in the middle of ``n_fft`` zeros: ``torch.hann_window(periodic=False)``.
+    """Return the symmetric Hann window of ``length`` (``torch.hann_window(periodic=False)``), zero-padded to ``n_fft``.
 
     >>> symmetric_hann(3, 6)
     array([0., 0., 1., 0., 0., 0.], dtype=float32)
@@ -155,7 +155,7 @@ def symmetric_hann(length: int, n_fft: int) -> Float32:
 
 
 def kaldi_edges_hz(n_mels: int, f_max_hz: float) -> Float64:
-    """The corners [n_mels + 2] of Kaldi's triangular filters from 0 Hz on, evenly spaced in 1127 · ln(1 + f / 700).
+    """Return the edges [n_mels + 2] of Kaldi's triangular filters from 0 Hz, evenly spaced in 1127 · ln(1 + f / 700).
 
     >>> kaldi_edges_hz(1, 700.0).round(1)
     array([  0. , 289.9, 700. ])
@@ -167,7 +167,7 @@ def kaldi_edges_hz(n_mels: int, f_max_hz: float) -> Float64:
 
 @lru_cache(maxsize=16)
 def kaldi_bank(rate_hz: int, n_fft: int, n_mels: int, f_max_hz: float) -> Banded:
-    """Kaldi's filters [n_mels, n_fft // 2 + 1]: triangles of height 1 that are straight in mels; Nyquist counts not.
+    """Return Kaldi's filters [n_mels, n_fft // 2 + 1]: triangular in mels, of height 1; the Nyquist bin is zero.
 
     >>> kaldi_bank(8000, 8, 2, 4000.0).dense().round(2)
     array([[0.  , 0.6 , 0.  , 0.  , 0.  ],

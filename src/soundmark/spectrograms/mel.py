@@ -1,4 +1,4 @@
-"""The numeric representation: a mel spectrogram in decibels, resized as a picture would be."""
+"""The "mel" representation: a mel spectrogram in decibels, resized like an image."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from soundmark.audio import Samples
 from soundmark.runtime.checks import is_finite
 from soundmark.spectrograms.banded import Banded, Float32, Float64
 from soundmark.spectrograms.fourier import hann, power_spectra
-from soundmark.spectrograms.representation import Picture, Representation, Spectrogram
+from soundmark.spectrograms.representation import Representation, Spectrogram, SpectrogramImage
 from soundmark.spectrograms.resize import opencv_area
 
-QUIETEST = 1e-5  # librosa's ``amin`` of amplitude_to_db, here a power: anything quieter counts as this
+QUIETEST = 1e-5  # ``amin`` of librosa's amplitude_to_db, applied to a power: the lower limit of a value
 
 
-# Slaney's mel scale (Auditory Toolbox, 1998): linear up to 1 kHz at 15 mels, above it 27 mels to a factor of 6.4.
+# Slaney's mel scale (Auditory Toolbox, 1998): linear up to 1 kHz (15 mels), then 27 mels per factor of 6.4.
 HZ_PER_MEL = 200.0 / 3
 
 
@@ -35,16 +35,16 @@ LOG_STEP = math.log(6.4) / 27
 
 @dataclass(frozen=True, kw_only=True)
 class Mel(Representation):
-    """A mel spectrogram in decibels, [freq, time], as librosa 0.11 and OpenCV make it:
+    """A mel spectrogram in decibels, [freq, time], equal to this code with librosa 0.11 and OpenCV:
 
         y, sr = librosa.load(path)
         S = librosa.feature.melspectrogram(y=y, sr=sr)
         cv2.resize(librosa.amplitude_to_db(S, ref=np.max), (64, 64), interpolation=cv2.INTER_AREA)
 
-    The decibels are 20 · log10 of a *power*, twice what they would be, as the notebook has them: 0 is the loudest place
-    of the clip, and nothing is below −``top_db``. Powers under 1e-5 count as 1e-5, so that silence is 0 everywhere and
-    the floor of a quiet clip lies above −``top_db``. There is no normalisation. A clip of n samples has 1 + n // hop
-    frames; fewer than ``size`` are enlarged by OpenCV's own rule (``resize.opencv_area``).
+    As in the notebook, the decibels are 20 · log10 of a *power*, twice the usual value. 0 dB is the maximum of the
+    clip; values are clipped at −``top_db``. Powers below 1e-5 are set to 1e-5, so that silence is 0 dB everywhere and
+    the minimum of a quiet clip is above −``top_db``. There is no normalisation. A clip of n samples has 1 + n // hop
+    frames; fewer frames than ``size`` are enlarged as in OpenCV (``resize.opencv_area``).
 
     >>> Mel()(np.sin(np.arange(22050, dtype=np.float32)), rate_hz=22050).shape
     (64, 64)
@@ -66,54 +66,56 @@ class Mel(Representation):
         self.require_shape("size")
 
     def compute(self, samples: Samples, rate_hz: int) -> Spectrogram:
-        """Samples [n] at ``rate_hz``, checked, to ``size``, in dB."""
-        loudness = self._log_power(samples, rate_hz)
+        """Convert samples [n] at ``rate_hz`` to ``size``, in dB."""
+        log_power = self._log_power(samples, rate_hz)
         rows, columns = self.size
-        shrinks = self.n_mels >= rows and len(loudness) >= columns
-        resized = opencv_area(len(loudness), columns, shrinks=shrinks).down(loudness)
+        shrinks = self.n_mels >= rows and len(log_power) >= columns
+        resized = opencv_area(len(log_power), columns, shrinks=shrinks).down(log_power)
         resized = opencv_area(self.n_mels, rows, shrinks=shrinks).along(resized)
         return np.ascontiguousarray(resized.T) * np.float32(20 / math.log(10))
 
-    def picture(self, samples: npt.ArrayLike, rate_hz: int) -> Picture:
-        """The mel spectrogram before it is resized: [``n_mels``, frames], the highest band in row 0.
+    def render(self, samples: npt.ArrayLike, rate_hz: int) -> SpectrogramImage:
+        """Compute the mel spectrogram before resizing: [``n_mels``, frames], row 0 is the highest band.
 
-        >>> Mel().picture(np.sin(np.arange(22050, dtype=np.float32)), rate_hz=22050).image.shape
+        >>> Mel().render(np.sin(np.arange(22050, dtype=np.float32)), rate_hz=22050).pixels.shape
         (128, 44)
         """
         samples, rate_hz = self.prepare(samples, rate_hz)
         db = self._log_power(samples, rate_hz).T[::-1] * (20 / math.log(10))
-        image = np.round(255 * (1 + db / self.top_db)).astype(np.uint8)
-        middles = mel_edges_hz(rate_hz, self.n_mels)[-2:0:-1]
-        return Picture(image, len(samples) / rate_hz, rate_hz / 2, middles, "mel", -self.top_db, 0.0)
+        pixels = np.round(255 * (1 + db / self.top_db)).astype(np.uint8)
+        centres_hz = mel_edges_hz(rate_hz, self.n_mels)[-2:0:-1]
+        return SpectrogramImage(pixels, len(samples) / rate_hz, rate_hz / 2, centres_hz, "mel", -self.top_db, 0.0)
 
     def frequencies_hz(self, rate_hz: int) -> Float64:
-        """The middle of each row in Hz, [freq], whatever the sound's own rate: the lowest in row 0.
+        """Return the centre frequency of each row in Hz, [freq], for any sample rate of the sound; row 0 is the lowest.
 
         >>> Mel(size=(4, 4)).frequencies_hz(22050).round()
         array([ 426., 1296., 3035., 7109.])
         """
         edges_hz = mel_edges_hz(self.rate_hz, self.n_mels)
-        bands = (np.arange(self.size[0]) + 0.5) * (self.n_mels / self.size[0]) + 0.5  # from 1 on: edge 0 is no band's
+        bands = (np.arange(self.size[0]) + 0.5) * (
+            self.n_mels / self.size[0]
+        ) + 0.5  # band i has the centre edges_hz[i + 1]
         return np.interp(bands, np.arange(len(edges_hz)), edges_hz)
 
     def _log_power(self, samples: Samples, rate_hz: int) -> Float32:
-        """The ln of the mel power, 0 at its loudest and cut off at the bottom: [frames, n_mels]."""
+        """Return ln(mel power / maximum) with the lower limits of ``top_db`` and ``QUIETEST``: [frames, n_mels]."""
         padded = np.pad(samples, self.n_fft // 2)
         bank = mel_bank(rate_hz, self.n_fft, self.n_mels)
         mels = np.empty((1 + (len(padded) - self.n_fft) // self.hop_samples, self.n_mels), np.float32)
         for piece, power in power_spectra(padded, hann(self.n_fft), self.hop_samples):
             bank.along(power, out=mels[piece])
         loudest = max(float(mels.max()), QUIETEST)
-        # Relative to the loudest before the logarithm, so that it, and silence, come out as 0 exactly.
+        # Divide by the maximum before the logarithm, so that the maximum, and silence, are exactly 0.
         mels *= np.float32(1 / loudest)
         np.maximum(mels, np.float32(max(QUIETEST / loudest, 10 ** (-self.top_db / 20))), out=mels)
         return np.log(mels, out=mels)
 
 
 def mel_edges_hz(rate_hz: int, n_mels: int) -> Float64:
-    """The corners [n_mels + 2] of the triangular filters between 0 and half the rate, evenly spaced in Slaney's mels.
+    """Return the edges [n_mels + 2] of the triangular filters from 0 to half the rate, evenly spaced in Slaney's mels.
 
-    As ``librosa.mel_frequencies(n_mels + 2, fmin=0, fmax=rate_hz / 2)``.
+    They equal ``librosa.mel_frequencies(n_mels + 2, fmin=0, fmax=rate_hz / 2)``.
 
     >>> mel_edges_hz(4000, 3).round(1)
     array([   0. ,  418. ,  836.1, 1299.6, 2000. ])
@@ -128,7 +130,7 @@ def mel_edges_hz(rate_hz: int, n_mels: int) -> Float64:
 
 @lru_cache(maxsize=16)
 def mel_bank(rate_hz: int, n_fft: int, n_mels: int) -> Banded:
-    """The triangular filters [n_mels, n_fft // 2 + 1], each of area 1 over Hz, as ``librosa.filters.mel`` has them.
+    """Return the triangular filters [n_mels, n_fft // 2 + 1], of area 1 over Hz, equal to ``librosa.filters.mel``.
 
     >>> bank = mel_bank(22050, 2048, 128)
     >>> bank.dense().shape, bank.dense()[0, :4]

@@ -1,4 +1,4 @@
-"""What every representation has in common: frozen parameters, one call, settings that survive JSON, and a picture."""
+"""The base class of representations: frozen parameters, one call, settings for JSON, and an image for display."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Pixels = npt.NDArray[np.uint8]  # [height, width]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Picture:
-    """A spectrogram at full resolution for people to look at.
+class SpectrogramImage:
+    """A spectrogram at full resolution, for display.
 
-    ``image`` [height, width]: 0 is ``db_min`` or quieter, 255 is ``db_max`` or louder; row 0 is the highest frequency,
-    column 0 the beginning. ``frequencies_hz`` [height] is the middle of each row, in the image's order (so descending),
-    whatever its scale, ``"linear"`` or ``"mel"``, so that an axis can be drawn without knowing more.
+    ``pixels`` [height, width]: 0 is ``db_min`` or below, 255 is ``db_max`` or above. Row 0 is the highest frequency,
+    column 0 the start of the sound. ``frequencies_hz`` [height] contains the centre frequency of each row, descending,
+    for either ``scale``, ``"linear"`` or ``"mel"``.
     """
 
-    image: Pixels
+    pixels: Pixels
     duration_s: float
     f_max_hz: float
     frequencies_hz: npt.NDArray[np.float64]
@@ -37,39 +37,39 @@ class Picture:
     db_max: float
 
     def __repr__(self) -> str:
-        height, width = self.image.shape
+        height, width = self.pixels.shape
         return (
-            f"Picture([{height}, {width}], {self.duration_s:g} s, up to {self.f_max_hz:g} Hz, {self.scale}, "
+            f"SpectrogramImage([{height}, {width}], {self.duration_s:g} s, up to {self.f_max_hz:g} Hz, {self.scale}, "
             f"{self.db_min:g} to {self.db_max:g} dB)"
         )
 
     def row_of(self, frequency_hz: float) -> float:
-        """The row at which a frequency stands, for the ticks of an axis.
+        """Return the row position of a frequency, for axis ticks.
 
         >>> from soundmark.spectrograms import from_settings
-        >>> picture = from_settings({"name": "image"}).picture(np.zeros(4096, np.float32), 22050)
-        >>> picture.row_of(picture.f_max_hz), picture.row_of(0.0)
+        >>> image = from_settings({"name": "image"}).render(np.zeros(4096, np.float32), 22050)
+        >>> image.row_of(image.f_max_hz), image.row_of(0.0)
         (0.0, 256.0)
         """
-        return float(np.interp(frequency_hz, self.frequencies_hz[::-1], np.arange(len(self.image))[::-1]))
+        return float(np.interp(frequency_hz, self.frequencies_hz[::-1], np.arange(len(self.pixels))[::-1]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Representation(ABC):
-    """Samples to ``[freq, time]``. A subclass holds the parameters and says how, in ``compute`` and ``picture``.
+    """Convert samples to ``[freq, time]``. A subclass defines the parameters, ``compute`` and ``render``.
 
-    ``rate_hz`` is the rate that it works at: None takes the samples at whatever rate they have.
+    ``rate_hz`` is the sample rate that samples are resampled to; None keeps the sample rate of the sound.
     """
 
     name: ClassVar[str]
-    version: ClassVar[int]  # goes up whenever the same parameters give other numbers
+    version: ClassVar[int]  # incremented when the same parameters give different results
 
     rate_hz: int | None
     size: tuple[int, int] = (64, 64)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """[freq, time] of the result, whatever the length of the sound.
+        """The shape [freq, time] of the result, for a sound of any length.
 
         >>> from soundmark.spectrograms import from_settings
         >>> from_settings({"name": "mel", "size": [32, 48]}).shape
@@ -78,7 +78,7 @@ class Representation(ABC):
         return self.size
 
     def for_window(self, window_s: float) -> Self:
-        """The same for sounds of ``window_s`` seconds: itself, unless its time axis is real time.
+        """Return the representation for windows of ``window_s`` seconds; it changes only if the time axis is real time.
 
         >>> from soundmark.spectrograms import from_settings
         >>> from_settings({"name": "mel"}).for_window(2.0).size
@@ -88,15 +88,15 @@ class Representation(ABC):
 
     @abstractmethod
     def compute(self, samples: Samples, rate_hz: int) -> Spectrogram:
-        """The spectrogram of samples that were checked and are at the right rate."""
+        """Compute the spectrogram of validated samples at the sample rate of the representation."""
 
     @abstractmethod
-    def picture(self, samples: npt.ArrayLike, rate_hz: int) -> Picture:
-        """The same spectrogram at full resolution, for people to look at."""
+    def render(self, samples: npt.ArrayLike, rate_hz: int) -> SpectrogramImage:
+        """Compute the spectrogram at full resolution, as an image for display."""
 
     @abstractmethod
     def frequencies_hz(self, rate_hz: int) -> npt.NDArray[np.float64]:
-        """The middle of each row in Hz, [freq], for a sound at ``rate_hz``: all rising, or all falling from row to row.
+        """Return the centre frequency of each row in Hz, [freq], monotonic, for a sound at ``rate_hz``.
 
         >>> from soundmark.spectrograms import from_settings
         >>> from_settings({"name": "image", "size": [4, 4]}).frequencies_hz(22050).round()
@@ -104,9 +104,10 @@ class Representation(ABC):
         """
 
     def times_s(self, n_samples: int, rate_hz: int) -> npt.NDArray[np.float64]:
-        """The second of the sound that each column stands for, [time], of a sound of ``n_samples`` at ``rate_hz``.
+        """Return the time of each column in seconds, [time], for a sound of ``n_samples`` at ``rate_hz``.
 
-        The sound is stretched over the columns, unless the time axis is real time; a second may then have several.
+        The columns cover the complete sound, unless the time axis is real time. A short sound is then repeated, so that
+        several columns can have the same time.
 
         >>> from soundmark.spectrograms import from_settings
         >>> from_settings({"name": "mel", "size": [64, 4]}).times_s(44100, 22050)
@@ -116,9 +117,10 @@ class Representation(ABC):
         return (np.arange(columns, dtype=np.float64) + 0.5) * (n_samples / rate_hz / columns)
 
     def __call__(self, samples: npt.ArrayLike, rate_hz: int) -> Spectrogram:
-        """Samples [n], mono, at ``rate_hz``, to ``shape``, float32. The samples are not modified.
+        """Convert mono samples [n] at ``rate_hz`` to a spectrogram of ``shape``, float32. The samples are not modified.
 
-        Raises ``AudioError`` where there is no sample, or samples that are no numbers.
+        Raises:
+            AudioError: the samples are empty, not mono or not finite.
 
         >>> from soundmark.spectrograms import from_settings
         >>> from_settings({"name": "image"})(np.zeros(44100, np.float32), rate_hz=44100).max()
@@ -127,7 +129,10 @@ class Representation(ABC):
         return self.compute(*self.prepare(samples, rate_hz))
 
     def prepare(self, samples: npt.ArrayLike, rate_hz: int) -> tuple[Samples, int]:
-        """Samples as float32 at the representation's own rate, and that rate; ``AudioError`` for what is no sound.
+        """Validate samples and resample them to the rate of the representation; return float32 samples and that rate.
+
+        Raises:
+            AudioError: the samples are empty, not mono or not finite.
 
         >>> from soundmark.spectrograms import from_settings
         >>> samples, rate_hz = from_settings({"name": "mel"}).prepare(np.zeros(8000), 8000)
@@ -136,13 +141,13 @@ class Representation(ABC):
         """
         array = np.ascontiguousarray(samples, np.float32)
         if array.ndim != 1 or not len(array):
-            raise AudioError(f"samples must be mono, of the shape [n] with n > 0, and these have {list(array.shape)}.")
+            raise AudioError(f"samples must be mono, of the shape [n] with n > 0; these have {list(array.shape)}.")
         check_samples(array)
         to_hz = rate_hz if self.rate_hz is None else self.rate_hz
         return (array if to_hz == rate_hz else resample(array, rate_hz, to_hz)), to_hz
 
     def settings(self) -> dict[str, Any]:
-        """Name, version and every parameter, as JSON can hold them: ``from_settings`` makes the same object of it.
+        """Return the name, version and all parameters as JSON values; ``from_settings`` is the inverse.
 
         >>> from soundmark.spectrograms import from_settings
         >>> from_settings({"name": "mel"}).settings()["hop_samples"]
@@ -153,7 +158,10 @@ class Representation(ABC):
 
     @classmethod
     def of(cls, parameters: dict[str, Any]) -> Self:
-        """The representation with these parameters; raises ``SettingsError`` for an unknown one.
+        """Create the representation with these parameters.
+
+        Raises:
+            SettingsError: a parameter is unknown, or its value is not allowed.
 
         >>> from soundmark.spectrograms.mel import Mel
         >>> Mel.of({"n_mels": 64}).n_mels
@@ -162,12 +170,12 @@ class Representation(ABC):
         known = [field.name for field in fields(cls)]
         for key in parameters:
             if key not in known:
-                raise unknown_name(f"parameter of {cls.name}", key, known)
+                raise unknown_name("parameter", key, known, owner=cls.name)
         values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in parameters.items()}
         return cls(**values)
 
     def require(self, condition: bool, parameter: str, allowed: str) -> None:
-        """Refuse a parameter with a ``SettingsError`` unless a condition holds.
+        """Raise ``SettingsError`` for a parameter unless ``condition`` is true.
 
         >>> from soundmark.spectrograms.mel import Mel
         >>> Mel(n_mels=0)
@@ -178,7 +186,7 @@ class Representation(ABC):
             raise SettingsError(f"{parameter} of {self.name} is {getattr(self, parameter)!r}; it must be {allowed}.")
 
     def require_whole(self, *parameters: str) -> None:
-        """Refuse parameters that are not whole numbers above 0.
+        """Raise ``SettingsError`` for parameters that are not whole numbers above 0.
 
         >>> from soundmark.spectrograms.mel import Mel
         >>> Mel(hop_samples=1.5)
@@ -189,7 +197,7 @@ class Representation(ABC):
             self.require(is_whole(getattr(self, parameter)), parameter, "a whole number above 0")
 
     def require_shape(self, parameter: str) -> None:
-        """Refuse a parameter that is not two whole numbers above 0.
+        """Raise ``SettingsError`` for a parameter that is not a pair of whole numbers above 0.
 
         >>> from soundmark.spectrograms.mel import Mel
         >>> Mel(size=(64, 0))
@@ -197,5 +205,5 @@ class Representation(ABC):
         soundmark.errors.SettingsError: size of mel is (64, 0); it must be two whole numbers above 0, [freq, time].
         """
         value = getattr(self, parameter)
-        good = isinstance(value, tuple) and len(value) == 2 and all(map(is_whole, value))
-        self.require(good, parameter, "two whole numbers above 0, [freq, time]")
+        is_shape = isinstance(value, tuple) and len(value) == 2 and all(map(is_whole, value))
+        self.require(is_shape, parameter, "two whole numbers above 0, [freq, time]")

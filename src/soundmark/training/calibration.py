@@ -1,6 +1,7 @@
-"""What validation clips say of a network: the temperature, and from which familiarity on a sound is of a known class.
+"""Calibrate a network on validation clips: temperature, thresholds, and the threshold for unknown sounds.
 
-NumPy alone. The clips are of the training part, kept back or left out in turn; never of the test part.
+Uses NumPy only. The validation clips are part of the training data, held out once or by cross-validation; they are
+never test clips.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import numpy as np
 from soundmark.datasets import splits
 from soundmark.metrics.task import Task
 
-SHRINKAGE = 0.6  # of the covariances: clips of one recording differ less than recordings do (benchmarks/UNKNOWN.md)
+SHRINKAGE = 0.6  # of the covariances: clips of one recording are more alike than recordings are (benchmarks/UNKNOWN.md)
 
 
-TURNS = 15  # in how many parts recordings are left out, to learn how familiar a new one of a known class is
+N_FOLDS = 15  # of the cross-validation that measures the familiarity of new recordings of known classes
 
 
 def logistic(z: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(−z)), written so that it does not overflow.
+    """Compute 1 / (1 + exp(−z)) without overflow.
 
     >>> logistic(np.array([-1e9, 0.0, np.log(3.0)])).tolist()
     [0.0, 0.5, 0.75]
@@ -31,22 +32,23 @@ def logistic(z: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Familiarity:
-    """How much a sound is like those that a network was trained on: what "none of these" is told by.
+    """Familiarity: how similar a sound is to the training data. Sounds with a low familiarity are "unknown".
 
-    Of an embedding x, in units of the training part's mean and SD, with class means m, covariance C within the classes
-    and C₀ of all together, it is the squared Mahalanobis distance to the middle of everything less that to the nearest
-    class,
+    Let x be an embedding standardised by the mean and SD of the training data, m_k the class means, C the covariance
+    within the classes and C₀ the covariance of all classes together. The raw familiarity f is the squared Mahalanobis
+    distance to the overall mean minus the one to the nearest class. It is then scaled to a number between 0 and 1:
 
-        f = xᵀC₀⁻¹x − min_k (x − m_k)ᵀC⁻¹(x − m_k)          and then 1 / (1 + exp(−(f − middle) / spread)),
+        f = xᵀC₀⁻¹x − min_k (x − m_k)ᵀC⁻¹(x − m_k)
+        familiarity = 1 / (1 + exp(−(f − middle) / spread))
 
-    where ``middle`` and ``spread`` are f's mean and SD over validation clips: a number between 0 and 1.
+    ``middle`` and ``spread`` are the mean and SD of f over validation clips.
 
     Source: J. Ren et al., "A Simple Fix to Mahalanobis Distance for Improving Near-OOD Detection", 2021.
     """
 
     mean: np.ndarray  # float32 [d]
     scale: np.ndarray  # float32 [d], 1 / SD
-    classes: np.ndarray  # float32 [k, d], means of the classes that there are clips of
+    classes: np.ndarray  # float32 [k, d], means of the classes that have clips
     within: np.ndarray  # float32 [d, d], C⁻¹
     overall: np.ndarray  # float32 [d, d], C₀⁻¹
     middle: float = 0.0
@@ -54,7 +56,9 @@ class Familiarity:
 
     @classmethod
     def of(cls, embeddings: np.ndarray, targets: np.ndarray) -> Familiarity:
-        """From training clips: ``embeddings`` ``[n, d]``, ``targets`` ``[n, classes]``; ``told_by`` sets the rest.
+        """Fit to training clips, ``embeddings`` ``[n, d]`` and ``targets`` ``[n, classes]``, without middle and spread.
+
+        ``with_scale_of`` sets those.
 
         >>> rng = np.random.default_rng(0)
         >>> labels = np.arange(200) % 2
@@ -78,56 +82,59 @@ class Familiarity:
         )
 
     def __call__(self, embeddings: np.ndarray) -> np.ndarray:
-        """The familiarity of each embedding of ``[n, d]``, float64 ``[n]``."""
-        return self.squash(self.raw(embeddings))
+        """Return the familiarity of ``embeddings`` ``[n, d]``, float64 ``[n]``."""
+        return self.scale_raw(self.raw(embeddings))
 
-    def squash(self, raw: np.ndarray) -> np.ndarray:
-        """What ``raw`` gives, ``[n]``, to a number between 0 and 1 that grows with it."""
+    def scale_raw(self, raw: np.ndarray) -> np.ndarray:
+        """Scale raw familiarities ``[n]`` to numbers between 0 and 1."""
         return logistic((raw - self.middle) / self.spread)
 
     def raw(self, embeddings: np.ndarray) -> np.ndarray:
-        """The f of each embedding of ``[n, d]``, float64 ``[n]``."""
+        """Return the raw familiarity f of ``embeddings`` ``[n, d]``, float64 ``[n]``."""
         z = (np.asarray(embeddings, np.float64) - self.mean) * self.scale
-        away = [((z - own) @ self.within * (z - own)).sum(1) for own in self.classes.astype(np.float64)]
-        result: np.ndarray = (z @ self.overall * z).sum(1) - np.min(away, axis=0)
+        distances = [((z - mean) @ self.within * (z - mean)).sum(1) for mean in self.classes.astype(np.float64)]
+        result: np.ndarray = (z @ self.overall * z).sum(1) - np.min(distances, axis=0)
         return result
 
-    def told_by(self, held_out: np.ndarray) -> Familiarity:
-        """With middle and spread from f of validation clips ``[n]``."""
+    def with_scale_of(self, held_out: np.ndarray) -> Familiarity:
+        """Return a copy with middle and spread from the raw familiarities ``[n]`` of validation clips."""
         return replace(self, middle=float(held_out.mean()), spread=float(held_out.std() + 1e-6))
 
 
 def held_out_familiarity(
     embeddings: np.ndarray, targets: np.ndarray, sources: np.ndarray, *, seed: int = 0
 ) -> np.ndarray:
-    """The ``Familiarity.raw`` of each training clip, float64 ``[n]``, to one that has not heard its recording.
+    """Return the raw familiarity of each training clip, float64 ``[n]``, by cross-validation over recordings.
 
-    ``embeddings`` are ``[n, d]``, ``targets`` ``[n, classes]``, and ``sources`` ``[n]`` names at least two recordings.
-    Left out a fifteenth at a time: the fewer are left, the stranger everything seems, and the looser the threshold.
+    Each clip is scored by a ``Familiarity`` that was fitted without its recording. ``embeddings`` are ``[n, d]``,
+    ``targets`` ``[n, classes]``, and ``sources`` ``[n]`` names at least two recordings. There are 15 folds: with fewer
+    training clips per fold, all held-out clips would seem less familiar, and the threshold would be too low.
 
     >>> rng = np.random.default_rng(0)
-    >>> heard = rng.normal(size=(40, 3))
-    >>> held_out_familiarity(heard, np.eye(2)[np.arange(40) % 2], (np.arange(40) // 4).astype(str)).shape
+    >>> embeddings = rng.normal(size=(40, 3))
+    >>> held_out_familiarity(embeddings, np.eye(2)[np.arange(40) % 2], (np.arange(40) // 4).astype(str)).shape
     (40,)
     """
-    fold_of = splits.deal_recordings(sources, targets, k=min(TURNS, len(np.unique(sources))), seed=seed)
+    fold_of = splits.assign_folds(sources, targets, k=min(N_FOLDS, len(np.unique(sources))), seed=seed)
     raw = np.zeros(len(targets))
     for fold in np.unique(fold_of):
-        kept = fold_of == fold
-        if kept.all():
-            continue  # of one recording nothing can be left out
-        raw[kept] = Familiarity.of(embeddings[~kept], targets[~kept]).raw(embeddings[kept])
+        held_out = fold_of == fold
+        if held_out.all():
+            continue  # there is only one recording
+        raw[held_out] = Familiarity.of(embeddings[~held_out], targets[~held_out]).raw(embeddings[held_out])
     return raw
 
 
 def shrunken(covariance: np.ndarray, share: float) -> np.ndarray:
-    """``covariance`` ``[d, d]`` moved by ``share`` towards a sphere of the same size, so that it can be inverted.
+    """Shrink ``covariance`` ``[d, d]`` by ``share`` towards a multiple of the identity with the same trace.
+
+    The result is invertible.
 
     >>> shrunken(np.array([[3.0, 1.0], [1.0, 1.0]]), 0.5).tolist()
     [[2.5, 0.5], [0.5, 1.5]]
     """
-    size = max(float(np.trace(covariance)) / len(covariance), 1e-6)
-    result: np.ndarray = (1 - share) * covariance + share * size * np.eye(len(covariance))
+    variance = max(float(np.trace(covariance)) / len(covariance), 1e-6)
+    result: np.ndarray = (1 - share) * covariance + share * variance * np.eye(len(covariance))
     return result
 
 
@@ -136,56 +143,57 @@ def _inverse(covariance: np.ndarray) -> np.ndarray:
     return result
 
 
-LOWEST, HIGHEST = 0.01, 1000.0  # temperatures
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 1000.0
 
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-FEWEST = 20  # validation clips with which there is something to tell
+MIN_CLIPS = 20  # validation clips required for calibration
 
 
 def temperature(logits: np.ndarray, targets: np.ndarray, activation: str = "softmax") -> float:
-    """What logits are divided by so that the cross entropy is least, by golden-section search on its logarithm.
+    """Return the temperature that minimises the cross entropy of ``logits / temperature``.
 
-    1 where there are fewer than ``FEWEST`` clips. The loss has one minimum: in 1/T it is convex. Each clip counts as
-    its own class but for 1 / (n + 2) of it, spread over all: n right answers do not mean that the next is right, too.
+    It is found by golden-section search over its logarithm. The loss is convex in 1/T, so it has one minimum. With
+    fewer than ``MIN_CLIPS`` clips, the temperature is 1. The targets are smoothed by 1 / (n + 2): even if all n clips
+    are classified correctly, the next one may not be.
 
     Source: C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2; J. Platt, "Probabilistic
-    Outputs for Support Vector Machines", 1999, for the rest of a class.
+    Outputs for Support Vector Machines", 1999, for the smoothing.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = rng.integers(0, 2, 4000)
-    >>> honest = np.where(rng.random(4000) < 0.8, labels, 1 - labels)  # right four times of five, sure of 0.98
-    >>> round(temperature(8 * np.eye(2)[honest] - 4, np.eye(2)[labels]), 1)
+    >>> predicted = np.where(rng.random(4000) < 0.8, labels, 1 - labels)  # accuracy 0.8, confidence 0.98
+    >>> round(temperature(8 * np.eye(2)[predicted] - 4, np.eye(2)[labels]), 1)
     5.8
     """
-    if len(logits) < FEWEST:
+    if len(logits) < MIN_CLIPS:
         return 1.0
     task = Task.named(activation)
     targets = task.smoothed(targets, 1 / (len(targets) + 2))
-    low, high = math.log(LOWEST), math.log(HIGHEST)
+    low, high = math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE)
     inner, outer = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-    at = {t: task.cross_entropy(logits / math.exp(t), targets) for t in (inner, outer)}
+    losses = {t: task.cross_entropy(logits / math.exp(t), targets) for t in (inner, outer)}
     while high - low > 1e-4:
-        if at[inner] < at[outer]:
+        if losses[inner] < losses[outer]:
             high, outer, inner = outer, inner, outer - GOLDEN * (outer - low)
-            at[inner] = task.cross_entropy(logits / math.exp(inner), targets)
+            losses[inner] = task.cross_entropy(logits / math.exp(inner), targets)
         else:
             low, inner, outer = inner, outer, inner + GOLDEN * (high - inner)
-            at[outer] = task.cross_entropy(logits / math.exp(outer), targets)
+            losses[outer] = task.cross_entropy(logits / math.exp(outer), targets)
     return math.exp((low + high) / 2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What was settled on ``clips`` validation clips; with its defaults, nothing."""
+    """The calibration from ``clips`` validation clips; the defaults mean that nothing was calibrated."""
 
     clips: int = 0
     temperature: float = 1.0
-    thresholds: tuple[float, ...] | None = None  # per class, of several classes at once
+    thresholds: tuple[float, ...] | None = None  # per class, of multi-label models
     familiarity: Familiarity | None = None
-    unknown: float | None = None  # the familiarity below which the answer is "none of these"
+    unknown: float | None = None  # the familiarity below which a sound is "unknown"
 
 
 def calibrate(
@@ -197,24 +205,24 @@ def calibrate(
     raw: np.ndarray | None = None,
     kept: float = 0.95,
 ) -> Calibration:
-    """What is settled on validation clips; nothing where there are fewer than ``FEWEST``.
+    """Calibrate on validation clips; with fewer than ``MIN_CLIPS``, calibrate nothing.
 
-    ``logits`` and ``targets`` are ``[n, classes]``; ``raw`` ``[n]`` is their ``Familiarity.raw``, of which the share
-    ``kept`` shall be taken as known.
+    ``logits`` and ``targets`` are ``[n, classes]``. ``raw`` ``[n]`` is the raw familiarity of the clips. The threshold
+    for "unknown" is chosen so that the fraction ``kept`` of the clips counts as known.
 
     >>> rng = np.random.default_rng(0)
     >>> calibrate(rng.normal(size=(100, 2)), np.eye(2)[rng.integers(0, 2, 100)], "softmax").clips
     100
     """
-    if len(logits) < FEWEST:
+    if len(logits) < MIN_CLIPS:
         return Calibration()
-    heat = temperature(logits, targets, activation)
-    found = Calibration(clips=len(logits), temperature=heat)
-    best = Task.named(activation).best_thresholds(targets, logits, heat)
+    fitted = temperature(logits, targets, activation)
+    found = Calibration(clips=len(logits), temperature=fitted)
+    best = Task.named(activation).best_thresholds(targets, logits, fitted)
     if best is not None:
         found = replace(found, thresholds=tuple(float(number) for number in best))
     if familiarity is None or raw is None:
         return found
-    familiarity = familiarity.told_by(raw)
-    unknown = float(np.quantile(familiarity.squash(raw), 1 - kept))
+    familiarity = familiarity.with_scale_of(raw)
+    unknown = float(np.quantile(familiarity.scale_raw(raw), 1 - kept))
     return replace(found, familiarity=familiarity, unknown=unknown)

@@ -1,4 +1,4 @@
-"""The state of a training after an epoch, on the disk: what an interrupted run resumes from. No pickle."""
+"""Checkpoints: the training state after an epoch, from which an interrupted run resumes. Stored without pickle."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ log = logging.getLogger("soundmark")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state after an epoch: tensors in safetensors, the rest in its metadata, with a digest over both."""
+    """The training state after an epoch.
+
+    The file is in safetensors format, with the history and the engine in its metadata, and a checksum of everything.
+    """
 
     tensors: dict[str, Tensor]
     history: tuple[Epoch, ...]
@@ -37,7 +40,7 @@ class Checkpoint:
     def of(
         cls, network: nn.Module, optimizer: Adam, history: list[Epoch], engine: Engine, average: nn.Module | None = None
     ) -> Checkpoint:
-        """The current state of ``network``, ``optimizer`` and the running ``average`` of the weights."""
+        """Return the current state of ``network``, ``optimizer`` and the running ``average`` of the weights."""
         tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
         tensors |= {f"adam.{name}": value for name, value in optimizer.state_dict().items()}
         if average:
@@ -45,24 +48,26 @@ class Checkpoint:
         return cls({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, tuple(history), engine)
 
     def save(self, path: Path, fingerprint: str) -> None:
-        """Write it, whole or not at all, as the state of the run with that ``fingerprint``."""
+        """Write the checkpoint atomically, for the run with this ``fingerprint``."""
         from safetensors.torch import save
 
-        about = {
+        content = {
             "schema": SCHEMA,
             "run": fingerprint,
             "engine": asdict(self.engine),
             "history": [asdict(epoch) for epoch in self.history],
         }
-        text = json.dumps(about)
+        text = json.dumps(content)
         atomic.write_bytes(path, save(self.tensors, {"about": text, "sha256": _digest(self.tensors, text)}))
 
     @classmethod
     def load(cls, path: Path, fingerprint: str, device: str) -> Checkpoint | None:
-        """The checkpoint at ``path``; ``None`` where there is none or, with a warning, a damaged or another device's.
+        """Read the checkpoint at ``path``; return None if it is missing, damaged, or was written on another device.
+
+        The last two cases also log a warning.
 
         Raises:
-            OutputError: it is of another recipe, or of other data.
+            OutputError: the checkpoint belongs to another recipe or other data.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -73,26 +78,31 @@ class Checkpoint:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             if metadata["sha256"] != _digest(tensors, metadata["about"]):
-                raise ValueError("its checksum does not fit")
-            about = json.loads(metadata["about"])
-            if about["schema"] != SCHEMA:
-                raise ValueError("it is of another version of soundmark")
-            engine, history = Engine(**about["engine"]), tuple(Epoch(**epoch) for epoch in about["history"])
+                raise ValueError("its checksum does not match")
+            content = json.loads(metadata["about"])
+            if content["schema"] != SCHEMA:
+                raise ValueError("it was written by another version of soundmark")
+            engine, history = Engine(**content["engine"]), tuple(Epoch(**epoch) for epoch in content["history"])
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-            log.warning('the checkpoint "%s" is damaged (%s): that training starts over', path, error)
+            log.warning('the checkpoint "%s" is damaged (%s): training restarts from the first epoch', path, error)
             return None
-        if about["run"] != fingerprint:
+        if content["run"] != fingerprint:
             raise OutputError(
-                f'"{path.parent}" holds an unfinished run of another recipe or other data. Choose another folder with '
-                "-o, or start this one over with --fresh."
+                f'"{path.parent}" contains an unfinished run with another recipe or other data. Choose another folder '
+                "with -o, or discard that run with --fresh."
             )
         if device != engine.device:
-            log.warning('the checkpoint "%s" is of a training on %s: on %s it starts over', path, engine.device, device)
+            log.warning(
+                'the checkpoint "%s" was written on %s: training on %s restarts from the first epoch',
+                path,
+                engine.device,
+                device,
+            )
             return None
         return cls(tensors, history, engine)
 
     def restore(self, network: nn.Module, optimizer: Adam, average: nn.Module | None = None) -> list[Epoch]:
-        """Restore the state; return the history so far."""
+        """Load the state into ``network``, ``optimizer`` and ``average``; return the history so far."""
         network.load_state_dict(self._part("network."))
         optimizer.load_state_dict(self._part("adam."))
         if average:
@@ -112,7 +122,7 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
 
 
 def fingerprint(data: TrainingData, recipe: Recipe) -> str:
-    """The SHA-256 that a checkpoint is recognised by: of the recipe, the features, the labels and the split.
+    """Return a SHA-256 of the recipe, the features, the labels and the split, which identifies a checkpoint's run.
 
     >>> data = TrainingData(
     ...     features=np.zeros((2, 4, 4), np.float32), targets=np.eye(2), train=np.arange(2), validation=np.arange(0),
@@ -121,8 +131,8 @@ def fingerprint(data: TrainingData, recipe: Recipe) -> str:
     >>> len(fingerprint(data, recipe))
     64
     """
-    about = [legacy.original_settings(recipe.settings()), data.n_classes, list(data.features.shape), data.checksum]
-    digest = hashlib.sha256(json.dumps(about).encode())
+    content = [legacy.original_settings(recipe.settings()), data.n_classes, list(data.features.shape), data.checksum]
+    digest = hashlib.sha256(json.dumps(content).encode())
     digest.update(data.targets.astype(np.float32).tobytes())
     for array in (data.train, data.validation):
         digest.update(array.astype(np.int64).tobytes())

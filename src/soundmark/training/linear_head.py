@@ -1,8 +1,8 @@
-"""A linear head on a network's embeddings: a shrunken linear discriminant, chosen by validation.
+"""A linear head on a network's embeddings: linear discriminant analysis with shrinkage.
 
-The shrinkage is chosen, and the held-out logits are computed, by cross-validation *inside* the training part, whole
-recordings at a time. So nothing has to be kept back: the head itself is fitted on all of it. ``fit_head`` is NumPy
-alone; the rest runs a network.
+Cross-validation *inside* the training data, with folds by recording, selects the shrinkage and computes held-out
+logits for calibration. So no validation clips are needed, and the head is fitted on all training clips. ``fit_head``
+uses NumPy only; the other functions run a network.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from soundmark.training.engine import TrainingData
 from soundmark.training.networks.network import Network
 from soundmark.training.recipe import Recipe
 
-FOLDS = 5  # of the cross-validation inside the training part
+FOLDS = 5  # of the cross-validation inside the training data
 
 
-EMBEDDED = 32  # spectrograms per batch when a network computes embeddings
+EMBEDDING_BATCH = 32  # spectrograms per batch when a network computes embeddings
 
 
 SHRINKAGES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0)
@@ -37,15 +37,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class LinearHead:
-    """Logits are ``features @ weights + bias``; divided by ``temperature`` they are calibrated."""
+    """A linear head: logits are ``features @ weights + bias``, and calibrated when divided by ``temperature``."""
 
     weights: np.ndarray  # float32 [d, classes]
     bias: np.ndarray  # float32 [classes]
     shrinkage: float
     temperature: float
-    losses: Mapping[float, float]  # per shrinkage, the calibrated loss on held-out clips, in nats
-    fold_of: np.ndarray  # int64 [n], the fold of the cross-validation that each clip was left out in
-    held_out: np.ndarray  # float32 [n, classes]: logits of each clip by a head that has not seen its recording
+    losses: Mapping[float, float]  # by shrinkage: the calibrated cross entropy on held-out clips, in nats
+    fold_of: np.ndarray  # int64 [n], the fold of the cross-validation in which each clip was held out
+    held_out: np.ndarray  # float32 [n, classes]: logits of each clip from a head fitted without its recording
 
 
 def fit_head(
@@ -57,16 +57,17 @@ def fit_head(
     activation: str = "softmax",
     seed: int = 0,
 ) -> LinearHead:
-    """The head for ``features`` ``[n, d]`` and ``targets`` ``[n, classes]``; ``sources`` ``[n]`` names the recordings.
+    """Fit a head on ``features`` ``[n, d]`` and ``targets`` ``[n, classes]`` of clips from the recordings ``sources``.
 
-    With ``views`` ``[v, n, d]``, the same clips in several views, the discriminant is that of all the views, each an
-    example of its own: the covariance then knows in what a sound differs from itself. What is held out is ``features``.
+    ``views`` ``[v, n, d]`` are the same clips in several views. If given, the head is fitted on all views as separate
+    examples, so that the covariance includes the variation between views of one sound. The held-out logits are always
+    computed from ``features``.
 
-    Each feature is brought to mean 0 and SD 1. With the class means m and the covariance C of what is left when the
-    targets have explained what they can, S = (1 − s)·C + s·tr(C)/d·I, and the logit of class k is
-    xᵀS⁻¹m_k − ½·m_kᵀS⁻¹m_k (for ``sigmoid``, against the mean of the clips that are not of it). Of ``SHRINKAGES``, the
-    s is taken whose loss on held-out clips, after its own temperature, is least. Clips of one recording differ less
-    than recordings do, which is why so much shrinkage pays.
+    Each feature is standardised to mean 0 and SD 1. Let m_k be the class means, and C the covariance of the residuals
+    after a least-squares fit of the features on the targets. With S = (1 − s)·C + s·tr(C)/d·I, the logit of class k is
+    xᵀS⁻¹m_k − ½·m_kᵀS⁻¹m_k. For ``sigmoid``, it is the discriminant between the clips with and without the label. The
+    shrinkage s is the one of ``SHRINKAGES`` with the lowest cross entropy on held-out clips, each with its own
+    temperature. Strong shrinkage helps because clips of one recording are more alike than recordings are.
 
     Source: J. Friedman, "Regularized Discriminant Analysis", JASA 84 (1989), equation 18 with λ = 1.
 
@@ -78,20 +79,20 @@ def fit_head(
     ((60, 2), True, True)
     """
     x, y = np.asarray(features, np.float64), np.asarray(targets, np.float64)
-    shown = x[None] if views is None else views
+    examples = x[None] if views is None else views
     recordings = len(np.unique(sources))
-    fold_of = splits.deal_recordings(sources, y, k=min(FOLDS, recordings), seed=seed)
+    fold_of = splits.assign_folds(sources, y, k=min(FOLDS, recordings), seed=seed)
     held_out = np.zeros((len(SHRINKAGES), *y.shape))
     for fold in np.unique(fold_of) if recordings > 1 else ():
-        seen, kept = fold_of != fold, fold_of == fold
-        for number, (weights, bias) in enumerate(_discriminants(shown[:, seen], y[seen], SHRINKAGES, activation)):
-            held_out[number, kept] = x[kept] @ weights + bias
-    # Where all clips are of one recording, nothing was held out: there is no temperature to fit.
+        train, test = fold_of != fold, fold_of == fold
+        for index, (weights, bias) in enumerate(_discriminants(examples[:, train], y[train], SHRINKAGES, activation)):
+            held_out[index, test] = x[test] @ weights + bias
+    # With a single recording, nothing was held out: no temperature can be fitted.
     temperatures = [calibration.temperature(logits, y, activation) if recordings > 1 else 1.0 for logits in held_out]
     task = Task.named(activation)
     losses = [task.cross_entropy(logits / t, y) for logits, t in zip(held_out, temperatures, strict=True)]
     best = int(np.argmin(losses))
-    ((weights, bias),) = _discriminants(shown, y, SHRINKAGES[best : best + 1], activation)
+    ((weights, bias),) = _discriminants(examples, y, SHRINKAGES[best : best + 1], activation)
     return LinearHead(
         weights=weights.astype(np.float32),
         bias=bias.astype(np.float32),
@@ -106,50 +107,52 @@ def fit_head(
 def _discriminants(
     views: np.ndarray, y: Floats, shrinkages: tuple[float, ...], activation: str
 ) -> list[tuple[Floats, Floats]]:
-    """Weights ``[d, classes]`` and bias ``[classes]`` for the features as they come, for each shrinkage.
+    """Return weights ``[d, classes]`` and bias ``[classes]`` for unstandardised features, for each shrinkage.
 
-    ``views`` are ``[v, n, d]``; the targets ``y`` ``[n, classes]`` are those of each view. One view at a time is held
-    in double precision.
+    ``views`` are ``[v, n, d]``; the targets ``y`` ``[n, classes]`` are the same for every view. Views are converted to
+    double precision one at a time, to save memory.
     """
     mean = views.mean((0, 1), dtype=np.float64)
     spread = np.sqrt(np.mean([np.square(view - mean).mean(0) for view in views], axis=0)) + 1e-6
-    middle_view = (views.mean(0, dtype=np.float64) - mean) / spread  # what the targets explain is the same in all
-    explained = np.concatenate([y, np.ones((len(y), 1))], axis=1)
-    fitted = explained @ np.linalg.lstsq(explained, middle_view, rcond=None)[0]
+    mean_view = (views.mean(0, dtype=np.float64) - mean) / spread  # the least-squares fit is the same for all views
+    design = np.concatenate([y, np.ones((len(y), 1))], axis=1)
+    fitted = design @ np.linalg.lstsq(design, mean_view, rcond=None)[0]
     covariance = np.zeros((len(mean), len(mean)))
     for view in views:
-        rest = (view - mean) / spread - fitted
-        covariance += rest.T @ rest / (len(views) * len(rest))
-    of = y.T @ middle_view / np.maximum(y.sum(0), 1)[:, None]  # each class' mean; 0, the middle, of one without clips
-    other = (1 - y).T @ middle_view / np.maximum((1 - y).sum(0), 1)[:, None]
-    found = []
+        residuals = (view - mean) / spread - fitted
+        covariance += residuals.T @ residuals / (len(views) * len(residuals))
+    present = y.T @ mean_view / np.maximum(y.sum(0), 1)[:, None]  # the mean of each class; 0 for a class without clips
+    absent = (1 - y).T @ mean_view / np.maximum((1 - y).sum(0), 1)[:, None]
+    heads = []
     for shrinkage in shrinkages:
         shrunk = calibration.shrunken(covariance, shrinkage)
-        solved = np.linalg.solve(shrunk, (of if activation == "softmax" else of - other).T)
-        middle = of if activation == "softmax" else of + other
-        bias = -0.5 * (middle * solved.T).sum(1)
+        solved = np.linalg.solve(shrunk, (present if activation == "softmax" else present - absent).T)
+        midpoint = present if activation == "softmax" else present + absent
+        bias = -0.5 * (midpoint * solved.T).sum(1)
         weights = solved / spread[:, None]
-        found.append((weights, bias - mean @ weights))
-    return found
+        heads.append((weights, bias - mean @ weights))
+    return heads
 
 
 OnBatch = Callable[[int, int], None]
 
 
-def _silent(done: int, total: int) -> None:
-    """Report nothing."""
+def _no_report(done: int, total: int) -> None:
+    """Do nothing."""
 
 
 @dataclass(frozen=True)
 class FittedHead:
-    """A pretrained network's linear head, and the embeddings ``[n_train, d]`` of the clips that it was fitted on."""
+    """A fitted linear head, and the embeddings ``[n_train, d]`` of its training clips."""
 
     head: LinearHead
     embeddings: np.ndarray
 
 
-def fit_network_head(network: Network, data: TrainingData, recipe: Recipe, on_batch: OnBatch = _silent) -> FittedHead:
-    """Fit the linear head of ``network`` on its own embeddings of the training clips, and set it.
+def fit_network_head(
+    network: Network, data: TrainingData, recipe: Recipe, on_batch: OnBatch = _no_report
+) -> FittedHead:
+    """Fit a linear head on the embeddings of the training clips by ``network``, and put it into the network.
 
     >>> from soundmark.training import networks
     >>> from soundmark.training.named_recipes import recipe_named
@@ -165,16 +168,20 @@ def fit_network_head(network: Network, data: TrainingData, recipe: Recipe, on_ba
     embeddings = (views[0] + views[1]) / 2  # what ``network.embed`` computes
     targets, sources = data.targets[data.train], data.sources[data.train]
     with torch.no_grad():
-        features, *each = (network.head_features(torch.from_numpy(one)).numpy() for one in (embeddings, *views))
-    head = fit_head(features, targets, sources, views=np.stack(each), activation=data.activation, seed=recipe.seed)
-    # Where training continues from this head, its logits must be calibrated.
+        features, *view_features = (
+            network.head_features(torch.from_numpy(each)).numpy() for each in (embeddings, *views)
+        )
+    head = fit_head(
+        features, targets, sources, views=np.stack(view_features), activation=data.activation, seed=recipe.seed
+    )
+    # If training continues from this head, its logits must be calibrated.
     scale = np.float32(1.0 if recipe.trainable == "head" else 1 / head.temperature)
-    network.put_head(torch.from_numpy(head.weights * scale), torch.from_numpy(head.bias * scale))
+    network.set_head(torch.from_numpy(head.weights * scale), torch.from_numpy(head.bias * scale))
     return FittedHead(head, embeddings)
 
 
 def calibrate_fitted_head(fitted: FittedHead, data: TrainingData, recipe: Recipe) -> Calibration:
-    """The calibration by cross-validation inside the training part; none where all of it is one recording.
+    """Calibrate a fitted head on its held-out logits; with a single recording, calibrate nothing.
 
     >>> rng = np.random.default_rng(0)
     >>> targets, sources = np.eye(2)[np.arange(40) % 2], np.arange(40).astype(str)
@@ -201,7 +208,7 @@ def calibrate_fitted_head(fitted: FittedHead, data: TrainingData, recipe: Recipe
 
 @torch.no_grad()
 def calibrate_network(network: Network, data: TrainingData, recipe: Recipe) -> Calibration:
-    """The calibration of a trained network on the validation clips.
+    """Calibrate a trained network on the validation clips.
 
     >>> from soundmark.training import networks
     >>> data = TrainingData(
@@ -214,40 +221,40 @@ def calibrate_network(network: Network, data: TrainingData, recipe: Recipe) -> C
     targets = data.targets[data.validation]
     if not network.has_embedding:
         held_out = np.concatenate(
-            [onnx_export.network_logits(network, data.features[part]) for part in _parts(data.validation)]
+            [onnx_export.network_logits(network, data.features[batch]) for batch in _batches(data.validation)]
         )
         return calibration.calibrate(held_out, targets, data.activation)
-    known, new = (embed(network, data, part) for part in (data.train, data.validation))
-    familiarity = Familiarity.of(known, data.targets[data.train])
+    train, validation = (embed(network, data, clips) for clips in (data.train, data.validation))
+    familiarity = Familiarity.of(train, data.targets[data.train])
     return calibration.calibrate(
-        network.head(torch.from_numpy(new)).numpy(),
+        network.head(torch.from_numpy(validation)).numpy(),
         targets,
         data.activation,
         familiarity=familiarity,
-        raw=familiarity.raw(new),
+        raw=familiarity.raw(validation),
         kept=recipe.known_quantile,
     )
 
 
-def transfer_calibration(settled: Calibration, network: Network, data: TrainingData) -> Calibration:
-    """A calibration ``settled`` on clips kept back from one network, for ``network``, trained on those as well.
+def transfer_calibration(first: Calibration, network: Network, data: TrainingData) -> Calibration:
+    """Apply the calibration of a ``first`` network to the refit ``network``, which was trained on all clips.
 
-    Familiarity is measured in the embeddings of ``network``; how familiar a new sound of a known class is comes from
-    the validation clips.
+    ``Familiarity`` is fitted on the embeddings of ``network``; only its scale is taken from the validation clips of the
+    first network.
 
     >>> from soundmark.training import networks
     >>> transfer_calibration(Calibration(temperature=1.5), networks.network.Network(), None).temperature
     1.5
     """
-    if settled.familiarity is None:
-        return settled
-    own = Familiarity.of(embed(network, data, data.train), data.targets[data.train])
-    own = replace(own, middle=settled.familiarity.middle, spread=settled.familiarity.spread)
-    return replace(settled, familiarity=own)
+    if first.familiarity is None:
+        return first
+    refit = Familiarity.of(embed(network, data, data.train), data.targets[data.train])
+    refit = replace(refit, middle=first.familiarity.middle, spread=first.familiarity.spread)
+    return replace(first, familiarity=refit)
 
 
-def embed(network: Network, data: TrainingData, chosen: np.ndarray, on_batch: OnBatch = _silent) -> np.ndarray:
-    """The embeddings of the ``chosen`` clips, float32 ``[n, d]``, as the graph will compute them.
+def embed(network: Network, data: TrainingData, chosen: np.ndarray, on_batch: OnBatch = _no_report) -> np.ndarray:
+    """Compute the embeddings of the ``chosen`` clips, float32 ``[n, d]``, as the exported graph does.
 
     >>> from soundmark.training import networks
     >>> data = TrainingData(
@@ -257,11 +264,11 @@ def embed(network: Network, data: TrainingData, chosen: np.ndarray, on_batch: On
     >>> embed(networks.build("resnet", shape=(32, 32), n_classes=3), data, data.train).shape
     (3, 300)
     """
-    return _in_parts(network, network.embed, data, chosen, on_batch)
+    return _in_batches(network, network.embed, data, chosen, on_batch)
 
 
-def embed_views(network: Network, data: TrainingData, chosen: np.ndarray, on_batch: OnBatch = _silent) -> np.ndarray:
-    """The embeddings of the ``chosen`` clips in the views that a head is fitted on, float32 ``[views, n, d]``.
+def embed_views(network: Network, data: TrainingData, chosen: np.ndarray, on_batch: OnBatch = _no_report) -> np.ndarray:
+    """Compute the embeddings of the ``chosen`` clips in the views for a linear head, float32 ``[views, n, d]``.
 
     >>> from soundmark.training import networks
     >>> data = TrainingData(
@@ -271,23 +278,23 @@ def embed_views(network: Network, data: TrainingData, chosen: np.ndarray, on_bat
     >>> embed_views(networks.build("mn04", shape=(32, 32), n_classes=3), data, data.train).shape
     (4, 3, 384)
     """
-    return _in_parts(network, network.embed_views, data, chosen, on_batch)
+    return _in_batches(network, network.embed_views, data, chosen, on_batch)
 
 
 @torch.no_grad()
-def _in_parts(
+def _in_batches(
     network: Network, compute: Callable[[Tensor], Tensor], data: TrainingData, chosen: np.ndarray, on_batch: OnBatch
 ) -> np.ndarray:
-    """``compute`` of the ``chosen`` clips, ``[..., n, d]``, in batches of ``EMBEDDED``."""
+    """Call ``compute`` on the ``chosen`` clips in batches of ``EMBEDDING_BATCH``; return ``[..., n, d]``."""
     network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    parts = _parts(chosen)
-    found = []
-    for number, part in enumerate(parts, 1):
-        x = torch.from_numpy(data.features[part])[:, None].contiguous(memory_format=torch.channels_last)
-        found.append(compute(x).numpy())
-        on_batch(number, len(parts))
-    return np.concatenate(found, axis=-2)
+    batches = _batches(chosen)
+    outputs = []
+    for number, batch in enumerate(batches, 1):
+        x = torch.from_numpy(data.features[batch])[:, None].contiguous(memory_format=torch.channels_last)
+        outputs.append(compute(x).numpy())
+        on_batch(number, len(batches))
+    return np.concatenate(outputs, axis=-2)
 
 
-def _parts(chosen: np.ndarray) -> list[np.ndarray]:
-    return [chosen[start : start + EMBEDDED] for start in range(0, len(chosen), EMBEDDED)]
+def _batches(chosen: np.ndarray) -> list[np.ndarray]:
+    return [chosen[start : start + EMBEDDING_BATCH] for start in range(0, len(chosen), EMBEDDING_BATCH)]

@@ -1,8 +1,8 @@
-"""Features and a recipe to a trained network: the epoch loop, written out.
+"""The training loop: features and a recipe to a trained network.
 
-Whatever is random in an epoch (the order of the clips, augmentation, dropout) follows from the recipe's seed and the
-epoch's number alone, so an interrupted run resumes from its last epoch with exactly what the uninterrupted run would
-have drawn.
+The random numbers of an epoch (for the order of the clips, augmentation and dropout) depend only on the recipe's seed
+and the epoch number. So an interrupted run that resumes from its last epoch gives the same weights as an uninterrupted
+one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from soundmark.training.optimizer import (
 )
 from soundmark.training.recipe import Augmentation, Recipe
 
-REFIT = "refit.safetensors"  # the checkpoint of the training on all clips, beside that of the one before it
+REFIT = "refit.safetensors"  # the checkpoint of the refit on all clips
 
 
 OnEpoch = Callable[[tuple[Epoch, ...]], None]
@@ -55,7 +55,7 @@ OnEpoch = Callable[[tuple[Epoch, ...]], None]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedNetwork:
-    """A trained network (in evaluation mode, on the CPU), its history, and what it was computed on."""
+    """A trained network (in evaluation mode, on the CPU), its history, the engine it ran on, and its calibration."""
 
     network: Network
     history: tuple[Epoch, ...]
@@ -73,19 +73,21 @@ def train_network(
     on_epoch: OnEpoch = lambda history: None,
     on_status: Callable[[str], None] = lambda status: None,
 ) -> TrainedNetwork:
-    """Train the recipe's network on ``data``. The last epoch's weights are the result: no epoch is picked.
+    """Train the recipe's network on ``data``. The result has the weights of the last epoch: no epoch is selected.
 
-    A recipe with a ``validation_fraction`` trains twice: without the validation clips, to calibrate on them, and then
-    again on all clips (a refit), which takes over the calibration. The history contains both, one after the other.
+    A recipe with a ``validation_fraction`` trains twice: first without the validation clips, to calibrate on them, and
+    then again on all clips (a refit), with the calibration of the first training. The history contains the epochs of
+    both.
 
-    With ``checkpoint``, every epoch is saved there (of a refit, in ``refit.safetensors`` beside it), and an interrupted
-    run resumes from it, on the engine that it was started with, to the same final weights. Without an ``engine``,
-    ``choose_engine`` picks one. Three callbacks report: ``on_batch(done, total)`` after every batch, counted over the
-    whole run; ``on_epoch(history)`` after every epoch; ``on_status(text)`` with epoch, loss and accuracy before each.
+    With ``checkpoint``, the state is saved there after every epoch (for a refit, in ``refit.safetensors`` in the same
+    folder). An interrupted run resumes from it on the same engine and gives the same final weights. The default
+    ``engine`` is that of ``choose_engine``. Three callbacks report the progress: ``on_batch(done, total)`` after every
+    batch of all trainings; ``on_epoch(history)`` after every epoch; ``on_status(text)`` with epoch, loss and accuracy
+    before each of these.
 
     Raises:
-        SettingsError: the features' shape does not suit the network, or the training diverges.
-        OutputError: the checkpoint cannot be written, or is one of another run.
+        SettingsError: the shape of the features does not fit the network, or the training diverges.
+        OutputError: the checkpoint cannot be written, or belongs to another run.
 
     >>> from soundmark.training.named_recipes import recipe_named
     >>> rng = np.random.default_rng(0)
@@ -126,24 +128,24 @@ def _joined(first: tuple[Epoch, ...], second: tuple[Epoch, ...]) -> tuple[Epoch,
 
 @dataclass(frozen=True)
 class _Report:
-    """The callbacks of a run, and where in the whole run the current training is."""
+    """The callbacks of a run, and the position of the current training in it."""
 
     on_batch: OnBatch
     on_epoch: OnEpoch
     on_status: Callable[[str], None]
-    n_batches: int  # of the whole run
+    n_batches: int  # of all trainings of the run
     n_epochs: int
     batches_before: int = 0
     history_before: tuple[Epoch, ...] = ()
 
     def batch(self, done: int, epoch: int, loss: float, last: Epoch | None) -> None:
-        """Report batch ``done`` of epoch ``epoch``, whose mean loss so far is ``loss``; ``last``: the epoch before."""
+        """Report batch ``done``, in epoch ``epoch``, with its mean loss so far; ``last`` is the previous epoch."""
         validation = (last.validation_loss, last.validation_accuracy) if last else (None, None)
         self.on_status(self._status(epoch, loss, *validation))
         self.on_batch(self.batches_before + done, self.n_batches)
 
     def epoch(self, history: tuple[Epoch, ...]) -> None:
-        """Report the epoch that ends the ``history`` of the current training."""
+        """Report the last epoch of the ``history`` of the current training."""
         last = history[-1]
         accuracy = last.train_accuracy if last.validation_accuracy is None else last.validation_accuracy
         self.on_status(self._status(last.epoch, last.train_loss, last.validation_loss, accuracy))
@@ -156,9 +158,9 @@ class _Report:
 
 
 class TrainingProgress:
-    """The callbacks of ``train_network`` as one ``Progress``, called ``name``.
+    """Adapts the callbacks of ``train_network`` to one ``Progress``, under ``name``.
 
-    The last batch is reported after the validation that follows it, so that the last status has the final figures.
+    The last batch is reported after its epoch's validation, so that the last status has the final figures.
 
     >>> def progress(*step): print(*step)
     >>> training = TrainingProgress(progress, "notebook-mel", history=lambda epochs: None)
@@ -172,7 +174,7 @@ class TrainingProgress:
         self.status, self.done, self.total = "", 0, 0
 
     def on_status(self, status: str) -> None:
-        """Store it for the next report."""
+        """Store the status for the next report."""
         self.status = status
 
     def on_batch(self, done: int, total: int) -> None:
@@ -182,7 +184,7 @@ class TrainingProgress:
             self._report()
 
     def on_epoch(self, history: tuple[Epoch, ...]) -> None:
-        """Pass on the history, and report the epoch's figures."""
+        """Pass the history on, and report the figures of the epoch."""
         self.history(history)
         self._report()
 
@@ -192,7 +194,7 @@ class TrainingProgress:
 
 
 def _train_head(data: TrainingData, recipe: Recipe, engine: Engine, on_batch: OnBatch) -> TrainedNetwork:
-    """The pretrained network unchanged, and a head on it, calibrated by the cross-validation that chose the head."""
+    """Fit a linear head on the unchanged pretrained network, and calibrate it by the same cross-validation."""
     torch.set_num_threads(engine.threads)
     network, fitted = _initialize(data, recipe, on_batch)
     assert fitted is not None
@@ -203,7 +205,7 @@ def _train_head(data: TrainingData, recipe: Recipe, engine: Engine, on_batch: On
 def _train_all(
     data: TrainingData, recipe: Recipe, checkpoint: Path | None, engine: Engine | None, report: _Report
 ) -> TrainedNetwork:
-    """Every layer, epoch by epoch: the loop itself. Nothing is calibrated."""
+    """Train all layers, epoch by epoch, without calibration."""
     engine = engine or choose_engine()
     saved = Checkpoint.load(checkpoint, fingerprint(data, recipe), engine.device) if checkpoint else None
     engine = saved.engine if saved else engine
@@ -234,10 +236,10 @@ def _train_all(
 def _initialize(
     data: TrainingData, recipe: Recipe, on_batch: OnBatch = lambda done, total: None
 ) -> tuple[Network, FittedHead | None]:
-    """The network before its first epoch, and the head fitted to it where it is pretrained.
+    """Return the network before its first epoch and, for a pretrained network, its fitted head.
 
-    A network from scratch is given the mean and SD of its training data, where it normalises its input; a pretrained
-    one starts with the linear head fitted on its embeddings of the training clips.
+    A network that normalises its input is given the mean and SD of the training data. A pretrained network starts with
+    a linear head that is fitted on its embeddings of the training clips.
     """
     torch.manual_seed(recipe.seed)
     network = networks.build(recipe.network, shape=data.features.shape[1:], n_classes=data.n_classes)
@@ -261,10 +263,10 @@ def _train_and_validate(
     history: list[Epoch],
     report: _Report,
 ) -> Epoch:
-    """Epoch ``number``, which follows the ``history``.
+    """Train and validate epoch ``number``, which follows the ``history``.
 
     Raises:
-        SettingsError: the loss is no longer finite.
+        SettingsError: the loss is not finite.
     """
     start = time.perf_counter()
     last = history[-1] if history else None
@@ -276,7 +278,7 @@ def _train_and_validate(
     if not math.isfinite(train_loss):
         raise SettingsError(
             f"the training of {recipe.name} diverged in epoch {number}: its loss is {train_loss}. Lower the "
-            f"learning rate, {recipe.learning_rate:g}."
+            f"learning rate (now {recipe.learning_rate:g})."
         )
     validation_loss, validation_accuracy = _validate(average or network, data, recipe.batch_size, engine)
     return Epoch(
@@ -299,9 +301,9 @@ def _train_epoch(
     epoch: int,
     on_batch: Callable[[int, float], None],
 ) -> tuple[float, float]:
-    """One pass over the training clips in a new order; its mean loss and accuracy, weights changing meanwhile.
+    """Train one epoch in a random order; return its mean loss and accuracy, computed while the weights change.
 
-    ``on_batch`` is given the number of batches since the first epoch, and the mean loss of this epoch so far.
+    ``on_batch`` is called with the number of batches since the first epoch, and the mean loss of this epoch so far.
     """
     torch.manual_seed(_epoch_seed(recipe.seed, epoch))  # dropout draws from the global generator
     generator = np.random.default_rng([recipe.seed, epoch])
@@ -310,8 +312,8 @@ def _train_epoch(
     objective, loss_sum, right, seen = OBJECTIVES[data.activation], 0.0, 0.0, 0
     network.train()
     for number, start in enumerate(range(0, len(order), recipe.batch_size), (epoch - 1) * batches + 1):
-        chosen = order[start : start + recipe.batch_size]  # the last one may be partial, as Keras has it
-        x, y = engine.batch(data, np.tile(chosen, network.n_members))  # each member: its own augmentation of the clip
+        chosen = order[start : start + recipe.batch_size]  # the last batch may be smaller, as in Keras
+        x, y = engine.batch(data, np.tile(chosen, network.n_members))  # each member gets its own augmentation
         if recipe.augmentation != Augmentation():
             x, y = augment(x, y, recipe.augmentation, generator)
         with engine.autocast():
@@ -334,7 +336,7 @@ def _train_epoch(
 def _validate(
     network: nn.Module, data: TrainingData, batch_size: int, engine: Engine
 ) -> tuple[float | None, float | None]:
-    """Mean loss and accuracy on the validation clips, in the training's precision; ``None`` without any."""
+    """Return mean loss and accuracy on the validation clips, in the precision of the training; None without clips."""
     if not len(data.validation):
         return None, None
     network.eval()
@@ -349,7 +351,7 @@ def _validate(
 
 
 def seconds_per_example(recipe: Recipe, *, n_classes: int, device: str = "auto") -> float:
-    """Seconds that one example takes in training: the quicker of two batches of 16 after a first; an estimate.
+    """Estimate the training time per example in seconds: the faster of two batches of 16, after a warm-up batch.
 
     >>> 0 < seconds_per_example(recipe, n_classes=10) < 10
     True
@@ -382,7 +384,7 @@ def seconds_per_example(recipe: Recipe, *, n_classes: int, device: str = "auto")
 
 
 def _batches(data: TrainingData, recipe: Recipe) -> int:
-    """Number of batches of a training on ``data``."""
+    """Return the number of batches of a training on ``data``."""
     n = len(data.train)
     return recipe.epochs_for(n) * -(-n // recipe.batch_size)
 

@@ -1,4 +1,4 @@
-"""The recipes that have a name. To add one, add it to ``RECIPES``; a user's own are TOML files.
+"""The built-in recipes. To add one, add it to ``RECIPES``; users write their own recipes as TOML files.
 
 >>> recipe_named("notebook-mel").batch_size
 250
@@ -19,12 +19,12 @@ from soundmark.training.recipe import Augmentation, Recipe
 
 
 def recipe(given: str | os.PathLike[str] | Recipe, /, **changes: Any) -> Recipe:
-    """The recipe of that name, in that ``.toml`` file, or that recipe itself, with other values of some fields.
+    """Return a recipe by name, from a ``.toml`` file, or as given, with ``changes`` to some fields.
 
-    A field given as ``None`` stays as it is; ``Recipe.with_changes`` says what else is accepted.
+    A field given as ``None`` is not changed. ``Recipe.with_changes`` describes the accepted values.
 
     Raises:
-        SettingsError: there is no such recipe or field (with the nearest one), or a value is not allowed.
+        SettingsError: an unknown recipe or field (the message names the nearest one), or an invalid value.
 
     >>> from soundmark.training import named_recipes
     >>> named_recipes.recipe("notebook-mel", epochs=5, learning_rate=3e-4)
@@ -33,15 +33,15 @@ def recipe(given: str | os.PathLike[str] | Recipe, /, **changes: Any) -> Recipe:
     if isinstance(given, Recipe):
         return given.with_changes(**changes)
     if not isinstance(given, str | os.PathLike):
-        raise SettingsError(f"the recipe is {given!r}: give the name of one, a .toml file or a Recipe.")
+        raise SettingsError(f"the recipe is {given!r}: expected the name of a recipe, a .toml file or a Recipe.")
     return recipe_named(os.fspath(given)).with_changes(**changes)
 
 
 def recipe_named(name: str) -> Recipe:
-    """The recipe of that name, or the one in that ``.toml`` file.
+    """Return the recipe with this name, or from this ``.toml`` file.
 
     Raises:
-        SettingsError: there is no such recipe, with the known names, or the file cannot be read.
+        SettingsError: an unknown recipe (the message lists the known names), or the file cannot be read.
 
     >>> recipe_named("notebook-image-22k").representation.rate_hz
     22050
@@ -60,7 +60,7 @@ def recipe_named(name: str) -> Recipe:
     try:
         return Recipe.from_toml(text)
     except SettingsError as error:
-        raise SettingsError(f'the recipe "{name}" cannot be used: {error}') from error
+        raise SettingsError(f'the recipe "{name}" is not valid: {error}') from error
 
 
 _SCRATCH_SPECTROGRAM = spectrograms.LogMel(
@@ -119,4 +119,4 @@ RECIPES = {
         ),
     )
 }
-"""The recipes that have a name: the notebook's two, its pictures at one rate for every file, and three of our own."""
+"""The built-in recipes: two of the notebook, its images at one sample rate for all files, and three by soundmark."""

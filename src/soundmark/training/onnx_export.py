@@ -1,4 +1,4 @@
-"""A network in torch to the ONNX graph of a model file; and its logits computed by torch, to check that graph."""
+"""Export a torch network to the ONNX graph of a model file, and compute its logits in torch to check that graph."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from soundmark.training.calibration import Familiarity
 
 
 def export_network(network: nn.Module, shape: tuple[int, int], familiarity: Familiarity | None = None) -> bytes:
-    """The network as the bytes of an ONNX file: ``spectrogram`` ``[batch, 1, freq, time]`` in, ``logits`` out.
+    """Export ``network`` as ONNX: input ``spectrogram`` ``[batch, 1, freq, time]``, output ``logits``.
 
-    Of a network that has an embedding, ``embedding`` ``[batch, d]`` too, and where it is given, the ``familiarity``
-    ``[batch]``.
+    A network with an embedding also gets the output ``embedding`` ``[batch, d]``, and ``familiarity`` ``[batch]`` if
+    that argument is given.
 
     >>> from soundmark.training import networks
     >>> graph = export_network(networks.build("notebook_cnn", shape=(22, 22), n_classes=3), (22, 22))
@@ -32,7 +32,7 @@ def export_network(network: nn.Module, shape: tuple[int, int], familiarity: Fami
         network = _WithEmbedding(network, familiarity).eval()
         outputs += ["embedding"] + ["familiarity"] * (familiarity is not None)
     with warnings.catch_warnings(), _quiet("torch.onnx"):
-        warnings.simplefilter("ignore", FutureWarning)  # of the exporter's own use of torch
+        warnings.simplefilter("ignore", FutureWarning)  # raised by the exporter itself
         warnings.simplefilter("ignore", DeprecationWarning)
         program = torch.onnx.export(
             network,
@@ -43,12 +43,12 @@ def export_network(network: nn.Module, shape: tuple[int, int], familiarity: Fami
             output_names=outputs,
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
-    assert program is not None  # (torch's own annotation allows None, for the older exporter)
+    assert program is not None  # torch's type annotation allows None, for its older exporter
     return onnx_graph.without_metadata(program.model_proto.SerializeToString())
 
 
 class _WithEmbedding(nn.Module):
-    """A network that gives its embedding beside its logits, and how familiar that is."""
+    """A network with the outputs logits, embedding and, if given, familiarity."""
 
     def __init__(self, network: nn.Module, familiarity: Familiarity | None) -> None:
         super().__init__()
@@ -58,20 +58,20 @@ class _WithEmbedding(nn.Module):
                 self.register_buffer(name, torch.from_numpy(getattr(familiarity, name)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Logits and embedding, and familiarity ``[batch]``: ``calibration.Familiarity`` in torch."""
+        """Return logits, embedding and familiarity ``[batch]``, computed like ``calibration.Familiarity``."""
         embedding = self.network.embed(x)  # type: ignore[operator]
         logits = self.network.head(embedding)  # type: ignore[operator]
         if self.familiarity is None:
             return logits, embedding
         z = (embedding - self.mean) * self.scale
-        away = z[:, None] - self.classes
-        nearest = ((away @ self.within) * away).sum(2).amin(1)
+        offsets = z[:, None] - self.classes
+        nearest = ((offsets @ self.within) * offsets).sum(2).amin(1)
         raw = ((z @ self.overall) * z).sum(1) - nearest
         return logits, embedding, ((raw - self.familiarity.middle) / self.familiarity.spread).sigmoid()
 
 
-class _quiet(AbstractContextManager[None]):  # noqa: N801 (used as a verb)
-    """Keep a logger's warnings to itself: the exporter's are about packages that are not needed here."""
+class _quiet(AbstractContextManager[None]):  # noqa: N801 (used like a function)
+    """Silence the warnings of a logger: the exporter warns about packages that are not needed here."""
 
     def __init__(self, name: str) -> None:
         self.logger = logging.getLogger(name)
@@ -86,7 +86,7 @@ class _quiet(AbstractContextManager[None]):  # noqa: N801 (used as a verb)
 
 @torch.no_grad()
 def network_logits(network: nn.Module, spectrograms: np.ndarray) -> np.ndarray:
-    """Logits ``[batch, classes]`` of ``spectrograms`` ``[batch, freq, time]``, computed by torch in float32.
+    """Compute logits ``[batch, classes]`` of ``spectrograms`` ``[batch, freq, time]`` in torch, in float32.
 
     >>> from soundmark.training import networks
     >>> network = networks.build("notebook_cnn", shape=(22, 22), n_classes=3)

@@ -1,8 +1,8 @@
-"""What a training minimises, and how: the loss of each activation, the learning rate, Adam, means of weights.
+"""The loss of each activation, the learning rate schedule, Adam, and averages of weights.
 
-Adam is as Keras computes it: the notebook's optimizer, in twenty lines. PyTorch's own differs in one place, where ε is
-added, and building one imports ``torch._dynamo`` with SymPy and all: longer than a second run on an unchanged data set
-otherwise takes to start.
+Adam follows Keras, the notebook's framework. PyTorch's Adam adds ε at another point. It also imports ``torch._dynamo``
+and SymPy when it is created, which would more than double the start-up time of a run whose features are already
+computed.
 """
 
 from __future__ import annotations
@@ -18,41 +18,41 @@ from torch.nn import functional as F
 from soundmark.training.networks.network import Network
 from soundmark.training.recipe import Recipe
 
-WARM_UP = 0.1  # of a one-cycle training, the share in which the learning rate rises
+WARM_UP = 0.1  # fraction of a one-cycle training in which the learning rate rises
 
 
 class Objective(Protocol):
-    """What an activation is trained on and counted by; logits and targets are ``[batch, classes]``."""
+    """The loss and the accuracy count of an activation; logits and targets are ``[batch, classes]``."""
 
     def loss(self, logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """The mean cross entropy in nats, from logits in whatever precision, computed in float32 at least."""
+        """Return the mean cross entropy in nats, computed in at least float32 for logits of any precision."""
 
     def n_correct(self, logits: Tensor, targets: Tensor) -> float:
-        """How many clips of the batch are classified correctly."""
+        """Return the number of clips in the batch that are classified correctly."""
 
 
 class Softmax:
-    """One class per clip."""
+    """Single-label classification: one class per clip."""
 
     def loss(self, logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """The mean over the clips."""
+        """Return the mean cross entropy over the clips."""
         return F.cross_entropy(_at_least_float32(logits), targets, label_smoothing=label_smoothing)
 
     def n_correct(self, logits: Tensor, targets: Tensor) -> float:
-        """Clips whose most probable class is the label."""
+        """Return the number of clips whose most probable class is the label."""
         return float((logits.argmax(1) == targets.argmax(1)).sum())
 
 
 class Sigmoid:
-    """Several classes per clip, or none."""
+    """Multi-label classification: any number of classes per clip."""
 
     def loss(self, logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """The mean over clips and classes; smoothing moves every target towards one half."""
-        softened = targets * (1 - label_smoothing) + label_smoothing / 2
-        return F.binary_cross_entropy_with_logits(_at_least_float32(logits), softened)
+        """Return the mean cross entropy over clips and classes; smoothing moves every target towards 0.5."""
+        smoothed = targets * (1 - label_smoothing) + label_smoothing / 2
+        return F.binary_cross_entropy_with_logits(_at_least_float32(logits), smoothed)
 
     def n_correct(self, logits: Tensor, targets: Tensor) -> float:
-        """The sum over the clips of the share of classes that are predicted correctly, present or absent."""
+        """Return the sum over the clips of the fraction of classes that are predicted correctly."""
         return float(((logits > 0) == (targets > 0.5)).float().mean(1).sum())
 
 
@@ -64,9 +64,9 @@ def _at_least_float32(logits: Tensor) -> Tensor:
 
 
 def learning_rate(recipe: Recipe, done: float) -> float:
-    """The learning rate after ``done`` of the training, 0 to 1.
+    """Return the learning rate after the fraction ``done`` of the training, 0 to 1.
 
-    Source of one-cycle: L. Smith and N. Topin, "Super-Convergence", 2018; here down along a cosine.
+    Source of one-cycle: L. Smith and N. Topin, "Super-Convergence", 2018; here with cosine decay.
 
     >>> from soundmark.training.named_recipes import recipe_named
     >>> scratch = recipe_named("scratch")
@@ -81,21 +81,21 @@ def learning_rate(recipe: Recipe, done: float) -> float:
 
 
 class Adam:
-    """Adam (Kingma and Ba 2015, algorithm 1, in the form of its section 2), with ε where Keras has it.
+    """Adam as in Keras: Kingma and Ba 2015, algorithm 1, in the form of its section 2.
 
     With m and v the running means of the gradient and of its square at step t,
 
         w −= lr · √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε)
 
-    (Keras 3, ``keras/src/optimizers/adam.py``), with lr times the parameter's own of ``scales``. ``weight_decay`` first
-    takes its share lr · decay of every matrix, but not of biases and normalisations (I. Loshchilov and F. Hutter,
-    "Decoupled Weight Decay Regularization", ICLR 2019). PyTorch divides √v by √(1 − β₂ᵗ) before it adds ε, so that at
-    the first step ε weighs thirty times less.
+    (Keras 3, ``keras/src/optimizers/adam.py``). The learning rate lr of each parameter is multiplied by its entry in
+    ``scales``. ``weight_decay`` first shrinks every matrix by the fraction lr · decay, but no biases and normalisations
+    (I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019). PyTorch divides √v by √(1 − β₂ᵗ)
+    before it adds ε, so its ε has thirty times less effect at the first step.
 
     >>> weight = nn.Parameter(torch.ones(1, dtype=torch.float64))
     >>> weight.grad = torch.ones(1, dtype=torch.float64)
     >>> Adam([weight], learning_rate=0.5).step()
-    >>> round(weight.item(), 7)  # ε where PyTorch has it would give 0.5
+    >>> round(weight.item(), 7)  # 0.5 with PyTorch's ε
     0.5000016
     """
 
@@ -119,12 +119,12 @@ class Adam:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         self.steps += 1
         beta1, beta2 = self.betas
         rate = self.learning_rate / (1 - beta1**self.steps)
         root = math.sqrt(1 - beta2**self.steps)
-        # √v and ε are both divided by the root: so it is, to the bit, what PyTorch gives with its ε set to ε / root.
+        # √v and ε are both divided by root. So the result is bit-identical to PyTorch's with ε set to ε / root.
         for weight, mean, square, scale in zip(self.parameters, self.means, self.squares, self.scales, strict=True):
             if weight.grad is not None:
                 if self.weight_decay and weight.ndim > 1:
@@ -134,13 +134,13 @@ class Adam:
                 weight.addcdiv_(mean, square.sqrt().div_(root).add_(self.epsilon / root), value=-rate * scale)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What a later step depends on, by name."""
+        """Return the state that later steps depend on, by name."""
         state = {"steps": torch.tensor(self.steps)}
         state |= {f"mean.{i}": mean for i, mean in enumerate(self.means)}
         return state | {f"square.{i}": square for i, square in enumerate(self.squares)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what ``state_dict`` returned.
+        """Restore a state that ``state_dict`` returned.
 
         Raises:
             KeyError: an entry is missing.
@@ -152,7 +152,7 @@ class Adam:
 
 
 def optimizer_for(network: Network, recipe: Recipe) -> Adam:
-    """The recipe's optimizer, with the learning rate of each layer scaled by its depth where the network has depths.
+    """Create the optimizer of a recipe; if the network has depths, each layer's learning rate is scaled by its depth.
 
     >>> from soundmark.training import networks
     >>> from soundmark.training.named_recipes import recipe_named
@@ -172,8 +172,8 @@ def optimizer_for(network: Network, recipe: Recipe) -> Adam:
 
 
 @torch.no_grad()
-def update_average(average: nn.Module, network: nn.Module, kept: float) -> None:
-    """Move the running mean of the weights and BatchNorm statistics towards the network's, keeping the share ``kept``.
+def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Update the exponential moving average of weights and BatchNorm statistics, with the decay ``decay``.
 
     >>> average, network = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
     >>> for layer, value in ((average, 0.0), (network, 1.0)):
@@ -184,12 +184,12 @@ def update_average(average: nn.Module, network: nn.Module, kept: float) -> None:
     """
     for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
         if mean.is_floating_point():
-            mean.lerp_(value, 1 - kept)
+            mean.lerp_(value, 1 - decay)
 
 
 @torch.no_grad()
 def interpolate_weights(network: nn.Module, initial: Mapping[str, Tensor], share: float) -> None:
-    """Move the weights to the point at ``share`` of the way from the ``initial`` ones, 0, to their own, 1.
+    """Interpolate the weights linearly: ``share`` 0 gives the ``initial`` weights, 1 the current ones.
 
     Source: M. Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
 

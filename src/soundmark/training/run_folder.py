@@ -1,4 +1,4 @@
-"""The folder of a run: what is written where, cleared, locked, and sealed against changes."""
+"""The folder of a run: its layout, clearing, locking, and the checksum of its figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from soundmark.training.recipe import Recipe
 CHECKPOINTS = ("checkpoint.safetensors", "refit.safetensors")
 
 
-WRITTEN = (
+RUN_FILES = (
     "model.onnx",
     "predictions.csv",
     "recipe.toml",
@@ -27,7 +27,7 @@ WRITTEN = (
 )
 
 
-# Below a run's folder stand a recipe, a protocol, a seed where there are several, and a fold.
+# Sub-folders of a run: recipe, protocol, seed (if there are several), fold.
 UNIT_PATTERNS = tuple(
     f"*/{protocol}{seed}{fold}" for protocol in PROTOCOLS for seed in ("", "/seed-*") for fold in ("", "/fold-*")
 )
@@ -46,7 +46,7 @@ def remove_checkpoints(folder: Path) -> None:
 
 
 def clear_run(folder: Path) -> None:
-    """Remove what runs wrote into ``folder``, and nothing else.
+    """Remove the files that a run wrote into ``folder``, and no others.
 
     >>> atomic.write_text(folder / "notebook-mel" / "folds" / "fold-1" / "history.csv", "epoch")
     >>> atomic.write_text(folder / "notes.txt", "mine")
@@ -54,42 +54,42 @@ def clear_run(folder: Path) -> None:
     >>> [path.name for path in folder.rglob("*.*")]
     ['notes.txt']
     """
-    for place in unit_folders(folder):
-        for name in WRITTEN:
-            (place / name).unlink(missing_ok=True)
+    for unit in unit_folders(folder):
+        for name in RUN_FILES:
+            (unit / name).unlink(missing_ok=True)
 
 
 def unit_folders(folder: Path) -> list[Path]:
-    """Where a run writes: ``folder`` itself, first, and what is there below it.
+    """Return the folders that a run writes to: ``folder`` itself, then its existing sub-folders.
 
     >>> atomic.write_text(folder / "notebook-mel" / "grouped" / "seed-1" / "fold-2" / "history.csv", "epoch")
-    >>> [place.relative_to(folder).as_posix() for place in unit_folders(folder)]
+    >>> [path.relative_to(folder).as_posix() for path in unit_folders(folder)]
     ['.', 'notebook-mel/grouped', 'notebook-mel/grouped/seed-1', 'notebook-mel/grouped/seed-1/fold-2']
     """
-    return [folder, *(place for pattern in UNIT_PATTERNS for place in folder.glob(pattern))]
+    return [folder, *(path for pattern in UNIT_PATTERNS for path in folder.glob(pattern))]
 
 
 @contextmanager
 def exclusive_run(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` as ``atomic.only_one`` does, and clear away what a killed run left half-written in it.
+    """Lock ``folder`` for this process, and remove the partial files that a killed run left in it.
 
     Raises:
-        OutputError: another process holds it, or it cannot be written.
+        OutputError: another process uses the folder, or it cannot be written.
 
     >>> with exclusive_run(folder / "run"):
     ...     (folder / "run").is_dir()
     True
     """
     with locks.exclusive(folder):
-        for place in unit_folders(folder):
-            atomic.remove_partial_files(place)
+        for unit in unit_folders(folder):
+            atomic.remove_partial_files(unit)
         yield
 
 
 def with_figures_checksum(found: Mapping[str, Any]) -> dict[str, Any]:
-    """A comparison's ``metrics.json`` with a digest of it: ``is_intact`` tells by it whether a figure was changed.
+    """Return the content of a comparison's ``metrics.json`` with a checksum, which ``is_intact`` verifies.
 
-    The digest leaves out the command and the seconds, so that two runs that found the same have the same.
+    The checksum excludes the command and the seconds, so that two runs with the same results have the same checksum.
 
     >>> a, b = (with_figures_checksum({"command": command, "results": []}) for command in "ab")
     >>> a["sha256"] == b["sha256"]
@@ -99,7 +99,7 @@ def with_figures_checksum(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_intact(found: Mapping[str, Any]) -> bool:
-    """Whether what was read of a ``metrics.json`` is what ``sealed`` gave.
+    """Whether the content of a ``metrics.json`` matches its checksum from ``with_figures_checksum``.
 
     >>> found = with_figures_checksum({"results": [{"accuracy": 0.7}]})
     >>> is_intact(found), is_intact({**found, "results": [{"accuracy": 0.9}]})
@@ -113,33 +113,33 @@ def is_intact(found: Mapping[str, Any]) -> bool:
 
 
 def _figures(found: Mapping[str, Any]) -> dict[str, Any]:
-    """All but the command and the seconds."""
+    """Return the content without the command and the seconds."""
     results = [{key: value for key, value in result.items() if key != "seconds"} for result in found["results"]]
     return {**{key: value for key, value in found.items() if key != "command"}, "results": results}
 
 
 def protocol_folder(folder: Path, recipe: Recipe, protocol: str, *, seeds: int = 1) -> Path:
-    """Where in a run's folder a recipe stands under a protocol: of several seeds, each in a folder of its own.
+    """Return the folder of a recipe under a protocol; if there are several seeds, the folder of the recipe's seed.
 
     >>> protocol_folder(Path("run"), recipe, "random", seeds=3).as_posix()
     'run/notebook-mel/random/seed-0'
     """
-    place = folder / _recipe_folder(folder, recipe.name) / protocol
-    return place if seeds == 1 else place / f"seed-{recipe.seed}"
+    path = folder / _recipe_folder(folder, recipe.name) / protocol
+    return path if seeds == 1 else path / f"seed-{recipe.seed}"
 
 
 def unit_folder(folder: Path, recipe: Recipe, protocol: str, split: Split, *, seeds: int = 1) -> Path:
-    """Where in a run's folder one training stands.
+    """Return the folder of one training.
 
     >>> from soundmark.datasets import splits
     >>> unit_folder(Path("run"), recipe, "folds", splits.official_folds(city, only=[3])[0]).as_posix()
     'run/notebook-mel/folds/fold-3'
     """
-    place = protocol_folder(folder, recipe, protocol, seeds=seeds)
-    return place if split.fold is None else place / f"fold-{split.fold}"
+    path = protocol_folder(folder, recipe, protocol, seeds=seeds)
+    return path if split.fold is None else path / f"fold-{split.fold}"
 
 
 def _recipe_folder(folder: Path, name: str) -> str:
-    """The name of a recipe's folder in a run: the recipe's, or the old one that an earlier version wrote."""
+    """Return the name of a recipe's folder in a run: the recipe's name, or its old name if that folder exists."""
     old = {new: old for old, new in legacy.RECIPES.items()}.get(name)
     return old if old and (folder / old).is_dir() and not (folder / name).is_dir() else name

@@ -1,4 +1,4 @@
-"""One model from all clips, or from all but one fold."""
+"""Train one model on all clips, or on all but one fold."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from soundmark.training.unit import (
 
 log = logging.getLogger("soundmark")
 
-NAMED = 10  # skipped clips that are named in warnings; the rest are counted
+MAX_NAMED = 10  # skipped clips named in warnings; the rest are counted
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel:
-    """A model that ``train_model`` made: its file, its card, and the clips that could not be used."""
+    """The result of ``train_model``: the model file, its card, and the clips that could not be used."""
 
     model: Path
     card: Card
@@ -67,31 +67,31 @@ def train(
     fresh: bool = False,
     quiet: bool = False,
 ) -> Model:
-    """Train one model on all clips, or on all but one fold, which is then scored; write ``folder/model.onnx``.
+    """Train one model on all clips, or on all but one fold, which is then tested; write ``folder/model.onnx``.
 
-    The same call again resumes an interrupted training, or loads the finished model. Clips that cannot be used are
-    named in warnings.
+    The same call resumes an interrupted training, or loads the finished model. Clips that cannot be used are skipped
+    and named in warnings.
 
     Args:
         dataset: a ``Dataset``, or the path of one.
         recipe: the name of a recipe, a .toml file, or a ``Recipe``.
-        folder: where the model is written.
-        test_fold: the official fold to keep back and score. Default: train on all clips.
-        scores: the folder of a comparison whose scores of this recipe are written to the model's card.
-        subset: a named part of the data set, "esc10" of ESC-50.
-        epochs: instead of the recipe's own.
-        batch_size: instead of the recipe's own.
-        learning_rate: instead of the recipe's own.
-        seed: of weights, order and dropout, instead of the recipe's own.
+        folder: the folder that the model is written to.
+        test_fold: the official fold to hold out and test on. Default: train on all clips.
+        scores: the folder of a comparison, whose scores of this recipe are written to the model's card.
+        subset: a named subset of the data set, such as "esc10" of ESC-50.
+        epochs: overrides the recipe's value.
+        batch_size: overrides the recipe's value.
+        learning_rate: overrides the recipe's value.
+        seed: of weights, order of clips and dropout; overrides the recipe's value.
         jobs: parallel workers; default: all cores.
         device: "auto", "cpu", "cuda" or "mps".
-        fresh: start over instead of resuming.
+        fresh: discard earlier results in the folder instead of resuming.
         quiet: show no progress.
 
     Raises:
-        SettingsError: an unknown recipe, fold or device, a value that is not allowed, or no folder.
+        SettingsError: an unknown recipe, fold or device, an invalid value, or no folder.
         DatasetError: the path is not a data set.
-        OutputError: the folder cannot be written, or holds another run.
+        OutputError: the folder cannot be written, or contains another run.
 
     >>> train(city, recipe, folder / "final", epochs=1, quiet=True).classify(city.clips[0].path, top_k=1)
     [{'label': ..., 'score': ...}]
@@ -100,12 +100,12 @@ def train(
     folder = results_folder(folder)
     check_jobs(jobs)
     if test_fold is not None and not is_whole(test_fold):
-        raise SettingsError(f"test_fold is {test_fold!r}: give the number of a fold, or leave it out.")
+        raise SettingsError(f"test_fold is {test_fold!r}: expected the number of a fold, or None.")
     data = open_dataset(dataset, subset)
-    from soundmark.runtime.progress_bars import progress_bars  # rich is loaded when it is needed
+    from soundmark.runtime.progress_bars import progress_bars  # imports rich, which is slow
 
     with progress_bars(quiet) as progress:
-        made = train_model(
+        trained = train_model(
             data,
             chosen,
             folder,
@@ -116,8 +116,8 @@ def train(
             fresh=fresh,
             progress=progress,
         )
-    warn_skipped(data, made.skipped)
-    return Model(bundle.read_bundle(made.model))
+    warn_skipped(data, trained.skipped)
+    return Model(bundle.read_bundle(trained.model))
 
 
 def train_model(
@@ -132,28 +132,29 @@ def train_model(
     fresh: bool = False,
     progress: Progress = no_progress,
 ) -> TrainedModel:
-    """One model, ``folder/model.onnx``, from all clips or from all but one fold, which is then scored.
+    """Train one model on all clips, or on all but one fold, which is then tested; write ``folder/model.onnx``.
 
-    With ``scores``, the folder of a comparison, its cross-validated scores of this recipe stand on the model's card.
+    ``scores`` is the folder of a comparison, whose cross-validated scores of this recipe are written to the model's
+    card.
 
     Raises:
-        SettingsError: there is no such fold, or the comparison has no such recipe.
-        OutputError: the folder cannot be written, or holds another run.
+        SettingsError: the fold does not exist, or the comparison does not include the recipe.
+        OutputError: the folder cannot be written, or contains another run.
 
     >>> train_model(city, recipe, folder / "run").card.training.n_train
     60
     """
     if scores is not None and test_fold is not None:
-        raise SettingsError("a model with a test fold has scores of its own: leave out --scores or --test-fold.")
+        raise SettingsError("a model with a test fold is scored on that fold: use either --test-fold or --scores.")
     splits.check_classes(dataset)
     recipe = recipe.for_window(dataset.window_s)
-    engine_for([], device)  # a device that is not there is said before the features are computed
-    told = {} if scores is None else comparison_scores(scores, recipe, dataset)
+    engine_for([], device)  # check the device before the features are computed
+    card_scores = {} if scores is None else comparison_scores(scores, recipe, dataset)
     everything = Split(np.arange(len(dataset.clips)), np.arange(0))
     split = everything if test_fold is None else splits.official_folds(dataset, only=[test_fold])[0]
     with exclusive_run(folder):
         if recipe.is_pretrained and (fresh or not (folder / "model.onnx").exists()):
-            weights.find(recipe.network, progress)  # before time is spent on what comes first
+            weights.find(recipe.network, progress)  # download before the features are computed
         store = features.build(dataset, recipe.representation, jobs=jobs, fresh=fresh, progress=progress)
         features.warn_incomplete(store.notes)
         unit = Unit(
@@ -165,24 +166,26 @@ def train_model(
         check_split(unit, dataset)
         if fresh:
             clear_run(folder)
-        done = find_finished(unit, dataset, store)
-        made = done or train_unit(unit, dataset, store, engine=engine_for([], device), progress=progress)
-        model = bundle.read_bundle(made.model)
-        if told:
-            model = Bundle(model.graph, replace(model.card, scores=told))
-            model.write(made.model)
-    return TrainedModel(model=made.model, card=model.card, skipped=(*dataset.skipped, *store.skipped))
+        finished = find_finished(unit, dataset, store)
+        outcome = finished or train_unit(unit, dataset, store, engine=engine_for([], device), progress=progress)
+        model = bundle.read_bundle(outcome.model)
+        if card_scores:
+            model = Bundle(model.graph, replace(model.card, scores=card_scores))
+            model.write(outcome.model)
+    return TrainedModel(model=outcome.model, card=model.card, skipped=(*dataset.skipped, *store.skipped))
 
 
 def comparison_scores(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
-    """What the comparison in ``folder`` found of ``recipe``: on folds, official or by recording, or on a random split.
+    """Return the scores of ``recipe`` from the comparison in ``folder``, under its best protocol.
+
+    That is official folds, else folds by recording, else a random split.
 
     Raises:
-        SettingsError: there is no comparison, a damaged one, none of this recipe, or one on other data or some folds.
+        SettingsError: there is no comparison, or it is damaged, lacks the recipe, used other data or only some folds.
 
     >>> comparison_scores(folder, recipe, city)
     Traceback (most recent call last):
-    soundmark.errors.SettingsError: ...metrics.json" is not the outcome of a comparison: give the folder that ...
+    soundmark.errors.SettingsError: ...metrics.json" is not the result of a comparison: give the folder that ...
     """
     path = folder / "metrics.json"
     try:
@@ -196,34 +199,38 @@ def comparison_scores(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[st
         _ = [entry["settings"] for entry in results.values()]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingsError(
-            f'"{path}" is not the outcome of a comparison: give the folder that `soundmark compare` wrote.'
+            f'"{path}" is not the result of a comparison: give the folder that `soundmark compare` wrote.'
         ) from error
     if not is_intact(found):
         raise SettingsError(
-            f'"{path}" was damaged or changed after it was written: run its comparison again, which writes it anew.'
+            f'"{path}" was damaged or changed after it was written: run the comparison again to write a new one.'
         )
     if not results:
-        raise SettingsError(f'the comparison in "{folder}" has no recipe {recipe.name}: compare it first.')
+        raise SettingsError(
+            f'the comparison in "{folder}" does not include the recipe {recipe.name}: compare it first.'
+        )
     if fingerprint != dataset.fingerprint:
         raise SettingsError(
-            f'the comparison in "{folder}" is of other data (fingerprint {fingerprint}, not {dataset.fingerprint}).'
+            f'the comparison in "{folder}" used other data (fingerprint {fingerprint}, not {dataset.fingerprint}).'
         )
     result = next((results[name] for name in preferred_protocols() if name in results), next(iter(results.values())))
     if differing := differing_settings(recipe, result["settings"]):
-        raise SettingsError(f'the {recipe.name} of "{folder}" is another: it differs in {", ".join(differing)}.')
+        raise SettingsError(
+            f'the recipe {recipe.name} in "{folder}" is not the same recipe: it differs in {", ".join(differing)}.'
+        )
     if result["protocol"] == FOLDS.name and {fold["fold"] for fold in result["folds"]} != set(dataset.folds):
-        raise SettingsError(f'the comparison in "{folder}" tested only some of the folds: test them all first.')
+        raise SettingsError(f'the comparison in "{folder}" tested only some of the folds: test all folds first.')
     figure = Task.of(dataset.multi_label).key
     keys = ("protocol", "n_test", figure, f"{figure}_interval", "macro_f1", "ece", "fold_mean", "fold_sd")
-    return {"cross_validated": True, **{key: result[key] for key in keys}}
+    return {"cross_validated": True, **{key: result[key] for key in keys}, "leak": result.get("leak")}
 
 
 def open_dataset(dataset: Dataset | str | PathLike[str], subset: str | None = None) -> Dataset:
-    """The data set itself, or the one at that path.
+    """Return ``dataset``, opened first if it is a path.
 
     Raises:
-        DatasetError: there is none at the path.
-        SettingsError: it is neither a data set nor a path, or a ``subset`` is asked of one that is open.
+        DatasetError: the path is not a data set.
+        SettingsError: ``dataset`` is neither a ``Dataset`` nor a path, or a ``subset`` of an open one was requested.
 
     >>> open_dataset(city) is city, len(open_dataset(str(city.root)).clips)
     (True, 60)
@@ -231,35 +238,37 @@ def open_dataset(dataset: Dataset | str | PathLike[str], subset: str | None = No
     if isinstance(dataset, str | PathLike):
         return Dataset.open(dataset, subset=subset)
     if not isinstance(dataset, Dataset):
-        raise SettingsError(f"the data set is a {type(dataset).__name__}: give a Dataset, or the path of one.")
+        raise SettingsError(f"the data set is a {type(dataset).__name__}: expected a Dataset, or the path of one.")
     if subset is not None:
-        raise SettingsError(f'subset is "{subset}", but the data set is open: give it to Dataset.open instead.')
+        raise SettingsError(f'subset is "{subset}", but the data set is already open: pass subset to Dataset.open.')
     return dataset
 
 
 def results_folder(folder: str | PathLike[str] | None) -> Path:
-    """The folder that results are written to.
+    """Check the folder that results are written to, and return it as a ``Path``.
 
     Raises:
-        SettingsError: none was given, or it is no path.
+        SettingsError: it is None, or not a path.
 
     >>> results_folder("run").name
     'run'
     """
     if folder is None:
-        raise SettingsError('there is no folder for the results: give one as the third argument, or folder="run".')
+        raise SettingsError('no folder was given for the results: pass one as the third argument, or as folder="run".')
     if not isinstance(folder, str | PathLike) or not fspath(folder):
-        raise SettingsError(f'the folder is {folder!r}: give a path. The current folder is ".".')
+        raise SettingsError(f'the folder is {folder!r}: expected a path. The current folder is ".".')
     return Path(folder).expanduser()
 
 
 def warn_skipped(dataset: Dataset, skipped: Sequence[Skipped]) -> None:
-    """Name the clips that could not be used in warnings, the first few; what a partial copy lacks is no fault.
+    """Warn about the clips that were skipped: name the first ones, and count the rest.
+
+    Clips that are missing from a partial copy of a data set are not reported.
 
     >>> warn_skipped(city, ())
     """
     faults = dataset.faults(skipped)
-    for item in faults[:NAMED]:
-        log.warning("left out: %s: %s", item.path, item.reason)
-    if len(faults) > NAMED:
-        log.warning("left out: %d more clips; `soundmark inspect` names them all", len(faults) - NAMED)
+    for item in faults[:MAX_NAMED]:
+        log.warning("skipped: %s: %s", item.path, item.reason)
+    if len(faults) > MAX_NAMED:
+        log.warning("skipped: %d more clips; `soundmark inspect` lists them all", len(faults) - MAX_NAMED)

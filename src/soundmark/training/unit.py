@@ -1,14 +1,14 @@
-"""One unit of a run: a recipe trained on one split, its graph, and what that graph says of the test clips.
+"""One unit of a run: train a recipe on one split, export the graph, score the test clips.
 
-<unit>/checkpoint.safetensors    while it is being trained
-<unit>/refit.safetensors         while it is trained again on what was kept back, too
+<unit>/checkpoint.safetensors    during the training
+<unit>/refit.safetensors         during the refit on all clips
 <unit>/history.csv               a line per epoch, from the first one on
 <unit>/recipe.toml
-<unit>/predictions.csv           where a part was kept back: path, fold, source, label, predicted, a column per class
-<unit>/model.onnx                last: a unit that has one, of the same recipe and data, is finished
+<unit>/predictions.csv           if there are test clips: path, fold, source, label, predicted, a column per class
+<unit>/model.onnx                written last: a unit with a model of the same recipe and data is finished
 
-A file that was damaged since is noticed, named, and made again from the model, whose own digest covers its card: there
-stand the history and the SHA-256 of the predictions. A damaged model is trained again.
+A damaged file is reported and recreated from the model. The model's checksum covers its card, which contains the
+history and the SHA-256 of the predictions. If the model is damaged, the unit is trained again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from soundmark.datasets import Dataset, splits
+from soundmark.datasets import Dataset, leakage, splits
 from soundmark.datasets.features import Features
 from soundmark.datasets.protocols import ALL, protocol_of
 from soundmark.datasets.splits import Split
@@ -49,28 +49,28 @@ if TYPE_CHECKING:
 log = logging.getLogger("soundmark")
 
 
-CHECKED = 256  # test or training clips on which the graph is held against the network
+N_CHECKED = 256  # test or training clips on which the graph is compared with the network
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """One training: a recipe, a split of the usable clips, and the folder that it goes to."""
+    """One training of a run: a recipe, a split of the usable clips, and the folder of the results."""
 
     recipe: Recipe
-    protocol: str  # a name of ``protocols``
+    protocol: str  # a key of ``PROTOCOLS``
     split: Split
     folder: Path
-    seeds: int = 1  # with how many the recipe is trained on this split
+    seeds: int = 1  # number of seeds that the recipe is trained with on this split
 
     @property
     def name(self) -> str:
-        """What the unit is called in a line of progress."""
+        """The name of the unit in progress bars and messages."""
         part = protocol_of(self.protocol).unit.format(fold=self.split.fold)
         seed = f", seed {self.recipe.seed}" if self.seeds > 1 else ""
         return f"{self.recipe.name}, {part}{seed}"
 
     def record(self, dataset: Dataset, store: Features) -> TrainingRecord:
-        """The record of its training data, by which the unit of another run is recognised."""
+        """Return the record of the training data, which identifies the run that the unit belongs to."""
         return TrainingRecord(
             name=dataset.name,
             fingerprint=dataset.fingerprint,
@@ -86,7 +86,7 @@ class Unit:
 
 
 def clips_digest(clips: np.ndarray) -> str:
-    """16 hexadecimal digits that stand for a set of clips, int64 indices in any order.
+    """Return a digest of 16 hexadecimal digits for a set of clips, given as int64 indices in any order.
 
     >>> clips_digest(np.array([2, 1])) == clips_digest(np.array([1, 2]))
     True
@@ -96,21 +96,21 @@ def clips_digest(clips: np.ndarray) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a finished unit gives."""
+    """The results of a finished unit."""
 
     unit: Unit
     history: tuple[Epoch, ...]
-    engine: Mapping[str, Any]  # device, precision and threads that it was trained with
+    engine: Mapping[str, Any]  # device, precision and threads of the training
     probabilities: np.ndarray  # float32 [n_test, classes], in the order of the split's test clips
     training_s: float
     testing_s: float
-    thresholds: tuple[float, ...] | None = None  # of its classes, where each is there or not by itself
-    temperature: float = 1.0  # that its logits were divided by
-    n_validation: int = 0  # clips that it was calibrated on
+    thresholds: tuple[float, ...] | None = None  # by class, of multi-label models
+    temperature: float = 1.0  # by which the logits are divided
+    n_validation: int = 0  # clips used for calibration
 
     @property
     def model(self) -> Path:
-        """Its bundle."""
+        """The path of the model file."""
         return self.unit.folder / "model.onnx"
 
 
@@ -122,10 +122,10 @@ def train_unit(
     engine: Engine | None = None,
     progress: Progress = no_progress,
 ) -> Outcome:
-    """Train, export, check, score and write ``unit``, going on from its checkpoint where it has one.
+    """Train, export, check, score and write ``unit``; resume from its checkpoint if there is one.
 
     Raises:
-        BundleError: the graph does not say what the network says.
+        BundleError: the outputs of the exported graph differ from those of the network.
         OutputError: the folder cannot be written.
 
     >>> from soundmark.datasets import features
@@ -143,21 +143,21 @@ def train_unit(
     data = _training_data(unit, split, dataset, store)
     checkpoint = unit.folder / CHECKPOINTS[0]
     table = unit.folder / "history.csv"
-    shown = loop.TrainingProgress(progress, unit.name, lambda epochs: training_record.write(table, epochs))
+    report = loop.TrainingProgress(progress, unit.name, lambda epochs: training_record.write(table, epochs))
     start = time.perf_counter()
     trained = loop.train_network(
         data,
         unit.recipe,
         checkpoint=checkpoint,
         engine=engine,
-        on_batch=shown.on_batch,
-        on_epoch=shown.on_epoch,
-        on_status=shown.on_status,
+        on_batch=report.on_batch,
+        on_epoch=report.on_epoch,
+        on_status=report.on_status,
     )
     training_s = sum(epoch.seconds for epoch in trained.history) or time.perf_counter() - start
     exported = onnx_export.export_network(trained.network, store.array.shape[1:], trained.calibration.familiarity)
     card = _card(unit, dataset, store, trained)
-    sample = store.array[np.concatenate([unit.split.test, unit.split.train])[:CHECKED]]
+    sample = store.array[np.concatenate([unit.split.test, unit.split.train])[:N_CHECKED]]
     in_torch = Bundle(exported, card).activate(onnx_export.network_logits(trained.network, sample))
     bundle.check_agreement(Bundle(exported, card), in_torch, sample)
     start = time.perf_counter()
@@ -169,51 +169,52 @@ def train_unit(
     if len(unit.split.test):
         written = write_predictions(unit.folder / "predictions.csv", dataset, unit.split.test, scored, card.thresholds)
         card = _with_record(card, testing_s=testing_s, predictions_sha256=written)
-        card = replace(card, scores=_own_scores(unit, dataset, scored))
+        card = replace(card, scores=_test_summary(unit, dataset, scored))
     Bundle(exported, card).write(unit.folder / "model.onnx")
     remove_checkpoints(unit.folder)
     return _outcome(unit, trained.history, card, scored)
 
 
 def _training_data(unit: Unit, split: Split, dataset: Dataset, store: Features) -> loop.TrainingData:
-    """What training is given. A recipe that decides anything is not given the test clips: neither sound nor label.
+    """Return the training data. A recipe that calibrates has no access to the features and labels of test clips.
 
-    The notebook's watches its test clips after each epoch, for the curve; nothing hangs on them.
+    The notebook's recipes compute the validation figures of the history on the test clips, as the notebook does. These
+    figures affect nothing else.
     """
     from soundmark.training import loop
 
     targets = dataset.targets.astype(np.float32)
-    if unit.recipe.decides:
+    if unit.recipe.calibrates:
         targets[split.test] = np.nan
     return loop.TrainingData(
-        features=store.array.hiding(split.test) if unit.recipe.decides else store.array,
+        features=store.array.hide(split.test) if unit.recipe.calibrates else store.array,
         targets=targets,
         train=split.train,
-        validation=split.validation if unit.recipe.decides else split.test,
+        validation=split.validation if unit.recipe.calibrates else split.test,
         sources=dataset.sources,
         activation=Task.of(dataset.multi_label).activation,
         checksum=store.checksum,
     )
 
 
-def differing_settings(recipe: Recipe, noted: Mapping[str, Any]) -> list[str]:
-    """Which fields of ``recipe`` are others in the settings that were ``noted``, maybe by an earlier soundmark.
+def differing_settings(recipe: Recipe, recorded: Mapping[str, Any]) -> list[str]:
+    """Return the fields in which ``recipe`` differs from ``recorded`` settings, perhaps of an earlier soundmark.
 
-    A field that there was not at the time is taken to have its default, as in a recipe file.
+    A field that the earlier version did not have is assumed to have its default, as in a recipe file.
 
-    >>> noted = recipe.settings()
-    >>> del noted["augmentation"]["mixstyle"]
-    >>> differing_settings(recipe, noted), differing_settings(recipe, {**noted, "epochs": 99})
+    >>> recorded = recipe.settings()
+    >>> del recorded["augmentation"]["mixstyle"]
+    >>> differing_settings(recipe, recorded), differing_settings(recipe, {**recorded, "epochs": 99})
     ([], ['epochs'])
     """
-    noted, removed = legacy.split_removed(legacy.current_settings(noted))
-    with suppress(SettingsError):  # of a later soundmark, which knows more: then it is told word by word
-        noted = Recipe.from_settings(noted).settings()
-    return [*(key for key, value in recipe.settings().items() if noted.get(key) != value), *removed]
+    recorded, removed = legacy.split_removed(legacy.current_settings(recorded))
+    with suppress(SettingsError):  # settings of a later soundmark: compare them as they are
+        recorded = Recipe.from_settings(recorded).settings()
+    return [*(key for key, value in recipe.settings().items() if recorded.get(key) != value), *removed]
 
 
 def usable_split(split: Split, readable: np.ndarray) -> Split:
-    """The split without the clips that could not be read: no other clip changes sides.
+    """Remove unreadable clips from a split; the other clips stay in their part.
 
     >>> split = Split(np.array([0, 3]), np.array([2, 1]))
     >>> usable_split(split, np.array([True, True, True, False])).train
@@ -223,47 +224,53 @@ def usable_split(split: Split, readable: np.ndarray) -> Split:
 
 
 def check_split(unit: Unit, dataset: Dataset) -> None:
-    """Refuse to train on nothing, or to test on nothing; warn of classes of which there is nothing to train on.
+    """Check that a unit has training and test clips; warn about classes without training clips.
 
     Raises:
-        DatasetError: with what is there.
+        DatasetError: there are no training clips, or no test clips.
 
     >>> nothing = Split(np.arange(0), np.arange(3))
     >>> check_split(Unit(recipe=recipe, protocol="random", split=nothing, folder=folder), city)
     Traceback (most recent call last):
-    soundmark.errors.DatasetError: notebook-mel, random split: 0 clips to train on and 3 to test on can be read; ...
+    soundmark.errors.DatasetError: notebook-mel, random split: 0 training clips and 3 test clips can be read; ...
     """
     n_train, n_test = len(unit.split.train), len(unit.split.test)
     if not n_train or (not n_test and unit.protocol != ALL.name):
         raise DatasetError(
-            f"{unit.name}: {n_train} clips to train on and {n_test} to test on can be read; it needs some of both. "
-            "`soundmark inspect` names the others with the reason."
+            f"{unit.name}: {n_train} training clips and {n_test} test clips can be read; at least one of each is "
+            "needed. `soundmark inspect` lists the unreadable clips with the reasons."
         )
-    if unseen := splits.untrained_classes(dataset, unit.split):
-        log.warning("%s: no clip to train on, so none recognised, of: %s", unit.name, ", ".join(unseen))
+    if untrained := splits.untrained_classes(dataset, unit.split):
+        log.warning(
+            "%s: classes without training clips, which cannot be recognised: %s", unit.name, ", ".join(untrained)
+        )
 
 
-def engine_for(found: Iterable[Outcome | None], device: str = "auto") -> Engine:
-    """What to train on: what the finished units of the same run were trained on, or what suits this machine.
+def engine_for(finished: Iterable[Outcome | None], device: str = "auto") -> Engine:
+    """Return the engine of the finished units of the same run, else the one that suits this machine.
 
     Raises:
-        SettingsError: the device is not there.
+        SettingsError: the device is not available.
 
     >>> engine_for([], "cpu").device
     'cpu'
     """
     from soundmark.training.engine import Engine, choose_engine
 
-    ours = choose_engine(device)
-    before = [Engine(**outcome.engine) for outcome in found if outcome]
-    return next((engine for engine in before if engine.device == ours.device), ours)
+    default = choose_engine(device)
+    earlier = [Engine(**outcome.engine) for outcome in finished if outcome]
+    engine = next((engine for engine in earlier if engine.device == default.device), default)
+    log.debug("training on %s: %s, %d threads", engine.device, engine.precision, engine.threads)
+    return engine
 
 
 def find_finished(unit: Unit, dataset: Dataset, store: Features) -> Outcome | None:
-    """The finished unit in its folder; ``None`` where there is none, or a damaged model (which is said).
+    """Return the outcome of the finished unit in its folder; None if there is none, or its model is damaged.
+
+    A damaged model is reported in a warning.
 
     Raises:
-        OutputError: there is a finished unit of another recipe or other data.
+        OutputError: the folder contains a finished unit of another recipe or other data.
 
     >>> from soundmark.datasets import features
     >>> split = splits.official_folds(city, only=[1])[0]
@@ -276,7 +283,7 @@ def find_finished(unit: Unit, dataset: Dataset, store: Features) -> Outcome | No
         return None
     try:
         model = bundle.read_bundle(path)
-        _refuse_other(unit, dataset, store, model.card)
+        _check_same_run(unit, dataset, store, model.card)
         epochs = _epochs(path, model.card.training)
     except BundleError as error:
         log.warning("%s is trained again: %s", unit.name, error)
@@ -284,63 +291,63 @@ def find_finished(unit: Unit, dataset: Dataset, store: Features) -> Outcome | No
     _restore(unit.folder / "history.csv", training_record.to_csv(epochs))
     _restore(unit.folder / "recipe.toml", unit.recipe.to_toml(), unit.recipe.to_toml(original_names=True))
     outcome = _outcome(unit, epochs, model.card, _test_scores(unit, dataset, store, model))
-    remove_checkpoints(unit.folder)  # a kill may have come just before this
+    remove_checkpoints(unit.folder)  # an earlier run may have been killed before it removed them
     return outcome
 
 
 def _epochs(path: Path, record: TrainingRecord) -> tuple[Epoch, ...]:
-    """The history of a finished unit.
+    """Return the history of a finished unit.
 
     Raises:
-        BundleError: the model does not have it, or not what it was trained on.
+        BundleError: the model does not contain the history or the engine.
     """
     if record.history is None or record.engine is None:
-        raise BundleError(f'"{path}" does not say how it was trained')
+        raise BundleError(f'"{path}" contains no training history')
     return record.history
 
 
 def _restore(path: Path, text: str, earlier: str = "") -> None:
-    """Write ``path`` again, with a warning, where it is not the ``text`` that the model beside it calls for.
+    """Write ``text``, which comes from the model, to ``path`` if the file is missing or different, with a warning.
 
-    A file that holds the text of an ``earlier`` version is kept as it is.
+    A file with the text that an ``earlier`` version wrote is kept.
     """
     if path.is_file() and path.read_bytes() in (text.encode(), (earlier or text).encode()):
         return
-    what = "was damaged or changed after it was written" if path.exists() else "is missing"
-    log.warning('"%s" %s: it is written again', path, what)
+    problem = "was damaged or changed after it was written" if path.exists() else "is missing"
+    log.warning('"%s" %s: it is recreated', path, problem)
     atomic.write_text(path, text)
 
 
 def _test_scores(unit: Unit, dataset: Dataset, store: Features, model: Bundle) -> np.ndarray:
-    """What the finished unit says of its test clips: its predictions, or scored once more where they are damaged."""
+    """Return the predictions of a finished unit for its test clips; if their file is damaged, score them again."""
     test, path = unit.split.test, unit.folder / "predictions.csv"
     if not len(test):
         return np.zeros((0, len(dataset.classes)), np.float32)
-    known = model.card.training.predictions_sha256 or ""
+    expected = model.card.training.predictions_sha256 or ""
     try:
-        return read_predictions(path, dataset, test, sha256=known)
+        return read_predictions(path, dataset, test, sha256=expected)
     except (ValueError, OSError) as error:
         log.warning("%s is scored again: %s", unit.name, error)
     scored = Model(model).probabilities(store.array, test)
     written = write_predictions(path, dataset, test, scored, model.card.thresholds)
-    if written != known:  # scored on another machine, whose last digits are others
+    if written != expected:  # scored on another machine, with other rounding errors
         Bundle(model.graph, _with_record(model.card, predictions_sha256=written)).write(unit.folder / "model.onnx")
     return scored
 
 
-def _refuse_other(unit: Unit, dataset: Dataset, store: Features, card: Card) -> None:
-    """Refuse a folder whose model was made from something else.
+def _check_same_run(unit: Unit, dataset: Dataset, store: Features, card: Card) -> None:
+    """Check that the model in the unit's folder was trained with the same recipe, data and split.
 
     Raises:
-        OutputError: with what differs.
+        OutputError: it was not; the message lists what differs.
     """
-    ours = unit.record(dataset, store).to_json()
-    differing = [key for key, value in ours.items() if getattr(card.training, key) != value]
+    record = unit.record(dataset, store).to_json()
+    differing = [key for key, value in record.items() if getattr(card.training, key) != value]
     differing += [f"recipe.{key}" for key in differing_settings(unit.recipe, card.recipe)]
     if differing:
         raise OutputError(
-            f'"{unit.folder}" holds another run: it differs in {", ".join(differing)}. Choose another folder '
-            "with -o, or start this one over with --fresh."
+            f'"{unit.folder}" contains another run: it differs in {", ".join(differing)}. Choose another folder '
+            "with -o, or discard that run with --fresh."
         )
 
 
@@ -359,33 +366,36 @@ def _outcome(unit: Unit, epochs: tuple[Epoch, ...], card: Card, probabilities: n
 
 
 def _card(unit: Unit, dataset: Dataset, store: Features, trained: loop.TrainedNetwork) -> Card:
-    settled = trained.calibration
+    calibration = trained.calibration
     return Card(
         classes=dataset.classes,
         representation=unit.recipe.representation,
         window_s=dataset.window_s,
         activation=Task.of(dataset.multi_label).activation,
-        temperature=settled.temperature,
-        thresholds=settled.thresholds,
-        unknown=settled.unknown,
+        temperature=calibration.temperature,
+        thresholds=calibration.thresholds,
+        unknown=calibration.unknown,
         recipe=unit.recipe.settings(),
         training=replace(
             unit.record(dataset, store),
             engine=EngineRecord(**asdict(trained.engine)),
-            calibrated_on=settled.clips or None,
+            calibrated_on=calibration.clips or None,
             weights=weights.LICENCE if unit.recipe.is_pretrained else None,
+            n_recordings=len(set(dataset.sources[unit.split.train])) if dataset.sources_known else None,
         ),
         versions=provenance.versions(),
     )
 
 
-def _with_record(card: Card, **more: Any) -> Card:
-    """The card with the fields ``more`` in its training record."""
-    return replace(card, training=replace(card.training, **more))
+def _with_record(card: Card, **changes: Any) -> Card:
+    """Return the card with ``changes`` to its training record."""
+    return replace(card, training=replace(card.training, **changes))
 
 
-def _own_scores(unit: Unit, dataset: Dataset, probabilities: np.ndarray) -> dict[str, Any]:
-    """What the card says of how good the model is: on the clips that were kept back from its own training."""
+def _test_summary(unit: Unit, dataset: Dataset, probabilities: np.ndarray) -> dict[str, Any]:
+    """Return the scores on the test clips, for the model's card."""
     test = unit.split.test
     summary = score_clips(dataset, test, probabilities, seed=unit.recipe.seed)
-    return {"protocol": unit.protocol, "test_fold": unit.split.fold, **summary.brief()}
+    leak = leakage.measure_leakage(dataset, unit.split) if dataset.sources_known else None
+    shares = {key: leak and getattr(leak, key) for key in leakage.Leakage.__dataclass_fields__}
+    return {"protocol": unit.protocol, "test_fold": unit.split.fold, **summary.brief(), "leak": shares}

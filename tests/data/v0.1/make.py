@@ -1,10 +1,10 @@
-"""Made the files beside this script with soundmark 0.1.0 as it was at commit e0b82e4: run it with that code only.
+"""Create the files in this folder with soundmark 0.1.0 at commit e0b82e4; run it only with that version.
 
 git worktree add old e0b82e4
 cd tests/data/v0.1
 PYTHONPATH=../../../old/src python make.py
 
-Everything runs below an empty folder, with relative paths, so that no file holds the path of a machine.
+Everything runs in an empty folder, with relative paths, so that no file contains absolute paths.
 """
 
 import json
@@ -27,7 +27,7 @@ from soundmark import audio, recipes, spectrograms
 from soundmark.datasets import Dataset, synthetic
 
 HERE = Path(__file__).resolve().parent
-RECORDED_NS = 1_700_000_000_000_000_000  # the time of the clips' files: the journal finds them by it
+MODIFIED_NS = 1_700_000_000_000_000_000  # modification time of the clips, by which the journal identifies them
 CLIPS = {
     "20240611_143000.wav": (("dog_bark",), 22_050, 1.5),
     "20240611_150000.wav": (("siren", "jackhammer"), 8_000, 4),
@@ -42,15 +42,15 @@ def soundmark(*command: str) -> None:
 def write_clips(folder: Path) -> None:
     for name, (labels, rate_hz, seconds) in CLIPS.items():
         sounds = [synthetic.synthesise(label, seed=7)[: round(seconds * synthetic.RATE_HZ)] for label in labels]
-        together = np.concatenate(sounds)
-        audio.write(folder / name, together[:: round(synthetic.RATE_HZ / rate_hz)], rate_hz)
-        os.utime(folder / name, ns=(RECORDED_NS, RECORDED_NS))
+        samples = np.concatenate(sounds)
+        audio.write(folder / name, samples[:: round(synthetic.RATE_HZ / rate_hz)], rate_hz)
+        os.utime(folder / name, ns=(MODIFIED_NS, MODIFIED_NS))
 
 
-def tiny(
+def write_tiny_model(
     path: str, *, familiarity: bool = False, front_end: spectrograms.Representation | None = None, **card: object
 ) -> None:
-    """A model without training: the mean level of each third of the bands; and how loud all is, squashed."""
+    """Write an untrained model: logits are the mean levels of thirds of the bands, familiarity their mean level."""
     weights = np.repeat(np.eye(3, dtype=np.float32) / 32, [21, 21, 22], axis=0)
     nodes = [
         helper.make_node("ReduceMean", ["spectrogram"], ["bands"], axes=[1, 3], keepdims=0),
@@ -101,10 +101,12 @@ def main() -> None:
         Path("compare/report.html").unlink()
         soundmark("train", "city", *mel, "--test-fold", "1", "-o", "train")
         Path("models").mkdir()
-        tiny("models/multi_label.onnx", activation="sigmoid", thresholds=(0.3, 0.5, 0.7), temperature=2.0)
-        tiny("models/unknown.onnx", familiarity=True, unknown=0.95, temperature=1.5, data={"calibrated_on": 12})
+        write_tiny_model("models/multi_label.onnx", activation="sigmoid", thresholds=(0.3, 0.5, 0.7), temperature=2.0)
+        write_tiny_model(
+            "models/unknown.onnx", familiarity=True, unknown=0.95, temperature=1.5, data={"calibrated_on": 12}
+        )
         soundmark("export", "train/model.onnx", "--int8", "--calibrate", "city", "-o", "models/int8.onnx")
-        tiny("models/short_fft.onnx", front_end=spectrograms.Mel(n_fft=512, n_mels=64), temperature=2.0)
+        write_tiny_model("models/short_fft.onnx", front_end=spectrograms.Mel(n_fft=512, n_mels=64), temperature=2.0)
         soundmark("export", "models/short_fft.onnx", "--with-front-end", "-o", "models/waveform.onnx")
         for form in ("csv", "jsonl"):
             soundmark("classify", "clips", "-m", "train/model.onnx", "--format", form, "-o", f"classify_{form}")
@@ -118,37 +120,37 @@ def main() -> None:
 
 
 def expected() -> dict[str, object]:
-    """What the old code answers."""
+    """The results of version 0.1.0."""
     paths = ["train/model.onnx", *(f"compare/seed-{kind}/random/model.onnx" for kind in ("mel", "image"))]
     paths += [f"models/{name}.onnx" for name in ("multi_label", "unknown", "short_fft", "int8")]
-    answers = {path: {name: answers_of(load(path), f"clips/{name}") for name in CLIPS} for path in paths}
+    answers = {path: {name: results_of(load(path), f"clips/{name}") for name in CLIPS} for path in paths}
     return {"checkpoint": checkpoint_fingerprint(), "answers": answers, "waveform": waveform()}
 
 
-def answers_of(model: Model, clip: str) -> dict[str, object]:
+def results_of(model: Model, clip: str) -> dict[str, object]:
     events = [asdict(event) for event in model.events(clip, overlap=0.5, threshold=0.12)]
     return {"classify": model.classify(clip), "events": events}
 
 
 def waveform() -> list[float]:
-    """What the waveform export says of a second of a tone, in ONNX Runtime."""
+    """The probabilities of the waveform export for a second of a tone, from ONNX Runtime."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession("models/waveform.onnx")
-    (given,) = session.get_inputs()
-    n = given.shape[1]
+    (waveform_input,) = session.get_inputs()
+    n = waveform_input.shape[1]
     tone = np.sin(2 * np.pi * 440 * np.arange(n) / 22_050).astype(np.float32)[None] / 2
-    return session.run(None, {given.name: tone})[0][0].tolist()
+    return session.run(None, {waveform_input.name: tone})[0][0].tolist()
 
 
 def checkpoint_fingerprint() -> str:
-    """By what a checkpoint of seed-mel on folds 2 and 3 is known: the file itself is 2 MB."""
-    found = []
-    Checkpoint.save = lambda self, path, fingerprint: found.append(fingerprint)  # type: ignore[method-assign]
+    """The fingerprint of a checkpoint of seed-mel on folds 2 and 3; the checkpoint itself, 2 MB, is not stored."""
+    fingerprints = []
+    Checkpoint.save = lambda self, path, fingerprint: fingerprints.append(fingerprint)  # type: ignore[method-assign]
     recipe = replace(recipes.named("recipes/seed-mel.toml"), epochs=1)
     train(Dataset.open("city"), recipe, Path("unfinished"), test_fold=1)
     shutil.rmtree("unfinished")
-    return found[0]
+    return fingerprints[0]
 
 
 if __name__ == "__main__":

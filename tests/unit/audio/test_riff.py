@@ -1,4 +1,4 @@
-"""RIFF chunks: the same from a file that seeks as from a pipe that does not; damaged files end the list."""
+"""RIFF chunks are the same from a seekable file and from a pipe; a truncated file ends the list."""
 
 import io
 import struct
@@ -9,7 +9,7 @@ from soundmark.audio import riff
 
 
 class Pipe(io.RawIOBase):
-    """Gives three bytes at a time and cannot seek."""
+    """A stream that returns at most three bytes per read and cannot seek."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__()
@@ -41,20 +41,20 @@ def test_chunks_of_odd_and_even_sizes_are_found_in_order(kind):
 
 
 @pytest.mark.parametrize("kind", [io.BytesIO, Pipe])
-def test_the_samples_of_a_pipe_follow_where_the_data_chunk_is_yielded(kind):
+def test_samples_can_be_read_from_a_pipe_at_the_data_chunk(kind):
     file = kind(chunk(b"junk", b"abc") + chunk(b"data", b"samples!"))
     assert next(c.size for c in riff.read_chunks(file, set()) if c.name == b"data") == 8
     assert riff.read_exactly(file, 8) == b"samples!"
 
 
 @pytest.mark.parametrize("kind", [io.BytesIO, Pipe])
-def test_a_large_chunk_is_read_in_part_and_skipped_whole(kind):
+def test_content_of_a_large_chunk_is_limited_and_the_rest_is_skipped(kind):
     data = chunk(b"LIST", b"x" * 100_000) + chunk(b"guan", b"y")
     found = list(riff.read_chunks(kind(data), {b"LIST", b"guan"}))
     assert [(c.size, len(c.content)) for c in found] == [(100_000, riff.CONTENT_BYTES), (1, 1)]
 
 
-def test_the_size_of_data_in_rf64_is_that_of_ds64():
+def test_size_of_an_rf64_data_chunk_comes_from_ds64():
     data = (
         chunk(b"ds64", struct.pack("<QQQI", 0, 6, 3, 0)) + chunk(b"data", b"abcdef", 0xFFFF_FFFF) + chunk(b"guan", b"z")
     )
@@ -66,7 +66,7 @@ def test_the_size_of_data_in_rf64_is_that_of_ds64():
 
 
 @pytest.mark.parametrize("kind", [io.BytesIO, Pipe])
-def test_a_file_that_is_cut_off_ends_with_its_last_header(kind):
+def test_truncated_file_ends_with_its_last_complete_header(kind):
     data = chunk(b"junk", b"abc") + b"LIST\x50\x00\x00\x00ab"
     assert [c.content for c in riff.read_chunks(kind(data), {b"LIST"})] == [b"", b"ab"]
     assert list(riff.read_chunks(kind(b"LIST\x50"), {b"LIST"})) == []

@@ -1,4 +1,4 @@
-"""When a recording was begun: names as recorders give them, and what they write into the file."""
+"""The start time of a recording: file names and metadata of common recorders."""
 
 import os
 import struct
@@ -26,14 +26,14 @@ MOMENT = datetime(2024, 6, 12, 4, 30, 0, tzinfo=UTC)
         "2024-06-12 04:30:00.wav",
         "site7-20240612T013000-0300.wav",
         "swift_20240612_100000+0530.wav",
-        "20240612_043000T.WAV",  # AudioMoth, where a sound set it off
-        "20240612_043000-0001.wav",  # a number that the recorder counts, and no timezone a minute behind
+        "20240612_043000T.WAV",  # AudioMoth, triggered recording
+        "20240612_043000-0001.wav",  # a serial number, not a timezone offset of one minute
         "20240612_043000-9999.wav",
         "20240612_043000+2500.wav",
-        f"{int(MOMENT.timestamp()):08X}.WAV",  # the first AudioMoths: seconds since 1970
+        f"{int(MOMENT.timestamp()):08X}.WAV",  # early AudioMoths: seconds since 1970
     ],
 )
-def test_a_recorders_name_is_read(name):
+def test_file_names_of_recorders(name):
     assert timestamps.recording_start(name) == MOMENT
 
 
@@ -54,11 +54,11 @@ def test_a_recorders_name_is_read(name):
         "x\0y.wav",
     ],
 )
-def test_what_is_no_time_is_none(name):
+def test_names_without_a_time_give_none(name):
     assert timestamps.recording_start(name) is None
 
 
-def test_a_clock_of_a_place_keeps_summer_time():
+def test_local_times_follow_summer_time():
     assert timestamps.recording_start("20240612_063000.wav", zone="Europe/Berlin") == MOMENT
     assert timestamps.recording_start("20240112_053000.wav", zone="Europe/Berlin") == datetime(
         2024, 1, 12, 4, 30, tzinfo=UTC
@@ -66,22 +66,22 @@ def test_a_clock_of_a_place_keeps_summer_time():
     assert timestamps.recording_start("20241027_023000.wav", zone="Europe/Berlin") == datetime(
         2024, 10, 27, 0, 30, tzinfo=UTC
     )
-    assert timestamps.recording_start("20240612T043000Z.wav", zone="Europe/Berlin") == MOMENT  # it says its own
+    assert timestamps.recording_start("20240612T043000Z.wav", zone="Europe/Berlin") == MOMENT  # it has its own offset
 
 
-def test_an_hour_that_summer_time_leaves_out_is_that_of_a_clock_not_put_on_yet():
+def test_time_skipped_by_summer_time_uses_the_offset_before_the_change():
     assert timestamps.recording_start("20240331_023000.wav", zone="Europe/Berlin") == datetime(
         2024, 3, 31, 1, 30, tzinfo=UTC
     )
 
 
-def test_a_fraction_of_a_second_in_a_name_hides_no_timezone():
+def test_timezone_after_a_fraction_of_a_second():
     moment = timestamps.recording_start("20240612T043000.250Z.wav", zone="Europe/Berlin")
     assert moment == MOMENT.replace(microsecond=250_000)
 
 
-def test_a_timezone_that_does_not_exist_is_refused():
-    with pytest.raises(SettingsError, match='there is no timezone "Europe/Berlni" here: give a name as Europe/Berlin'):
+def test_unknown_timezone_is_rejected():
+    with pytest.raises(SettingsError, match='unknown timezone "Europe/Berlni": give a name such as Europe/Berlin'):
         timestamps.recording_start("a.wav", zone="Europe/Berlni")
 
 
@@ -101,18 +101,18 @@ def guano(text: str) -> bytes:
     return chunk(b"guan", f"GUANO|Version: 1.0\nTimestamp: {text}\nMake: Wildlife".encode())
 
 
-def wav(tmp_path, *chunks: bytes, name: str = "a.wav", behind: bool = False):
+def wav(tmp_path, *chunks: bytes, name: str = "a.wav", at_end: bool = False):
     audio.write(tmp_path / name, np.zeros(101), 8000)
     data = (tmp_path / name).read_bytes()
     extra = b"".join(chunks)
-    whole = data + extra if behind else data[:12] + extra + data[12:]
-    (tmp_path / name).write_bytes(whole)
+    content = data + extra if at_end else data[:12] + extra + data[12:]
+    (tmp_path / name).write_bytes(content)
     return tmp_path / name
 
 
-@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("at_end", [False, True])
 @pytest.mark.parametrize(
-    "written",
+    "metadata",
     [
         bext(b"2024-06-12", b"04:30:00"),
         bext(b"2024:06:12", b"04-30-00"),
@@ -124,16 +124,16 @@ def wav(tmp_path, *chunks: bytes, name: str = "a.wav", behind: bool = False):
         guano("2024-06-12T06:30:00+02:00"),
     ],
 )
-def test_what_a_recorder_wrote_into_the_file_is_read(tmp_path, written, behind):
-    assert timestamps.recording_start(wav(tmp_path, written, behind=behind)) == MOMENT
+def test_metadata_of_recorders(tmp_path, metadata, at_end):
+    assert timestamps.recording_start(wav(tmp_path, metadata, at_end=at_end)) == MOMENT
 
 
-def test_milliseconds_count(tmp_path):
+def test_milliseconds_are_preserved(tmp_path):
     path = wav(tmp_path, comment("Recorded at 04:30:00.250 12/06/2024 (UTC) by AudioMoth"))
     assert timestamps.recording_start(path).microsecond == 250_000
 
 
-def test_what_stands_inside_goes_before_the_name(tmp_path):
+def test_metadata_takes_precedence_over_the_name(tmp_path):
     name = "20200101_000000.wav"
     assert timestamps.recording_start(wav(tmp_path, name=name)).year == 2020
     assert timestamps.recording_start(wav(tmp_path, bext(b"2024-06-12", b"04:30:00"), name=name)) == MOMENT
@@ -141,13 +141,13 @@ def test_what_stands_inside_goes_before_the_name(tmp_path):
     assert timestamps.recording_start(wav(tmp_path, *both, name=name)) == MOMENT
 
 
-def test_local_clocks_inside_take_the_timezone(tmp_path):
+def test_timezone_applies_to_metadata_without_offset(tmp_path):
     assert timestamps.recording_start(wav(tmp_path, bext(b"2024-06-12", b"06:30:00")), zone="Europe/Berlin") == MOMENT
     assert timestamps.recording_start(wav(tmp_path, guano("2024-06-12T06:30:00")), zone="Europe/Berlin") == MOMENT
 
 
 @pytest.mark.parametrize("form", [b"RF64", b"BW64"])
-def test_a_long_file_is_read_past_its_data(tmp_path, form):
+def test_metadata_after_the_data_of_a_long_file(tmp_path, form):
     data = np.zeros(100, np.int16).tobytes()
     sizes = chunk(b"ds64", struct.pack("<QQQI", 0, len(data), 100, 0))
     fmt = chunk(b"fmt ", struct.pack("<HHIIHH", 1, 1, 8000, 16000, 2, 16))
@@ -156,14 +156,14 @@ def test_a_long_file_is_read_past_its_data(tmp_path, form):
     assert timestamps.recording_start(tmp_path / "long.wav") == MOMENT
 
 
-@pytest.mark.parametrize("cut", [0, 4, 11, 13, 19, 40])
-def test_damaged_files_say_nothing(tmp_path, cut):
+@pytest.mark.parametrize("length", [0, 4, 11, 13, 19, 40])
+def test_truncated_files_give_none(tmp_path, length):
     path = wav(tmp_path, bext(b"2024-06-12", b"04:30:00"))
-    path.write_bytes(path.read_bytes()[:cut])
+    path.write_bytes(path.read_bytes()[:length])
     assert timestamps.recording_start(path) is None
 
 
-def test_a_chunk_that_says_it_is_huge_is_not_read(tmp_path):
+def test_chunk_that_declares_a_huge_size_is_not_read(tmp_path):
     head = b"RIFF\0\0\0\0WAVELIST" + struct.pack("<I", 0xFFFF_FFF0) + b"INFO"
     (tmp_path / "odd.wav").write_bytes(head + bytes(1000))
     assert timestamps.recording_start(tmp_path / "odd.wav") is None
@@ -172,12 +172,12 @@ def test_a_chunk_that_says_it_is_huge_is_not_read(tmp_path):
     assert timestamps.recording_start(tmp_path / "odd.wav") is None
 
 
-def test_a_pipe_is_not_opened(tmp_path):
+def test_pipe_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "20240612_043000.wav")
     assert timestamps.recording_start(tmp_path / "20240612_043000.wav") == MOMENT
 
 
-def test_dates_that_no_calendar_has_are_none(tmp_path):
+def test_invalid_dates_give_none(tmp_path):
     assert timestamps.recording_start(wav(tmp_path, bext(b"0000-00-00", b"00:00:00"))) is None
     assert timestamps.recording_start(wav(tmp_path, guano("yesterday"))) is None
     assert timestamps.recording_start(wav(tmp_path, guano("0001-01-01T00:00:00+05:00"))) is None
@@ -188,13 +188,13 @@ def test_dates_that_no_calendar_has_are_none(tmp_path):
     )
 
 
-def test_no_bytes_make_it_fail(tmp_path):
+def test_damaged_bytes_never_raise(tmp_path):
     rng = np.random.default_rng(0)
     content = wav(tmp_path, bext(b"2024-06-12", b"04:30:00"), guano("2024-06-12T04:30:00Z")).read_bytes()
     for _ in range(500):
         damaged = bytearray(content[: int(rng.integers(1, len(content)))])
-        for place in rng.integers(0, len(damaged), 8):
-            damaged[place] = rng.integers(256)
+        for position in rng.integers(0, len(damaged), 8):
+            damaged[position] = rng.integers(256)
         (tmp_path / "a.wav").write_bytes(damaged)
         moment = timestamps.recording_start(tmp_path / "a.wav")
         assert moment is None or moment.tzinfo is UTC

@@ -1,4 +1,4 @@
-"""The arithmetic of the bench's table; what it measures is not for a test."""
+"""The arithmetic of the benchmark table; the measurements are not tested."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 
 @pytest.fixture
 def bench(monkeypatch):
-    """The bench's modules, as its scripts see them."""
+    """The modules of the benchmark, imported as in its scripts."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import parts
     import table
@@ -20,39 +20,39 @@ def bench(monkeypatch):
     return parts, table
 
 
-def test_a_quicker_one_has_a_ratio_above_one(bench):
+def test_a_lower_time_has_a_ratio_above_one(bench):
     _, table = bench
-    row = table.compared("epoch", [2.0, 1.0, 4.0], [4.0, 6.0, 5.0], unit="s", bar=2.5)
-    assert (row.ours, row.peer, row.ratio, row.bar, row.reached) == (
+    row = table.compared("epoch", [2.0, 1.0, 4.0], [4.0, 6.0, 5.0], unit="s", target=2.5)
+    assert (row.ours, row.baseline, row.ratio, row.target, row.met) == (
         "2 s",
         "5 s",
         "2.50 × (1.25…6.00)",
         "≥ 2.5 ×",
         True,
     )
-    assert table.compared("epoch", [2.0], [4.9], unit="s", bar=2.5).reached is False
+    assert table.compared("epoch", [2.0], [4.9], unit="s", target=2.5).met is False
 
 
-def test_a_bar_from_above_is_one_not_to_pass(bench):
+def test_a_target_can_be_an_upper_bound(bench):
     _, table = bench
-    row = table.compared("floor", [1.3], [1.0], unit="ms", bar=1.3, most=True)
-    assert (row.ratio, row.bar, row.reached) == ("1.30 × (1.30…1.30)", "≤ 1.3 ×", True)
-    assert table.compared("floor", [1.31], [1.0], unit="ms", bar=1.3, most=True).reached is False
+    row = table.compared("lower bound", [1.3], [1.0], unit="ms", target=1.3, at_most=True)
+    assert (row.ratio, row.target, row.met) == ("1.30 × (1.30…1.30)", "≤ 1.3 ×", True)
+    assert table.compared("lower bound", [1.31], [1.0], unit="ms", target=1.3, at_most=True).met is False
 
 
-def test_the_interval_is_welchs(bench):
+def test_the_interval_equals_welchs(bench):
     parts, _ = bench
     a, b = [78.8, 80.1, 76.8, 76.9, 81.4], [77.6, 80.4, 79.0, 78.2, 77.7]
-    found = parts._welch(a, b)
+    interval = parts._welch(a, b)
     oracle = scipy.stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
-    # Whole degrees of freedom, cut off: never narrower than Welch's own, and hardly wider.
-    assert found[0] <= oracle.low
-    assert found[1] >= oracle.high
-    assert found == pytest.approx(tuple(oracle), rel=0.1)
+    # The degrees of freedom are rounded down: the interval is never narrower than the exact one, and hardly wider.
+    assert interval[0] <= oracle.low
+    assert interval[1] >= oracle.high
+    assert interval == pytest.approx(tuple(oracle), rel=0.1)
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_the_area_under_the_curve_is_scikit_learns(bench, ties):
+def test_auroc_equals_scikit_learns(bench, ties):
     import unknown
 
     rng = np.random.default_rng(0)
@@ -64,18 +64,18 @@ def test_the_area_under_the_curve_is_scikit_learns(bench, ties):
     assert unknown.auroc(np.ones(3), np.ones(2)) == 0.5
 
 
-def test_the_scores_of_a_class_left_out_are_told_apart(bench):
-    """Three classes far apart in the training clips, and a fourth: every score ranks it below the known ones."""
+def test_every_score_separates_a_class_left_out_of_training(bench):
+    """Train on three well separated classes: every score of a fourth class is lower than theirs."""
     import unknown
 
     rng = np.random.default_rng(0)
     labels = np.arange(120) % 4
     x = (4 * np.eye(4)[labels] @ np.eye(4, 6) + rng.normal(0, 0.3, (120, 6))).astype(np.float32)
     targets = np.eye(4, dtype=np.float32)[labels]
-    heard = unknown.Heard(embeddings=x, inputs=x, targets=targets, sources=np.arange(120).astype(str))
+    clips = unknown.ClipEmbeddings(embeddings=x, head_features=x, targets=targets, sources=np.arange(120).astype(str))
     train, test = np.flatnonzero((np.arange(120) < 80) & (labels < 3)), np.arange(80, 120)
-    held_out, tested = unknown.scored(heard, train, test)
-    assert set(held_out) == set(tested) == set(unknown.SCORES)
+    held_out, test_scores = unknown.compute_scores(clips, train, test)
+    assert set(held_out) == set(test_scores) == set(unknown.SCORES)
     for name in unknown.SCORES:
         assert held_out[name].shape == train.shape
-        assert unknown.auroc(tested[name][labels[test] < 3], tested[name][labels[test] == 3]) > 0.95
+        assert unknown.auroc(test_scores[name][labels[test] < 3], test_scores[name][labels[test] == 3]) > 0.95

@@ -1,4 +1,4 @@
-"""What a person reads in a terminal: nothing that came from data is obeyed, nothing is said that is not known."""
+"""Text in a terminal: control characters from data are removed, missing values are shown as missing."""
 
 import logging
 from dataclasses import replace
@@ -10,6 +10,7 @@ from rich.console import Console
 from soundmark.cli import console, tables
 from soundmark.datasets.leakage import Leakage
 from soundmark.models import card_text
+from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.training_record import TrainingRecord
 from soundmark.spectrograms import Mel
@@ -31,47 +32,43 @@ def scores(**changes: object) -> str:
     return dict(card_text.card_lines(replace(CARD, scores=SCORES | changes)))["scores"]
 
 
-def harmless(text: str) -> bool:
-    return not any(mark in text for mark in "\x1b\x07\u202e\udc80\r")
+def is_harmless(text: str) -> bool:
+    return not any(character in text for character in "\x1b\x07\u202e\udc80\r")
 
 
-def test_nothing_from_data_is_obeyed(capsys):
+def test_control_characters_and_markup_from_data_have_no_effect(capsys):
     tables.show_answers({RED: [{"label": RED, "score": 0.5}]})
-    tables.show_card(
-        "a[/b]/m.onnx",
-        replace(CARD, classes=(RED,), training=TrainingRecord.from_json({"name": RED}), recipe={RED: RED}),
-    )
+    card = replace(CARD, classes=(RED,), training=TrainingRecord.from_json({"name": RED}), recipe={RED: RED})
+    tables.show_card("a[/b]/m.onnx", Bundle(b"graph", card), everything=True)
     console.print_result(RED)
     console.say(RED)
     console.fail(RED)
     printed = capsys.readouterr()
-    assert harmless(printed.out + printed.err)
+    assert is_harmless(printed.out + printed.err)
     assert "a[/b]/m.onnx" in printed.out
     assert printed.out.count("[31mred") == 7
     assert printed.err.count("[/b]") == 2
 
 
-def test_no_answers_are_no_table(capsys):
+def test_no_files_print_no_table(capsys):
     tables.show_answers({})
     assert capsys.readouterr().out == ""
 
 
-def test_the_scores_of_a_model():
+def test_scores_on_a_card():
     assert scores() == (
-        "accuracy 70.1 % (95 % interval 66.0 to 74.0) on 2,097 clips that it was not trained on, protocol folds; "
-        "macro F1 70.0 %, ECE 0.123"
+        "accuracy 70.1 % (95 % interval 66.0 to 74.0) on 2,097 test clips, protocol folds; macro F1 70.0 %, ECE 0.123"
     )
 
 
-def test_the_scores_of_a_recipe_are_not_said_to_be_the_models():
-    told = scores(cross_validated=True)
-    assert "2,097 clips: that of the recipe's models in a comparison, each on clips kept back from it" in told
-    assert "(protocol folds)" in told
-    assert "that it was not trained on" not in told
+def test_scores_of_a_comparison_are_not_shown_as_scores_of_the_model():
+    text = scores(cross_validated=True)
+    assert "2,097 clips: cross-validation of the recipe in a comparison, not this model (protocol folds)" in text
+    assert "test clips" not in text
 
 
 @pytest.mark.parametrize("interval", [[float("nan"), None], ["x", []], [0.1], 3, None])
-def test_an_interval_that_is_not_known_is_not_made_up(interval):
+def test_an_unknown_interval_is_shown_as_unknown(interval):
     assert "(95 % interval ? to ?)" in scores(accuracy_interval=interval)
 
 
@@ -80,40 +77,40 @@ def test_a_card_of_odd_values_is_shown():
     lines = card_text.card_lines(
         replace(CARD, scores=odd, training=TrainingRecord.from_json({"protocol": []}), recipe={"representation": 1})
     )
-    assert dict(lines)["scores"].startswith("accuracy ? % (95 % interval ? to ?) on ? clips")
+    assert dict(lines)["scores"].startswith("accuracy ? % (95 % interval ? to ?) on ? test clips")
 
 
-def test_a_leak_that_is_not_known_is_not_measured():
+def test_leak_lines_of_known_and_unknown_recordings():
     leak = Leakage(recording=0.9, recording_and_class=0.8, lookup_accuracy=float("nan"))
     results = [SimpleNamespace(protocol="random", leak=None), SimpleNamespace(protocol="folds", leak=leak)]
     assert tables.leak_lines(SimpleNamespace(results=results, dataset=ONE_LABEL)) == [
-        "random: which clips share a recording is not known here: the leak cannot be measured, and the intervals count "
-        "clips",
-        "folds: 90.0 % of the test clips come from a recording that is also trained on (80.0 % under the same class); "
-        "knowing the recording alone would score ? %",
+        "random: it is unknown which clips share a recording: data leakage cannot be measured, and the intervals treat "
+        "clips as independent",
+        "folds: 90.0 % of the test clips come from a recording that is also in the training set (80.0 % with the same "
+        "class); a lookup of the recording, without its sound, is right for ? %",
     ]
 
 
-def test_the_spread_over_seeds_is_told_where_there_are_several():
+def test_seed_lines_of_results_with_several_seeds():
     seeded = SimpleNamespace(
         recipe=SimpleNamespace(name="a"), protocol="folds",
         summary=SimpleNamespace(headline=SimpleNamespace(value=0.7)),
         seeds=(3, 4), seed_accuracies=(0.69, 0.71), seed_sd=0.01414,
     )  # fmt: skip
-    alone = SimpleNamespace(seeds=(3,))
-    assert tables.seed_lines(SimpleNamespace(results=[alone, seeded])) == [
+    single = SimpleNamespace(seeds=(3,))
+    assert tables.seed_lines(SimpleNamespace(results=[single, seeded])) == [
         "a, folds: 70.0 ± 1.4 %, mean ± SD over the seeds 3 (69.0), 4 (71.0)"
     ]
 
 
-def test_a_model_says_which_recordings_were_kept_back():
+def test_a_card_states_which_recordings_were_held_out():
     data = {"name": "pets", "fingerprint": "f", "n_train": 9, "protocol": "grouped", "test_fold": 2}
-    told = dict(card_text.card_lines(replace(CARD, training=TrainingRecord.from_json(data))))["trained on"]
-    assert told == "pets (fingerprint f): 9 clips, the recordings of fold 2 kept back"
+    text = dict(card_text.card_lines(replace(CARD, training=TrainingRecord.from_json(data))))["trained on"]
+    assert text == "pets (fingerprint f): 9 clips, the recordings of fold 2 held out"
 
 
-@pytest.mark.parametrize(("known", "told"), [(True, "(by recording)"), (False, "(by clip)")])
-def test_differences_say_what_they_count(capsys, known, told):
+@pytest.mark.parametrize(("known", "unit"), [(True, "(by recording)"), (False, "(by clip)")])
+def test_differences_state_the_resampled_unit(capsys, known, unit):
     interval = SimpleNamespace(low=float("nan"), high=0.021)
     difference = SimpleNamespace(difference=0.01, interval=interval, p=float("nan"))
     comparison = SimpleNamespace(recipes=("a", "b"), protocol="random", difference=difference)
@@ -121,14 +118,14 @@ def test_differences_say_what_they_count(capsys, known, told):
     tables.show_evaluation(SimpleNamespace(dataset=data, results=[], comparisons=[comparison]))
     printed = capsys.readouterr().out
     assert "[/b]: 1 clips" in printed
-    assert f"a − b, random: +1.0 points [?, +2.1], p = ? {told}" in printed
+    assert f"a − b, random: +1.0 points [?, +2.1], p = ? {unit}" in printed
 
 
-def test_a_warning_is_one_line(capsys, monkeypatch):
+def test_a_library_warning_is_one_line(capsys, monkeypatch):
     monkeypatch.setattr(console, "err", Console(stderr=True, highlight=False, width=80))
     record = logging.LogRecord("soundmark", logging.WARNING, "", 0, "%s" + 100 * " word", (RED,), None)
-    console._Warnings().emit(record)
+    console._LogLines().emit(record)
     printed = capsys.readouterr().err
-    assert harmless(printed)
+    assert is_harmless(printed)
     assert printed.count("\n") == 1
     assert printed.startswith("warning: ")

@@ -1,4 +1,4 @@
-"""An inspection as notebook users see it: its repr, tables and figure."""
+"""``Inspection`` in notebooks: repr, HTML, DataFrame and figure."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from soundmark.errors import DatasetError, SettingsError
 
 @pytest.fixture
 def pets(tmp_path: Path) -> Path:
-    """Three sounds: a dog twice, in two folds, and a silent cat; and a file that is no sound."""
+    """Two identical dog clips in two folds, a silent cat clip, and a file that cannot be decoded."""
     rng = np.random.default_rng(0)
     bark = 0.5 * rng.uniform(-1, 1, 8000)
     for name, samples in {"dog/fold1/a": bark, "dog/fold2/b": bark, "cat/fold1/c": np.zeros(4000)}.items():
@@ -24,8 +24,8 @@ def pets(tmp_path: Path) -> Path:
     return tmp_path / "pets"
 
 
-def test_a_path_is_opened(pets):
-    by_path, by_data = (inspect(given, jobs=1, quiet=True) for given in (str(pets), Dataset.open(pets)))
+def test_inspect_accepts_a_path_or_a_data_set(pets):
+    by_path, by_data = (inspect(argument, jobs=1, quiet=True) for argument in (str(pets), Dataset.open(pets)))
     assert repr(by_path) == repr(by_data)
     with pytest.raises(DatasetError):
         inspect(pets / "none", quiet=True)
@@ -33,14 +33,14 @@ def test_a_path_is_opened(pets):
 
 def test_progress_is_shown_on_standard_error_unless_quiet(pets, capfd):
     inspect(pets, jobs=1)
-    shown = capfd.readouterr()
-    assert "inspecting" in shown.err
-    assert shown.out == ""
+    output = capfd.readouterr()
+    assert "inspecting" in output.err
+    assert output.out == ""
     inspect(pets, jobs=1, quiet=True)
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_repr_says_what_there_is_and_what_is_wrong(pets):
+def test_the_repr_has_durations_encodings_and_faults(pets):
     lines = repr(inspect(pets, jobs=1, quiet=True)).splitlines()
     assert lines[0].startswith('Inspection of "pets": 4 of 4 clips (100 %), 2 classes')
     assert lines[1] == "  durations: 0.500 s to 1.000 s, median 1.000 s; 2.5 s in all"
@@ -48,10 +48,10 @@ def test_the_repr_says_what_there_is_and_what_is_wrong(pets):
     assert lines[3] == "  faults:    1 unreadable clips; 1 silent clips; 1 groups of identical clips"
 
 
-def test_the_repr_is_short_and_the_html_bounded_whatever_was_found():
-    findings = tuple(Finding(f"{i}.wav", "dog", 1, "nothing but zeros") for i in range(8732))
+def test_repr_and_html_have_a_bounded_length():
+    findings = tuple(Finding(f"{i}.wav", "dog", 1, "all samples are zero") for i in range(8732))
     large = Inspection(
-        name="made up" * 1000,
+        name="a long name" * 1000,
         root=Path("/data"),
         share="8 732 of 8 732 clips (100 %)",
         classes=tuple(f"class {i}" for i in range(527)),
@@ -75,9 +75,9 @@ def test_the_repr_is_short_and_the_html_bounded_whatever_was_found():
     assert len(large._repr_html_()) < 200_000
 
 
-def test_the_html_has_the_tables(pets):
+def test_the_html_has_tables_of_faults(pets):
     html = inspect(pets, jobs=1, quiet=True)._repr_html_()
-    assert "<td>cat/fold1/c.wav</td><td>cat</td><td>1</td><td>nothing but zeros</td>" in html
+    assert "<td>cat/fold1/c.wav</td><td>cat</td><td>1</td><td>all samples are zero</td>" in html
     assert "<b>Identical clips</b>" in html
 
 
@@ -95,7 +95,7 @@ def test_a_data_frame_has_a_row_per_problem(pets):
     assert identical["detail"].tolist() == ["same files as dog/fold2/b.wav", "same files as dog/fold1/a.wav"]
 
 
-def test_the_plot_is_four_axes_that_jupyter_displays(pets):
+def test_the_plot_has_four_axes_on_one_pyplot_figure(pets):
     from matplotlib import pyplot
 
     axes = inspect(pets, jobs=1, quiet=True).plot()
@@ -103,12 +103,12 @@ def test_the_plot_is_four_axes_that_jupyter_displays(pets):
     assert pyplot.get_fignums() == [axes[0, 0].figure.number]
 
 
-def test_it_is_saved_as_the_suffix_says_without_a_figure_left_open(pets, tmp_path):
+def test_save_writes_the_format_of_the_suffix_and_closes_the_figure(pets, tmp_path):
     from matplotlib import pyplot
 
     found = inspect(pets, jobs=1, quiet=True)
     found.save(str(tmp_path / "new" / "pets.pdf"))
     assert (tmp_path / "new" / "pets.pdf").read_bytes()[:4] == b"%PDF"
     assert pyplot.get_fignums() == []
-    with pytest.raises(SettingsError, match='there is no picture format "gif2"'):
+    with pytest.raises(SettingsError, match='there is no image format "gif2"'):
         found.save(tmp_path / "pets.gif2")

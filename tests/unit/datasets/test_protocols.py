@@ -1,4 +1,4 @@
-"""Protocols are one registry: whatever depends on the protocol is read from its entry."""
+"""Evaluation protocols: their splits, defaults and texts."""
 
 from pathlib import Path
 
@@ -23,17 +23,17 @@ def pets(n: int = 12, *, folds: int = 3, sources: bool = True) -> Dataset:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
-def test_every_split_is_found_again_and_tests_other_clips_than_it_trains_on(protocol):
+def test_find_returns_the_split_of_a_fold_and_training_and_test_clips_are_disjoint(protocol):
     data = pets()
     for split in protocol.splits(data):
         assert sorted([*split.train, *split.test]) == list(range(12))
-        again = protocol.find(data, split.fold)
-        assert np.sort(again.test).tolist() == np.sort(split.test).tolist()
+        found = protocol.find(data, split.fold)
+        assert np.sort(found.test).tolist() == np.sort(split.test).tolist()
         if protocol.keeps_recordings_apart and protocol.name != "folds":
             assert not set(data.sources[split.train]) & set(data.sources[split.test])
 
 
-def test_splits_are_those_of_the_functions():
+def test_protocols_use_the_split_functions():
     data = pets()
     assert PROTOCOLS["random"].splits(data, seed=7)[0].test.tolist() == splits.random_split(12, seed=7).test.tolist()
     assert [split.fold for split in PROTOCOLS["folds"].splits(data, folds=[3, 1])] == [1, 3]
@@ -41,7 +41,7 @@ def test_splits_are_those_of_the_functions():
     assert ALL.find(data, None).test.size == 0
 
 
-def test_an_official_fold_is_found_where_it_is_the_only_one():
+def test_find_accepts_a_data_set_with_one_official_fold():
     assert PROTOCOLS["folds"].find(pets(folds=1), 1).test.size == 12
     assert PROTOCOLS["folds"].find(pets(), 9) is None
     assert PROTOCOLS["folds"].find(pets(), None) is None
@@ -57,16 +57,16 @@ def test_an_official_fold_is_found_where_it_is_the_only_one():
         (pets(folds=0, sources=False), None, ("random",)),
     ],
 )
-def test_the_default_is_the_notebooks_split_and_one_that_keeps_recordings_apart(data, folds, expected):
+def test_the_defaults_are_the_random_split_and_a_protocol_that_keeps_recordings_apart(data, folds, expected):
     assert default_protocols(data, folds) == expected
 
 
-def test_the_score_to_believe_is_the_one_that_keeps_recordings_apart():
+def test_protocols_that_keep_recordings_apart_are_preferred():
     assert preferred_protocols() == ("folds", "grouped", "random")
 
 
-def test_words_for_a_fold_and_for_an_unknown_protocol():
+def test_texts_of_a_fold_and_of_an_unknown_protocol():
     assert protocol_of("grouped").unit.format(fold=2) == "fold 2 by recording"
-    assert protocol_of("all").kept_back == "nothing kept back"
-    assert protocol_of("by-city").kept_back.format(fold=None) == "fold None kept back"
+    assert protocol_of("all").held_out == "no clips held out"
+    assert protocol_of("by-city").held_out.format(fold=None) == "fold None held out"
     assert protocol_of("by-city").find(pets(), 1) is None

@@ -1,4 +1,4 @@
-"""pictures: each clip has its own, none is stale, and what cannot be drawn is named."""
+"""Spectrogram images: one per clip, redrawn after changes, with skipped clips reported."""
 
 import os
 from dataclasses import replace
@@ -36,67 +36,69 @@ def draw(data: Dataset, folder: Path, **settings: object) -> spectrogram_images.
     [
         (("a.wav", "a.flac", "a_2.wav"), ["a.png", "a_2.png", "a_2_2.png"]),
         (("a_2.wav", "a.wav", "a.flac"), ["a_2.png", "a.png", "a_3.png"]),
-        (("a.wav", "A.wav"), ["a.png", "A_2.png"]),  # one file on some systems
+        (("a.wav", "A.wav"), ["a.png", "A_2.png"]),  # the same file on a case-insensitive file system
         (("a.b.wav", "a.c.wav"), ["a.b.png", "a.c.png"]),
     ],
 )
-def test_no_two_clips_share_a_picture(files: tuple[str, ...], expected: list[str]):
+def test_image_names_are_unique(files: tuple[str, ...], expected: list[str]):
     clips = tuple(Clip(path=Path(name), label="dog") for name in files)
     data = Dataset(name="pets", root=Path(), classes=("dog",), clips=clips)
     assert [path.name for path in spectrogram_images.image_names(data)] == expected
 
 
-def test_there_are_as_many_pictures_as_clips(pets: Dataset, tmp_path: Path):
+def test_there_is_one_image_per_clip(pets: Dataset, tmp_path: Path):
     assert draw(pets, tmp_path / "out").count == 4
     assert len(list((tmp_path / "out").rglob("*.png"))) == 4
 
 
-def test_a_file_replaced_by_one_of_the_same_size_is_drawn_again(pets: Dataset, tmp_path: Path):
+def test_a_changed_file_of_the_same_size_is_drawn_again(pets: Dataset, tmp_path: Path):
     draw(pets, tmp_path / "out")
-    picture = tmp_path / "out" / "cat" / "a.png"
-    before, source = picture.read_bytes(), pets.root / "cat" / "a.wav"
+    image = tmp_path / "out" / "cat" / "a.png"
+    before, source = image.read_bytes(), pets.root / "cat" / "a.wav"
     old = source.stat()
     write(source, 3000.0)
     os.utime(source, ns=(old.st_atime_ns, old.st_mtime_ns + 1_000_000_000))
     assert source.stat().st_size == old.st_size
     draw(Dataset.open(pets.root), tmp_path / "out")
-    assert picture.read_bytes() != before
+    assert image.read_bytes() != before
 
 
-def test_pictures_of_other_settings_do_not_survive_a_kill(pets: Dataset, tmp_path: Path, monkeypatch):
+def test_images_with_other_settings_are_redrawn_after_an_interruption(pets: Dataset, tmp_path: Path, monkeypatch):
     draw(pets, tmp_path / "out")
     grey = (tmp_path / "out" / "cat" / "a.png").read_bytes()
 
-    def kill(*_: object, **__: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(parallel, "map_unordered", kill)
+        patch.setattr(parallel, "map_unordered", interrupt)
         with pytest.raises(KeyboardInterrupt):
             draw(pets, tmp_path / "out", colours="magma")
     assert draw(pets, tmp_path / "out", colours="magma").count == 4
     assert (tmp_path / "out" / "cat" / "a.png").read_bytes() != grey
 
 
-def test_a_folder_of_another_data_set_is_refused(pets: Dataset, tmp_path: Path):
+def test_a_folder_with_images_of_another_data_set_is_an_error(pets: Dataset, tmp_path: Path):
     draw(pets, tmp_path / "out")
     write(tmp_path / "others" / "dog" / "b.wav")
-    with pytest.raises(OutputError, match=r'out" holds the pictures of another data set, pets in ".*pets"'):
+    with pytest.raises(
+        OutputError, match=r'out" contains the spectrogram images of another data set, pets in ".*pets"'
+    ):
         draw(Dataset.open(tmp_path / "others"), tmp_path / "out")
 
 
 @pytest.mark.parametrize("axes", [False, True])
-def test_a_clip_with_an_absurd_sample_is_named_and_the_others_drawn(pets: Dataset, tmp_path: Path, axes: bool):
+def test_a_clip_with_a_sample_far_beyond_full_scale_is_skipped(pets: Dataset, tmp_path: Path, axes: bool):
     loud = pets.root / "dog" / "a_2.wav"
     soundfile.write(loud, np.array([0.0, 1e13, 0.1], np.float32), 8000, subtype="FLOAT")
-    written = draw(pets, tmp_path / "out", axes=axes)
-    assert written.count == 3
-    (told,) = written.skipped
-    assert told.path == "dog/a_2.wav"
-    assert told.reason.startswith(f'"{loud}": a sample is ±1e+13')
+    saved = draw(pets, tmp_path / "out", axes=axes)
+    assert saved.count == 3
+    (skipped,) = saved.skipped
+    assert skipped.path == "dog/a_2.wav"
+    assert skipped.reason.startswith(f'"{loud}": a sample is ±1e+13')
 
 
-def test_any_class_name_can_stand_above_a_picture(pets: Dataset, tmp_path: Path):  # a warning is an error here
-    odd = replace(pets.clips[0], label="犬 $x_1^$")
-    data = replace(pets, classes=(odd.label,), clips=(odd,))
+def test_an_image_title_can_contain_any_characters(pets: Dataset, tmp_path: Path):  # pytest turns warnings into errors
+    clip = replace(pets.clips[0], label="犬 $x_1^$")
+    data = replace(pets, classes=(clip.label,), clips=(clip,))
     assert draw(data, tmp_path / "out", axes=True).count == 1

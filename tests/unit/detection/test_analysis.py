@@ -1,4 +1,4 @@
-"""analyze, listen and summarize: the command line's results and defaults, in Python."""
+"""analyze, listen and summarize: the same results and defaults as on the command line."""
 
 import inspect
 import io
@@ -39,7 +39,7 @@ def sounds(tmp_path):
     return folder
 
 
-def test_results_in_memory_and_in_a_folder_are_those_of_the_model(model, sounds, tmp_path):
+def test_analyze_returns_the_events_of_the_model_in_memory_and_in_a_folder(model, sounds, tmp_path):
     found = analyze(sounds, model, overlap=0.5, quiet=True)
     written = analyze([str(sounds)], model, tmp_path / "out", overlap=0.5, format="jsonl", quiet=True)
     assert len(found) == len(written) == 2
@@ -64,15 +64,15 @@ def test_results_in_memory_and_in_a_folder_are_those_of_the_model(model, sounds,
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"threshold": 50}, "threshold is 50: give a number from 0 to 1"),
-        ({"threshold": "high"}, "threshold is 'high': give a number from 0 to 1"),
-        ({"thresholds": {"cow": 0.5}}, 'no class of this model "cow"'),
-        ({"thresholds": {"low": 5}}, 'the threshold of "low" is 5: give a number from 0 to 1'),
-        ({"thresholds": [0.5, 0.5]}, "there are 2 thresholds and 3 classes"),
+        ({"threshold": 50}, "threshold is 50: expected a number from 0 to 1"),
+        ({"threshold": "high"}, "threshold is 'high': expected a number from 0 to 1"),
+        ({"thresholds": {"cow": 0.5}}, 'the model has no class "cow"'),
+        ({"thresholds": {"low": 5}}, 'the threshold of "low" is 5: expected a number from 0 to 1'),
+        ({"thresholds": [0.5, 0.5]}, "there are 2 thresholds for 3 classes"),
         ({"merge_gap_s": -1}, "merge_gap_s is -1"),
     ],
 )
-def test_settings_that_are_out_of_range_are_refused(model, sounds, options, message):
+def test_settings_out_of_range_are_rejected(model, sounds, options, message):
     with pytest.raises(SettingsError, match=re.escape(message)):
         analyze(sounds, model, **options)
     with pytest.raises(SettingsError, match=re.escape(message)):
@@ -82,16 +82,16 @@ def test_settings_that_are_out_of_range_are_refused(model, sounds, options, mess
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"top_k": 0}, "top_k is 0: give a whole number of at least 1"),
-        ({"top_k": 1.5}, "top_k is 1.5: give a whole number of at least 1"),
-        ({"overlap": 1.0}, "overlap is 1.0: give a share of the window"),
-        ({"overlap": "half"}, "overlap is 'half': give a share of the window"),
-        ({"release": 2}, "release is 2: give a number from 0 to 1"),
+        ({"top_k": 0}, "top_k is 0: expected a whole number of at least 1"),
+        ({"top_k": 1.5}, "top_k is 1.5: expected a whole number of at least 1"),
+        ({"overlap": 1.0}, "overlap is 1.0: expected a fraction of the window"),
+        ({"overlap": "half"}, "overlap is 'half': expected a fraction of the window"),
+        ({"release": 2}, "release is 2: expected a number from 0 to 1"),
         ({"jobs": 0}, "jobs is 0"),
         ({"format": "cvs"}, 'format "cvs"'),
     ],
 )
-def test_options_of_analyze_that_are_out_of_range_are_refused(model, sounds, options, message):
+def test_options_of_analyze_out_of_range_are_rejected(model, sounds, options, message):
     with pytest.raises(SettingsError, match=re.escape(message)):
         analyze(sounds, model, **options)
 
@@ -102,12 +102,12 @@ def test_listen_yields_the_events_of_the_file(model, tmp_path):
     called = []
     found = list(listen(model, io.BytesIO(pcm(samples)), rate_hz=RATE_HZ, hop_s=0.5, on_event=called.append))
     assert called == found
-    places = sorted((event.start_s, event.stop_s, event.label) for event in found)
+    spans = sorted((event.start_s, event.stop_s, event.label) for event in found)
     expected = model.events(tmp_path / "a.wav", overlap=0.5)
-    assert places == sorted((event.start_s, event.stop_s, event.label) for event in expected)
+    assert spans == sorted((event.start_s, event.stop_s, event.label) for event in expected)
 
 
-def test_ctrl_c_ends_the_iteration_with_the_running_events(model, monkeypatch):
+def test_ctrl_c_yields_the_running_events_and_closes_the_source(model, monkeypatch):
     closed = []
 
     def blocks():
@@ -119,33 +119,33 @@ def test_ctrl_c_ends_the_iteration_with_the_running_events(model, monkeypatch):
 
     source = LiveSource("microphone", RATE_HZ, blocks, is_live=False)
     monkeypatch.setattr(listener, "open_source", lambda *_, **__: source)
-    seen = []
+    scored, score = [], type(model).score
 
-    def interrupt(part):
-        seen.append(part)
-        if len(seen) == 4:
+    def interrupted_score(*args, **options):
+        scored.append(args)
+        if len(scored) == 4:
             raise KeyboardInterrupt
+        return score(*args, **options)
 
-    score = type(model).score
-    monkeypatch.setattr(type(model), "score", lambda *args, **options: (interrupt(0), score(*args, **options))[1])
+    monkeypatch.setattr(type(model), "score", interrupted_score)
     found = list(listen(model))
     assert [(event.label, event.start_s) for event in found] == [("low", 0.0)]
     deadline = time.monotonic() + 5.0
-    while not closed and time.monotonic() < deadline:  # by the thread that reads it
+    while not closed and time.monotonic() < deadline:  # the reading thread closes it
         time.sleep(0.01)
     assert closed
 
 
 def test_the_command_line_has_the_same_defaults():
     for command, function in ((classify_command.classify, analyze), (listen_command.listen, listen)):
-        typed, called = (inspect.signature(each).parameters for each in (command, function))
+        options, arguments = (inspect.signature(each).parameters for each in (command, function))
         names = {"min_confidence": "threshold", "merge_gap": "merge_gap_s", "rate": "rate_hz", "hop": "hop_s"}
         names |= {"duration": "duration_s"}
-        both = {name: names.get(name, name) for name in typed if names.get(name, name) in called}
-        assert len(both) >= 10
-        for name, other in both.items():
+        shared = {name: names.get(name, name) for name in options if names.get(name, name) in arguments}
+        assert len(shared) >= 10
+        for name, other in shared.items():
             if name != "model":
-                assert typed[name].default == called[other].default, name
+                assert options[name].default == arguments[other].default, name
 
 
 def test_reprs_are_short_for_10_000_events_and_527_classes():

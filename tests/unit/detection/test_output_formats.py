@@ -1,4 +1,4 @@
-"""What was heard, read back by others: csv, pandas, pyarrow, crowsetta, and a reader written from Audacity's manual."""
+"""Output formats, read by other programs: csv, pandas, pyarrow, crowsetta, a parser after Audacity's manual."""
 
 import csv
 import io
@@ -17,8 +17,8 @@ from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import Failure
 from soundmark.models.events import Event
 
-BEGAN = datetime(2024, 6, 12, 23, 59, 58, tzinfo=UTC)
-ODD = (
+STARTED = datetime(2024, 6, 12, 23, 59, 58, tzinfo=UTC)
+ODD_NAMES = (
     '"in quotes"',
     '"one quote',
     "it's",
@@ -41,24 +41,24 @@ def event(label: str = "dog", start_s: float = 0.0, stop_s: float = 4.0, confide
     return Event(label=label, start_s=start_s, stop_s=stop_s, confidence=confidence, peak=0.9)
 
 
-def heard(file: str = "a.wav", duration_s: float = 60.0, events=(), started=None) -> FileResult:
+def result(file: str = "a.wav", duration_s: float = 60.0, events=(), started=None) -> FileResult:
     answer = [{"label": "dog", "score": 0.5}]
     return FileResult(file=file, duration_s=duration_s, answer=answer, events=list(events), started=started)
 
 
-THREE = [
-    heard("a.wav", 60.0, [event(start_s=1.5, stop_s=5.5), event("siren", 55.0, 60.0)], BEGAN),
+RESULTS = [
+    result("a.wav", 60.0, [event(start_s=1.5, stop_s=5.5), event("siren", 55.0, 60.0)], STARTED),
     Failure("broken.wav", "it is empty"),
-    heard("b.wav", 30.25),
-    heard("c.wav", 10.0, [event(start_s=0.0, stop_s=2.0)]),
+    result("b.wav", 30.25),
+    result("c.wav", 10.0, [event(start_s=0.0, stop_s=2.0)]),
 ]
 
 
-def written(form: str, found=THREE) -> bytes:
-    return b"".join(output_formats.FORMATS[form].write(found))
+def written(form: str, results=RESULTS) -> bytes:
+    return b"".join(output_formats.FORMATS[form].write(results))
 
 
-def test_csv_has_the_columns_that_people_know():
+def test_csv_has_a_row_per_event():
     rows = list(csv.DictReader(io.StringIO(written("csv").decode())))
     assert list(rows[0]) == ["Start (s)", "End (s)", "Label", "Confidence", "File"]
     assert [(float(row["Start (s)"]), row["Label"], row["File"]) for row in rows] == [
@@ -69,9 +69,9 @@ def test_csv_has_the_columns_that_people_know():
     assert pd.read_csv(io.BytesIO(written("csv")))["Confidence"].tolist() == [0.123457] * 3
 
 
-@pytest.mark.parametrize("name", [*ODD, "caf\udce9.wav"])
-def test_odd_labels_and_names_come_through_csv_and_json(name):
-    found = [heard(name, events=[event(name)])]
+@pytest.mark.parametrize("name", [*ODD_NAMES, "caf\udce9.wav"])
+def test_odd_labels_and_names_are_read_back_from_csv_and_json(name):
+    found = [result(name, events=[event(name)])]
     text = written("csv", found).decode(errors="surrogateescape")
     (row,) = csv.DictReader(io.StringIO(text, newline=""))
     assert (row["Label"], row["File"]) == (name, name)
@@ -79,7 +79,7 @@ def test_odd_labels_and_names_come_through_csv_and_json(name):
     assert json.loads(line)["file"] == json.loads(written("json", found))[0]["file"] == name
 
 
-def test_jsonl_has_a_line_per_event_with_its_time_on_the_clock():
+def test_jsonl_has_a_line_per_event_with_its_time_in_utc():
     lines = [json.loads(line) for line in written("jsonl").decode().splitlines()]
     assert [line["label"] for line in lines] == ["dog", "siren", "dog"]
     assert lines[0] == {
@@ -95,7 +95,7 @@ def test_jsonl_has_a_line_per_event_with_its_time_on_the_clock():
     assert "start_utc" not in lines[2]
 
 
-def test_json_has_an_object_per_file_also_for_one_that_failed():
+def test_json_has_an_object_per_file_including_failures():
     found = json.loads(written("json"))
     assert [one["file"] for one in found] == ["a.wav", "broken.wav", "b.wav", "c.wav"]
     assert found[1] == {"file": "broken.wav", "error": "it is empty"}
@@ -118,39 +118,39 @@ READERS: dict[str, Callable] = {
 }
 
 
-@pytest.mark.parametrize("label", ["caf\udce9", "half \ud800 of one", "\udd00", *ODD])
+@pytest.mark.parametrize("label", ["caf\udce9", "half \ud800 of one", "\udd00", *ODD_NAMES])
 @pytest.mark.parametrize("form", output_formats.FORMATS)
-def test_no_label_or_name_makes_two_events_of_one_or_none(form, label):
-    found = [heard(label, events=[event(label, 1.5), event("dog", 7.0, 8.0)])]
+def test_every_event_is_one_row_whatever_its_label_and_file_name(form, label):
+    found = [result(label, events=[event(label, 1.5), event("dog", 7.0, 8.0)])]
     assert READERS[form](written(form, found)) == [1.5, 7.0]
 
 
-def test_parquet_has_types():
+def test_parquet_columns_have_types():
     table = parquet.read_table(io.BytesIO(written("parquet")))
     assert table.column("label").to_pylist() == ["dog", "siren", "dog"]
     assert table.column("start_utc").to_pylist() == [
-        BEGAN + timedelta(seconds=1.5),
-        BEGAN + timedelta(seconds=55),
+        STARTED + timedelta(seconds=1.5),
+        STARTED + timedelta(seconds=55),
         None,
     ]
     assert str(table.schema.field("start_s").type) == "double"
     assert parquet.read_table(io.BytesIO(written("parquet", []))).num_rows == 0
     (row,) = parquet.read_table(
-        io.BytesIO(written("parquet", [heard("\udce9.wav", events=[event("\ud800")])]))
+        io.BytesIO(written("parquet", [result("\udce9.wav", events=[event("\ud800")])]))
     ).to_pylist()
     assert (row["file"], row["label"]) == ("\\udce9.wav", "\\ud800")
 
 
-def test_parquet_is_handed_out_as_it_grows(monkeypatch):
+def test_parquet_is_yielded_in_chunks(monkeypatch):
     monkeypatch.setattr(output_formats, "PARQUET_ROWS", 3)
-    found = (heard(f"{i}.wav", events=[event(start_s=i)]) for i in range(10))
-    pieces = list(output_formats.FORMATS["parquet"].write(found))
-    assert len(pieces) == 4
-    assert all(pieces)
-    assert parquet.read_table(io.BytesIO(b"".join(pieces))).column("start_s").to_pylist() == list(range(10))
+    found = (result(f"{i}.wav", events=[event(start_s=i)]) for i in range(10))
+    chunks = list(output_formats.FORMATS["parquet"].write(found))
+    assert len(chunks) == 4
+    assert all(chunks)
+    assert parquet.read_table(io.BytesIO(b"".join(chunks))).column("start_s").to_pylist() == list(range(10))
 
 
-def test_a_package_that_is_missing_is_told_of_before_anything_is_heard(monkeypatch):
+def test_check_raises_if_the_package_of_a_format_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(ImportError, match="pyarrow"):
         output_formats.FORMATS["parquet"].check()
@@ -158,27 +158,30 @@ def test_a_package_that_is_missing_is_told_of_before_anything_is_heard(monkeypat
 
 
 def labels_of_audacity(text: str) -> list[tuple[float, float, str]]:
-    """By the manual: a label a line, start, end and title between tabs; a line with a backslash has frequencies."""
+    """Parse a label track: one label per line, start, end and title separated by tabs.
+
+    A line that starts with a backslash has frequencies.
+    """
     rows = [line.split("\t", 2) for line in text.split("\n") if line and not line.startswith("\\")]
     return [(float(start), float(end), title) for start, end, title in rows]
 
 
-def test_audacity_reads_the_labels():
-    found = labels_of_audacity(written("audacity", THREE[:1]).decode())
+def test_an_audacity_label_has_start_end_and_title():
+    found = labels_of_audacity(written("audacity", RESULTS[:1]).decode())
     assert found == [(1.5, 5.5, "dog"), (55.0, 60.0, "siren")]
 
 
-@pytest.mark.parametrize("name", ODD)
-def test_an_odd_label_is_one_line_of_a_label_track_and_of_a_selection_table(name):
-    (row,) = labels_of_audacity(written("audacity", [heard(events=[event(name)])]).decode())
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_an_odd_label_is_one_line_in_audacity_and_raven_tables(name):
+    (row,) = labels_of_audacity(written("audacity", [result(events=[event(name)])]).decode())
     assert "\n" not in row[2]
-    text = written("raven", [heard(name, events=[event(name)])]).decode()
+    text = written("raven", [result(name, events=[event(name)])]).decode()
     header, line, end = text.split("\n")
     assert (header, end) == ("\t".join(output_formats.RAVEN_COLUMNS), "")
     assert len(line.split("\t")) == len(output_formats.RAVEN_COLUMNS)
 
 
-def test_raven_times_go_on_over_the_files():
+def test_raven_begin_times_are_cumulative_over_files():
     table = pd.read_csv(io.BytesIO(written("raven")), sep="\t")
     assert table["Selection"].tolist() == [1, 2, 3]
     assert table["Begin Time (s)"].tolist() == [1.5, 55.0, 90.25]
@@ -188,7 +191,7 @@ def test_raven_times_go_on_over_the_files():
     assert (table["High Freq (Hz)"] > table["Low Freq (Hz)"]).all()
 
 
-@pytest.mark.filterwarnings("ignore:The inplace keyword")  # crowsetta is a version behind pandas
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # crowsetta uses a deprecated argument of pandas
 def test_crowsetta_reads_the_selection_table(tmp_path):
     (tmp_path / "all.selections.txt").write_bytes(written("raven"))
     annotation = crowsetta.formats.bbox.Raven.from_file(tmp_path / "all.selections.txt", annot_col="Species")
@@ -201,6 +204,6 @@ def test_crowsetta_reads_the_selection_table(tmp_path):
 
 
 @pytest.mark.parametrize("form", output_formats.FORMATS)
-def test_what_is_written_of_all_is_written_piece_by_piece_and_of_nothing_too(form):
+def test_every_format_yields_bytes_also_without_results(form):
     assert isinstance(b"".join(output_formats.FORMATS[form].write(iter([]))), bytes)
-    assert all(isinstance(part, bytes) for part in output_formats.FORMATS[form].write(iter(THREE)))
+    assert all(isinstance(part, bytes) for part in output_formats.FORMATS[form].write(iter(RESULTS)))

@@ -1,4 +1,4 @@
-"""A folder of results: whole whatever happened, gone on with after a kill, and never somebody else's."""
+"""Results folders: complete after an interrupted run resumes, and never written into another folder."""
 
 import csv
 import json
@@ -20,10 +20,12 @@ from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import OutputError
 from support.sounds import RATE_HZ, wave
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory) -> Path:
-    """Sixty clips, three of them broken, two recordings of half a minute, in two folders with names alike."""
+    """Sixty clips in two folders with equal file names, three of them broken, and two recordings of half a minute."""
     folder = tmp_path_factory.mktemp("sounds")
     for number in range(60):
         audio.write(folder / f"fold{number % 2}" / f"{number // 2}.wav", wave(0.6, number), RATE_HZ)
@@ -35,8 +37,8 @@ def sounds(tmp_path_factory) -> Path:
     return folder
 
 
-def everything(folder: Path) -> dict[str, bytes]:
-    """What stands in a folder of results but for the journal, whose lines may come in another order of runs."""
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files of a results folder without the journal, whose lines may be in another order after a resumed run."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
@@ -53,9 +55,9 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_counts_in_are_counts_out_and_counts_named(random_model, sounds, tmp_path):
+def test_every_input_is_a_result_or_a_named_failure(random_model, sounds, tmp_path):
     done = analyze_to_folder(random_model, files_of(sounds), DetectionSettings(), tmp_path / "out")
-    assert (done.analyzed, done.before, len(done.failures)) == (59, 0, 3)
+    assert (done.analyzed, done.resumed, len(done.failures)) == (59, 0, 3)
     assert len(rows(tmp_path / "out" / "files.csv")) == 59
     failed = rows(tmp_path / "out" / "errors.csv")
     assert [Path(row["File"]).name for row in failed] == ["3.wav", "4.wav", "5.wav"]
@@ -65,12 +67,12 @@ def test_counts_in_are_counts_out_and_counts_named(random_model, sounds, tmp_pat
     assert list(events[0]) == ["Start (s)", "End (s)", "Label", "Confidence", "File"]
     assert {row["File"] for row in rows(tmp_path / "out" / "files.csv")} >= {row["File"] for row in events}
     assert len(events) == done.events
-    about = json.loads((tmp_path / "out" / "parameters.json").read_text())
-    assert about["parameters"]["overlap"] == 0.0
-    assert about["classes"] == list(random_model.classes)
+    parameters = json.loads((tmp_path / "out" / "parameters.json").read_text())
+    assert parameters["parameters"]["overlap"] == 0.0
+    assert parameters["classes"] == list(random_model.classes)
 
 
-def test_each_file_has_results_of_its_own_that_make_the_whole(random_model, sounds, tmp_path):
+def test_the_results_files_of_all_inputs_add_up_to_the_common_one(random_model, sounds, tmp_path):
     analyze_to_folder(random_model, files_of(sounds / "fold0", sounds / "fold1"), DetectionSettings(), tmp_path / "out")
     own = sorted((tmp_path / "out" / "files").iterdir())
     assert len(own) == 57
@@ -80,62 +82,63 @@ def test_each_file_has_results_of_its_own_that_make_the_whole(random_model, soun
     assert sorted(found, key=key) == sorted(rows(tmp_path / "out" / "results.csv"), key=key)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_run_that_is_killed_goes_on_to_the_same_results(random_model, sounds, tmp_path, number, status):
+@pytest.mark.parametrize(("kill", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_killed_run_resumes_to_the_same_results(random_model, sounds, tmp_path, kill, status):
     random_model.bundle.write(tmp_path / "m.onnx")
-    peaceful = [sys.executable, "-m", "soundmark.cli", "classify", str(sounds), "-m", str(tmp_path / "m.onnx")]
-    subprocess.run([*peaceful, "-o", str(tmp_path / "peace")], capture_output=True, check=False)
+    command = [sys.executable, "-m", "soundmark.cli", "classify", str(sounds), "-m", str(tmp_path / "m.onnx")]
+    subprocess.run([*command, "-o", str(tmp_path / "uninterrupted")], capture_output=True, check=False)
     killed = tmp_path / "killed"
     process = subprocess.Popen(
-        [*peaceful, "-o", str(killed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+        [*command, "-o", str(killed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
     )
     journal = killed / JOURNAL
     while process.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") >= 20):
         time.sleep(0.002)
-    process.send_signal(number)
-    _, told = process.communicate(timeout=30)
-    assert process.returncode == status, told
-    assert "Traceback" not in told
+    process.send_signal(kill)
+    _, messages = process.communicate(timeout=30)
+    assert process.returncode == status, messages
+    assert "Traceback" not in messages
     before = journal.read_bytes().count(b"\n")
     assert 20 <= before < 59
-    again = subprocess.run([*peaceful, "-o", str(killed)], capture_output=True, text=True, check=False)
-    assert again.returncode == 1  # the three are named again
+    again = subprocess.run([*command, "-o", str(killed)], capture_output=True, text=True, check=False)
+    assert again.returncode == 1  # the three broken files are reported again
     assert again.stderr.count("soundmark: ") == 3
-    assert f"59 files were heard ({before} of them before)" in again.stderr
-    assert everything(killed) == everything(tmp_path / "peace")
+    assert f"Analysed 59 files ({before} of them in an earlier run)" in again.stderr
+    assert contents(killed) == contents(tmp_path / "uninterrupted")
 
 
-def test_what_changed_is_heard_again_and_nothing_else(random_model, sounds, tmp_path):
+def test_only_changed_files_are_analysed_again(random_model, sounds, tmp_path):
     audio.write(tmp_path / "a.wav", wave(1.0, 1), RATE_HZ)
     files = [*files_of(sounds / "long"), Input(str(tmp_path / "a.wav"), "a.wav")]
     analyze_to_folder(random_model, files, DetectionSettings(), tmp_path / "out")
     audio.write(tmp_path / "a.wav", wave(1.0, 2), RATE_HZ)
     os.utime(tmp_path / "a.wav", (1, 1))
-    assert analyze_to_folder(random_model, files, DetectionSettings(), tmp_path / "out").before == 2
-    assert analyze_to_folder(random_model, files, DetectionSettings(overlap=0.5), tmp_path / "out").before == 0
-    assert analyze_to_folder(random_model, files, DetectionSettings(), tmp_path / "out", form="jsonl").before == 3
-    assert analyze_to_folder(random_model, files, DetectionSettings(), tmp_path / "out", fresh=True).before == 0
+    assert analyze_to_folder(random_model, files, DetectionSettings(), tmp_path / "out").resumed == 2
+    assert analyze_to_folder(random_model, files, DetectionSettings(overlap=0.5), tmp_path / "out").resumed == 0
+    assert analyze_to_folder(random_model, files, DetectionSettings(), tmp_path / "out", form="jsonl").resumed == 3
+    assert analyze_to_folder(random_model, files, DetectionSettings(), tmp_path / "out", fresh=True).resumed == 0
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(random_model, sounds, tmp_path):
+def test_a_folder_with_other_files_is_rejected_and_unchanged(random_model, sounds, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "results.csv").write_text("mine")
-    with pytest.raises(OutputError, match=r'holds something else \("results.csv"\). Choose a new folder with -o'):
+    with pytest.raises(OutputError, match='is not a results folder: it contains "results.csv". Choose a new folder'):
         analyze_to_folder(random_model, files_of(sounds / "long"), DetectionSettings(), tmp_path / "thesis")
     assert (tmp_path / "thesis" / "results.csv").read_text() == "mine"
 
 
-def test_the_state_is_told_on_the_way(random_model, sounds, tmp_path):
-    told = []
-    analyze_to_folder(random_model, files_of(sounds), DetectionSettings(), tmp_path / "out", tell=told.append)
-    assert [state.done for state in told] == sorted(state.done for state in told)
-    assert told[-1].done == told[-1].files == 62
-    assert told[-1].share == 1.0
-    assert told[-1].heard_s == pytest.approx(57 * 0.6 + 60, abs=0.1)
-    assert all(0 <= state.share <= 1 for state in told)
+def test_progress_is_reported(random_model, sounds, tmp_path):
+    states = []
+    files = files_of(sounds)
+    analyze_to_folder(random_model, files, DetectionSettings(), tmp_path / "out", on_progress=states.append)
+    assert [state.done for state in states] == sorted(state.done for state in states)
+    assert states[-1].done == states[-1].files == 62
+    assert states[-1].share == 1.0
+    assert states[-1].analyzed_s == pytest.approx(57 * 0.6 + 60, abs=0.1)
+    assert all(0 <= state.share <= 1 for state in states)
 
 
-def test_standard_input_is_heard_once_and_written_with_the_others(random_model, sounds, tmp_path, monkeypatch):
+def test_standard_input_has_the_same_results_as_its_file(random_model, sounds, tmp_path, monkeypatch):
     data = (sounds / "long" / "0.wav").read_bytes()
     with (tmp_path / "piped.wav").open("w+b") as pipe:
         pipe.write(data)
@@ -151,7 +154,7 @@ def test_standard_input_is_heard_once_and_written_with_the_others(random_model, 
     }
 
 
-def test_silence_in_every_file_is_no_failure(random_model, tmp_path):
+def test_a_file_without_events_is_not_a_failure(random_model, tmp_path):
     audio.write(tmp_path / "s.wav", np.zeros(RATE_HZ), RATE_HZ)
     done = analyze_to_folder(
         random_model, files_of(tmp_path / "s.wav"), DetectionSettings(min_confidence=1.0), tmp_path / "out"
@@ -159,7 +162,7 @@ def test_silence_in_every_file_is_no_failure(random_model, tmp_path):
     assert (done.analyzed, done.without_event, done.failures) == (1, 1, [])
 
 
-def test_names_that_are_long_or_alike_keep_results_of_their_own(random_model, tmp_path):
+def test_inputs_with_long_or_equal_names_have_separate_results_files(random_model, tmp_path):
     names = ["a/x.wav", "b/x.wav", "c/X.wav", "d/x.wav~2", "e/" + "L" * 240 + ".wav", "f/" + "ż" * 120 + ".wav"]
     for number, name in enumerate(names):
         audio.write(tmp_path / "in" / "sound.wav", wave(0.5, number), RATE_HZ)
@@ -172,12 +175,12 @@ def test_names_that_are_long_or_alike_keep_results_of_their_own(random_model, tm
     assert sorted(row["File"] for path in own for row in rows(path)) == sorted(file.path for file in files)
 
 
-def test_nothing_stale_or_half_written_stays(random_model, sounds, tmp_path):
+def test_stale_and_partial_files_are_removed(random_model, sounds, tmp_path):
     analyze_to_folder(random_model, files_of(sounds / "long"), DetectionSettings(), tmp_path / "out")
-    (tmp_path / "out" / "files" / ".x.csv.4711.part").write_text("half of i")
+    (tmp_path / "out" / "files" / ".x.csv.4711.part").write_text("partial")
     (one, _) = files_of(sounds / "long")
     analyze_to_folder(random_model, [one], DetectionSettings(), tmp_path / "out", form="jsonl")
-    assert sorted(everything(tmp_path / "out")) == [
+    assert sorted(contents(tmp_path / "out")) == [
         "errors.csv",
         "files.csv",
         "files/0.wav.jsonl",

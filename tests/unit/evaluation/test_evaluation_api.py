@@ -1,4 +1,4 @@
-"""compare, train, evaluate as Python users call them, and the tables and figures of what they return."""
+"""compare, train and evaluate as Python functions, and the tables and figures of their results."""
 
 import csv
 import logging
@@ -17,13 +17,15 @@ from soundmark.spectrograms import Mel
 from soundmark.training.named_recipes import recipe_named
 from soundmark.training.single_model import train, warn_skipped
 
+pytestmark = pytest.mark.slow
+
 A = replace(recipe_named("notebook-mel"), representation=Mel(size=(24, 24)), epochs=2, batch_size=30)
 B = replace(A, name="other", learning_rate=5e-3)
-MOST = 2000
+MOST_CHARACTERS = 2000
 
 
 @pytest.fixture(autouse=True)
-def figures_are_closed():
+def close_figures():
     yield
     from matplotlib import pyplot
 
@@ -41,8 +43,8 @@ def run(city, folder):
 
 
 @pytest.fixture(scope="module")
-def several(run):
-    """The same with labels that hold any number of classes: what the code asks is the data set and the summary."""
+def multi_label_run(run):
+    """The same results as multi-label results."""
     from soundmark.metrics import multi_label
 
     results = []
@@ -55,7 +57,7 @@ def several(run):
     return replace(run, dataset=replace(run.dataset, multi_label=True), results=tuple(results))
 
 
-def test_writes_what_the_command_writes_and_records_the_call(run, folder):
+def test_compare_writes_the_files_of_the_command_and_records_the_call(run, folder):
     assert {"report.html", "metrics.json"} <= {path.name for path in folder.iterdir()}
     assert run.command.startswith("soundmark.compare(dataset='")
     assert "recipes=['notebook-mel', 'other']" in run.command
@@ -64,64 +66,64 @@ def test_writes_what_the_command_writes_and_records_the_call(run, folder):
 
 
 def test_the_same_call_again_trains_nothing(run, city, folder, monkeypatch):
-    monkeypatch.setattr(comparison, "train_unit", None)  # calling it would fail
+    monkeypatch.setattr(comparison, "train_unit", None)  # training would fail
     again = compare(city, (A, B), str(folder), folds=np.array([1, 2]), epochs=1, jobs=1, quiet=True)
     assert repr(again) == repr(run)
 
 
-def test_a_single_value_stands_for_a_list_of_one(city, tmp_path):
-    made = compare(city, A, tmp_path / "run", protocols="folds", folds=1, epochs=1, jobs=1, quiet=True)
-    assert (made.recipes, made.protocols) == (("notebook-mel",), ("folds",))
-    assert [fold.fold for fold in made.results[0].folds] == [1]
+def test_a_single_value_is_a_list_of_one(city, tmp_path):
+    found = compare(city, A, tmp_path / "run", protocols="folds", folds=1, epochs=1, jobs=1, quiet=True)
+    assert (found.recipes, found.protocols) == (("notebook-mel",), ("folds",))
+    assert [fold.fold for fold in found.results[0].folds] == [1]
 
 
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [
         ({"recipes": "notebok-mel"}, SettingsError, 'no recipe "notebok-mel". Did you mean "notebook-mel"'),
-        ({"recipes": 5}, SettingsError, "recipes is 5: give names"),
-        ({"recipes": [5]}, SettingsError, "the recipe is 5: give the name of one"),
+        ({"recipes": 5}, SettingsError, "recipes is 5: expected names"),
+        ({"recipes": [5]}, SettingsError, "the recipe is 5: expected the name of a recipe"),
         ({"recipes": []}, SettingsError, "the recipes are none"),
         ({"recipes": "none.toml"}, SettingsError, 'the recipe "none.toml" cannot be read'),
         ({"protocols": "fold"}, SettingsError, 'no protocol "fold". Did you mean "folds"'),
         ({"protocols": 5}, SettingsError, "protocols is 5"),
-        ({"folds": "1,2"}, SettingsError, "folds is '1,2': give fold numbers"),
-        ({"folds": [1.5]}, SettingsError, "folds holds 1.5: give fold numbers"),
-        ({"folds": 7}, SettingsError, "no fold 7 here"),
-        ({"seeds": 0}, SettingsError, "seeds is 0: give a whole number from 1 to 20"),
-        ({"seeds": "2"}, SettingsError, "seeds is '2': give a whole number"),
+        ({"folds": "1,2"}, SettingsError, "folds is '1,2': expected fold numbers"),
+        ({"folds": [1.5]}, SettingsError, "folds contains 1.5: expected fold numbers"),
+        ({"folds": 7}, SettingsError, "has no fold 7"),
+        ({"seeds": 0}, SettingsError, "seeds is 0: expected a whole number from 1 to 20"),
+        ({"seeds": "2"}, SettingsError, "seeds is '2': expected a whole number"),
         ({"epochs": 0}, SettingsError, "epochs is 0"),
-        ({"jobs": 0}, SettingsError, "jobs is 0: give a whole number of at least 1"),
-        ({"device": "gpu"}, SettingsError, 'no device "gpu"'),
-        ({"folder": None}, SettingsError, "there is no folder for the results"),
+        ({"jobs": 0}, SettingsError, "jobs is 0: expected a whole number of at least 1"),
+        ({"device": "gpu"}, SettingsError, 'the device "gpu" is not available'),
+        ({"folder": None}, SettingsError, "no folder was given for the results"),
         ({"folder": ""}, SettingsError, "the folder is ''"),
         ({"dataset": "nowhere"}, DatasetError, '"nowhere"'),
         ({"dataset": 5}, SettingsError, "the data set is a int"),
-        ({"subset": "esc10"}, SettingsError, "the data set is open"),
+        ({"subset": "esc10"}, SettingsError, "the data set is already open"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(city, tmp_path, change, error, match):
+def test_compare_rejects_invalid_arguments(city, tmp_path, change, error, match):
     with pytest.raises(error, match=match):
         compare(**{"dataset": city, "recipes": A, "folder": tmp_path / "run", "quiet": True, **change})
     assert not (tmp_path / "run").exists()
 
 
-def test_a_misspelt_keyword_is_pythons_error(city, tmp_path):
+def test_an_unknown_keyword_is_a_type_error(city, tmp_path):
     with pytest.raises(TypeError, match="epoch"):
         compare(city, A, tmp_path, epoch=1)
 
 
 def test_train_returns_a_model_and_the_same_call_loads_it(city, tmp_path):
-    made = train(str(city.root), A, tmp_path / "final", epochs=1, test_fold=3, jobs=1, quiet=True)
-    assert isinstance(made, Model)
-    assert made.card.training.test_fold == 3
+    trained = train(str(city.root), A, tmp_path / "final", epochs=1, test_fold=3, jobs=1, quiet=True)
+    assert isinstance(trained, Model)
+    assert trained.card.training.test_fold == 3
     again = train(city, A, str(tmp_path / "final"), epochs=1, test_fold=3, jobs=1, quiet=True)
-    assert again.bundle.graph == made.bundle.graph
+    assert again.bundle.graph == trained.bundle.graph
     tested = evaluate(tmp_path / "final" / "model.onnx", city, tmp_path / "tested", jobs=1, quiet=True)
     assert tested.summary.n == int((city.fold_of == 3).sum())
     assert (tmp_path / "tested" / "predictions.csv").exists()
     assert "fold 3" in repr(tested)
-    assert len(repr(tested)) <= MOST
+    assert len(repr(tested)) <= MOST_CHARACTERS
     assert tested._repr_html_().count("<tr>") == 11
     assert tested.to_dataframe()["label"].tolist() == list(city.classes)
 
@@ -130,61 +132,61 @@ def test_train_returns_a_model_and_the_same_call_loads_it(city, tmp_path):
     ("change", "error", "match"),
     [
         ({"recipe": "notebok-mel"}, SettingsError, 'Did you mean "notebook-mel"'),
-        ({"folder": None}, SettingsError, "there is no folder for the results"),
+        ({"folder": None}, SettingsError, "no folder was given for the results"),
         ({"test_fold": "3"}, SettingsError, "test_fold is '3'"),
-        ({"test_fold": 9}, SettingsError, "no fold 9 here"),
+        ({"test_fold": 9}, SettingsError, "has no fold 9"),
         ({"jobs": 1.5}, SettingsError, "jobs is 1.5"),
         ({"dataset": "nowhere"}, DatasetError, '"nowhere"'),
     ],
 )
-def test_train_refuses_what_cannot_be_meant(city, tmp_path, change, error, match):
+def test_train_rejects_invalid_arguments(city, tmp_path, change, error, match):
     with pytest.raises(error, match=match):
         train(**{"dataset": city, "recipe": A, "folder": tmp_path / "run", "quiet": True, **change})
 
 
-def test_evaluate_refuses_what_is_no_model(city):
+def test_evaluate_rejects_a_model_of_the_wrong_type(city):
     with pytest.raises(SettingsError, match="the model is a int"):
         evaluate(5, city)
 
 
-def test_skipped_clips_are_named_and_the_rest_counted(city, caplog):
+def test_ten_skipped_clips_are_listed_and_the_others_counted(city, caplog):
     from soundmark.datasets import Skipped
 
     with caplog.at_level(logging.WARNING, "soundmark"):
         warn_skipped(city, [Skipped(f"{i}.wav", "it holds no samples") for i in range(12)])
-    assert caplog.messages[0] == "left out: 0.wav: it holds no samples"
-    assert caplog.messages[-1].startswith("left out: 2 more clips")
+    assert caplog.messages[0] == "skipped: 0.wav: it holds no samples"
+    assert caplog.messages[-1].startswith("skipped: 2 more clips")
     assert len(caplog.messages) == 11
 
 
-def test_every_repr_is_short_and_says_what_it_is(run):
+def test_the_repr_of_each_object_is_short_and_names_it(run):
     assert run.results[0].recipe.name in repr(run)
     assert "notebook-mel − other, folds: " in repr(run)
     assert repr(run.results[0]).startswith("Result(notebook-mel, random: accuracy ")
     assert repr(run.results[0].folds[0]).startswith("FoldResult(seed 0: ")
     assert repr(run.comparisons[0]).startswith("Comparison(notebook-mel − other, random: ")
-    for thing in (run, run.results[0], run.results[0].folds[0], run.comparisons[0]):
-        assert len(repr(thing)) <= MOST
+    for one in (run, run.results[0], run.results[0].folds[0], run.comparisons[0]):
+        assert len(repr(one)) <= MOST_CHARACTERS
 
 
 def test_a_repr_of_many_results_with_long_names_stays_short(run):
     many = tuple(replace(run.results[0], recipe=replace(A, name=f"r{i}" + "x" * 300)) for i in range(40))
     text = repr(replace(run, results=many, dataset=replace(run.dataset, name="n" * 5000)))
-    assert len(text) <= MOST
+    assert len(text) <= MOST_CHARACTERS
     assert "more lines: see to_dataframe()" in text
-    assert len(repr(many[0])) <= MOST
+    assert len(repr(many[0])) <= MOST_CHARACTERS
 
 
-def test_jupyter_shows_a_table_and_escapes_names(run):
+def test_the_html_for_jupyter_has_tables_and_escapes_names(run):
     html = replace(run, dataset=replace(run.dataset, name="<script>"))._repr_html_()
     assert html.count("<table>") == 2
     assert "&lt;script&gt;" in html
     assert "<script>" not in html
-    for text in ("notebook-mel", "95 % interval", "ECE", "paired difference", "that is also trained on"):
+    for text in ("notebook-mel", "95 % interval", "ECE", "paired difference", "that is also in the training set"):
         assert text in html
 
 
-def test_the_data_frame_has_the_figures_of_each_result(run):
+def test_the_data_frame_has_the_scores_of_each_result(run):
     frame = run.to_dataframe()
     assert frame["recipe"].tolist() == ["notebook-mel", "other"] * 2
     assert frame["protocol"].tolist() == ["random"] * 2 + ["folds"] * 2
@@ -196,7 +198,7 @@ def test_the_data_frame_has_the_figures_of_each_result(run):
     assert {"clips", "macro_f1", "log_loss", "ece", "fold_mean", "fold_sd"} <= set(frame.columns)
 
 
-def test_predictions_are_those_of_the_file(run, folder):
+def test_predictions_match_the_file(run, folder):
     for recipe, protocol in (("notebook-mel", "random"), ("other", "folds")):
         frame = run.predictions(recipe, protocol)
         with (folder / recipe / protocol / "predictions.csv").open(newline="", encoding="utf-8") as file:
@@ -206,7 +208,7 @@ def test_predictions_are_those_of_the_file(run, folder):
         assert texts == rows
 
 
-def test_models_are_the_files_of_the_trainings(run, folder):
+def test_models_returns_the_paths_of_all_models(run, folder):
     assert run.models("other", "folds") == [folder / "other" / "folds" / f"fold-{k}" / "model.onnx" for k in (1, 2)]
     assert all(path.exists() for path in run.models("other"))
 
@@ -214,7 +216,7 @@ def test_models_are_the_files_of_the_trainings(run, folder):
 def test_the_default_protocol_keeps_recordings_apart(run):
     assert run.result("other").protocol == "folds"
     assert run.result(B, "random").recipe.name == "other"
-    assert run.result("seed-mel").recipe.name == "notebook-mel"  # its name in an earlier version
+    assert run.result("seed-mel").recipe.name == "notebook-mel"  # the name in an earlier version
 
 
 @pytest.mark.parametrize(
@@ -222,31 +224,31 @@ def test_the_default_protocol_keeps_recordings_apart(run):
     [
         (lambda run: run.plot_confusion("notebook-mell"), 'no recipe in this evaluation "notebook-mell". Did you mean'),
         (lambda run: run.plot_history(recipes=["othr"]), 'Did you mean "other"'),
-        (lambda run: run.plot_reliability(5), "recipes is 5: give the name of a recipe"),
-        (lambda run: run.plot_history([]), "give the name of a recipe"),
+        (lambda run: run.plot_reliability(5), "recipes is 5: expected a recipe name"),
+        (lambda run: run.plot_history([]), "expected a recipe name"),
         (lambda run: run.predictions("other", "fold"), 'no protocol in this evaluation "fold". Did you mean "folds"'),
         (lambda run: run.plot_reliability(protocol="grouped"), 'no protocol in this evaluation "grouped"'),
         (lambda run: run.plot_history(quantity="los"), 'Did you mean "loss"'),
         (lambda run: run.save_figures("figures", "pfd"), 'no figure format "pfd". Did you mean "pdf"'),
     ],
 )
-def test_an_unknown_name_is_refused_with_the_nearest(run, call, match):
+def test_an_unknown_name_is_rejected_with_the_nearest_match(run, call, match):
     with pytest.raises(SettingsError, match=match):
         call(run)
 
 
-def test_the_history_has_a_colour_for_each_recipe_and_a_dash_for_training(run):
+def test_the_history_has_a_colour_for_each_recipe_and_dashed_training_curves(run):
     axes = run.plot_history(protocol="random")
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "loss (cross entropy, nats)")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "cross-entropy loss (nats)")
     drawn = [line for line in axes.get_lines() if len(line.get_xdata())]
     assert {line.get_color() for line in drawn} == {"#0072b2", "#d55e00"}
     assert {line.get_linestyle() for line in drawn} == {"-", "--"}
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["notebook-mel", "other", "validation", "training"]
-    assert run.plot_history("other", quantity="accuracy").get_ylabel() == "accuracy"
+    assert run.plot_history("other", quantity="accuracy").get_ylabel() == "accuracy (%)"
 
 
-def test_a_recipe_without_epochs_has_no_history_to_plot(run):
+def test_a_recipe_without_epochs_has_no_training_curve(run):
     results = tuple(
         replace(result, folds=tuple(replace(fold, history=()) for fold in result.folds)) for result in run.results
     )
@@ -254,16 +256,16 @@ def test_a_recipe_without_epochs_has_no_history_to_plot(run):
         replace(run, results=results).plot_history()
 
 
-def test_plots_are_drawn_on_the_axes_that_are_given(run):
+def test_plots_are_drawn_on_given_axes(run):
     from matplotlib.figure import Figure
 
-    given = Figure().subplots(1, 3)
-    assert run.plot_history(ax=given[0]) is given[0]
-    assert run.plot_reliability(ax=given[1]) is given[1]
-    assert run.plot_confusion("other", ax=given[2]) is given[2]
+    axes = Figure().subplots(1, 3)
+    assert run.plot_history(ax=axes[0]) is axes[0]
+    assert run.plot_reliability(ax=axes[1]) is axes[1]
+    assert run.plot_confusion("other", ax=axes[2]) is axes[2]
 
 
-def test_the_confusion_matrix_has_counts_and_shares_of_each_row(run, city):
+def test_the_confusion_matrix_shows_counts_and_shares_of_the_row(run, city):
     axes = run.plot_confusion("other", "random")
     assert [label.get_text() for label in axes.get_yticklabels()] == list(city.classes)
     confusion = run.result("other", "random").summary.confusion
@@ -274,34 +276,34 @@ def test_the_confusion_matrix_has_counts_and_shares_of_each_row(run, city):
     assert texts[column, row] == f"{confusion[row, column]}\n{share:.0f} %"
 
 
-def test_the_reliability_has_the_ece_of_each_recipe(run):
+def test_the_reliability_diagram_shows_the_ece_of_each_recipe(run):
     axes = run.plot_reliability()
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == [f"{name}, ECE {run.result(name).summary.ece:.3f}" for name in run.recipes]
 
 
-def test_multi_label_results_have_no_confusion_matrix(several, tmp_path):
+def test_multi_label_results_have_no_confusion_matrix(multi_label_run, tmp_path):
     with pytest.raises(SettingsError, match="multi-label"):
-        several.plot_confusion("other")
-    assert several.plot_reliability().get_xlabel() == "probability of a class"
-    assert "mean_average_precision" in several.to_dataframe().columns
-    assert "mAP" in repr(several)
-    assert len(several.save_figures(tmp_path, "png")) == 8
+        multi_label_run.plot_confusion("other")
+    assert multi_label_run.plot_reliability().get_xlabel() == "probability of a class (%)"
+    assert "mean_average_precision" in multi_label_run.to_dataframe().columns
+    assert "mAP" in repr(multi_label_run)
+    assert len(multi_label_run.save_figures(tmp_path, "png")) == 8
 
 
-@pytest.mark.parametrize(("format", "begins"), [("pdf", b"%PDF"), ("SVG", b"<?xml"), ("png", b"\x89PNG")])
-def test_figures_are_saved_the_same_each_time(run, tmp_path, format, begins):
+@pytest.mark.parametrize(("format", "signature"), [("pdf", b"%PDF"), ("SVG", b"<?xml"), ("png", b"\x89PNG")])
+def test_saved_figures_are_deterministic(run, tmp_path, format, signature):
     paths = run.save_figures(tmp_path / "a", format)
     assert len(paths) == 2 * 2 + 4 * 2  # loss and accuracy of each protocol, two of each result
-    assert all(path.read_bytes().startswith(begins) for path in paths)
+    assert all(path.read_bytes().startswith(signature) for path in paths)
     again = run.save_figures(str(tmp_path / "b"), format)
     assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in again]
 
 
-def test_the_report_is_one_page(run, tmp_path):
+def test_the_report_is_written_to_a_file(run, tmp_path):
     path = run.report(str(tmp_path / "report.html"))
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
-    with pytest.raises(OutputError, match="exists: choose another name"):
+    with pytest.raises(OutputError, match="already exists: choose another name"):
         run.report(path, overwrite=False)
     with pytest.raises(OutputError, match="is a folder"):
         run.report(tmp_path)

@@ -1,4 +1,4 @@
-"""load("audioset"): AudioSet's names in AudioSet's order, EfficientAT's logits, and no file in its way."""
+"""pretrained: load("audioset") has AudioSet's class names in their order, and the logits of EfficientAT."""
 
 import sys
 
@@ -10,7 +10,7 @@ from soundmark import audio
 from soundmark.errors import BundleError, SettingsError
 from soundmark.evaluation import pretrained
 
-FITTING = {  # names that one of the five best should have, by UrbanSound8K's number of the class
+EXPECTED = {  # UrbanSound8K class number → AudioSet classes, one of which should be among the top five
     1: {"Vehicle horn, car horn, honking", "Toot", "Car", "Vehicle"},
     2: {"Speech"},
     3: {"Dog", "Bark"},
@@ -23,7 +23,7 @@ FITTING = {  # names that one of the five best should have, by UrbanSound8K's nu
 @pytest.fixture(scope="module")
 def model(shared, tmp_path_factory):
     if not (shared / "weights" / "mn04_as_mAP_432.pt").exists():
-        pytest.skip("the weights of mn04 are not here: this test needs them in shared/weights beside the checkout")
+        pytest.skip("the weights of mn04 are missing: this test needs them in shared/weights beside the checkout")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOUNDMARK_WEIGHTS", str(shared / "weights"))
         yield soundmark.load("audioset")
@@ -38,30 +38,30 @@ def clip(shared, name):
     return shared / "urbansound8k" / "flac" / "fold1" / str(name)
 
 
-def test_the_names_are_in_the_order_of_the_logits(oracle):
+def test_the_class_names_are_in_the_order_of_the_logits(oracle):
     names = np.array(pretrained.audioset_classes())
     assert len(set(names)) == 527
     checked = set()
     for name, logits in zip(oracle["clips"], oracle["logits"], strict=True):
-        wanted = FITTING.get(number := int(str(name).split("-")[1]))
-        if wanted:
-            assert wanted & set(names[np.argsort(-logits)[:5]]), name
+        expected = EXPECTED.get(number := int(str(name).split("-")[1]))
+        if expected:
+            assert expected & set(names[np.argsort(-logits)[:5]]), name
             checked.add(number)
-    assert checked == set(FITTING)
+    assert checked == set(EXPECTED)
 
 
 @pytest.mark.slow
-def test_real_clips_are_named(model, shared, oracle):
+def test_real_clips_are_classified(model, shared, oracle):
     for name in oracle["clips"]:
-        wanted = FITTING.get(int(str(name).split("-")[1]))
-        if wanted:
-            best = {answer["label"] for answer in model.classify(clip(shared, name), top_k=5)}
-            assert wanted & best, name
+        expected = EXPECTED.get(int(str(name).split("-")[1]))
+        if expected:
+            labels = {answer["label"] for answer in model.classify(clip(shared, name), top_k=5)}
+            assert expected & labels, name
 
 
 @pytest.mark.slow
-def test_the_logits_are_efficientats_up_to_the_window(model, shared, oracle):
-    """Clips of 4 s are repeated to 10 s here; EfficientAT took them as they are."""
+def test_the_logits_are_close_to_those_of_efficientat(model, shared, oracle):
+    """Here, clips of 4 s are repeated to a window of 10 s; EfficientAT used them without repetition."""
     for name, expected in zip(oracle["clips"], oracle["logits"], strict=True):
         samples = audio.read(clip(shared, name), rate_hz=32_000).samples
         logits = model.bundle.run(model.card.representation(samples, 32_000)[None])[0]
@@ -70,34 +70,33 @@ def test_the_logits_are_efficientats_up_to_the_window(model, shared, oracle):
 
 
 @pytest.mark.slow
-def test_what_the_model_says_of_itself(model):
+def test_the_model_has_the_documented_properties(model):
     assert model.classes[:2] == ("Speech", "Male speech, man speaking")
     assert model.card.activation == "sigmoid"
     assert model.card.window_s == 10.0
     assert model.bundle.outputs == ("logits", "embedding")
     assert model.card.representation.shape == (128, 1000)
-    shown = repr(model)
-    assert len(shown.encode()) < 2000
-    assert "CC BY 4.0" in shown
+    assert len(repr(model).encode()) < 2000
+    assert "CC BY 4.0" in repr(model)
     assert model.embed(np.zeros(32_000 * 25), 32_000).shape == (3, 384)
 
 
 @pytest.mark.slow
-def test_it_is_exported_once_and_again_where_the_file_is_damaged(model, monkeypatch):
-    def refuse():
+def test_the_model_is_exported_once_and_again_if_the_file_is_damaged(model, monkeypatch):
+    def fail():
         raise AssertionError("exported again")
 
-    monkeypatch.setattr(pretrained, "_export", refuse)
+    monkeypatch.setattr(pretrained, "export_audioset", fail)
     assert soundmark.load("audioset").card == model.card
     (path,) = (pretrained.cache_folder() / "models").iterdir()
     path.write_bytes(path.read_bytes()[:-100])
-    monkeypatch.setattr(pretrained, "_export", lambda: model.bundle)
+    monkeypatch.setattr(pretrained, "export_audioset", lambda: model.bundle)
     assert soundmark.load("audioset").classes == model.classes
     assert pretrained.bundle.read_bundle(path).card == model.card
 
 
 @pytest.mark.slow
-def test_a_file_of_that_name_is_not_in_the_way(model, tmp_path, monkeypatch):
+def test_a_file_named_audioset_does_not_shadow_the_model(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "audioset").write_text("a list")
     assert len(soundmark.load("audioset").classes) == 527
@@ -105,16 +104,16 @@ def test_a_file_of_that_name_is_not_in_the_way(model, tmp_path, monkeypatch):
         soundmark.load(tmp_path / "audioset")
 
 
-def test_without_torch_the_extra_is_named(tmp_path, monkeypatch):
+def test_without_torch_the_message_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path))
     for name in [name for name in sys.modules if name.split(".")[0] == "torch" or "soundmark.training" in name]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(SettingsError, match=r'that needs torch: pip install "soundmark\[train\]"'):
+    with pytest.raises(SettingsError, match=r'which needs torch: pip install "soundmark\[train\]"'):
         soundmark.load("audioset")
 
 
-def test_a_misspelt_name_is_corrected(tmp_path, monkeypatch):
+def test_a_misspelt_name_gets_a_suggestion(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BundleError, match='No such file or directory. Did you mean "audioset"'):
         soundmark.load("audio-set")

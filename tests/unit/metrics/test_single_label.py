@@ -1,4 +1,4 @@
-"""metrics: against scikit-learn and SciPy, closed forms, slow twins and simulation."""
+"""Single-label metrics, compared with scikit-learn and SciPy, exact results, simple reference code and simulations."""
 
 import math
 
@@ -13,8 +13,8 @@ from soundmark.metrics import calibration_error, intervals, significance, single
 CLASSES = [f"class {i}" for i in range(10)]
 
 
-def draw(n=600, classes=10, seed=0, sharpness=1.0):
-    """Labels, probabilities that know something about them, and recordings of about five clips."""
+def random_predictions(n=600, classes=10, seed=0, sharpness=1.0):
+    """Random labels, probabilities correlated with them, and recordings of about five clips."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(classes, size=n)
     logits = rng.normal(size=(n, classes)) + 1.5 * np.eye(classes)[labels]
@@ -23,13 +23,13 @@ def draw(n=600, classes=10, seed=0, sharpness=1.0):
     return labels, p, np.array([f"rec {i}" for i in rng.integers(max(1, n // 5), size=n)])
 
 
-# --- against scikit-learn ---------------------------------------------------------------------------------------
+# --- Comparison with scikit-learn -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("classes", [2, 3, 10, 50])
 def test_scores_equal_scikit_learn(classes, seed):
-    labels, p, sources = draw(classes=classes, seed=seed)
+    labels, p, sources = random_predictions(classes=classes, seed=seed)
     names = [str(i) for i in range(classes)]
     summary = single_label.summarize(labels, p, classes=names, sources=sources)
     predicted = p.argmax(axis=1)
@@ -54,12 +54,12 @@ def test_scores_equal_scikit_learn(classes, seed):
     ("labels", "predicted"),
     [([0, 0, 3], [0, 3, 3]), ([0, 0], [5, 5]), ([1], [1]), ([7, 2, 2], [2, 2, 9]), ([4, 4, 4], [4, 4, 4])],
 )
-def test_macro_f1_counts_only_classes_that_occur_as_scikit_learn_does(labels, predicted):
+def test_macro_f1_is_the_mean_over_classes_that_occur_as_in_scikit_learn(labels, predicted):
     oracle = sklearn.metrics.f1_score(labels, predicted, average="macro", zero_division=0)
     assert single_label.macro_f1(labels, predicted) == pytest.approx(oracle, rel=1e-14)
 
 
-def test_a_certain_mistake_costs_what_scikit_learn_charges():
+def test_the_log_loss_of_a_certain_error_is_that_of_scikit_learn():
     labels, p = [0, 1], [[0.0, 1.0], [0.0, 1.0]]
     assert single_label.log_loss(labels, p) == pytest.approx(
         sklearn.metrics.log_loss(labels, p, labels=[0, 1]), rel=1e-12
@@ -67,20 +67,20 @@ def test_a_certain_mistake_costs_what_scikit_learn_charges():
     assert single_label.log_loss(labels, p) == pytest.approx(36.0437 / 2, abs=1e-4)
 
 
-def test_float32_probabilities_are_measured_in_float64():
-    labels, p, _ = draw()
+def test_the_log_loss_of_float32_probabilities_is_computed_in_float64():
+    labels, p, _ = random_predictions()
     p32 = p.astype(np.float32)
     assert single_label.log_loss(labels, p32) == single_label.log_loss(labels, p32.astype(np.float64))
 
 
-# --- written out ------------------------------------------------------------------------------------------------
+# --- Small examples ---------------------------------------------------------------------------------------------------
 
 
 def test_rows_of_the_confusion_matrix_are_the_true_classes():
     assert single_label.confusion([0, 0, 0, 1], [1, 1, 0, 1], n_classes=3).tolist() == [[1, 2, 0], [0, 1, 0], [0, 0, 0]]
 
 
-def test_an_absent_class_scores_zero_and_is_left_out_of_the_mean():
+def test_an_absent_class_scores_zero_and_is_excluded_from_the_mean():
     summary = single_label.summarize(
         [0, 1], [[0.8, 0.1, 0.1], [0.2, 0.7, 0.1]], classes=["a", "b", "absent"], sources=["x", "y"]
     )
@@ -88,18 +88,18 @@ def test_an_absent_class_scores_zero_and_is_left_out_of_the_mean():
     assert summary.macro_f1 == 1.0
 
 
-def test_of_equally_probable_classes_the_first_counts():
-    even = [[0.25, 0.25, 0.25, 0.25]] * 4
-    assert single_label.top_class(even).tolist() == [0, 0, 0, 0]
-    assert single_label.top_accuracy([0, 1, 2, 3], even, k=1) == 0.25
-    assert single_label.top_accuracy([0, 1, 2, 3], even, k=2) == 0.5
+def test_of_equally_probable_classes_the_first_is_predicted():
+    uniform = [[0.25, 0.25, 0.25, 0.25]] * 4
+    assert single_label.top_class(uniform).tolist() == [0, 0, 0, 0]
+    assert single_label.top_accuracy([0, 1, 2, 3], uniform, k=1) == 0.25
+    assert single_label.top_accuracy([0, 1, 2, 3], uniform, k=2) == 0.5
 
 
-def test_with_two_classes_everything_is_among_the_top_two():
+def test_the_top_2_accuracy_of_two_classes_is_1():
     assert single_label.top_accuracy([0, 1, 1], [[0.1, 0.9], [0.8, 0.2], [0.0, 1.0]], k=2) == 1.0
 
 
-def test_salience_is_scored_apart_and_unmarked_clips_in_neither():
+def test_foreground_and_background_clips_are_scored_separately():
     summary = single_label.summarize(
         [0, 0, 0, 1],
         [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]],
@@ -110,13 +110,13 @@ def test_salience_is_scored_apart_and_unmarked_clips_in_neither():
     assert summary.per_salience == {"foreground": {"n": 2, "accuracy": 1.0}, "background": {"n": 1, "accuracy": 0.0}}
 
 
-def test_sigmoid_outputs_are_measured_too():
+def test_probabilities_need_not_sum_to_one():
     summary = single_label.summarize([0, 1], [[0.9, 0.8], [0.7, 0.6]], classes=["a", "b"], sources=["x", "y"])
     assert summary.accuracy == 0.5
     assert summary.log_loss == pytest.approx(-(math.log(0.9) + math.log(0.6)) / 2)
 
 
-def test_the_commonest_mistakes_come_first_and_ties_in_class_order():
+def test_confusions_are_sorted_by_count_then_class_order():
     table = np.array([[9, 2, 0], [5, 1, 2], [0, 0, 4]])
     found = single_label.most_confused(table, ["a", "b", "c"])
     assert [(one.true, one.predicted, one.count) for one in found] == [("b", "a", 5), ("a", "b", 2), ("b", "c", 2)]
@@ -124,11 +124,11 @@ def test_the_commonest_mistakes_come_first_and_ties_in_class_order():
     assert len(single_label.most_confused(table, ["a", "b", "c"], limit=1)) == 1
 
 
-# --- calibration ------------------------------------------------------------------------------------------------
+# --- Calibration ------------------------------------------------------------------------------------------------------
 
 
-def slow_ece(labels, p, bins=15):
-    """Guo et al. 2017, equation 3, clip by clip."""
+def reference_ece(labels, p, bins=15):
+    """Equation 3 of Guo et al. 2017, computed clip by clip."""
     groups = {}
     for label, row in zip(labels, p, strict=True):
         confidence = max(row)
@@ -141,18 +141,18 @@ def slow_ece(labels, p, bins=15):
 
 
 @pytest.mark.parametrize("sharpness", [0.3, 1.0, 4.0])
-def test_ece_equals_its_slow_twin(sharpness):
-    labels, p, _ = draw(sharpness=sharpness)
-    assert single_label.ece(labels, p) == pytest.approx(slow_ece(labels, p), rel=1e-12)
+def test_ece_equals_the_reference(sharpness):
+    labels, p, _ = random_predictions(sharpness=sharpness)
+    assert single_label.ece(labels, p) == pytest.approx(reference_ece(labels, p), rel=1e-12)
 
 
-def test_ece_of_one_bin_is_confidence_minus_accuracy():
-    labels, p, _ = draw()
+def test_ece_with_one_bin_is_the_difference_of_confidence_and_accuracy():
+    labels, p, _ = random_predictions()
     gap = abs(p.max(axis=1).mean() - single_label.accuracy(labels, p.argmax(axis=1)))
     assert single_label.ece(labels, p, bins=1) == pytest.approx(gap, rel=1e-12)
 
 
-def test_a_probability_on_an_edge_belongs_to_the_bin_below():
+def test_a_probability_on_an_edge_is_in_the_lower_bin():
     p = [[1.0, 0.0], [0.8, 0.2], [np.nextafter(0.8, 1), 0.2], [0.0, 0.0]]
     counts = [one.n for one in single_label.reliability([0, 0, 0, 0], p, bins=5)]
     assert counts == [1, 0, 0, 1, 2]
@@ -160,48 +160,48 @@ def test_a_probability_on_an_edge_belongs_to_the_bin_below():
     assert [i for i, one in enumerate(fifteen) if one.n] == [2, 11]
 
 
-def test_an_empty_bin_says_nan_and_adds_nothing():
+def test_an_empty_bin_is_nan_and_does_not_change_the_ece():
     bins = single_label.reliability([0], [[0.9, 0.1]])
     assert math.isnan(bins[0].accuracy)
     assert math.isnan(bins[0].confidence)
     assert single_label.ece([0], [[0.9, 0.1]]) == pytest.approx(0.1)
 
 
-# --- intervals --------------------------------------------------------------------------------------------------
+# --- Intervals --------------------------------------------------------------------------------------------------------
 
 
-def test_with_one_clip_per_recording_the_bootstrap_is_the_binomial():
-    right = np.r_[np.ones(70), np.zeros(30)]
-    interval = intervals.bootstrap_interval(right, np.arange(100))
+def test_with_one_clip_per_recording_the_interval_is_binomial():
+    correct = np.r_[np.ones(70), np.zeros(30)]
+    interval = intervals.bootstrap_interval(correct, np.arange(100))
     low, high = scipy.stats.binom.ppf([0.025, 0.975], 100, 0.7) / 100
-    assert interval.low == pytest.approx(low, abs=0.011)  # one step of the lattice
+    assert interval.low == pytest.approx(low, abs=0.011)  # one clip of 100
     assert interval.high == pytest.approx(high, abs=0.011)
 
 
 def test_the_statistic_is_a_ratio_of_sums_not_a_mean_of_means():
-    # Two recordings: 9 clips right, 1 clip wrong. Drawing two gives 1 (1/4), 0.9 (1/2) or 0 (1/4).
+    # Two recordings: one with 9 correct clips, one with 1 wrong clip. Resamples: 1 (p = 1/4), 0.9 (1/2) or 0 (1/4).
     interval = intervals.bootstrap_interval([1] * 9 + [0], ["a"] * 9 + ["b"], level=0.4)
     assert (interval.low, interval.high) == (0.9, 0.9)
 
 
-def test_intervals_by_recording_cover_and_intervals_by_clip_do_not():
+def test_intervals_over_recordings_have_their_nominal_coverage_and_intervals_over_clips_do_not():
     rng = np.random.default_rng(1)
     hits = {"recordings": 0, "clips": 0}
     for trial in range(200):
         skill = rng.beta(2.1, 0.9, size=60)  # mean 0.7
         sources = np.repeat(np.arange(60), rng.integers(1, 12, size=60))
-        right = rng.random(len(sources)) < skill[sources]
+        correct = rng.random(len(sources)) < skill[sources]
         for unit, groups in (("recordings", sources), ("clips", np.arange(len(sources)))):
-            interval = intervals.bootstrap_interval(right, groups, seed=trial, resamples=500)
+            interval = intervals.bootstrap_interval(correct, groups, seed=trial, resamples=500)
             hits[unit] += interval.low <= 0.7 <= interval.high
     assert 0.90 <= hits["recordings"] / 200 <= 0.99
     assert hits["clips"] / 200 < 0.85
 
 
-def test_scipy_finds_the_same_interval():
-    labels, p, sources = draw()
-    right = (p.argmax(axis=1) == labels).astype(float)
-    totals = np.array([right[sources == name].sum() for name in np.unique(sources)])
+def test_the_interval_equals_that_of_scipy():
+    labels, p, sources = random_predictions()
+    correct = (p.argmax(axis=1) == labels).astype(float)
+    totals = np.array([correct[sources == name].sum() for name in np.unique(sources)])
     counts = np.array([(sources == name).sum() for name in np.unique(sources)])
     theirs = scipy.stats.bootstrap(
         (totals, counts),
@@ -211,23 +211,22 @@ def test_scipy_finds_the_same_interval():
         n_resamples=10_000,
         rng=np.random.default_rng(5),
     ).confidence_interval
-    ours = intervals.bootstrap_interval(right, sources)
+    ours = intervals.bootstrap_interval(correct, sources)
     assert ours.low == pytest.approx(theirs.low, abs=3e-3)
     assert ours.high == pytest.approx(theirs.high, abs=3e-3)
 
 
-def test_the_same_seed_gives_the_same_interval_and_the_order_of_clips_does_not_matter():
-    labels, p, sources = draw()
-    right = p.argmax(axis=1) == labels
-    shuffled = np.random.default_rng(3).permutation(len(right))
-    first = intervals.bootstrap_interval(right, sources, seed=7)
-    assert first == intervals.bootstrap_interval(right, sources, seed=7)
-    assert first == intervals.bootstrap_interval(right[shuffled], sources[shuffled], seed=7)
-    assert first != intervals.bootstrap_interval(right, sources, seed=8)
+def test_the_interval_depends_on_the_seed_but_not_on_the_order_of_clips():
+    labels, p, sources = random_predictions()
+    correct = p.argmax(axis=1) == labels
+    shuffled = np.random.default_rng(3).permutation(len(correct))
+    first = intervals.bootstrap_interval(correct, sources, seed=7)
+    assert first == intervals.bootstrap_interval(correct, sources, seed=7)
+    assert first == intervals.bootstrap_interval(correct[shuffled], sources[shuffled], seed=7)
+    assert first != intervals.bootstrap_interval(correct, sources, seed=8)
 
 
-def test_chunks_do_not_change_how_many_resamples_there_are(monkeypatch):
-    monkeypatch.setattr(intervals, "CHUNK_DRAWS", 1000)
+def test_chunk_sizes_add_up_to_the_total():
     assert sum(intervals.chunk_sizes(10_000, 300)) == 10_000
     assert sum(intervals.chunk_sizes(10_000, 3000)) == 10_000
 
@@ -238,7 +237,7 @@ def test_fewer_than_two_recordings_have_no_interval(sources):
     assert not interval.known
 
 
-# --- differences ------------------------------------------------------------------------------------------------
+# --- Differences ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -252,28 +251,28 @@ def test_mcnemar_equals_scipy_binomtest(only_a, only_b):
     assert significance.mcnemar_p(right_a, right_b) == pytest.approx(expected, rel=1e-10)
 
 
-def test_few_recordings_are_enumerated():
+def test_with_few_recordings_all_sign_patterns_are_evaluated():
     assert significance.sign_flip_p([1] * 5, list("abcde")) == 2 / 32
     assert significance.sign_flip_p([1, 1, -1], list("abc")) == 1.0
-    assert significance.sign_flip_p([1, 1, 1, 1], list("aabb")) == 0.5  # two recordings: no more can be told
-    assert significance.sign_flip_p([2, 1, 0], list("abc")) == 0.5  # the recording without a difference changes nothing
+    assert significance.sign_flip_p([1, 1, 1, 1], list("aabb")) == 0.5  # the smallest p for two recordings
+    assert significance.sign_flip_p([2, 1, 0], list("abc")) == 0.5  # a recording without a difference has no effect
 
 
-def test_enumeration_and_random_flips_agree():
+def test_exact_and_random_sign_flips_agree():
     rng = np.random.default_rng(0)
-    gain = rng.integers(-2, 4, size=13)
-    exact = significance.sign_flip_p(gain, np.arange(13))
-    assert exact == significance.sign_flip_p(gain, np.arange(13), flips=2**13)
-    sampled = significance.sign_flip_p(gain, np.arange(13), flips=2**12 - 1)
+    differences = rng.integers(-2, 4, size=13)
+    exact = significance.sign_flip_p(differences, np.arange(13))
+    assert exact == significance.sign_flip_p(differences, np.arange(13), flips=2**13)
+    sampled = significance.sign_flip_p(differences, np.arange(13), flips=2**12 - 1)
     assert sampled == pytest.approx(exact, abs=0.02)
 
 
-def test_scipy_finds_the_same_sign_flip_p():
-    labels, p, sources = draw(n=300)
-    _, q, _ = draw(n=300, seed=0, sharpness=1.0)
+def test_the_sign_flip_p_equals_that_of_scipy():
+    labels, p, sources = random_predictions(n=300)
+    _, q, _ = random_predictions(n=300, seed=0, sharpness=1.0)
     q = np.roll(q, 1, axis=1) * 0.55 + p * 0.45
-    gain = (p.argmax(axis=1) == labels).astype(float) - (q.argmax(axis=1) == labels)
-    totals = np.array([gain[sources == name].sum() for name in np.unique(sources)]) * 0.2
+    differences = (p.argmax(axis=1) == labels).astype(float) - (q.argmax(axis=1) == labels)
+    totals = np.array([differences[sources == name].sum() for name in np.unique(sources)]) * 0.2
     theirs = scipy.stats.permutation_test(
         (totals,),
         lambda x, axis=-1: x.sum(axis=axis),
@@ -281,53 +280,53 @@ def test_scipy_finds_the_same_sign_flip_p():
         n_resamples=9_999,
         rng=np.random.default_rng(2),
     ).pvalue
-    assert significance.sign_flip_p(gain, sources) == pytest.approx(theirs, abs=0.02)
+    assert significance.sign_flip_p(differences, sources) == pytest.approx(theirs, abs=0.02)
 
 
-def test_the_least_p_of_random_flips_is_one_in_flips_plus_one():
+def test_the_smallest_p_of_random_flips_is_one_in_flips_plus_one():
     assert significance.sign_flip_p(np.ones(200), np.arange(200)) == 1 / 10_001
 
 
-def test_under_the_null_small_p_are_rare_by_recording_and_common_by_clip():
+def test_under_the_null_hypothesis_false_positives_are_rare_over_recordings_and_common_over_clips():
     rng = np.random.default_rng(4)
     by_recording = by_clip = 0
     for trial in range(200):
         sources = np.repeat(np.arange(40), 8)
-        taste = rng.choice([-1, 1], size=40)[sources]  # within a recording, one of the two is always the better
-        a = rng.random(320) < 0.6 + 0.3 * taste
-        b = rng.random(320) < 0.6 - 0.3 * taste
+        better = rng.choice([-1, 1], size=40)[sources]  # which classifier is better depends on the recording
+        a = rng.random(320) < 0.6 + 0.3 * better
+        b = rng.random(320) < 0.6 - 0.3 * better
         by_recording += significance.sign_flip_p(a.astype(float) - b, sources, seed=trial, flips=500) <= 0.05
         by_clip += significance.mcnemar_p(a, b) <= 0.05
     assert by_recording / 200 <= 0.09
     assert by_clip / 200 > 0.25
 
 
-def test_the_paired_difference_is_a_minus_b_and_turns_with_them():
-    labels, p, sources = draw()
+def test_the_paired_difference_is_a_minus_b():
+    labels, p, sources = random_predictions()
     q = np.roll(p, 1, axis=1)
-    forth = single_label.paired_difference(labels, p, q, sources=sources)
-    back = single_label.paired_difference(labels, q, p, sources=sources)
-    gap = single_label.accuracy(labels, p.argmax(axis=1)) - single_label.accuracy(labels, q.argmax(axis=1))
-    assert forth.difference == pytest.approx(gap, rel=1e-12)
-    assert forth.interval.low <= forth.difference <= forth.interval.high
-    assert back.difference == -forth.difference
-    assert back.interval.low == pytest.approx(-forth.interval.high)
-    assert back.p == forth.p
-    assert (forth.clips, forth.recordings) == (600, len(set(sources)))
+    forward = single_label.paired_difference(labels, p, q, sources=sources)
+    reverse = single_label.paired_difference(labels, q, p, sources=sources)
+    expected = single_label.accuracy(labels, p.argmax(axis=1)) - single_label.accuracy(labels, q.argmax(axis=1))
+    assert forward.difference == pytest.approx(expected, rel=1e-12)
+    assert forward.interval.low <= forward.difference <= forward.interval.high
+    assert reverse.difference == -forward.difference
+    assert reverse.interval.low == pytest.approx(-forward.interval.high)
+    assert reverse.p == forward.p
+    assert (forward.clips, forward.recordings) == (600, len(set(sources)))
 
 
-def test_a_classifier_does_not_differ_from_itself():
-    labels, p, sources = draw()
+def test_the_difference_of_identical_classifiers_is_zero():
+    labels, p, sources = random_predictions()
     paired = single_label.paired_difference(labels, p, p, sources=sources)
     assert paired.difference == 0.0
     assert paired.interval == intervals.Interval(0.0, 0.0)
     assert paired.p == paired.mcnemar_p == 1.0
 
 
-# --- nothing, and nonsense --------------------------------------------------------------------------------------
+# --- Empty and invalid input ------------------------------------------------------------------------------------------
 
 
-def test_no_clips_give_nan_and_not_a_number_that_looks_like_a_score():
+def test_scores_of_no_clips_are_nan():
     summary = single_label.summarize([], np.zeros((0, 3)), classes=["a", "b", "c"], sources=[])
     scores = [summary.accuracy, summary.top2_accuracy, summary.macro_f1, summary.log_loss, summary.ece]
     assert all(math.isnan(score) for score in scores)
@@ -339,7 +338,7 @@ def test_no_clips_give_nan_and_not_a_number_that_looks_like_a_score():
     assert math.isnan(paired.mcnemar_p)
 
 
-def test_what_does_not_fit_together_is_refused():
+def test_mismatched_shapes_are_errors():
     p = [[0.5, 0.5]] * 2
     with pytest.raises(SettingsError, match="2 clips but 3 sources"):
         single_label.summarize([0, 1], p, classes=["a", "b"], sources=["x", "y", "z"])
@@ -349,7 +348,7 @@ def test_what_does_not_fit_together_is_refused():
         single_label.summarize([0, 1], p, classes=["a", "b"], sources=["x", "y"], salience=["foreground"])
     with pytest.raises(SettingsError, match="1 clips but 2 rows of probabilities"):
         single_label.log_loss([0], p)
-    with pytest.raises(SettingsError, match=r"label 2 \(row 1\) is not a class: with 2 classes, 0 to 1"):
+    with pytest.raises(SettingsError, match=r"label 2 \(row 1\) is not a class index: expected 0 to 1 for 2"):
         single_label.log_loss([0, 2], p)
     with pytest.raises(SettingsError, match="prediction -1"):
         single_label.confusion([0], [-1], n_classes=2)
@@ -362,37 +361,37 @@ def test_what_does_not_fit_together_is_refused():
 
 
 @pytest.mark.parametrize("bad", [float("nan"), -0.1, 1.1, float("inf")])
-def test_what_is_no_probability_is_refused(bad):
+def test_an_invalid_probability_is_an_error(bad):
     with pytest.raises(SettingsError, match=r"row 1 of the probabilities .* between 0 and 1"):
         single_label.log_loss([0, 0], [[0.5, 0.5], [bad, 0.5]])
 
 
-# --- what chance alone shows of a calibrated model --------------------------------------------------------------
+# --- The ECE of a calibrated model ------------------------------------------------------------------------------------
 
 
-def slow_expected(p, *, bins, draws, seed):
-    """ECE of labels that are drawn from the probabilities, a clip at a time, by the public function itself."""
+def simulated_eces(p, *, bins, draws, seed):
+    """The ECE of labels drawn from the probabilities, for each draw."""
     rng = np.random.default_rng(seed)
-    found = []
+    eces = []
     for _ in range(draws):
-        labels = [0 if rng.random() < row[0] else 1 for row in p]  # class 0 is each row's top
-        found.append(single_label.ece(labels, p, bins=bins))
-    return np.array(found)
+        labels = [0 if rng.random() < row[0] else 1 for row in p]  # class 0 is the most probable one
+        eces.append(single_label.ece(labels, p, bins=bins))
+    return np.array(eces)
 
 
-def test_the_ece_of_a_calibrated_model_is_that_of_labels_drawn_from_its_probabilities():
+def test_the_ece_of_a_calibrated_model_equals_a_simulation():
     top = np.random.default_rng(0).uniform(0.5, 1, 300)
     p = np.stack([top, 1 - top], axis=1)
-    twin = slow_expected(p, bins=15, draws=400, seed=1)
+    simulated = simulated_eces(p, bins=15, draws=400, seed=1)
     expected = calibration_error.ece_if_calibrated(p, draws=400)
-    assert expected.mean == pytest.approx(twin.mean(), abs=3 * twin.std() * (2 / 400) ** 0.5)
-    assert expected.high == pytest.approx(np.quantile(twin, 0.95), rel=0.1)
+    assert expected.mean == pytest.approx(simulated.mean(), abs=3 * simulated.std() * (2 / 400) ** 0.5)
+    assert expected.high == pytest.approx(np.quantile(simulated, 0.95), rel=0.1)
 
 
-def test_the_ece_of_a_calibrated_model_falls_with_the_root_of_the_number_of_clips():
+def test_the_ece_of_a_calibrated_model_decreases_with_the_square_root_of_the_number_of_clips():
     p = np.tile([[0.7, 0.3]], (400, 1))
     few, many = calibration_error.ece_if_calibrated(p), calibration_error.ece_if_calibrated(np.tile(p, (100, 1)))
-    assert few.mean == pytest.approx((2 / np.pi * 0.21 / 400) ** 0.5, rel=0.1)  # the mean of |normal|
+    assert few.mean == pytest.approx((2 / np.pi * 0.21 / 400) ** 0.5, rel=0.1)  # the mean of a half-normal variable
     assert few.mean / many.mean == pytest.approx(10, rel=0.25)
     assert calibration_error.ece_if_calibrated(p) == few
     assert calibration_error.ece_if_calibrated(np.array([[1.0, 0.0]])) == calibration_error.ExpectedEce(0.0, 0.0)

@@ -1,4 +1,4 @@
-"""A model of the notebook's network with weights drawn at random, and none of its biases zero."""
+"""A model with the notebook's network and random weights, and a test tone."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ EPOCH = {
 def notebook_graph() -> bytes:
     torch.manual_seed(0)
     network = networks.build("notebook_cnn", shape=(64, 64), n_classes=10)
-    with torch.no_grad():  # (the exporter leaves out a bias that is all zeros, as a new network's is)
+    with torch.no_grad():  # the exporter omits a bias of zeros only, as in a new network
         for parameter in network.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
     return onnx_export.export_network(network, (64, 64))
@@ -49,7 +49,7 @@ def notebook_model(notebook_graph: bytes) -> Model:
                 "history": [{"epoch": 1, **EPOCH}, {"epoch": 2, **EPOCH, "train_loss": 1.1, "validation_loss": None}],
             }
         ),
-        scores={"protocol": "official", "accuracy": 0.701, "accuracy_interval": [0.68, 0.72], "n_test": 837},
+        scores={"protocol": "folds", "accuracy": 0.701, "accuracy_interval": [0.68, 0.72], "n_test": 837},
     )
     return Model(Bundle(notebook_graph, card))
 

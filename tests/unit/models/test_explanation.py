@@ -1,4 +1,4 @@
-"""explain: on models that were really trained, what is said to have carried the decision is where the event is."""
+"""explain: on trained models, the most important region is the position of the event."""
 
 import dataclasses
 import re
@@ -21,6 +21,8 @@ from soundmark.models.explanation import explain
 from soundmark.spectrograms import Image, LogMel, Mel
 from soundmark.training import onnx_export
 
+pytestmark = pytest.mark.slow
+
 RATE_HZ, WINDOW_S = 16_000, 2.0
 EVENT_S, EVENT_HZ = 0.3, {"high": 3000.0, "low": 500.0}
 CLASSES = ("high", "low", "noise")
@@ -32,7 +34,7 @@ REPRESENTATIONS = {
 
 
 def street(label: str, seed: int, *, at_s: float | None = None, duration_s: float = WINDOW_S) -> np.ndarray:
-    """Noise, a thump that means nothing, and the event of a class from ``at_s`` on."""
+    """Noise, a thump that belongs to no class, and the event of a class, which starts at ``at_s``."""
     rng = np.random.default_rng([seed, CLASSES.index(label)])
     t = np.arange(round(duration_s * RATE_HZ)) / RATE_HZ
     sound = rng.normal(0, 0.01, len(t))
@@ -45,8 +47,8 @@ def street(label: str, seed: int, *, at_s: float | None = None, duration_s: floa
     return sound.astype(np.float32)
 
 
-class Listener(nn.Module):
-    """A small network that pays attention: what is loudest anywhere, of features of 5×5 places."""
+class MaxPoolNetwork(nn.Module):
+    """A small network: two convolutions and global max pooling over time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,12 +66,12 @@ class Listener(nn.Module):
 @pytest.fixture(scope="module", params=REPRESENTATIONS)
 def trained(request) -> Model:
     representation = REPRESENTATIONS[request.param]
-    drawn = [(label, seed) for label in range(len(CLASSES)) for seed in range(24)]
-    x = torch.from_numpy(np.stack([representation(street(CLASSES[k], seed), RATE_HZ) for k, seed in drawn]))[:, None]
-    y = torch.tensor([k for k, _ in drawn])
+    examples = [(label, seed) for label in range(len(CLASSES)) for seed in range(24)]
+    x = torch.from_numpy(np.stack([representation(street(CLASSES[k], seed), RATE_HZ) for k, seed in examples]))[:, None]
+    y = torch.tensor([k for k, _ in examples])
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = Listener()
+        network = MaxPoolNetwork()
         optimizer = torch.optim.Adam(network.parameters(), 3e-3)
         for _ in range(60):
             optimizer.zero_grad()
@@ -80,13 +82,13 @@ def trained(request) -> Model:
 
 
 def peak(found: explanation.Explanation) -> tuple[float, float]:
-    """The second and the hertz of the greatest importance."""
+    """Time in seconds and frequency in hertz of the maximum importance."""
     row, column = np.unravel_index(found.importance.argmax(), found.importance.shape)
     return float(found.start_s + found.times_s[column]), float(found.frequencies_hz[row])
 
 
 @pytest.mark.parametrize("label", EVENT_HZ)
-def test_the_importance_lies_where_the_event_is(trained, label):
+def test_importance_is_highest_at_the_event(trained, label):
     low, high = EVENT_HZ[label] / 1.8, EVENT_HZ[label] * 1.8
     for seed, at_s in enumerate((0.1, 0.5, 0.9, 1.3, 1.6), 1000):
         found = explain(trained, street(label, seed, at_s=at_s), rate_hz=RATE_HZ)
@@ -96,23 +98,23 @@ def test_the_importance_lies_where_the_event_is(trained, label):
         assert at_s - 0.1 < second < at_s + EVENT_S + 0.1
         assert low < hertz < high
         columns = (found.times_s > at_s - 0.1) & (found.times_s < at_s + EVENT_S + 0.1)
-        spoke_for = np.maximum(found.importance, 0)
-        assert spoke_for[:, columns].sum() > 0.6 * spoke_for.sum()
+        positive = np.maximum(found.importance, 0)
+        assert positive[:, columns].sum() > 0.6 * positive.sum()
 
 
-def test_the_region_of_the_picture_is_the_event(trained):
+def test_first_region_is_the_event(trained):
     found = explain(trained, street("high", 7, at_s=0.9), rate_hz=RATE_HZ)
-    row, column = np.unravel_index(found.on_picture().argmax(), found.picture.image.shape)
+    row, column = np.unravel_index(found.pixel_importance().argmax(), found.picture.pixels.shape)
     assert found.picture.frequencies_hz[row] == pytest.approx(3000, rel=0.5)
-    assert 0.8 < column / found.picture.image.shape[1] * 2.0 < 1.3
+    assert 0.8 < column / found.picture.pixels.shape[1] * 2.0 < 1.3
     first = found.regions()[0]
     assert 0.6 < first.start_s < 1.05 < first.stop_s < 1.5
     assert first.low_hz < 3000 < first.high_hz
-    assert re.fullmatch(r"high \(\d\.\d\d\); carried by what is between .* s, .* kHz.*\.", found.sentence())
+    assert re.fullmatch(r"high \(\d\.\d\d\); most important region: .* s, .* kHz.*\.", found.sentence())
 
 
-def test_a_short_sound_is_told_in_its_own_seconds(trained):
-    found = explain(trained, street("high", 7, at_s=0.5, duration_s=1.0), rate_hz=RATE_HZ)  # logmel hears it twice
+def test_regions_of_a_short_sound_are_within_its_duration(trained):
+    found = explain(trained, street("high", 7, at_s=0.5, duration_s=1.0), rate_hz=RATE_HZ)  # logmel repeats it
     assert found.picture.duration_s == 1.0
     assert 0.4 < peak(found)[0] < 0.9
     assert all(region.stop_s <= 1.0 for region in found.regions())
@@ -121,37 +123,37 @@ def test_a_short_sound_is_told_in_its_own_seconds(trained):
         assert np.ptp(found.importance[:, same], axis=1).max() == 0
 
 
-def test_of_a_long_sound_the_window_is_shown_where_the_class_scored_highest(trained, tmp_path):
+def test_window_with_the_highest_score_of_a_long_sound_is_explained(trained, tmp_path):
     parts = [street("noise", 5), street("noise", 6), street("high", 7, at_s=0.9), street("noise", 8)]
-    louder = np.concatenate(parts)
-    found = explain(trained, louder, rate_hz=RATE_HZ)
-    scores = trained.scores(louder, RATE_HZ)
-    assert list(found.probabilities) == [entry["score"] for entry in trained.classify(louder, RATE_HZ)]
+    recording = np.concatenate(parts)
+    found = explain(trained, recording, rate_hz=RATE_HZ)
+    scores = trained.scores(recording, RATE_HZ)
+    assert list(found.probabilities) == [entry["score"] for entry in trained.classify(recording, RATE_HZ)]
     which = trained.classes.index(found.classes[0])
     best = int(scores.probabilities[:, which].argmax())
     assert (found.start_s, found.stop_s, found.windows) == (2.0 * best, 2.0 * best + 2, 4)
     assert found.score == scores.probabilities[best, which]
     high = explain(trained, np.concatenate([street("high", 7, at_s=0.9), street("high", 9, at_s=0.2)]), rate_hz=RATE_HZ)
     assert high.classes[0] == "high"
-    assert "most of all from" in high.sentence()
+    assert "highest score from" in high.sentence()
     assert all(high.start_s <= region.start_s < region.stop_s <= high.stop_s for region in high.regions())
     high.save(tmp_path / "why.png")
 
 
 @pytest.mark.parametrize("sound", [np.zeros(1), np.zeros(32_000), np.ones((200, 2)), np.zeros(70_000)])
-def test_odd_sounds_are_explained_too(trained, sound, tmp_path):
+def test_unusual_sounds_are_explained(trained, sound, tmp_path):
     found = explain(trained, sound, rate_hz=RATE_HZ)
     assert np.isfinite(found.importance).all()
     assert found.importance.dtype == np.float32
     assert found.importance.shape == trained.card.representation.shape
     if not sound.any():
         assert found.regions() == []
-        assert "no region alone carried it" in found.sentence()
+        assert "no single region is decisive" in found.sentence()
     found.save(tmp_path / "odd.svg")
 
 
 def linear(activation: str, temperature: float = 1.0) -> Model:
-    """Two classes; "high" has as its logit a tenth of the sum of the upper half of the spectrogram."""
+    """A linear model of two classes: the first logit is a tenth of the sum of the upper half of the spectrogram."""
     network = nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 2))
     with torch.no_grad():
         network[1].weight.zero_()
@@ -168,7 +170,7 @@ def linear(activation: str, temperature: float = 1.0) -> Model:
 
 
 @pytest.mark.parametrize(("activation", "temperature"), [("softmax", 1.0), ("sigmoid", 1.0), ("sigmoid", 2.0)])
-def test_log_odds_do_not_saturate_and_know_their_activation(activation, temperature):
+def test_log_odds_do_not_saturate_for_either_activation(activation, temperature):
     bundle = linear(activation, temperature).bundle
     logits = np.array([[60.0, -40.0], [1.0, 3.0]], np.float32)
     expected = {"softmax": [100.0, -2.0], "sigmoid": [60.0 / temperature, 1.0 / temperature]}[activation]
@@ -178,28 +180,28 @@ def test_log_odds_do_not_saturate_and_know_their_activation(activation, temperat
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-def test_a_patch_of_a_linear_model_costs_what_it_held(activation):
+def test_importance_of_a_linear_model_is_its_contribution(activation):
     spectrogram = np.zeros((32, 32), np.float32)
-    spectrogram[24, 16] = 50.0  # in a row whose median is 0: hidden, it takes 5 from the logit
-    lost = explanation.occlusion(linear(activation), spectrogram, (np.arange(32) + 0.5) / 32, 0)
-    assert lost[24, 16] == pytest.approx(5.0, abs=1e-4)
-    assert np.abs(lost[:20]).max() < 1e-4  # two bands away
-    assert lost.min() > -1e-4
+    spectrogram[24, 16] = 50.0  # the median of the row is 0, so hiding it lowers the logit by 5
+    importance = explanation.occlusion(linear(activation), spectrogram, (np.arange(32) + 0.5) / 32, 0)
+    assert importance[24, 16] == pytest.approx(5.0, abs=1e-4)
+    assert np.abs(importance[:20]).max() < 1e-4  # two patches away
+    assert importance.min() > -1e-4
 
 
-def test_the_picture_can_be_drawn_whatever_the_names(tmp_path):  # a warning is an error here
+def test_figure_is_drawn_with_any_names(tmp_path):  # warnings are errors
     sound = audio.Sound(street("high", 3), RATE_HZ)
     found = explain(linear("sigmoid"), sound)
     assert found.probabilities.sum() != pytest.approx(1)
     for ending in ("png", "svg", "pdf"):
         dataclasses.replace(found, name="犬 $x_1^$.wav").save(tmp_path / f"why.{ending}")
-    with Pillow.open(tmp_path / "why.png") as picture:
-        assert picture.size == (1320, 528)
-    with pytest.raises(SettingsError, match='there is no picture format "pgn"'):
+    with Pillow.open(tmp_path / "why.png") as image:
+        assert image.size == (1320, 528)
+    with pytest.raises(SettingsError, match='there is no image format "pgn"'):
         found.save(tmp_path / "why.pgn")
 
 
-def test_a_sound_that_cannot_be_explained_is_named(tmp_path):
+def test_message_names_a_sound_that_cannot_be_explained(tmp_path):
     loud = tmp_path / "loud.wav"
     soundfile.write(loud, np.array([0.0, 1e13], np.float32), RATE_HZ, subtype="FLOAT")
     with pytest.raises(AudioError, match=f'"{re.escape(str(loud))}": a sample is'):

@@ -1,4 +1,4 @@
-"""One scoring path: files, bytes and samples, short and long, all give what the store's spectrogram gives."""
+"""Scores of files, bytes and samples of any length are those of the spectrograms used in training."""
 
 import io
 
@@ -15,6 +15,8 @@ from soundmark.models.classifier import Model
 from soundmark.models.windows import windows
 from soundmark.spectrograms import Image, Mel
 from soundmark.training import networks, onnx_export
+
+pytestmark = pytest.mark.slow
 
 RATE_HZ = 44_100
 
@@ -33,7 +35,7 @@ def model(request) -> Model:
 
 @pytest.fixture(scope="module")
 def samples() -> np.ndarray:
-    """3.3 s that change as they go on, exactly representable in 16 bits."""
+    """3.3 s of a changing sound that 16-bit integers represent exactly."""
     t = np.arange(int(3.3 * RATE_HZ)) / RATE_HZ
     wave = 0.5 * np.sin(2 * np.pi * (200 + 900 * t) * t) * (1 + 0.5 * np.sin(2 * np.pi * 3 * t))
     return (np.round(wave * 30_000) / 32_768).astype(np.float32)
@@ -45,24 +47,24 @@ def path(samples, tmp_path):
     return tmp_path / "long.wav"
 
 
-def test_path_bytes_file_and_samples_give_the_same(model, path, samples):
+def test_path_bytes_file_and_samples_give_the_same_scores(model, path, samples):
     expected = model.scores(path)
     assert expected.items == (str(path),) * 4
     for source in (str(path), path.read_bytes(), io.BytesIO(path.read_bytes())):
         np.testing.assert_array_equal(model.scores(source).probabilities, expected.probabilities)
-    given = model.scores(samples, RATE_HZ)
-    np.testing.assert_array_equal(given.probabilities, expected.probabilities)
-    assert given.items == ("-",) * 4
+    from_samples = model.scores(samples, RATE_HZ)
+    np.testing.assert_array_equal(from_samples.probabilities, expected.probabilities)
+    assert from_samples.items == ("-",) * 4
 
 
-def test_stereo_is_heard_as_its_mean(model, samples):
+def test_stereo_is_scored_as_the_mean_of_its_channels(model, samples):
     stereo = np.stack([samples * 0.5, samples * 1.5], axis=1)
     np.testing.assert_allclose(
         model.scores(stereo, RATE_HZ).probabilities, model.scores(samples, RATE_HZ).probabilities, atol=1e-5
     )
 
 
-def test_a_short_sound_is_scored_whole_as_in_training(model, samples):
+def test_short_sound_is_scored_as_one_window_like_in_training(model, samples):
     short = samples[:RATE_HZ]
     expected = model.probabilities(model.card.representation(short, RATE_HZ)[None])
     scores = model.scores(short, RATE_HZ)
@@ -70,7 +72,7 @@ def test_a_short_sound_is_scored_whole_as_in_training(model, samples):
     assert (scores.start_s.tolist(), scores.stop_s.tolist()) == ([0.0], [1.0])
 
 
-def test_a_long_sound_is_heard_to_its_end(model, samples):
+def test_windows_of_a_long_sound_reach_its_end(model, samples):
     scores = model.scores(samples, RATE_HZ)
     np.testing.assert_allclose(scores.start_s, [0, 1, 2, 2.3], atol=1e-4)
     np.testing.assert_allclose(scores.stop_s, [1, 2, 3, 3.3], atol=1e-4)
@@ -87,7 +89,7 @@ def test_overlap_gives_more_windows(model, samples):
     )
 
 
-def test_the_best_class_comes_first(model, samples):
+def test_classes_are_sorted_by_score(model, samples):
     answer = model.classify(samples, RATE_HZ)
     assert sorted(entry["label"] for entry in answer) == ["a", "b", "c"]
     assert [entry["score"] for entry in answer] == sorted((entry["score"] for entry in answer), reverse=True)
@@ -95,16 +97,16 @@ def test_the_best_class_comes_first(model, samples):
 
 
 @pytest.mark.parametrize("n", [0, 1, 3, 250, 251])
-def test_a_batch_changes_no_clip(model, n):
+def test_scores_do_not_depend_on_the_batch(model, n):
     x = np.random.default_rng(0).normal(-30, 10, (n, 32, 32)).astype(np.float32)
-    together = model.probabilities(x)
-    assert together.shape == (n, 3)
+    batch = model.probabilities(x)
+    assert batch.shape == (n, 3)
     for i in range(0, n, 83):
-        np.testing.assert_allclose(model.probabilities(x[i : i + 1])[0], together[i], atol=1e-6)
+        np.testing.assert_allclose(model.probabilities(x[i : i + 1])[0], batch[i], atol=1e-6)
 
 
 @pytest.mark.parametrize("sound", [np.zeros(1), np.zeros(100_000), np.full(50_000, 0.7), np.ones((1000, 8))])
-def test_odd_sounds_get_an_answer(model, sound):
+def test_unusual_sounds_are_scored(model, sound):
     scores = model.scores(sound, 192_000)
     assert np.isfinite(scores.probabilities).all()
     np.testing.assert_allclose(scores.probabilities.sum(axis=1), 1, atol=1e-5)
@@ -120,18 +122,18 @@ def test_odd_sounds_get_an_answer(model, sound):
         (np.zeros(9, bool), AudioError, "samples of the type bool"),
     ],
 )
-def test_what_cannot_be_heard_is_refused(model, sound, error, match):
+def test_invalid_samples_are_refused(model, sound, error, match):
     with pytest.raises(error, match=match):
         model.scores(sound, 22_050)
 
 
-def test_bytes_that_are_no_sound_are_refused(model):
-    with pytest.raises(AudioError, match="bytes"):
+def test_bytes_that_are_not_audio_are_refused(model):
+    with pytest.raises(AudioError, match="the audio data cannot be decoded"):
         model.scores(b"no sound")
 
 
 @pytest.mark.parametrize(
-    ("whole", "expected"),
+    ("integers", "expected"),
     [
         (np.array([-128, 0, 64], np.int8), [-1, 0, 0.5]),
         (np.array([0, 128, 192], np.uint8), [-1, 0, 0.5]),
@@ -139,22 +141,22 @@ def test_bytes_that_are_no_sound_are_refused(model):
         (np.array([-(2**31), 0, 2**30], ">i4"), [-1, 0, 0.5]),
     ],
 )
-def test_whole_numbers_are_heard_as_in_a_file(whole, expected):
-    np.testing.assert_array_equal(audio.as_sound(whole, 8000).samples, np.array(expected, np.float32))
+def test_integer_samples_are_scaled_like_in_a_file(integers, expected):
+    np.testing.assert_array_equal(audio.as_sound(integers, 8000).samples, np.array(expected, np.float32))
 
 
-def test_sixteen_bits_are_heard_as_the_file_of_them(model, path, samples):
-    whole = np.round(samples * 32_768).astype(np.int16)
-    np.testing.assert_array_equal(model.scores(whole, RATE_HZ).probabilities, model.scores(path).probabilities)
+def test_16_bit_samples_are_scored_like_the_file(model, path, samples):
+    integers = np.round(samples * 32_768).astype(np.int16)
+    np.testing.assert_array_equal(model.scores(integers, RATE_HZ).probabilities, model.scores(path).probabilities)
 
 
-def test_a_file_says_its_own_rate(model, path):
+def test_sample_rate_is_refused_for_a_file(model, path):
     for source in (path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes()), audio.read(path)):
-        with pytest.raises(SettingsError, match="rate_hz=22050 came with a sound that says its own rate"):
+        with pytest.raises(SettingsError, match="rate_hz=22050 was given for a source that has its own sample rate"):
             model.scores(source, 22_050)
 
 
-def test_samples_need_their_rate(model, samples):
+def test_samples_need_a_sample_rate(model, samples):
     with pytest.raises(SettingsError, match="rate_hz=22050"):
         model.classify(samples)
     with pytest.raises(SettingsError, match="overlap is 1"):
@@ -163,13 +165,13 @@ def test_samples_need_their_rate(model, samples):
 
 @pytest.mark.parametrize("n", [1, 999, 1000, 1049, 1050, 1051, 1999, 2000, 2001, 12345])
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.9])
-def test_windows_leave_no_sample_unheard(n, overlap):
+def test_windows_cover_all_samples(n, overlap):
     spans = list(windows(n, 1000, overlap))
-    heard = np.zeros(n, int)
+    covered = np.zeros(n, int)
     for start, stop in spans:
         assert 0 <= start < stop <= n
-        heard[start:stop] += 1
-    assert heard.all()
+        covered[start:stop] += 1
+    assert covered.all()
     assert len(spans) == len(set(spans))
     if n <= 1050:
         assert spans == [(0, n)]
@@ -185,7 +187,7 @@ def test_scores_as_a_table(model, samples):
     assert list(table.columns) == ["b", "a", "c"]
 
 
-def test_the_front_door(model, tmp_path, path):
+def test_loaded_model_classifies_like_the_original(model, tmp_path, path):
     model.bundle.write(tmp_path / "model.onnx")
     loaded = soundmark.load(tmp_path / "model.onnx")
     assert loaded.classify(path) == model.classify(path)

@@ -1,4 +1,4 @@
-"""Scores shown: short in a terminal, at most twenty windows in Jupyter."""
+"""Scores as text and as a table in Jupyter."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ def scores(n: int, classes: int = 527, name: str = "street.wav") -> Scores:
     return Scores((name,) * n, np.arange(n) * 4.0, np.arange(n) * 4.0 + 4, tuple(f"<c{i}>" for i in range(classes)), p)
 
 
-def test_the_repr_is_short():
+def test_repr_is_short():
     shown = repr(scores(900))
     assert shown.startswith('Scores(900 windows of "street.wav", 527 classes; highest means: <c7> 0.75, <c0> 0.00')
     assert len(shown) < 200
@@ -20,7 +20,7 @@ def test_the_repr_is_short():
     assert "1 window of" in repr(scores(1))
 
 
-def test_the_table_has_at_most_twenty_windows_and_the_top_classes():
+def test_table_has_at_most_20_windows_and_the_top_classes():
     html = scores(900)._repr_html_()
     assert html.count("<tr>") == 1 + 20
     assert "20 of 900 windows, 5 of 527 classes" in html

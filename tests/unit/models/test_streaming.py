@@ -1,4 +1,4 @@
-"""One streaming classifier: files, pipes and blocks of any size give the same scores and events, to the bit."""
+"""The streaming classifier returns identical scores and events for files, pipes and blocks of any size."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +24,7 @@ def model():
 
 
 def split(samples: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
-    """Blocks of these sizes, over and over."""
+    """Split samples into blocks of these sizes, repeated cyclically."""
     blocks, start = [], 0
     while start < len(samples):
         size = sizes[len(blocks) % len(sizes)]
@@ -35,7 +35,7 @@ def split(samples: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.75])
 @pytest.mark.parametrize("rate_hz", [RATE_HZ, 44_100, 8_000])
-def test_a_file_and_blocks_of_odd_sizes_are_the_same_to_the_bit(model, tmp_path, overlap, rate_hz):
+def test_file_and_blocks_of_any_size_give_identical_results(model, tmp_path, overlap, rate_hz):
     samples = tones(14.6, EVENTS, rate_hz)
     audio.write(tmp_path / "a.wav", samples, rate_hz)
     expected = model.events(tmp_path / "a.wav", overlap=overlap)
@@ -51,7 +51,7 @@ def test_a_file_and_blocks_of_odd_sizes_are_the_same_to_the_bit(model, tmp_path,
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.75])
-def test_a_pipe_and_blocks_scored_window_by_window_are_the_same_to_the_bit(model, overlap):
+def test_pipe_and_blocks_give_identical_events(model, overlap):
     samples = tones(14.6, EVENTS)
     events = []
     source = open_pcm(io.BytesIO(pcm(samples)), rate_hz=RATE_HZ)
@@ -62,18 +62,18 @@ def test_a_pipe_and_blocks_scored_window_by_window_are_the_same_to_the_bit(model
     assert events == [*pushed, *classifier.finish()]
 
 
-def test_a_pool_of_threads_changes_nothing(model):
+def test_thread_pool_does_not_change_the_results(model):
     samples = tones(60.0, EVENTS)
-    alone = StreamClassifier(model, RATE_HZ, overlap=0.9, batched=True)
+    single = StreamClassifier(model, RATE_HZ, overlap=0.9, batched=True)
     with ThreadPoolExecutor(3) as pool:
         shared = StreamClassifier(model, RATE_HZ, overlap=0.9, batched=True, pool=pool)
-        assert shared.read(split(samples, [30_001])) == alone.read([samples])
-    assert shared.aggregator.answer() == alone.aggregator.answer()
+        assert shared.read(split(samples, [30_001])) == single.read([samples])
+    assert shared.aggregator.answer() == single.aggregator.answer()
     assert shared.aggregator.windows == 591
 
 
 @pytest.mark.parametrize("rate_hz", [RATE_HZ, 44_100])
-def test_after_a_gap_windows_start_again_and_the_rest_is_scored_or_counted(model, rate_hz):
+def test_new_windows_start_after_a_gap_and_the_rest_is_scored_or_counted(model, rate_hz):
     for score_rest, discarded_s, windows in ((True, 0.0, 4), (False, 0.5, 3)):
         parts = []
         classifier = StreamClassifier(model, rate_hz, on_scores=parts.append)
@@ -87,7 +87,7 @@ def test_after_a_gap_windows_start_again_and_the_rest_is_scored_or_counted(model
         assert [round(float(part.start_s[0]), 6) for part in parts][-2:] == [11.5, 12.5]
 
 
-def test_a_stream_that_is_stopped_returns_running_events_and_scores_no_more(model):
+def test_stopped_stream_returns_running_events_without_further_scoring(model):
     classifier = StreamClassifier(model, RATE_HZ)
     assert classifier.push(tones(2.7, [("low", 0.0, 3.0)])) == []
     assert [event.label for event in classifier.running_events] == ["low"]
@@ -96,16 +96,15 @@ def test_a_stream_that_is_stopped_returns_running_events_and_scores_no_more(mode
     assert classifier.finish() == []
 
 
-def test_memory_does_not_grow_with_the_stream(model):
+def test_buffer_does_not_grow_with_the_stream(model):
     classifier = StreamClassifier(model, RATE_HZ)
     block = tones(1.0, [])
     for _ in range(50):
         classifier.push(block)
-        assert len(classifier._cutter._held) <= 2.1 * RATE_HZ
-        assert not classifier._pending
+        assert classifier.buffered_samples <= 2.1 * RATE_HZ
 
 
 @pytest.mark.parametrize("options", [{"hop_s": 0.0}, {"hop_s": 1.5}, {"overlap": 1.0}])
-def test_a_hop_that_is_none_is_refused(model, options):
+def test_invalid_hop_is_refused(model, options):
     with pytest.raises(SettingsError, match="the hop is|overlap is"):
         StreamClassifier(model, RATE_HZ, **options)

@@ -1,4 +1,4 @@
-"""A training record comes from a file that anybody may have made: it is read whatever its values are."""
+"""A training record from an untrusted file is read and shown, whatever its values are."""
 
 import json
 
@@ -41,11 +41,11 @@ WRITTEN = {  # by version 0.1
 HOSTILE = [None, True, -1, 10**400, float("nan"), float("inf"), "\udc80\x1b[31m", [], {}, [[[]]], {"a": {"b": []}}]
 
 
-def with_data(data: object, **others: object) -> str:
+def card_json(data: object, **others: object) -> str:
     return json.dumps({**json.loads(CARD.to_json()), "data": data, **others})
 
 
-def test_the_json_of_a_record_is_what_was_read_byte_for_byte():
+def test_json_of_a_record_is_identical_to_the_json_that_was_read():
     record = TrainingRecord.from_json(WRITTEN)
     assert json.dumps(record.to_json()) == json.dumps(WRITTEN)
     assert record.history == (
@@ -56,51 +56,60 @@ def test_the_json_of_a_record_is_what_was_read_byte_for_byte():
     assert record.engine.threads == 2
 
 
-def test_what_another_version_wrote_is_kept():
-    again = Card.from_json(Card.from_json(with_data({"name": "city", "colour": "red"}), "m.onnx").to_json(), "m.onnx")
+def test_fields_of_other_versions_are_kept():
+    again = Card.from_json(Card.from_json(card_json({"name": "city", "colour": "red"}), "m.onnx").to_json(), "m.onnx")
     assert again.training.to_json() == {"name": "city", "colour": "red"}
 
 
-@pytest.mark.parametrize("key", [*WRITTEN, "weights", "int8", "other"])
+def assert_fits(card: Card) -> None:
+    """The summary fits into a terminal."""
+    rows = card_text.summary(card)
+    assert len(rows) <= 7
+    assert all(len(text) <= card_text.SUMMARY_COLUMNS and text.isprintable() for _, text in rows)
+
+
+@pytest.mark.parametrize("key", [*WRITTEN, "weights", "int8", "n_recordings", "other"])
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda value: repr(value)[:12])
-def test_any_card_is_shown(key: str, value: object):
-    card = Card.from_json(with_data({**WRITTEN, key: value}), "m.onnx")
+def test_card_with_any_value_is_shown(key: str, value: object):
+    card = Card.from_json(card_json({**WRITTEN, key: value}), "m.onnx")
     assert card_text.card_lines(card)
+    assert_fits(card)
     assert card_text.to_markdown("m.onnx", card).encode()
     assert card_text.to_json(card)
 
 
 @pytest.mark.parametrize(
-    "key", ["accuracy", "mean_average_precision", "accuracy_interval", "n_test", "ece", "protocol"]
+    "key", ["accuracy", "mean_average_precision", "accuracy_interval", "n_test", "ece", "protocol", "leak"]
 )
 @pytest.mark.parametrize("value", [*HOSTILE, 10**308, [10**400, 10**308]], ids=lambda value: repr(value)[:12])
-def test_scores_of_any_value_are_shown(key: str, value: object):
-    card = Card.from_json(with_data(WRITTEN, scores={"accuracy": 0.5, key: value}), "m.onnx")
+def test_card_with_any_scores_is_shown(key: str, value: object):
+    card = Card.from_json(card_json(WRITTEN, scores={"protocol": "random", "accuracy": 0.5, key: value}), "m.onnx")
     assert card_text.card_lines(card)
+    assert_fits(card)
     assert card_text.to_markdown("m.onnx", card).encode()
 
 
 @pytest.mark.parametrize(
     ("key", "value"), [("n_train", "many"), ("test_fold", [1]), ("test_fold", True), ("engine", {"device": "cpu"})]
 )
-def test_a_field_of_the_wrong_type_is_unknown(key: str, value: object):
+def test_field_of_the_wrong_type_is_unknown(key: str, value: object):
     assert getattr(TrainingRecord.from_json({**WRITTEN, key: value}), key) is None
 
 
-def test_a_history_with_one_wrong_epoch_is_unknown():
+def test_history_with_an_incomplete_epoch_is_unknown():
     assert TrainingRecord.from_json({"history": [WRITTEN["history"][0], {"epoch": 2}]}).history is None
 
 
 @pytest.mark.parametrize(
     ("data", "match"),
-    [("x", "data is 'x', not a table"), ({"a": json.loads("[" * 50 + "]" * 50)}, "more than 20 deep")],
+    [("x", "data is 'x', not a table"), ({"a": json.loads("[" * 50 + "]" * 50)}, "more than 20 levels deep")],
 )
-def test_a_table_that_is_none_or_too_deep_is_refused(data: object, match: str):
+def test_invalid_or_deeply_nested_table_is_refused(data: object, match: str):
     with pytest.raises(BundleError, match=match):
-        Card.from_json(with_data(data), "m.onnx")
+        Card.from_json(card_json(data), "m.onnx")
 
 
 @pytest.mark.parametrize("key", ["window_s", "temperature", "unknown"])
-def test_a_huge_number_is_refused(key: str):
+def test_huge_number_is_refused(key: str):
     with pytest.raises(BundleError, match=key):
-        Card.from_json(with_data({}, **{key: 10**400}), "m.onnx")
+        Card.from_json(card_json({}, **{key: 10**400}), "m.onnx")

@@ -1,4 +1,4 @@
-"""Pretrained weights are looked for, fetched once and verified; a server of our own plays the release's page."""
+"""Pretrained weights are found on disk or downloaded once, and verified; a local server replaces the release page."""
 
 import hashlib
 import threading
@@ -11,53 +11,53 @@ from soundmark.models import weights
 from soundmark.runtime import downloads
 
 CONTENT = bytes(range(256)) * 1000  # 256 kB: several blocks
-LEAST = 300_000
+MAX_BYTES = 300_000
 
 
-class Page(HTTPServer):
-    """Answers with ``answer``; counts how often it was asked."""
+class ReleaseServer(HTTPServer):
+    """Responds with ``body``, and records the requests."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[str] = []
-        self.answer = CONTENT
-        self.announced: int | None = len(CONTENT)
+        self.requests: list[str] = []
+        self.body = CONTENT
+        self.content_length: int | str | None = len(CONTENT)
         self.status = 200
         self.garbage = self.chunked = False
 
     def handle_error(self, *_: object) -> None:
-        """A client that hangs up in the middle is meant."""
+        """Ignore a client that closes the connection early."""
 
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Page
+    server: ReleaseServer
 
     def do_GET(self) -> None:
-        page = self.server
-        page.asked.append(self.path)
+        server = self.server
+        server.requests.append(self.path)
         self.close_connection = True
-        if page.garbage:
-            self.wfile.write(b"what you seek is not here\r\n\r\n")
+        if server.garbage:
+            self.wfile.write(b"not an HTTP response\r\n\r\n")
             return
-        self.send_response(page.status)
-        if page.chunked:
+        self.send_response(server.status)
+        if server.chunked:
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
-            self.wfile.write(b"ffff\r\n" + page.answer[:1000])  # and hangs up in the middle of the chunk
+            self.wfile.write(b"ffff\r\n" + server.body[:1000])  # the connection is closed within the chunk
             return
-        if page.announced is not None:
-            self.send_header("Content-Length", str(page.announced))
+        if server.content_length is not None:
+            self.send_header("Content-Length", str(server.content_length))
         self.end_headers()
-        self.wfile.write(page.answer)
+        self.wfile.write(server.body)
 
     def log_message(self, *_: object) -> None:
-        """Not on the terminal."""
+        """Log nothing."""
 
 
 @pytest.fixture
-def page(monkeypatch):
-    server = Page()
+def release(monkeypatch):
+    server = ReleaseServer()
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     monkeypatch.setattr(weights, "RELEASE", f"http://127.0.0.1:{server.server_port}/v0/")
@@ -69,13 +69,13 @@ def page(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """An empty cache, no folder named, and a release of one small file."""
+    """An empty cache, no weights folder, and a release of one small file."""
     monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("SOUNDMARK_WEIGHTS", raising=False)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    released = weights.Weights("small.pt", hashlib.sha256(CONTENT).hexdigest(), LEAST)
-    monkeypatch.setattr(weights, "WEIGHTS", {"mn04": released})
+    small = weights.Weights("small.pt", hashlib.sha256(CONTENT).hexdigest(), MAX_BYTES)
+    monkeypatch.setattr(weights, "WEIGHTS", {"mn04": small})
     return tmp_path / "cache" / "weights"
 
 
@@ -83,116 +83,116 @@ def files(folder) -> list[str]:
     return sorted(path.name for path in folder.rglob("*")) if folder.exists() else []
 
 
-def test_the_folder_that_was_named_comes_first(page, cache, tmp_path, monkeypatch):
+def test_weights_folder_comes_first(release, cache, tmp_path, monkeypatch):
     for folder in (tmp_path / "mine", cache):
         folder.mkdir(parents=True)
         (folder / "small.pt").write_bytes(CONTENT)
     monkeypatch.setenv("SOUNDMARK_WEIGHTS", str(tmp_path / "mine"))
     assert weights.find("mn04") == tmp_path / "mine" / "small.pt"
-    assert page.asked == []
+    assert release.requests == []
 
 
 @pytest.mark.parametrize("named", [None, "elsewhere", ""])
-def test_then_the_cache(page, cache, tmp_path, monkeypatch, named):
+def test_cache_comes_second(release, cache, tmp_path, monkeypatch, named):
     cache.mkdir(parents=True)
     (cache / "small.pt").write_bytes(CONTENT)
     if named is not None:
         monkeypatch.setenv("SOUNDMARK_WEIGHTS", named and str(tmp_path / named))
     assert weights.find("mn04") == cache / "small.pt"
-    assert page.asked == []
+    assert release.requests == []
 
 
-def test_else_they_are_fetched_once(page, cache):
-    told = []
-    found = weights.find("mn04", lambda *one: told.append(one))
+def test_missing_weights_are_downloaded_once(release, cache):
+    calls = []
+    found = weights.find("mn04", lambda *call: calls.append(call))
     assert found == cache / "small.pt"
     assert found.read_bytes() == CONTENT
     assert weights.find("mn04") == found
-    assert page.asked == ["/v0/small.pt"]
+    assert release.requests == ["/v0/small.pt"]
     assert files(cache) == ["small.pt"]
-    done = [one[1] for one in told]
-    assert {(one[0], one[2], one[3]) for one in told} == {("fetching mn04", 256, "kB")}
+    done = [call[1] for call in calls]
+    assert {(call[0], call[2], call[3]) for call in calls} == {("downloading mn04", 256, "kB")}
     assert done == sorted(done)
     assert done[0] == 65
     assert done[-1] == 256
 
 
-def test_a_server_that_does_not_say_how_long_it_is(page, cache):
-    page.announced = None
-    told = []
-    assert weights.find("mn04", lambda *one: told.append(one)).read_bytes() == CONTENT
-    assert told[-1] == ("fetching mn04", 256, 300, "kB")
+def test_download_without_content_length(release, cache):
+    release.content_length = None
+    calls = []
+    assert weights.find("mn04", lambda *call: calls.append(call)).read_bytes() == CONTENT
+    assert calls[-1] == ("downloading mn04", 256, 300, "kB")
 
 
 @pytest.mark.parametrize("where", ["named", "cache"])
-def test_another_file_of_that_name_is_not_used(page, cache, tmp_path, monkeypatch, where):
+def test_file_with_a_wrong_checksum_is_refused(release, cache, tmp_path, monkeypatch, where):
     folder = cache if where == "cache" else tmp_path / "mine"
     folder.mkdir(parents=True)
     (folder / "small.pt").write_bytes(CONTENT[:-1] + b"x")
     if where == "named":
         monkeypatch.setenv("SOUNDMARK_WEIGHTS", str(folder))
-    with pytest.raises(WeightsError, match=r'small.pt" is not the small.pt that was released.* delete it') as caught:
+    with pytest.raises(WeightsError, match=r'small.pt" is not the released small.pt: .*Delete it') as caught:
         weights.find("mn04")
     assert str(folder / "small.pt") in str(caught.value)
     assert weights.WEIGHTS["mn04"].sha256 in str(caught.value)
-    assert page.asked == []
+    assert release.requests == []
     (folder / "small.pt").unlink()
     assert weights.find("mn04").parent == cache
 
 
 @pytest.mark.parametrize(
-    "answer", [CONTENT[:-1], CONTENT + b"x", b"", b"<html>sign in</html>", CONTENT * 4], ids=lambda a: str(len(a))
+    "body", [CONTENT[:-1], CONTENT + b"x", b"", b"<html>sign in</html>", CONTENT * 4], ids=lambda body: str(len(body))
 )
-def test_an_answer_that_is_not_the_file_is_not_kept(page, cache, answer):
-    page.answer, page.announced = answer, len(answer)
-    with pytest.raises(WeightsError, match="what was fetched for mn04 is not the small.pt that was released"):
+def test_download_with_a_wrong_checksum_is_not_kept(release, cache, body):
+    release.body, release.content_length = body, len(body)
+    with pytest.raises(WeightsError, match="the download of mn04 is not the released small.pt"):
         weights.find("mn04")
     assert files(cache) == []
 
 
-def test_no_more_is_fetched_than_the_file_can_have(page, cache):
-    page.answer = CONTENT * 100
-    page.announced = len(page.answer)
-    told = []
-    with pytest.raises(WeightsError, match="is not the small.pt that was released"):
-        weights.find("mn04", lambda *one: told.append(one))
-    assert told[-1][1] * 1000 < LEAST + downloads.BLOCK_BYTES
+def test_download_stops_at_the_maximum_size(release, cache):
+    release.body = CONTENT * 100
+    release.content_length = len(release.body)
+    calls = []
+    with pytest.raises(WeightsError, match="is not the released small.pt"):
+        weights.find("mn04", lambda *call: calls.append(call))
+    assert calls[-1][1] * 1000 < MAX_BYTES + downloads.BLOCK_BYTES
     assert files(cache) == []
 
 
-@pytest.mark.parametrize("trouble", ["cut", "chunk", "garbage", "length"])
-def test_a_connection_that_breaks_is_said_in_a_sentence(page, cache, trouble):
-    if trouble == "cut":
-        page.answer = CONTENT[:1000]
-    page.chunked, page.garbage = trouble == "chunk", trouble == "garbage"
-    page.announced = "many" if trouble == "length" else page.announced
+@pytest.mark.parametrize("fault", ["truncated", "chunk", "garbage", "length"])
+def test_broken_connection_gives_one_clear_message(release, cache, fault):
+    if fault == "truncated":
+        release.body = CONTENT[:1000]
+    release.chunked, release.garbage = fault == "chunk", fault == "garbage"
+    release.content_length = "many" if fault == "length" else release.content_length
     with pytest.raises(WeightsError, match="mn04") as caught:
         weights.find("mn04")
-    says_where_to_put_it(str(caught.value), page, cache)
+    assert_remedy(str(caught.value), release, cache)
     assert files(cache) == []
 
 
-@pytest.mark.parametrize(("status", "says"), [(403, "Forbidden"), (404, "Not Found"), (503, "Service Unavailable")])
-def test_a_server_that_refuses(page, cache, status, says):
-    page.status = status
+@pytest.mark.parametrize(("status", "reason"), [(403, "Forbidden"), (404, "Not Found"), (503, "Service Unavailable")])
+def test_http_error_names_its_reason(release, cache, status, reason):
+    release.status = status
     with pytest.raises(
-        WeightsError, match=f"the weights of mn04 are not here and cannot be fetched: .*{says}"
+        WeightsError, match=f"the weights of mn04 are not stored locally and cannot be downloaded: .*{reason}"
     ) as caught:
         weights.find("mn04")
-    says_where_to_put_it(str(caught.value), page, cache)
+    assert_remedy(str(caught.value), release, cache)
     assert files(cache) == []
-    page.status = 200
+    release.status = 200
     assert weights.find("mn04").read_bytes() == CONTENT
 
 
-def test_without_a_network_it_is_said_where_to_put_the_file(page, cache, monkeypatch):
-    monkeypatch.setattr(weights, "RELEASE", "http://127.0.0.1:9/v0/")  # where nobody listens
-    with pytest.raises(WeightsError, match="not here and cannot be fetched: .*refused") as caught:
+def test_message_without_network_names_the_folder_for_the_file(release, cache, monkeypatch):
+    monkeypatch.setattr(weights, "RELEASE", "http://127.0.0.1:9/v0/")  # a closed port
+    with pytest.raises(WeightsError, match="not stored locally and cannot be downloaded: .*refused") as caught:
         weights.find("mn04")
     assert "http://127.0.0.1:9/v0/small.pt" in str(caught.value)
-    assert f'put it into "{cache}" or into a folder that SOUNDMARK_WEIGHTS names' in str(caught.value)
+    assert f'copy it to "{cache}", or to the folder in SOUNDMARK_WEIGHTS' in str(caught.value)
 
 
-def says_where_to_put_it(message: str, page: Page, cache) -> None:
-    assert f"Fetch http://127.0.0.1:{page.server_port}/v0/small.pt elsewhere and put it into" in message
-    assert f'"{cache}" or into a folder that SOUNDMARK_WEIGHTS names' in message
+def assert_remedy(message: str, release: ReleaseServer, cache) -> None:
+    assert f"Download http://127.0.0.1:{release.server_port}/v0/small.pt in another way and copy it to" in message
+    assert f'copy it to "{cache}", or to the folder in SOUNDMARK_WEIGHTS' in message

@@ -1,4 +1,4 @@
-"""A download is bounded, verified and whole; a server of the test's own answers."""
+"""Downloads from a local server: bounded in size, verified, and written atomically."""
 
 import hashlib
 import threading
@@ -13,9 +13,9 @@ from soundmark.runtime.downloads import BLOCK_BYTES, download
 CONTENT = bytes(range(256)) * 1000
 
 
-class Quiet(SimpleHTTPRequestHandler):
+class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Not on the terminal."""
+        """Do not log to the terminal."""
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def url(tmp_path):
     folder = tmp_path / "served"
     folder.mkdir()
     (folder / "small.bin").write_bytes(CONTENT)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=folder))
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/small.bin"
@@ -37,32 +37,36 @@ def fetch(url, path, **changes):
     return download(url, path, **{**options, **changes})
 
 
-def test_the_file_is_there_whole_and_progress_ends_at_its_size(url, tmp_path):
+def test_file_is_complete_and_progress_ends_at_its_size(url, tmp_path):
     steps = []
     path = fetch(url, tmp_path / "got.bin", progress=lambda *step: steps.append(step))
     assert path.read_bytes() == CONTENT
-    assert steps[-1] == ("fetching data", 256, 256, "kB")
+    assert steps[-1] == ("downloading data", 256, 256, "kB")
 
 
-def test_other_content_is_refused_and_leaves_no_file(url, tmp_path):
-    with pytest.raises(WeightsError, match="what was fetched for data is not the small.bin that was released. Ask us."):
+def test_wrong_content_is_rejected_and_leaves_no_file(url, tmp_path):
+    with pytest.raises(
+        WeightsError, match="the download of data is not the released small.bin: its SHA-256 differs. Ask us."
+    ):
         fetch(url, tmp_path / "got.bin", sha256="0" * 64, remedy="Ask us.")
     assert not list(tmp_path.glob("*got.bin*"))
 
 
-def test_no_more_is_read_than_allowed(url, tmp_path):
+def test_size_is_bounded(url, tmp_path):
     steps = []
-    with pytest.raises(WeightsError, match="is not the small.bin"):
+    with pytest.raises(WeightsError, match="is not the released small.bin"):
         fetch(url, tmp_path / "got.bin", max_bytes=1000, progress=lambda *step: steps.append(step))
     assert steps[-1][1] <= (1000 + BLOCK_BYTES) // 1000
 
 
-def test_the_error_is_of_the_kind_that_was_asked_for(url, tmp_path):
-    with pytest.raises(DatasetError, match="the data are not here and cannot be fetched: File not found.$"):
+def test_error_has_the_given_type(url, tmp_path):
+    with pytest.raises(
+        DatasetError, match="the data are not stored locally and cannot be downloaded: File not found.$"
+    ):
         fetch(url + "x", tmp_path / "got.bin", error=DatasetError)
 
 
-def test_a_file_that_was_there_stays_where_the_download_fails(url, tmp_path):
+def test_existing_file_is_kept_if_the_download_fails(url, tmp_path):
     path = tmp_path / "got.bin"
     path.write_bytes(b"before")
     with pytest.raises(WeightsError):

@@ -1,4 +1,4 @@
-"""Numbers and names as text."""
+"""Formatting of numbers and names."""
 
 import math
 
@@ -30,7 +30,7 @@ def test_durations(seconds, one, two):
     assert duration(seconds, units=2) == two
 
 
-def test_percentages_that_are_no_numbers_are_written_as_asked():
+def test_percentages_and_their_text_for_missing_values():
     assert [percent(value) for value in (0.5, 1, None, math.nan, math.inf, "0.5")] == ["50.0", "100.0", *"????"]
     assert percent(0.5, "+", digits=0, unit=" %") == "+50 %"
     assert percent(None, unit=" %", unknown="–") == "–"
@@ -41,7 +41,7 @@ def test_counts_and_lists():
     assert [listed(words) for words in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["–", "a", "a and b", "a, b and c"]
 
 
-def test_the_first_words_that_fit():
+def test_first_words_that_fit():
     assert first_of([]) == ""
     assert first_of(["a" * 500]) == shortened("a" * 500)
     many = first_of([f"class {i}" for i in range(527)])
@@ -49,7 +49,7 @@ def test_the_first_words_that_fit():
     assert many.endswith(f"… ({527 - many.count('class')} more)")
 
 
-def test_a_name_is_shortened_in_its_middle_and_made_printable():
+def test_name_is_shortened_in_its_middle_and_made_printable():
     assert shortened("a" * 60) == "a" * 60
     assert len(shortened("a" * 61)) == 60
     assert shortened("street/of/a/long/name.wav", 12) == "street…e.wav"

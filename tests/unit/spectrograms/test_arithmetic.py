@@ -1,4 +1,4 @@
-"""The arithmetic that the representations share: frames, spectra, banded matrices, the two resizings."""
+"""Shared arithmetic of the representations: frames, power spectra, banded matrices, resizing."""
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ def random(*shape: int) -> np.ndarray:
 
 @pytest.mark.parametrize("rows", [40, 64, 100, 128])
 @pytest.mark.parametrize("columns", LENGTHS)
-def test_area_is_opencvs(rows, columns):
+def test_area_resizing_equals_opencv(rows, columns):
     x = random(rows, columns)
     expected = cv2.resize(x, (64, 64), interpolation=cv2.INTER_AREA)
     shrinks = rows >= 64 and columns >= 64
@@ -28,7 +28,7 @@ def test_area_is_opencvs(rows, columns):
 
 
 @pytest.mark.parametrize("columns", LENGTHS)
-def test_linear_is_scikit_images(columns):
+def test_linear_resizing_equals_scikit_image(columns):
     x = random(257, columns)
     expected = skimage.transform.resize(x, (224, 224))
     ours = skimage_linear(columns, 224).along(skimage_linear(257, 224).down(x))
@@ -37,11 +37,11 @@ def test_linear_is_scikit_images(columns):
 
 @pytest.mark.parametrize("columns", LENGTHS)
 @pytest.mark.parametrize("matrix", [skimage_linear, opencv_area])
-def test_resizing_keeps_a_constant(columns, matrix):
+def test_resizing_preserves_a_constant(columns, matrix):
     np.testing.assert_allclose(matrix(columns, 64).dense().sum(axis=1), 1, atol=1e-6)
 
 
-def test_banded_is_the_dense_matrix_it_says():
+def test_banded_products_equal_those_of_the_dense_matrix():
     rng = np.random.default_rng(0)
     starts, weights = np.sort(rng.integers(0, 90, 50)), rng.random((50, 10))
     banded = Banded.of(starts, weights, inputs=100, block=7)
@@ -55,13 +55,13 @@ def test_banded_is_the_dense_matrix_it_says():
 
 
 @pytest.mark.parametrize("length", [2, 3, 511, 512, 2048])
-def test_window_is_scipys(length):
+def test_hann_window_equals_scipy(length):
     np.testing.assert_array_equal(hann(length), scipy.signal.get_window("hann", length).astype(np.float32))
 
 
 @pytest.mark.parametrize(("length", "hop"), [(512, 256), (2048, 512), (100, 30), (7, 9), (2, 1), (256, 128), (144, 72)])
 @pytest.mark.parametrize("more", [0, 1, 5000])
-def test_means_have_numpys_bits_and_power_is_scipys(length, hop, more):
+def test_means_equal_numpy_bit_for_bit_and_power_equals_an_fft(length, hop, more):
     x = random(length + more) - np.float32(0.2)
     framed = np.lib.stride_tricks.sliding_window_view(x, length)[::hop]
     np.testing.assert_array_equal(frames(x, length, hop), framed)

@@ -1,4 +1,4 @@
-"""``image`` against SciPy, scikit-image and Pillow, end to end from the file."""
+"""Compare ``image`` with SciPy, scikit-image and Pillow, from file to result."""
 
 from pathlib import Path
 
@@ -15,16 +15,16 @@ from soundmark import audio
 from soundmark.errors import SettingsError
 from soundmark.spectrograms import Image
 
-# librosa asks audioread for its back ends, and the standard library is parting with some of those.
+# librosa imports audioread, which imports deprecated modules of the standard library.
 pytestmark = pytest.mark.filterwarnings("ignore:'(aifc|audioop|sunau)' is deprecated:DeprecationWarning")
 
 FULL_SCALE_TOLERANCE = 2e-4
-NEAR_WHOLE = 1e-4  # of a grey level: uint8 cuts off, and white areas sit on 255 exactly
+NEAR_INTEGER = 1e-4  # grey levels: uint8 truncates, so values this close to an integer may differ by one
 IDENTICAL_SHARE = 0.999
 
 
 def reference(path: Path, shape=(224, 224), db=(-100, -20)) -> np.ndarray:
-    """What OpenSoundscape 0.7 makes of a clip before it becomes 8 bits, by the libraries that it calls."""
+    """The image of OpenSoundscape 0.7 before quantisation, computed with the libraries that it calls."""
     y, sr = librosa.load(path, sr=None)
     _, _, power = scipy.signal.spectrogram(y, sr, window="hann", nperseg=512, noverlap=256, scaling="spectrum")
     with np.errstate(divide="ignore"):
@@ -34,7 +34,7 @@ def reference(path: Path, shape=(224, 224), db=(-100, -20)) -> np.ndarray:
 
 
 def compare(path: Path, image: Image | None = None) -> float:
-    """The largest difference before quantisation; the tolerances after it are asserted here."""
+    """Return the largest difference before quantisation; assert the tolerances after it."""
     image = image or Image()
     sound = audio.read(path)
     expected = reference(path, image.image_shape)
@@ -42,14 +42,14 @@ def compare(path: Path, image: Image | None = None) -> float:
     ours = image.png_pixels(sound.samples, sound.rate_hz)
     assert np.abs(ours.astype(int) - levels).max() <= 1, path
     exact = expected.astype(np.float64) * 255
-    clear = np.abs(exact - np.round(exact)) > NEAR_WHOLE
-    assert not clear.any() or (ours == levels)[clear].mean() >= IDENTICAL_SHARE, path
+    is_clear = np.abs(exact - np.round(exact)) > NEAR_INTEGER
+    assert not is_clear.any() or (ours == levels)[is_clear].mean() >= IDENTICAL_SHARE, path
     small = np.asarray(Pillow.fromarray(levels).resize(image.size[::-1]))
     assert np.abs(image(sound.samples, sound.rate_hz) * 255 - small).max() <= 2.001, path
     return float(np.abs(image.unquantised(sound.samples) - expected).max())
 
 
-@threadpool_limits.wrap(limits=1)  # threads that wait for one another make the references several times slower
+@threadpool_limits.wrap(limits=1)  # several threads make the references several times slower
 def test_real_clips_in_native_encodings(urbansound8k_native):
     paths = sorted(urbansound8k_native.rglob("*.wav"))
     short = [path for path in paths if audio.info(path).duration_s < 1.5]
@@ -67,7 +67,7 @@ def test_noise_of_any_rate_and_length(tmp_path, rate_hz, frames):
     assert compare(path) <= FULL_SCALE_TOLERANCE
 
 
-def hostile_sounds() -> dict[str, np.ndarray]:
+def extreme_sounds() -> dict[str, np.ndarray]:
     t = np.arange(4 * 22050)
     noise = np.random.default_rng(0).standard_normal(len(t))
     return {
@@ -83,30 +83,30 @@ def hostile_sounds() -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize("name", hostile_sounds())
+@pytest.mark.parametrize("name", extreme_sounds())
 @pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
-def test_hostile_sounds(tmp_path, name, subtype):
+def test_extreme_sounds(tmp_path, name, subtype):
     path = tmp_path / "sound.wav"
-    soundfile.write(path, hostile_sounds()[name], 22050, subtype=subtype)
+    soundfile.write(path, extreme_sounds()[name], 22050, subtype=subtype)
     assert compare(path) <= FULL_SCALE_TOLERANCE
 
 
 @pytest.mark.parametrize(
     "image", [Image(image_shape=(100, 300)), Image(image_shape=(257, 344)), Image(image_shape=(300, 50), size=(32, 48))]
 )
-def test_other_shapes_are_scikit_images_too(tmp_path, image):
+def test_other_shapes_equal_scikit_image(tmp_path, image):
     path = tmp_path / "noise.wav"
     soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(88200), 22050)
     assert compare(path, image) <= FULL_SCALE_TOLERANCE
 
 
-def test_a_fixed_rate_is_that_rate():
+def test_fixed_sample_rate_resamples():
     samples = 0.1 * np.random.default_rng(0).standard_normal(88200)
     at_22k = audio.resample(samples, 44100, 22050)
     np.testing.assert_array_equal(Image(rate_hz=22050)(samples, 44100), Image()(at_22k, 22050))
 
 
-def test_a_sound_below_a_segment_is_filled_up_with_zeros():
+def test_sound_shorter_than_a_segment_is_padded_with_zeros():
     samples = 0.1 * np.random.default_rng(0).standard_normal(511)
     np.testing.assert_array_equal(Image()(samples, 8000), Image()(np.append(samples, 0), 8000))
 
@@ -117,7 +117,7 @@ def test_silence_is_white_and_full_scale_is_black():
     assert (Image().png_pixels(noise, 44100) == 0).all()
 
 
-def test_a_tone_has_its_own_level_in_its_own_row():
+def test_tone_has_its_level_in_its_row():
     """A sine of amplitude a has the power a² / 2: −43.01 dB at a = 0.01, so 1 − 56.99 / 80 of full white."""
     tone = 0.01 * np.sin(2 * np.pi * 64 / 512 * np.arange(512 * 224))  # bin 64 of 0…256
     white = Image(image_shape=(257, 437)).unquantised(tone.astype(np.float32))
@@ -126,7 +126,7 @@ def test_a_tone_has_its_own_level_in_its_own_row():
     assert white[256 - 61 :].min() == 1
 
 
-def test_a_png_read_back_gives_the_same_features_bit_for_bit(tmp_path):
+def test_png_gives_the_same_features_bit_for_bit(tmp_path):
     samples = 0.1 * np.random.default_rng(0).standard_normal(88200)
     path = tmp_path / "clip.png"
     Pillow.fromarray(Image().png_pixels(samples, 22050)).save(path)
@@ -134,8 +134,8 @@ def test_a_png_read_back_gives_the_same_features_bit_for_bit(tmp_path):
     np.testing.assert_array_equal(read, Image()(samples, 22050))
 
 
-def test_a_coloured_picture_is_refused():
-    with pytest.raises(SettingsError, match=r"must be grey, uint8 .* and this is uint8 of \[10, 10, 3\]"):
+def test_coloured_image_is_rejected():
+    with pytest.raises(SettingsError, match=r"must be greyscale, uint8 .*; this one is uint8 of \[10, 10, 3\]"):
         Image().from_pixels(np.zeros((10, 10, 3), np.uint8))
 
 
@@ -151,6 +151,6 @@ def test_a_coloured_picture_is_refused():
         ({"rate_hz": 22050.0}, "rate_hz of image is 22050.0; it must be None or a whole number above 0"),
     ],
 )
-def test_values_that_make_no_picture_are_refused(parameters, message):
+def test_invalid_parameters_are_rejected(parameters, message):
     with pytest.raises(SettingsError, match=message):
         Image(**parameters)

@@ -1,4 +1,4 @@
-"""``logmel`` against EfficientAT's own numbers, and against its code's steps done slowly with ``torch.stft``."""
+"""Compare ``logmel`` with stored results of EfficientAT, and with a slow reimplementation in ``torch.stft``."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ TOLERANCE = 1e-3
 
 
 def kaldi_filters(n_mels: int, n_fft: int, rate_hz: int, high_hz: float) -> torch.Tensor:
-    """The loops of Kaldi's ``mel-computations.cc``, one weight at a time."""
+    """The loops of Kaldi's ``mel-computations.cc``, weight by weight."""
 
     def mel(hz: float) -> float:
         return 1127.0 * np.log(1.0 + hz / 700.0)
@@ -24,10 +24,10 @@ def kaldi_filters(n_mels: int, n_fft: int, rate_hz: int, high_hz: float) -> torc
     for band in range(n_mels):
         left, centre, right = (mel(0.0) + (band + corner) * step for corner in (0, 1, 2))
         for i in range(n_fft // 2):
-            at = mel(i * rate_hz / n_fft)
-            if left < at < right:
-                up, down = (at - left) / (centre - left), (right - at) / (right - centre)
-                filters[band, i] = up if at <= centre else down
+            mels = mel(i * rate_hz / n_fft)
+            if left < mels < right:
+                up, down = (mels - left) / (centre - left), (right - mels) / (right - centre)
+                filters[band, i] = up if mels <= centre else down
     return filters
 
 
@@ -43,7 +43,7 @@ def reference(samples: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("n", [1024, 1025, 1279, 1281, 4096, 31_999, 64_000, 128_000, 129_184])
-def test_its_own_length_is_efficientats(n):
+def test_full_length_equals_efficientat(n):
     samples = np.random.default_rng(n).uniform(-0.5, 0.5, n).astype(np.float32)
     expected = reference(samples)
     assert expected.shape == (128, 1 + (n - 1) // 320)
@@ -51,18 +51,18 @@ def test_its_own_length_is_efficientats(n):
 
 
 @pytest.mark.parametrize("n", [1, 2, 512, 513, 1023])
-def test_what_is_too_short_is_repeated_to_1024_samples_first(n):
+def test_short_sound_is_repeated_to_1024_samples(n):
     samples = np.random.default_rng(n).uniform(-0.5, 0.5, n).astype(np.float32)
     repeated = np.concatenate([samples] * 1024)[:1024]
     np.testing.assert_allclose(LogMel().natural(samples), reference(repeated), atol=TOLERANCE)
 
 
-def test_a_clip_of_the_window_is_its_own_length():
+def test_clip_of_the_window_length_is_not_changed():
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, 128_000).astype(np.float32)
     np.testing.assert_array_equal(LogMel()(samples, 32000), LogMel().natural(samples))
 
 
-def test_a_shorter_clip_is_repeated_and_of_a_longer_one_the_middle_is_heard():
+def test_shorter_clip_is_repeated_and_longer_clip_is_cropped_to_its_middle():
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, 130_000).astype(np.float32)
     short = samples[:50_000]
     repeated = np.concatenate([short, short, short[:28_000]])
@@ -75,7 +75,7 @@ def test_silence_is_the_floor():
 
 
 @pytest.mark.parametrize("clip", ["first", "tenth"])
-def test_real_clips_are_as_efficientats_own_code_gave_them(shared, clip):
+def test_real_clips_equal_stored_results_of_efficientat(shared, clip):
     oracle = np.load(shared / "oracles" / "efficientat_mn04.npz")
     name = oracle["clips"][{"first": 0, "tenth": 9}[clip]]
     samples, rate_hz = soundfile.read(shared / "urbansound8k" / "flac" / "fold1" / str(name), dtype="float32")
@@ -84,7 +84,7 @@ def test_real_clips_are_as_efficientats_own_code_gave_them(shared, clip):
 
 
 @pytest.mark.parametrize("parameters", [(128, 1024, 32000, 15000.0), (64, 2048, 22050, 11025.0), (3, 8, 8000, 4000.0)])
-def test_filters_are_kaldis(parameters):
+def test_filters_equal_kaldi(parameters):
     n_mels, n_fft, rate_hz, high_hz = parameters
     expected = kaldi_filters(n_mels, n_fft, rate_hz, high_hz).numpy()
     np.testing.assert_allclose(kaldi_bank(rate_hz, n_fft, n_mels, high_hz).dense(), expected, atol=1e-6)
@@ -99,6 +99,6 @@ def test_filters_are_kaldis(parameters):
         ({"n_fft": 2, "window_samples": 2}, "n_fft of logmel is 2; it must be 4 or more samples"),
     ],
 )
-def test_values_that_make_no_spectrogram_are_refused(parameters, message):
+def test_invalid_parameters_are_rejected(parameters, message):
     with pytest.raises(SettingsError, match=message):
         LogMel(**parameters)

@@ -1,4 +1,4 @@
-"""``mel`` against librosa 0.11 and OpenCV, end to end from the file: at most a thousandth of a decibel apart."""
+"""Compare ``mel`` with librosa 0.11 and OpenCV, from file to result: the difference is at most 0.001 dB."""
 
 import cv2
 import librosa
@@ -14,13 +14,15 @@ from soundmark.spectrograms.mel import mel_bank, mel_edges_hz
 
 TOLERANCE_DB = 1e-3
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:n_fft=2048 is too large:UserWarning"),  # librosa, of a short clip
-    pytest.mark.filterwarnings("ignore:'(aifc|audioop|sunau)' is deprecated:DeprecationWarning"),  # its audioread
+    pytest.mark.filterwarnings("ignore:n_fft=2048 is too large:UserWarning"),  # librosa, for short clips
+    pytest.mark.filterwarnings(
+        "ignore:'(aifc|audioop|sunau)' is deprecated:DeprecationWarning"
+    ),  # audioread, imported by librosa
 ]
 
 
 def reference(path, size=(64, 64)) -> np.ndarray:
-    """The notebook's own lines."""
+    """The code of the notebook."""
     y, sr = librosa.load(path)
     power = librosa.feature.melspectrogram(y=y, sr=sr)
     return cv2.resize(librosa.amplitude_to_db(power, ref=np.max), size[::-1], interpolation=cv2.INTER_AREA)
@@ -31,7 +33,7 @@ def difference_db(path, size=(64, 64)) -> float:
     return float(np.abs(Mel(size=size)(sound.samples, sound.rate_hz) - reference(path, size)).max())
 
 
-@threadpool_limits.wrap(limits=1)  # threads that wait for one another make the reference several times slower
+@threadpool_limits.wrap(limits=1)  # several threads make the reference several times slower
 def test_real_clips_in_native_encodings(urbansound8k_native):
     paths = sorted(urbansound8k_native.rglob("*.wav"))
     short = [path for path in paths if audio.info(path).duration_s < 1.5]  # fewer than 64 frames
@@ -51,7 +53,7 @@ def test_noise_of_any_rate_and_length(tmp_path, rate_hz, seconds):
     assert difference_db(path) <= TOLERANCE_DB
 
 
-def hostile_sounds() -> dict[str, np.ndarray]:
+def extreme_sounds() -> dict[str, np.ndarray]:
     t = np.arange(4 * 22050)
     return {
         "silence": np.zeros(len(t)),
@@ -67,22 +69,22 @@ def hostile_sounds() -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize("name", hostile_sounds())
+@pytest.mark.parametrize("name", extreme_sounds())
 @pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
-def test_hostile_sounds(tmp_path, name, subtype):
+def test_extreme_sounds(tmp_path, name, subtype):
     path = tmp_path / "sound.wav"
-    soundfile.write(path, hostile_sounds()[name], 22050, subtype=subtype)
+    soundfile.write(path, extreme_sounds()[name], 22050, subtype=subtype)
     assert difference_db(path) <= TOLERANCE_DB
 
 
 @pytest.mark.parametrize("size", [(128, 173), (128, 64), (64, 173), (100, 50), (256, 64), (64, 256), (1, 1)])
-def test_other_sizes_are_opencvs_too(tmp_path, size):
+def test_other_sizes_equal_opencv(tmp_path, size):
     path = tmp_path / "noise.wav"
     soundfile.write(path, 0.3 * np.random.default_rng(0).standard_normal(88200), 22050)
     assert difference_db(path, size) <= TOLERANCE_DB
 
 
-def test_other_parameters_are_librosas_too():
+def test_other_parameters_equal_librosa():
     y = 0.3 * np.random.default_rng(0).standard_normal(30000).astype(np.float32)
     power = librosa.feature.melspectrogram(y=y, sr=16000, n_fft=1000, hop_length=300, n_mels=40)
     decibels = librosa.amplitude_to_db(power, ref=np.max, top_db=50)
@@ -94,18 +96,18 @@ def test_other_parameters_are_librosas_too():
 @pytest.mark.parametrize(
     ("rate_hz", "n_fft", "n_mels"), [(22050, 2048, 128), (8000, 512, 40), (1600, 256, 20), (44100, 1023, 64)]
 )
-def test_filters_are_librosas(rate_hz, n_fft, n_mels):
+def test_filters_equal_librosa(rate_hz, n_fft, n_mels):
     expected = librosa.filters.mel(sr=rate_hz, n_fft=n_fft, n_mels=n_mels)
     np.testing.assert_allclose(mel_bank(rate_hz, n_fft, n_mels).dense(), expected, atol=1e-8)
-    corners = librosa.mel_frequencies(n_mels + 2, fmin=0, fmax=rate_hz / 2)
-    np.testing.assert_allclose(mel_edges_hz(rate_hz, n_mels), corners, rtol=1e-12)
+    edges_hz = librosa.mel_frequencies(n_mels + 2, fmin=0, fmax=rate_hz / 2)
+    np.testing.assert_allclose(mel_edges_hz(rate_hz, n_mels), edges_hz, rtol=1e-12)
 
 
 def test_silence_is_0_db_everywhere():
     np.testing.assert_array_equal(Mel()(np.zeros(88200), 22050), np.zeros((64, 64)))
 
 
-def test_the_floor_of_a_quiet_clip_lies_above_minus_80_db():
+def test_minimum_of_a_quiet_clip_is_above_minus_80_db():
     tone = 0.001 * np.sin(np.arange(88200) * 0.1)
     loud, quiet = Mel()(1000 * tone, 22050), Mel()(tone, 22050)
     assert loud.min() == pytest.approx(-80)
@@ -124,6 +126,6 @@ def test_the_floor_of_a_quiet_clip_lies_above_minus_80_db():
         ({"rate_hz": None}, "rate_hz of mel is None"),
     ],
 )
-def test_values_that_make_no_spectrogram_are_refused(parameters, message):
+def test_invalid_parameters_are_rejected(parameters, message):
     with pytest.raises(SettingsError, match=message):
         Mel(**parameters)

@@ -1,4 +1,4 @@
-"""A representation by name, settings or itself; and short reprs."""
+"""Representations by name, by settings or as an object; short reprs."""
 
 import numpy as np
 import pytest
@@ -8,14 +8,14 @@ from soundmark.spectrograms import REPRESENTATIONS, Mel, representation_named
 
 
 @pytest.mark.parametrize("name", REPRESENTATIONS)
-def test_name_settings_and_object_give_the_same(name):
-    made = representation_named(name)
-    assert isinstance(made, REPRESENTATIONS[name])
-    assert representation_named(made) is made
-    assert representation_named(made.settings()) == representation_named({"name": name}) == made
+def test_name_settings_and_object_give_the_same_representation(name):
+    representation = representation_named(name)
+    assert isinstance(representation, REPRESENTATIONS[name])
+    assert representation_named(representation) is representation
+    assert representation_named(representation.settings()) == representation_named({"name": name}) == representation
 
 
-def test_parameters_are_taken():
+def test_parameters_are_used():
     assert representation_named({"name": "mel", "n_mels": 32}) == Mel(n_mels=32)
 
 
@@ -29,13 +29,13 @@ def test_parameters_are_taken():
         ({"name": "mel", "n_mel": 32}, "n_mels"),
     ],
 )
-def test_what_is_not_known_is_refused(given, message):
+def test_unknown_names_are_rejected(given, message):
     with pytest.raises(SettingsError, match=message):
         representation_named(given)
 
 
 @pytest.mark.parametrize("name", REPRESENTATIONS)
 def test_reprs_are_short(name):
-    picture = representation_named(name).picture(np.zeros(44100, np.float32), 22050)
-    assert len(repr(picture)) < 200
+    image = representation_named(name).render(np.zeros(44100, np.float32), 22050)
+    assert len(repr(image)) < 200
     assert len(repr(representation_named(name))) < 300

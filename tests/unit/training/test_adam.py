@@ -1,4 +1,4 @@
-"""The optimizer against PyTorch's own; its losses against Keras' are in contracts/test_notebook_parity.py."""
+"""Adam compared with PyTorch's Adam. contracts/test_notebook_parity.py compares its losses with Keras'."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def parameters(shapes) -> list[torch.nn.Parameter]:
 SHAPES = [(32, 8, 3, 3), (512,), ()]
 
 
-def test_is_to_the_bit_pytorchs_with_epsilon_moved():
+def test_is_bit_identical_to_pytorch_with_a_scaled_epsilon():
     ours, theirs = parameters(SHAPES), parameters(SHAPES)
     adam = Adam(ours, learning_rate=3e-3, betas=(0.8, 0.99), epsilon=1e-5)
     oracle = torch.optim.Adam(theirs, lr=3e-3, betas=(0.8, 0.99))
@@ -33,35 +33,35 @@ def test_is_to_the_bit_pytorchs_with_epsilon_moved():
         assert torch.equal(weight, other)
 
 
-def test_goes_on_from_its_state():
-    whole, cut = parameters(SHAPES), parameters(SHAPES)
-    found = gradients(SHAPES, 6)
-    adam = Adam(whole, learning_rate=1e-2)
-    for step in found:
-        for weight, gradient in zip(whole, step, strict=True):
+def test_resumes_from_its_state():
+    uninterrupted, resumed = parameters(SHAPES), parameters(SHAPES)
+    steps = gradients(SHAPES, 6)
+    adam = Adam(uninterrupted, learning_rate=1e-2)
+    for step in steps:
+        for weight, gradient in zip(uninterrupted, step, strict=True):
             weight.grad = gradient
         adam.step()
-    adam = Adam(cut, learning_rate=1e-2)
-    for number, step in enumerate(found):
+    adam = Adam(resumed, learning_rate=1e-2)
+    for number, step in enumerate(steps):
         if number == 3:
             state = adam.state_dict()
-            adam = Adam(cut, learning_rate=1e-2)
+            adam = Adam(resumed, learning_rate=1e-2)
             adam.load_state_dict(state)
-        for weight, gradient in zip(cut, step, strict=True):
+        for weight, gradient in zip(resumed, step, strict=True):
             weight.grad = gradient
         adam.step()
-    assert all(torch.equal(a, b) for a, b in zip(whole, cut, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(uninterrupted, resumed, strict=True))
 
 
-def test_leaves_what_has_no_gradient():
-    moved, still = parameters([(3,), (2,)])
-    before = still.detach().clone()
-    moved.grad = torch.ones(3)
-    Adam([moved, still], learning_rate=0.1).step()
-    assert torch.equal(still, before)
+def test_a_parameter_without_a_gradient_is_not_changed():
+    with_gradient, without = parameters([(3,), (2,)])
+    before = without.detach().clone()
+    with_gradient.grad = torch.ones(3)
+    Adam([with_gradient, without], learning_rate=0.1).step()
+    assert torch.equal(without, before)
 
 
-def test_a_state_that_lacks_a_part_is_refused():
+def test_an_incomplete_state_is_rejected():
     adam = Adam(parameters([(3,)]), learning_rate=0.1)
     state = adam.state_dict()
     del state["square.0"]
@@ -71,7 +71,7 @@ def test_a_state_that_lacks_a_part_is_refused():
 
 @pytest.mark.parametrize("scales", [[], [1.0, 0.5, 0.25, 0.1]])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_is_pytorchs_adamw_where_matrices_alone_decay(scales, dtype):
+def test_weight_decay_is_that_of_pytorchs_adamw_for_matrices_only(scales, dtype):
     shapes = [*SHAPES, (8, 4)]
     ours, theirs = ([torch.nn.Parameter(p.detach().to(dtype)) for p in parameters(shapes)] for _ in range(2))
     adam = Adam(ours, learning_rate=3e-2, betas=(0.8, 0.99), epsilon=1e-5, weight_decay=0.3, scales=scales)
@@ -92,14 +92,14 @@ def test_is_pytorchs_adamw_where_matrices_alone_decay(scales, dtype):
         torch.testing.assert_close(weight, other, atol=tolerance, rtol=tolerance)
 
 
-def test_without_a_gradient_nothing_decays():
-    (still,) = parameters([(3, 3)])
-    before = still.detach().clone()
-    Adam([still], learning_rate=0.1, weight_decay=0.5).step()
-    assert torch.equal(still, before)
+def test_a_parameter_without_a_gradient_does_not_decay():
+    (weight,) = parameters([(3, 3)])
+    before = weight.detach().clone()
+    Adam([weight], learning_rate=0.1, weight_decay=0.5).step()
+    assert torch.equal(weight, before)
 
 
-def test_a_scale_is_needed_for_each():
+def test_every_parameter_needs_a_scale():
     adam = Adam(parameters([(3,), (2,)]), learning_rate=0.1, scales=[1.0])
     with pytest.raises(ValueError, match="shorter"):
         adam.step()

@@ -1,4 +1,4 @@
-"""Temperature against SciPy's minimiser, familiarity against a slow twin, and the share that is kept."""
+"""Calibration: temperature compared with SciPy's minimiser, familiarity with a slow implementation, thresholds."""
 
 import math
 
@@ -14,13 +14,13 @@ from soundmark.training import calibration
 from soundmark.training.calibration import Calibration, Familiarity, calibrate, temperature
 
 
-def drawn(activation: str, n: int, classes: int, heat: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Logits, and labels that are drawn with the probabilities that the logits mean when divided by ``heat``."""
+def logits_and_targets(activation: str, n: int, classes: int, t: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Random logits, and targets drawn with the probabilities of the logits at the temperature ``t``."""
     rng = np.random.default_rng(seed)
-    logits = rng.normal(0, 2, (n, classes)) * heat
+    logits = rng.normal(0, 2, (n, classes)) * t
     if activation == "sigmoid":
-        return logits, (rng.random((n, classes)) < expit(logits / heat)).astype(np.float32)
-    p = softmax(logits / heat, axis=1)
+        return logits, (rng.random((n, classes)) < expit(logits / t)).astype(np.float32)
+    p = softmax(logits / t, axis=1)
     labels = (p.cumsum(1) > rng.random((n, 1))).argmax(1)
     return logits, np.eye(classes, dtype=np.float32)[labels]
 
@@ -33,27 +33,27 @@ def slow_loss(logits: np.ndarray, targets: np.ndarray, activation: str) -> float
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_the_loss_is_the_cross_entropy(activation):
-    logits, targets = drawn(activation, 50, 4, 1.0)
+    logits, targets = logits_and_targets(activation, 50, 4, 1.0)
     assert Task.named(activation).cross_entropy(logits, targets) == pytest.approx(
         slow_loss(logits, targets, activation), rel=1e-9
     )
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-def test_the_loss_of_very_sure_answers_stays_a_number(activation):
+def test_the_cross_entropy_of_extreme_logits_is_finite(activation):
     targets = np.eye(2)[:1]
     assert Task.named(activation).cross_entropy(np.array([[-1e4, 1e4]]), targets) == pytest.approx(2e4)
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-@pytest.mark.parametrize("heat", [0.05, 0.7, 1.0, 6.0, 90.0])
+@pytest.mark.parametrize("true_temperature", [0.05, 0.7, 1.0, 6.0, 90.0])
 @pytest.mark.parametrize("n", [40, 300])
-def test_temperature_is_where_scipy_finds_the_least_loss(activation, heat, n):
-    logits, targets = drawn(activation, n, 5, heat, seed=n)
-    rest = 1 / (n + 2)  # of each clip's class, spread over all
-    softened = targets * (1 - rest) + rest / (5 if activation == "softmax" else 2)
+def test_temperature_is_the_minimum_that_scipy_finds(activation, true_temperature, n):
+    logits, targets = logits_and_targets(activation, n, 5, true_temperature, seed=n)
+    smoothing = 1 / (n + 2)
+    smoothed = targets * (1 - smoothing) + smoothing / (5 if activation == "softmax" else 2)
     oracle = minimize_scalar(
-        lambda t: slow_loss(logits / math.exp(t), softened, activation),
+        lambda t: slow_loss(logits / math.exp(t), smoothed, activation),
         bounds=(math.log(0.01), math.log(1000)),
         method="bounded",
         options={"xatol": 1e-6},
@@ -62,25 +62,25 @@ def test_temperature_is_where_scipy_finds_the_least_loss(activation, heat, n):
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-@pytest.mark.parametrize("heat", [0.2, 1.0, 15.0])
-def test_recovers_the_temperature_that_labels_were_drawn_with(activation, heat):
-    logits, targets = drawn(activation, 20_000, 6, heat)
-    assert temperature(logits, targets, activation) == pytest.approx(heat, rel=0.03)
+@pytest.mark.parametrize("true_temperature", [0.2, 1.0, 15.0])
+def test_recovers_the_temperature_of_the_targets(activation, true_temperature):
+    logits, targets = logits_and_targets(activation, 20_000, 6, true_temperature)
+    assert temperature(logits, targets, activation) == pytest.approx(true_temperature, rel=0.03)
 
 
-def test_answers_that_were_too_sure_become_honest():
-    logits, targets = drawn("softmax", 4000, 10, 5.0)
-    half = slice(0, 2000), slice(2000, 4000)
-    heat = temperature(logits[half[0]], targets[half[0]])
-    labels = targets[half[1]].argmax(1)
-    before, after = (single_label.ece(labels, softmax(logits[half[1]] / t, axis=1)) for t in (1.0, heat))
+def test_temperature_reduces_the_calibration_error_of_overconfident_logits():
+    logits, targets = logits_and_targets("softmax", 4000, 10, 5.0)
+    validation, test = slice(0, 2000), slice(2000, 4000)
+    fitted = temperature(logits[validation], targets[validation])
+    labels = targets[test].argmax(1)
+    before, after = (single_label.ece(labels, softmax(logits[test] / t, axis=1)) for t in (1.0, fitted))
     assert before > 0.15
-    assert after < 0.06  # of a sample of 2 000 that is honest to begin with it is about 0.03
+    assert after < 0.06  # 2 000 perfectly calibrated clips have about 0.03
 
 
-@pytest.mark.parametrize(("n", "expected"), [(19, 1.0), (20, calibration.HIGHEST)])
-def test_of_fewer_than_twenty_clips_nothing_is_told(n, expected):
-    wrong = -20 * np.eye(2)[np.zeros(n, int)]  # sure and wrong: the hotter the better
+@pytest.mark.parametrize(("n", "expected"), [(19, 1.0), (20, calibration.MAX_TEMPERATURE)])
+def test_fewer_than_twenty_clips_are_not_used_for_calibration(n, expected):
+    wrong = -20 * np.eye(2)[np.zeros(n, int)]  # confident and wrong: the higher the temperature, the better
     targets = np.eye(2)[np.zeros(n, int)]
     assert temperature(wrong, targets) == pytest.approx(expected, rel=1e-3)
     found = calibrate(wrong, targets, "softmax", familiarity=Familiarity.of(np.eye(2), np.eye(2)), raw=np.zeros(n))
@@ -97,19 +97,19 @@ def shrunk(covariance: np.ndarray) -> np.ndarray:
 
 
 def slow_familiarity(known: np.ndarray, labels: np.ndarray, x: np.ndarray) -> float:
-    """F of one embedding, clip by clip, with SciPy's distance."""
+    """The raw familiarity of one embedding, with SciPy's Mahalanobis distance."""
     mean, spread = known.mean(0), known.std(0)
     z = (known - mean) / spread
     means = {k: z[labels == k].mean(0) for k in set(labels.tolist())}
-    within = sum(np.outer(one - means[k], one - means[k]) for one, k in zip(z, labels.tolist(), strict=True)) / len(z)
-    overall = sum(np.outer(one, one) for one in z) / len(z)
-    here = (x - mean) / spread
-    nearest = min(mahalanobis(here, m, np.linalg.inv(shrunk(within))) ** 2 for m in means.values())
-    return mahalanobis(here, np.zeros(len(here)), np.linalg.inv(shrunk(overall))) ** 2 - nearest
+    within = sum(np.outer(row - means[k], row - means[k]) for row, k in zip(z, labels.tolist(), strict=True)) / len(z)
+    overall = sum(np.outer(row, row) for row in z) / len(z)
+    scaled = (x - mean) / spread
+    nearest = min(mahalanobis(scaled, m, np.linalg.inv(shrunk(within))) ** 2 for m in means.values())
+    return mahalanobis(scaled, np.zeros(len(scaled)), np.linalg.inv(shrunk(overall))) ** 2 - nearest
 
 
 @pytest.mark.parametrize(("n", "d", "classes"), [(60, 4, 3), (200, 20, 10), (15, 30, 2)])
-def test_familiarity_is_its_slow_twins(n, d, classes):
+def test_familiarity_matches_the_slow_implementation(n, d, classes):
     rng = np.random.default_rng(n)
     labels = np.arange(n) % classes
     known = (rng.normal(0, 2, (classes, d))[labels] + rng.normal(size=(n, d))) * 10.0 ** rng.uniform(-2, 2, d)
@@ -120,34 +120,34 @@ def test_familiarity_is_its_slow_twins(n, d, classes):
     np.testing.assert_allclose(familiarity.raw(new), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_no_clip_is_familiar_through_its_own_recording():
-    """Each recording is told by what is left without it: by hand here, for as many recordings as turns."""
+def test_held_out_familiarity_excludes_the_recording_of_each_clip():
+    """With as many recordings as folds, each fold is one recording."""
     rng = np.random.default_rng(1)
-    sources = np.repeat(np.arange(calibration.TURNS), 4).astype(str)
-    targets = np.eye(3)[np.arange(calibration.TURNS) % 3].repeat(4, axis=0)
-    heard = targets @ rng.normal(size=(3, 5)) * 4 + rng.normal(size=(len(sources), 5))
-    found = calibration.held_out_familiarity(heard, targets, sources)
+    sources = np.repeat(np.arange(calibration.N_FOLDS), 4).astype(str)
+    targets = np.eye(3)[np.arange(calibration.N_FOLDS) % 3].repeat(4, axis=0)
+    embeddings = targets @ rng.normal(size=(3, 5)) * 4 + rng.normal(size=(len(sources), 5))
+    found = calibration.held_out_familiarity(embeddings, targets, sources)
     for source in np.unique(sources):
         own = sources == source
-        expected = Familiarity.of(heard[~own], targets[~own]).raw(heard[own])
+        expected = Familiarity.of(embeddings[~own], targets[~own]).raw(embeddings[own])
         np.testing.assert_allclose(found[own], expected, rtol=1e-9)
 
 
-def test_about_as_many_of_new_recordings_are_kept_as_was_asked_for():
-    """Recordings differ more than their clips do; the threshold is of new recordings, not of new clips."""
+def test_a_threshold_from_held_out_familiarity_keeps_its_fraction_of_new_recordings():
+    """Recordings differ more than clips of one recording, so the threshold must come from held-out recordings."""
     rng = np.random.default_rng(2)
     n, d = 400, 10
     labels = np.arange(n) % 4
-    middles = rng.normal(size=(4, d))[labels] * 2 + rng.normal(size=(n, d))
-    clips = (middles[:, None] + 0.2 * rng.normal(size=(n, 5, d))).reshape(-1, d)
+    recordings = rng.normal(size=(4, d))[labels] * 2 + rng.normal(size=(n, d))
+    clips = (recordings[:, None] + 0.2 * rng.normal(size=(n, 5, d))).reshape(-1, d)
     targets, sources = np.eye(4)[labels].repeat(5, axis=0), np.arange(n).repeat(5).astype(str)
-    seen = np.arange(len(clips)) < len(clips) // 2
-    raw = calibration.held_out_familiarity(clips[seen], targets[seen], sources[seen])
-    new = Familiarity.of(clips[seen], targets[seen]).raw(clips[~seen])
+    train = np.arange(len(clips)) < len(clips) // 2
+    raw = calibration.held_out_familiarity(clips[train], targets[train], sources[train])
+    new = Familiarity.of(clips[train], targets[train]).raw(clips[~train])
     assert np.mean(new >= np.quantile(raw, 0.05)) == pytest.approx(0.95, abs=0.03)
 
 
-def test_of_several_labels_a_clip_is_expected_between_their_means():
+def test_class_means_of_multi_label_clips_include_all_clips_with_the_label():
     y = np.array([[1, 0], [0, 1], [1, 1], [0, 0]] * 25, np.float32)
     rng = np.random.default_rng(0)
     familiarity = Familiarity.of(y * 6 + rng.normal(size=(100, 2)), y)
@@ -156,14 +156,14 @@ def test_of_several_labels_a_clip_is_expected_between_their_means():
     np.testing.assert_allclose(familiarity.classes, [z[y[:, k] == 1].mean(0) for k in (0, 1)], atol=1e-5)
 
 
-def test_a_number_between_nought_and_one_that_grows_with_f():
-    familiarity = Familiarity.of(np.eye(3), np.eye(3)).told_by(np.array([10.0, 30.0]))
+def test_familiarity_is_scaled_to_0_to_1():
+    familiarity = Familiarity.of(np.eye(3), np.eye(3)).with_scale_of(np.array([10.0, 30.0]))
     assert (familiarity.middle, familiarity.spread) == (20.0, pytest.approx(10.0))
     raw = np.array([-1e9, 10.0, 20.0, 30.0, 1e9])
-    np.testing.assert_allclose(familiarity.squash(raw), [0, expit(-1), 0.5, expit(1), 1], atol=1e-6)
+    np.testing.assert_allclose(familiarity.scale_raw(raw), [0, expit(-1), 0.5, expit(1), 1], atol=1e-6)
 
 
-def test_a_clip_of_none_of_the_classes_is_less_familiar():
+def test_clips_of_an_unknown_class_are_less_familiar():
     rng = np.random.default_rng(0)
     middles = rng.normal(0, 3, (6, 16))
     labels = np.arange(600) % 6
@@ -174,29 +174,29 @@ def test_a_clip_of_none_of_the_classes_is_less_familiar():
     assert (known[:, None] > unknown).mean() > 0.95  # the AUROC
 
 
-# --- All of it --------------------------------------------------------------------------------------------------------
+# --- All together -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.9, 0.95, 1.0])
-def test_the_share_that_was_asked_for_is_taken_as_known(kept):
-    logits, targets = drawn("softmax", 400, 3, 2.0)
+def test_the_requested_fraction_of_clips_counts_as_known(kept):
+    logits, targets = logits_and_targets("softmax", 400, 3, 2.0)
     rng = np.random.default_rng(1)
     familiarity, raw = Familiarity.of(rng.normal(size=(30, 4)), np.eye(3)[np.arange(30) % 3]), rng.gamma(2, 50, 400)
     found = calibrate(logits, targets, "softmax", familiarity=familiarity, raw=raw, kept=kept)
-    assert (found.familiarity.squash(raw) >= found.unknown).mean() == pytest.approx(kept, abs=1 / 400)
+    assert (found.familiarity.scale_raw(raw) >= found.unknown).mean() == pytest.approx(kept, abs=1 / 400)
     assert found.clips == 400
     assert found.temperature == temperature(logits, targets)
     assert found.thresholds is None
 
 
-def test_without_an_embedding_there_is_a_temperature_alone():
-    found = calibrate(*drawn("softmax", 100, 3, 2.0), "softmax")
+def test_without_an_embedding_only_the_temperature_is_calibrated():
+    found = calibrate(*logits_and_targets("softmax", 100, 3, 2.0), "softmax")
     assert (found.familiarity, found.unknown, found.thresholds) == (None, None, None)
     assert found.temperature != 1
 
 
-def test_of_several_labels_there_are_thresholds_of_the_calibrated_probabilities():
-    """Each class' labels change at a probability of its own, known by construction."""
+def test_multi_label_thresholds_apply_to_calibrated_probabilities():
+    """By construction, the labels of each class change at a known probability."""
     rng = np.random.default_rng(0)
     p = rng.random((500, 2))
     targets = (p > [0.3, 0.8]).astype(np.float32)
@@ -206,9 +206,9 @@ def test_of_several_labels_there_are_thresholds_of_the_calibrated_probabilities(
     assert ((calibrated >= np.array(found.thresholds)) == (targets > 0)).mean() > 0.99
 
 
-def test_where_every_held_out_clip_is_right_the_next_may_be_wrong():
+def test_the_confidence_stays_below_1_if_all_clips_are_classified_correctly():
     labels = np.arange(50) % 5
     logits = 30.0 * np.eye(5)[labels]
-    heat = temperature(logits, np.eye(5)[labels])
-    sure = softmax(logits / heat, axis=1).max(1)
-    assert sure == pytest.approx(1 - 1 / 52 * 4 / 5, abs=1e-4)
+    fitted = temperature(logits, np.eye(5)[labels])
+    confidence = softmax(logits / fitted, axis=1).max(1)
+    assert confidence == pytest.approx(1 - 1 / 52 * 4 / 5, abs=1e-4)

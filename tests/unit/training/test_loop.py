@@ -1,4 +1,4 @@
-"""What a training reports while it runs: batches, epochs, and a status with loss and accuracy."""
+"""Progress reports of a training: batches, epochs, and a status with loss and accuracy."""
 
 import re
 from dataclasses import replace
@@ -12,7 +12,7 @@ from soundmark.training.engine import Engine
 from soundmark.training.named_recipes import recipe
 
 RECIPE = recipe("notebook-mel", representation=Mel(size=(24, 24)), epochs=2, batch_size=10)
-ALONE = Engine(device="cpu", precision="float32", threads=1)
+ONE_THREAD = Engine(device="cpu", precision="float32", threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +28,17 @@ def data() -> loop.TrainingData:
     )
 
 
-def reported(data, recipe) -> tuple[list, list[int], tuple]:
-    """Every step of progress, the length of the history each time that it was passed on, and the history."""
+def train_and_report(data, recipe) -> tuple[list, list[int], tuple]:
+    """Train, and return every progress report, the length of the history after each epoch, and the history."""
     steps, lengths = [], []
-    shown = loop.TrainingProgress(lambda *step: steps.append(step), "x", lambda epochs: lengths.append(len(epochs)))
-    found = loop.train_network(
-        data, recipe, engine=ALONE, on_batch=shown.on_batch, on_epoch=shown.on_epoch, on_status=shown.on_status
-    )
-    return steps, lengths, found.history
+    report = loop.TrainingProgress(lambda *step: steps.append(step), "x", lambda epochs: lengths.append(len(epochs)))
+    callbacks = {"on_batch": report.on_batch, "on_epoch": report.on_epoch, "on_status": report.on_status}
+    trained = loop.train_network(data, recipe, engine=ONE_THREAD, **callbacks)
+    return steps, lengths, trained.history
 
 
 def test_the_status_has_epoch_losses_and_accuracy(data):
-    steps, lengths, history = reported(data, RECIPE)
+    steps, lengths, history = train_and_report(data, RECIPE)
     assert [step[:4] for step in steps] == [("x", n, 6, "batches") for n in (1, 2, 3, 3, 4, 5, 6)]
     assert lengths == [1, 2]
     assert re.fullmatch(r"epoch 1/2  loss \d\.\d\d", steps[0][4])
@@ -48,11 +47,11 @@ def test_the_status_has_epoch_losses_and_accuracy(data):
     assert steps[-1][4] == (
         f"epoch 2/2  loss {last.train_loss:.2f}  val {last.validation_loss:.2f}  acc {last.validation_accuracy:.2f}"
     )
-    assert sum(step[1] == step[2] for step in steps) == 1  # a log has one last line
+    assert sum(step[1] == step[2] for step in steps) == 1  # the last step is reported once
 
 
-def test_a_training_in_two_counts_the_epochs_of_both(data):
-    steps, lengths, history = reported(data, replace(RECIPE, validation_fraction=0.25))
+def test_epochs_of_a_refit_are_counted_with_those_of_the_first_training(data):
+    steps, lengths, history = train_and_report(data, replace(RECIPE, validation_fraction=0.25))
     assert lengths == [1, 2, 3, 4]
     assert steps[-1][4].startswith("epoch 4/4  loss")
     assert steps[-1][4].endswith(f"acc {history[-1].train_accuracy:.2f}")

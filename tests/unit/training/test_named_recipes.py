@@ -1,4 +1,4 @@
-"""``soundmark.recipe``: by name, file or object, with changes."""
+"""``soundmark.recipe``: recipes by name, from a file or an object, with changes."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def test_a_name_a_file_and_an_object_give_the_same_recipe(tmp_path):
     assert recipe("seed-mel") == recipe_named("notebook-mel")
 
 
-def test_a_field_given_as_none_stays_as_it_is():
+def test_a_field_given_as_none_is_not_changed():
     assert recipe("scratch", epochs=None, seed=3) == recipe("scratch", seed=3)
 
 
@@ -29,23 +29,23 @@ def test_a_field_given_as_none_stays_as_it_is():
     ("changes", "nearest"),
     [({"epoch": 3}, "epochs"), ({"batch": 3}, "batch_size"), ({"learning_rates": 1}, "learning_rate")],
 )
-def test_an_unknown_field_is_refused_with_the_nearest(changes, nearest):
-    with pytest.raises(SettingsError, match=f'no field of a recipe.* Did you mean "{nearest}"'):
+def test_an_unknown_field_is_rejected_with_the_nearest_name(changes, nearest):
+    with pytest.raises(SettingsError, match=f'no recipe field.* Did you mean "{nearest}"'):
         recipe("scratch", **changes)
 
 
-def test_values_are_checked():
-    with pytest.raises(SettingsError, match="epochs is '5': give a whole number"):
+def test_invalid_values_are_rejected():
+    with pytest.raises(SettingsError, match="epochs is '5': expected a whole number"):
         recipe("scratch", epochs="5")
     with pytest.raises(SettingsError, match='no recipe "notebook-mell". Did you mean "notebook-mel"'):
         recipe("notebook-mell")
-    with pytest.raises(SettingsError, match="the recipe is 3: give the name of one"):
+    with pytest.raises(SettingsError, match="the recipe is 3: expected the name of a recipe"):
         recipe(3)
     with pytest.raises(SettingsError, match="cannot be read: No such file"):
         recipe(Path("nothing.toml"))
 
 
-def test_representation_and_augmentation_in_every_form():
+def test_representation_and_augmentation_may_be_names_dicts_or_objects():
     for given in ("logmel", {"name": "logmel"}, LogMel()):
         assert recipe("notebook-mel", representation=given).representation == LogMel()
     for given in ({"gain_db": 3.0}, Augmentation(gain_db=3.0)):
@@ -57,14 +57,14 @@ def test_old_names_of_fields_are_accepted():
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_repr_is_short_and_reads_back(name):
+def test_the_repr_is_short_and_evaluates_to_the_recipe(name):
     shown = repr(recipe_named(name))
     assert len(shown) < 2000
     names = {"Recipe": Recipe, "Augmentation": Augmentation, **vars(spectrograms)}
-    assert eval(shown, names) == recipe_named(name)  # noqa: S307 (our own text)
+    assert eval(shown, names) == recipe_named(name)  # noqa: S307 (a trusted text)
 
 
-def test_the_table_has_what_differs_and_nothing_else():
+def test_the_table_has_only_the_fields_that_differ_from_the_defaults():
     shown = recipe("notebook-mel", epochs=5)._repr_html_()
     assert "Recipe notebook-mel" in shown
     assert ">epochs</th>" in shown

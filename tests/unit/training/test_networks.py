@@ -1,4 +1,4 @@
-"""The registry of networks: each entry can be built, and every one has what the loop asks for."""
+"""The registry of networks: each entry can be built and has the interface that the training loop uses."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ def test_importing_the_registry_does_not_import_torch():
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_is_what_the_loop_needs(name):
+def test_every_network_has_the_interface_of_the_training_loop(name):
     network = networks.build(name, shape=(64, 64), n_classes=3).eval()
     x = torch.zeros(2, 1, 64, 64)
     with torch.no_grad():
@@ -31,7 +31,7 @@ def test_every_network_is_what_the_loop_needs(name):
             views = network.embed_views(x)
             torch.testing.assert_close(views[:2].mean(0), network.embed(x))
             n_features = network.head_features(views[0]).shape[1]
-            network.put_head(torch.zeros(n_features, 3), torch.tensor([1.0, 2.0, 3.0]))
+            network.set_head(torch.zeros(n_features, 3), torch.tensor([1.0, 2.0, 3.0]))
             assert network(x)[0].tolist() == [1.0, 2.0, 3.0]
     assert len(network.depths()) in (0, len(list(network.parameters())))
     if network.normalises_input:
@@ -39,11 +39,11 @@ def test_every_network_is_what_the_loop_needs(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_pretrained_network_has_weights_of_its_name_and_no_other(name):
+def test_exactly_the_pretrained_networks_have_weights(name):
     assert (name in weights.WEIGHTS) == NETWORKS[name].pretrained
     assert NETWORKS[name].name == name
 
 
-def test_a_plain_network_says_what_it_lacks():
+def test_a_missing_method_is_reported_with_the_name_of_the_network():
     with pytest.raises(NotImplementedError, match="Network has no embedding"):
         Network().embed(torch.zeros(1))

@@ -1,4 +1,4 @@
-"""Losses and counts of each activation, against NumPy; the optimizer that a recipe asks for."""
+"""Losses and accuracy counts of each activation, compared with NumPy; the optimizer of a recipe."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_the_loss_is_the_mean_cross_entropy(activation, n_terms):
 
 def test_label_smoothing_moves_the_targets():
     logits, targets = torch.tensor([[2.0, -1.0]]), torch.tensor([[1.0, 0.0]])
-    smoothed = torch.tensor([[0.95, 0.05]])  # a tenth goes to both classes alike
+    smoothed = torch.tensor([[0.95, 0.05]])  # a tenth is spread over both classes
     for objective in OBJECTIVES.values():
         found = objective.loss(logits, targets, label_smoothing=0.1)
         torch.testing.assert_close(found, objective.loss(logits, smoothed))
@@ -36,13 +36,13 @@ def test_half_precision_logits_are_scored_in_float32():
         assert objective.loss(logits, torch.tensor([[1.0, 0.0]])).dtype == torch.float32
 
 
-def test_correct_clips_are_counted():
+def test_correctly_classified_clips_are_counted():
     logits = torch.tensor([[2.0, 1.0], [-1.0, -2.0], [0.5, 3.0]])
     assert OBJECTIVES["softmax"].n_correct(logits, torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])) == 2.0
     assert OBJECTIVES["sigmoid"].n_correct(logits, torch.tensor([[1.0, 1.0], [0.0, 0.0], [0.0, 1.0]])) == 2.5
 
 
-def test_layers_of_a_pretrained_network_learn_slower_the_deeper_they_are():
+def test_layer_decay_lowers_the_learning_rate_of_early_layers():
     network = networks.build("mn04", shape=(64, 64), n_classes=3)
     adam = optimizer_for(network, recipe("transfer-finetune", layer_decay=0.5, head_lr_scale=0.1))
     scales = dict(zip([name for name, _ in network.named_parameters()], adam.scales, strict=True))

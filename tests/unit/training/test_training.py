@@ -1,4 +1,4 @@
-"""The loop: the same seed gives the same weights, and a run that was cut goes on to the same end."""
+"""The training loop: reproducible weights, resuming, calibration with a refit, pretrained networks."""
 
 import csv
 from dataclasses import replace
@@ -18,12 +18,14 @@ from soundmark.training.engine import Engine, choose_engine
 from soundmark.training.named_recipes import recipe_named
 from soundmark.training.networks import mobilenet, resnet
 
+pytestmark = pytest.mark.slow
+
 RECIPE = replace(recipe_named("notebook-mel"), representation=Mel(size=(32, 32)), epochs=3, batch_size=16)
 
 
 @pytest.fixture(scope="module")
 def data() -> loop.TrainingData:
-    """Two classes that can be told apart, 40 examples (so that the last batch is a partial one), 10 to watch."""
+    """Two separable classes, 40 training clips (so that the last batch is smaller) and 10 validation clips."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 50)
     features = rng.normal(0, 1, (50, 32, 32)).astype(np.float32) + labels[:, None, None].astype(np.float32)
@@ -41,7 +43,7 @@ def weights(trained: loop.TrainedNetwork) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def whole(data) -> loop.TrainedNetwork:
+def uninterrupted(data) -> loop.TrainedNetwork:
     return loop.train_network(data, RECIPE)
 
 
@@ -49,110 +51,111 @@ def without_seconds(trained: loop.TrainedNetwork) -> list[training_record.Epoch]
     return [replace(epoch, seconds=0.0) for epoch in trained.history]
 
 
-def test_the_same_seed_gives_the_same_weights(data, whole):
+def test_the_same_seed_gives_the_same_weights(data, uninterrupted):
     again = loop.train_network(data, RECIPE)
-    np.testing.assert_array_equal(weights(again), weights(whole))
-    assert without_seconds(again) == without_seconds(whole)
+    np.testing.assert_array_equal(weights(again), weights(uninterrupted))
+    assert without_seconds(again) == without_seconds(uninterrupted)
 
 
-def test_another_seed_gives_others(data, whole):
+def test_another_seed_gives_other_weights(data, uninterrupted):
     other = loop.train_network(data, replace(RECIPE, seed=1))
-    assert not np.array_equal(weights(other), weights(whole))
+    assert not np.array_equal(weights(other), weights(uninterrupted))
 
 
-class Cut(Exception):
-    """Stands for a kill."""
+class Interruption(Exception):
+    """Simulates a kill."""
 
 
 @pytest.mark.parametrize("batch", [1, 4, 5, 8])
-def test_a_run_that_was_cut_ends_as_the_whole_one(data, whole, tmp_path, batch):
-    def cut(done: int, total: int) -> None:
+def test_an_interrupted_run_resumes_to_the_same_weights(data, uninterrupted, tmp_path, batch):
+    def interrupt(done: int, total: int) -> None:
         assert total == 9
         if done == batch:
-            raise Cut
+            raise Interruption
 
     checkpoint = tmp_path / "checkpoint.safetensors"
-    with pytest.raises(Cut):
-        loop.train_network(data, RECIPE, checkpoint=checkpoint, on_batch=cut)
-    seen = []
-    again = loop.train_network(data, RECIPE, checkpoint=checkpoint, on_batch=lambda done, _: seen.append(done))
-    np.testing.assert_array_equal(weights(again), weights(whole))
-    assert without_seconds(again) == without_seconds(whole)
-    finished = (batch - 1) // 3  # whole epochs before the cut: none of their batches is trained twice
-    assert seen == list(range(3 * finished + 1, 10))
+    with pytest.raises(Interruption):
+        loop.train_network(data, RECIPE, checkpoint=checkpoint, on_batch=interrupt)
+    batches = []
+    resumed = loop.train_network(data, RECIPE, checkpoint=checkpoint, on_batch=lambda done, _: batches.append(done))
+    np.testing.assert_array_equal(weights(resumed), weights(uninterrupted))
+    assert without_seconds(resumed) == without_seconds(uninterrupted)
+    finished = (batch - 1) // 3  # complete epochs before the interruption, which are not repeated
+    assert batches == list(range(3 * finished + 1, 10))
 
 
-def test_goes_on_with_the_threads_and_precision_it_began_with(data, tmp_path):
+def test_a_resumed_run_keeps_its_threads_and_precision(data, tmp_path):
     checkpoint = tmp_path / "checkpoint.safetensors"
-    begun_with = Engine(device="cpu", precision="float32", threads=1)
-    loop.train_network(data, RECIPE, checkpoint=checkpoint, engine=begun_with)
-    again = loop.train_network(data, RECIPE, checkpoint=checkpoint)
-    assert (again.engine.precision, again.engine.threads) == ("float32", 1)
+    first_engine = Engine(device="cpu", precision="float32", threads=1)
+    loop.train_network(data, RECIPE, checkpoint=checkpoint, engine=first_engine)
+    resumed = loop.train_network(data, RECIPE, checkpoint=checkpoint)
+    assert (resumed.engine.precision, resumed.engine.threads) == ("float32", 1)
     assert torch.get_num_threads() == 1
     torch.set_num_threads(choose_engine("cpu").threads)
 
 
-def test_a_checkpoint_of_another_device_is_named_and_not_gone_on_with(data, whole, tmp_path, caplog):
+def test_a_checkpoint_of_another_device_is_reported_and_not_used(data, uninterrupted, tmp_path, caplog):
     checkpoint = tmp_path / "checkpoint.safetensors"
     loop.train_network(data, RECIPE, checkpoint=checkpoint)
-    elsewhere = replace(whole.engine, device="cuda")
+    cuda = replace(uninterrupted.engine, device="cuda")
     saved = Checkpoint.load(checkpoint, loop.fingerprint(data, RECIPE), "cpu")
-    replace(saved, engine=elsewhere).save(checkpoint, loop.fingerprint(data, RECIPE))
+    replace(saved, engine=cuda).save(checkpoint, loop.fingerprint(data, RECIPE))
     again = loop.train_network(data, RECIPE, checkpoint=checkpoint)
-    assert f'the checkpoint "{checkpoint}" is of a training on cuda: on cpu it starts over' in caplog.text
-    np.testing.assert_array_equal(weights(again), weights(whole))
+    message = f'the checkpoint "{checkpoint}" was written on cuda: training on cpu restarts from the first epoch'
+    assert message in caplog.text
+    np.testing.assert_array_equal(weights(again), weights(uninterrupted))
 
 
-@pytest.mark.parametrize("place", [5, 3000, -5])
-def test_a_damaged_checkpoint_is_not_believed(data, whole, tmp_path, place):
+@pytest.mark.parametrize("position", [5, 3000, -5])
+def test_a_damaged_checkpoint_is_not_used(data, uninterrupted, tmp_path, position):
     checkpoint = tmp_path / "checkpoint.safetensors"
     loop.train_network(data, RECIPE, checkpoint=checkpoint)
     content = bytearray(checkpoint.read_bytes())
-    content[place] ^= 0x04
+    content[position] ^= 0x04
     checkpoint.write_bytes(content)
     again = loop.train_network(data, RECIPE, checkpoint=checkpoint)
-    np.testing.assert_array_equal(weights(again), weights(whole))
+    np.testing.assert_array_equal(weights(again), weights(uninterrupted))
 
 
 @pytest.mark.parametrize(
     "change",
     [{"recipe": replace(RECIPE, learning_rate=2e-3)}, {"targets": 1}, {"checksum": "other"}, {"train": np.arange(39)}],
 )
-def test_a_checkpoint_of_something_else_is_refused_and_kept(data, tmp_path, change):
+def test_a_checkpoint_of_another_run_is_rejected_and_kept(data, tmp_path, change):
     checkpoint = tmp_path / "checkpoint.safetensors"
     loop.train_network(data, RECIPE, checkpoint=checkpoint)
     recipe = change.pop("recipe", RECIPE)
     if "targets" in change:
         change["targets"] = 1 - data.targets
     kept = checkpoint.read_bytes()
-    with pytest.raises(OutputError, match="holds an unfinished run of another recipe or other data.*--fresh"):
+    with pytest.raises(OutputError, match="contains an unfinished run with another recipe or other data.*--fresh"):
         loop.train_network(replace(data, **change), recipe, checkpoint=checkpoint)
     assert checkpoint.read_bytes() == kept
 
 
-def test_a_training_that_diverges_says_so(data):
-    wild = replace(data, features=data.features * np.float32(1e30))
+def test_a_diverging_training_raises(data):
+    extreme = replace(data, features=data.features * np.float32(1e30))
     with pytest.raises(SettingsError, match="diverged in epoch [12]: its loss is nan. Lower the learning rate"):
-        loop.train_network(wild, replace(RECIPE, learning_rate=1e6))
+        loop.train_network(extreme, replace(RECIPE, learning_rate=1e6))
 
 
-def test_history_has_every_number_in_full(whole, tmp_path):
-    training_record.write(tmp_path / "history.csv", whole.history)
+def test_history_csv_has_full_precision(uninterrupted, tmp_path):
+    training_record.write(tmp_path / "history.csv", uninterrupted.history)
     with (tmp_path / "history.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds"]
     assert [
         training_record.Epoch(**dict(zip(header, [int(row[0]), *map(float, row[1:])], strict=True))) for row in rows
-    ] == list(whole.history)
+    ] == list(uninterrupted.history)
 
 
-def test_without_validation_there_is_no_figure_for_it(data):
+def test_without_validation_clips_there_are_no_validation_figures(data):
     trained = loop.train_network(replace(data, validation=np.arange(0)), replace(RECIPE, epochs=1))
     assert trained.history[0].validation_loss is None
     assert ",,," in training_record.to_csv(trained.history).splitlines()[1]
 
 
-def test_learns_what_can_be_learnt(data):
+def test_separable_classes_are_learnt(data):
     trained = loop.train_network(data, replace(RECIPE, epochs=12))
     assert trained.history[-1].validation_accuracy >= 0.9
     assert trained.history[-1].validation_loss < trained.history[0].validation_loss
@@ -170,8 +173,10 @@ def test_the_validation_loss_is_that_of_the_weights_after_the_epoch(data, precis
         assert trained.history[-1].validation_accuracy == (p.argmax(1) == labels[40:]).mean()
 
 
-def test_refuses_a_device_that_is_not_there():
-    with pytest.raises(SettingsError, match='there is no device "tpu" on this machine. Known here: auto, .*cpu'):
+def test_an_unavailable_device_is_rejected():
+    with pytest.raises(
+        SettingsError, match='the device "tpu" is not available on this machine. Available: auto, .*cpu'
+    ):
         choose_engine("tpu")
 
 
@@ -185,13 +190,13 @@ def test_refuses_a_device_that_is_not_there():
         ("flags : bf16", "x86_64", False),
     ],
 )
-def test_precision_follows_from_the_processors_flags(monkeypatch, flags, machine, native):
+def test_precision_follows_from_the_cpu_flags(monkeypatch, flags, machine, native):
     monkeypatch.setattr(engine.Path, "read_text", lambda *_, **__: flags)
     monkeypatch.setattr(engine.platform, "machine", lambda: machine)
     assert choose_engine("cpu").precision == ("bfloat16" if native else "float32")
 
 
-# --- From scratch: schedule, averaging, augmentation ------------------------------------------------------------------
+# --- From scratch: schedule, average, augmentation --------------------------------------------------------------------
 
 SCRATCH = replace(
     recipe_named("scratch"),
@@ -200,21 +205,21 @@ SCRATCH = replace(
     min_batches=0,
     batch_size=16,
     ema_decay=0.9,
-    validation_fraction=0.0,  # once; KEEPS_BACK trains twice
+    validation_fraction=0.0,  # trains once; WITH_REFIT trains twice
 )
-KEEPS_BACK = replace(SCRATCH, validation_fraction=0.2)
+WITH_REFIT = replace(SCRATCH, validation_fraction=0.2)
 
 
-ALONE = Engine(device="cpu", precision="float32", threads=1)  # so small a network is quickest so
+ONE_THREAD = Engine(device="cpu", precision="float32", threads=1)  # the fastest for a small network
 
 
-def train_alone(*about, **more) -> loop.TrainedNetwork:
-    return loop.train_network(*about, engine=ALONE, **more)
+def train(*args, **options) -> loop.TrainedNetwork:
+    return loop.train_network(*args, engine=ONE_THREAD, **options)
 
 
 @pytest.fixture
 def narrow(monkeypatch):
-    """A residual network of the same layers, quick to train."""
+    """A narrow residual network, which is fast to train."""
     monkeypatch.setattr(resnet, "WIDTHS", (8, 8, 8))
 
 
@@ -223,107 +228,106 @@ def small(data) -> loop.TrainingData:
     return replace(data, features=np.ascontiguousarray(data.features[:, :16, :16]))
 
 
-def gone_on_with(data, recipe, checkpoint, batch: int) -> tuple[loop.TrainedNetwork, list[int]]:
-    """What was trained by a run that was cut at a batch and by a second that went on, and the second's batches."""
+def interrupt_and_resume(data, recipe, checkpoint, batch: int) -> tuple[loop.TrainedNetwork, list[int]]:
+    """Interrupt a training at ``batch`` and resume it; return the result and the batches of the resumed training."""
 
-    def cut(done: int, total: int) -> None:
+    def interrupt(done: int, total: int) -> None:
         if done == batch:
-            raise Cut
+            raise Interruption
 
-    seen = []
-    with pytest.raises(Cut):
-        train_alone(data, recipe, checkpoint=checkpoint, on_batch=cut)
-    return train_alone(data, recipe, checkpoint=checkpoint, on_batch=lambda done, _: seen.append(done)), seen
+    batches = []
+    with pytest.raises(Interruption):
+        train(data, recipe, checkpoint=checkpoint, on_batch=interrupt)
+    return train(data, recipe, checkpoint=checkpoint, on_batch=lambda done, _: batches.append(done)), batches
 
 
-def assert_same_weights(ours: torch.nn.Module, theirs: torch.nn.Module) -> None:
-    for (name, value), other in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
+def assert_same_weights(first: torch.nn.Module, second: torch.nn.Module) -> None:
+    for (name, value), other in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
         assert torch.equal(value, other), name
 
 
-def assert_same(ours: loop.TrainedNetwork, theirs: loop.TrainedNetwork) -> None:
-    assert_same_weights(ours.network, theirs.network)
-    assert without_seconds(ours) == without_seconds(theirs)
+def assert_same(first: loop.TrainedNetwork, second: loop.TrainedNetwork) -> None:
+    assert_same_weights(first.network, second.network)
+    assert without_seconds(first) == without_seconds(second)
 
 
 @pytest.mark.parametrize("batch", [2, 5, 8])
-def test_a_cut_run_that_averages_and_augments_ends_as_the_whole_one(narrow, small, tmp_path, batch):
-    again, _ = gone_on_with(small, SCRATCH, tmp_path / "checkpoint.safetensors", batch)
-    assert_same(again, train_alone(small, SCRATCH))
+def test_an_interrupted_run_with_average_and_augmentation_resumes_to_the_same_weights(narrow, small, tmp_path, batch):
+    resumed, _ = interrupt_and_resume(small, SCRATCH, tmp_path / "checkpoint.safetensors", batch)
+    assert_same(resumed, train(small, SCRATCH))
 
 
 @pytest.mark.parametrize(
     ("done", "share"),
     [(0.0, 0.0), (0.02, 0.2), (0.1, 1.0), (0.325, 0.8535534), (0.55, 0.5), (0.775, 0.1464466), (1.0, 0)],
 )
-def test_one_cycle_rises_in_the_first_tenth_and_falls_along_a_cosine(done, share):
+def test_one_cycle_has_linear_warm_up_and_cosine_decay(done, share):
     assert loop.learning_rate(SCRATCH, done) == pytest.approx(3e-3 * share, abs=1e-9)
     assert loop.learning_rate(RECIPE, done) == 1e-3
 
 
-def test_every_batch_has_the_rate_of_its_place_in_the_whole_run(narrow, small, monkeypatch):
-    seen = []
-    step = optimizer.Adam.step
-    monkeypatch.setattr(optimizer.Adam, "step", lambda self: (seen.append(self.learning_rate), step(self)))
-    train_alone(small, replace(SCRATCH, epochs=4))  # 3 batches each
-    assert seen == [loop.learning_rate(SCRATCH, batch / 12) for batch in range(1, 13)]
+def test_the_schedule_covers_all_batches_of_the_run(narrow, small, monkeypatch):
+    rates, step = [], optimizer.Adam.step
+    monkeypatch.setattr(optimizer.Adam, "step", lambda self: (rates.append(self.learning_rate), step(self)))
+    train(small, replace(SCRATCH, epochs=4))  # 3 batches each
+    assert rates == [loop.learning_rate(SCRATCH, batch / 12) for batch in range(1, 13)]
 
 
-def test_the_result_is_the_running_mean_of_the_weights(narrow, small, monkeypatch):
-    """Two steps: the mean keeps 1/10 of itself at the first, 2/11 at the second, 0.15 where that is the most."""
-    passed, step = [], optimizer.Adam.step
+def test_the_result_is_the_moving_average_of_the_weights(narrow, small, monkeypatch):
+    """Two steps: the decay is 1/10 at the first and 2/11 at the second, but at most ``ema_decay``."""
+    states, step = [], optimizer.Adam.step
 
-    def watched(self) -> None:
-        if not passed:
-            passed.append([p.detach().clone() for p in self.parameters])
+    def recorded_step(self) -> None:
+        if not states:
+            states.append([p.detach().clone() for p in self.parameters])
         step(self)
-        passed.append([p.detach().clone() for p in self.parameters])
+        states.append([p.detach().clone() for p in self.parameters])
 
-    monkeypatch.setattr(optimizer.Adam, "step", watched)
-    for averaging, second in ((0.9, 2 / 11), (0.15, 0.15)):
-        passed.clear()
-        trained = train_alone(small, replace(SCRATCH, epochs=1, batch_size=20, ema_decay=averaging))
-        for ours, w0, w1, w2 in zip(trained.network.parameters(), *passed, strict=True):
+    monkeypatch.setattr(optimizer.Adam, "step", recorded_step)
+    for ema_decay, second in ((0.9, 2 / 11), (0.15, 0.15)):
+        states.clear()
+        trained = train(small, replace(SCRATCH, epochs=1, batch_size=20, ema_decay=ema_decay))
+        for average, w0, w1, w2 in zip(trained.network.parameters(), *states, strict=True):
             expected = second * (0.1 * w0 + 0.9 * w1) + (1 - second) * w2
-            torch.testing.assert_close(ours, expected, atol=1e-6, rtol=1e-5)
+            torch.testing.assert_close(average, expected, atol=1e-6, rtol=1e-5)
 
 
-def test_blend_halfway_is_the_mean_of_where_it_began_and_what_it_became(narrow, small):
+def test_weight_interpolation_of_one_half_is_the_mean_of_initial_and_trained_weights(narrow, small):
     torch.manual_seed(SCRATCH.seed)
-    begun = networks.build("resnet", shape=(16, 16), n_classes=2).state_dict()
-    network = train_alone(small, replace(SCRATCH, epochs=1)).network
-    became = {name: value.clone() for name, value in network.state_dict().items()}
-    optimizer.interpolate_weights(network, begun, 0.5)
+    initial = networks.build("resnet", shape=(16, 16), n_classes=2).state_dict()
+    network = train(small, replace(SCRATCH, epochs=1)).network
+    trained = {name: value.clone() for name, value in network.state_dict().items()}
+    optimizer.interpolate_weights(network, initial, 0.5)
     for name, value in network.state_dict().items():
         if value.is_floating_point():
-            torch.testing.assert_close(value, (begun[name] + became[name]) / 2, atol=1e-6, rtol=1e-5)
-            assert name.endswith("bias") or not torch.equal(became[name], begun[name])
+            torch.testing.assert_close(value, (initial[name] + trained[name]) / 2, atol=1e-6, rtol=1e-5)
+            assert name.endswith("bias") or not torch.equal(trained[name], initial[name])
 
 
-def test_a_network_that_began_at_random_is_not_blended_with_it():
-    with pytest.raises(SettingsError, match="which was trained on nothing before: leave weight_interpolation at 1"):
+def test_weight_interpolation_needs_a_pretrained_network():
+    with pytest.raises(SettingsError, match="which has no pretrained weights: leave weight_interpolation at 1"):
         replace(SCRATCH, weight_interpolation=0.5)
 
 
-def test_the_network_is_told_mean_and_spread_of_what_it_is_trained_on(narrow, small):
+def test_the_network_is_normalised_by_mean_and_sd_of_the_training_clips(narrow, small):
     features = small.features.copy()
-    features[40:] += 100  # validation clips are not asked
-    network = train_alone(replace(small, features=features), replace(SCRATCH, epochs=1)).network
+    features[40:] += 100  # validation clips are not used
+    network = train(replace(small, features=features), replace(SCRATCH, epochs=1)).network
     assert network.mean.item() == pytest.approx(features[:40].mean(), abs=1e-5)
     assert network.spread.item() == pytest.approx(features[:40].std(), rel=1e-5)
 
 
-def test_each_member_hears_each_clip_changed_otherwise(narrow, small, monkeypatch):
-    heard, change = [], augmentation.augment
+def test_each_member_gets_its_own_augmentation_of_each_clip(narrow, small, monkeypatch):
+    batches, augment = [], augmentation.augment
 
-    def spy(x, y, how, generator):
-        heard.append((x, change(x, y, how, generator)[0]))
-        return heard[-1][1], y
+    def recorded_augment(x, y, how, generator):
+        batches.append((x, augment(x, y, how, generator)[0]))
+        return batches[-1][1], y
 
-    monkeypatch.setattr(loop, "augment", spy)
-    trained = train_alone(small, replace(SCRATCH, epochs=1))
-    assert [len(before) for before, _ in heard] == [48, 48, 24]  # 40 clips, three times each
-    for before, after in heard:
+    monkeypatch.setattr(loop, "augment", recorded_augment)
+    trained = train(small, replace(SCRATCH, epochs=1))
+    assert [len(before) for before, _ in batches] == [48, 48, 24]  # 40 clips, three times each
+    for before, after in batches:
         first, second, third = before.chunk(3)
         assert torch.equal(first, second)
         assert torch.equal(second, third)
@@ -332,9 +336,9 @@ def test_each_member_hears_each_clip_changed_otherwise(narrow, small, monkeypatc
 
 
 @pytest.mark.parametrize("part", ["average.members.0.dense.weight", "adam.mean.0"])
-def test_a_checkpoint_holds_the_average_beside_the_weights(narrow, small, tmp_path, part):
+def test_a_checkpoint_contains_average_and_weights(narrow, small, tmp_path, part):
     checkpoint = tmp_path / "checkpoint.safetensors"
-    train_alone(small, replace(SCRATCH, epochs=1), checkpoint=checkpoint)
+    train(small, replace(SCRATCH, epochs=1), checkpoint=checkpoint)
     saved = Checkpoint.load(checkpoint, loop.fingerprint(small, replace(SCRATCH, epochs=1)), "cpu")
     assert part in saved.tensors
     assert not torch.equal(
@@ -342,65 +346,68 @@ def test_a_checkpoint_holds_the_average_beside_the_weights(narrow, small, tmp_pa
     )
 
 
-# --- Trained with a part kept back, and then on everything ------------------------------------------------------------
+# --- With validation clips for calibration, and a refit on all clips --------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def roomy(small) -> loop.TrainingData:
-    """The same clips, 30 to train on and 20 to calibrate on."""
+def with_validation(small) -> loop.TrainingData:
+    """The same clips, 30 of them for training and 20 for calibration."""
     return replace(small, train=np.arange(30), validation=np.arange(30, 50))
 
 
-def test_what_was_kept_back_is_trained_on_in_the_end(narrow, roomy):
-    everything = replace(roomy, train=np.arange(50), validation=np.arange(0))
-    assert_same_weights(train_alone(roomy, KEEPS_BACK).network, train_alone(everything, SCRATCH).network)
+def test_the_refit_trains_on_all_clips(narrow, with_validation):
+    all_clips = replace(with_validation, train=np.arange(50), validation=np.arange(0))
+    assert_same_weights(train(with_validation, WITH_REFIT).network, train(all_clips, SCRATCH).network)
 
 
-def test_but_what_is_settled_comes_from_a_network_that_never_heard_it(narrow, roomy):
-    deaf = train_alone(roomy, SCRATCH)
-    trained = train_alone(roomy, KEEPS_BACK)
-    alone = linear_head.calibrate_network(deaf.network, roomy, KEEPS_BACK)
-    settled = trained.calibration
-    assert (settled.temperature, settled.unknown, settled.clips) == (alone.temperature, alone.unknown, 20)
-    assert settled.familiarity.middle == alone.familiarity.middle
-    assert settled.familiarity.spread == alone.familiarity.spread
-    everything = np.arange(50)  # while what is familiar is what the network that is used makes of what it has heard
-    heard = linear_head.embed(trained.network, roomy, everything)
-    own = calibration.Familiarity.of(heard, roomy.targets[everything])
-    np.testing.assert_array_equal(settled.familiarity.classes, own.classes)
+def test_the_calibration_comes_from_a_network_trained_without_the_validation_clips(narrow, with_validation):
+    """Only the class means of the familiarity are computed with the refit network, on all clips."""
+    first = train(with_validation, SCRATCH)
+    refit = train(with_validation, WITH_REFIT)
+    expected = linear_head.calibrate_network(first.network, with_validation, WITH_REFIT)
+    found = refit.calibration
+    assert (found.temperature, found.unknown, found.clips) == (expected.temperature, expected.unknown, 20)
+    assert found.familiarity.middle == expected.familiarity.middle
+    assert found.familiarity.spread == expected.familiarity.spread
+    embeddings = linear_head.embed(refit.network, with_validation, np.arange(50))
+    familiarity = calibration.Familiarity.of(embeddings, with_validation.targets)
+    np.testing.assert_array_equal(found.familiarity.classes, familiarity.classes)
 
 
-def test_the_history_goes_on_through_both_and_is_watched_in_the_first(narrow, roomy):
-    told, batches = [], []
-    trained = train_alone(
-        roomy, KEEPS_BACK, on_epoch=told.append, on_batch=lambda done, total: batches.append((done, total))
+def test_the_history_contains_both_trainings_with_validation_in_the_first(narrow, with_validation):
+    reported, batches = [], []
+    trained = train(
+        with_validation,
+        WITH_REFIT,
+        on_epoch=reported.append,
+        on_batch=lambda done, total: batches.append((done, total)),
     )
     assert [epoch.epoch for epoch in trained.history] == [1, 2, 3, 4, 5, 6]
     assert [epoch.validation_loss is None for epoch in trained.history] == [False] * 3 + [True] * 3
-    assert training_record.watched(trained.history) == trained.history[:3]
-    assert told == [trained.history[:n] for n in range(1, 7)]
+    assert training_record.epochs_with_validation(trained.history) == trained.history[:3]
+    assert reported == [trained.history[:n] for n in range(1, 7)]
     assert batches == [(n, 18) for n in range(1, 19)]  # 3 epochs of 2 batches, then 3 of 4
 
 
 @pytest.mark.parametrize("batch", [3, 6, 7, 11, 18])
-def test_cut_in_either_training_it_ends_as_the_whole_one(narrow, roomy, tmp_path, batch):
-    whole = train_alone(roomy, KEEPS_BACK)
-    again, seen = gone_on_with(roomy, KEEPS_BACK, tmp_path / "checkpoint.safetensors", batch)
-    assert_same(again, whole)
-    assert again.calibration.temperature == whole.calibration.temperature
-    assert again.calibration.unknown == whole.calibration.unknown
+def test_a_run_interrupted_in_either_training_resumes_to_the_same_result(narrow, with_validation, tmp_path, batch):
+    expected = train(with_validation, WITH_REFIT)
+    resumed, batches = interrupt_and_resume(with_validation, WITH_REFIT, tmp_path / "checkpoint.safetensors", batch)
+    assert_same(resumed, expected)
+    assert resumed.calibration.temperature == expected.calibration.temperature
+    assert resumed.calibration.unknown == expected.calibration.unknown
     finished = 2 * ((batch - 1) // 2) if batch <= 6 else 6 + 4 * ((batch - 7) // 4)
-    assert seen == list(range(finished + 1, 19))
+    assert batches == list(range(finished + 1, 19))
 
 
-def test_where_nothing_could_be_kept_back_it_trains_once(narrow, roomy):
-    nothing = replace(roomy, train=np.arange(50), validation=np.arange(0))
-    trained = train_alone(nothing, KEEPS_BACK)
+def test_without_validation_clips_there_is_no_refit(narrow, with_validation):
+    all_clips = replace(with_validation, train=np.arange(50), validation=np.arange(0))
+    trained = train(all_clips, WITH_REFIT)
     assert len(trained.history) == 3
     assert trained.calibration.clips == 0
 
 
-def test_of_one_recording_a_head_is_not_calibrated():
+def test_a_head_fitted_on_a_single_recording_is_not_calibrated():
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 2
     embeddings = rng.normal(size=(60, 5)) + labels[:, None]
@@ -413,14 +420,14 @@ def test_of_one_recording_a_head_is_not_calibrated():
             validation=np.arange(0),
             sources=sources,
         )
-        start = linear_head.FittedHead(linear_head.fit_head(embeddings, targets, sources), embeddings)
-        found = linear_head.calibrate_fitted_head(start, data, recipe_named("transfer"))
+        fitted = linear_head.FittedHead(linear_head.fit_head(embeddings, targets, sources), embeddings)
+        found = linear_head.calibrate_fitted_head(fitted, data, recipe_named("transfer"))
         assert (found.clips, found.unknown is None) == (clips, clips == 0)
 
 
 # --- All layers of a pretrained network -------------------------------------------------------------------------------
 
-GENTLY = replace(
+FINETUNE = replace(
     recipe_named("transfer-finetune"),
     representation=replace(recipe_named("transfer-finetune").representation, size=(32, 32)),
     epochs=2,
@@ -432,7 +439,7 @@ GENTLY = replace(
 
 @pytest.fixture(scope="module")
 def pretrained(data, tmp_path_factory):
-    """Weights drawn at random stand for AudioSet's; BatchNorm has seen the clips, so that something comes through."""
+    """Use random weights instead of the pretrained ones, with BatchNorm statistics of the clips."""
     path = tmp_path_factory.mktemp("weights") / "mn04.pt"
     torch.manual_seed(0)
     network = mobilenet.MobileNet(0.4).train()
@@ -443,37 +450,37 @@ def pretrained(data, tmp_path_factory):
     torch.save(network.state_dict(), path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model_weights, "find", lambda *_: path)
-        patch.setattr(linear_head, "SHRINKAGES", (0.8, 0.9))  # (of all of them and in fifths, a head takes a second)
+        patch.setattr(linear_head, "SHRINKAGES", (0.8, 0.9))  # faster
         patch.setattr(linear_head, "FOLDS", 2)
         yield
 
 
-def test_in_the_end_a_head_is_fitted_on_what_the_layers_became(pretrained, data):
-    trained = train_alone(data, GENTLY).network
-    without = train_alone(data, replace(GENTLY, refit_head=False)).network
+def test_refit_head_fits_a_head_on_the_trained_layers(pretrained, data):
+    trained = train(data, FINETUNE).network
+    without = train(data, replace(FINETUNE, refit_head=False)).network
     assert_same_weights(trained.backbone, without.backbone)
     assert not torch.equal(trained.dense.weight, without.dense.weight)
     with torch.no_grad():
         views = trained.embed_views(torch.from_numpy(data.features[:40])[:, None])
-        heard, *each = (trained.head_features(one).numpy() for one in (views[:2].mean(0), *views))
-    head = linear_head.fit_head(heard, data.targets[:40], data.sources[:40], views=np.stack(each))
+        features, *view_features = (trained.head_features(each).numpy() for each in (views[:2].mean(0), *views))
+    head = linear_head.fit_head(features, data.targets[:40], data.sources[:40], views=np.stack(view_features))
     np.testing.assert_allclose(
         trained.dense.weight.detach().numpy().T, head.weights / head.temperature, rtol=0.01, atol=1e-3
     )
 
 
-def test_what_was_kept_back_is_not_heard_by_the_head_that_it_calibrates(pretrained, data):
-    """What is settled is the same whatever the kept back clips would have taught the head that is used in the end."""
-    roomy = replace(data, train=np.arange(30), validation=np.arange(30, 50))
-    deaf = train_alone(roomy, GENTLY).network
-    trained = train_alone(roomy, replace(GENTLY, validation_fraction=0.2))
-    alone = linear_head.calibrate_network(deaf, roomy, GENTLY)
-    assert (trained.calibration.temperature, trained.calibration.unknown) == (alone.temperature, alone.unknown)
-    everything = replace(roomy, train=np.arange(50), validation=np.arange(0))
-    assert_same_weights(trained.network, train_alone(everything, GENTLY).network)
+def test_the_calibrated_head_was_fitted_without_the_validation_clips(pretrained, data):
+    """The calibration comes from a first network, and the final head is fitted on all clips."""
+    with_validation = replace(data, train=np.arange(30), validation=np.arange(30, 50))
+    first = train(with_validation, FINETUNE).network
+    refit = train(with_validation, replace(FINETUNE, validation_fraction=0.2))
+    expected = linear_head.calibrate_network(first, with_validation, FINETUNE)
+    assert (refit.calibration.temperature, refit.calibration.unknown) == (expected.temperature, expected.unknown)
+    all_clips = replace(with_validation, train=np.arange(50), validation=np.arange(0))
+    assert_same_weights(refit.network, train(all_clips, FINETUNE).network)
 
 
 @pytest.mark.parametrize("batch", [2, 4, 6])
-def test_a_pretrained_network_whose_training_was_cut_ends_as_the_whole_one(pretrained, data, tmp_path, batch):
-    again, _ = gone_on_with(data, GENTLY, tmp_path / "checkpoint.safetensors", batch)
-    assert_same(again, train_alone(data, GENTLY))
+def test_interrupted_fine_tuning_resumes_to_the_same_weights(pretrained, data, tmp_path, batch):
+    resumed, _ = interrupt_and_resume(data, FINETUNE, tmp_path / "checkpoint.safetensors", batch)
+    assert_same(resumed, train(data, FINETUNE))

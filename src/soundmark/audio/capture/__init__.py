@@ -1,14 +1,14 @@
-"""Live sources of audio: PCM on a pipe, a microphone, a network stream; blocks of mono samples until the source ends.
+"""Live sources of audio: PCM on a pipe, a microphone, a network stream. Each yields blocks of mono samples.
 
 In reading order:
 
-    source      a live source: blocks of mono samples at a rate
+    source      the types: a live source and its blocks
     pcm         raw PCM, or a WAV, on a pipe
     microphone  the microphone
-    network     network streams, reconnected when they drop
+    network     network streams; reconnect when the connection drops
 
-A source yields a ``Block`` about every 50 ms. A live source does not wait: audio that is not taken in time is lost, and
-the next block says how much. A pipe waits for its reader, so nothing is lost.
+A source yields a ``Block`` about every 50 ms until it ends. A live source does not wait for its reader: audio that is
+not read in time is lost, and the next block states how much. A pipe waits for its reader, so nothing is lost.
 
 To add a source, add a file with a function that opens it, and a line to ``SOURCES``.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOptions:
-    """What may be said of a source besides its name: the format of PCM on a pipe; which microphone."""
+    """Options of a source besides its name: the format of PCM on a pipe, and which microphone."""
 
     rate_hz: int
     channels: int = 1
@@ -52,9 +52,9 @@ def _open_standard_input(name: str, options: SourceOptions) -> LiveSource:
 SOURCES: dict[str, Callable[[str, SourceOptions], LiveSource]] = {
     "-": _open_standard_input,
     "microphone": lambda name, options: open_microphone(options.device),
-    r".*": lambda name, options: open_network(name),  # refuses what is not an address
+    r".*": lambda name, options: open_network(name),  # rejects other names
 }
-"""Functions that open a source, by a regular expression for the whole name; the first that matches is called."""
+"""Functions that open a source, by a regular expression for the complete name. The first match is used."""
 
 
 def open_source(
@@ -66,16 +66,16 @@ def open_source(
     is_live: bool = False,
     device: str | None = None,
 ) -> LiveSource:
-    """Open the source called ``name``: "microphone", "-" (standard input), or an address; see ``SOURCES``.
+    """Open the source called ``name``: "microphone", "-" (standard input) or a URL; see ``SOURCES``.
 
-    The other arguments describe PCM on standard input, and choose a microphone.
+    The other arguments describe PCM on standard input, or select a microphone.
 
     Raises:
-        SettingsError, AudioError: as the functions in ``SOURCES``.
+        SettingsError, AudioError: see the functions in ``SOURCES``.
 
     >>> open_source("street.wav", rate_hz=8000)
     Traceback (most recent call last):
-    soundmark.errors.SettingsError: "street.wav" is no address that is heard: give rtsp://…, http://… or https://…, ...
+    soundmark.errors.SettingsError: "street.wav" is not a supported stream URL: give rtsp://…, http://… or ...
     """
     options = SourceOptions(
         rate_hz=rate_hz, channels=channels, sample_format=sample_format, is_live=is_live, device=device

@@ -1,4 +1,4 @@
-"""The microphone, by PortAudio (sounddevice)."""
+"""Record from a microphone with PortAudio (sounddevice)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from soundmark.errors import AudioError
 
 
 def open_microphone(device: str | None = None) -> LiveSource:
-    """The default microphone, or the one whose name or number is ``device``, at its own rate.
+    """Open the default microphone, or the one with the name or number ``device``, at its default sample rate.
 
     Raises:
-        AudioError: there is none, or it cannot be opened.
+        AudioError: there is no such microphone, or PortAudio is missing. ``blocks`` raises it if recording fails.
 
     >>> open_microphone("no such device")  # doctest: +SKIP
     """
@@ -25,16 +25,16 @@ def open_microphone(device: str | None = None) -> LiveSource:
     try:
         info = sounddevice.query_devices(int(device) if device and device.isdigit() else device, "input")
     except (ValueError, sounddevice.PortAudioError) as error:
-        which = f'no microphone "{device}"' if device else "no microphone"
-        raise AudioError(f"there is {which} here: {error}. Plug one in, or name a source.") from error
+        what = f'microphone "{device}"' if device else "a microphone"
+        raise AudioError(f"cannot find {what}: {error}. Connect one, or give another source.") from error
     rate_hz = int(info["default_samplerate"])
 
     def blocks() -> Iterator[Block]:
-        taken: queue.SimpleQueue[tuple[np.ndarray, float, bool]] = queue.SimpleQueue()
-        due_s, said = 0.0, False  # when the next block should have been sounding, by the sound card's clock
+        captured: queue.SimpleQueue[tuple[np.ndarray, float, bool]] = queue.SimpleQueue()
+        expected_s, reported = 0.0, False  # expected start of the next block, by the clock of the sound card
 
-        def keep(data: np.ndarray, frames: int, at: Any, status: Any) -> None:
-            taken.put((data.copy(), at.inputBufferAdcTime, bool(status and status.input_overflow)))
+        def callback(data: np.ndarray, frames: int, time_info: Any, status: Any) -> None:
+            captured.put((data.copy(), time_info.inputBufferAdcTime, bool(status and status.input_overflow)))
 
         try:
             with sounddevice.InputStream(
@@ -42,16 +42,16 @@ def open_microphone(device: str | None = None) -> LiveSource:
                 samplerate=rate_hz,
                 blocksize=round(rate_hz * BLOCK_S),
                 dtype="float32",
-                callback=keep,
+                callback=callback,
             ):
                 while True:
-                    data, at_s, overflown = taken.get()
-                    lost_s = max(0.0, at_s - due_s) if overflown and due_s else 0.0
-                    note = None if said or not overflown else "the microphone lost sound: the machine was busy"
+                    data, start_s, overflowed = captured.get()
+                    lost_s = max(0.0, start_s - expected_s) if overflowed and expected_s else 0.0
+                    note = "the microphone lost audio: the system was too busy" if overflowed and not reported else None
                     yield Block(to_mono(data), lost_s, note)
-                    due_s, said = at_s + len(data) / rate_hz, said or overflown
+                    expected_s, reported = start_s + len(data) / rate_hz, reported or overflowed
         except sounddevice.PortAudioError as error:
-            raise AudioError(f"the microphone cannot be heard: {error}. Is it in use, or unplugged?") from error
+            raise AudioError(f"cannot record from the microphone: {error}. Is it in use, or disconnected?") from error
 
     return LiveSource("microphone", rate_hz, blocks, is_live=True)
 
@@ -59,8 +59,9 @@ def open_microphone(device: str | None = None) -> LiveSource:
 def _sounddevice() -> Any:
     try:
         import sounddevice
-    except OSError as error:  # the package is there, and PortAudio is not
+    except OSError as error:  # the package is installed, PortAudio is not
         raise AudioError(
-            f"the microphone needs PortAudio ({error}): install libportaudio2, or pipe PCM to soundmark listen -."
+            f"the microphone needs PortAudio ({error}): install it (Debian and Ubuntu: libportaudio2), "
+            "or pipe PCM to soundmark listen -."
         ) from error
     return sounddevice

@@ -1,4 +1,4 @@
-"""Raw PCM, or a WAV, on a pipe."""
+"""Read raw PCM, or a WAV, from a pipe."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from soundmark.errors import AudioError, SettingsError, unknown_name
 FORMATS = {
     "u8": ("u1", 2.0**-7, -1.0),
     "s16": ("<i2", 2.0**-15, 0.0),
-    "s24": ("<i4", 2.0**-31, 0.0),  # three bytes, the highest of four
+    "s24": ("<i4", 2.0**-31, 0.0),  # 3 bytes, padded to the upper 3 of 4
     "s32": ("<i4", 2.0**-31, 0.0),
     "f32": ("<f4", 1.0, 0.0),
 }
@@ -29,7 +29,7 @@ FORMATS = {
 WAV_FORMATS = {(1, 8): "u8", (1, 16): "s16", (1, 24): "s24", (1, 32): "s32", (3, 32): "f32"}  # format tag, bits
 
 
-ENDLESS = 0x7FFF_0000  # bytes: a larger size was written before the length was known
+ENDLESS = 0x7FFF_0000  # bytes: a larger size is a placeholder, written before the length was known
 
 
 ENCODED = {b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3", b"FORM": "AIFF", b"caff": "CAF", b"RF64": "RF64"}
@@ -38,12 +38,12 @@ ENCODED = {b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3", b"FORM": "AIFF", b"ca
 def open_pcm(
     file: BinaryIO, *, rate_hz: int, channels: int = 1, sample_format: str = "s16", is_live: bool = False
 ) -> LiveSource:
-    """Raw samples from a pipe, interleaved, little-endian, until it closes; an incomplete last frame is ignored.
+    """Open a pipe of raw PCM, interleaved and little-endian. An incomplete last frame is ignored.
 
-    A WAV, the default of ``arecord``, is accepted if its header agrees with the arguments.
+    A WAV, the default of ``arecord``, is accepted if its header matches the arguments.
 
     Raises:
-        SettingsError: an unknown format; a rate or number of channels out of range.
+        SettingsError: the sample format is unknown, or the sample rate or number of channels is out of range.
 
     >>> import io
     >>> source = open_pcm(io.BytesIO(np.array([16384, 0], "<i2").tobytes()), rate_hz=8000, channels=2)
@@ -53,53 +53,57 @@ def open_pcm(
     if sample_format not in FORMATS:
         raise unknown_name("sample format", sample_format, FORMATS)
     if not LOWEST_RATE_HZ <= rate_hz <= LARGEST_RATE_HZ:
-        raise SettingsError(
-            f"the rate is {rate_hz} Hz: give the one it was recorded at, {LOWEST_RATE_HZ} to {LARGEST_RATE_HZ}."
-        )
+        raise SettingsError(f"the sample rate is {rate_hz} Hz: expected {LOWEST_RATE_HZ} to {LARGEST_RATE_HZ} Hz.")
     if not 1 <= channels <= 64:
-        raise SettingsError(f"there are {channels} channels: give a number from 1 to 64.")
+        raise SettingsError(f"channels is {channels}: expected a whole number from 1 to 64.")
 
     reported = False
 
     def blocks() -> Iterator[Block]:
         width = 3 if sample_format == "s24" else np.dtype(FORMATS[sample_format][0]).itemsize
-        frame = width * channels
-        wanted = max(1, round(rate_hz * BLOCK_S)) * frame
-        rest, left = _read_header(file, (rate_hz, channels, sample_format))
-        while left > 0 and (data := riff.read_available(file, int(min(max(1, wanted - len(rest)), left)))):
-            rest += data
-            left -= len(data)
-            whole = len(rest) // frame * frame
-            if whole >= wanted:
-                yield Block(decode_pcm(rest[:whole], sample_format, channels), note=invalid_note(rest[:whole]))
-                rest = rest[whole:]
-        if whole := len(rest) // frame * frame:
-            yield Block(decode_pcm(rest[:whole], sample_format, channels), note=invalid_note(rest[:whole]))
+        frame_bytes = width * channels
+        block_bytes = max(1, round(rate_hz * BLOCK_S)) * frame_bytes
+        buffer, remaining = _read_header(file, (rate_hz, channels, sample_format))
+        while remaining > 0:
+            wanted = int(min(max(1, block_bytes - len(buffer)), remaining))
+            if not (data := riff.read_available(file, wanted)):
+                break
+            buffer += data
+            remaining -= len(data)
+            complete = len(buffer) // frame_bytes * frame_bytes
+            if complete >= block_bytes:
+                yield block(buffer[:complete])
+                buffer = buffer[complete:]
+        if complete := len(buffer) // frame_bytes * frame_bytes:
+            yield block(buffer[:complete])
+
+    def block(data: bytes) -> Block:
+        return Block(decode_pcm(data, sample_format, channels), note=invalid_note(data))
 
     def invalid_note(data: bytes) -> str | None:
-        """A note on the first samples that are NaN or infinite."""
+        """Return a note for the first samples that are NaN or infinite."""
         nonlocal reported
         if reported or sample_format != "f32" or np.isfinite(np.frombuffer(data, "<f4")).all():
             return None
         reported = True
-        return "there are samples that are no numbers (NaN or infinite): they are heard as silence"
+        return "some samples are not finite numbers (NaN or infinite): they are replaced by silence"
 
     return LiveSource("-", rate_hz, blocks, is_live)
 
 
 def _read_header(file: BinaryIO, expected: tuple[int, int, str]) -> tuple[bytes, float]:
-    """The bytes of PCM that were read to recognise the format; and how many bytes of audio follow (infinite: unknown).
+    """Detect the format; return the PCM bytes already read, and the number of PCM bytes that follow (inf: unknown).
 
     Raises:
-        SettingsError: a WAV of another rate, number of channels or format.
-        AudioError: encoded audio.
+        SettingsError: a WAV whose sample rate, number of channels or sample format differs from ``expected``.
+        AudioError: the audio is encoded.
     """
     start = riff.read_exactly(file, 4)
     for magic, name in ENCODED.items():
         if start.startswith(magic):
             raise AudioError(
-                f"what comes in is {name}, and PCM is heard here: decode it first, as ffmpeg -i - -f s16le -ac 1 "
-                f"-ar {expected[0]} - does."
+                f"standard input contains {name}, but raw PCM is expected: decode it first, for example with "
+                f"ffmpeg -i - -f s16le -ac 1 -ar {expected[0]} -."
             )
     if start != b"RIFF":
         return start, float("inf")
@@ -115,7 +119,7 @@ def _read_header(file: BinaryIO, expected: tuple[int, int, str]) -> tuple[bytes,
 
 
 def _wav_format(content: bytes) -> tuple[int, int, str | None]:
-    """Rate, channels and sample format (None: not PCM) of the chunk ``fmt``."""
+    """Parse a ``fmt`` chunk: sample rate, channels and sample format (None: not PCM)."""
     tag, channels, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", content)
     tag = struct.unpack_from("<H", content, 24)[0] if tag == 0xFFFE and len(content) >= 26 else tag
     return rate_hz, channels, WAV_FORMATS.get((tag, bits))
@@ -123,33 +127,35 @@ def _wav_format(content: bytes) -> tuple[int, int, str | None]:
 
 def _check_header(found: tuple[int, int, str | None] | None, expected: tuple[int, int, str]) -> None:
     if found is None or found[2] is None:
-        raise AudioError("what comes in is a WAV whose format is no PCM: decode it first, as ffmpeg -f s16le does.")
+        raise AudioError(
+            "standard input contains a WAV that is not PCM: decode it first, for example with ffmpeg -f s16le."
+        )
     if found != expected:
         raise SettingsError(
-            f"what comes in is a WAV of another kind: give --rate {found[0]} --channels {found[1]} --sample-format "
-            f"{found[2]}."
+            f"standard input contains a WAV of another format: give --rate {found[0]} --channels {found[1]} "
+            f"--sample-format {found[2]}."
         )
 
 
 def decode_pcm(data: bytes, sample_format: str, channels: int) -> Samples:
-    """Interleaved frames to mono samples [n], float32; NaN and infinite samples are replaced by silence.
+    """Convert interleaved frames to mono samples [n], float32. NaN and infinite samples are replaced by silence.
 
     >>> decode_pcm(bytes([0, 0, 64]), "s24", 1)
     array([0.5], dtype=float32)
     """
-    kind, scale, offset = FORMATS[sample_format]
+    dtype, scale, offset = FORMATS[sample_format]
     if sample_format == "s24":
         padded = np.zeros((len(data) // 3, 4), np.uint8)
         padded[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
-        numbers = padded.view("<i4")[:, 0]
+        values = padded.view("<i4")[:, 0]
     else:
-        numbers = np.frombuffer(data, kind)
-    floats = numbers.astype(np.float32) * np.float32(scale) + np.float32(offset)
+        values = np.frombuffer(data, dtype)
+    floats = values.astype(np.float32) * np.float32(scale) + np.float32(offset)
     return to_mono(np.nan_to_num(floats, nan=0.0, posinf=0.0, neginf=0.0).reshape(-1, channels))
 
 
 def standard_input() -> BinaryIO:
-    """Standard input as a pipe of bytes that is read without waiting for a buffer to fill.
+    """Open standard input as a pipe of bytes that is read without waiting for a buffer to fill.
 
     >>> with standard_input() as file:
     ...     file.readable()

@@ -1,4 +1,4 @@
-"""A live source of sound: blocks of mono samples at a rate."""
+"""The types of live sources: a source, and its blocks of mono samples."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ BLOCK_S = 0.05
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """``samples`` float32 [n], mono; ``note`` is for people.
+    """``samples``: mono, float32, [n]. ``note`` is a message for the user.
 
-    Before them ``lost_s`` seconds went by that nobody has; ``dropped_s`` of these came, and there was no time for them.
+    ``lost_s`` seconds of audio are missing before the samples. Of these, ``dropped_s`` seconds were received but not
+    analysed, because the analysis was too slow.
     """
 
     samples: Samples
@@ -25,7 +26,7 @@ class Block:
 
 @dataclass(frozen=True)
 class LiveSource:
-    """A name for people and programs, a rate, and what gives the blocks; ``is_live``: it does not wait."""
+    """A named source of blocks at ``rate_hz``; ``is_live``: it does not wait for its reader."""
 
     name: str
     rate_hz: int

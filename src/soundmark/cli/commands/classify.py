@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from soundmark.cli import options, shell
+from soundmark.cli import choices, help_page, options, requirements, shell
 from soundmark.cli.app import app
 from soundmark.detection.settings import DEFAULT_TIMEZONE, DetectionSettings, read_thresholds
 
@@ -16,10 +16,19 @@ if TYPE_CHECKING:
     from soundmark.detection.results_folder import FolderResult
 
 
-@app.command()
+@app.command(
+    epilog=help_page.page_end(
+        [
+            "soundmark classify street.wav -m model.onnx",
+            "soundmark classify recordings -m model.onnx -o results --overlap 0.5",
+            "ls *.flac | soundmark classify --files-from - -m model.onnx --format csv",
+        ],
+        Formats=choices.RESULT_FORMATS,
+    )
+)
 def classify(
     model: options.ModelPath,
-    typed: options.Inputs = None,
+    paths: options.Inputs = None,
     files_from: options.FilesFrom = None,
     output: Annotated[
         Path | None,
@@ -27,12 +36,13 @@ def classify(
             "-o",
             "--output",
             metavar="DIR",
-            help="Write results there, for all files and for each; the same command again goes on where it was.",
-            show_default=False,
-            parser=options.place,
+            help="Folder for the results: of all files, and of each file. Resumes an earlier run.",
+            show_default="print to the terminal",
+            parser=options.path,
+            rich_help_panel="Output",
         ),
     ] = None,
-    form: options.Form = None,
+    form: options.ResultFormat = None,
     top_k: options.TopK = DetectionSettings.top_k,
     unknown: options.Unknown = DetectionSettings.unknown,
     overlap: options.Overlap = DetectionSettings.overlap,
@@ -44,16 +54,22 @@ def classify(
     quiet: options.Quiet = False,
     fresh: options.Fresh = False,
 ) -> None:
-    """What is heard in files, folders of them, or hours of recording: each as a whole, and what is heard when."""
+    """Classify sound files; list detections with their times.
+
+    Prints the most probable classes of each file. A file longer than the model's window is split into windows, and
+    each detection is listed with its start and stop time. A file that cannot be read is skipped (exit status 1).
+    """
     from soundmark.cli import console, tables
     from soundmark.detection import inputs
     from soundmark.detection.file_analysis import FileAnalysis
     from soundmark.models.classifier import load
 
     if output is None:
-        shell.not_resumable()  # without a folder, nothing is kept
-    inputs.check(typed or [], files_from)
-    form = options.form(form, to_folder=output is not None)
+        shell.not_resumable()
+    inputs.check(paths or [], files_from)
+    form = options.result_format(form, to_folder=output is not None)
+    if form == "parquet":
+        requirements.require("--format parquet", ("pyarrow",))
     console.show_library_warnings()
     loaded = load(model)
     settings = DetectionSettings(
@@ -64,17 +80,27 @@ def classify(
         thresholds=read_thresholds(thresholds) if thresholds else None,
         merge_gap_s=merge_gap,
     )
-    files = list(inputs.files([*(typed or []), *(inputs.listed(files_from) if files_from else [])]))
+    files = list(inputs.files([*(paths or []), *(inputs.read_file_list(files_from) if files_from else [])]))
     found: FolderResult | FileAnalysis
-    with console.analysis_progress(quiet) as tell:
+    with console.analysis_progress(quiet) as show_progress:
         if output:
             from soundmark.detection.results_folder import analyze_to_folder
 
             found = analyze_to_folder(
-                loaded, files, settings, output, form=form, timezone=timezone, jobs=jobs, fresh=fresh, tell=tell
+                loaded,
+                files,
+                settings,
+                output,
+                form=form,
+                timezone=timezone,
+                jobs=jobs,
+                fresh=fresh,
+                on_progress=show_progress,
             )
         else:
-            with FileAnalysis(loaded, files, settings, timezone=timezone, jobs=jobs, tell=tell) as found:
+            with FileAnalysis(
+                loaded, files, settings, timezone=timezone, jobs=jobs, on_progress=show_progress
+            ) as found:
                 tables.write_results(found, form, unknown=loaded.unknown if unknown else None)
     tables.show_failures(found)
     raise typer.Exit(1 if found.failures else 0)

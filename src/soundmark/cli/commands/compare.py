@@ -6,42 +6,61 @@ from typing import Annotated
 
 import typer
 
-from soundmark.cli import options
+from soundmark.cli import choices, completion, help_page, options, requirements
 from soundmark.cli.app import app, command_line, open_dataset
 from soundmark.evaluation import DEFAULT_RECIPES, DEFAULT_SEEDS
 from soundmark.training import DEFAULT_DEVICE
 
 
-@app.command()
+@app.command(
+    epilog=help_page.page_end(
+        [
+            "soundmark compare UrbanSound8K -o run",
+            "soundmark compare ESC-50 -o run --recipe scratch --recipe transfer",
+        ],
+        Recipes=choices.RECIPES,
+        Protocols=choices.PROTOCOLS,
+    )
+)
 def compare(
     dataset: options.DatasetPath,
     output: options.Output,
     recipe: Annotated[
         list[str] | None,
         typer.Option(
-            help="A recipe's name or .toml file; may be repeated. Default: notebook-image and notebook-mel.",
-            show_default=False,
+            metavar="NAME",
+            help="Recipe to compare, or a .toml file; may be repeated. See Recipes.",
+            show_default=", ".join(DEFAULT_RECIPES),
+            autocompletion=completion.names(choices.RECIPES),
+            rich_help_panel="Training",
         ),
     ] = None,
     protocol: Annotated[
         list[str] | None,
         typer.Option(
-            help="random, folds or grouped (by recording); may be repeated. Default: random, and folds or grouped.",
-            show_default=False,
+            metavar="NAME",
+            help="How to split into training and test clips; may be repeated. See Protocols.",
+            show_default="random, and folds or else grouped",
+            autocompletion=completion.names(choices.PROTOCOLS),
+            rich_help_panel="Evaluation",
         ),
     ] = None,
     folds: Annotated[
         str | None,
         typer.Option(
-            metavar="1,2,10", help="Test only these folds, each trained on all the others.", show_default=False
+            metavar="1,2,10",
+            help="Official folds to test; each model is trained on all other folds.",
+            show_default="all",
+            rich_help_panel="Evaluation",
         ),
     ] = None,
     seeds: Annotated[
         int,
         typer.Option(
-            metavar="NUMBER",
-            help="Repeat each training with so many seeds, and show the spread.",
-            parser=options.natural,
+            metavar="N",
+            help="Number of trainings with different random seeds; several give mean and spread.",
+            parser=options.positive_integer,
+            rich_help_panel="Evaluation",
         ),
     ] = DEFAULT_SEEDS,
     subset: options.Subset = None,
@@ -54,7 +73,13 @@ def compare(
     quiet: options.Quiet = False,
     fresh: options.Fresh = False,
 ) -> None:
-    """Recipes × protocols on one data set: one table, one report. The main job."""
+    """Cross-validate recipes on a data set; write a report.
+
+    Writes DIR/report.html, DIR/metrics.json, and the models, predictions and training histories. The table lists
+    accuracy or mAP with confidence intervals, macro F1 and calibration error; two recipes are compared with a paired
+    test. Run the same command again to resume.
+    """
+    requirements.require("compare", (*requirements.TRAINING, *requirements.FIGURES))
     from soundmark.cli import console, tables
     from soundmark.evaluation import comparison, report
     from soundmark.evaluation.plan import describe_cost, make_plan
@@ -65,7 +90,7 @@ def compare(
         for name in recipe or DEFAULT_RECIPES
     ]
     data = open_dataset(dataset, subset)
-    plan = make_plan(data, chosen, protocols=protocol, folds=options.numbers(folds), seeds=seeds)
+    plan = make_plan(data, chosen, protocols=protocol, folds=options.fold_numbers(folds), seeds=seeds)
     console.say(describe_cost(plan, output, device=device, fresh=fresh))
     with console.progress(quiet) as progress:
         found = comparison.run_and_report(
@@ -75,5 +100,5 @@ def compare(
     console.print_result(report.sentence(found))
     faults = data.faults(found.skipped)
     tables.name_skipped(faults)
-    console.say(f"The report is {output / 'report.html'}; the numbers are {output / 'metrics.json'}.")
+    console.say(f"Report: {output / 'report.html'}. Numbers: {output / 'metrics.json'}.")
     raise typer.Exit(1 if faults else 0)

@@ -7,19 +7,32 @@ from typing import Annotated
 
 import typer
 
-from soundmark.cli import options
+from soundmark.cli import help_page, options, requirements
 from soundmark.cli.app import app, command_line
 
 
-@app.command()
+@app.command(epilog=help_page.page_end(["soundmark demo", "soundmark demo -o /tmp/demo --fresh"]))
 def demo(
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="RUN", help="The folder that results go to.", parser=options.place)
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Folder for the data set and the results.",
+            parser=options.path,
+            rich_help_panel="Output",
+        ),
     ] = Path("demo"),
     quiet: options.Quiet = False,
     fresh: options.Fresh = False,
 ) -> None:
-    """No data needed: synthesise a small city, compare two recipes on it, report, classify."""
+    """Compare two recipes on a synthetic data set.
+
+    Needs no data and takes about two minutes: synthesises a small data set of city sounds, compares the notebook's two
+    recipes on it, writes a report, and classifies a clip that was not used for training.
+    """
+    requirements.require("demo", (*requirements.TRAINING, *requirements.FIGURES))
     from soundmark.cli import console, synthetic_demo, tables
     from soundmark.evaluation import report
 
@@ -30,5 +43,5 @@ def demo(
     tables.show_evaluation(result.evaluation)
     console.print_result(report.sentence(result.evaluation))
     tables.show_answers({str(result.unseen): result.answer})
-    for line in result.whereabouts():
+    for line in result.next_steps():
         console.say(line)

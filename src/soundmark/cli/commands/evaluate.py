@@ -7,25 +7,42 @@ from typing import Annotated
 
 import typer
 
-from soundmark.cli import options
+from soundmark.cli import help_page, options
 from soundmark.cli.app import app, open_dataset
 
 
-@app.command()
+@app.command(
+    epilog=help_page.page_end(
+        [
+            "soundmark evaluate UrbanSound8K -m final/model.onnx",
+            "soundmark evaluate recordings.csv -m final/model.onnx -o scores",
+        ]
+    )
+)
 def evaluate(
     dataset: options.DatasetPath,
     model: options.ModelPath,
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="RUN", help="Write predictions.csv and metrics.json there.", parser=options.place
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Folder for predictions.csv and metrics.json.",
+            show_default="none written",
+            parser=options.path,
+            rich_help_panel="Output",
         ),
     ] = None,
     subset: options.Subset = None,
     jobs: options.Jobs = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """How good a model is on a data set; clips that it was trained on are left out."""
+    """Score a model on a labelled data set.
+
+    Clips that the model was trained on are excluded. Prints accuracy or mAP with a confidence interval, macro F1, log
+    loss, calibration error, and precision and recall per class.
+    """
     from soundmark.cli import console, tables
     from soundmark.evaluation import model_evaluation
     from soundmark.models.classifier import load

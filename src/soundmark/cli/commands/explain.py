@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 
-from soundmark.cli import options
+from soundmark.cli import help_page, options, requirements
 from soundmark.cli.app import app
 
 
-@app.command()
+@app.command(epilog=help_page.page_end(["soundmark explain street.wav -m model.onnx -o why.png"]))
 def explain(
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="A sound file.", show_default=False, parser=options.place)
+        Path,
+        typer.Argument(
+            metavar="INPUT", help="Sound file.", show_default=False, parser=options.path, rich_help_panel="Input"
+        ),
     ],
     model: options.ModelPath,
     output: Annotated[
@@ -22,14 +25,20 @@ def explain(
         typer.Option(
             "-o",
             "--output",
-            metavar="PICTURE",
-            help="Where it is drawn: a .png, .svg or .pdf file.",
+            metavar="FILE",
+            help="Image to write: .png, .svg or .pdf.",
             show_default=False,
-            parser=options.place,
+            parser=options.path,
+            rich_help_panel="Output",
         ),
     ],
 ) -> None:
-    """Where in a sound a model heard what it heard: a spectrogram with the regions that carried the decision."""
+    """Draw the regions that contributed most to the predicted class.
+
+    Each region is hidden in turn; the regions whose absence lowers the score of the predicted class most are outlined
+    (occlusion sensitivity).
+    """
+    requirements.require("explain", requirements.FIGURES)
     from soundmark import audio
     from soundmark.cli import console
     from soundmark.models.classifier import load
@@ -39,6 +48,6 @@ def explain(
     plotting.check_figure_path(output)
     found = loaded.explain(source)
     found.save(output)
-    console.print_result(f"{found.sentence()} The picture is {output}.")
+    console.print_result(f"{found.sentence()} Image: {output}.")
     if found.note:
         console.warn(audio.incomplete_note(found.name, found.note))

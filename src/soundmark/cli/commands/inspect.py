@@ -7,24 +7,39 @@ from typing import Annotated
 
 import typer
 
-from soundmark.cli import options
+from soundmark.cli import help_page, options, requirements
 from soundmark.cli.app import app, open_dataset
 
 
-@app.command()
+@app.command(
+    epilog=help_page.page_end(["soundmark inspect UrbanSound8K", "soundmark inspect recordings.csv -o overview.png"])
+)
 def inspect(
     dataset: options.DatasetPath,
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="PICTURE", help="Draw it too: a .png, .svg or .pdf file.", parser=options.place
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Figure to write: .png, .svg or .pdf.",
+            show_default=False,
+            parser=options.path,
+            rich_help_panel="Output",
         ),
     ] = None,
     subset: options.Subset = None,
     jobs: options.Jobs = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """What is in a data set, and what is wrong with it."""
+    """List the classes, formats and problems of a data set.
+
+    Every clip is decoded. Reports clips per class and fold, durations, encodings, and clips that are unreadable,
+    truncated, silent, clipped or duplicate, or whose recording occurs in several folds. Exit status 1: a clip cannot
+    be read.
+    """
+    if output:
+        requirements.require("a figure", requirements.FIGURES)
     from soundmark.cli import console, tables
     from soundmark.datasets import inspection
     from soundmark.runtime import plotting
@@ -37,5 +52,5 @@ def inspect(
     tables.show_inspection(found)
     if output:
         found.save(output)
-        console.say(f"The picture is {output}.")
+        console.say(f"Figure: {output}.")
     raise typer.Exit(1 if found.unreadable or data.faults(data.skipped) else 0)

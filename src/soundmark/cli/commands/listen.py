@@ -7,12 +7,22 @@ from typing import Annotated
 
 import typer
 
-from soundmark.cli import options, shell
+from soundmark.cli import choices, completion, help_page, options, requirements, shell
 from soundmark.cli.app import app
 from soundmark.detection.settings import DetectionSettings, LiveSettings, read_thresholds
 
 
-@app.command()
+@app.command(
+    epilog=help_page.page_end(
+        [
+            "soundmark listen -m model.onnx",
+            "soundmark listen rtsp://camera/audio -m model.onnx --save events",
+            "arecord -f S16_LE -r 44100 | soundmark listen - -m model.onnx > events.jsonl",
+        ],
+        Formats=choices.LIVE_FORMATS,
+        **{"Sample formats": choices.SAMPLE_FORMATS},
+    )
+)
 def listen(
     model: options.ModelPath,
     source: options.LiveSource = LiveSettings.source,
@@ -21,32 +31,51 @@ def listen(
     sample_format: options.SampleFormat = LiveSettings.sample_format,
     real_time: Annotated[
         bool,
-        typer.Option("--real-time", help="The PCM does not wait: what comes faster than it can be heard is dropped."),
+        typer.Option(
+            "--real-time",
+            help="The pipe does not wait: drop PCM that arrives faster than it can be classified.",
+            rich_help_panel="Input",
+        ),
     ] = LiveSettings.real_time,
     hop: Annotated[
         float | None,
         typer.Option(
             metavar="SECONDS",
-            help="From one window to the next. Default: the model's window, as classify has it.",
-            show_default=False,
-            parser=options.decimal,
+            help="Hop from one window to the next.",
+            show_default="the model's window",
+            parser=options.number,
+            rich_help_panel="Detection",
         ),
     ] = LiveSettings.hop_s,
     duration: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Stop after so much sound.", show_default=False, parser=options.decimal),
+        typer.Option(
+            metavar="SECONDS",
+            help="Stop after this much sound.",
+            show_default="until the source ends",
+            parser=options.number,
+            rich_help_panel="Input",
+        ),
     ] = LiveSettings.duration_s,
     device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Another microphone, by name or number.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Microphone, by name or number.",
+            show_default="the system's default",
+            rich_help_panel="Input",
+        ),
     ] = LiveSettings.device,
     form: Annotated[
         str | None,
         typer.Option(
             "--format",
-            help="A JSON line for each event, or a live view. Default: the view, in a terminal.",
-            metavar="[jsonl|view]",
-            show_default=False,
-            parser=options.one_of("format", ("jsonl", "view")),
+            metavar="NAME",
+            help="Output format; see Formats.",
+            show_default="view in a terminal, else jsonl",
+            parser=options.one_of("format", choices.LIVE_FORMATS),
+            autocompletion=completion.names(choices.LIVE_FORMATS),
+            rich_help_panel="Output",
         ),
     ] = None,
     unknown: options.Unknown = DetectionSettings.unknown,
@@ -56,19 +85,40 @@ def listen(
     save: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Keep the clip of each event there.", show_default=False, parser=options.place
+            metavar="DIR",
+            help="Save a clip of each event in this folder.",
+            show_default=False,
+            parser=options.path,
+            rich_help_panel="Output",
         ),
     ] = None,
     save_at_most: Annotated[
-        str, typer.Option(metavar="MB", help="So much of it; the oldest clips go first.")
+        str,
+        typer.Option(
+            metavar="MB",
+            help="Largest total size of the saved clips; the oldest clips are deleted first.",
+            rich_help_panel="Output",
+        ),
     ] = "500MB",
     post: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Post each event to this address, as JSON.", show_default=False),
+        typer.Option(
+            metavar="URL",
+            help="Webhook: send each event to this address as JSON, by HTTP POST.",
+            show_default=False,
+            rich_help_panel="Output",
+        ),
     ] = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """What is heard live: an event each time a class begins and ends, from a microphone, a pipe or an address."""
+    """Detect events in live audio: microphone, stream or pipe.
+
+    Prints an event when a class ends, with its start and stop time. Stop with Ctrl-C.
+    """
+    if source == LiveSettings.source:
+        requirements.require("the microphone", ("sounddevice",))
+    elif "://" in source:
+        requirements.require("a network stream", ("av",))
     from soundmark.audio.capture import open_source
     from soundmark.cli import live_output
     from soundmark.detection.live import saved_clips
@@ -93,7 +143,7 @@ def listen(
         duration_s=duration,
         form=form,
         save=save,
-        most_bytes=saved_clips.parse_size(save_at_most),
+        max_bytes=saved_clips.parse_size(save_at_most),
         post=post,
         quiet=quiet,
     )

@@ -6,29 +6,53 @@ from typing import Annotated
 
 import typer
 
-from soundmark.cli import options
+from soundmark.cli import choices, completion, help_page, options
 from soundmark.cli.app import app
 
 
-@app.command()
+@app.command(
+    epilog=help_page.page_end(
+        [
+            "soundmark show model.onnx",
+            "soundmark show model.onnx --all",
+            "soundmark show model.onnx --format markdown > README.md",
+        ],
+        Formats=choices.CARD_FORMATS,
+    )
+)
 def show(
     model: options.ModelArgument,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="Show the complete card: recipe, parameters, checksums, versions.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
     form: Annotated[
         str,
         typer.Option(
             "--format",
-            help="For a person: table; for a page on the web: markdown; for a program: json.",
-            metavar="[table|markdown|json]",
-            parser=options.one_of("format", ("table", "json", "markdown")),
+            metavar="NAME",
+            help="Output format; see Formats.",
+            parser=options.one_of("format", choices.CARD_FORMATS),
+            autocompletion=completion.names(choices.CARD_FORMATS),
+            rich_help_panel="Output",
         ),
     ] = "table",
 ) -> None:
-    """A model's card: what it listens for, how it was made, how good it was found to be, how to use it."""
+    """Show a model's classes, training data, scores and licence.
+
+    The table also shows the input and how to use the model. The formats markdown and json are always complete.
+    """
     from soundmark.cli import console, tables
     from soundmark.models import bundle, card_text
 
-    told = bundle.read_bundle(model).card
+    found = bundle.read_bundle(model)
     if form == "table":
-        tables.show_card(str(model), told)
+        tables.show_card(str(model), found, everything=everything)
+    elif form == "json":
+        console.write_output(card_text.to_json(found.card))
     else:
-        console.write_output(card_text.to_json(told) if form == "json" else card_text.to_markdown(str(model), told))
+        console.write_output(card_text.to_markdown(str(model), found.card))

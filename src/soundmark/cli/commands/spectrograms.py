@@ -7,29 +7,64 @@ from typing import Annotated
 
 import typer
 
-from soundmark.cli import options
+from soundmark.cli import choices, completion, help_page, options, requirements
 from soundmark.cli.app import app, open_dataset
 
 
-@app.command()
+@app.command(
+    epilog=help_page.page_end(
+        [
+            "soundmark spectrograms UrbanSound8K images",
+            "soundmark spectrograms ESC-50 figures --recipe transfer --colours magma",
+        ],
+        Recipes=choices.RECIPES,
+    )
+)
 def spectrograms(
     dataset: options.DatasetPath,
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="DIR", help="Where the pictures go, a folder per class.", show_default=False, parser=options.place
+            metavar="DIR",
+            help="Folder for the images, with one folder per class.",
+            show_default=False,
+            parser=options.path,
+            rich_help_panel="Output",
         ),
     ],
-    recipe: Annotated[str, typer.Option(help="Whose representation is drawn.")] = "notebook-image",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Recipe, or a .toml file, that defines the spectrogram. See Recipes.",
+            autocompletion=completion.names(choices.RECIPES),
+            rich_help_panel="Output",
+        ),
+    ] = "notebook-image",
     colours: Annotated[
-        str | None, typer.Option(help="For people: a colour map of matplotlib (magma, viridis, …).", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Colour map of Matplotlib: magma, viridis, …",
+            show_default="the recipe's grey values",
+            autocompletion=completion.names(choices.COLOUR_MAPS),
+            rich_help_panel="Output",
+        ),
     ] = None,
-    axes: Annotated[bool, typer.Option("--axes", help="For people: with axes in seconds and hertz.")] = False,
+    axes: Annotated[
+        bool, typer.Option("--axes", help="Draw axes in seconds and hertz.", rich_help_panel="Output")
+    ] = False,
     subset: options.Subset = None,
     jobs: options.Jobs = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Every clip's spectrogram as a PNG, in a folder per class, as the notebook writes them."""
+    """Write the spectrogram of every clip as a PNG image.
+
+    Without --colours and --axes, the images are the exact input of the recipe's network, as in the original notebook.
+    Images from an earlier run with the same settings are kept.
+    """
+    if colours or axes:
+        requirements.require("spectrograms with --colours or --axes", requirements.FIGURES)
     from soundmark.cli import console, tables
     from soundmark.datasets import spectrogram_images
     from soundmark.training.named_recipes import recipe_named
@@ -39,7 +74,7 @@ def spectrograms(
         written = spectrogram_images.save_images(
             data, recipe_named(recipe).representation, folder, colours=colours, axes=axes, jobs=jobs, progress=progress
         )
-    console.say(f"{written.count:,} pictures are in {folder}.")
+    console.say(f"{written.count:,} images are in {folder}.")
     for note in written.notes:
         console.warn(note)
     faults = data.faults((*data.skipped, *written.skipped))

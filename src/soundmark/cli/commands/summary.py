@@ -7,26 +7,41 @@ from typing import Annotated
 
 import typer
 
-from soundmark.cli import options
+from soundmark.cli import choices, completion, help_page, options, requirements
 from soundmark.cli.app import app
 from soundmark.detection.settings import DEFAULT_TIMEZONE
 
 
-@app.command()
+@app.command(
+    epilog=help_page.page_end(
+        [
+            "soundmark summary results",
+            "soundmark summary results -o activity.png --timezone Europe/Berlin",
+        ],
+        Formats=choices.SUMMARY_FORMATS,
+    )
+)
 def summary(
     results: Annotated[
         list[Path],
         typer.Argument(
             metavar="RESULTS...",
-            help="Folders of results that classify -o wrote, or single files of them.",
+            help="Results of classify -o: folders, or files (.csv, .jsonl, .json, .parquet).",
             show_default=False,
-            parser=options.place,
+            parser=options.path,
+            rich_help_panel="Input",
         ),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="PICTURE", help="Draw it too: a .png, .svg or .pdf file.", parser=options.place
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Figure to write: .png, .svg or .pdf.",
+            show_default=False,
+            parser=options.path,
+            rich_help_panel="Output",
         ),
     ] = None,
     timezone: options.Timezone = DEFAULT_TIMEZONE,
@@ -34,13 +49,20 @@ def summary(
         str,
         typer.Option(
             "--format",
-            help="For a person: table; for a program: csv or json.",
-            metavar="[table|csv|json]",
-            parser=options.one_of("format", ("table", "csv", "json")),
+            metavar="NAME",
+            help="Output format; see Formats.",
+            parser=options.one_of("format", choices.SUMMARY_FORMATS),
+            autocompletion=completion.names(choices.SUMMARY_FORMATS),
+            rich_help_panel="Output",
         ),
     ] = "table",
 ) -> None:
-    """What was heard when: minutes of each class by hour of the day and by day."""
+    """Sum up detections by class, hour of the day and day.
+
+    Needs recordings with a known start time: from the file name, like 20240612_043000.wav, or from the file's metadata.
+    """
+    if output:
+        requirements.require("a figure", requirements.FIGURES)
     from soundmark.cli import console, tables
     from soundmark.detection.summary import summarize
     from soundmark.runtime import plotting
@@ -54,6 +76,6 @@ def summary(
         console.write_output(found.to_csv() if form == "csv" else found.to_json())
     if output:
         found.save(output)
-        console.say(f"The picture is {output}.")
+        console.say(f"Figure: {output}.")
     if found.note:
         console.warn(found.note)

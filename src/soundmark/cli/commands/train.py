@@ -7,32 +7,50 @@ from typing import Annotated
 
 import typer
 
-from soundmark.cli import options
+from soundmark.cli import choices, completion, help_page, options, requirements
 from soundmark.cli.app import app, open_dataset
 from soundmark.training import DEFAULT_DEVICE, DEFAULT_RECIPE
 
 
-@app.command()
+@app.command(
+    epilog=help_page.page_end(
+        [
+            "soundmark train UrbanSound8K -o final --recipe transfer",
+            "soundmark train UrbanSound8K -o fold10 --recipe scratch --test-fold 10",
+        ],
+        Recipes=choices.RECIPES,
+    )
+)
 def train(
     dataset: options.DatasetPath,
     output: options.Output,
-    recipe: Annotated[str, typer.Option(help="A recipe's name or .toml file.")] = DEFAULT_RECIPE,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Recipe, or a .toml file. See Recipes.",
+            autocompletion=completion.names(choices.RECIPES),
+            rich_help_panel="Training",
+        ),
+    ] = DEFAULT_RECIPE,
     test_fold: Annotated[
         int | None,
         typer.Option(
-            help="Keep this fold back and score it. Default: train on all clips.",
-            show_default=False,
-            metavar="NUMBER",
-            parser=options.whole,
+            metavar="N",
+            help="Official fold to hold out and score.",
+            show_default="train on all clips",
+            parser=options.integer,
+            rich_help_panel="Evaluation",
         ),
     ] = None,
     scores: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN2",
-            help="Put this comparison's scores on the model's card.",
+            metavar="DIR",
+            help="Folder written by compare; its scores of this recipe are copied to the model card.",
             show_default=False,
-            parser=options.place,
+            parser=options.path,
+            rich_help_panel="Evaluation",
         ),
     ] = None,
     subset: options.Subset = None,
@@ -45,15 +63,20 @@ def train(
     quiet: options.Quiet = False,
     fresh: options.Fresh = False,
 ) -> None:
-    """One model, from all clips or all but one fold: RUN/model.onnx."""
+    """Train one model, on all clips or all but one fold.
+
+    Writes DIR/model.onnx. Run the same command again to resume an interrupted training.
+    """
+    requirements.require("train", requirements.TRAINING)
     from soundmark.cli import console, tables
+    from soundmark.models.bundle import read_bundle
     from soundmark.training import named_recipes
     from soundmark.training.single_model import train_model
 
     chosen = named_recipes.recipe(recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
     data = open_dataset(dataset, subset)
     with console.progress(quiet) as progress:
-        made = train_model(
+        trained = train_model(
             data,
             chosen,
             output,
@@ -64,7 +87,7 @@ def train(
             fresh=fresh,
             progress=progress,
         )
-    tables.show_card(str(made.model), made.card)
-    faults = data.faults(made.skipped)
+    tables.show_card(str(trained.model), read_bundle(trained.model))
+    faults = data.faults(trained.skipped)
     tables.name_skipped(faults)
     raise typer.Exit(1 if faults else 0)

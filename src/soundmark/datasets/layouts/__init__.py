@@ -1,21 +1,19 @@
-"""A path to a ``Dataset`` of ``Clip``s: one file per layout, each recognised by what is there.
+"""Layouts of data sets on disk: detect the layout at a path and load it as a ``Dataset``.
 
 In reading order:
 
-    table_reader  how any table is read, row by row
+    table_reader  reading and validating the rows of a CSV table
     urbansound8k  UrbanSound8K
     esc50         ESC-50 and ESC-10
     table         a CSV table of clips
     folders       one folder per class
 
+To support another layout, add a module here and its name to ``LAYOUTS``. A layout module defines
 
-
-One more layout is one more module here and its name in ``LAYOUTS``. Such a module holds
-
-    KIND                            what people call it: "a CSV table"
-    OPTIONS                         which options of ``Dataset.open`` it takes
-    find(path) -> Path | None       the place to load from, or None: this is something else
-    load(place, **options)          the ``Dataset``
+    KIND                            its name in messages, "a CSV table"
+    OPTIONS                         the options of ``Dataset.open`` that it supports
+    find(path) -> Path | None       the folder or table to load, or None if ``path`` has another layout
+    load(location, **options)       the ``Dataset``
 """
 
 from __future__ import annotations
@@ -29,11 +27,11 @@ from soundmark.audio.folders import files_in
 from soundmark.datasets.dataset import Dataset
 from soundmark.errors import DatasetError, SettingsError
 
-LAYOUTS = ("urbansound8k", "esc50", "table", "folders")  # asked in this order: the particular before the general
+LAYOUTS = ("urbansound8k", "esc50", "table", "folders")  # tried in this order, the most specific first
 
 
 class Layout(Protocol):
-    """What a module of this folder offers."""
+    """The interface of a layout module."""
 
     KIND: str
     OPTIONS: tuple[str, ...]
@@ -42,33 +40,35 @@ class Layout(Protocol):
 
 
 def open_layout(path: Path, options: Mapping[str, Any]) -> Dataset | None:
-    """The data set at ``path``, by the first layout that finds itself there; None where none does.
+    """Open the data set at ``path`` with the first layout that matches; return None if none does.
 
     >>> open_layout(Path(__file__), {}) is None
     True
     """
     try:
         if path.is_dir():
-            files_in(str(path))  # a folder that this user may not read is named as such, whatever is sought in it
+            files_in(str(path))  # raises an error if the folder cannot be read
         path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise DatasetError(f'there is no "{path}". {WHAT_TO_GIVE}') from error
+        raise DatasetError(f'"{path}" does not exist. {SUPPORTED_LAYOUTS}') from error
     for layout in _layouts():
-        place = layout.find(path)
-        if place is not None:
-            refused = [name for name in options if name not in layout.OPTIONS]
-            if refused:
-                raise SettingsError(f'"{path}" is {layout.KIND}, which has no option "{refused[0]}": leave it out.')
-            return layout.load(place, **options)
+        location = layout.find(path)
+        if location is not None:
+            unsupported = [name for name in options if name not in layout.OPTIONS]
+            if unsupported:
+                raise SettingsError(
+                    f'"{path}" is {layout.KIND}, which does not support the option "{unsupported[0]}": remove it.'
+                )
+            return layout.load(location, **options)
     return None
 
 
 def _layouts() -> Iterable[Layout]:
-    for name in LAYOUTS:  # loaded when asked for: they import this module
+    for name in LAYOUTS:  # imported here because the layout modules import this package
         yield cast(Layout, importlib.import_module(f"{__name__}.{name}"))
 
 
-WHAT_TO_GIVE = (
+SUPPORTED_LAYOUTS = (
     "Give the folder of UrbanSound8K or ESC-50, a CSV table with the columns path and label, "
     "or a folder with one folder of sound files per class."
 )

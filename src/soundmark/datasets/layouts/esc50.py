@@ -1,4 +1,4 @@
-"""ESC-50: 2 000 clips of five seconds, 50 classes, five folds; ESC-10 is its subset of 400 clips and ten classes.
+"""ESC-50: 2 000 clips of 5 s, 50 classes, 5 folds; ESC-10 is its subset of 400 clips and 10 classes.
 
 K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", ACM Multimedia 2015.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from soundmark.datasets.dataset import Clip, Dataset
-from soundmark.datasets.layouts.table_reader import MOST_FOLDS, Row, present, read_rows, root_of
+from soundmark.datasets.layouts.table_reader import MAX_FOLD, Row, existing_clips, read_rows, root_of
 from soundmark.errors import unknown_name
 
 KIND = "a copy of ESC-50"
@@ -28,7 +28,7 @@ COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file", "take"
 
 
 def find(path: Path) -> Path | None:
-    """The root with the metadata table.
+    """Return the root folder that contains the metadata table, or None.
 
     >>> find(Path(__file__).parent) is None
     True
@@ -37,13 +37,13 @@ def find(path: Path) -> Path | None:
 
 
 def load(root: Path, *, subset: str | None = None) -> Dataset:
-    r"""The clips whose files are there, in the order of the metadata; the others are named in ``skipped``.
+    r"""Load the clips in the order of the metadata; clips without a file are listed in ``skipped``.
 
-    The classes stand in the order of their ``target``.
+    The classes are ordered by ``target``.
 
     Raises:
-        DatasetError: a row of the table cannot be meant, or none of its files is there.
-        SettingsError: a ``subset`` other than "esc10".
+        DatasetError: a row of the table is invalid, or none of its files exists.
+        SettingsError: ``subset`` is not "esc10".
 
     >>> import tempfile
     >>> root = Path(tempfile.mkdtemp())
@@ -59,7 +59,7 @@ def load(root: Path, *, subset: str | None = None) -> Dataset:
         raise unknown_name("subset of ESC-50", str(subset), ["esc10"])
     table = next(root / name for name in TABLES if (root / name).is_file())
     rows = [row for row in read_rows(table, COLUMNS) if _in_esc10(row) or subset is None]
-    clips, skipped = present(root, [(row, _clip(row, root / "audio")) for row in rows])
+    clips, skipped = existing_clips(root, [(row, _clip(row, root / "audio")) for row in rows])
     return Dataset(
         name="ESC-50" if subset is None else "ESC-10",
         root=root,
@@ -77,7 +77,7 @@ def _clip(row: Row, audio: Path) -> Clip:
     return Clip(
         path=audio / row.text("filename"),
         label=row.text("category"),
-        fold=row.whole("fold", least=1, most=MOST_FOLDS),
+        fold=row.whole_number("fold", minimum=1, maximum=MAX_FOLD),
         source=row.text("src_file"),
         expected_s=5.0,
     )
@@ -91,13 +91,13 @@ def _in_esc10(row: Row) -> bool:
 
 
 def _classes(rows: Sequence[Row]) -> tuple[str, ...]:
-    """The categories by target, each of which must always go with the other."""
+    """Return the categories ordered by target; check that categories and targets correspond one to one."""
     category_of: dict[int, str] = {}
     target_of: dict[str, int] = {}
     for row in rows:
-        target, category = row.whole("target", least=0), row.text("category")
+        target, category = row.whole_number("target", minimum=0), row.text("category")
         if category_of.setdefault(target, category) != category:
-            raise row.error("category", f'disagrees with target={target}, which is "{category_of[target]}" above')
+            raise row.error("category", f'conflicts with target={target}, which is "{category_of[target]}" above')
         if target_of.setdefault(category, target) != target:
-            raise row.error("target", f'disagrees with category="{category}", which is {target_of[category]} above')
+            raise row.error("target", f'conflicts with category="{category}", which is {target_of[category]} above')
     return tuple(category_of[target] for target in sorted(category_of))

@@ -1,4 +1,4 @@
-"""A folder with a folder per class: ``dog/a.wav``; folds: ``dog/fold1/a.wav``, ``dog/1/a.wav``, ``fold1/dog/a.wav``."""
+"""One folder per class: ``dog/a.wav``; with folds: ``dog/fold1/a.wav``, ``dog/1/a.wav`` or ``fold1/dog/a.wav``."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from soundmark.audio.folders import SUFFIXES, UNREAD, walk
+from soundmark.audio.folders import SUFFIXES, UNSUPPORTED, walk
 from soundmark.datasets.dataset import Clip, Dataset, Skipped, typical_length_s
-from soundmark.datasets.layouts.table_reader import MOST_FOLDS
+from soundmark.datasets.layouts.table_reader import MAX_FOLD
 from soundmark.errors import DatasetError, unknown_name
 
-KIND = "a folder with a folder per class"
+KIND = "a folder with one folder per class"
 
 
 OPTIONS = ("classes",)
 
 
-# A bare number of more than four digits is a date or an id: dog/20230115/x.wav is in no fold.
+# Below a class folder. A bare number of more than four digits is a date or an id: dog/20230115/x.wav has no fold.
 FOLD_OF_CLASS = re.compile(r"(?:fold[ _-]?|(?=\d{1,4}$))(\d+)", re.ASCII | re.IGNORECASE)
 
 
-FOLD_ON_TOP = re.compile(r"fold[ _-]?(\d+)", re.ASCII | re.IGNORECASE)  # a bare number may be the name of a class here
+# Above the class folders. A bare number is not a fold here, because it can be the name of a class.
+FOLD_ON_TOP = re.compile(r"fold[ _-]?(\d+)", re.ASCII | re.IGNORECASE)
 
 
 def find(path: Path) -> Path | None:
-    """``path`` itself where it is a folder.
+    """Return ``path`` if it is a folder, else None.
 
     >>> find(Path(__file__)) is None
     True
@@ -35,13 +36,14 @@ def find(path: Path) -> Path | None:
 
 
 def load(root: Path, *, classes: Sequence[str] | None = None) -> Dataset:
-    """The sound files under the class folders; names that hold numbers are in the order of the numbers.
+    """Load the sound files in the class folders, in natural sort order ("take2" before "take10").
 
-    Hidden files, what systems leave behind and files that are no sounds are passed over. In ``skipped`` stand class
-    folders without a sound, sounds outside any class folder, and sounds in formats that cannot be read.
+    Hidden files, system files and files that are not sound files are ignored. Class folders without sound files, sound
+    files outside class folders, and sound files in unsupported formats are listed in ``skipped``.
 
     Raises:
-        DatasetError: no class folder holds a sound, a folder's name is not among ``classes``, or a fold is numbered 0.
+        DatasetError: no class folder contains a sound file, a folder name is not among ``classes``, or a fold number is
+            out of range.
 
     >>> import tempfile
     >>> root = Path(tempfile.mkdtemp())
@@ -53,66 +55,66 @@ def load(root: Path, *, classes: Sequence[str] | None = None) -> Dataset:
     >>> [(data.relative_path(clip), clip.fold) for clip in data.clips]
     [('dog/fold1/9.wav', 1), ('dog/fold1/10.wav', 1), ('dog/fold2/a.flac', 2)]
     >>> data.skipped
-    (Skipped(path='cat', reason='the class folder holds no sound file'),)
+    (Skipped(path='cat', reason='the class folder contains no sound files'),)
     """
     tree = _walk(root)
-    by_fold = bool(tree.tops) and all(FOLD_ON_TOP.fullmatch(name) for name in tree.tops)
+    by_fold = bool(tree.top_folders) and all(FOLD_ON_TOP.fullmatch(name) for name in tree.top_folders)
     clips, skipped = [], []
     for file in tree.sounds:
         clip = _clip(root, file, by_fold)
         if clip is None:
             skipped.append(
-                Skipped("/".join(file), "it stands in no class folder: put it in one that is named as its class")
+                Skipped("/".join(file), "it is not in a class folder: move it to a folder with the name of its class")
             )
-        elif clip.path.suffix.lower() in UNREAD:
+        elif clip.path.suffix.lower() in UNSUPPORTED:
             skipped.append(
-                Skipped("/".join(file), f"{clip.path.suffix} files cannot be read: convert it to WAV or FLAC")
+                Skipped("/".join(file), f"{clip.path.suffix} files are not supported: convert it to WAV or FLAC")
             )
         else:
             clips.append(clip)
     if not clips:
-        raise DatasetError(_nothing(root, tree, skipped))
+        raise DatasetError(_no_clips(root, tree, skipped))
     names = sorted({clip.label for clip in clips}, key=_natural)
-    if classes is not None and (foreign := [name for name in names if name not in classes]):
-        raise DatasetError(f'"{root}": {unknown_name("class", foreign[0], classes)}')
+    if classes is not None and (unknown := [name for name in names if name not in classes]):
+        raise DatasetError(f'"{root}": {unknown_name("class", unknown[0], classes)}')
     empty = sorted(tree.folders_at(1 + by_fold) - set(names), key=_natural)
     return Dataset(
         name=root.resolve().name,
         root=root,
         classes=tuple(names if classes is None else classes),
         clips=tuple(clips),
-        skipped=(*skipped, *(Skipped(name, "the class folder holds no sound file") for name in empty)),
+        skipped=(*skipped, *(Skipped(name, "the class folder contains no sound files") for name in empty)),
         window_s=typical_length_s(clips),
     )
 
 
 def _clip(root: Path, file: tuple[str, ...], by_fold: bool) -> Clip | None:
-    """The clip at ``fold/class/…`` or ``class/fold/…``; None where no folder gives it a class."""
-    above = file[:-1]
-    if len(above) <= by_fold:
+    """Return the clip at ``fold/class/…`` or ``class/fold/…``; None if the file is not in a class folder."""
+    folders = file[:-1]
+    if len(folders) <= by_fold:
         return None
-    fold = FOLD_ON_TOP.fullmatch(above[0]) if by_fold else FOLD_OF_CLASS.fullmatch("".join(above[1:2]))
-    if fold is not None and not 1 <= int(fold[1]) <= MOST_FOLDS:
+    fold = FOLD_ON_TOP.fullmatch(folders[0]) if by_fold else FOLD_OF_CLASS.fullmatch("".join(folders[1:2]))
+    if fold is not None and not 1 <= int(fold[1]) <= MAX_FOLD:
         raise DatasetError(
-            f'"{root.joinpath(*above)}": the fold of "{fold[0]}" must be a whole number from 1 to {MOST_FOLDS}: '
+            f'"{root.joinpath(*folders)}": the fold number in "{fold[0]}" must be a whole number from 1 to {MAX_FOLD}: '
             "rename the folder."
         )
-    return Clip(path=root.joinpath(*file), label=above[by_fold], fold=int(fold[1]) if fold else None)
+    return Clip(path=root.joinpath(*file), label=folders[by_fold], fold=int(fold[1]) if fold else None)
 
 
 @dataclass(frozen=True)
 class _Tree:
-    """What lies under a folder, as parts of paths relative to it."""
+    """The sound files and folders below a folder, as parts of relative paths."""
 
-    sounds: list[tuple[str, ...]]  # in natural order
+    sounds: list[tuple[str, ...]]  # in natural sort order
     folders: list[tuple[str, ...]]
 
     @property
-    def tops(self) -> list[str]:
+    def top_folders(self) -> list[str]:
         return [folder[0] for folder in self.folders if len(folder) == 1]
 
     def folders_at(self, depth: int) -> set[str]:
-        """The names of the folders so many steps down."""
+        """Return the names of the folders at a depth; 1: directly below the root."""
         return {folder[-1] for folder in self.folders if len(folder) == depth}
 
 
@@ -122,30 +124,30 @@ def _walk(root: Path) -> _Tree:
     for parts, is_inner in walk(str(root)):
         if is_inner:
             folders.append(parts)
-        elif PurePath(parts[-1]).suffix.lower() in (*SUFFIXES, *UNREAD):
+        elif PurePath(parts[-1]).suffix.lower() in (*SUFFIXES, *UNSUPPORTED):
             sounds.append(parts)
     return _Tree(sorted(sounds, key=lambda parts: [_natural(part) for part in parts]), folders)
 
 
 def _natural(name: str) -> tuple[list[str | int], str]:
-    """A key that sorts ``take2`` before ``take10``; text and numbers alternate, so that like meets like."""
+    """Return a natural sort key: ``take2`` before ``take10``. Text and numbers alternate, so keys are comparable."""
     pieces = re.split(r"([0-9]+)", name.casefold())
     return [int(piece) if i % 2 else piece for i, piece in enumerate(pieces)], name
 
 
-def _nothing(root: Path, tree: _Tree, skipped: Sequence[Skipped]) -> str:
-    """Why a folder is no data set, from what is there instead."""
+def _no_clips(root: Path, tree: _Tree, skipped: Sequence[Skipped]) -> str:
+    """Explain why a folder is not a data set, from its contents."""
     tables = sorted(root.glob("*.csv"))
     if tables:
         return (
-            f'"{root}" has no class folders with sound files; if "{tables[0].name}" is its table, give "{tables[0]}".'
+            f'"{root}" has no class folders with sound files. If "{tables[0].name}" is its table, give "{tables[0]}".'
         )
-    if tree.sounds and not tree.tops:
+    if tree.sounds and not tree.top_folders:
         return (
-            f'"{root}" holds sound files and no folders: this looks like the folder of one class. Give its parent, '
-            f'"{root.resolve().parent}".'
+            f'"{root}" contains sound files but no class folders; it looks like the folder of a single class. Give its '
+            f'parent folder, "{root.resolve().parent}".'
         )
     if skipped:
-        return f'"{root}" holds no sound file that can be used: "{skipped[0].path}": {skipped[0].reason}.'
-    there = ", ".join(sorted(tree.tops, key=_natural)[:10]) or "none"
-    return f'"{root}" has no class folders with sound files in them. Folders there: {there}.'
+        return f'"{root}" contains no usable sound files. "{skipped[0].path}": {skipped[0].reason}.'
+    found = ", ".join(sorted(tree.top_folders, key=_natural)[:10]) or "none"
+    return f'"{root}" has no class folders with sound files. Folders found: {found}.'

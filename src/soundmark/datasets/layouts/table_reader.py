@@ -1,4 +1,4 @@
-"""How any data set's table is read: row by row; an error names the row and the column."""
+"""Read the CSV tables of data sets and validate their cells; errors name the row and the column."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from soundmark.errors import DatasetError, unknown_name
 
 
 def root_of(path: Path, tables: Iterable[str], unpacked_as: Iterable[str]) -> Path | None:
-    """The root above one of ``tables``, where ``path`` is the root, its parent, one of its folders, or the table.
+    """Return the data set's root; ``path`` may be the root, its parent, one of its folders, or one of ``tables``.
 
     >>> root_of(Path("nowhere"), ["meta/esc50.csv"], ["ESC-50"]) is None
     True
@@ -33,55 +33,57 @@ def root_of(path: Path, tables: Iterable[str], unpacked_as: Iterable[str]) -> Pa
     return None
 
 
-MOST_FOLDS = 10_000  # a greater number is no fold but a slip, a date or an id
+MAX_FOLD = 10_000  # a larger number is a typing error, a date or an id
 
 
 SALIENCE = {"1": "foreground", "2": "background", "foreground": "foreground", "background": "background", "": None}
 
 
-def present(root: Path, rows: Iterable[tuple[Row, Clip | Skipped]]) -> tuple[tuple[Clip, ...], tuple[Skipped, ...]]:
-    """The clips whose file is on the disk, and the rows left out, by name and reason.
+def existing_clips(
+    root: Path, rows: Iterable[tuple[Row, Clip | Skipped]]
+) -> tuple[tuple[Clip, ...], tuple[Skipped, ...]]:
+    """Return the clips whose files exist, and the skipped rows with the reason.
 
     Raises:
-        DatasetError: no file that the rows name is there.
+        DatasetError: none of the files exists.
 
     >>> row = Row(Path("labels.csv"), 2, {})
-    >>> present(Path("pets"), [(row, Clip(path=Path("pets/rex.wav"), label="dog"))])
+    >>> existing_clips(Path("pets"), [(row, Clip(path=Path("pets/rex.wav"), label="dog"))])
     Traceback (most recent call last):
-    soundmark.errors.DatasetError: "labels.csv" names 1 files, and none is there: row 2 asks for "pets/rex.wav"...
+    soundmark.errors.DatasetError: none of the 1 files listed in "labels.csv" exists; row 2: "pets/rex.wav". ...
     """
-    listing, clips, skipped, absent = FolderListing(), [], [], []
+    listing, clips, skipped, missing = FolderListing(), [], [], []
     for row, clip in rows:
         if isinstance(clip, Skipped):
             skipped.append(clip)
         elif listing.has(clip.path):
             clips.append(clip)
         else:
-            skipped.append(Skipped(relative(clip.path, root), f"row {row.number}: {_not_there(clip.path)}"))
-            absent.append((row, clip))
+            skipped.append(Skipped(relative(clip.path, root), f"row {row.number}: {_reason_missing(clip.path)}"))
+            missing.append((row, clip))
     if not clips:
-        row, clip = absent[0]
+        row, clip = missing[0]
         raise DatasetError(
-            f'"{row.table}" names {len(absent)} files, and none is there: row {row.number} asks for "{clip.path}". '
-            "Put the sound files there, or correct the paths: they begin at the table's folder."
+            f'none of the {len(missing)} files listed in "{row.table}" exists; row {row.number}: "{clip.path}". Add '
+            "the sound files, or correct the paths: they are relative to the table's folder."
         )
     return tuple(clips), tuple(skipped)
 
 
-def _not_there(path: Path) -> str:
-    """Why there is no clip at a path that a table names."""
+def _reason_missing(path: Path) -> str:
+    """Return the reason why no sound file was found at a path listed in a table."""
     try:
-        return "it is a folder, not a sound file" if path.is_dir() else "it is not there"
+        return "it is a folder, not a sound file" if path.is_dir() else "the file does not exist"
     except (OSError, ValueError) as error:
-        return f"it cannot be looked for: {getattr(error, 'strerror', None) or error}"
+        return f"the path cannot be read: {getattr(error, 'strerror', None) or error}"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a table; what it is asked for is checked, and an error says where it stands.
+    """One row of a table; its methods validate cells, and their errors name table, row and column.
 
     >>> row = Row(Path("labels.csv"), 7, {"fold": "ten"})
-    >>> row.whole("fold", least=1)
+    >>> row.whole_number("fold", minimum=1)
     Traceback (most recent call last):
     soundmark.errors.DatasetError: "labels.csv", row 7: fold="ten" must be a whole number, 1 or more.
     """
@@ -91,39 +93,39 @@ class Row:
     cells: dict[str, str]
 
     def get(self, column: str) -> str:
-        """The cell without the blanks around it; "" where it is empty or there is no such column."""
+        """Return the text of a cell; "" if it is empty or the column does not exist."""
         return self.cells.get(column.lower(), "")
 
     def text(self, column: str) -> str:
-        """The cell, which must hold something."""
+        """Return the text of a cell that must not be empty."""
         value = self.get(column)
         if not value:
             raise self.error(column, "must not be empty")
         return value
 
     def one_of(self, column: str, known: Iterable[str]) -> str:
-        """The cell, which must be one of the known values."""
+        """Return the text of a cell that must be one of the known values."""
         value = self.text(column)
         self.check(column, value, known)
         return value
 
     def check(self, column: str, value: str, known: Iterable[str]) -> None:
-        """Refuse a value of the cell that is not one of the known ones."""
+        """Raise an error if a value of a cell is not one of the known values."""
         if value not in known:
-            raise DatasetError(f"{self._place}: {unknown_name(column, value, known)}")
+            raise DatasetError(f"{self._location}: {unknown_name(column, value, known)}")
 
-    def whole(self, column: str, *, least: int, most: int | None = None) -> int:
-        """The cell as a whole number from ``least`` to ``most``; 3.0, as spreadsheets write 3, is one."""
+    def whole_number(self, column: str, *, minimum: int, maximum: int | None = None) -> int:
+        """Return a cell as a whole number in the given range; "3.0", as written by spreadsheets, is valid."""
         digits, _, rest = self.get(column).partition(".")
         is_whole = digits.isascii() and digits.isdigit() and len(digits) <= 18 and not rest.strip("0")
         value = int(digits) if is_whole else None
-        if value is None or value < least or (most is not None and value > most):
-            span = f"{least} or more" if most is None else f"from {least} to {most}"
+        if value is None or value < minimum or (maximum is not None and value > maximum):
+            span = f"{minimum} or more" if maximum is None else f"from {minimum} to {maximum}"
             raise self.error(column, f"must be a whole number, {span}")
         return value
 
     def seconds(self, column: str) -> float | None:
-        """The cell as a time in seconds, 0 or more; None where it is empty."""
+        """Return a cell as a time in seconds, 0 or more; None if it is empty."""
         value = self.get(column)
         if not value:
             return None
@@ -132,30 +134,30 @@ class Row:
         except ValueError:
             seconds = math.nan
         if not 0 <= seconds < math.inf:
-            raise self.error(column, "must be a number of seconds, 0 or more, like 1.5")
+            raise self.error(column, "must be a number of seconds, 0 or more, for example 1.5")
         return seconds
 
     def salience(self) -> str | None:
-        """Whether the sound stands in the foreground (1) or in the background (2); None where that is not told."""
+        """Return the salience: "foreground" (1), "background" (2), or None if it is not given."""
         value = self.get("salience").lower()
         if value not in SALIENCE:
             raise self.error("salience", "must be 1 (foreground) or 2 (background)")
         return SALIENCE[value]
 
     def error(self, column: str, rule: str) -> DatasetError:
-        """The error for a cell that breaks a rule."""
-        return DatasetError(f'{self._place}: {column}="{self.get(column)}" {rule}.')
+        """Return the error for a cell that violates a rule."""
+        return DatasetError(f'{self._location}: {column}="{self.get(column)}" {rule}.')
 
     @property
-    def _place(self) -> str:
+    def _location(self) -> str:
         return f'"{self.table}", row {self.number}'
 
 
 def read_rows(path: Path, required: Sequence[str]) -> list[Row]:
-    r"""The rows of a CSV file with commas, semicolons or tabs, whose header has the ``required`` columns in any case.
+    r"""Read the rows of a CSV file delimited by commas, semicolons or tabs; column names are case-insensitive.
 
     Raises:
-        DatasetError: it cannot be read as UTF-8 text, a required column is missing, or there are no rows.
+        DatasetError: the file is not UTF-8 text, a ``required`` column is missing, or there are no rows.
 
     >>> import tempfile
     >>> table = Path(tempfile.mkdtemp()) / "labels.csv"
@@ -167,17 +169,17 @@ def read_rows(path: Path, required: Sequence[str]) -> list[Row]:
     columns = _header(path, records[0][1] if records else [], required)
     rows = [_row(path, number, columns, record) for number, record in records[1:]]
     if not rows:
-        raise DatasetError(f'"{path}" names no clips: it has a header and no rows.')
+        raise DatasetError(f'"{path}" lists no clips: it has a header but no rows.')
     return rows
 
 
 def _records(path: Path) -> list[tuple[int, list[str]]]:
-    """The rows that hold something, each with its number."""
+    """Return the non-empty rows with their row numbers."""
     try:
         data = path.read_bytes()
         text = data.decode("utf-8-sig")
         first, second, *_ = [*re.split("\r\n|\r|\n", text.lstrip("\r\n"), maxsplit=2), ""]
-        declared = re.fullmatch("sep=(.)", first)  # how spreadsheets are told the delimiter; it is a row to them
+        declared = re.fullmatch("sep=(.)", first)  # a first row that declares the delimiter for spreadsheets
         header = second if declared else first
         delimiter = declared[1] if declared else max(",;\t", key=header.count)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -185,10 +187,11 @@ def _records(path: Path) -> list[tuple[int, list[str]]]:
     except UnicodeDecodeError as error:
         row = data.count(b"\n", 0, error.start) + 1
         raise DatasetError(
-            f'"{path}" is not UTF-8 text (row {row} holds the byte 0x{data[error.start]:02X}): save it as "CSV UTF-8".'
+            f'"{path}" is not UTF-8 text (row {row} contains the byte 0x{data[error.start]:02X}): save it as '
+            '"CSV UTF-8".'
         ) from error
     except csv.Error as error:
-        raise DatasetError(f'"{path}" is not a CSV table ({error}): are all quotes closed?') from error
+        raise DatasetError(f'"{path}" is not a valid CSV table ({error}): check that all quotes are closed.') from error
     except OSError as error:
         raise DatasetError(f'"{path}" cannot be read: {error.strerror}.') from error
     return records[1:] if declared else records
@@ -198,11 +201,11 @@ def _header(path: Path, names: Sequence[str], required: Sequence[str]) -> list[s
     header = [name.strip().lower() for name in names]
     missing = [name for name in required if name.lower() not in header]
     if missing:
-        there = ", ".join(name.strip() for name in names) or "none, the file is empty"
-        raise DatasetError(f'"{path}" has no column "{missing[0]}". Columns there: {there}.')
-    twice = [name for name in header if name and header.count(name) > 1]
-    if twice:
-        raise DatasetError(f'"{path}" has two columns "{twice[0]}": which one is meant? Rename the other.')
+        found = ", ".join(name.strip() for name in names) or "none, the file is empty"
+        raise DatasetError(f'"{path}" has no column "{missing[0]}". Columns found: {found}.')
+    duplicates = [name for name in header if name and header.count(name) > 1]
+    if duplicates:
+        raise DatasetError(f'"{path}" has two columns named "{duplicates[0]}": rename or remove one of them.')
     return header
 
 
@@ -210,7 +213,7 @@ def _row(path: Path, number: int, header: Sequence[str], record: Sequence[str]) 
     cells = [cell.strip() for cell in record]
     if any(cells[len(header) :]):
         raise DatasetError(
-            f'"{path}", row {number} has {len(cells)} cells under {len(header)} columns: '
-            "put quotes around a value that holds the delimiter."
+            f'"{path}", row {number} has {len(cells)} cells but the header has {len(header)} columns: put quotes '
+            "around values that contain the delimiter."
         )
     return Row(path, number, dict(zip(header, cells, strict=False)))

@@ -1,7 +1,7 @@
-"""UrbanSound8K: 8 732 clips of at most four seconds, ten classes, ten folds.
+"""UrbanSound8K: 8 732 clips of at most 4 s, 10 classes, 10 folds.
 
 J. Salamon, C. Jacoby and J. P. Bello, "A Dataset and Taxonomy for Urban Sound Research", ACM Multimedia 2014.
-``soundmark demo`` writes its synthetic city in the same layout.
+The synthetic data set of ``soundmark demo`` has the same layout.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from soundmark.datasets.dataset import Clip, Dataset
-from soundmark.datasets.layouts.table_reader import MOST_FOLDS, Row, present, read_rows, root_of
+from soundmark.datasets.layouts.table_reader import MAX_FOLD, Row, existing_clips, read_rows, root_of
 from soundmark.datasets.synthetic import STAMP
 from soundmark.errors import DatasetError
 
@@ -19,7 +19,7 @@ KIND = "a copy of UrbanSound8K"
 OPTIONS = ()
 
 
-TABLES = ("metadata/UrbanSound8K.csv", "UrbanSound8K.csv")  # the second: copies with table and folds side by side
+TABLES = ("metadata/UrbanSound8K.csv", "UrbanSound8K.csv")  # the second: copies with the table beside the folds
 
 
 COLUMNS = ("slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class")
@@ -37,7 +37,7 @@ CLASSES = (
     "siren",
     "street_music",
 )
-"""A class's place is its ``classID``."""
+"""The classes; the index of a class is its ``classID``."""
 
 
 COMPLETE_SIZE = 8732
@@ -49,7 +49,7 @@ CITATION = (
 
 
 def find(path: Path) -> Path | None:
-    """The root with the metadata table, or with ``audio/fold*`` where the table is missing (``load`` then says so).
+    """Return the root folder: with the metadata table, or with ``audio/fold*`` (``load`` reports a missing table).
 
     >>> find(Path(__file__).parent) is None
     True
@@ -59,10 +59,10 @@ def find(path: Path) -> Path | None:
 
 
 def load(root: Path) -> Dataset:
-    r"""The clips whose files are there, in the order of the metadata; the others are named in ``skipped``.
+    r"""Load the clips in the order of the metadata; clips without a file are listed in ``skipped``.
 
     Raises:
-        DatasetError: no table, a row of it that cannot be meant, or none of its files.
+        DatasetError: the table is missing, a row is invalid, or none of the files exists.
 
     >>> import tempfile
     >>> root = Path(tempfile.mkdtemp())
@@ -77,11 +77,11 @@ def load(root: Path) -> Dataset:
     table = next((root / name for name in TABLES if (root / name).is_file()), None)
     if table is None:
         raise DatasetError(
-            f'"{root}" looks like UrbanSound8K, but "{root / TABLES[0]}", which names its clips, is not there. '
-            f'Put it there; or, for a folder per class, give "{root / "audio"}".'
+            f'"{root}" looks like UrbanSound8K, but its metadata table "{root / TABLES[0]}" is missing. Add it; or, if '
+            f'this is a data set with one folder per class, give "{root / "audio"}".'
         )
     audio = root / "audio" if (root / "audio").is_dir() else root
-    clips, skipped = present(root, [(row, _clip(row, audio)) for row in read_rows(table, COLUMNS)])
+    clips, skipped = existing_clips(root, [(row, _clip(row, audio)) for row in read_rows(table, COLUMNS)])
     if (root / STAMP).is_file():
         return Dataset(
             name="synthetic city", root=root, classes=CLASSES, clips=clips, skipped=skipped, licence="CC0 1.0"
@@ -99,13 +99,11 @@ def load(root: Path) -> Dataset:
 
 
 def _clip(row: Row, audio: Path) -> Clip:
-    fold = row.whole("fold", least=1, most=MOST_FOLDS)
-    start_s, stop_s = (
-        row.seconds("start") or 0.0,
-        row.seconds("end"),
-    )  # within the recording, from which it is cut already
+    fold = row.whole_number("fold", minimum=1, maximum=MAX_FOLD)
+    # Times within the original recording; the file contains only the clip.
+    start_s, stop_s = row.seconds("start") or 0.0, row.seconds("end")
     if stop_s is None or stop_s <= start_s:
-        raise row.error("end", f"must lie after start={start_s:g}")
+        raise row.error("end", f"must be greater than start={start_s:g}")
     return Clip(
         path=Path(f"{audio}/fold{fold}/{row.text('slice_file_name')}"),
         label=_label(row),
@@ -118,7 +116,7 @@ def _clip(row: Row, audio: Path) -> Clip:
 
 def _label(row: Row) -> str:
     label = row.one_of("class", CLASSES)
-    class_id = row.whole("classID", least=0, most=len(CLASSES) - 1)
+    class_id = row.whole_number("classID", minimum=0, maximum=len(CLASSES) - 1)
     if CLASSES[class_id] != label:
-        raise row.error("class", f'disagrees with classID={class_id}, which is "{CLASSES[class_id]}"')
+        raise row.error("class", f'conflicts with classID={class_id}, which is "{CLASSES[class_id]}"')
     return label

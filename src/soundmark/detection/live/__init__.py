@@ -1,10 +1,10 @@
-"""Live audio to events.
+"""Detect events in live audio.
 
 In reading order:
 
-    backlog      between the thread that reads and the one that classifies
-    monitor      a live source to events: threads, state, callbacks
-    listener     listen: the events as an iterator
-    saved_clips  the sound of each event as a file
-    webhook      each event posted to an address
+    backlog      the queue between the thread that reads and the one that classifies
+    monitor      classify a live source: threads, state, callbacks
+    listener     listen: the events of a live source as an iterator
+    saved_clips  save the audio of each event as a file
+    webhook      post each event to a URL
 """

@@ -1,4 +1,4 @@
-"""The queue between the thread that reads a live source and the one that classifies; and when the stream started."""
+"""The queue between the thread that reads a live source and the one that classifies; the start time of a stream."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from datetime import datetime, timedelta
 
 from soundmark.audio.capture.source import Block
 
-START_WINDOW_S = 60.0  # of stream, at least, from which its start time is estimated
+START_WINDOW_S = 60.0  # the start time is estimated from the last one or two windows of this length
 
 
 class Backlog:
-    """A bounded queue of blocks; if ``drops``, the oldest are dropped when it is full, else ``put`` waits.
+    """A bounded queue of blocks of audio.
+
+    When it is full, the oldest blocks are dropped if ``drops``; else ``put`` waits.
 
     >>> import numpy as np
-    >>> backlog = Backlog(most_s=1.0, rate_hz=10, drops=True)
+    >>> backlog = Backlog(capacity_s=1.0, rate_hz=10, drops=True)
     >>> for value in range(4):
     ...     _ = backlog.put(Block(np.full(5, value, np.float32)))
     >>> block = backlog.take(0.0)
@@ -24,29 +26,29 @@ class Backlog:
     (np.float32(2.0), 1.0, 1.0)
     """
 
-    def __init__(self, *, most_s: float, rate_hz: int, drops: bool) -> None:
-        self.most, self.rate_hz, self.drops = most_s * rate_hz, rate_hz, drops
+    def __init__(self, *, capacity_s: float, rate_hz: int, drops: bool) -> None:
+        self.capacity, self.rate_hz, self.drops = capacity_s * rate_hz, rate_hz, drops
         self._blocks: deque[Block] = deque()
-        self._waiting = 0
+        self._queued = 0  # samples
         self._error: BaseException | None = None
         self._over = self._closed = False
         self._changed = threading.Condition()
 
     def put(self, block: Block) -> bool:
-        """Add a block, if need be when there is room for it. False: the queue is closed."""
+        """Add a block, and wait for room if blocks are not dropped; return False if the queue is closed."""
         with self._changed:
-            while not self.drops and self._waiting >= self.most and not self._closed:
+            while not self.drops and self._queued >= self.capacity and not self._closed:
                 self._changed.wait()
             self._blocks.append(block)
-            self._waiting += len(block.samples)
-            while self.drops and self._waiting > self.most and len(self._blocks) > 1:
+            self._queued += len(block.samples)
+            while self.drops and self._queued > self.capacity and len(self._blocks) > 1:
                 self._drop()
             self._changed.notify_all()
             return not self._closed
 
     def _drop(self) -> None:
         old, following = self._blocks.popleft(), self._blocks.popleft()
-        self._waiting -= len(old.samples)
+        self._queued -= len(old.samples)
         seconds = len(old.samples) / self.rate_hz
         self._blocks.appendleft(
             replace(
@@ -64,19 +66,23 @@ class Backlog:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let ``put`` return False: nobody takes blocks any more."""
+        """Close the queue: no more blocks are taken, and ``put`` returns False."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def take(self, wait_s: float) -> Block | None:
-        """The next block; None if none came within ``wait_s``, or at the end. Raises the error of ``end``."""
+        """Return the next block, or None if there is none within ``wait_s`` or at the end.
+
+        Raises:
+            BaseException: the error that was passed to ``end``.
+        """
         with self._changed:
             if not self._blocks and not self._over:
                 self._changed.wait(wait_s)
             if self._blocks:
                 block = self._blocks.popleft()
-                self._waiting -= len(block.samples)
+                self._queued -= len(block.samples)
                 self._changed.notify_all()
                 return block
             if self._error:
@@ -91,10 +97,11 @@ class Backlog:
 
 
 class StartEstimate:
-    """The start time of a live stream by the clock: the earliest that the blocks of its last minute or two imply.
+    """Estimates the start time of a live stream from the arrival times of its blocks.
 
-    A block arrives when its last sample was recorded or later, never earlier. So the estimate follows a sound card
-    whose clock drifts, and a stream that stalled and continued.
+    A block arrives when its last sample was recorded or later, never earlier. So the estimate is the earliest start
+    time that the blocks of the last one to two minutes imply. It follows a sound card whose clock drifts, and a stream
+    that stalled and continued.
 
     >>> import numpy as np
     >>> estimate, start = StartEstimate(rate_hz=10), datetime(2026, 1, 1)
@@ -111,7 +118,7 @@ class StartEstimate:
         self._previous = self._recent = datetime.max
 
     def add(self, block: Block, now: datetime) -> None:
-        """``block`` arrived at the time ``now``."""
+        """Update the estimate with a ``block`` that arrived at the time ``now``."""
         self._stream_s += block.lost_s + len(block.samples) / self.rate_hz
         if not len(block.samples):
             return

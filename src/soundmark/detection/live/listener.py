@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from soundmark.audio.capture import open_source
 from soundmark.audio.capture.pcm import open_pcm
 from soundmark.detection.live.monitor import StreamCallbacks, StreamProcessor
-from soundmark.detection.settings import DetectionSettings, LiveSettings, check_share, thresholds_given
+from soundmark.detection.settings import DetectionSettings, LiveSettings, check_share, resolve_thresholds
 from soundmark.models.classifier import Model, load
 
 if TYPE_CHECKING:
@@ -38,15 +38,17 @@ def listen(
 ) -> Iterator[Event]:
     """Classify a live source; return an iterator that yields each event as it ends.
 
-    ``source`` is "microphone" (or another one, named by ``device``), "-" for raw PCM on standard input, the address of
-    a network stream, or an open binary file of PCM; ``rate_hz``, ``channels``, ``sample_format`` ("u8", "s16", "s24",
-    "s32", "f32") and ``real_time`` describe PCM. Windows follow each other by ``hop_s`` (default: the model's window).
-    ``on_event`` is called with each event, before it is yielded. The source is opened, and settings are checked, at
-    once; it is closed when the iteration ends, by itself, after ``duration_s``, by ``break`` or by Ctrl-C, upon which
-    the events that are still running are yielded as well.
+    ``source`` is "microphone" (``device`` selects another than the default), "-" for raw PCM on standard input, the URL
+    of a network stream, or an open binary file of PCM. ``rate_hz``, ``channels``, ``sample_format`` ("u8", "s16",
+    "s24", "s32", "f32") and ``real_time`` describe PCM. A window starts every ``hop_s`` seconds (default: the length
+    of the model's window). ``on_event`` is called with each event before it is yielded.
+
+    The call checks the settings and opens the source. The source is closed when the iteration ends: at the end of the
+    source, after ``duration_s``, on ``break`` or on Ctrl-C. On Ctrl-C, the events that are still running are yielded
+    first.
 
     Raises:
-        SettingsError: a setting is out of range, or does not suit the model.
+        SettingsError: a setting is out of range, or does not fit the model.
         AudioError: the source cannot be opened, or fails.
 
     >>> import io
@@ -61,7 +63,7 @@ def listen(
     settings = DetectionSettings(
         unknown=unknown,
         min_confidence=threshold,
-        thresholds=thresholds_given(thresholds, loaded),
+        thresholds=resolve_thresholds(thresholds, loaded),
         merge_gap_s=merge_gap_s,
     )
     settings.threshold(loaded)
@@ -83,7 +85,7 @@ def listen(
 
 
 def _until_interrupted(processor: StreamProcessor, events: Iterator[Event]) -> Iterator[Event]:
-    """``events``; Ctrl-C while waiting for the next one ends them in order."""
+    """Yield ``events``; on Ctrl-C while waiting for the next one, yield the running events and stop."""
     try:
         yield from events
     except KeyboardInterrupt:

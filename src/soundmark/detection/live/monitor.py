@@ -1,8 +1,8 @@
-"""A live source to events as they end: one thread reads the source, the calling thread classifies.
+"""Classify a live source: one thread reads it, the calling thread classifies and reports events as they end.
 
-The windows, their scores and the events are those of a file with the same samples: both use ``StreamClassifier``. If a
-live source delivers faster than this machine classifies, the oldest audio is dropped, counted and reported, so that
-results are never late.
+Windows, scores and events are the same as for a file with the same samples: both use ``StreamClassifier``. If a live
+source delivers audio faster than this machine can classify it, the oldest audio is dropped, counted and reported, so
+that results stay current.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from soundmark.models.classifier import Model
 from soundmark.models.events import Event
 from soundmark.models.streaming import StreamClassifier, WindowScores
 
-MOST_WAITING_S = 5.0  # of live audio in the queue; older audio is dropped
+MAX_QUEUED_S = 5.0  # of live audio; older audio is dropped
 
 
-STALLED_S = 5.0  # without a sample, after which a note is given
+STALLED_S = 5.0  # without a sample, until a stall is reported
 
 
-SILENT_S = 30.0  # of zeros only, after which a note is given: muted or unplugged
+SILENT_S = 30.0  # of zeros, until digital silence is reported: the source may be muted or unplugged
 
 
 @dataclass
@@ -42,34 +42,35 @@ class StreamState:
     classes: tuple[str, ...]
     analyzed_s: float = 0.0
     level_db: float = -120.0  # dBFS, of the last block
-    peak_db: float = -120.0  # the highest of the last seconds
+    peak_db: float = -120.0  # dBFS, the highest level of the last 40 blocks
     probabilities: Samples | None = None  # of the last window
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=8))
     running_events: list[Event] = field(default_factory=list)
-    dropped_s: float = 0.0  # that came faster than it could be classified
+    dropped_s: float = 0.0  # dropped because classification was too slow
     lost_s: float = 0.0  # dropped, or not delivered by the source
     note: str = ""
 
-    def account(self) -> str:
-        """What was not analyzed, in a sentence; "" if nothing was lost.
+    def loss_report(self) -> str:
+        """A sentence about audio that was not analysed; "" if there is none.
 
-        >>> StreamState("-", (), analyzed_s=60.0, dropped_s=1.5, lost_s=4.0).account()
-        '4.0 s of 60.0 s went by unheard: 1.5 s were dropped, 2.5 s did not come'
+        >>> StreamState("-", (), analyzed_s=60.0, dropped_s=1.5, lost_s=4.0).loss_report()
+        '4.0 s of 60.0 s were not analysed: 1.5 s were dropped, 2.5 s were not delivered by the source'
         """
         if not self.lost_s:
             return ""
-        missing_s = max(0.0, self.lost_s - self.dropped_s)  # sums of floats
+        missing_s = max(0.0, self.lost_s - self.dropped_s)  # rounding may make it negative
         return (
-            f"{self.lost_s:.1f} s of {self.analyzed_s:.1f} s went by unheard: {self.dropped_s:.1f} s were dropped, "
-            f"{missing_s:.1f} s did not come"
+            f"{self.lost_s:.1f} s of {self.analyzed_s:.1f} s were not analysed: {self.dropped_s:.1f} s were dropped, "
+            f"{missing_s:.1f} s were not delivered by the source"
         )
 
 
 @dataclass(frozen=True)
 class StreamCallbacks:
-    """Functions called with every event and the stream's start time, every note, every state, and samples.
+    """Functions that are called with each event, note, state and block of samples.
 
-    ``samples`` gets the position in the stream and the samples at the model's rate.
+    ``event`` also gets the start time of the stream, or None if unknown. ``samples`` gets the position in the stream
+    and the samples at the model's sample rate.
     """
 
     event: Callable[[Event, datetime | None], None] = lambda event, started: None
@@ -88,11 +89,11 @@ def monitor(
     duration_s: float | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> StreamState:
-    """Classify ``source`` until it ends, or for ``duration_s``; a window each ``hop_s`` (default: without overlap).
+    """Classify ``source`` until it ends, or for ``duration_s``, with one window every ``hop_s`` (default: no overlap).
 
     Raises:
         SettingsError: ``hop_s`` is longer than a window; ``hop_s`` or ``duration_s`` is not above 0.
-        AudioError: the source fails for good.
+        AudioError: the source fails permanently.
 
     >>> import io
     >>> from soundmark import audio
@@ -112,10 +113,10 @@ def monitor(
 
 
 class StreamProcessor:
-    """Classifies one live source: watches its level, reports gaps, keeps the state, calls the callbacks.
+    """Classifies one live source: measures its level, reports gaps, updates the state, calls the callbacks.
 
     Raises:
-        SettingsError: as ``monitor``.
+        SettingsError: see ``monitor``.
     """
 
     def __init__(
@@ -139,24 +140,24 @@ class StreamProcessor:
             **settings.stream_options(model),
         )
         self.state = StreamState(source.name, model.classes)
-        self.final_events: Sequence[Event] = ()  # those that ended because the stream was stopped
+        self.final_events: Sequence[Event] = ()  # still running when the stream was stopped
         self._zeros_s, self._levels = 0.0, deque[float](maxlen=40)
 
     def events(self, duration_s: float | None = None) -> Iterator[Event]:
-        """Each event as it ends, until the source ends, or for ``duration_s``.
+        """Yield each event as it ends, until the source ends, or for ``duration_s``.
 
-        However it is left, the source is closed, and the callbacks and ``final_events`` get the events that were still
-        running.
+        When the iteration ends for any reason, the source is closed. Events that were still running are passed to the
+        callbacks and to ``final_events``.
 
         Raises:
             SettingsError: ``duration_s`` is not above 0.
         """
         if duration_s is not None and not duration_s > 0:
-            raise SettingsError(f"the duration is {duration_s:g} s: give more than 0.")
+            raise SettingsError(f"the duration to listen is {duration_s:g} s: expected more than 0.")
         return self._events(duration_s)
 
     def _events(self, duration_s: float | None) -> Iterator[Event]:
-        backlog = Backlog(most_s=MOST_WAITING_S, rate_hz=self.source.rate_hz, drops=self.source.is_live)
+        backlog = Backlog(capacity_s=MAX_QUEUED_S, rate_hz=self.source.rate_hz, drops=self.source.is_live)
         threading.Thread(target=self._read, args=(backlog,), daemon=True).start()
         try:
             for block in _blocks(backlog, self.note):
@@ -169,7 +170,7 @@ class StreamProcessor:
             self.final_events = self.finish(score_rest=False)
 
     def process(self, block: Block) -> Sequence[Event]:
-        """The events that ended, after one block and what was lost before it."""
+        """Classify one block, after any audio lost before it; return the events that ended."""
         if block.note:
             self.note(block.note)
         events: list[Event] = []
@@ -181,33 +182,33 @@ class StreamProcessor:
         return events
 
     def finish(self, *, score_rest: bool = True) -> Sequence[Event]:
-        """The events that end with the source; unless it was stopped, the rest of its samples is scored first."""
+        """End the stream and return the events that end with it; if ``score_rest``, score the last samples first."""
         events = self._report(self.classifier.finish(score_rest=score_rest))
         self.state.running_events = []
         self.callbacks.state(self.state)
         return events
 
     def note(self, text: str) -> None:
-        """Report a note, and keep it in the state."""
+        """Report a note, and store it in the state."""
         self.state.note = text
         self.callbacks.note(text)
         self.callbacks.state(self.state)
 
     def _read(self, backlog: Backlog) -> None:
-        """Fill the backlog; runs in a thread of its own."""
+        """Read the source into the backlog; runs in its own thread."""
         try:
             for block in self.source.blocks():
                 if self.source.is_live:
                     self.start_estimate.add(block, self._clock())
                 if not backlog.put(block):
                     return
-        except Exception as error:  # any error is raised again in the thread that classifies
+        except Exception as error:  # re-raised in the thread that classifies
             backlog.end(error)
         else:
             backlog.end()
 
     def _skip(self, lost_s: float, dropped_s: float) -> Sequence[Event]:
-        """Continue after a gap, of which the backlog dropped ``dropped_s``."""
+        """Continue after a gap, of which the backlog dropped ``dropped_s``; return the events that ended."""
         before_s = self.classifier.discarded_s
         events = self.classifier.skip(lost_s, score_rest=not dropped_s)
         rest_s = self.classifier.discarded_s - before_s
@@ -219,10 +220,10 @@ class StreamProcessor:
     def _report_dropped(self, dropped_s: float) -> None:
         before, self.state.dropped_s = self.state.dropped_s, dropped_s
         if not before or int(dropped_s / 10) > int(before / 10):
-            self.note(f"this machine cannot keep up: {dropped_s:.1f} s of sound were dropped so far")
+            self.note(f"this machine cannot keep up: {dropped_s:.1f} s of audio were dropped so far")
 
     def _watch(self, samples: Samples) -> None:
-        """Measure level and peak; report digital silence."""
+        """Measure the level and the peak; report digital silence."""
         power = float(np.mean(np.square(samples, dtype=np.float64)))
         self.state.level_db = 10 * np.log10(max(power, 1e-12))
         self._levels.append(self.state.level_db)
@@ -230,9 +231,9 @@ class StreamProcessor:
         seconds = len(samples) / self.source.rate_hz
         was_s, self._zeros_s = self._zeros_s, self._zeros_s + seconds if not samples.any() else 0.0
         if was_s < SILENT_S <= self._zeros_s:
-            self.note(f"nothing but zeros for {SILENT_S:g} s: is it muted, or unplugged?")
+            self.note(f"digital silence for {SILENT_S:g} s: is the source muted or unplugged?")
         elif was_s >= SILENT_S and not self._zeros_s:
-            self.note(f"sound again, after {was_s:.0f} s of zeros")
+            self.note(f"audio again after {was_s:.0f} s of digital silence")
 
     def _keep_scores(self, part: WindowScores) -> None:
         self.state.probabilities = part.probabilities[-1]
@@ -249,7 +250,7 @@ class StreamProcessor:
 
 
 def _blocks(backlog: Backlog, note: Callable[[str], None]) -> Iterator[Block]:
-    """The blocks as they come; a note is given if none comes for a while."""
+    """Yield the blocks of the backlog; report when no audio arrives for ``STALLED_S``."""
     last, stalled = time.monotonic(), False
     while not backlog.over:
         block = backlog.take(0.25)
@@ -257,10 +258,10 @@ def _blocks(backlog: Backlog, note: Callable[[str], None]) -> Iterator[Block]:
         if block is None:
             if not stalled and now - last >= STALLED_S and not backlog.over:
                 stalled = True
-                note(f"no sound has come for {STALLED_S:g} s: waiting for it")
+                note(f"no audio received for {STALLED_S:g} s: waiting for the source")
             continue
         if stalled and len(block.samples):
-            note(f"sound comes again, after {now - last:.0f} s")
+            note(f"audio received again after {now - last:.0f} s")
             stalled = False
         if len(block.samples):
             last = now

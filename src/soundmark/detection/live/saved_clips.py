@@ -1,4 +1,4 @@
-"""The audio of each event as a file, within a limit on disk space."""
+"""Save the audio of each event as a file, within a limit on disk space."""
 
 from __future__ import annotations
 
@@ -17,104 +17,107 @@ from soundmark.errors import OutputError, SettingsError
 from soundmark.models.events import Event
 from soundmark.runtime import atomic
 
-KEPT_S = 120.0  # of audio in memory: of a longer event, the end is saved
+BUFFER_S = 120.0  # of audio in memory: only the end of a longer event is saved
 
 
-MARGIN_S = 0.5  # saved before and after an event
+MARGIN_S = 0.5  # of audio saved before and after an event
 
 
-OURS = re.compile(r"\d{8}T\d{6}\.\d{3}Z_.+\.wav")  # names of clips; no other file is ever deleted
+CLIP_NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z_.+\.wav")  # no other file is ever deleted
 
 
 class SavedClips:
-    """Writes the audio of events into ``folder``, 16-bit WAV at ``rate_hz``, at most ``most_bytes`` of them.
+    """Saves the audio of events in ``folder``: 16-bit WAV at ``rate_hz``, at most ``max_bytes`` in total.
 
-    The oldest clips are deleted first; a file that is not named like a clip is never touched.
+    The oldest clips are deleted first. Files that are not named like a clip are never touched.
 
-    >>> clips = SavedClips(folder / "kept", rate_hz=8000, most_bytes=1_000_000)
+    >>> clips = SavedClips(folder / "kept", rate_hz=8000, max_bytes=1_000_000)
     >>> clips.add(0, np.zeros(80_000, np.float32))
     >>> path = clips.save(Event(label="dog bark", start_s=2.0, stop_s=4.0, confidence=0.9, peak=0.9), None)
     >>> path.name[19:], audio.info(path).duration_s
     ('Z_dog_bark.wav', 3.0)
     """
 
-    def __init__(self, folder: Path, *, rate_hz: int, most_bytes: int) -> None:
+    def __init__(self, folder: Path, *, rate_hz: int, max_bytes: int) -> None:
         self.folder = atomic.make_folder(folder, "Choose another folder with --save.")
-        self.rate_hz, self.most_bytes = rate_hz, most_bytes
-        self._past: deque[tuple[int, Samples]] = deque()
+        self.rate_hz, self.max_bytes = rate_hz, max_bytes
+        self._recent: deque[tuple[int, Samples]] = deque()
 
     def add(self, start: int, samples: Samples) -> None:
-        """Remember ``samples`` [n]; the first of them is sample number ``start`` of the stream."""
-        self._past.append((start, samples))
-        while self._past and self._past[0][0] + len(self._past[0][1]) < start - KEPT_S * self.rate_hz:
-            self._past.popleft()
+        """Buffer ``samples`` [n], of which the first is sample number ``start`` of the stream."""
+        self._recent.append((start, samples))
+        while self._recent and self._recent[0][0] + len(self._recent[0][1]) < start - BUFFER_S * self.rate_hz:
+            self._recent.popleft()
 
     def save(self, event: Event, started: datetime | None) -> Path | None:
-        """Write the clip of an event; None if its audio is no longer in memory."""
+        """Save the clip of an event; return its path, or None if its audio has left the buffer."""
         first = round((event.start_s - MARGIN_S) * self.rate_hz)
         last = round((event.stop_s + MARGIN_S) * self.rate_hz)
         parts = [
             samples[max(0, first - start) : max(0, last - start)]
-            for start, samples in self._past
+            for start, samples in self._recent
             if start < last and start + len(samples) > first
         ]
         if not parts:
             return None
-        moment = started + timedelta(seconds=event.start_s) if started else datetime.now(UTC)
-        stamp = moment.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
+        onset = started + timedelta(seconds=event.start_s) if started else datetime.now(UTC)
+        stamp = onset.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
         label = re.sub(r"[^\w-]+", "_", event.label)[:60] or "_"
-        path = self._free(f"{stamp}Z_{label}")
+        path = self._unused_path(f"{stamp}Z_{label}")
         audio.write(path, np.concatenate(parts), self.rate_hz)
-        self._make_room()
+        self._delete_oldest()
         return path
 
-    def _free(self, name: str) -> Path:
-        """An unused path of that name: two events of a pipe that is read fast may share a millisecond."""
+    def _unused_path(self, name: str) -> Path:
+        """Return an unused path: two events may start in the same millisecond if a pipe is read fast."""
         number, path = 1, self.folder / f"{name}.wav"
         while path.exists():
             number += 1
             path = self.folder / f"{name}_{number}.wav"
         return path
 
-    def _make_room(self) -> None:
-        ours = self._ours()
-        total = sum(size for _, size in ours)
-        for path, size in ours[:-1]:  # the newest stays, however large
-            if total <= self.most_bytes:
+    def _delete_oldest(self) -> None:
+        """Delete the oldest clips until the rest fits into ``max_bytes``; the newest is always kept."""
+        clips = self._clips()
+        total = sum(size for _, size in clips)
+        for path, size in clips[:-1]:
+            if total <= self.max_bytes:
                 return
-            with suppress(OSError):  # another process may hold or have deleted it
+            with suppress(OSError):  # another process may have it open, or have deleted it
                 path.unlink(missing_ok=True)
                 total -= size
 
-    def _ours(self) -> list[tuple[Path, int]]:
-        """The clips and their sizes, the oldest first."""
+    def _clips(self) -> list[tuple[Path, int]]:
+        """Return the clips and their sizes in bytes, oldest first."""
         found = []
         for path in self.folder.iterdir():
-            if OURS.fullmatch(path.name) and path.is_file() and not path.is_symlink():
-                with suppress(FileNotFoundError):  # another process may delete clips, too
+            if CLIP_NAME.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+                with suppress(FileNotFoundError):  # another process may have deleted it
                     found.append((path, path.stat().st_size))
         return sorted(found)
 
 
 def parse_size(text: str) -> int:
-    """A limit on disk space in bytes, from "500", "500MB" or "2GB".
+    """Parse a limit on disk space, such as "500" (megabytes), "500MB" or "2GB"; return bytes.
 
     Raises:
-        SettingsError: the text is no such limit.
+        SettingsError: the text is not a size above 0.
 
     >>> parse_size("1.5GB"), parse_size("200")
     (1500000000, 200000000)
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(MB|GB)?", text.strip(), re.IGNORECASE)
     if not found or not float(found[1]):
-        raise SettingsError(f'the bound is "{text}": give megabytes, as 500, or 2GB.')
+        raise SettingsError(
+            f'the limit on disk space is "{text}": expected megabytes such as 500, or a size such as 2GB.'
+        )
     return int(float(found[1]) * (1e9 if (found[2] or "").upper() == "GB" else 1e6))
 
 
 def save_or_report(clips: SavedClips, event: Event, started: datetime | None, note: Callable[[str], None]) -> None:
-    """``SavedClips.save``, except that a full disk or an unreadable folder is reported to ``note`` and does not raise.
+    """Save the clip of an event; report a full disk or a missing permission to ``note`` instead of raising.
 
-    >>> clips = SavedClips(folder / "kept", rate_hz=8000, most_bytes=1000)
+    >>> clips = SavedClips(folder / "kept", rate_hz=8000, max_bytes=1000)
     >>> save_or_report(clips, Event(label="dog", start_s=0.0, stop_s=1.0, confidence=1.0, peak=1.0), None, print)
     """
     try:

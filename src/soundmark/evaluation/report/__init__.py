@@ -1,19 +1,19 @@
-"""``Evaluation`` to one self-contained HTML page: it loads nothing, runs no script, and says what was found first.
+"""Write an ``Evaluation`` as one self-contained HTML file, without scripts or external resources.
 
 In reading order:
 
-    markup       HTML elements that escape data
-    words        numbers and findings as text
-    figures      the figures, as SVG
-    view         what the sections share
-    answer       what was found
-    scores       the main table, fold by fold
-    leakage      data leakage
-    classes      classes and confusion matrices
-    differences  paired differences
-    training     curves by epoch, calibration
-    clips        examples and mistakes
-    provenance   what was left out, and how it was made
+    markup       HTML elements; escape data
+    words        format numbers, intervals, p-values and verdicts
+    figures      figures as SVG
+    view         data that the sections share
+    summary      section: Summary
+    scores       section: Scores, by protocol and by fold
+    leakage      section: Data leakage
+    differences  section: Differences between recipes
+    classes      sections: Per-class scores, Confusion matrices
+    training     sections: Calibration, Training curves
+    clips        sections: Misclassified clips, Input spectrograms
+    provenance   sections: Skipped clips, Provenance
 """
 
 from __future__ import annotations
@@ -25,8 +25,14 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from soundmark.evaluation.report import answer, classes, clips, differences, leakage, provenance, scores
+from soundmark.evaluation.report import summary
+from soundmark.evaluation.report.classes import classes_section, confusion_section
+from soundmark.evaluation.report.clips import inputs_section, misclassified_section
+from soundmark.evaluation.report.differences import differences_section
+from soundmark.evaluation.report.leakage import leakage_section
 from soundmark.evaluation.report.markup import Html, element, join, text
+from soundmark.evaluation.report.provenance import provenance_section, skipped_section
+from soundmark.evaluation.report.scores import scores_section
 from soundmark.evaluation.report.training import calibration_section, training_section
 from soundmark.evaluation.report.view import View
 from soundmark.runtime import atomic
@@ -37,63 +43,59 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the page: the id and title of its heading, one sentence on what to see, and what draws it."""
+    """A section of the report: id, title, an introductory sentence, and the function that renders it."""
 
     name: str
     title: str
     lead: str
-    draw: Callable[[View], Html]
+    render: Callable[[View], Html]
 
 
 def write(evaluation: Evaluation, path: Path) -> None:
-    """Render the report on ``evaluation`` and write it to ``path``, whole or not at all.
+    """Render the report of ``evaluation`` and write it to ``path`` atomically.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: the file cannot be written.
 
     >>> import tempfile
     >>> from soundmark.datasets import Dataset
     >>> from soundmark.evaluation.results import Evaluation
     >>> data = Dataset(name="city", root=Path("."), classes=("dog", "cat"), clips=())
-    >>> place = Path(tempfile.mkdtemp()) / "report.html"
-    >>> write(
-    ...     Evaluation(dataset=data, seed=0, results=(), comparisons=(), skipped=(), versions={}, machine={}), place
-    ... )
-    >>> place.read_text(encoding="utf-8").startswith("<!doctype html>")
+    >>> path = Path(tempfile.mkdtemp()) / "report.html"
+    >>> write(Evaluation(dataset=data, seed=0, results=(), comparisons=(), skipped=(), versions={}, machine={}), path)
+    >>> path.read_text(encoding="utf-8").startswith("<!doctype html>")
     True
     """
     atomic.write_text(path, render(evaluation))
 
 
 def render(evaluation: Evaluation) -> str:
-    """The whole report on an evaluation as one HTML page.
+    """Render the report of an evaluation as HTML.
 
-    The same evaluation gives the same bytes. A clip that cannot be read to be drawn is named on the page.
+    The same evaluation gives the same bytes. Clips that cannot be read again for the figures are listed in the report.
 
     >>> from pathlib import Path
     >>> from soundmark.datasets import Dataset
     >>> from soundmark.evaluation.results import Evaluation
     >>> data = Dataset(name="Dogs & cats", root=Path("."), classes=("dog", "cat"), clips=())
     >>> page = render(Evaluation(dataset=data, seed=0, results=(), comparisons=(), skipped=(), versions={}, machine={}))
-    >>> "<h1>How well Dogs &amp; cats is classified</h1>" in page, "https://" in page
+    >>> "<h1>Evaluation of Dogs &amp; cats</h1>" in page, "https://" in page
     (True, False)
     """
     view = View(evaluation)
-    drawn = [(section, section.draw(view)) for section in SECTIONS]
+    rendered = [(section, section.render(view)) for section in SECTIONS]
     folder = files("soundmark.evaluation.report")
     return Template((folder / "page.html").read_text(encoding="utf-8")).substitute(
-        title=text(_title(view)),
+        title=text(f"Evaluation of {evaluation.dataset.name}"),
         css=(folder / "page.css").read_text(encoding="utf-8"),
-        contents=join(element("li", element("a", one.title, href=f"#{one.name}")) for one, _ in drawn),
-        sections=join(_as_element(section, body) for section, body in drawn),
+        contents=join(element("li", element("a", one.title, href=f"#{one.name}")) for one, _ in rendered),
+        sections=join(_as_element(section, body) for section, body in rendered),
         version=text(evaluation.versions.get("soundmark", "")),
     )
 
 
 def sentence(evaluation: Evaluation) -> str:
-    """The page's headline as plain text: whether images did better, or how good, on which clips and at which rates.
-
-    Empty where nothing was tested.
+    """Return the main result as plain text: scores by recipe and protocol, clips, sample rates; "" without results.
 
     >>> from pathlib import Path
     >>> from soundmark.datasets import Dataset
@@ -102,12 +104,7 @@ def sentence(evaluation: Evaluation) -> str:
     >>> sentence(Evaluation(dataset=data, seed=0, results=(), comparisons=(), skipped=(), versions={}, machine={}))
     ''
     """
-    return answer.sentence(View(evaluation))
-
-
-def _title(view: View) -> str:
-    name = view.evaluation.dataset.name
-    return f"Images or numbers? {name}" if view.is_the_notebooks else f"How well {name} is classified"
+    return summary.sentence(View(evaluation))
 
 
 def _as_element(section: Section, body: Html) -> Html:
@@ -116,26 +113,24 @@ def _as_element(section: Section, body: Html) -> Html:
 
 
 SECTIONS = (
-    Section("answer", "The answer", "", answer.answer),
-    Section("scores", "Scores", "", scores.scores),
+    Section("summary", "Summary", "", summary.summary_section),
+    Section("scores", "Scores", "", scores_section),
+    Section("leakage", "Data leakage", "", leakage_section),
+    Section("differences", "Differences between recipes", "", differences_section),
     Section(
-        "training",
-        "Training, epoch by epoch",
-        "",
-        training_section,
+        "classes", "Per-class scores", "F1, precision and recall of each class; the bars show F1.", classes_section
     ),
-    Section("leak", "What the recording gives away", "", leakage.leak),
-    Section("classes", "Class by class", "F1, precision and recall; bars are F1.", classes.classes),
-    Section("confusions", "Confusions", "", classes.confusions),
+    Section("confusion", "Confusion matrices", "", confusion_section),
     Section(
         "calibration",
-        "Can its probabilities be believed?",
-        "Dots below the dotted line: surer than right. A dot’s area is its share of the clips.",
+        "Calibration",
+        "Reliability diagrams: accuracy by confidence. Dots below the diagonal are overconfident; the area of a dot is "
+        "its share of the clips.",
         calibration_section,
     ),
-    Section("examples", "What the networks see", "", clips.examples),
-    Section("mistakes", "The most confident mistakes", "", clips.mistakes),
-    Section("differences", "Paired differences", "", differences.differences),
-    Section("left-out", "Left out", "", provenance.left_out),
-    Section("made", "How this was made", "", provenance.made),
+    Section("training", "Training curves", "", training_section),
+    Section("misclassified", "Misclassified clips", "", misclassified_section),
+    Section("inputs", "Input spectrograms", "", inputs_section),
+    Section("skipped", "Skipped clips", "", skipped_section),
+    Section("provenance", "Provenance", "", provenance_section),
 )

@@ -1,4 +1,4 @@
-"""The sections on classes: F1, precision and recall of each, and confusion matrices."""
+"""The sections "Per-class scores" and "Confusion matrices"."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from soundmark.evaluation.results import Result
 
 
-def classes(view: View) -> Html:
-    """F1, precision and recall of every class, and accuracy by salience."""
+def classes_section(view: View) -> Html:
+    """Render F1, precision and recall of each class, and accuracy by salience."""
     parts: list[Html] = []
     for protocol, results in view.by_protocol.items():
-        told = _class_table if len(results) < 3 or results[0].summary.class_columns else _class_tables
-        parts += [element("h3", protocol_of(protocol).title), told(view, results)]
+        class_table = _class_table if len(results) < 3 or results[0].summary.class_columns else _class_tables
+        parts += [element("h3", protocol_of(protocol).title), class_table(view, results)]
         if any(result.summary.by_salience for result in results):
             parts.append(_salience_table(view, results))
     return join([view.legend(), *parts])
@@ -46,7 +46,7 @@ def _class_table(view: View, results: Sequence[Result]) -> Html:
 
 
 def _class_tables(view: View, results: Sequence[Result]) -> Html:
-    """Of many recipes: F1 in one table, and precision and recall in another, so that neither leaves the page."""
+    """Render F1 in one table, and precision and recall in another: for many recipes, one table would be too wide."""
     head = ["Class", "Clips", *(view.badge(result.recipe.name) for result in results)]
     bars, shares = [], []
     for same in zip(*(result.summary.class_figures for result in results), strict=True):
@@ -75,7 +75,7 @@ def _salience_table(view: View, results: Sequence[Result]) -> Html:
         [mark, text.count(results[0].summary.by_salience[mark]["n"]), *(_salient(result, mark) for result in results)]
         for mark in marks
     ]
-    head = ["The sound is in the", "Clips", *(view.badge(result.recipe.name) for result in results)]
+    head = ["Salience", "Clips", *(view.badge(result.recipe.name) for result in results)]
     return join([element("h4", "Accuracy by salience"), table(head, rows, class_="numbers")])
 
 
@@ -83,12 +83,15 @@ def _salient(result: Result, mark: str) -> str:
     return words.percent(result.summary.by_salience[mark]["accuracy"])
 
 
-def confusions(view: View) -> Html:
-    """A matrix for every result, and its commonest mistakes in words."""
+def confusion_section(view: View) -> Html:
+    """Render the confusion matrix of each result, with the most frequent confusions."""
     if view.task.words.without_confusion:
         return element("p", view.task.words.without_confusion)
-    lead = "A row is a true class, a column what it was called; a cell is as dark as its share of the row."
-    parts: list[Html] = [element("p", f"{lead} Below each: the pairs most confused, with their share.", class_="lead")]
+    lead = (
+        "Numbers of clips; rows are true classes, columns are predicted classes. The shade of a cell is its share of "
+        "the row. Below each matrix: the most frequent confusions, with their share of the true class."
+    )
+    parts: list[Html] = [element("p", lead, class_="lead")]
     for protocol, results in view.by_protocol.items():
         names = view.evaluation.dataset.classes
         wide = " wide" if len(names) > 15 else ""
@@ -105,20 +108,28 @@ def confusions(view: View) -> Html:
         ]
         parts += [element("h3", protocol_of(protocol).title), element("div", *cards, class_=f"matrices{wide}")]
     seeds = len(view.seeds)
-    note = element("p", f"Counts are over {seeds} seeds: each clip stands here {seeds} times.") if seeds > 1 else ""
+    note = element("p", f"Counts over {seeds} seeds: each clip is counted {seeds} times.") if seeds > 1 else ""
     return join([note, *parts])
 
 
 def _matrix(counts: intervals.Integers, names: Sequence[str]) -> Html:
-    """A confusion matrix: counts in the cells, which are as dark as their share of the row."""
-    header = element("tr", element("td"), *(element("th", element("span", name), scope="col") for name in names))
+    """Render a confusion matrix of counts; the shade of a cell is its share of the row."""
+    columns = element("th", "predicted class", colspan=len(names), class_="axis")
+    heading = element("tr", element("td", colspan=2, rowspan=2), columns)
+    header = element("tr", *(element("th", element("span", name), scope="col", title=name) for name in names))
+    axis = element("th", element("span", "true class"), rowspan=len(names), class_="axis")
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     rows = [
-        element("tr", element("th", name, scope="row", title=name), *map(_cell, counts[i].tolist(), shares[i].tolist()))
+        element(
+            "tr",
+            "" if i else axis,
+            element("th", name, scope="row", title=name),
+            *map(_cell, counts[i].tolist(), shares[i].tolist()),
+        )
         for i, name in enumerate(names)
     ]
-    whole = element("table", element("thead", header), element("tbody", *rows), class_="matrix")
-    return element("div", whole, class_="scroll")
+    matrix = element("table", element("thead", heading, header), element("tbody", *rows), class_="matrix")
+    return element("div", matrix, class_="scroll")
 
 
 def _cell(clips: int, share: float) -> Html:
@@ -129,7 +140,7 @@ def _cell(clips: int, share: float) -> Html:
 
 def _most_confused(counts: intervals.Integers, names: Sequence[str]) -> Html:
     lines = [
-        element("li", f"{one.true} called {one.predicted}: {text.count(one.count)} ({words.percent(one.share, 0)})")
+        element("li", f"{one.true} → {one.predicted}: {text.count(one.count)} ({words.percent(one.share, 0)})")
         for one in single_label.most_confused(counts, names, limit=5)
     ]
-    return element("ol", *lines, class_="pairs") if lines else element("p", "No clip was mistaken.", class_="quiet")
+    return element("ol", *lines, class_="pairs") if lines else element("p", "No confusions.", class_="quiet")

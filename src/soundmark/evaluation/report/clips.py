@@ -1,4 +1,4 @@
-"""The sections that show and play clips: what the networks see of each class, and the most confident mistakes."""
+"""The sections "Misclassified clips" and "Input spectrograms", which show and play clips."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from soundmark import audio
-from soundmark.datasets.protocols import preferred_protocols, protocol_of
+from soundmark.datasets.protocols import protocol_of
 from soundmark.errors import AudioError
 from soundmark.evaluation.report import words
 from soundmark.evaluation.report.markup import Html, data_uri, element, join
@@ -22,142 +22,150 @@ if TYPE_CHECKING:
     from soundmark.audio import Sound
     from soundmark.datasets import Clip
     from soundmark.evaluation.results import Result
-    from soundmark.spectrograms import Picture, Representation
+    from soundmark.spectrograms import Representation, SpectrogramImage
 
 
-PLAYED_HZ = 22050  # enough to recognise a sound, half the bytes of a CD's rate
+PLAYED_HZ = 22050  # half the size of 44.1 kHz, sufficient to recognise a sound
 
 
-MISTAKES = 6  # per recipe
+MOST_MISCLASSIFIED = 6  # per recipe
 
 
-TRIES = 5  # clips of a class that are tried before the class goes without a picture
+TRIES = 5  # clips to try per class until one can be read
 
 
-TICK_SPACE = 0.17  # of the height, between two labels of an axis
+TICK_SPACE = 0.17  # least distance between two tick labels, as a fraction of the height
 
 
-CLASSES_PLAYED = 12  # with more classes, the examples are silent: the page stays small
+CLASSES_PLAYED = 12  # with more classes, the examples have no players, to keep the file small
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A test clip that was called by a wrong name: its place in the data set, and how sure the network was."""
+    """A misclassified test clip."""
 
-    clip: int
-    predicted: int
-    probability: float
+    clip: int  # index in the data set
+    predicted: int  # index of the class
+    probability: float  # of the predicted class
 
 
-def examples(view: View) -> Html:
-    """One clip of each class as every recipe sees it."""
+def inputs_section(view: View) -> Html:
+    """Render a clip of each class as a spectrogram and as the input of each recipe."""
     cards, missing = [], []
-    is_played = len(view.evaluation.dataset.classes) <= CLASSES_PLAYED
+    has_players = len(view.evaluation.dataset.classes) <= CLASSES_PLAYED
     for label in view.evaluation.dataset.classes:
-        examples_of = (_example(view, label, clip, is_played=is_played) for clip in _candidates(view, label))
-        card = next((one for one in examples_of if one is not None), None)
+        attempts = (_example(view, label, clip, has_player=has_players) for clip in _candidates(view, label))
+        card = next((one for one in attempts if one is not None), None)
         if card is None:
             missing.append(label)
         else:
             cards.append(card)
     intro = element(
         "p",
-        "One clip of each class: as a person would look at it, quiet places blank; and as each network gets it, a "
-        "small array drawn from its least number in black to its greatest in white. The way of an image recipe leads "
-        "over a picture file, in which loud is dark; a mel recipe’s array is decibels, in which loud is bright.",
+        "One clip of each class. Left: its spectrogram, loud is dark. Right: the input of each network, scaled from "
+        "its minimum (black) to its maximum (white). An image recipe first writes an image file, in which loud is "
+        "dark; the input of a mel recipe is in decibels, so loud is bright.",
     )
-    without = f"No clip of {text.listed(missing)} could be read to be shown here." if missing else ""
+    without = f"No clip of {text.listed(missing)} could be read." if missing else ""
     return join([intro, element("div", *cards, class_="cards"), element("p", without) if without else ""])
 
 
 def _candidates(view: View, label: str) -> Iterator[Clip]:
-    """The clips of a class that may stand for it: the first few, those in the foreground before the others."""
+    """Return the first clips of a class, those with the sound in the foreground first."""
     data = view.evaluation.dataset
     clips = [
-        clip for clip in data.clips if label in data.labels_of(clip) and data.relative_path(clip) not in view.unscored
+        clip
+        for clip in data.clips
+        if label in data.labels_of(clip) and data.relative_path(clip) not in view.skipped_paths
     ]
     yield from sorted(clips, key=lambda clip: clip.salience == "background")[:TRIES]
 
 
-def _example(view: View, label: str, clip: Clip, *, is_played: bool) -> Html | None:
-    """A clip as every recipe sees it; None, and noted, if it cannot be read or drawn."""
+def _example(view: View, label: str, clip: Clip, *, has_player: bool) -> Html | None:
+    """Render a clip for each recipe; return None if it cannot be read or drawn, which is recorded."""
     sound = view.read(clip)
     if sound is None:
         return None
     try:
-        rows = [_seen_by(view, result, label, sound) for result in view.first_of_recipe]
+        rows = [_recipe_images(view, result, label, sound) for result in view.first_of_recipe]
     except AudioError as error:
-        view.cannot_show(clip, error)
+        view.add_unreadable(clip, error)
         return None
     return element(
         "article",
         element("h3", label),
         *rows,
-        player(sound, label) if is_played else "",
+        player(sound, label) if has_player else "",
         element("p", element("code", view.evaluation.dataset.relative_path(clip)), class_="file"),
         class_="card",
     )
 
 
-def _seen_by(view: View, result: Result, label: str, sound: Sound) -> Html:
-    """A clip as a person would look at it, and as the recipe's network gets it."""
+def _recipe_images(view: View, result: Result, label: str, sound: Sound) -> Html:
+    """Render the spectrogram of a clip and the input of the recipe's network."""
     representation, name = result.recipe.representation, result.recipe.name
     array = representation(sound.samples, sound.rate_hz)
-    parts = [_framed(representation, sound, f"{label}, spectrogram", view.badge(name))]
+    parts = [_spectrogram(representation, sound, f"{label}, spectrogram", view.badge(name))]
     if isinstance(representation, Image):
-        parts.append(_input(representation.png_pixels(sound.samples, sound.rate_hz), f"{label}, picture file"))
-        grey = _as_grey(array)
+        pixels = representation.png_pixels(sound.samples, sound.rate_hz)
+        parts.append(_input(pixels, f"{label}, image file of {name}", "image file"))
+        grey = to_grey(array)
     else:
-        grey = _as_grey(array)[::-1]  # arrays start with the lowest frequency, pictures with the highest
-    parts.append(_input(grey, f"{label}, as {name} gets it"))
-    return element("div", *parts, class_="pictures")
+        grey = to_grey(array)[::-1]  # arrays start with the lowest frequency, images with the highest
+    parts.append(_input(grey, f"{label}, input of {name}", "input"))
+    return element("div", *parts, class_="images")
 
 
-def _input(pixels: np.ndarray, description: str) -> Html:
-    size = "×".join(str(n) for n in pixels.shape)
-    return element("figure", _image(pixels, description), element("figcaption", size), class_="input")
+def _input(pixels: np.ndarray, description: str, caption: str) -> Html:
+    size = "\u00a0×\u00a0".join(str(n) for n in pixels.shape)
+    captions = [element("span", one, class_="line") for one in (caption, size)]
+    return element("figure", _image(pixels, description), element("figcaption", *captions), class_="input")
 
 
-def _framed(representation: Representation, sound: Sound, description: str, caption: object) -> Html:
-    """A representation's picture for people, loud dark, with hertz and seconds along it."""
-    picture = representation.picture(sound.samples, sound.rate_hz)
-    ticks = [
-        element("span", f"{hz / 1000:g}", style=f"top:{100 * share:.1f}%") for hz, share in _frequency_ticks(picture)
-    ]
+def _spectrogram(representation: Representation, sound: Sound, description: str, caption: object) -> Html:
+    """Render the spectrogram of a sound for viewing, loud is dark, with axes for frequency and time."""
+    image = representation.render(sound.samples, sound.rate_hz)
+    ticks = [element("span", f"{hz / 1000:g}", style=f"top:{100 * share:.1f}%") for hz, share in frequency_ticks(image)]
     return element(
         "figure",
+        element("figcaption", caption) if caption else "",
         element(
             "div",
-            element("div", *ticks, class_="hertz", title="kHz"),
-            _image(255 - picture.image, description),
-            element("span", "kHz", class_="unit"),
-            element("span", element("span", "0"), element("span", f"{picture.duration_s:.2f} s"), class_="seconds"),
+            element("span", "frequency (kHz)", class_="axis"),
+            element("div", *ticks, class_="ticks"),
+            _image(255 - image.pixels, description),
+            element(
+                "span",
+                element("span", "0"),
+                element("span", "time (s)"),
+                element("span", f"{image.duration_s:.2f}"),
+                class_="times",
+            ),
             class_="axes",
         ),
-        element("figcaption", caption),
-        class_="framed",
+        class_="spectrogram",
     )
 
 
-def _frequency_ticks(picture: Picture) -> list[tuple[int, float]]:
-    """Round frequencies in hertz and how far down the picture each stands (0…1), far enough apart to be read."""
+def frequency_ticks(image: SpectrogramImage) -> list[tuple[int, float]]:
+    """Return round frequencies in Hz and their distance from the top of the image, from 0 to 1."""
     kept: list[tuple[int, float]] = []
     for hz in (80000, 40000, 20000, 10000, 5000, 2000, 1000, 500, 0):
-        share = (picture.row_of(hz) + 0.5) / len(picture.image)
-        if hz <= picture.f_max_hz and (not kept or share - kept[-1][1] >= TICK_SPACE):
+        share = (image.row_of(hz) + 0.5) / len(image.pixels)
+        if hz <= image.f_max_hz and (not kept or share - kept[-1][1] >= TICK_SPACE):
             kept.append((hz, share))
     return kept
 
 
-def _as_grey(array: np.ndarray) -> np.ndarray:
-    """Any numbers [freq, time] as uint8 from the least to the greatest."""
+def to_grey(array: np.ndarray) -> np.ndarray:
+    """Scale an array [freq, time] to uint8, from its minimum (0) to its maximum (255); a constant array gives 0."""
     low, high = float(array.min()), float(array.max())
     grey = np.zeros(array.shape) if high <= low else (array - low) / (high - low)
     return np.round(255 * grey).astype(np.uint8)
 
 
 def _image(pixels: np.ndarray, description: str) -> Html:
-    """Pixels as an image element that holds them: exact where they are few, compressed where they are many."""
+    """Embed pixels as an image element: small images as PNG, larger ones as JPEG."""
     from PIL import Image as Pillow
 
     height, width = pixels.shape[:2]
@@ -169,7 +177,7 @@ def _image(pixels: np.ndarray, description: str) -> Html:
 
 
 def player(sound: Sound, label: str) -> Html:
-    """A player that holds the sound: MP3 where this libsndfile writes it, FLAC otherwise, at ``PLAYED_HZ``."""
+    """Embed a sound as an audio player: MP3 if this libsndfile can write it, else FLAC, at ``PLAYED_HZ``."""
     import soundfile
 
     samples = audio.resample(sound.samples, sound.rate_hz, PLAYED_HZ)
@@ -180,28 +188,28 @@ def player(sound: Sound, label: str) -> Html:
     return element("audio", controls=True, preload="metadata", src=address, aria_label=f"{label}, sound")
 
 
-def mistakes(view: View) -> Html:
-    """The clips that each recipe was surest of and wrong about, under the protocol that keeps recordings apart."""
+def misclassified_section(view: View) -> Html:
+    """Render the misclassified clips with the highest confidence, for each recipe under the main protocol."""
     if not view.by_protocol:
-        return element("p", "Nothing was tested.")
-    protocol = next(iter([*(name for name in preferred_protocols() if name in view.by_protocol), *view.by_protocol]))
+        return element("p", "No results: nothing was tested.")
+    protocol = view.main_protocol
     parts: list[Html] = [
         element(
             "p",
-            f"{protocol_of(protocol).title}: the wrong answers with the highest probabilities, at most one of each "
-            f"{'recording' if view.evaluation.dataset.sources_known else 'file'}. Listen before you blame the network: "
-            "some are the label’s mistake.",
+            f"{protocol_of(protocol).title}: the wrong predictions with the highest confidence, at most one per "
+            f"{'recording' if view.evaluation.dataset.sources_known else 'file'}. Listen to them: some labels may be "
+            "wrong.",
         )
     ]
     for result in view.by_protocol[protocol]:
         cards = [_mistake_card(view, result, one) for one in most_confident_mistakes(view, result)]
-        shown = element("div", *cards, class_="cards") if cards else element("p", "It made no mistake.")
+        shown = element("div", *cards, class_="cards") if cards else element("p", "No misclassified clips.")
         parts += [element("h3", view.badge(result.recipe.name)), shown]
     return join(parts)
 
 
-def most_confident_mistakes(view: View, result: Result, limit: int = MISTAKES) -> list[Mistake]:
-    """The wrong answers with the highest probabilities, one of each recording at most, surest first."""
+def most_confident_mistakes(view: View, result: Result, limit: int = MOST_MISCLASSIFIED) -> list[Mistake]:
+    """Return the wrong predictions with the highest probabilities, at most one per recording, in descending order."""
     clips = view.evaluation.dataset.clips
     wrong = result.task.mistakes(result.labels, result.probabilities, result.thresholds)
     found: dict[Any, Mistake] = {}
@@ -216,24 +224,24 @@ def most_confident_mistakes(view: View, result: Result, limit: int = MISTAKES) -
 
 def _mistake_card(view: View, result: Result, mistake: Mistake) -> Html:
     data = view.evaluation.dataset
-    clip, called = data.clips[mistake.clip], data.classes[mistake.predicted]
+    clip, predicted = data.clips[mistake.clip], data.classes[mistake.predicted]
     return element(
         "article",
-        element("p", "Called ", element("strong", called), f", {words.percent(mistake.probability)} sure"),
-        element("p", "labelled ", element("strong", clip.label or "none of the classes"), class_="quiet"),
-        *_shown_again(view, result, clip),
+        element("p", "Predicted: ", element("strong", predicted), f" ({words.percent(mistake.probability)})"),
+        element("p", "Label: ", element("strong", clip.label or "no class"), class_="quiet"),
+        *_clip_views(view, result, clip),
         element("p", element("code", data.relative_path(clip)), class_="file"),
         class_="card",
     )
 
 
-def _shown_again(view: View, result: Result, clip: Clip) -> list[Html]:
-    """A scored clip's spectrogram and player, or a sentence in their place."""
+def _clip_views(view: View, result: Result, clip: Clip) -> list[Html]:
+    """Render the spectrogram and a player of a clip, or a note that it cannot be read."""
     sound = view.read(clip)
     if sound is not None:
         try:
-            picture = _framed(result.recipe.representation, sound, f"{clip.label}, spectrogram", "")
-            return [picture, player(sound, clip.label)]
+            spectrogram = _spectrogram(result.recipe.representation, sound, f"{clip.label}, spectrogram", "")
+            return [spectrogram, player(sound, clip.label)]
         except AudioError as error:
-            view.cannot_show(clip, error)
-    return [element("p", "This clip could not be read again to be shown.", class_="quiet")]
+            view.add_unreadable(clip, error)
+    return [element("p", "This clip could not be read again.", class_="quiet")]

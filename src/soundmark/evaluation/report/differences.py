@@ -1,4 +1,4 @@
-"""The section of paired differences."""
+"""The section "Differences between recipes"."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from soundmark.datasets.protocols import protocol_of
 from soundmark.evaluation.report import words
 from soundmark.evaluation.report.markup import Html, element, join, table
 from soundmark.evaluation.report.view import View
-from soundmark.metrics import intervals
 from soundmark.runtime import text
 
 if TYPE_CHECKING:
     from soundmark.evaluation.results import Comparison
 
 
-def differences(view: View) -> Html:
-    """Every pair of recipes under every protocol, on the same clips."""
+def differences_section(view: View) -> Html:
+    """Render the paired difference of each pair of recipes under each protocol."""
     if not view.evaluation.comparisons:
-        return element("p", "Only one recipe was run, so there is nothing to compare it with.")
+        return element("p", "Only one recipe was evaluated: there are no differences.")
     return join([_difference_tables(view), _difference_list(view)])
 
 
 def _difference_tables(view: View) -> Html:
-    """Of three and more recipes: a table per protocol, each recipe minus each of those before it."""
+    """Render a table per protocol for three or more recipes, each recipe minus each of those before it."""
     if len(view.recipes) < 3:
-        return element("p", "Two recipes on the same clips.", class_="lead")
+        return element("p", f"Difference in {view.task.figure} on the same test clips.", class_="lead")
     lead = (
-        "Two recipes on the same clips: the row’s "
-        f"{view.task.figure} minus the column’s, in points, with its 95 % interval, which counts {view.unit}, and p."
+        f"Difference in {view.task.figure} on the same test clips, row minus column: percentage points, 95 % interval "
+        f"over {view.unit}, and p-value."
     )
     parts = [element("p", lead, class_="lead")]
     for protocol, results in view.by_protocol.items():
@@ -48,22 +47,22 @@ def _difference_tables(view: View) -> Html:
 
 
 def _difference(comparison: Comparison | None, first: str) -> Html | str:
-    """One cell: ``first`` minus the other, in points, with its interval and p."""
+    """Render a table cell: ``first`` minus the other recipe in points, with interval and p-value."""
     if comparison is None:
         return words.NOTHING
-    found, turned = comparison.difference, comparison.recipes[0] != first
-    bounds = intervals.Interval(-found.interval.high, -found.interval.low) if turned else found.interval
+    paired = comparison.difference
+    found = paired if comparison.recipes[0] == first else words.reverse(paired)
     return join(
         [
-            element("strong", words.points(-found.difference if turned else found.difference)),
-            element("small", words.interval(bounds, signed=True)),
+            element("strong", words.points(found.difference)),
+            element("small", words.interval(found.interval, signed=True)),
             element("small", f"p {words.p_value(found.p)}"),
         ]
     )
 
 
 def _difference_list(view: View) -> Html:
-    """Every pair, a line each, with McNemar's p and what was counted; folded away where tables say most of it."""
+    """Render a list of all pairs with McNemar's p; collapsed if there are also tables."""
     by_group = view.unit != "clips"
     head = [
         "Protocol", "Difference", "Points", "95 % interval", view.task.words.p_value, "McNemar p*", "Clips",
@@ -72,7 +71,7 @@ def _difference_list(view: View) -> Html:
     rows = [
         [
             protocol_of(one.protocol).title,
-            join([view.badge(one.recipes[0]), " − ", view.badge(one.recipes[1])]),
+            element("span", view.badge(one.recipes[0]), " − ", view.badge(one.recipes[1]), class_="pair"),
             element("strong", words.points(one.difference.difference)),
             words.interval(one.difference.interval, signed=True),
             words.p_value(one.difference.p).removeprefix("= "),
@@ -82,17 +81,17 @@ def _difference_list(view: View) -> Html:
         ]
         for one in view.evaluation.comparisons
     ]
-    said, n_seeds = view.task.words, len(view.seeds)
-    note = (said.paired_note + (said.paired_note_seeds if n_seeds > 1 else said.paired_note_one_seed)).format(
+    terms, n_seeds = view.task.words, len(view.seeds)
+    note = (terms.paired_note + (terms.paired_note_seeds if n_seeds > 1 else terms.paired_note_one_seed)).format(
         unit=view.unit, seeds=n_seeds
     )
     pairs = {protocol: len(results) * (len(results) - 1) // 2 for protocol, results in view.by_protocol.items()}
     if (most := max(pairs.values())) > 1:
         note += (
-            f" The p-values are of each pair alone: with {most} pairs, Bonferroni’s correction would ask for p below "
-            f"{words.number(0.05 / most, 3)} rather than 0.05."
+            f" The p-values are not corrected for multiple comparisons: for {most} pairs, Bonferroni correction "
+            f"requires p < {words.number(words.SIGNIFICANCE_LEVEL / most, 3)} instead of {words.SIGNIFICANCE_LEVEL}."
         )
-    listing, told = table(head, rows, class_="numbers"), element("p", note, class_="quiet")
+    listing, footnote = table(head, rows, class_="numbers"), element("p", note, class_="quiet")
     if len(view.recipes) < 3:
-        return join([listing, told])
-    return join([told, element("details", element("summary", "All pairs as a list, with McNemar’s p"), listing)])
+        return join([listing, footnote])
+    return join([footnote, element("details", element("summary", "All pairs as a list, with McNemar’s p"), listing)])

@@ -1,4 +1,4 @@
-"""The drawings of the report, each one SVG that takes its colours and its type from the page it stands in."""
+"""The figures of the report, as inline SVG that uses the colours and fonts of the page."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import numpy as np
 from soundmark.datasets.protocols import protocol_of
 from soundmark.evaluation.report.markup import Html, text
 from soundmark.metrics import intervals
-from soundmark.models.training_record import watched
+from soundmark.models.training_record import QUANTITIES, epochs_with_validation
 
 if TYPE_CHECKING:
     from soundmark.evaluation.results import Result
     from soundmark.models.training_record import Epoch
 
 
-# Matplotlib is told colours that stand for the page's own; ``_inline`` puts the page's variables in their place, so
-# that one drawing suits light, dark and paper.
+# Placeholder colours for Matplotlib; ``_inline`` replaces them by the CSS variables of the page, so that a figure fits
+# the light, dark and print style.
 INK, MUTED, RULE, PAPER = "#010101", "#020202", "#030303", "#040404"
 
 
@@ -41,9 +41,9 @@ EMPTY = Html("")
 
 
 STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",  # text stays text: it can be read out, searched and set in the page's own type
+    "svg.fonttype": "none",  # text remains text: searchable, accessible, in the font of the page
     "text.parse_math": False,
-    "font.family": ["DejaVu Sans"],  # for measuring only, and it comes with matplotlib
+    "font.family": ["DejaVu Sans"],  # only to measure text; comes with Matplotlib
     "font.size": 8.5,
     "text.color": INK,
     "axes.edgecolor": RULE,
@@ -68,16 +68,16 @@ STYLE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Mark:
-    """One row of the leak drawing: a share, with the interval of it where there is one."""
+    """A row of ``score_chart``: a score from 0 to 1, with its interval if known."""
 
     label: str
-    share: float
+    score: float
     bounds: intervals.Interval | None
     colour: str
 
 
 def recipe_colour(index: int) -> str:
-    """The stand-in for the colour of the report's recipe ``index``.
+    """Return the placeholder for the colour of recipe ``index``.
 
     >>> recipe_colour(0) != recipe_colour(1)
     True
@@ -86,11 +86,12 @@ def recipe_colour(index: int) -> str:
 
 
 def curves(results: Sequence[Result], colours: Sequence[str], *, quantity: str) -> Html:
-    """Training (dashed) and validation (solid) ``quantity`` ("loss" or "accuracy") by epoch, as SVG.
+    """Draw ``quantity`` ("loss" or "accuracy") by epoch as SVG, training dashed and validation solid.
 
-    A thin line for each fold and, where there are several, a strong one for their mean. A loss that towers over all
-    that follow, as an untrained network's on raw decibels does, leaves the axis at the top. Of a recipe that trains
-    again on everything, the first training is drawn: there are no clips left to watch the second on.
+    There is a thin line for each fold and, with several folds, a thick line for their mean. The axis ends above all
+    validation losses; a much larger training loss in the first epoch (an untrained network on raw decibels) exceeds it.
+    For a recipe that trains a final model on all training clips, the curves are of the first model: the final model has
+    no validation clips.
     """
     protocol = protocol_of(results[0].protocol).title
     with _panel(f"curves {results[0].protocol} {quantity}", f"{protocol}: {quantity} by epoch") as panel:
@@ -99,39 +100,41 @@ def curves(results: Sequence[Result], colours: Sequence[str], *, quantity: str) 
 
 
 def draw_curves(axes: Any, results: Sequence[Result], colours: Sequence[str], *, quantity: str) -> None:
-    """The lines of ``curves`` on Matplotlib's ``axes``, each result in its colour."""
+    """Draw the lines of ``curves`` on Matplotlib ``axes``, each result in its colour."""
     for result, colour in zip(results, colours, strict=True):
-        histories = [watched(fold.history) for fold in result.folds if fold.history]
+        histories = [epochs_with_validation(fold.history) for fold in result.folds if fold.history]
         for part, dashes in (("train", (0, (2.2, 1.6))), ("validation", "solid")):
-            _fan(axes, [_column(history, f"{part}_{quantity}") for history in histories], colour, dashes)
+            _draw_folds(axes, [_column(history, f"{part}_{quantity}") for history in histories], colour, dashes)
     axes.set_xlabel("epoch")
+    axes.set_ylabel(QUANTITIES[quantity] if quantity == "loss" else f"{QUANTITIES[quantity]} (%)")
     axes.set_ylim(0, _height(results, quantity) if quantity == "loss" else None)
     axes.margins(x=0.02)
     axes.xaxis.get_major_locator().set_params(integer=True)
     if quantity == "accuracy":
-        _share_axis(axes, "y")
+        _percent_axis(axes, "y")
 
 
 def _height(results: Sequence[Result], quantity: str) -> float:
-    """Where the axis ends: a little above all validation and all training after the first epoch."""
-    histories = [watched(fold.history) for result in results for fold in result.folds]
+    """Return the axis limit: slightly above all validation values and all training values after the first epoch."""
+    histories = [epochs_with_validation(fold.history) for result in results for fold in result.folds]
     columns = [
         column
         for history in histories
         for column in (_column(history, f"validation_{quantity}"), _column(history[1:], f"train_{quantity}"))
     ]
     values = np.concatenate([np.zeros(0), *columns])
-    top = float(values[np.isfinite(values)].max(initial=0))  # a training that diverged has infinite losses
+    top = float(values[np.isfinite(values)].max(initial=0))  # losses are infinite if training diverged
     return 1.08 * top or 1.0
 
 
 def _column(history: Sequence[Epoch], name: str) -> np.ndarray:
-    """One column of a history, float64 [epochs], NaN where nothing was measured."""
+    """Return a column of a history, float64 [epochs]; missing values are NaN."""
     values = [getattr(epoch, name) for epoch in history]
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
-def _fan(axes: Any, lines: Sequence[np.ndarray], colour: str, dashes: Any) -> None:
+def _draw_folds(axes: Any, lines: Sequence[np.ndarray], colour: str, dashes: Any) -> None:
+    """Draw a line for each fold, and their mean over the epochs that all of them have."""
     lines = [line for line in lines if np.isfinite(line).any()]
     several = len(lines) > 1
     for line in lines:
@@ -144,15 +147,15 @@ def _fan(axes: Any, lines: Sequence[np.ndarray], colour: str, dashes: Any) -> No
 
 
 def reliability(results: Sequence[Result], colours: Sequence[str]) -> Html:
-    """How often the answer was right against how sure it was, a dot per bin, its area the share of clips, as SVG."""
+    """Draw a reliability diagram as SVG: accuracy by confidence bin; the area of a dot is the bin's share of clips."""
     protocol = protocol_of(results[0].protocol).title
-    with _panel(f"reliability {results[0].protocol}", f"{protocol}: reliability", inches=(4.0, 3.6)) as panel:
+    with _panel(f"reliability {results[0].protocol}", f"{protocol}: reliability diagram", inches=(4.0, 3.6)) as panel:
         draw_reliability(panel.axes, results, colours)
     return panel.svg
 
 
 def draw_reliability(axes: Any, results: Sequence[Result], colours: Sequence[str], diagonal: str = MUTED) -> None:
-    """The dots of ``reliability`` on Matplotlib's ``axes``, each result in its colour."""
+    """Draw the dots of ``reliability`` on Matplotlib ``axes``, each result in its colour."""
     axes.plot([0, 1], [0, 1], color=diagonal, linewidth=0.8, linestyle=(0, (1, 2)))
     for result, colour in zip(results, colours, strict=True):
         bins = [one for one in result.task.reliability(result.labels, result.probabilities) if one.n]
@@ -160,26 +163,26 @@ def draw_reliability(axes: Any, results: Sequence[Result], colours: Sequence[str
         area = [3 + 300 * one.n / max(1, sum(each.n for each in bins)) for one in bins]
         axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.6)
         axes.scatter(x, y, s=area, color=colour, alpha=0.55, linewidths=0)
-    axes.set_xlabel(results[0].task.words.probability)
-    axes.set_ylabel(results[0].task.words.share)
+    axes.set_xlabel(f"{results[0].task.words.probability} (%)")
+    axes.set_ylabel(f"{results[0].task.words.share} (%)")
     axes.set_aspect("equal")
-    _share_axis(axes, "x")
-    _share_axis(axes, "y")
+    _percent_axis(axes, "x")
+    _percent_axis(axes, "y")
 
 
-def shares(marks: Sequence[Mark], *, name: str, description: str, chance: float) -> Html:
-    """A row per mark, its share on a common scale from 0 to 100 %, with whiskers where there is an interval, as SVG."""
-    with _panel(name, description, inches=(4.6, 0.62 + 0.3 * len(marks))) as panel:
+def score_chart(marks: Sequence[Mark], *, name: str, description: str, axis: str, chance: float) -> Html:
+    """Draw a dot per mark on a common scale from 0 to 100 %, with its interval and the chance level, as SVG."""
+    with _panel(name, description, inches=(4.6, 0.8 + 0.3 * len(marks))) as panel:
         axes = panel.axes
         axes.axvline(chance, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
         for row, mark in enumerate(marks):
-            axes.plot([0, mark.share], [row, row], color=mark.colour, linewidth=1.0, alpha=0.35)
+            axes.plot([0, mark.score], [row, row], color=mark.colour, linewidth=1.0, alpha=0.35)
             if mark.bounds and mark.bounds.known:
                 axes.plot([mark.bounds.low, mark.bounds.high], [row, row], color=mark.colour, linewidth=4.5, alpha=0.35)
-            axes.plot([mark.share], [row], color=mark.colour, marker="o", markersize=5.5, markeredgewidth=0)
+            axes.plot([mark.score], [row], color=mark.colour, marker="o", markersize=5.5, markeredgewidth=0)
             axes.annotate(
-                f"{100 * mark.share:.0f} %",
-                (mark.share, row),
+                f"{100 * mark.score:.0f} %",
+                (mark.score, row),
                 (0, 6),
                 textcoords="offset points",
                 ha="center",
@@ -190,16 +193,17 @@ def shares(marks: Sequence[Mark], *, name: str, description: str, chance: float)
         axes.set_ylim(len(marks) - 0.5, -0.75)
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
-        _share_axis(axes, "x")
+        axes.set_xlabel(axis)
+        _percent_axis(axes, "x")
     return panel.svg
 
 
-def _share_axis(axes: Any, which: str) -> None:
-    """Scale one axis from 0 to 100 %."""
+def _percent_axis(axes: Any, which: str) -> None:
+    """Scale an axis from 0 to 100 %."""
     ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
     axis, limit = (axes.xaxis, axes.set_xlim) if which == "x" else (axes.yaxis, axes.set_ylim)
     limit(0, 1.02)
-    axis.set_ticks(ticks, [f"{100 * tick:.0f} %" for tick in ticks])
+    axis.set_ticks(ticks, [f"{100 * tick:.0f}" for tick in ticks])
 
 
 @dataclass
@@ -210,7 +214,7 @@ class _Panel:
 
 @contextmanager
 def _panel(name: str, description: str, inches: tuple[float, float] = PANEL_INCHES) -> Iterator[_Panel]:
-    """One drawing: plot on ``.axes`` inside the block, take ``.svg`` after it. No global state changes."""
+    """Create a figure: plot on ``.axes`` inside the block, use ``.svg`` after it. Changes no global state."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -226,10 +230,10 @@ def _panel(name: str, description: str, inches: tuple[float, float] = PANEL_INCH
 
 
 def _inline(svg: str, name: str, description: str) -> Html:
-    """Matplotlib's SVG file as an element of the page: its own type and colours give way to the page's."""
+    """Convert an SVG file of Matplotlib to an element of the page, with the fonts and colours of the page."""
     body = svg[svg.index("<svg") :]
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)  # a date, which would differ every time
-    body = re.sub(r"<style[^>]*>.*?</style>", "", body, count=1, flags=re.DOTALL)  # it would style the whole page
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)  # contains the date
+    body = re.sub(r"<style[^>]*>.*?</style>", "", body, count=1, flags=re.DOTALL)  # would apply to the whole page
     body = re.sub(r"<!--.*?-->\s*", "", body, flags=re.DOTALL)
     body = re.sub(r" xmlns(:xlink)?=\"[^\"]*\"", "", body).replace("xlink:href", "href")
     body = re.sub(r"; ?font-family: [^;\"]*|font-family: [^;\"]*; ?", "", body)
@@ -237,14 +241,14 @@ def _inline(svg: str, name: str, description: str) -> Html:
     for colour, variable in VARIABLES.items():
         body = body.replace(colour, f"var({variable})")
     body = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]).replace(" \n", " "), body)
-    body = _own_ids(body, re.sub(r"\W+", "-", name))
+    body = _unique_ids(body, re.sub(r"\W+", "-", name))
     size = re.search(r'viewBox="[^"]*"', body)
     label = f'<svg class="figure" role="img" aria-label="{text(description)}" {size.group() if size else ""}>'
     return Html(re.sub(r"<svg[^>]*>", label, body, count=1).strip())
 
 
-def _own_ids(svg: str, prefix: str) -> str:
-    """Drop the ids that nothing refers to, and make the others unlike those of the page's other drawings."""
+def _unique_ids(svg: str, prefix: str) -> str:
+    """Remove unused ids, and add a prefix to the others, so that ids are unique on the page."""
     used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", svg))
     svg = re.sub(r' id="([^"]*)"', lambda found: f' id="{prefix}-{found[1]}"' if found[1] in used else "", svg)
     return re.sub(r"(url\(#|href=\"#)", rf"\1{prefix}-", svg)

@@ -1,13 +1,13 @@
-"""HTML that data cannot break: whatever is not ``Html`` already is escaped when it becomes part of an element."""
+"""Build HTML elements; any value that is not ``Html`` is escaped."""
 
 from __future__ import annotations
 
 import base64
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-# What no page can hold: control characters, and the halves of characters that stand for undecodable file names.
+# Characters that HTML cannot contain: control characters, and the lone surrogates of undecodable file names.
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -15,11 +15,11 @@ VOID = ("img", "br", "source")
 
 
 class Html(str):
-    """A string that is HTML already."""
+    """A string of HTML markup."""
 
 
 def text(value: object) -> Html:
-    """The value as HTML text, escaped unless it is ``Html``.
+    """Convert a value to HTML text, escaped unless it is ``Html``.
 
     >>> text('<b> & "quotes"')
     '&lt;b&gt; &amp; &quot;quotes&quot;'
@@ -28,7 +28,7 @@ def text(value: object) -> Html:
 
 
 def join(parts: Iterable[object], between: str = "") -> Html:
-    """The parts one after the other, each escaped unless it is ``Html``.
+    """Concatenate parts, each escaped unless it is ``Html``.
 
     >>> join(["a < b", Html("<br>")])
     'a &lt; b<br>'
@@ -37,7 +37,9 @@ def join(parts: Iterable[object], between: str = "") -> Html:
 
 
 def element(tag: str, *children: object, **attributes: object) -> Html:
-    """One element. ``class_`` means class, ``aria_label`` aria-label; True is a bare attribute, None and False none.
+    """Build an element; ``class_`` is the attribute class, ``aria_label`` is aria-label.
+
+    The attribute value True gives an attribute without a value; None and False omit it.
 
     >>> element("td", "R&D", class_="number", title='a "quote"', hidden=None)
     '<td class="number" title="a &quot;quote&quot;">R&amp;D</td>'
@@ -55,7 +57,7 @@ def _is_given(value: object) -> bool:
 def table(
     head: Sequence[object], rows: Iterable[Sequence[object]], *, class_: str | None = None, label: str | None = None
 ) -> Html:
-    """A table in a frame that scrolls sideways on a narrow screen; the first cell of every row is its heading.
+    """Build a table that scrolls sideways on a narrow screen; the first cell of each row is its heading.
 
     >>> table(["class", "clips"], [["dog", 3]])[-72:]
     '<tbody><tr><th scope="row">dog</th><td>3</td></tr></tbody></table></div>'
@@ -64,12 +66,22 @@ def table(
     body = [
         element("tr", element("th", row[0], scope="row"), *(element("td", cell) for cell in row[1:])) for row in rows
     ]
-    whole = element("table", element("thead", header), element("tbody", *body), class_=class_, aria_label=label)
-    return element("div", whole, class_="scroll")
+    content = element("table", element("thead", header), element("tbody", *body), class_=class_, aria_label=label)
+    return element("div", content, class_="scroll")
+
+
+def facts(values: Mapping[str, object]) -> Html:
+    """Build a description list.
+
+    >>> facts({"Clips": 3})
+    '<dl class="facts"><dt>Clips</dt><dd>3</dd></dl>'
+    """
+    pairs = [part for name, value in values.items() for part in (element("dt", name), element("dd", value))]
+    return element("dl", *pairs, class_="facts")
 
 
 def data_uri(content: bytes, media_type: str) -> str:
-    """Bytes as an address that holds them, so that the page loads nothing.
+    """Encode bytes as a data URI, so that the page loads no external files.
 
     >>> data_uri(b"hi", "text/plain")
     'data:text/plain;base64,aGk='

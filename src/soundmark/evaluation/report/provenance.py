@@ -1,4 +1,4 @@
-"""The sections that let someone else repeat it: what was left out, and what the numbers were made with."""
+"""The sections "Skipped clips" and "Provenance": all that is needed to reproduce the results."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import Any
 
 from soundmark.datasets.protocols import protocol_of
 from soundmark.evaluation.report import words
-from soundmark.evaluation.report.markup import Html, element, join, table
+from soundmark.evaluation.report.markup import Html, element, facts, join, table
 from soundmark.evaluation.report.view import View
 from soundmark.metrics import calibration_error, intervals
 from soundmark.runtime import text
 
 
-def left_out(view: View) -> Html:
-    """Every file that the data set names and that could not be used, with the reason."""
+def skipped_section(view: View) -> Html:
+    """List the clips that could not be used, with the reason."""
     skipped = [*view.evaluation.skipped]
     parts = [
         table(["File", "Reason"], [[element("code", one.path), one.reason] for one in skipped], class_="reasons")
         if skipped
-        else element("p", "Nothing: every clip was read and counted.")
+        else element("p", "None: all clips were read and evaluated.")
     ]
-    if view.unread:
-        rows = [[element("code", one.path), one.reason] for one in view.unread.values()]
-        parts.append(element("p", "These were scored, but could not be read again to be drawn or played on this page:"))
+    if view.unreadable:
+        rows = [[element("code", one.path), one.reason] for one in view.unreadable.values()]
+        parts.append(element("p", "These clips were evaluated, but could not be read again for this report:"))
         parts.append(table(["File", "Reason"], rows, class_="reasons"))
     return join(parts)
 
 
-def made(view: View) -> Html:
-    """Data, settings, versions, machine, command, time, and how the intervals were made."""
+def provenance_section(view: View) -> Html:
+    """Render data set, command, recipe settings, machine, versions, computing time and methods."""
     evaluation, data = view.evaluation, view.evaluation.dataset
     about = {
         "Data set": data.name,
@@ -37,7 +37,7 @@ def made(view: View) -> Html:
         "Classes": ", ".join(data.classes),
         "Fingerprint": element("code", data.fingerprint),
         "Licence": data.licence,
-        "Please cite": data.citation or words.NOTHING,
+        "Citation": data.citation or words.NOTHING,
         "Command": element("code", evaluation.command) if evaluation.command else words.NOTHING,
         **({"Seeds": ", ".join(map(str, view.seeds))} if len(view.seeds) > 1 else {"Seed": evaluation.seed}),
     }
@@ -48,28 +48,23 @@ def made(view: View) -> Html:
     }
     return join(
         [
-            _facts(about),
-            element("h3", "Settings of the recipes"),
+            facts(about),
+            element("h3", "Recipe settings"),
             _settings(view),
             element("h3", "Machine"),
-            _facts(machine),
+            facts(machine),
             element("h3", "Versions"),
-            _facts(evaluation.versions),
-            element("h3", "Time"),
+            facts(evaluation.versions),
+            element("h3", "Computing time"),
             _times(view),
-            element("h3", "How the numbers were made"),
-            _method(view.unit, len(view.seeds)),
+            element("h3", "Methods"),
+            _methods(view.unit, len(view.seeds)),
         ]
     )
 
 
-def _facts(facts: Mapping[str, object]) -> Html:
-    pairs = [part for name, value in facts.items() for part in (element("dt", name), element("dd", value))]
-    return element("dl", *pairs, class_="facts")
-
-
 def _settings(view: View) -> Html:
-    """A row per setting, a column per recipe; the settings in which recipes differ stand out."""
+    """Render a row per setting and a column per recipe; settings that differ between recipes are bold."""
     columns = [dict(_flat(result.recipe.settings())) for result in view.first_of_recipe]
     found = dict.fromkeys(name for column in columns for name in column if name != "name")
     names = sorted(found, key=lambda name: not name.startswith("representation."))
@@ -82,7 +77,7 @@ def _settings(view: View) -> Html:
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Settings within settings as ``outer.inner``."""
+    """Flatten nested settings to ``outer.inner``."""
     for name, value in settings.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
@@ -92,7 +87,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 def _value(name: str, value: object) -> str:
     if value is None:
-        return "the file’s own" if name.endswith("rate_hz") else "none"
+        return "that of each file" if name.endswith("rate_hz") else "none"
     return ", ".join(str(one) for one in value) if isinstance(value, list | tuple) else str(value)
 
 
@@ -109,25 +104,27 @@ def _times(view: View) -> Html:
     return table(head, rows, class_="numbers narrow")
 
 
-def _method(unit: str, n_seeds: int) -> Html:
-    """How intervals and tests are made, which count ``unit``: recordings, files or clips."""
+def _methods(unit: str, n_seeds: int) -> Html:
+    """Describe how scores, intervals and tests are computed; ``unit`` is recordings, files or clips."""
     resamples = text.count(intervals.RESAMPLES)
     lines = [
-        f"Intervals: 95 %, percentiles of {resamples} bootstrap resamples of {unit}"
-        f"{' (not clips)' * (unit != 'clips')}, drawn with replacement; the statistic of each is right answers ÷ clips "
-        f"of the {unit} drawn. They cover the draw of {unit}, not the luck of a training seed.",
-        f"Sign-flip p: two-sided permutation test by {unit.removesuffix('s')}, {resamples} random flips, "
-        "(1 + count) / (1 + flips); all sign patterns where they are fewer.",
-        "Macro F1: plain mean over the classes that occur. Top 2: the true class is among the two most probable. "
-        "Log loss: nats.",
-        f"ECE: {calibration_error.ECE_BINS} bins of equal width over the top probability, all folds pooled. "
-        "Before temperature scaling: with each training’s own temperature undone. If perfectly calibrated: the mean "
-        "over draws in which each clip is right with its own top probability.",
-        "No epoch, threshold or temperature was picked on test clips: the weights of the last epoch count.",
+        f"95 % intervals: percentiles of {resamples} bootstrap resamples of {unit}"
+        f"{' (not clips)' * (unit != 'clips')}, drawn with replacement; the statistic is the number of correct clips "
+        f"divided by the number of clips of the {unit} drawn. They include the variation between {unit}, but not "
+        "between training seeds.",
+        f"Sign-flip p: two-sided permutation test by {unit.removesuffix('s')} with {resamples} random sign flips, "
+        "p = (1 + count) / (1 + flips); exact if there are fewer sign patterns.",
+        "Macro F1: unweighted mean over the classes that occur. Top 2: the true class is among the two most probable. "
+        "Log loss: in nats.",
+        f"ECE: {calibration_error.ECE_BINS} bins of equal width over the highest probability, all folds pooled. "
+        "Before temperature scaling: with the temperature of each model undone. If perfectly calibrated: mean over "
+        "simulations in which each clip is correct with its highest probability.",
+        "No epoch, threshold or temperature is selected on test clips; the weights of the last epoch are used.",
     ]
     if n_seeds > 1:
         lines.append(
-            f"Seeds: every training was made {n_seeds} times, and each clip has {n_seeds} answers. Scores are over all "
-            f"answers, intervals draw {unit} with all of theirs; SD over seeds is that of the accuracies of each."
+            f"Seeds: each training was repeated {n_seeds} times, so each clip has {n_seeds} predictions. Scores are "
+            f"over all predictions; a bootstrap resample draws {unit} with all their predictions. SD over seeds: "
+            "standard deviation of the scores of the seeds."
         )
-    return element("ul", *(element("li", line) for line in lines), class_="method")
+    return element("ul", *(element("li", line) for line in lines), class_="methods")

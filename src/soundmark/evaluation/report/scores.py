@@ -1,4 +1,4 @@
-"""The section of scores: the main table, and fold by fold."""
+"""The section "Scores": a table per protocol, and the score of each fold."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from soundmark.evaluation.results import Result
 
 
-def scores(view: View) -> Html:
-    """The main table, the protocols in two sentences each, and the folds one by one."""
-    counted = f"{view.unit}, not clips" if view.unit != "clips" else "clips: which share a recording is not known here"
-    lead = f"{view.task.words.headlines} with 95 % intervals that count {counted}{view.over_seeds}."
+def scores_section(view: View) -> Html:
+    """Render a description and a table of scores for each protocol, and the score of each fold."""
+    unit = f"{view.unit}, not clips" if view.unit != "clips" else "clips, because the recordings are unknown"
+    lead = f"{view.task.words.figure_name} with 95 % intervals, bootstrapped over {unit}{view.over_seeds}."
     parts = [element("p", lead, class_="lead")]
     for protocol, results in view.by_protocol.items():
         explained = element("p", protocol_of(protocol).description, class_="quiet")
-        parts += [element("h3", protocol_of(protocol).title), explained, _torn(protocol, results[0].leak)]
-        parts.append(element("p", _what_was_tested(view, results[0])))
+        parts += [element("h3", protocol_of(protocol).title), explained, _leaky_folds(protocol, results[0].leak)]
+        parts.append(element("p", _tested(view, results[0])))
         parts.append(_score_table(view, results))
         if len(results[0].mean_folds) > 1:
-            parts += [element("h4", f"Fold by fold{view.over_seeds}"), _fold_table(view, results)]
+            parts += [element("h4", f"Scores by fold{view.over_seeds}"), _fold_table(view, results)]
     return join(parts)
 
 
-def _what_was_tested(view: View, result: Result) -> str:
-    """How many clips of how many recordings and which folds, tested by how many trainings of how many clips."""
+def _tested(view: View, result: Result) -> str:
+    """Describe the test clips, their recordings and folds, and the numbers of training clips."""
     data, n = view.evaluation.dataset, result.summary.n
     origin = len(set(data.sources[result.test].tolist()))
     of_recordings = "" if view.unit == "clips" else f" from {text.count(origin)} {view.unit}"
@@ -42,25 +42,25 @@ def _what_was_tested(view: View, result: Result) -> str:
     sizes = "–".join(text.count(size) for size in dict.fromkeys((trained[0], trained[-1])))
     return (
         f"Tested: {text.count(n)} clips{of_recordings}{of_folds}, each once{' per seed' * (len(view.seeds) > 1)}, by "
-        f"{'networks' if len(folds) > 1 else 'a network'} trained on {sizes} other clips."
+        f"{'models' if len(folds) > 1 else 'a model'} trained on {sizes} other clips."
     )
 
 
 def calibration_error(result: Result) -> str:
-    """The ECE of a result, what it was before temperature scaling, and what chance alone would show."""
+    """Format the ECE of a result, the ECE before temperature scaling, and that of a perfectly calibrated model."""
     expected, notes = result.ece_if_calibrated, []
     if words.is_number(result.ece_uncalibrated):
         notes.append(f"{words.number(result.ece_uncalibrated, 3)} before temperature scaling")
     if expected and words.is_number(expected.mean):
-        notes.append(f"a perfectly calibrated model would show about {words.number(expected.mean, 3)} at this size")
+        notes.append(f"about {words.number(expected.mean, 3)} expected if perfectly calibrated")
     return f"ECE {words.number(result.summary.ece, 3)}" + (f" ({'; '.join(notes)})" if notes else "")
 
 
-def _torn(protocol: str, leak: Leakage | None) -> Html:
-    """What to say of folds that do not keep recordings together."""
+def _leaky_folds(protocol: str, leak: Leakage | None) -> Html:
+    """Warn of folds that do not keep recordings together."""
     if not protocol_of(protocol).keeps_recordings_apart or leak is None or not leak.recording_and_class:
         return join([])
-    warning = f"These folds do not keep recordings together: {leak.in_words()}. The scores are too good."
+    warning = f"These folds do not keep recordings together: {leak.in_words()}. The scores are too high."
     return element("p", element("strong", warning))
 
 

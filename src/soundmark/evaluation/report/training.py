@@ -1,4 +1,4 @@
-"""The sections on training: curves by epoch, and calibration."""
+"""The sections "Calibration" and "Training curves"."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from soundmark.runtime.text import listed
 
 
 def training_section(view: View) -> Html:
-    """Loss and accuracy by epoch, all recipes of a protocol that have epochs on one pair of axes."""
+    """Render loss and accuracy by epoch, with the recipes of a protocol in one figure."""
     panels = []
     for protocol, results in view.by_protocol.items():
         drawn = [one for one in results if one.recipe.name in view.with_epochs]
@@ -18,11 +18,11 @@ def training_section(view: View) -> Html:
             heading = element("h3", f"{protocol_of(protocol).title}: {quantity}")
             drawing = figures.curves(drawn, view.colours(drawn), quantity=quantity)
             panels.append(element("figure", heading, drawing))
-    seeds = element("p", f"Each fold is drawn {len(view.seeds)} times: once for each seed.")
+    seeds = element("p", f"Each fold has {len(view.seeds)} curves, one for each seed.")
     legend = view.legend("— validation", "╌ training", only=view.with_epochs)
     return join(
         [
-            *(element("p", line, class_="lead") for line in _training_in_words(view)),
+            *(element("p", line, class_="lead") for line in _explanations(view)),
             legend if panels else "",
             seeds if len(view.seeds) > 1 and panels else "",
             element("div", *panels, class_="figures"),
@@ -30,43 +30,43 @@ def training_section(view: View) -> Html:
     )
 
 
-def _training_in_words(view: View) -> list[str]:
-    """What the curves are of, and whose there are none of."""
+def _explanations(view: View) -> list[str]:
+    """Explain which clips the validation curves are from, and which recipes have no curves."""
     curved = [one.recipe for one in view.first_of_recipe if one.recipe.name in view.with_epochs]
     none = [name for name in view.recipes if name not in view.with_epochs]
-    notebook = [recipe.name for recipe in curved if not recipe.decides]
-    own = [recipe.name for recipe in curved if recipe.decides]
+    notebook = [recipe.name for recipe in curved if not recipe.calibrates]
+    own = [recipe.name for recipe in curved if recipe.calibrates]
     lines = []
     if curved:
         lines.append(
-            "Thin lines are single folds, strong ones their mean. The last epoch counts, whatever the curves say: none "
-            "was picked on test clips. A first epoch may leave the loss axis."
+            "Thin lines: single folds; thick lines: mean over folds. The model of the last epoch is evaluated; no "
+            "epoch is selected on test clips. The training loss of the first epoch may exceed the axis."
         )
     if notebook:
         lines.append(
-            f"Of {listed(notebook)} the validation curve is that of the test clips, as in the notebook’s “Test Loss” "
-            "curves: it is looked at and decides nothing."
+            f"Validation curves of {listed(notebook)}: computed on the test clips, as the “Test Loss” in the original "
+            "notebook. They are shown only; they do not affect training."
         )
     if own:
         lines.append(
-            f"Of {listed(own)} it is that of clips which were kept back inside the training part, whole recordings of "
-            "them: no test clip is seen before the end. With what they settled, the network is then trained once more, "
-            "on everything, as long again: that is the one which is scored, and not drawn. Where sounds are mixed or "
-            "changed in training, its loss lies above that of the validation clips."
+            f"Validation curves of {listed(own)}: computed on validation clips, a part of the training set, split by "
+            "recording. Test clips are not used. With the calibration and thresholds found on the validation clips, a "
+            "final model is then trained on the entire training set for the same number of epochs. The final model is "
+            "evaluated; its curve is not shown. With augmentation, the training loss can exceed the validation loss."
         )
     if none:
         lines.append(
-            f"{listed(none)} {'have' if len(none) > 1 else 'has'} no epochs and so no curve: the network stays as it "
-            "was trained before, and only a linear head on what it gives is solved for, at once. Its regularisation is "
-            "chosen inside the training part."
+            f"{listed(none)} {'have' if len(none) > 1 else 'has'} no training curve: the pretrained backbone is "
+            "frozen, and the linear head on its embeddings has a closed-form solution. Its regularisation is selected "
+            "by cross-validation on the training set."
             if all(one.recipe.trainable == "head" for one in view.first_of_recipe if one.recipe.name in none)
-            else f"Of {listed(none)} no epochs are known."
+            else f"{listed(none)}: no training history."
         )
     return lines
 
 
 def calibration_section(view: View) -> Html:
-    """Reliability diagrams, with the ECE of every result and what it is to be held against."""
+    """Render a reliability diagram per protocol, with the ECE of each recipe."""
     panels = []
     for protocol, results in view.by_protocol.items():
         errors = [element("li", view.badge(one.recipe.name), f" {scores.calibration_error(one)}") for one in results]
@@ -76,10 +76,10 @@ def calibration_section(view: View) -> Html:
         )
     note = element(
         "p",
-        "Even a perfectly calibrated model shows an ECE above 0 on a limited number of clips; what it would show with "
-        "these very probabilities stands beside it. It takes clips for independent, which those of one recording are "
-        "not, so it is a lower bound.",
+        "ECE: expected calibration error. A perfectly calibrated model, too, has an ECE above 0 on a finite number of "
+        "clips; its expected value for these probabilities is given in parentheses. It assumes independent clips; "
+        "clips of the same recording are not, so it is a lower bound.",
         class_="quiet",
     )
-    told = any(result.ece_if_calibrated for result in view.evaluation.results)
-    return join([element("div", *panels, class_="figures"), note if told else ""])
+    has_expected = any(result.ece_if_calibrated for result in view.evaluation.results)
+    return join([element("div", *panels, class_="figures"), note if has_expected else ""])

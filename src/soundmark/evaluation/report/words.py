@@ -1,22 +1,25 @@
-"""Numbers and findings in words: how a share, an interval or a p-value is written, and what a difference means."""
+"""Format fractions, intervals and p-values as text, and judge differences: significance, verdict on the claim."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from soundmark.metrics.intervals import Interval
 from soundmark.metrics.significance import PairedDifference
 from soundmark.runtime import text
 
-CLAIM = 0.10  # the notebook's: "images do 10 % better", read as ten points of accuracy
+CLAIM = 0.10  # the notebook's claim, "images do 10 % better", read as ten percentage points of accuracy
 
 
-NOTHING = "–"  # stands where there is no number
+SIGNIFICANCE_LEVEL = 0.05
+
+
+NOTHING = "–"  # for a missing value
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share as a percentage.
+    """Format a fraction as a percentage.
 
     >>> percent(0.7123), percent(float("nan")), percent(1, digits=0)
     ('71.2 %', '–', '100 %')
@@ -25,7 +28,7 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """A number with a fixed count of digits, or a dash where there is none.
+    """Format a number with a fixed number of decimal digits; a missing value is a dash.
 
     >>> number(1.234), number(-0.5, 1), number(None)
     ('1.23', '−0.5', '–')
@@ -34,7 +37,7 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def is_number(value: float | None) -> bool:
-    """Whether there is a number to write.
+    """Whether the value is a finite number.
 
     >>> is_number(0.0), is_number(None), is_number(float("nan"))
     (True, False, False)
@@ -43,7 +46,7 @@ def is_number(value: float | None) -> bool:
 
 
 def interval(bounds: Interval, *, signed: bool = False) -> str:
-    """An interval in points of a hundred.
+    """Format an interval of fractions in percentage points.
 
     >>> interval(Interval(0.681, 0.742)), interval(Interval(-0.012, 0.05), signed=True)
     ('[68.1, 74.2]', '[−1.2, +5.0]')
@@ -55,7 +58,7 @@ def interval(bounds: Interval, *, signed: bool = False) -> str:
 
 
 def points(difference: float) -> str:
-    """A difference of shares in points of a hundred, with its sign.
+    """Format a difference of fractions in percentage points, with its sign.
 
     >>> points(0.0312), points(-0.5), points(0.0)
     ('+3.1', '−50.0', '0.0')
@@ -66,7 +69,7 @@ def points(difference: float) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p-value with its sign of equality.
+    """Format a p-value with "=" or "<".
 
     >>> p_value(0.0421), p_value(0.0001), p_value(float("nan"))
     ('= 0.042', '< 0.001', '–')
@@ -74,9 +77,37 @@ def p_value(p: float) -> str:
     return NOTHING if not is_number(p) else "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
+def reverse(paired: PairedDifference) -> PairedDifference:
+    """Return the difference b − a for a difference a − b.
+
+    >>> reverse(PairedDifference(0.02, Interval(0.01, 0.03), 0.01, 0.01, 900, 90)).interval
+    Interval(low=-0.03, high=-0.01)
+    """
+    bounds = Interval(-paired.interval.high, -paired.interval.low)
+    return replace(paired, difference=-paired.difference, interval=bounds)
+
+
+def significance(paired: PairedDifference, *, pairs: int = 1) -> str:
+    """State whether a difference is significant: its interval excludes 0, and p is below 5 %, divided by ``pairs``.
+
+    ``pairs`` is the number of comparisons (Bonferroni correction).
+
+    >>> significance(PairedDifference(0.02, Interval(0.01, 0.03), 0.01, 0.01, 900, 90))
+    'significant at the 5 % level'
+    >>> significance(PairedDifference(0.02, Interval(0.01, 0.03), 0.01, 0.01, 900, 90), pairs=10)
+    'not significant at the 5 % level, with Bonferroni correction for 10 pairs: the data do not decide between them'
+    """
+    low, high = paired.interval.low, paired.interval.high
+    excludes_zero = paired.interval.known and (low > 0 or high < 0)
+    level = "the 5 % level" + (f", with Bonferroni correction for {pairs} pairs" if pairs > 1 else "")
+    if excludes_zero and is_number(paired.p) and paired.p < SIGNIFICANCE_LEVEL / pairs:
+        return f"significant at {level}"
+    return f"not significant at {level}: the data do not decide between them"
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """What a difference says about the claim: one of four words, the same in half a sentence, and in a whole one."""
+    """The verdict on the notebook's claim: a short term, a clause, and a sentence."""
 
     word: str
     clause: str
@@ -84,29 +115,32 @@ class Verdict:
 
 
 def verdict(paired: PairedDifference) -> Verdict:
-    """Whether "images do 10 % better" holds, where ``paired`` is the images' accuracy minus the numbers'.
+    """Judge the claim "images do 10 % better", where ``paired`` is the accuracy of the image minus the mel recipe.
 
-    The interval decides, not the point in it: the claim holds where zero lies below the interval and ten points in or
-    below it; it is reversed where the whole interval is below zero, smaller where ten points lie above it.
+    The interval decides, not the point estimate. The claim is supported if the interval is above zero and includes or
+    exceeds ten points, reversed if the interval is below zero, and smaller than claimed if it is below ten points.
 
     >>> from soundmark.metrics.intervals import Interval
     >>> from soundmark.metrics.significance import PairedDifference
     >>> verdict(PairedDifference(0.02, Interval(0.01, 0.03), 0.01, 0.01, 900, 90)).word
-    'smaller'
+    'smaller than claimed'
     """
     low, high = paired.interval.low, paired.interval.high
-    unknown = ("cannot be told", "it cannot be told whether this holds")
+    inconclusive = ("inconclusive", "the result is inconclusive")
+    supported = ("supported", "the claim is supported")
+    smaller = "smaller than claimed"
     if not paired.interval.known:
-        return Verdict(*unknown, "Too little was tested for an interval.")
+        return Verdict(*inconclusive, "Too few clips were tested for an interval.")
     if high < 0:
-        return Verdict("reversed", "images do worse", "The numbers do better than the images.")
+        return Verdict("reversed", "mel arrays score higher than images", "The mel recipe scores higher.")
     if low > CLAIM:
-        return Verdict("holds", "this holds", "The images do better, and by more than ten points.")
+        return Verdict(*supported, "The image recipe scores higher, by more than ten points.")
     if low > 0 and high >= CLAIM:
-        return Verdict("holds", "this holds", "The images do better, and ten points lie within the interval.")
+        return Verdict(*supported, "The image recipe scores higher, and the interval includes ten points.")
     if high >= CLAIM:
-        return Verdict(*unknown, "Both no difference at all and ten points lie within the interval.")
+        return Verdict(*inconclusive, "The interval includes both zero and ten points.")
     if low > 0:
-        return Verdict("smaller", "images do better by less", "The images do better, but by less than ten points.")
-    sentence = "Ten points can be ruled out; whether there is any difference cannot be told."
-    return Verdict("smaller", "images gain less, if anything", sentence)
+        clause = "images score higher, but by less than claimed"
+        return Verdict(smaller, clause, "The image recipe scores higher, but by less than ten points.")
+    sentence = "A gain of ten points is ruled out; the data do not show whether there is any difference."
+    return Verdict(smaller, "any gain from images is smaller than claimed", sentence)

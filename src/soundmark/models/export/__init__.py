@@ -2,8 +2,8 @@
 
 In reading order:
 
-    onnx_graph  an ONNX graph taken apart: lean, BatchNorm folded, 8-bit weights
-    front_end   a representation as part of an ONNX graph
-    int8        a model's graph in 8 bits
+    onnx_graph  changes to ONNX graphs: metadata removed, BatchNorm folded, int8 weights
+    front_end   representations as ONNX nodes
+    int8        static int8 quantisation of a graph
     waveform    a model as one file from waveform to probabilities
 """

@@ -1,4 +1,4 @@
-"""The graph of a model with 8-bit weights and arithmetic (static quantisation)."""
+"""Static int8 quantisation of a model's graph: 8-bit weights and arithmetic."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import numpy as np
 from soundmark.datasets.feature_store import Rows
 from soundmark.models.export import onnx_graph
 
-BATCH = 16  # spectrograms that the graph is given at a time while it is calibrated
+BATCH = 16  # spectrograms per calibration batch
 
 
 def quantise_graph(graph: bytes, spectrograms: np.ndarray | Rows, chosen: np.ndarray) -> bytes:
-    """The graph of a model in 8 bits, calibrated on the ``chosen`` of ``spectrograms`` ``[n, freq, time]``.
+    """Quantise a graph to int8, calibrated on ``spectrograms[chosen]``, of ``[n, freq, time]``.
 
     >>> silence = np.zeros((2, 24, 24), np.float32)
     >>> len(model.bundle.graph) / len(quantise_graph(model.bundle.graph, silence, np.arange(2))) > 2
@@ -28,8 +28,8 @@ def quantise_graph(graph: bytes, spectrograms: np.ndarray | Rows, chosen: np.nda
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     model = onnx.load_from_string(onnx_graph.with_folded_batch_norm(graph))
-    computed = _mixing(model.graph)
-    if not computed:
+    quantised = _large_convolutions(model.graph)
+    if not quantised:
         return onnx_graph.with_int8_weights(model.SerializeToString())
     with _quiet(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
@@ -41,21 +41,21 @@ def quantise_graph(graph: bytes, spectrograms: np.ndarray | Rows, chosen: np.nda
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_quantize=computed,
-            extra_options={"CalibMovingAverage": True},  # the mean of the batches' bounds: one loud clip counts less
+            nodes_to_quantize=quantised,
+            extra_options={"CalibMovingAverage": True},  # mean over the batches' ranges: less influence of a loud clip
         )
         return onnx_graph.with_int8_weights(onnx_graph.without_metadata(path.read_bytes()))
 
 
-def _mixing(graph: Any) -> list[str]:
-    """The names of the large convolutions that mix channels, which are given one where they have none."""
+def _large_convolutions(graph: Any) -> list[str]:
+    """The names of the large convolutions that mix channels; a convolution without a name gets one."""
     names = []
     for number, node in enumerate(graph.node):
         groups = {each.name: each.i for each in node.attribute}.get("group", 1)
         if (
             node.op_type == "Conv"
             and groups == 1
-            and onnx_graph.constant(graph, node.input[1]).size >= onnx_graph.SMALLEST
+            and onnx_graph.constant(graph, node.input[1]).size >= onnx_graph.MIN_WEIGHTS
         ):
             node.name = node.name or f"convolution_{number}"
             names.append(node.name)
@@ -63,7 +63,7 @@ def _mixing(graph: Any) -> list[str]:
 
 
 class _Clips:
-    """Spectrograms as ONNX Runtime's calibration asks for them: the next batch, or None after the last."""
+    """The reader that ONNX Runtime's calibration needs: it returns the next batch, or None after the last."""
 
     def __init__(self, spectrograms: np.ndarray | Rows, chosen: np.ndarray) -> None:
         parts = np.array_split(chosen, -(-len(chosen) // BATCH))
@@ -76,13 +76,13 @@ class _Clips:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the quantiser's advice, which it gives to the root logger, from whoever listens there."""
-    root, nobody = logging.getLogger(), logging.NullHandler()
+    """Suppress the advice that the quantiser logs to the root logger."""
+    root, handler = logging.getLogger(), logging.NullHandler()
     level = root.level
-    root.addHandler(nobody)
+    root.addHandler(handler)
     root.setLevel(logging.ERROR)
     try:
         yield
     finally:
         root.setLevel(level)
-        root.removeHandler(nobody)
+        root.removeHandler(handler)

@@ -1,7 +1,7 @@
-"""An ONNX graph taken apart and put together again: what it need not say, fewer layers, weights of 8 bits.
+"""Changes to ONNX graphs: remove metadata, fold batch normalisation, quantise weights to int8.
 
-Each takes the bytes of an ONNX file and gives such bytes. ``onnx`` is imported where it is used: reading a model needs
-none of this.
+Each function takes and returns the bytes of an ONNX file. ``onnx`` is imported inside the functions, as using a model
+does not need it.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-WEIGHED = ("Conv", "Gemm", "MatMul")  # operators whose second input is a matrix of weights
+WITH_WEIGHTS = ("Conv", "Gemm", "MatMul")  # operators whose second input is a weight tensor
 
 
-SMALLEST = 1024  # weights: fewer are not worth a scale of their own
+MIN_WEIGHTS = 1024  # smaller tensors are not quantised
 
 
 def without_metadata(graph: bytes) -> bytes:
-    """The graph without what its maker noted beside each node: of torch's, a sixth of it, with paths of the machine.
+    """Remove the metadata of a graph's nodes; torch adds source paths of the machine, a sixth of the file.
 
     >>> len(without_metadata(model.bundle.graph)) <= len(model.bundle.graph)
     True
@@ -35,10 +35,10 @@ def without_metadata(graph: bytes) -> bytes:
 
 
 def with_folded_batch_norm(graph: bytes) -> bytes:
-    """The graph with every BatchNormalization that follows a convolution of its own inside that convolution.
+    """Fold each BatchNormalization that follows a convolution into the convolution.
 
-    y = γ·(w∗x − µ)/√(σ² + ε) + β is the convolution with w·γ/√(σ² + ε) and the bias β − µ·γ/√(σ² + ε). Layers that
-    share their weights share the folded ones.
+    y = γ·(w∗x − µ)/√(σ² + ε) + β is the convolution with the weights w·γ/√(σ² + ε) and the bias β − µ·γ/√(σ² + ε).
+    Layers that share weights share the folded weights too.
 
     >>> with_folded_batch_norm(model.bundle.graph) == without_metadata(model.bundle.graph)  # notebook_cnn has none
     True
@@ -76,7 +76,7 @@ def _fold(graph: Any, convolution: Any, norm: Any) -> None:
 
 
 def with_int8_weights(graph: bytes) -> bytes:
-    """The graph with the weights that are still float32 as int8, a scale for each output, made float32 when it runs.
+    """Store float32 weights as int8 with a scale per output; they are converted to float32 when the graph runs.
 
     >>> small = with_int8_weights(model.bundle.graph)
     >>> len(model.bundle.graph) / len(small) > 2
@@ -87,11 +87,11 @@ def with_int8_weights(graph: bytes) -> bytes:
 
     model = onnx.load_from_string(graph)
     large = {
-        t.name for t in model.graph.initializer if t.data_type == TensorProto.FLOAT and np.prod(t.dims) >= SMALLEST
+        t.name for t in model.graph.initializer if t.data_type == TensorProto.FLOAT and np.prod(t.dims) >= MIN_WEIGHTS
     }
     wide: dict[str, Any] = {}
     for node in model.graph.node:
-        if node.op_type not in WEIGHED or node.input[1] not in large:
+        if node.op_type not in WITH_WEIGHTS or node.input[1] not in large:
             continue
         name = node.input[1]
         if name not in wide:
@@ -111,7 +111,7 @@ def with_int8_weights(graph: bytes) -> bytes:
 
 
 def int8_weights(weights: npt.NDArray[np.float32], axis: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Weights as int8, and the scale of each slice along ``axis``: the largest of a slice is ±127.
+    """Quantise weights to int8; return them and the scale of each slice along ``axis``, whose maximum becomes ±127.
 
     >>> int8_weights(np.array([[1.0, -0.5], [0.0, 0.0]], np.float32), axis=0)[0].tolist()
     [[127, -64], [0, 0]]
@@ -124,7 +124,7 @@ def int8_weights(weights: npt.NDArray[np.float32], axis: int) -> tuple[npt.NDArr
 
 
 def output_axis(node: Any) -> int:
-    """Along which axis of its weights the outputs of a node lie.
+    """Return the axis of a node's weights that corresponds to its outputs.
 
     >>> from onnx import helper
     >>> output_axis(helper.make_node("Gemm", ["x", "w"], ["y"], transB=1))
@@ -137,7 +137,7 @@ def output_axis(node: Any) -> int:
 
 
 def constant(graph: Any, name: str) -> npt.NDArray[Any]:
-    """The constant of that name in an onnx ``GraphProto``.
+    """Return the constant called ``name`` in an onnx ``GraphProto``.
 
     >>> import onnx
     >>> constant(onnx.load_from_string(model.bundle.graph).graph, "logits.bias").shape
@@ -155,8 +155,8 @@ def _add_constant(graph: Any, name: str, values: npt.NDArray[Any]) -> None:
 
 
 def _remove_unused(graph: Any) -> None:
-    """Remove constants that no node asks for."""
-    asked = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
-    used = [tensor for tensor in graph.initializer if tensor.name in asked]
+    """Remove the constants that no node uses."""
+    names = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    used = [tensor for tensor in graph.initializer if tensor.name in names]
     del graph.initializer[:]
     graph.initializer.extend(used)

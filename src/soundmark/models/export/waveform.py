@@ -1,9 +1,9 @@
-"""A model as one ONNX file from waveform to probabilities, for programs without soundmark: C++, JavaScript, a phone.
+"""Export a model as one ONNX file from waveform to probabilities, for programs without soundmark (C++, JavaScript).
 
-The file takes ``waveform`` float32 ``[batch, samples]``, mono, at the model's rate (resampling stays outside), and
-gives ``probabilities`` ``[batch, classes]``, temperature and activation inside, and ``familiarity`` ``[batch]`` where
-the model has it. Its metadata key ``soundmark_export`` holds as JSON what the program needs: see ``about``. It is not a
-model that soundmark reads again. Nothing is written that does not say what soundmark says.
+The input is ``waveform`` float32 ``[batch, samples]``, mono, at the model's sample rate; resampling is not included.
+The outputs are ``probabilities`` ``[batch, classes]``, after temperature and activation, and for some models
+``familiarity`` ``[batch]``. The metadata key ``soundmark_export`` contains the JSON of ``export_metadata``. soundmark
+itself cannot load the file. An export is written only if its output agrees with that of soundmark.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from soundmark.models.export import front_end, onnx_graph
 from soundmark.models.windows import WHOLE_WINDOWS
 from soundmark.runtime import atomic
 from soundmark.runtime.progress import Progress, no_progress
+from soundmark.runtime.text import listed
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -36,65 +37,62 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 
-KEY = "soundmark_export"  # of the metadata
+KEY = "soundmark_export"  # metadata key
 
 
-TOLERANCE = 1e-4  # of probabilities
+TOLERANCE = 1e-4  # maximum difference of a probability
 
 
-INT8_TOLERANCE = 0.05  # of those of an int8 model: any last bit tips roundings to 8 bits, in soundmark itself, too
+INT8_TOLERANCE = 0.05  # for int8 models: rounding errors change how values are rounded to 8 bits, in soundmark too
 
 
-SPECTROGRAM_TOLERANCE = 2e-3  # of decibels, or of ln: what rounding leaves of a tone's faintest neighbours
+SPECTROGRAM_TOLERANCE = 2e-3  # decibels or ln: rounding errors are largest in the quietest bins beside a tone
 
 
-LAST_BITS = 5e-7  # of a spectrogram whose numbers are about 1
+ROUNDING_ERROR = 5e-7  # a spectrogram that differs by at most this is equal up to rounding
 
 
-FAMILIARITY_TOLERANCE = 1e-3  # its quadratic forms add up what rounding left in hundreds of numbers
+FAMILIARITY_TOLERANCE = 1e-3  # larger: its quadratic forms add up the rounding errors of hundreds of numbers
 
 
-OLDEST_OPSET = 13  # where Softmax took its present meaning
+MIN_OPSET = 13  # the first ONNX opset with the current definition of Softmax
 
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How far an exported file is from soundmark itself, at most, and on how many stretches of sound that was seen.
+    """The largest differences between an exported file and soundmark, on a number of audio segments.
 
-    Of a stretch whose spectrogram is the same but for its last bits, and of a model of 8 bits always, the probability
-    is compared from the exported file's own spectrogram on: a network that turns quiet sounds up by 40 dB hears those
-    bits (sounds of less than −80 dB of full scale), and they tip roundings to 8 bits, there as here.
+    If the spectrograms of a segment are equal up to rounding, and always for int8 models, soundmark's probabilities are
+    computed from the exported file's spectrogram. Otherwise rounding errors would dominate: networks amplify them by up
+    to 40 dB in quiet audio (below −80 dBFS), and they change how values are rounded to 8 bits.
     """
 
-    stretches: int
+    segments: int
     spectrogram: float
     probability: float
     familiarity: float | None = None
 
     def sentence(self) -> str:
-        """The agreement in words.
+        """The differences in one sentence.
 
-        >>> Agreement(stretches=24, spectrogram=2e-5, probability=3e-7).sentence()
-        'It agrees with soundmark to 2e-05 in the spectrogram and 3e-07 in probability on 24 stretches of sound.'
+        >>> Agreement(segments=24, spectrogram=2e-5, probability=3e-7).sentence()
+        'Largest difference from soundmark on 24 segments: 2e-05 in the spectrogram, 3e-07 in probability.'
         """
-        first = f"{self.spectrogram:.1g} in the spectrogram"
-        said = f"{self.probability:.1g} in probability"
-        told = (
-            f"{first} and {said}"
-            if self.familiarity is None
-            else f"{first}, {said} and {self.familiarity:.1g} in familiarity"
+        familiarity = "" if self.familiarity is None else f", {self.familiarity:.1g} in familiarity"
+        return (
+            f"Largest difference from soundmark on {self.segments:,} segments: {self.spectrogram:.1g} in the "
+            f"spectrogram, {self.probability:.1g} in probability{familiarity}."
         )
-        return f"It agrees with soundmark to {told} on {self.stretches:,} stretches of sound."
 
 
 def with_front_end(model: Model, *, dynamic: bool = False) -> bytes:
-    """The model with its representation in the graph: an ONNX file, from waveform to probabilities.
+    """Add the representation to the model's graph; return an ONNX file from waveform to probabilities.
 
-    It takes stretches of the model's window, or with ``dynamic`` of any length, which are then heard whole.
+    Its input has the length of the model's window, or with ``dynamic`` any length, which is processed as one window.
 
     Raises:
-        SettingsError: the representation has no such graph, or none for any length.
-        BundleError: the model's own graph is too old.
+        SettingsError: the representation cannot be exported, or not for any length.
+        BundleError: the ONNX opset of the model is too old.
 
     >>> exported = with_front_end(model)
     >>> import onnxruntime
@@ -108,12 +106,12 @@ def with_front_end(model: Model, *, dynamic: bool = False) -> bytes:
     _check_opset(proto)
     samples = None if dynamic else window_samples(model)
     before, after = front_end.Nodes("front_end"), front_end.Nodes("answer")
-    heard = front_end.build(model.card.representation, before, "waveform", samples)
-    before.nodes.append(helper.make_node("Identity", [heard], ["spectrogram"]))
+    spectrogram = front_end.build(model.card.representation, before, "waveform", samples)
+    before.nodes.append(helper.make_node("Identity", [spectrogram], ["spectrogram"]))
     scaled = after.add("Div", "logits", after.constant(model.card.temperature))
     softmax = model.card.activation == "softmax"
-    said = after.add("Softmax", scaled, axis=1) if softmax else after.add("Sigmoid", scaled)
-    after.nodes.append(helper.make_node("Identity", [said], ["probabilities"]))
+    activated = after.add("Softmax", scaled, axis=1) if softmax else after.add("Sigmoid", scaled)
+    after.nodes.append(helper.make_node("Identity", [activated], ["probabilities"]))
     nodes = [*before.nodes, *proto.graph.node, *after.nodes]
     del proto.graph.node[:], proto.graph.input[:]
     proto.graph.node.extend(nodes)
@@ -132,15 +130,15 @@ def with_front_end(model: Model, *, dynamic: bool = False) -> bytes:
 
 def _check_opset(proto: Any) -> None:
     opset = next((each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")), 0)
-    if opset < OLDEST_OPSET:
+    if opset < MIN_OPSET:
         raise BundleError(
-            f"the model's graph is of ONNX's operators {opset}, and {OLDEST_OPSET} or later can be exported: train it "
-            "again with this soundmark."
+            f"the model's graph has ONNX opset {opset}, but exporting needs opset {MIN_OPSET} or later: train the "
+            "model again with this version of soundmark."
         )
 
 
 def window_samples(model: Model) -> int:
-    """The length of the model's window at its own rate, in samples.
+    """Return the length of the model's window in samples, at the model's sample rate.
 
     >>> window_samples(model)
     88200
@@ -150,13 +148,13 @@ def window_samples(model: Model) -> int:
 
 
 def export_metadata(model: Model, *, dynamic: bool) -> dict[str, Any]:
-    """What a program needs to know of an exported file, as its metadata hold it.
+    """Return the metadata of an exported file: what a program needs to know to use it (see docs/export.md).
 
-    ``inside`` lists what a program must not do again; with ``dynamic``, sounds of up to ``whole_samples`` are heard
-    whole and longer ones in windows of ``window_samples``, as soundmark itself does.
+    ``inside`` lists the steps that the graph includes. soundmark classifies audio of up to ``whole_samples`` as one
+    window, and longer audio in windows of ``window_samples``.
 
-    >>> told = export_metadata(model, dynamic=True)
-    >>> told["rate_hz"], told["window_samples"], told["whole_samples"], told["inside"]
+    >>> metadata = export_metadata(model, dynamic=True)
+    >>> metadata["rate_hz"], metadata["window_samples"], metadata["whole_samples"], metadata["inside"]
     (22050, 88200, 92610, ['mel', 'temperature', 'softmax'])
     """
     card, window = model.card, window_samples(model)
@@ -183,7 +181,7 @@ def export_metadata(model: Model, *, dynamic: bool) -> dict[str, Any]:
 
 
 def signals(n: int, rate_hz: int) -> np.ndarray:
-    """Sounds that a front end is held against: noise, loud and hardly there, a tone, silence, clicks, a sweep: [6, n].
+    """Return test signals [6, n]: noise, very quiet noise, a tone, silence, clicks, a frequency sweep.
 
     >>> signals(1, 22050).shape, signals(88200, 22050).dtype
     ((6, 1), dtype('float32'))
@@ -197,15 +195,13 @@ def signals(n: int, rate_hz: int) -> np.ndarray:
     return np.stack(sounds).astype(np.float32)
 
 
-def check_export(model: Model, exported: bytes, heard: Iterable[np.ndarray] = ()) -> Agreement:
-    """Hold an exported file against soundmark itself, on ``signals`` and on what is ``heard``: ``[n]``, at its rate.
-
-    A file of fixed length hears a shorter sound with silence behind it, and a longer one in windows.
+def check_export(model: Model, exported: bytes, recordings: Iterable[np.ndarray] = ()) -> Agreement:
+    """Compare an exported file with soundmark, on ``signals`` and on ``recordings`` ``[n]`` at the model's sample rate.
 
     Raises:
-        BundleError: it says something else.
+        BundleError: a difference is above its tolerance.
 
-    >>> check_export(model, with_front_end(model), [np.ones(1000, np.float32)]).stretches
+    >>> check_export(model, with_front_end(model), [np.ones(1000, np.float32)]).segments
     7
     """
     window, rate_hz = window_samples(model), model.card.representation.rate_hz or 0
@@ -213,9 +209,10 @@ def check_export(model: Model, exported: bytes, heard: Iterable[np.ndarray] = ()
     dynamic = isinstance(session.get_inputs()[0].shape[1], str)
     lengths = (1, window // 9, window, int(WHOLE_WINDOWS * window)) if dynamic else (window,)
     batches = (signals(n, rate_hz) for n in lengths if n)
-    found = [_compare(model, session, batch) for batch in chain(batches, _stretches(heard, window, dynamic))]
+    recorded = split_recordings(recordings, window, dynamic=dynamic)
+    found = [_compare(model, session, batch) for batch in chain(batches, recorded)]
     return Agreement(
-        stretches=sum(each.stretches for each in found),
+        segments=sum(each.segments for each in found),
         spectrogram=max(each.spectrogram for each in found),
         probability=max(each.probability for each in found),
         familiarity=max((each.familiarity for each in found if each.familiarity is not None), default=None),
@@ -223,70 +220,80 @@ def check_export(model: Model, exported: bytes, heard: Iterable[np.ndarray] = ()
 
 
 def _with_spectrogram(exported: bytes) -> bytes:
-    """An exported file that gives the spectrogram too, which stands between the front end and the network."""
+    """Add the spectrogram, an intermediate tensor of an exported file, to its outputs."""
     import onnx
 
     proto = onnx.load_from_string(exported)
     proto.graph.output.append(onnx.ValueInfoProto(name="spectrogram"))
-    whole: bytes = proto.SerializeToString()
-    return whole
+    extended: bytes = proto.SerializeToString()
+    return extended
 
 
-def _stretches(heard: Iterable[np.ndarray], window: int, dynamic: bool) -> Iterator[np.ndarray]:
-    """Sounds as a file takes them, one after the other: ``[1, samples]``."""
-    for sound in heard:
-        if dynamic and len(sound) <= WHOLE_WINDOWS * window:
-            yield sound[None]
+def split_recordings(recordings: Iterable[np.ndarray], window: int, *, dynamic: bool) -> Iterator[np.ndarray]:
+    """Split recordings ``[n]`` into inputs of an exported file, ``[1, samples]``.
+
+    An exported file of fixed length gets windows; a recording shorter than the window is padded with silence. A
+    ``dynamic`` one gets recordings of up to 1.05 windows unchanged.
+
+    >>> recordings = [np.ones(10), np.ones(150)]
+    >>> [part.shape for part in split_recordings(recordings, 100, dynamic=False)]
+    [(1, 100), (1, 100), (1, 100)]
+    >>> [part.shape for part in split_recordings(recordings, 100, dynamic=True)]
+    [(1, 10), (1, 100), (1, 100)]
+    """
+    for samples in recordings:
+        if dynamic and len(samples) <= WHOLE_WINDOWS * window:
+            yield samples[None]
             continue
-        whole = np.pad(sound, (0, max(0, window - len(sound))))
+        padded = np.pad(samples, (0, max(0, window - len(samples))))
         yield from (
-            whole[None, start : start + window]
-            for start in (*range(0, len(whole) - window, window), len(whole) - window)
+            padded[None, start : start + window]
+            for start in (*range(0, len(padded) - window, window), len(padded) - window)
         )
 
 
 def _compare(model: Model, session: onnxruntime.InferenceSession, waveforms: np.ndarray) -> Agreement:
-    """One batch ``[n, samples]`` by both ways."""
+    """Compare the exported file with soundmark on one batch ``[n, samples]``."""
     representation = model.card.representation
-    spectrograms = np.stack([representation(waveform, representation.rate_hz or 0) for waveform in waveforms])
+    expected = np.stack([representation(waveform, representation.rate_hz or 0) for waveform in waveforms])
     names = [output.name for output in session.get_outputs()]
-    said = dict(zip(names, session.run(names, {"waveform": waveforms}), strict=True))
-    own = said["spectrogram"][:, 0]
-    unlike = _difference(own, spectrograms, SPECTROGRAM_TOLERANCE, "the spectrogram")
+    outputs = dict(zip(names, session.run(names, {"waveform": waveforms}), strict=True))
+    exported = outputs["spectrogram"][:, 0]
+    spectrogram = _difference(exported, expected, SPECTROGRAM_TOLERANCE, "the spectrogram")
     int8 = model.card.training.int8 is not None
-    same = np.abs(own - spectrograms).max(axis=(1, 2)) <= LAST_BITS
-    spectrograms = np.where((same | int8)[:, None, None], own, spectrograms)
+    is_equal = np.abs(exported - expected).max(axis=(1, 2)) <= ROUNDING_ERROR
+    spectrograms = np.where((is_equal | int8)[:, None, None], exported, expected)
     allowed, familiarity = (INT8_TOLERANCE if int8 else TOLERANCE), None
-    if "familiarity" in said:
+    if "familiarity" in outputs:
         ours = model.bundle.run(spectrograms, "familiarity")
-        familiarity = _difference(said["familiarity"], ours, max(allowed, FAMILIARITY_TOLERANCE), "familiarity")
-    probability = _difference(said["probabilities"], model.probabilities(spectrograms), allowed, "probability")
-    return Agreement(stretches=len(waveforms), spectrogram=unlike, probability=probability, familiarity=familiarity)
+        familiarity = _difference(outputs["familiarity"], ours, max(allowed, FAMILIARITY_TOLERANCE), "familiarity")
+    probability = _difference(outputs["probabilities"], model.probabilities(spectrograms), allowed, "probability")
+    return Agreement(segments=len(waveforms), spectrogram=spectrogram, probability=probability, familiarity=familiarity)
 
 
-def _difference(theirs: np.ndarray, ours: np.ndarray, allowed: float, what: str) -> float:
-    """The largest difference, which is refused where it is more than is allowed."""
-    apart = float(np.abs(theirs - ours).max())
-    if not apart <= allowed:
+def _difference(exported: np.ndarray, expected: np.ndarray, allowed: float, what: str) -> float:
+    """Return the largest difference; raise ``BundleError`` if it is above ``allowed``."""
+    difference = float(np.abs(exported - expected).max())
+    if not difference <= allowed:
         raise BundleError(
-            f"the exported graph differs from the model by {apart:.2g} in {what} (allowed: {allowed:g}); it is not "
-            "written. Please report this with the versions of onnx and onnxruntime."
+            f"the exported graph differs from the model by {difference:.2g} in {what} (allowed: {allowed:g}); it is "
+            "not written. Please report this with the versions of onnx and onnxruntime."
         )
-    return apart
+    return difference
 
 
 def sounds(
     paths: Sequence[Path], rate_hz: int, skipped: list[Skipped], progress: Progress = no_progress
 ) -> Iterator[np.ndarray]:
-    """The sounds ``[n]`` at ``rate_hz`` of files, of folders and of tables; what cannot be read goes to ``skipped``.
+    """Yield the samples ``[n]`` at ``rate_hz`` of files, folders and CSV tables; add unreadable files to ``skipped``.
 
     Raises:
-        AudioError: a folder holds no sound.
-        DatasetError: a table is none.
+        AudioError: a folder contains no sound files.
+        DatasetError: a table is not valid.
 
     >>> skipped = []
-    >>> heard = list(sounds([city.clips[0].path, folder / "none.wav"], 22050, skipped))
-    >>> len(heard), [item.path == str(folder / "none.wav") for item in skipped]
+    >>> found = list(sounds([city.clips[0].path, folder / "none.wav"], 22050, skipped))
+    >>> len(found), [item.path == str(folder / "none.wav") for item in skipped]
     (1, [True])
     """
     clips = list(_clips(paths))
@@ -308,7 +315,7 @@ def _clips(paths: Sequence[Path]) -> Iterator[tuple[Path, float, float | None]]:
         elif path.is_dir():
             found = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES)
             if not found:
-                raise AudioError(f'the folder "{path}" has no sound files in it: give --check another.')
+                raise AudioError(f'the folder "{path}" contains no sound files: give another folder with --check.')
             yield from ((each, 0.0, None) for each in found)
         else:
             yield path, 0.0, None
@@ -316,11 +323,11 @@ def _clips(paths: Sequence[Path]) -> Iterator[tuple[Path, float, float | None]]:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """What to export, as it was asked for.
+    """The options of an export.
 
     >>> ExportOptions()
     Traceback (most recent call last):
-    soundmark.errors.SettingsError: say what to export: --with-front-end, ...
+    soundmark.errors.SettingsError: choose what to export: --with-front-end ...
     """
 
     front_end: bool = False
@@ -332,49 +339,50 @@ class ExportOptions:
     def __post_init__(self) -> None:
         if self.front_end == self.int8:
             raise SettingsError(
-                "say what to export: --with-front-end, one file from waveform to probabilities, or --int8, a quarter "
-                "of the size; for both, export the int8 model with its front end."
+                "choose what to export: --with-front-end (one file from waveform to probabilities) or --int8 (a "
+                "quarter of the size). For both, export with --int8 first, then export the int8 model with "
+                "--with-front-end."
             )
         if self.int8 and not self.calibrate:
-            raise SettingsError("int8 needs sounds to be calibrated on: give a data set with --calibrate.")
+            raise SettingsError("--int8 needs clips for calibration: give a data set with --calibrate.")
         for given, option, needs in (
             (self.dynamic and not self.front_end, "--dynamic", "--with-front-end"),
             (self.check and not self.front_end, "--check", "--with-front-end"),
             (self.calibrate and not self.int8, "--calibrate", "--int8"),
         ):
             if given:
-                raise SettingsError(f"{option} is for {needs}: leave it out.")
+                raise SettingsError(f"{option} can only be used with {needs}: remove it.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportResult:
-    """What was written, in a sentence, and what was left out on the way."""
+    """A description of the exported file in one sentence, and the files that were skipped in the comparison."""
 
     sentence: str
     skipped: tuple[Skipped, ...]
 
 
-def output_path(model: Path, output: Path | None, wish: ExportOptions) -> Path:
-    """Where an export of the file ``model`` goes: ``output``, or beside it, under a name that says what it is.
+def output_path(model: Path, output: Path | None, options: ExportOptions) -> Path:
+    """Return the file to write: ``output``, or a file beside ``model`` with the suffix "-waveform" or "-int8".
 
     Raises:
-        OutputError: that is the model itself, or a file that was not exported.
+        OutputError: it is the model itself, or an existing file that is not an export.
 
     >>> output_path(folder / "model.onnx", None, ExportOptions(front_end=True)).name
     'model-waveform.onnx'
     """
-    path = output or model.with_name(f"{model.stem}-{'int8' if wish.int8 else 'waveform'}.onnx")
+    path = output or model.with_name(f"{model.stem}-{'int8' if options.int8 else 'waveform'}.onnx")
     try:
         if path.exists() and path.samefile(model):
-            raise OutputError(f'"{path}" is the model itself: give the export another name with -o.')
-        if path.exists() and not _was_exported(path.read_bytes()):
-            raise OutputError(f'"{path}" is there already, and is no export: give the export another name with -o.')
+            raise OutputError(f'"{path}" is the model itself: choose another file for the export with -o.')
+        if path.exists() and not _is_export(path.read_bytes()):
+            raise OutputError(f'"{path}" exists and is not an export: choose another file for the export with -o.')
     except OSError as error:
         raise atomic.cannot_write(path, error) from error
     return path
 
 
-def _was_exported(content: bytes) -> bool:
+def _is_export(content: bytes) -> bool:
     return KEY.encode() in content or b'"int8": {' in content
 
 
@@ -386,23 +394,24 @@ def export_waveform_model(
     check: Sequence[Path] = (),
     progress: Progress = no_progress,
 ) -> ExportResult:
-    """Export ``model`` with its front end to ``path``, if it agrees with soundmark, also on the sounds of ``check``.
+    """Export ``model`` with its front end to ``path``, after a comparison with soundmark.
+
+    ``check`` lists files, folders and CSV tables with audio for the comparison, in addition to test signals.
 
     Raises:
-        SettingsError, BundleError: it cannot be exported, or does not agree.
-        AudioError: a folder of ``check`` holds no sound.
-        OutputError: the place cannot be written.
+        SettingsError, BundleError: the model cannot be exported, or the export differs from soundmark.
+        AudioError: a folder in ``check`` contains no sound files.
+        OutputError: the file cannot be written.
 
     >>> print(export_waveform_model(model, folder / "city.onnx", dynamic=True).sentence)
-    mel, ... and softmax inside, for any length: ... MB. It agrees with soundmark to ... stretches of sound.
+    includes mel, temperature and softmax, for any length, ... MB. Largest difference from soundmark on ...
     """
     exported = with_front_end(model, dynamic=dynamic)
     skipped: list[Skipped] = []
     rate_hz = model.card.representation.rate_hz or 0
     agreement = check_export(model, exported, sounds(check, rate_hz, skipped, progress))
     atomic.write_bytes(path, exported)
-    inside = " and ".join((", ".join(export_metadata(model, dynamic=dynamic)["inside"][:2]), model.card.activation))
-    n = window_samples(model)
-    length = "any length" if dynamic else f"{n} samples at {rate_hz} Hz"
-    sentence = f"{inside} inside, for {length}: {len(exported) / 1e6:.2f} MB. {agreement.sentence()}"
+    included = listed(export_metadata(model, dynamic=dynamic)["inside"])
+    length = "any length" if dynamic else f"{window_samples(model)} samples at {rate_hz} Hz"
+    sentence = f"includes {included}, for {length}, {len(exported) / 1e6:.2f} MB. {agreement.sentence()}"
     return ExportResult(sentence=sentence, skipped=tuple(skipped))

@@ -1,12 +1,12 @@
-"""``[batch, 1, freq, time]`` to logits ``[batch, classes]``: one file per network, imported when it is built.
+"""Networks from spectrograms ``[batch, 1, freq, time]`` to logits ``[batch, classes]``, one file per network.
 
-A network is a ``network.Network`` that contains any normalisation, so that its graph takes the spectrogram as it is.
-Its module has ``build(name, shape, n_classes)``, and ``NETWORKS`` names it. Importing this package does not import
-torch.
+A network is a ``network.Network``. It includes any normalisation, so that its graph takes unnormalised spectrograms.
+Its module defines ``build(name, shape, n_classes)`` and is listed in ``NETWORKS``. The module is imported when the
+network is built; importing this package does not import torch.
 
 In reading order:
 
-    network         the base classes: what the training loop needs
+    network         the base class, with the interface that the training loop uses
     notebook_cnn    the notebook's network
     resnet          three small residual networks
     mobilenet       EfficientAT's MobileNetV3
@@ -30,7 +30,7 @@ class NetworkInfo:
 
     name: str
     description: str
-    module: str  # the file in this folder that builds it
+    module: str  # the module in this package that builds it
     pretrained: bool = False  # whether ``models.weights`` has weights of this name
 
 
@@ -44,7 +44,7 @@ NETWORKS = {
         ),
         NetworkInfo(
             name="resnet",
-            description="three small residual networks that vote: 1.45 million parameters for ten classes",
+            description="an ensemble of three small residual networks: 1.45 million parameters for ten classes",
             module="resnet",
         ),
         NetworkInfo(
@@ -67,12 +67,12 @@ PRETRAINED = tuple(info.name for info in NETWORKS.values() if info.pretrained)
 
 
 def build(name: str, *, shape: tuple[int, int], n_classes: int) -> Network:
-    """The network called ``name`` for spectrograms of ``shape`` (freq, time), freshly initialised.
+    """Build the network called ``name`` for spectrograms of ``shape`` (freq, time), with random weights.
 
-    Its weights are drawn from torch's global generator: seed that first.
+    The weights are drawn from torch's global generator: seed it first.
 
     Raises:
-        SettingsError: there is no such network, or the shape is too small for it.
+        SettingsError: an unknown network, or a shape that is too small for it.
 
     >>> network = build("notebook_cnn", shape=(64, 64), n_classes=10)
     >>> sum(parameter.numel() for parameter in network.parameters())

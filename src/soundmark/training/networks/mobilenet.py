@@ -1,14 +1,14 @@
-"""EfficientAT's MobileNetV3 for sound, in torch alone: ``mn04`` (width 0.4) and ``mn10`` (width 1.0).
+"""EfficientAT's MobileNetV3 for audio, reimplemented in torch: ``mn04`` (width 0.4) and ``mn10`` (width 1.0).
 
     Conv 16 stride 2, fifteen inverted residuals (``BLOCKS``), Conv 1×1 to 960, mean over time and frequency,
     Dense 1280, Dense 527                     (channels × width, rounded to 8; BatchNorm after each convolution)
 
-Its input is the ``logmel`` representation. The mean before the dense layers is the *embedding*: 384 numbers for mn04.
+The input is the ``logmel`` representation. The mean before the dense layers is the *embedding*: 384 values for mn04.
 
 Source: A. Howard et al., "Searching for MobileNetV3", ICCV 2019, table 1; F. Schmid, K. Koutini and G. Widmer,
 "Efficient Large-Scale Audio Tagging via Transformer-to-CNN Knowledge Distillation", ICASSP 2023, whose code
-(github.com/fschmid56/EfficientAT, ``models/mn/``, MIT licence) trained the weights; names are its own, so that these
-load.
+(github.com/fschmid56/EfficientAT, ``models/mn/``, MIT licence) trained the weights. Parameters have the names of that
+code, so that the released weights can be loaded.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from soundmark.models import weights
 from soundmark.spectrograms.logmel import MIDDLE, QUIETEST, SPREAD
 from soundmark.training.networks.network import Network
 
-N_AUDIOSET = 527  # classes
+N_AUDIOSET = 527  # AudioSet classes
 
 
 DROPOUT = 0.2
 
 
-LOUDNESS = 10**1.2  # mean power: 12 dB
+TARGET_POWER = 10**1.2  # 12 dB
 
 
-MOST_GAIN = 10**4.0  # 40 dB: more would amplify rounding errors
+MAX_GAIN = 10**4.0  # 40 dB: more would amplify rounding errors
 
 
-SHIFT = 2  # mel bands, of 128
+SHIFT_BANDS = 2  # of 128 mel bands
 
 
 @dataclass(frozen=True)
 class Block:
-    """One row of MobileNetV3-Large, at width 1."""
+    """One row of the table of MobileNetV3-Large, at width 1."""
 
     kernel: int
     expanded: int
     out: int
-    squeezes: bool
+    squeeze_excitation: bool
     activation: type[nn.Module]
     stride: int
 
@@ -78,46 +78,46 @@ FIRST, LAST, DENSE = 16, 6 * 160, 1280  # channels: of the first convolution, of
 
 
 class MobileNet(nn.Module):
-    """``logmel`` spectrograms ``[batch, 1, freq, time]`` to AudioSet logits ``[batch, 527]``."""
+    """MobileNetV3, from ``logmel`` spectrograms ``[batch, 1, freq, time]`` to AudioSet logits ``[batch, 527]``."""
 
     def __init__(self, width: float) -> None:
         super().__init__()
-        inside = _to_eights(FIRST * width)
+        inside = _round_channels(FIRST * width)
         layers: list[nn.Module] = [_convolution(1, inside, 3, stride=2, activation=nn.Hardswish)]
         for block in BLOCKS:
             layers.append(InvertedResidual(block, inside, width))
-            inside = _to_eights(block.out * width)
+            inside = _round_channels(block.out * width)
         self.width_of_embedding = 6 * inside
         layers.append(_convolution(inside, self.width_of_embedding, 1, activation=nn.Hardswish))
         self.features = nn.Sequential(*layers)
-        dense = _to_eights(DENSE * width)
-        # Numbered as in the original: 0 and 1 are its pooling and flattening, 3 its activation, 4 its dropout.
+        dense = _round_channels(DENSE * width)
+        # Indices as in the original, where 0 and 1 are pooling and flattening, 3 the activation and 4 dropout.
         self.classifier = nn.ModuleDict(
             {"2": nn.Linear(self.width_of_embedding, dense), "5": nn.Linear(dense, N_AUDIOSET)}
         )
 
     def embed(self, x: Tensor) -> Tensor:
-        """The mean of the last feature maps, ``[batch, 384]`` for mn04 and ``[batch, 960]`` for mn10."""
+        """Compute the mean of the last feature maps, ``[batch, 384]`` for mn04 and ``[batch, 960]`` for mn10."""
         pooled: Tensor = self.features(x).mean((2, 3))
         return pooled
 
     def tags(self, embedding: Tensor) -> Tensor:
-        """AudioSet logits ``[batch, 527]`` of embeddings."""
+        """Compute AudioSet logits ``[batch, 527]`` from embeddings."""
         logits: Tensor = self.classifier["5"](F.hardswish(self.classifier["2"](embedding)))
         return logits
 
     def forward(self, x: Tensor) -> Tensor:
-        """AudioSet logits ``[batch, 527]``."""
+        """Compute AudioSet logits ``[batch, 527]``."""
         return self.tags(self.embed(x))
 
 
-class Transferred(Network):
-    """A backbone that was trained on AudioSet, and a linear head for the classes of the data set.
+class TransferNetwork(Network):
+    """A backbone pretrained on AudioSet, with a linear head for the classes of the data set.
 
-    The embedding is the mean of two views, the sound as loud as it is and brought to one loudness, so that less hangs
-    on how far away the microphone stood; in training each clip is seen in one of the two. The head's input is the
-    embedding and the AudioSet logits that follow from it. BatchNorm keeps AudioSet's statistics: a few recordings have
-    none.
+    The embedding is the mean over two views: the sound as it is, and normalised to a fixed loudness. This makes it less
+    dependent on the distance of the microphone. In training, one of the two views is chosen at random for each clip.
+    The head's input is the embedding and the AudioSet logits computed from it. BatchNorm keeps the statistics of
+    AudioSet: a few recordings are too few to estimate them.
     """
 
     has_embedding = True
@@ -128,45 +128,46 @@ class Transferred(Network):
         self.dense = nn.Linear(backbone.width_of_embedding + N_AUDIOSET, n_classes)
 
     def load_pretrained(self, path: Path) -> None:
-        """Load the backbone's weights from EfficientAT's file."""
+        """Load the backbone's weights from the file that EfficientAT released."""
         self.backbone.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
     def embed(self, x: Tensor) -> Tensor:
-        """The embedding, ``[batch, 384]`` for mn04."""
+        """Compute the embedding, ``[batch, 384]`` for mn04."""
         if self.training:
-            chosen = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
-            return self.backbone.embed(torch.where(chosen, at_one_loudness(x), x))
-        return (self.backbone.embed(x) + self.backbone.embed(at_one_loudness(x))) / 2
+            is_normalised = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
+            return self.backbone.embed(torch.where(is_normalised, normalise_loudness(x), x))
+        return (self.backbone.embed(x) + self.backbone.embed(normalise_loudness(x))) / 2
 
     def embed_views(self, x: Tensor) -> Tensor:
-        """The embedding of each view that a head is fitted on, ``[4, batch, d]``; that of ``embed`` is the first two's.
+        """Compute the embeddings of the four views that a head is fitted on, ``[4, batch, d]``.
 
-        The sound as it is, at one loudness, and two mel bands lower and higher.
+        The views are the sound as it is, with normalised loudness, and shifted by two mel bands down and up. The output
+        of ``embed`` is the mean over the first two.
         """
-        views = (x, at_one_loudness(x), shifted(x, SHIFT), shifted(x, -SHIFT))
+        views = (x, normalise_loudness(x), shift_bands(x, SHIFT_BANDS), shift_bands(x, -SHIFT_BANDS))
         return torch.stack([self.backbone.embed(view) for view in views])
 
     def head_features(self, embedding: Tensor) -> Tensor:
-        """The head's input: the embedding and its AudioSet logits, ``[batch, 911]`` for mn04."""
+        """Compute the head's input: the embedding and its AudioSet logits, ``[batch, 911]`` for mn04."""
         return torch.cat([embedding, self.backbone.tags(embedding)], 1)
 
     def head(self, embedding: Tensor) -> Tensor:
-        """Logits ``[batch, n_classes]`` of an embedding."""
+        """Compute logits ``[batch, n_classes]`` from an embedding."""
         logits: Tensor = self.dense(F.dropout(self.head_features(embedding), DROPOUT, self.training))
         return logits
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``[batch, n_classes]``."""
+        """Compute logits ``[batch, n_classes]``."""
         return self.head(self.embed(x))
 
-    def put_head(self, weights: Tensor, bias: Tensor) -> None:
+    def set_head(self, weights: Tensor, bias: Tensor) -> None:
         """Replace the head: ``weights`` ``[features, n_classes]``, ``bias`` ``[n_classes]``."""
         with torch.no_grad():
             self.dense.weight.copy_(weights.T)
             self.dense.bias.copy_(bias)
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode for all but BatchNorm."""
+        """Set the training mode of all layers but BatchNorm, which stays in evaluation mode."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -174,14 +175,14 @@ class Transferred(Network):
         return self
 
     def depths(self) -> list[int]:
-        """Number of layers between each parameter and the logits, in ``parameters()``'s order."""
+        """Return the number of layers between each parameter and the logits, in the order of ``parameters()``."""
         last = len(self.backbone.features)
         names = [name.split(".") for name, _ in self.named_parameters()]
         return [last - int(parts[2]) if parts[:2] == ["backbone", "features"] else 0 for parts in names]
 
 
 class Tagger(Network):
-    """A backbone with the head that it was released with: AudioSet's 527 classes."""
+    """A backbone with its original head for the 527 classes of AudioSet."""
 
     has_embedding = True
 
@@ -190,35 +191,35 @@ class Tagger(Network):
         self.backbone = backbone
 
     def embed(self, x: Tensor) -> Tensor:
-        """The embedding, ``[batch, 384]`` for mn04."""
+        """Compute the embedding, ``[batch, 384]`` for mn04."""
         return self.backbone.embed(x)
 
     def head(self, embedding: Tensor) -> Tensor:
-        """AudioSet logits ``[batch, 527]`` of an embedding."""
+        """Compute AudioSet logits ``[batch, 527]`` from an embedding."""
         return self.backbone.tags(embedding)
 
     def forward(self, x: Tensor) -> Tensor:
-        """AudioSet logits ``[batch, 527]``."""
+        """Compute AudioSet logits ``[batch, 527]``."""
         return self.head(self.embed(x))
 
 
-def at_one_loudness(x: Tensor) -> Tensor:
-    """``logmel`` spectrograms ``[batch, 1, freq, time]``, each made as loud as a mean power of 12 dB, by 40 dB at most.
+def normalise_loudness(x: Tensor) -> Tensor:
+    """Normalise ``logmel`` spectrograms ``[batch, 1, freq, time]`` to a mean power of 12 dB, with at most 40 dB gain.
 
     >>> quiet, loud = torch.full((1, 1, 2, 2), 0.4), torch.full((1, 1, 2, 2), 1.4)
-    >>> torch.allclose(at_one_loudness(quiet), at_one_loudness(loud), atol=0.01)
+    >>> torch.allclose(normalise_loudness(quiet), normalise_loudness(loud), atol=0.01)
     True
     """
     power = (torch.exp(x * SPREAD + MIDDLE) - QUIETEST).clamp_min(0)
-    gain = LOUDNESS / (power.mean((1, 2, 3), keepdim=True) + LOUDNESS / MOST_GAIN)
+    gain = TARGET_POWER / (power.mean((1, 2, 3), keepdim=True) + TARGET_POWER / MAX_GAIN)
     return (torch.log(power * gain + QUIETEST) - MIDDLE) / SPREAD
 
 
-def shifted(x: Tensor, bands: int) -> Tensor:
-    """Spectrograms ``[batch, 1, freq, time]``, ``bands`` mel bands lower; what is beyond the last band is like it.
+def shift_bands(x: Tensor, bands: int) -> Tensor:
+    """Shift spectrograms ``[batch, 1, freq, time]`` down by ``bands`` mel bands; the edge band is repeated.
 
-    >>> bands = torch.arange(4.0).reshape(1, 1, 4, 1)
-    >>> shifted(bands, 1).flatten().tolist(), shifted(bands, -2).flatten().tolist()
+    >>> x = torch.arange(4.0).reshape(1, 1, 4, 1)
+    >>> shift_bands(x, 1).flatten().tolist(), shift_bands(x, -2).flatten().tolist()
     ([1.0, 2.0, 3.0, 3.0], [0.0, 0.0, 0.0, 1.0])
     """
     rows = (torch.arange(x.shape[2], device=x.device) + bands).clamp(0, x.shape[2] - 1)
@@ -226,40 +227,43 @@ def shifted(x: Tensor, bands: int) -> Tensor:
 
 
 class InvertedResidual(nn.Module):
-    """Expand by 1×1, convolve each channel alone, weigh the channels, shrink by 1×1; add the input where it fits."""
+    """An inverted residual block: 1×1 expansion, depthwise convolution, squeeze-excitation, 1×1 projection.
+
+    The input is added to the output if both have the same shape.
+    """
 
     def __init__(self, block: Block, inside: int, width: float) -> None:
         super().__init__()
-        expanded, out = _to_eights(block.expanded * width), _to_eights(block.out * width)
+        expanded, out = _round_channels(block.expanded * width), _round_channels(block.out * width)
         self.adds = block.stride == 1 and inside == out
         activation = block.activation
-        widens = expanded != inside
-        layers: list[nn.Module] = [_convolution(inside, expanded, 1, activation=activation)] * widens
+        expands = expanded != inside
+        layers: list[nn.Module] = [_convolution(inside, expanded, 1, activation=activation)] * expands
         layers.append(
             _convolution(expanded, expanded, block.kernel, stride=block.stride, groups=expanded, activation=activation)
         )
-        if block.squeezes:
+        if block.squeeze_excitation:
             layers.append(SqueezeExcitation(expanded))
         layers.append(_convolution(expanded, out, 1))
         self.block = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[batch, inside, freq, time]`` to ``[batch, out, ...]``."""
+        """Map ``[batch, inside, freq, time]`` to ``[batch, out, ...]``."""
         y: Tensor = self.block(x)
         return x + y if self.adds else y
 
 
 class SqueezeExcitation(nn.Module):
-    """Each channel weighed by what all channels hold in the mean over frequency and time."""
+    """Weight each channel by a function of the means of all channels over frequency and time."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        squeezed = _to_eights(channels / 4)
+        squeezed = _round_channels(channels / 4)
         layer = nn.ModuleDict({"fc1": nn.Linear(channels, squeezed), "fc2": nn.Linear(squeezed, channels)})
-        self.conc_se_layers = nn.ModuleList([layer])  # (the original may weigh along other axes, too)
+        self.conc_se_layers = nn.ModuleList([layer])  # a list, as in the original, which can also weight other axes
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[batch, channels, freq, time]``, weighed."""
+        """Return ``x`` ``[batch, channels, freq, time]`` with weighted channels."""
         (layer,) = self.conc_se_layers
         assert isinstance(layer, nn.ModuleDict)
         weights = layer["fc2"](F.relu(layer["fc1"](x.mean((2, 3))))).sigmoid()
@@ -280,8 +284,8 @@ def _convolution(
     return nn.Sequential(*layers, *([activation()] if activation else []))
 
 
-def _to_eights(channels: float) -> int:
-    """The multiple of 8 nearest to a number of channels, and not more than a tenth below it (MobileNet's own rule)."""
+def _round_channels(channels: float) -> int:
+    """Round to the nearest multiple of 8 that is at most 10 % below ``channels`` (MobileNet's rule)."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
@@ -289,22 +293,22 @@ def _to_eights(channels: float) -> int:
 WIDTHS = {"mn04": 0.4, "mn10": 1.0}
 
 
-def build(name: str, shape: tuple[int, int], n_classes: int) -> Transferred:
-    """The network called ``name`` with a head for ``n_classes``, untrained; it takes spectrograms of any ``shape``.
+def build(name: str, shape: tuple[int, int], n_classes: int) -> TransferNetwork:
+    """Build the network called ``name`` with a head for ``n_classes``, and random weights, for any ``shape``.
 
     >>> build("mn04", (128, 400), 10)(torch.zeros(1, 1, 128, 400)).shape
     torch.Size([1, 10])
     """
-    return Transferred(MobileNet(WIDTHS[name]), n_classes)
+    return TransferNetwork(MobileNet(WIDTHS[name]), n_classes)
 
 
-def released(name: str) -> Tagger:
-    """The network called ``name`` as EfficientAT released it, with its 527 AudioSet classes.
+def load_released(name: str) -> Tagger:
+    """Load the network called ``name`` as EfficientAT released it, with its 527 AudioSet classes.
 
     Raises:
-        WeightsError: the weights are not here and cannot be downloaded.
+        WeightsError: the weights are missing and cannot be downloaded.
 
-    >>> released("mn04")(torch.zeros(1, 1, 128, 1000)).shape  # doctest: +SKIP
+    >>> load_released("mn04")(torch.zeros(1, 1, 128, 1000)).shape  # doctest: +SKIP
     torch.Size([1, 527])
     """
     network = Tagger(MobileNet(WIDTHS[name]))

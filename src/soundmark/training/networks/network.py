@@ -1,4 +1,4 @@
-"""What the training loop needs of a network: the base class of all of them."""
+"""The base class of all networks, with the interface that the training loop uses."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from torch import Tensor, nn
 
 
 class Network(nn.Module):
-    """Spectrograms ``[batch, 1, freq, time]`` to logits ``[batch, n_classes]``, normalisation included.
+    """A network from spectrograms ``[batch, 1, freq, time]`` to logits ``[batch, n_classes]``, with any normalisation.
 
-    The defaults are those of a plain network: one member, no embedding, freshly initialised. A network with an
-    embedding sets ``has_embedding`` and defines ``embed`` and ``head``; one with pretrained weights also defines the
-    four methods from ``load_pretrained`` on.
+    The defaults describe a plain network: no ensemble, no embedding, no pretrained weights. A network with an embedding
+    sets ``has_embedding`` and defines ``embed`` and ``head``. One with pretrained weights also defines the last four
+    methods, from ``load_pretrained`` on.
     """
 
-    n_members: int = 1  # networks that vote; in training, each is given its own part of the batch
+    n_members: int = 1  # of an ensemble; in training, each member gets its own part of the batch
     has_embedding: ClassVar[bool] = False
-    normalises_input: ClassVar[bool] = False  # whether ``normalise`` is to be called before training
+    normalises_input: ClassVar[bool] = False  # if so, call ``normalise`` before training
 
     def normalise(self, mean: float, spread: float) -> None:
-        """Store the mean and SD of the training spectrograms, to standardise every input by."""
+        """Set the mean and SD of the training spectrograms, by which every input is standardised."""
         raise NotImplementedError(f"{type(self).__name__} does not normalise its input")
 
     def embed(self, x: Tensor) -> Tensor:
-        """The embedding ``[batch, d]`` of spectrograms ``[batch, 1, freq, time]``."""
+        """Compute the embedding ``[batch, d]`` of spectrograms ``[batch, 1, freq, time]``."""
         raise NotImplementedError(f"{type(self).__name__} has no embedding")
 
     def head(self, embedding: Tensor) -> Tensor:
-        """Logits ``[batch, n_classes]`` of embeddings ``[batch, d]``."""
+        """Compute logits ``[batch, n_classes]`` from embeddings ``[batch, d]``."""
         raise NotImplementedError(f"{type(self).__name__} has no embedding")
 
     def depths(self) -> list[int]:
-        """Number of layers between each parameter and the logits, in ``parameters()``'s order.
+        """Return the number of layers between each parameter and the logits, in the order of ``parameters()``.
 
-        Empty: all parameters have the same learning rate.
+        An empty list means that all parameters have the same learning rate.
         """
         return []
 
@@ -44,13 +44,16 @@ class Network(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no pretrained weights")
 
     def embed_views(self, x: Tensor) -> Tensor:
-        """Embeddings ``[views, batch, d]`` of several views of each input; the mean of the first two is ``embed``'s."""
+        """Compute embeddings ``[views, batch, d]`` of several views of each input.
+
+        The mean over the first two views is the output of ``embed``.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no pretrained weights")
 
     def head_features(self, embedding: Tensor) -> Tensor:
-        """The input ``[batch, n_features]`` of the linear head, computed from embeddings ``[batch, d]``."""
+        """Compute the input ``[batch, n_features]`` of the linear head from embeddings ``[batch, d]``."""
         raise NotImplementedError(f"{type(self).__name__} has no pretrained weights")
 
-    def put_head(self, weights: Tensor, bias: Tensor) -> None:
+    def set_head(self, weights: Tensor, bias: Tensor) -> None:
         """Replace the linear head: ``weights`` ``[n_features, n_classes]``, ``bias`` ``[n_classes]``."""
         raise NotImplementedError(f"{type(self).__name__} has no pretrained weights")

@@ -1,12 +1,12 @@
-"""The notebook's network: six convolutions, two dense layers, as its Keras ``Sequential`` has them.
+"""The network of the notebook's Keras ``Sequential``: six convolutions and two dense layers.
 
     Conv 32 same, Conv 32 valid, MaxPool 2, Dropout 0.25
     Conv 64 same, Conv 64 valid, MaxPool 2, Dropout 0.25
     Conv 64 same, Conv 64 valid, MaxPool 2, Dropout 0.25
     Flatten, Dense 512, Dropout 0.5, Dense n_classes          (all kernels 3×3, ReLU between)
 
-Two orders differ from the letter of it and change no number: ReLU comes after max-pooling, where it has a quarter of
-the work (both are monotonic, so they commute), and the network ends in logits, whose softmax is the notebook's output.
+Two differences do not change the result. ReLU comes after max-pooling, which needs a quarter of the operations: both
+are monotonic, so they commute. And the network ends in logits; their softmax is the notebook's output.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from soundmark.training.networks.network import Network
 BLOCKS = ((1, 32), (32, 64), (64, 64))  # channels in, channels out
 
 
-SMALLEST = 22  # rows or columns: anything less is gone before the last max-pooling
+MIN_SIZE = 22  # rows or columns: a smaller input is empty before the last max-pooling
 
 
 class NotebookCNN(Network):
-    """Spectrograms ``[batch, 1, freq, time]`` to logits ``[batch, n_classes]``."""
+    """The notebook's network, from spectrograms ``[batch, 1, freq, time]`` to logits ``[batch, n_classes]``."""
 
     def __init__(self, shape: tuple[int, int], n_classes: int) -> None:
         super().__init__()
@@ -37,12 +37,12 @@ class NotebookCNN(Network):
         self.apply(_initialise_as_keras)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``[batch, n_classes]`` of spectrograms ``[batch, 1, freq, time]``."""
+        """Compute logits ``[batch, n_classes]`` of spectrograms ``[batch, 1, freq, time]``."""
         for same, valid in zip(self.same, self.valid, strict=True):
             x = F.relu(same(x))
             x = F.relu(F.max_pool2d(valid(x), 2))
             x = dropout(x, 0.25, self.training)
-        # Keras flattens [freq, time, channel]; in channels-last memory that is the order the numbers already lie in.
+        # Keras flattens [freq, time, channel], which is the order of channels-last memory.
         x = x.permute(0, 2, 3, 1).flatten(1)
         x = dropout(F.relu(self.dense(x)), 0.5, self.training)
         logits: Tensor = self.logits(x)
@@ -50,7 +50,7 @@ class NotebookCNN(Network):
 
 
 def build(name: str, shape: tuple[int, int], n_classes: int) -> NotebookCNN:
-    """The network for spectrograms of ``shape`` (freq, time).
+    """Build the network for spectrograms of ``shape`` (freq, time).
 
     Raises:
         SettingsError: the shape has fewer than 22 rows or columns.
@@ -58,18 +58,19 @@ def build(name: str, shape: tuple[int, int], n_classes: int) -> NotebookCNN:
     >>> build("notebook_cnn", (64, 64), 10)(torch.zeros(2, 1, 64, 64)).shape
     torch.Size([2, 10])
     """
-    if min(shape) < SMALLEST:
+    if min(shape) < MIN_SIZE:
         raise SettingsError(
-            f"notebook_cnn takes spectrograms of at least {SMALLEST} × {SMALLEST}; this one is {shape[0]} × {shape[1]}."
+            f"the network notebook_cnn needs spectrograms of at least {MIN_SIZE} × {MIN_SIZE} values; the size is "
+            f"{shape[0]} × {shape[1]}."
         )
     return NotebookCNN(shape, n_classes)
 
 
 def dropout(x: Tensor, share: float, training: bool) -> Tensor:
-    """``x`` with that share of it set to zero at random and the rest scaled up to keep the mean, in training only.
+    """Set the fraction ``share`` of ``x`` to zero at random, and scale the rest to keep the mean; in training only.
 
-    What ``F.dropout`` does, for shares that are whole 256ths: one byte of random bits decides an element, where torch
-    draws a number for each, which took a sixth of the time of training.
+    Equivalent to ``F.dropout`` for fractions that are multiples of 1/256. It draws one random byte per element, which
+    is faster: ``F.dropout`` draws a float per element, which took a sixth of the training time.
 
     >>> kept = dropout(torch.ones(1000), 0.25, training=True)
     >>> sorted(set(kept.tolist())), dropout(kept, 0.25, training=False) is kept
@@ -80,19 +81,19 @@ def dropout(x: Tensor, share: float, training: bool) -> Tensor:
     if not (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)):
         x = x.contiguous()
     words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
-    bits = words.view(torch.uint8)[: x.numel()].as_strided(x.shape, x.stride())  # in the order of x's own memory
+    bits = words.view(torch.uint8)[: x.numel()].as_strided(x.shape, x.stride())  # in the memory order of x
     return x * (bits >= round(256 * share)).to(x.dtype).mul_(1 / (1 - share))
 
 
 def _length_after_blocks(n: int) -> int:
-    """What is left of ``n`` rows or columns: each block takes 2 by its valid convolution, then halves."""
+    """Return how many of ``n`` rows or columns remain: each block removes 2 (valid convolution), then halves."""
     for _ in BLOCKS:
         n = (n - 2) // 2
     return n
 
 
 def _initialise_as_keras(layer: nn.Module) -> None:
-    """Glorot-uniform weights (Glorot and Bengio 2010, eq. 16) and zero biases, Keras' defaults."""
+    """Set Glorot-uniform weights (Glorot and Bengio 2010, eq. 16) and zero biases, Keras' defaults."""
     if isinstance(layer, nn.Conv2d | nn.Linear):
         nn.init.xavier_uniform_(layer.weight)
         if layer.bias is not None:

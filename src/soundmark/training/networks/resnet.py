@@ -1,14 +1,14 @@
-"""Three small residual networks that vote, for log-mel spectrograms, trained from scratch: 1.45 million parameters.
+"""An ensemble of three small residual networks for log-mel spectrograms, with 1.45 million parameters.
 
     each member:  Conv 16 stride 2, [residual block 32 stride 2], [64 stride 2, 64], [100 stride 2, 100],
                   mean over time and frequency, Dropout 0.3, Dense n_classes         (BatchNorm after each convolution)
 
-The output is the mean of their logits. On few recordings two trainings of one network differ by several points of
-accuracy, depending on the recordings that they overfit to; the mean of three is better than each.
+The output is the mean of the members' logits. With few recordings, two trainings of one network differ by several
+points of accuracy, depending on the recordings that they overfit to; the mean of three is better than each.
 
-Source: K. He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; the shortcut of a block that shrinks
-is a mean and a 1×1 convolution (T. He et al., "Bag of Tricks", CVPR 2019, ResNet-D); L. Hansen and P. Salamon, "Neural
-Network Ensembles", 1990.
+Source: K. He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; the shortcut of a downsampling block is
+average pooling and a 1×1 convolution (T. He et al., "Bag of Tricks", CVPR 2019, ResNet-D); L. Hansen and P. Salamon,
+"Neural Network Ensembles", 1990.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ DROPOUT = 0.3
 
 
 class ResNet(Network):
-    """Spectrograms ``[batch, 1, freq, time]`` to logits ``[batch, n_classes]``; ``embed`` gives what is before them.
+    """An ensemble from spectrograms ``[batch, 1, freq, time]`` to logits ``[batch, n_classes]``.
 
-    In training, each of the ``n_members`` is given its own part of the batch, so that they are trained independently:
-    repeat each clip that many times.
+    In training, the batch is split into ``n_members`` parts, one per member, so that the members are trained
+    independently: repeat each clip ``n_members`` times.
     """
 
     has_embedding = True
@@ -56,23 +56,23 @@ class ResNet(Network):
         self.members = nn.ModuleList(Member(n_classes) for _ in range(MEMBERS))
 
     def normalise(self, mean: float, spread: float) -> None:
-        """Store what is subtracted from every value of a spectrogram, and what it is divided by."""
+        """Set the mean and SD by which every input is standardised."""
         self.mean.fill_(mean)
         self.spread.fill_(spread)
 
     def embed(self, x: Tensor) -> Tensor:
-        """The means of the members' last feature maps, ``[batch, 300]``."""
+        """Compute the means of the members' last feature maps, ``[batch, 300]``."""
         x = (x - self.mean) / self.spread
         return torch.cat([member.embed(x) for member in self._each()], dim=1)
 
     def head(self, embedding: Tensor) -> Tensor:
-        """Logits ``[batch, n_classes]`` of embeddings: the mean of the members'."""
+        """Compute logits ``[batch, n_classes]`` from embeddings: the mean of the members' logits."""
         parts = embedding.chunk(self.n_members, dim=1)
-        votes = [member.head(part) for member, part in zip(self._each(), parts, strict=True)]
-        return torch.stack(votes).mean(0)
+        logits = [member.head(part) for member, part in zip(self._each(), parts, strict=True)]
+        return torch.stack(logits).mean(0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``[batch, n_classes]``."""
+        """Compute logits ``[batch, n_classes]``; in training, each member classifies its own part of the batch."""
         if not self.training:
             return self.head(self.embed(x))
         parts = ((x - self.mean) / self.spread).chunk(self.n_members)
@@ -83,7 +83,7 @@ class ResNet(Network):
 
 
 class Member(nn.Module):
-    """One residual network."""
+    """One residual network of the ensemble."""
 
     def __init__(self, n_classes: int) -> None:
         super().__init__()
@@ -97,22 +97,22 @@ class Member(nn.Module):
         self.dense = nn.Linear(inside, n_classes)
 
     def embed(self, x: Tensor) -> Tensor:
-        """The mean of the last feature maps, ``[batch, 100]``."""
+        """Compute the mean of the last feature maps, ``[batch, 100]``."""
         maps: Tensor = self.blocks(self.stem(x))
         return maps.mean((2, 3))
 
     def head(self, embedding: Tensor) -> Tensor:
-        """Logits ``[batch, n_classes]`` of embeddings."""
+        """Compute logits ``[batch, n_classes]`` from embeddings."""
         logits: Tensor = self.dense(F.dropout(embedding, DROPOUT, self.training))
         return logits
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``[batch, n_classes]``."""
+        """Compute logits ``[batch, n_classes]``."""
         return self.head(self.embed(x))
 
 
 class Residual(nn.Module):
-    """Two 3×3 convolutions, added to what came in."""
+    """A residual block: two 3×3 convolutions, added to the input."""
 
     def __init__(self, inside: int, out: int, *, stride: int) -> None:
         super().__init__()
@@ -120,16 +120,16 @@ class Residual(nn.Module):
         self.second = nn.Sequential(nn.Conv2d(out, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out))
         self.shortcut = nn.Sequential()
         if stride > 1 or inside != out:
-            shrink = [nn.AvgPool2d(stride, ceil_mode=True)] if stride > 1 else []
-            self.shortcut = nn.Sequential(*shrink, nn.Conv2d(inside, out, 1, bias=False), nn.BatchNorm2d(out))
+            pooling = [nn.AvgPool2d(stride, ceil_mode=True)] if stride > 1 else []
+            self.shortcut = nn.Sequential(*pooling, nn.Conv2d(inside, out, 1, bias=False), nn.BatchNorm2d(out))
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[batch, inside, freq, time]`` to ``[batch, out, ...]``."""
+        """Map ``[batch, inside, freq, time]`` to ``[batch, out, ...]``."""
         return F.relu(self.shortcut(x) + self.second(self.first(x)))
 
 
 def build(name: str, shape: tuple[int, int], n_classes: int) -> ResNet:
-    """The network for spectrograms of any ``shape`` (freq, time).
+    """Build the ensemble, which takes spectrograms of any ``shape`` (freq, time).
 
     >>> network = build("resnet", (64, 128), 10).eval()
     >>> network(torch.zeros(2, 1, 64, 128)).shape, sum(p.numel() for p in network.parameters()) < 1_500_000

@@ -1,0 +1,76 @@
+"""The names that options accept, each with a short description for ``--help`` and for shell completion.
+
+The registries themselves load NumPy, which would slow down ``--help``. A test checks that the names are the same.
+"""
+
+from __future__ import annotations
+
+RECIPES = {
+    "notebook-image": "the notebook's CNN on 8-bit spectrogram images",
+    "notebook-mel": "the notebook's CNN on log-mel spectrograms",
+    "notebook-image-22k": "notebook-image with all sounds resampled to 22.05 kHz",
+    "scratch": "an ensemble of three ResNets, trained from scratch",
+    "transfer": "a linear head on a pretrained MobileNet (AudioSet)",
+    "transfer-finetune": "the pretrained MobileNet with all layers fine-tuned",
+}
+
+
+PROTOCOLS = {
+    "random": "one random split, a third of the clips for testing",
+    "folds": "cross-validation over the official folds",
+    "grouped": "cross-validation over folds that keep recordings together",
+}
+
+
+RESULT_FORMATS = {
+    "table": "a table for the terminal",
+    "csv": "one row per event",
+    "jsonl": "one JSON object per event and line",
+    "json": "one JSON object per file: classes and events",
+    "parquet": "one row per event, for pandas and DuckDB (needs -o)",
+    "audacity": "a label track for Audacity",
+    "raven": "a selection table for Raven",
+}
+
+
+LIVE_FORMATS = {
+    "view": "a live view: level meter, classes, last events",
+    "jsonl": "one JSON object per event and line",
+}
+
+
+SUMMARY_FORMATS = {
+    "table": "a table for the terminal",
+    "csv": "one row per class and hour of the day",
+    "json": "minutes by hour, by day and by both, as one JSON object",
+}
+
+
+CARD_FORMATS = {
+    "table": "at most ten lines for the terminal; with --all, everything",
+    "json": "the complete card as one JSON object",
+    "markdown": "the complete card as a page for a model hub",
+}
+
+
+SAMPLE_FORMATS = {
+    "u8": "unsigned 8-bit integers",
+    "s16": "signed 16-bit integers",
+    "s24": "signed 24-bit integers in 3 bytes",
+    "s32": "signed 32-bit integers",
+    "f32": "32-bit floats",
+}
+
+
+DEVICES = {
+    "auto": "the GPU if there is one, else the CPU",
+    "cpu": "the processor",
+    "cuda": "an NVIDIA GPU",
+    "mps": "an Apple GPU",
+}
+
+
+COLOUR_MAPS = ("magma", "viridis", "cividis", "inferno", "plasma", "gray")
+
+
+SUBSETS = {"esc10": "the ten classes of ESC-10, in ESC-50"}

@@ -1,0 +1,148 @@
+"""Commands without an optional package: they name it and the smallest extra before they write anything."""
+
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from soundmark import audio
+from support.sounds import RATE_HZ, wave
+
+HIDE = "import sys; sys.modules.update(dict.fromkeys({hidden!r}))\n"  # None: the import fails
+RUN = "from soundmark import cli; sys.argv = ['soundmark', *{arguments!r}]; cli.main()"
+OPTIONAL = ("torch", "onnx", "onnxscript", "safetensors", "matplotlib", "pandas", "pyarrow", "sounddevice", "av")
+
+
+@pytest.fixture(scope="module")
+def template(random_model, tmp_path_factory) -> Path:
+    """A folder with a model, a sound file, a data set of two classes and a table of results."""
+    folder = tmp_path_factory.mktemp("template")
+    random_model.bundle.write(folder / "model.onnx")
+    for number, label in enumerate(("dog", "cat") * 2):
+        path = folder / "pets" / label / f"{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        audio.write(path, wave(1.0, number), RATE_HZ)
+    audio.write(folder / "20240612_043000.wav", wave(1.0, 9), RATE_HZ)
+    (folder / "results.csv").write_text("Start (s),End (s),Label,Confidence,File\n0,1,dog,0.9,20240612_043000.wav\n")
+    (folder / "results.parquet").write_bytes(b"PAR1")
+    return folder
+
+
+@pytest.fixture
+def folder(template, tmp_path, monkeypatch) -> Path:
+    shutil.copytree(template, tmp_path / "here")
+    monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "here"
+
+
+def run_without(hidden: tuple[str, ...], line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    code = HIDE.format(hidden=hidden) + RUN.format(arguments=shlex.split(line))
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def files(folder: Path) -> set[Path]:
+    return set(folder.parent.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("line", "hidden", "message"),
+    [
+        ("compare pets -o run", ("torch",), "compare needs the package torch, which is not installed: [train]"),
+        (
+            "compare pets -o run",
+            ("matplotlib",),
+            "compare needs the package matplotlib, which is not installed: [plot]",
+        ),
+        ("compare pets -o run", ("onnx",), "compare needs the package onnx, which is not installed: [export]"),
+        (
+            "compare pets -o run",
+            OPTIONAL,
+            "compare needs the packages torch, onnx, onnxscript, safetensors and matplotlib, which are not installed: "
+            "[train]",
+        ),
+        ("train pets -o run", ("safetensors",), "train needs the package safetensors, which is not installed: [train]"),
+        (
+            "train pets -o run",
+            ("torch", "onnxscript"),
+            "train needs the packages torch and onnxscript, which are not installed: [train]",
+        ),
+        ("demo", ("torch",), "demo needs the package torch, which is not installed: [train]"),
+        ("demo", ("matplotlib",), "demo needs the package matplotlib, which is not installed: [plot]"),
+        (
+            "explain 20240612_043000.wav -m model.onnx -o figures/why.png",
+            OPTIONAL,
+            "explain needs the package matplotlib, which is not installed: [plot]",
+        ),
+        (
+            "summary results.csv -o figures/when.png",
+            OPTIONAL,
+            "a figure needs the package matplotlib, which is not installed: [plot]",
+        ),
+        (
+            "summary results.parquet",
+            ("pyarrow",),
+            "this command needs the package pyarrow, which is not installed: [table]",
+        ),
+        (
+            "inspect pets -o figures/pets.png",
+            OPTIONAL,
+            "a figure needs the package matplotlib, which is not installed: [plot]",
+        ),
+        (
+            "spectrograms pets images --axes",
+            OPTIONAL,
+            "spectrograms with --colours or --axes needs the package matplotlib, which is not installed: [plot]",
+        ),
+        (
+            "export model.onnx --with-front-end",
+            OPTIONAL,
+            "export needs the package onnx, which is not installed: [export]",
+        ),
+        (
+            "export model.onnx --int8 --calibrate pets",
+            OPTIONAL,
+            "export needs the package onnx, which is not installed: [export]",
+        ),
+        (
+            "classify pets -m model.onnx -o out --format parquet",
+            OPTIONAL,
+            "--format parquet needs the package pyarrow, which is not installed: [table]",
+        ),
+        (
+            "listen -m model.onnx",
+            OPTIONAL,
+            "the microphone needs the package sounddevice, which is not installed: [live]",
+        ),
+        (
+            "listen rtsp://camera/audio -m model.onnx",
+            OPTIONAL,
+            "a network stream needs the package av, which is not installed: [codecs]",
+        ),
+    ],
+)
+def test_a_missing_package_is_named_before_anything_is_written(folder, line, hidden, message):
+    before = files(folder)
+    done = run_without(hidden, line, folder)
+    text, extra = message.split(": [")
+    assert done.stderr == f'soundmark: {text}: pip install "soundmark[{extra}".\n'
+    assert (done.returncode, done.stdout) == (2, "")
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "classify pets -m model.onnx -o out",
+        "evaluate pets -m model.onnx --help",
+        "inspect pets",
+        "show model.onnx",
+        "spectrograms pets images",
+        "summary results.csv",
+    ],
+)
+def test_other_commands_need_no_optional_package(folder, line):
+    done = run_without(OPTIONAL, line, folder)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,110 @@
+"""int8 models: size, calibration clips, scores, and the refusal of a loss in accuracy."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from soundmark import audio
+from soundmark.datasets import Dataset
+from soundmark.errors import BundleError, DatasetError, SettingsError
+from soundmark.evaluation import quantisation
+from soundmark.models.bundle import Bundle
+from soundmark.models.card import Card
+from soundmark.models.classifier import Model, load
+from soundmark.models.export import int8, waveform
+from soundmark.models.training_record import TrainingRecord
+from soundmark.spectrograms import LogMel, Mel, Representation
+from soundmark.training import networks, onnx_export
+from support.commands import run_soundmark
+from support.exports import REPRESENTATIONS
+
+pytestmark = pytest.mark.slow
+
+
+def untrained(name: str, r: Representation, city: Dataset, **record: object) -> Model:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = networks.build(name, shape=r.shape, n_classes=10)
+    record = {"name": city.name, "fingerprint": city.fingerprint, "protocol": "folds", "test_fold": 3, **record}
+    card = Card(
+        classes=city.classes,
+        representation=r,
+        window_s=4.0,
+        training=TrainingRecord.from_json(record),
+        scores={"protocol": "folds", "n_test": 20},
+    )
+    return Model(Bundle(onnx_export.export_network(network, r.shape), card))
+
+
+@pytest.mark.parametrize(
+    ("name", "representation"),
+    [("notebook_cnn", Mel()), ("resnet", REPRESENTATIONS["logmel-scratch"]), ("mn04", LogMel(size=(128, 100)))],
+)
+def test_int8_model_has_at_most_a_third_of_the_size(name, representation, city, cache, tmp_path, monkeypatch):
+    calibration_clips = []
+    quantise_graph = int8.quantise_graph
+    monkeypatch.setattr(
+        int8, "quantise_graph", lambda g, s, chosen: calibration_clips.append(chosen) or quantise_graph(g, s, chosen)
+    )
+    monkeypatch.setattr(quantisation, "MAX_LOSS", 1.0)  # the model is untrained
+    model = untrained(name, representation, city)
+    small = quantisation.quantise(model, city, jobs=1)
+    assert small.size[0] / small.size[1] >= 3
+    assert set(city.fold_of[calibration_clips[0]].tolist()) == {1, 2}  # no test clips
+    assert small.note == "fold 3, which was held out from the model's training"
+    assert small.after.n == 20
+    assert small.bundle.card.scores == {"protocol": "folds", **small.after.brief()}  # not those of the float32 model
+    small.bundle.write(tmp_path / "small.onnx")
+    loaded = load(tmp_path / "small.onnx")
+    assert loaded.card.training.int8.calibrated_on == 40
+    operators = {node.op_type for node in onnx.load_from_string(loaded.bundle.graph).graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= operators
+    clip = city.clips[0].path
+    probabilities = [each.scores(clip).probabilities for each in (model, loaded)]
+    assert 0 < np.abs(probabilities[0] - probabilities[1]).max() < 0.1
+    agreement = waveform.check_export(
+        loaded, waveform.with_front_end(loaded), [audio.read(clip, rate_hz=representation.rate_hz).samples]
+    )
+    assert agreement.probability < waveform.INT8_TOLERANCE
+    assert agreement.spectrogram < waveform.SPECTROGRAM_TOLERANCE
+    with pytest.raises(SettingsError, match="is already int8"):
+        quantisation.quantise(loaded, city)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "note"),
+    [
+        ("all", "all clips except those used for calibration; the model was trained on all of them"),
+        ("x", "all clips except those used for calibration; the model was trained on"),
+    ],
+)
+def test_note_says_if_no_clips_were_held_out(protocol, note, city, cache, monkeypatch):
+    monkeypatch.setattr(quantisation, "MAX_LOSS", 1.0)
+    small = quantisation.quantise(untrained("notebook_cnn", Mel(size=(24, 24)), city, protocol=protocol), city, jobs=1)
+    assert small.note.startswith(note)
+    assert (small.calibrated_on, small.after.n) == (30, 30)
+
+
+def test_loss_of_accuracy_and_unknown_classes_are_refused(city, cache):
+    model = untrained("notebook_cnn", Mel(size=(24, 24)), city)
+    high, low = (
+        type("Summary", (), {"n": 1000, "headline": type("H", (), {"value": v, "name": "accuracy"})})
+        for v in (0.8, 0.78)
+    )
+    with pytest.raises(BundleError, match="loses 2.0 points of accuracy .allowed: 1. and is not written"):
+        quantisation.check_loss(high, low)
+    quantisation.check_loss(high, high)
+    with pytest.raises(DatasetError, match='has the class "owl"'):
+        quantisation.quantise(model, replace(city, classes=(*city.classes, "owl")))
+
+
+def test_command_reports_the_accuracy_of_the_int8_model(city, cache, tmp_path):
+    untrained("notebook_cnn", Mel(size=(24, 24)), city).bundle.write(tmp_path / "model.onnx")
+    options = ("--int8", "--calibrate", city.root, "--quiet")
+    done = run_soundmark("export", tmp_path / "model.onnx", *options, env={"COLUMNS": 100})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{tmp_path / 'model-int8.onnx'}: ")
+    assert "accuracy" in done.stdout
