@@ -30,11 +30,11 @@ COMMANDS = (
     ("inspect", "{data}"),
     ("spectrograms", "{data}", "{out}/pictures"),
     ("train", "{data}", "-o", "{out}/mel", "--recipe", "notebook-mel", "--epochs", "1"),
-    ("train", "{data}", "-o", "{out}/transfer", "--recipe", "transfer"),
 )
 COMPARISONS = {
     "compare (the notebook's two recipes)": ("notebook-image", "notebook-mel"),
     "compare --recipe transfer": ("transfer",),
+    "compare --recipe transfer-finetune": ("transfer-finetune",),
     "compare --recipe scratch": ("scratch",),
 }
 
