@@ -125,7 +125,7 @@ def accuracy(path: Path, versions: dict[str, str]) -> list[Row]:
         ]
     # The accuracy of single epochs fluctuates by several points: compare the mean of the last ones.
     mine, theirs = ([100 * statistics.mean(both[i][-LAST_EPOCHS:]) for both in accuracies] for i in (0, 1))
-    low, high = _welch(mine, theirs)
+    low, high = welch_interval(mine, theirs)
     mean_sd = [f"{statistics.mean(x):.1f} % ± {statistics.stdev(x):.1f}" for x in (mine, theirs)]
     return [
         Row(
@@ -140,7 +140,7 @@ def accuracy(path: Path, versions: dict[str, str]) -> list[Row]:
     ]
 
 
-def _welch(a: list[float], b: list[float]) -> tuple[float, float]:
+def welch_interval(a: list[float], b: list[float]) -> tuple[float, float]:
     """The 95 % interval of the difference of two means with unequal variances (Welch 1947)."""
     va, vb = statistics.variance(a) / len(a), statistics.variance(b) / len(b)
     degrees = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))

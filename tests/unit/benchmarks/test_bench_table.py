@@ -43,7 +43,7 @@ def test_a_target_can_be_an_upper_bound(bench):
 def test_the_interval_equals_welchs(bench):
     parts, _ = bench
     a, b = [78.8, 80.1, 76.8, 76.9, 81.4], [77.6, 80.4, 79.0, 78.2, 77.7]
-    interval = parts._welch(a, b)
+    interval = parts.welch_interval(a, b)
     oracle = scipy.stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
     # The degrees of freedom are rounded down: the interval is never narrower than the exact one, and hardly wider.
     assert interval[0] <= oracle.low
