@@ -23,6 +23,9 @@ BUFFER_S = 120.0  # of audio in memory: only the end of a longer event is saved
 MARGIN_S = 0.5  # of audio saved before and after an event
 
 
+MAX_LABEL_BYTES = 180  # in a clip's name. A file name has at most 255 bytes, with time, number, suffix and ".part"
+
+
 CLIP_NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z_.+\.wav")  # no other file is ever deleted
 
 
@@ -62,7 +65,7 @@ class SavedClips:
             return None
         onset = started + timedelta(seconds=event.start_s) if started else datetime.now(UTC)
         stamp = onset.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
-        label = re.sub(r"[^\w-]+", "_", event.label)[:60] or "_"
+        label = re.sub(r"[^\w-]+", "_", event.label)[:60].encode()[:MAX_LABEL_BYTES].decode(errors="ignore") or "_"
         path = self._unused_path(f"{stamp}Z_{label}")
         audio.write(path, np.concatenate(parts), self.rate_hz)
         self._delete_oldest()

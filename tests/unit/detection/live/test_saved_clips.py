@@ -61,6 +61,17 @@ def test_a_clip_stays_in_its_folder_whatever_the_label(tmp_path, label):
     assert saved_clips.CLIP_NAME.fullmatch(path.name)
 
 
+@pytest.mark.parametrize("label", ["\U00020000" * 60, "ż" * 200, "a" + "\U00020000" * 60, "音" * 85], ids="abcd")
+def test_a_long_label_is_shortened_to_the_bytes_that_a_file_name_may_have(tmp_path, label):
+    clips = clips_in(tmp_path / "clips")
+    paths = [clips.save(event(1.0, 2.0, label), STARTED) for _ in range(3)]
+    assert len(set(paths)) == 3
+    for path in paths:
+        assert path.is_file()
+        assert saved_clips.CLIP_NAME.fullmatch(path.name)
+        assert label.startswith(path.stem.split("Z_")[1].split("_")[0])
+
+
 def test_events_with_the_same_onset_and_label_are_separate_clips(tmp_path):
     clips = clips_in(tmp_path / "clips")
     paths = [clips.save(event(1.0, stop_s), STARTED) for stop_s in (2.0, 3.0, 4.0)]
