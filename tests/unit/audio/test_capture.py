@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from soundmark.audio.capture import microphone, network, pcm
+from soundmark.audio.capture.source import mono_block
 from soundmark.detection.live import monitor
 from soundmark.detection.live.monitor import StreamCallbacks
 from soundmark.detection.settings import DetectionSettings
@@ -58,12 +59,18 @@ def test_incomplete_last_frame_is_ignored():
     assert len(joined(pcm.open_pcm(io.BytesIO(data), rate_hz=8000, channels=2))) == len(WAVE) - 1
 
 
-def test_samples_that_are_not_finite_are_replaced_by_silence():
-    data = np.array([0.5, np.nan, np.inf, -0.5], "<f4").tobytes()
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e13, -3e38])
+def test_invalid_samples_are_replaced_by_silence_and_counted(value):
+    data = np.array([0.5, value, value, -0.5], "<f4").tobytes()
     blocks = list(pcm.open_pcm(io.BytesIO(1000 * data), rate_hz=8000, sample_format="f32").blocks())
     assert blocks[0].samples[:4].tolist() == [0.5, 0.0, 0.0, -0.5]
-    assert len([block for block in blocks if block.note]) == 1
-    assert "replaced by silence" in blocks[0].note
+    assert sum(block.n_invalid for block in blocks) == 2000
+
+
+def test_an_invalid_sample_does_not_silence_the_other_channel():
+    block = mono_block(np.array([[0.5, np.nan], [0.25, 0.75], [1e13, -1.0]], np.float32))
+    assert block.samples.tolist() == [0.25, 0.5, -0.5]
+    assert block.n_invalid == 2
 
 
 def wav(samples: np.ndarray, rate_hz: int = 8000, subtype: str = "PCM_16", container: str = "WAV") -> bytes:
@@ -333,6 +340,28 @@ def test_password_is_not_displayed(radio):
     assert not [note for note in notes if "secret" in note]
     with pytest.raises(AudioError, match='^cannot open "http://127.0.0.1:9/live"'):
         network.open_network("http://me:secret@127.0.0.1:9/live")
+
+
+@pytest.mark.parametrize(
+    ("url", "displayed"),
+    [
+        ("http://host/a?b=1", "http://host/a?b=1"),
+        ("http://host:8080/@me/live", "http://host:8080/@me/live"),
+        ("http://me:secret@host:8080/live", "http://host:8080/live"),
+        ("http://me:sec@ret@host/live", "http://host/live"),
+        ("http://me:sec/secret@host/live", "http://host/live"),
+        ("http://me:1#secret@host/live", "http://host/live"),
+        ("me:secret@host/live", "host/live"),
+        ("http:/me:secret@host", "host"),
+    ],
+)
+def test_a_password_is_removed_wherever_it_ends(url, displayed):
+    assert network.without_password(url) == displayed
+
+
+def test_the_message_for_an_unsupported_url_does_not_contain_the_password():
+    with pytest.raises(SettingsError, match='^"ftp://host/live" is not a supported stream URL'):
+        network.open_network("ftp://me:secret@host/live")
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "concat:/etc/passwd|x", "street.wav", "pipe://0"])

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from soundmark.audio.capture.source import BLOCK_S, Block, LiveSource
-from soundmark.audio.samples import to_mono
+from soundmark.audio.capture.source import BLOCK_S, Block, LiveSource, mono_block
 from soundmark.errors import AudioError
 
 
@@ -48,7 +47,7 @@ def open_microphone(device: str | None = None) -> LiveSource:
                     data, start_s, overflowed = captured.get()
                     lost_s = max(0.0, start_s - expected_s) if overflowed and expected_s else 0.0
                     note = "the microphone lost audio: the system was too busy" if overflowed and not reported else None
-                    yield Block(to_mono(data), lost_s, note)
+                    yield mono_block(data, lost_s=lost_s, note=note)
                     expected_s, reported = start_s + len(data) / rate_hz, reported or overflowed
         except sounddevice.PortAudioError as error:
             raise AudioError(f"cannot record from the microphone: {error}. Is it in use, or disconnected?") from error

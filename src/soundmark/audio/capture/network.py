@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from soundmark.audio.capture.source import Block, LiveSource
-from soundmark.audio.decoding import Samples
-from soundmark.audio.samples import to_mono
+from soundmark.audio.capture.source import Block, LiveSource, mono_block
 from soundmark.errors import AudioError, SettingsError
 
 BACK_OFF_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # waiting times before reconnection attempts; the last one repeats
@@ -46,8 +44,9 @@ def open_network(url: str, *, sleep: Callable[[float], None] = time.sleep) -> Li
     soundmark.errors.SettingsError: "file:///etc/passwd" is not a supported stream URL: give rtsp://…, http://… or ...
     """
     if "://" not in url or url.split("://")[0].lower() not in SCHEMES:
+        name = without_password(url)
         raise SettingsError(
-            f'"{url}" is not a supported stream URL: give rtsp://…, http://… or https://…, or "-" for PCM.'
+            f'"{name}" is not a supported stream URL: give rtsp://…, http://… or https://…, or "-" for PCM.'
         )
     name, container = without_password(url), _open(url)
     connection = _Connection(url, name, container, int(container.streams.audio[0].rate), sleep)
@@ -57,10 +56,18 @@ def open_network(url: str, *, sleep: Callable[[float], None] = time.sleep) -> Li
 def without_password(url: str) -> str:
     """Remove the user name and password from a URL, for display.
 
-    >>> without_password("rtsp://me:secret@camera/audio")
-    'rtsp://camera/audio'
+    Of an invalid URL, everything before the last "@" that may be a password is removed.
+
+    >>> without_password("rtsp://me:secret@camera/audio"), without_password("rtsp://me:sec/ret@camera/audio")
+    ('rtsp://camera/audio', 'rtsp://camera/audio')
     """
-    return re.sub(r"(://)[^/?#]*@", r"\1", url, count=1)
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return re.sub(r".*:.*@", "", url, flags=re.DOTALL)
+    rest = re.sub(r"[^/?#]*@", "", rest, count=1) if re.match(r"[^/?#]*@", rest) else rest
+    if not re.fullmatch(r"(\[[^]]*\]|[^:/?#]*)(:\d*)?([/?].*)?", rest, re.DOTALL):  # its "port" may be a password
+        rest = re.sub(r".*@", "", rest, flags=re.DOTALL)
+    return f"{scheme}://{rest}"
 
 
 @dataclass
@@ -81,10 +88,10 @@ class _Connection:
         while True:
             received_s, reason = 0.0, STREAM_ENDED
             try:
-                for lost_s, samples in _decoded(self.container, self.rate_hz):
-                    yield self._first_block(samples) if reconnected else Block(samples, lost_s)
+                for block in _decoded(self.container, self.rate_hz):
+                    yield self._first_block(block) if reconnected else block
                     self.attempts, self.last_block_s, reconnected = 0, time.monotonic(), False
-                    received_s += lost_s + len(samples) / self.rate_hz
+                    received_s += block.lost_s + len(block.samples) / self.rate_hz
             except _errors() as error:
                 reason = _reason(error)
             if reason == STREAM_ENDED and self._is_complete_file(received_s):
@@ -92,10 +99,10 @@ class _Connection:
             yield from self._reconnect(reason)
             reconnected = True
 
-    def _first_block(self, samples: Samples) -> Block:
+    def _first_block(self, block: Block) -> Block:
         """Return the first block after a reconnection; it reports how long the stream was missing."""
         lost_s = time.monotonic() - self.last_block_s
-        return Block(samples, lost_s, f'"{self.name}" is connected again after {lost_s:.0f} s')
+        return replace(block, lost_s=lost_s, note=f'"{self.name}" is connected again after {lost_s:.0f} s')
 
     def _is_complete_file(self, received_s: float) -> bool:
         """Return whether the source is a file that was received to its end, and not a stream that dropped."""
@@ -142,8 +149,8 @@ def _open(url: str) -> Any:
     return container
 
 
-def _decoded(container: Any, rate_hz: int) -> Iterator[tuple[float, Samples]]:
-    """Yield the seconds lost before a block and its mono samples at ``rate_hz``, from the first audio stream.
+def _decoded(container: Any, rate_hz: int) -> Iterator[Block]:
+    """Yield blocks at ``rate_hz`` from the first audio stream.
 
     Damaged packets are skipped, as in media players.
     """
@@ -160,6 +167,6 @@ def _decoded(container: Any, rate_hz: int) -> Iterator[tuple[float, Samples]]:
             start_s = (expected_s or 0.0) if frame.time is None else frame.time
             expected_s = start_s + frame.samples / frame.sample_rate
             for resampled in resampler.resample(frame):
-                samples = to_mono(np.ascontiguousarray(resampled.to_ndarray().T))
-                yield lost_s if JUMP_S[0] <= lost_s <= JUMP_S[1] else 0.0, samples
+                frames = np.ascontiguousarray(resampled.to_ndarray().T)
+                yield mono_block(frames, lost_s=lost_s if JUMP_S[0] <= lost_s <= JUMP_S[1] else 0.0)
                 lost_s = 0.0

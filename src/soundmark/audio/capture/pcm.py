@@ -11,9 +11,8 @@ from typing import BinaryIO
 import numpy as np
 
 from soundmark.audio import riff
-from soundmark.audio.capture.source import BLOCK_S, Block, LiveSource
-from soundmark.audio.decoding import LARGEST_RATE_HZ, LOWEST_RATE_HZ, Samples
-from soundmark.audio.samples import to_mono
+from soundmark.audio.capture.source import BLOCK_S, Block, LiveSource, mono_block
+from soundmark.audio.decoding import LARGEST_RATE_HZ, LOWEST_RATE_HZ
 from soundmark.errors import AudioError, SettingsError, unknown_name
 
 FORMATS = {
@@ -40,7 +39,8 @@ def open_pcm(
 ) -> LiveSource:
     """Open a pipe of raw PCM, interleaved and little-endian. An incomplete last frame is ignored.
 
-    A WAV, the default of ``arecord``, is accepted if its header matches the arguments.
+    A WAV, the default of ``arecord``, is accepted if its header matches the arguments. Invalid samples of "f32" are
+    replaced by silence and counted: see ``mono_block``.
 
     Raises:
         SettingsError: the sample format is unknown, or the sample rate or number of channels is out of range.
@@ -57,8 +57,6 @@ def open_pcm(
     if not 1 <= channels <= 64:
         raise SettingsError(f"channels is {channels}: expected a whole number from 1 to 64.")
 
-    reported = False
-
     def blocks() -> Iterator[Block]:
         width = 3 if sample_format == "s24" else np.dtype(FORMATS[sample_format][0]).itemsize
         frame_bytes = width * channels
@@ -72,21 +70,10 @@ def open_pcm(
             remaining -= len(data)
             complete = len(buffer) // frame_bytes * frame_bytes
             if complete >= block_bytes:
-                yield block(buffer[:complete])
+                yield decode_pcm(buffer[:complete], sample_format, channels)
                 buffer = buffer[complete:]
         if complete := len(buffer) // frame_bytes * frame_bytes:
-            yield block(buffer[:complete])
-
-    def block(data: bytes) -> Block:
-        return Block(decode_pcm(data, sample_format, channels), note=invalid_note(data))
-
-    def invalid_note(data: bytes) -> str | None:
-        """Return a note for the first samples that are NaN or infinite."""
-        nonlocal reported
-        if reported or sample_format != "f32" or np.isfinite(np.frombuffer(data, "<f4")).all():
-            return None
-        reported = True
-        return "some samples are not finite numbers (NaN or infinite): they are replaced by silence"
+            yield decode_pcm(buffer[:complete], sample_format, channels)
 
     return LiveSource("-", rate_hz, blocks, is_live)
 
@@ -137,10 +124,10 @@ def _check_header(found: tuple[int, int, str | None] | None, expected: tuple[int
         )
 
 
-def decode_pcm(data: bytes, sample_format: str, channels: int) -> Samples:
-    """Convert interleaved frames to mono samples [n], float32. NaN and infinite samples are replaced by silence.
+def decode_pcm(data: bytes, sample_format: str, channels: int) -> Block:
+    """Convert interleaved frames to a block of mono samples [n], float32.
 
-    >>> decode_pcm(bytes([0, 0, 64]), "s24", 1)
+    >>> decode_pcm(bytes([0, 0, 64]), "s24", 1).samples
     array([0.5], dtype=float32)
     """
     dtype, scale, offset = FORMATS[sample_format]
@@ -151,7 +138,7 @@ def decode_pcm(data: bytes, sample_format: str, channels: int) -> Samples:
     else:
         values = np.frombuffer(data, dtype)
     floats = values.astype(np.float32) * np.float32(scale) + np.float32(offset)
-    return to_mono(np.nan_to_num(floats, nan=0.0, posinf=0.0, neginf=0.0).reshape(-1, channels))
+    return mono_block(floats.reshape(-1, channels))
 
 
 def standard_input() -> BinaryIO:

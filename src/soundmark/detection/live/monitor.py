@@ -19,11 +19,13 @@ import numpy as np
 from soundmark.audio import Samples
 from soundmark.audio.capture.source import Block, LiveSource
 from soundmark.detection.live.backlog import Backlog, StartEstimate
+from soundmark.detection.live.repeated_notes import RepeatedNotes
 from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import SettingsError
 from soundmark.models.classifier import Model
 from soundmark.models.events import Event
 from soundmark.models.streaming import StreamClassifier, WindowScores
+from soundmark.runtime.text import counted
 
 MAX_QUEUED_S = 5.0  # of live audio; older audio is dropped
 
@@ -48,21 +50,23 @@ class StreamState:
     running_events: list[Event] = field(default_factory=list)
     dropped_s: float = 0.0  # dropped because classification was too slow
     lost_s: float = 0.0  # dropped, or not delivered by the source
+    n_invalid: int = 0  # samples replaced by silence
     note: str = ""
 
     def loss_report(self) -> str:
-        """A sentence about audio that was not analysed; "" if there is none.
+        """A sentence about audio that was not analysed, or replaced by silence; "" if there is none.
 
         >>> StreamState("-", (), analyzed_s=60.0, dropped_s=1.5, lost_s=4.0).loss_report()
         '4.0 s of 60.0 s were not analysed: 1.5 s were dropped, 2.5 s were not delivered by the source'
         """
-        if not self.lost_s:
-            return ""
         missing_s = max(0.0, self.lost_s - self.dropped_s)  # rounding may make it negative
-        return (
+        lost = (
             f"{self.lost_s:.1f} s of {self.analyzed_s:.1f} s were not analysed: {self.dropped_s:.1f} s were dropped, "
             f"{missing_s:.1f} s were not delivered by the source"
         )
+        were = "was" if self.n_invalid == 1 else "were"
+        invalid = f"{counted(self.n_invalid, 'invalid sample')} {were} replaced by silence"
+        return "; ".join([lost] * bool(self.lost_s) + [invalid] * bool(self.n_invalid))
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,7 @@ class StreamProcessor:
         self.state = StreamState(source.name, model.classes)
         self.final_events: Sequence[Event] = ()  # still running when the stream was stopped
         self._zeros_s, self._levels = 0.0, deque[float](maxlen=40)
+        self._repeated = RepeatedNotes(lambda: clock().timestamp())
 
     def events(self, duration_s: float | None = None) -> Iterator[Event]:
         """Yield each event as it ends, until the source ends, or for ``duration_s``.
@@ -176,6 +181,8 @@ class StreamProcessor:
         events: list[Event] = []
         if block.lost_s:
             events += self._skip(block.lost_s, block.dropped_s)
+        if block.n_invalid:
+            self._report_invalid(block.n_invalid)
         if len(block.samples):
             self._watch(block.samples)
             events += self._report(self.classifier.push(block.samples))
@@ -218,9 +225,16 @@ class StreamProcessor:
         return self._report(events)
 
     def _report_dropped(self, dropped_s: float) -> None:
-        before, self.state.dropped_s = self.state.dropped_s, dropped_s
-        if not before or int(dropped_s / 10) > int(before / 10):
-            self.note(f"this machine cannot keep up: {dropped_s:.1f} s of audio were dropped so far")
+        self.state.dropped_s = dropped_s
+        if self._repeated.is_due("dropped"):
+            gaps = counted(self._repeated.count["dropped"], "gap")
+            self.note(f"this machine cannot keep up: {dropped_s:,.1f} s of audio were dropped so far, in {gaps}")
+
+    def _report_invalid(self, n_invalid: int) -> None:
+        self.state.n_invalid += n_invalid
+        if self._repeated.is_due("invalid"):
+            problem = "samples that are NaN, infinite or far beyond full scale are replaced by silence"
+            self.note(f"{problem}: {self.state.n_invalid:,} so far")
 
     def _watch(self, samples: Samples) -> None:
         """Measure the level and the peak; report digital silence."""

@@ -268,6 +268,47 @@ def test_an_overloaded_machine_drops_audio_and_reports_it(model, monkeypatch):
     assert state.loss_report().startswith(f"{state.lost_s:.1f} s of 12.0 s were not analysed")
 
 
+def test_overload_is_reported_at_most_once_a_minute_with_a_count(model):
+    """692 gaps within 70 s of the clock are reported twice: at the first one, and a minute later."""
+    notes, now = [], [datetime(2024, 6, 12, 4, 30, tzinfo=UTC)]
+    callbacks = StreamCallbacks(note=notes.append)
+    source = live_source()
+    processor = monitor.StreamProcessor(model, source, DetectionSettings(), callbacks, clock=lambda: now[0])
+    for _ in range(692):
+        now[0] += timedelta(seconds=0.1)
+        processor.process(Block(np.zeros(0, np.float32), lost_s=20.0, dropped_s=20.0))
+    assert notes == [
+        "this machine cannot keep up: 20.0 s of audio were dropped so far, in 1 gap",
+        "this machine cannot keep up: 12,020.0 s of audio were dropped so far, in 601 gaps",
+    ]
+    assert processor.state.dropped_s == pytest.approx(692 * 20.0)
+
+
+@pytest.mark.parametrize("value", [np.nan, 1e13, 9e10])
+def test_an_invalid_sample_does_not_end_the_stream(model, value):
+    """9e10 is below the limit: no sample that passes it may stop the analysis, at any sample rate."""
+    sound = tones(12.0, [("low", 8.0, 10.0)], 44_100)
+    sound[44_100] = value
+    source = pcm_source.open_pcm(io.BytesIO(sound.astype("<f4").tobytes()), rate_hz=44_100, sample_format="f32")
+    events, state = detect(model, source)
+    assert state.analyzed_s == pytest.approx(12.0, abs=0.01)
+    assert "low" in [event.label for event in events if event.start_s > 7]
+
+
+def test_invalid_samples_are_reported_at_most_once_a_minute_and_counted(model):
+    notes, now = [], [datetime(2024, 6, 12, 4, 30, tzinfo=UTC)]
+    callbacks = StreamCallbacks(note=notes.append)
+    processor = monitor.StreamProcessor(model, live_source(), DetectionSettings(), callbacks, clock=lambda: now[0])
+    for _ in range(100):
+        processor.process(Block(np.ones(100, np.float32), n_invalid=3))
+        now[0] += timedelta(seconds=1)
+    assert notes == [
+        "samples that are NaN, infinite or far beyond full scale are replaced by silence: 3 so far",
+        "samples that are NaN, infinite or far beyond full scale are replaced by silence: 183 so far",
+    ]
+    assert processor.state.loss_report() == "300 invalid samples were replaced by silence"
+
+
 def test_a_pipe_waits_and_nothing_is_dropped(model, monkeypatch):
     score = Model.score
     monkeypatch.setattr(Model, "score", lambda *args, **options: time.sleep(0.02) or score(*args, **options))
