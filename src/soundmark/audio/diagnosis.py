@@ -5,11 +5,16 @@ from __future__ import annotations
 import codecs
 import os
 import re
+from bisect import bisect
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
 FileSource = str | os.PathLike[str] | bytes | BinaryIO
+
+NEIGHBOURS = 25  # names on each side that are compared with the name of a missing file
+
 
 SUPPORTED = "Supported formats: WAV, FLAC, Ogg Vorbis, Ogg Opus, MP3 and AIFF"
 
@@ -105,7 +110,7 @@ def _missing(path: Path) -> str:
     for parent in path.parents:
         if parent.is_dir():
             missing = path.relative_to(parent).parts[0]
-            close = get_close_matches(missing, _names_in(parent), n=1)
+            close = get_close_matches(missing, _similar_names(parent, missing), n=1)
             where = "" if path == Path(missing) else f': "{parent}" contains no "{missing}"'
             return f"does not exist{where}" + (f'; did you mean "{close[0]}"?' if close else ".")
         if parent.exists():
@@ -113,12 +118,32 @@ def _missing(path: Path) -> str:
     return "does not exist: no part of its path exists."
 
 
-def _names_in(folder: Path) -> list[str]:
-    """Return the names in a folder; an empty list if this user may not list it."""
+def _similar_names(folder: Path, missing: str) -> list[str]:
+    """Return the names in a folder among which one may resemble ``missing``; none if this user may not list it.
+
+    In a large folder, these are its neighbours in two orders, by beginning and by end. So the cost for each missing
+    file does not grow with the folder, which is listed once (again when it changes).
+    """
     try:
-        return sorted(os.listdir(folder))  # noqa: PTH208 - only names are needed
+        by_beginning, by_end = _sorted_names(str(folder), folder.stat().st_mtime_ns)
     except OSError:
         return []
+    if len(by_beginning) <= 4 * NEIGHBOURS:
+        return by_beginning
+    ends = _neighbours(by_end, missing[::-1])
+    return sorted({*_neighbours(by_beginning, missing), *(name[::-1] for name in ends)})
+
+
+@lru_cache(maxsize=2)
+def _sorted_names(folder: str, changed_ns: int) -> tuple[list[str], list[str]]:
+    """Return the names in a folder, sorted; and spelled backwards, sorted. ``changed_ns`` makes the cache current."""
+    names = os.listdir(folder)  # noqa: PTH208 - only names are needed
+    return sorted(names), sorted(name[::-1] for name in names)
+
+
+def _neighbours(names: list[str], name: str) -> list[str]:
+    at = bisect(names, name)
+    return names[max(0, at - NEIGHBOURS) : at + NEIGHBOURS]
 
 
 def _error_text(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -68,7 +69,7 @@ class Dataset:
     citation: str = ""
 
     def __post_init__(self) -> None:
-        duplicates = [name for name in self.classes if self.classes.count(name) > 1]
+        duplicates = [name for name, n in Counter(self.classes).items() if n > 1]
         if duplicates:
             raise DatasetError(f'duplicate class "{duplicates[0]}" in {self.name}: list each class once.')
         unknown = {name for clip in self.clips for name in self.labels_of(clip)} - set(self.classes)

@@ -17,6 +17,7 @@ import json
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,16 +160,39 @@ class _FolderWork:
 
     def named_results(self) -> Iterator[tuple[str, FileResult]]:
         """Yield each result with the name of its results file."""
-        taken: set[str] = set()
-        for index, file in enumerate(self.files):
-            found = None if index in self.failures else self.journal.find(self.keys[index])
-            if found is not None and isinstance(file, Input):
-                name, number = _short(file.name), 1
-                while name.casefold() in taken:  # file names are case-insensitive on Windows and macOS
-                    number += 1
-                    name = f"{_short(file.name)}~{number}"
-                taken.add(name.casefold())
-                yield name, found
+        found: deque[FileResult] = deque()
+
+        def names() -> Iterator[str]:
+            for index, file in enumerate(self.files):
+                result = None if index in self.failures else self.journal.find(self.keys[index])
+                if result is not None and isinstance(file, Input):
+                    found.append(result)
+                    yield file.name
+
+        for name in unique_names(names()):
+            yield name, found.popleft()
+
+
+def unique_names(names: Iterable[str]) -> Iterator[str]:
+    """Yield a name of a results file for each of the ``names`` of files: short enough, and different from the others.
+
+    Names that differ in case only are equal: file names are case-insensitive on Windows and macOS.
+
+    >>> list(unique_names(["a.wav", "b.wav", "A.wav", "a.wav"]))
+    ['a.wav', 'b.wav', 'A.wav~2', 'a.wav~3']
+    """
+    taken: set[str] = set()
+    last: dict[str, int] = {}  # the last number given to each name: starting from 1 each time would be quadratic
+    for own in names:
+        short = name = _short(own)
+        key = short.casefold()
+        number = last.get(key, 1)
+        while name.casefold() in taken:
+            number += 1
+            name = f"{short}~{number}"
+        last[key] = number
+        taken.add(name.casefold())
+        yield name
 
 
 def _short(name: str) -> str:

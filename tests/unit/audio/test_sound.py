@@ -15,6 +15,8 @@ import soundfile
 from soundmark import audio
 from soundmark.audio import decoding
 from soundmark.errors import AudioError, OutputError
+from support.layouts import write_placeholders
+from support.operations import operations
 
 # librosa imports audioread, which imports deprecated modules of the standard library.
 pytestmark = pytest.mark.filterwarnings("ignore:'(aifc|audioop|sunau)' is deprecated:DeprecationWarning")
@@ -41,6 +43,12 @@ ENCODINGS = [
     ("aiff", "AIFF", "PCM_16"),
     ("au", "AU", "PCM_16"),
 ]
+
+
+@pytest.fixture(scope="module")
+def large_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with 2 000 files, whose names differ by their number."""
+    return write_placeholders(tmp_path_factory.mktemp("large"), *(f"rec_{number:04}.wav" for number in range(2000)))
 
 
 def noise(frames: int, channels: int = 1, seed: int = 0) -> np.ndarray:
@@ -232,6 +240,42 @@ def test_missing_file_is_named_with_the_closest_match(wav, monkeypatch):
         audio.read("nope.flac")
     with pytest.raises(AudioError, match=r"cannot be opened: Not a directory"):
         audio.read(wav / "clip.wav")
+
+
+@pytest.mark.parametrize(
+    ("missing", "close"),
+    [("rec_0012.wa", "rec_0012.wav"), ("reK_1999.wav", "rec_1999.wav"), ("Rec_0500.wav", "rec_0500.wav")],
+)
+def test_the_closest_match_is_found_in_a_large_folder(large_folder, missing, close):
+    with pytest.raises(AudioError, match=rf'contains no "{missing}"; did you mean "{close}"'):
+        audio.read(large_folder / missing)
+
+
+def read_missing(folder: Path, n: int) -> None:
+    for number in range(n):
+        with pytest.raises(AudioError, match="does not exist"):
+            audio.read(folder / f"no_{number:04}.wav")
+
+
+def test_a_large_folder_is_not_listed_for_each_missing_file(large_folder, monkeypatch):
+    listed, listdir = [], os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or listdir(path))
+    read_missing(large_folder, 20)
+    assert len(listed) <= 1
+
+
+def test_a_missing_file_costs_the_same_in_a_large_folder(tmp_path, large_folder):
+    small = write_placeholders(tmp_path, *(f"rec_{number:04}.wav" for number in range(200)))
+    for folder in (small, large_folder):
+        read_missing(folder, 1)
+    assert operations(lambda: read_missing(large_folder, 10)) < 1.5 * operations(lambda: read_missing(small, 10))
+
+
+def test_a_new_file_is_suggested(tmp_path):
+    read_missing(tmp_path, 1)
+    write_placeholders(tmp_path, "no_0000.flac")
+    with pytest.raises(AudioError, match='did you mean "no_0000.flac"'):
+        audio.read(tmp_path / "no_0000.wav")
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,10 @@ import pytest
 from soundmark import audio
 from soundmark.detection import inputs
 from soundmark.detection.inputs import Input
-from soundmark.detection.results_folder import JOURNAL, analyze_to_folder
+from soundmark.detection.results_folder import JOURNAL, analyze_to_folder, unique_names
 from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import OutputError
+from support.operations import operations
 from support.sounds import RATE_HZ, wave
 
 pytestmark = pytest.mark.slow
@@ -187,3 +188,21 @@ def test_stale_and_partial_files_are_removed(random_model, sounds, tmp_path):
         "parameters.json",
         "results.jsonl",
     ]
+
+
+# ── names of results files ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_names_of_results_files_are_unique_on_every_file_system():
+    names = ["a.wav", "b.wav", "A.wav", "a.wav", "a.wav~2", "a.wav", "x/a.wav", "ä" * 150, "ä" * 150]
+    found = list(unique_names(names))
+    assert found[:7] == ["a.wav", "b.wav", "A.wav~2", "a.wav~3", "a.wav~2~2", "a.wav~4", "x/a.wav"]
+    assert found[8] == found[7] + "~2"
+    assert len(found[8].encode()) < 255 - len(".selections.txt")
+    assert len({name.casefold() for name in found}) == len(names)
+
+
+@pytest.mark.parametrize("name", ["rec.wav", "ä" * 150])
+def test_equal_names_cost_the_same_for_each_file(name):
+    small, large = (operations(lambda n=n: list(unique_names([name] * n))) for n in (500, 2000))
+    assert large < 4.2 * small

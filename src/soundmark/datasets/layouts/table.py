@@ -10,7 +10,7 @@ semicolon). One such cell makes the table multi-label: a clip then has any numbe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from soundmark.datasets.dataset import SEPARATOR, Clip, Dataset, Skipped, relative, split_label, typical_length_s
@@ -56,10 +56,12 @@ def load(path: Path, *, classes: Sequence[str] | None = None) -> Dataset:
     """
     rows = read_rows(path, ("path", "label"))
     # A label with a semicolon is a single class name only if ``classes`` contains it.
-    several = any(SEPARATOR in row.get("label") and row.get("label") not in (classes or ()) for row in rows)
+    given = frozenset(classes or ())
+    several = any(SEPARATOR in row.get("label") and row.get("label") not in given for row in rows)
     names = [split_label(row.get("label")) if several else (row.text("label"),) for row in rows]
     known = tuple(classes) if classes is not None else tuple(dict.fromkeys(name for found in names for name in found))
-    listed = [(row, _clip(row, _label(row, found, known))) for row, found in zip(rows, names, strict=True)]
+    position = {name: number for number, name in enumerate(known)}
+    listed = [(row, _clip(row, _label(row, found, position))) for row, found in zip(rows, names, strict=True)]
     clips, skipped = existing_clips(path.parent, _without_duplicates(path.parent, listed))
     return Dataset(
         name=path.stem,
@@ -72,11 +74,11 @@ def load(path: Path, *, classes: Sequence[str] | None = None) -> Dataset:
     )
 
 
-def _label(row: Row, names: Sequence[str], classes: Sequence[str]) -> str:
-    """Join the class names in class order, so that equal sets of classes have equal labels."""
+def _label(row: Row, names: Sequence[str], position: Mapping[str, int]) -> str:
+    """Join the class names by their ``position`` in class order, so that equal sets of classes have equal labels."""
     for name in names:
-        row.check("label", name, classes)
-    return SEPARATOR.join(name for name in classes if name in names)
+        row.check("label", name, position)
+    return SEPARATOR.join(sorted(set(names), key=position.__getitem__))
 
 
 def _clip(row: Row, label: str) -> Clip:

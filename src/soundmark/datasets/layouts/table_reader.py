@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,9 @@ def root_of(path: Path, tables: Iterable[str], unpacked_as: Iterable[str]) -> Pa
             if (root / table).is_file():
                 return root
     return None
+
+
+MAX_LISTED = 20  # columns named in a message
 
 
 MAX_FOLD = 10_000  # a larger number is a typing error, a date or an id
@@ -201,9 +205,10 @@ def _header(path: Path, names: Sequence[str], required: Sequence[str]) -> list[s
     header = [name.strip().lower() for name in names]
     missing = [name for name in required if name.lower() not in header]
     if missing:
-        found = ", ".join(name.strip() for name in names) or "none, the file is empty"
+        found = ", ".join(name.strip() for name in names[:MAX_LISTED]) or "none, the file is empty"
+        found += f", … ({len(names):,} columns)" if len(names) > MAX_LISTED else ""
         raise DatasetError(f'"{path}" has no column "{missing[0]}". Columns found: {found}.')
-    duplicates = [name for name in header if name and header.count(name) > 1]
+    duplicates = [name for name, count in Counter(header).items() if name and count > 1]
     if duplicates:
         raise DatasetError(f'"{path}" has two columns named "{duplicates[0]}": rename or remove one of them.')
     return header

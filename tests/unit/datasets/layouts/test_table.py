@@ -8,6 +8,7 @@ import pytest
 from soundmark.datasets import Dataset, Skipped
 from soundmark.errors import DatasetError
 from support.layouts import write_labels, write_table, write_tone
+from support.operations import operations
 
 
 @pytest.fixture
@@ -187,3 +188,43 @@ def test_given_classes_apply_to_each_label_of_a_cell(pets: Path):
 def test_rows_with_the_same_labels_in_another_order_are_duplicates(pets: Path):
     data = Dataset.open(write_table(pets / "t.csv", "path,label", "rex.wav,dog;siren", "rex.wav,siren;dog"))
     assert data.skipped == (Skipped("rex.wav", "row 3: duplicate of row 2"),)
+
+
+# --- Large tables -----------------------------------------------------------------------------------------------------
+
+
+def test_the_cost_of_a_wide_table_is_linear_in_its_columns(pets: Path):
+    def table(n: int) -> Path:
+        names, cells = ",".join(f"c{column}" for column in range(n)), "," * (n - 1)
+        return write_table(pets / f"{n}.csv", f"path,label,{names}", f"rex.wav,dog,{cells}")
+
+    narrow, wide = table(500), table(4000)
+    assert len(Dataset.open(wide)) == 1
+    assert operations(lambda: Dataset.open(wide)) < 9 * operations(lambda: Dataset.open(narrow))
+
+
+def test_the_cost_of_a_table_is_linear_in_its_classes(pets: Path):
+    """Comparisons with known class names are counted: ``classes`` compares its elements."""
+
+    class Name(str):
+        compared = 0
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            Name.compared += 1
+            return str.__eq__(self, other)
+
+    rows = [f"rex.wav,class {number};dog" for number in range(300)]
+    table = write_table(pets / "t.csv", "path,label", *rows)
+    data = Dataset.open(table, classes=[Name("dog"), *(Name(f"class {number}") for number in range(300))])
+    assert data.clips[7].label == "dog;class 7"
+    assert Name.compared < 10 * len(rows)
+
+
+def test_the_message_for_a_wide_table_names_only_its_first_columns(pets: Path):
+    table = write_table(pets / "t.csv", ",".join(f"c{column}" for column in range(30_000)), "x")
+    with pytest.raises(
+        DatasetError, match=r'has no column "path". Columns found: c0, c1, .*, c19, … \(30,000 columns\)\.$'
+    ):
+        Dataset.open(table)
