@@ -28,6 +28,18 @@ LARGEST_INTEGER = 65_536  # any other integer parameter of a representation
 LARGEST_RATE_HZ = 1_000_000
 
 
+LARGEST_WINDOW = 1 << 25  # samples of a window: 25 minutes at 22050 Hz
+
+
+LARGEST_PRODUCT = 1 << 25  # frames × mels, mels × FFT size: 134 MB in float32
+
+
+LARGEST_FRAMES = 1 << 28  # frames × FFT size of a window: a few seconds
+
+
+ASSUMED_RATE_HZ = 48_000  # of sounds, where a representation keeps their sample rate
+
+
 TABLES = ("recipe", "data", "scores", "versions")
 MAX_DEPTH = 20  # nesting levels of a table; soundmark writes three
 
@@ -100,7 +112,7 @@ class Card:
         return card
 
     def _check(self, name: str) -> None:
-        wrong = self._invalid_value() or _too_large(self.representation)
+        wrong = self._invalid_value() or _too_large(self.representation) or self._too_large_product()
         if wrong:
             raise BundleError(f'the card of "{name}" is invalid: {wrong}. Train or download the model again.')
 
@@ -121,6 +133,25 @@ class Card:
             return wrong
         if self.unknown is not None and not is_finite(self.unknown):
             return f"its unknown is {self.unknown!r}, not a finite number"
+        return None
+
+    def _too_large_product(self) -> str | None:
+        """Describe the first product of parameters that exceeds its limit; None if there is none."""
+        settings = self.representation.settings()
+        rate_hz = self.representation.rate_hz or ASSUMED_RATE_HZ
+        n_fft = settings.get("n_fft") or settings.get("segment_samples") or 1
+        hop = settings.get("hop_samples") or n_fft - (settings.get("overlap_samples") or 0)
+        mels = settings.get("n_mels") or self.representation.shape[0]
+        samples = self.window_s * rate_hz
+        frames = 1 + samples / hop
+        for what, found, most in (
+            (f"window of {self.window_s:g} s at {rate_hz} Hz", samples, LARGEST_WINDOW),
+            (f"spectrogram of {frames:.0f} frames × {mels} bands", frames * mels, LARGEST_PRODUCT),
+            (f"filter bank of {mels} bands × n_fft {n_fft}", mels * n_fft, LARGEST_PRODUCT),
+            (f"{frames:.0f} frames × n_fft {n_fft}", frames * n_fft, LARGEST_FRAMES),
+        ):
+            if found > most:
+                return f"its {what} is {found:.3g} numbers; the largest number allowed is {most:.3g}"
         return None
 
     def _invalid_thresholds(self) -> str | None:
