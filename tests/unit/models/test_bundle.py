@@ -170,6 +170,22 @@ def test_later_schema_asks_to_upgrade_soundmark(model, tmp_path, monkeypatch):
             {"representation": Mel(size=(32, 32), rate_hz=1_000_001)},
             "rate_hz is 1000001; the largest value allowed is 1000000",
         ),
+        (
+            {"representation": Mel(size=(32, 32), rate_hz=1_000_000), "window_s": 80_000.0},
+            "window of 80000 s at 1000000 Hz is 8e[+]10 numbers",
+        ),
+        (
+            {"representation": Mel(size=(32, 32), hop_samples=1, n_mels=60_000)},
+            "spectrogram of 88201 frames × 60000 bands is 5.29e[+]09 numbers",
+        ),
+        (
+            {"representation": Mel(size=(32, 32), hop_samples=60_000, n_mels=60_000, n_fft=65_536)},
+            "filter bank of 60000 bands × n_fft 65536 is 3.93e[+]09 numbers",
+        ),
+        (
+            {"representation": Mel(size=(32, 32), hop_samples=1, n_fft=65_536)},
+            "88201 frames × n_fft 65536 is 5.78e[+]09 numbers",
+        ),
     ],
 )
 def test_invalid_card_is_refused(model, tmp_path, change, match):

@@ -3,14 +3,22 @@
 The graph's input is ``spectrogram`` float32 ``[batch, 1, freq, time]``. Its outputs are ``logits`` ``[batch, classes]``
 and, for some models, ``embedding`` ``[batch, d]`` and ``familiarity`` ``[batch]``. The metadata key ``soundmark``
 contains the ``Card`` as JSON, ``soundmark_sha256`` the SHA-256 of card and graph, which reveals damaged files. Opening
-a file executes no code from it.
+a file executes no code from it: ONNX Runtime gets only graphs that ``graph_check`` allows.
+
+In reading order:
+
+    wire_format     the protobuf messages of an ONNX file, read with limits
+    shapes          the allowed operators, the shapes that they produce, and their cost
+    graph_check     refuses graphs with forbidden contents or an unbounded cost
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -19,9 +27,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from soundmark.errors import BundleError
+from soundmark.models.bundle import graph_check
+from soundmark.models.bundle.graph_check import CheckedGraph
 from soundmark.models.card import Card
 from soundmark.runtime import atomic
 from soundmark.runtime.parallel import available_cores
+from soundmark.runtime.text import one_line
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -31,12 +42,16 @@ if TYPE_CHECKING:
 METADATA_TAG = b"\x72"
 
 
+MAX_BYTES = 2**31 - 1  # of a file: the limit of protobuf
+
+
 @dataclass(frozen=True, repr=False)
 class Bundle:
     """A graph, as the bytes of an ONNX file, and its model card."""
 
     graph: bytes
     card: Card
+    name: str = field(default="the model", compare=False)  # for messages: the file
 
     def __repr__(self) -> str:
         return f"Bundle(graph of {len(self.graph)} bytes, {self.card!r})"
@@ -45,6 +60,15 @@ class Bundle:
     def card_json(self) -> str:
         """The card as JSON: the text in the file that the bundle was read from, or the text that would be written."""
         return self.card.to_json()
+
+    @cached_property
+    def checked(self) -> CheckedGraph:
+        """The result of ``graph_check``.
+
+        Raises:
+            BundleError: the graph is refused.
+        """
+        return graph_check.check(self.graph, self.name)
 
     @cached_property
     def session(self) -> onnxruntime.InferenceSession:
@@ -58,7 +82,7 @@ class Bundle:
 
     def __getstate__(self) -> dict[str, Any]:
         # Sessions cannot be pickled: each process creates its own.
-        return {"graph": self.graph, "card": self.card}
+        return {"graph": self.graph, "card": self.card, "name": self.name}
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -74,11 +98,51 @@ class Bundle:
     ) -> tuple[np.ndarray, ...]:
         """Compute several outputs of the graph in one pass; see ``run``.
 
-        It runs on all cores, or with ``single_thread`` on one, for callers that run several threads themselves.
+        It runs on all cores, or with ``single_thread`` on one, for callers that run several threads themselves. Large
+        batches are split, so that memory is bounded.
+
+        Raises:
+            BundleError: the graph fails, or an output has the wrong shape, is not finite or is out of range.
         """
+        rows = self.checked.rows_per_run
         session = self.single_thread_session if single_thread else self.session
+        if len(spectrograms) <= rows:
+            return self._run_rows(session, spectrograms, outputs)
+        parts = [
+            self._run_rows(session, spectrograms[start : start + rows], outputs)
+            for start in range(0, len(spectrograms), rows)
+        ]
+        return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
+
+    def _run_rows(
+        self, session: onnxruntime.InferenceSession, spectrograms: np.ndarray, outputs: Sequence[str]
+    ) -> tuple[np.ndarray, ...]:
         batch = np.ascontiguousarray(spectrograms[:, np.newaxis], np.float32)
-        return tuple(session.run(list(outputs), {"spectrogram": batch}))
+        with _runtime_errors(f'"{self.name}" cannot be run'):
+            found = session.run(list(outputs), {"spectrogram": batch})
+        for name, values in zip(outputs, found, strict=True):
+            self._check_output(name, values, len(batch))
+        return tuple(found)
+
+    def _check_output(self, name: str, values: np.ndarray, rows: int) -> None:
+        """Raise ``BundleError`` for an output with the wrong type, shape or numbers."""
+        shape = {"logits": (rows, len(self.card.classes)), "familiarity": (rows,)}.get(name)
+        is_expected = values.shape == shape if shape else values.ndim == 2 and len(values) == rows
+        if values.dtype != np.float32 or not is_expected:
+            expected = list(shape) if shape else f"[{rows}, d]"
+            raise BundleError(
+                f'the output "{name}" of "{self.name}" is {values.dtype} {list(values.shape)} instead of float32 '
+                f"{expected}. Train or download the model again."
+            )
+        wrong = values[~np.isfinite(values)]
+        if not wrong.size and name == "familiarity":
+            wrong = values[(values < 0) | (values > 1)]
+        if wrong.size:
+            allowed = "from 0 to 1" if name == "familiarity" else "finite numbers"
+            raise BundleError(
+                f'the output "{name}" of "{self.name}" contains {wrong.flat[0]:g}; allowed: {allowed}. Train or '
+                "download the model again."
+            )
 
     def activate(self, logits: np.ndarray) -> np.ndarray:
         """Convert ``logits`` to probabilities float32 ``[batch, classes]``, with the card's temperature and activation.
@@ -119,24 +183,38 @@ def read_bundle(path: str | PathLike[str]) -> Bundle:
     ('air_conditioner', 'car_horn')
     """
     path = Path(path)
-    try:
-        if path.is_dir():
-            raise BundleError(f'the model "{path}" is a folder; a model is one .onnx file.{_models_in_folder(path)}')
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise BundleError(f'the model "{path}" cannot be read: {why}.') from error
+    data = _read_file(path)
     parts = _split(data)
     if parts is None:
         _raise_foreign(data, path)
-    elif parts.digest != _digest(parts.graph, parts.card):  # checked before ONNX Runtime parses damaged bytes
+    elif parts.digest != _digest(parts.graph, parts.card):
         raise _damaged(path)
+    card = Card.from_json(parts.card, str(path))
+    checked = graph_check.check(data, str(path))  # before ONNX Runtime parses the bytes
     session = _load_session(data, path)
-    bundle = Bundle(parts.graph, Card.from_json(parts.card, str(path)))
+    bundle = Bundle(parts.graph, card, str(path))
     _check_graph(session, bundle.card, path)
     vars(bundle)["card_json"] = parts.card  # unchanged, even if an earlier version wrote it
-    vars(bundle)["single_thread_session"] = session  # fill the cached property: one session per model
+    vars(bundle)["checked"] = checked
+    vars(bundle)["single_thread_session"] = session  # fill the cached properties: one session per model
     return bundle
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise BundleError(f'the model "{path}" is a folder; a model is one .onnx file.{_models_in_folder(path)}')
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise BundleError(f'the model "{path}" is a device or a pipe; a model is one .onnx file.')
+        if found.st_size > MAX_BYTES:
+            raise BundleError(
+                f'the model "{path}" has {found.st_size:,} bytes; the largest ONNX file has {MAX_BYTES:,}.'
+            )
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise BundleError(f'the model "{path}" cannot be read: {why}.') from error
 
 
 @dataclass(frozen=True)
@@ -164,10 +242,12 @@ def _split(data: bytes) -> _Parts | None:
 
 def _raise_foreign(data: bytes, path: Path) -> NoReturn:
     """Raise the error for a file that does not end with soundmark's metadata."""
-    try:
-        metadata = _load_session(data, path).get_modelmeta().custom_metadata_map
-    except UnicodeDecodeError:
-        raise _damaged(path) from None
+    metadata = graph_check.read_metadata(data)
+    if metadata is None:
+        raise BundleError(
+            f'"{path}" ({len(data)} bytes) is not a model: it is not an ONNX file. Give a .onnx file that soundmark '
+            "wrote."
+        )
     if "soundmark" in metadata:
         raise _damaged(path)
     if "soundmark_export" in metadata:
@@ -219,20 +299,27 @@ def _check_graph(session: onnxruntime.InferenceSession, card: Card, path: Path) 
 
 
 def _load_session(data: bytes, path: Path) -> onnxruntime.InferenceSession:
+    with _runtime_errors(f'"{path}" ({len(data)} bytes) is not a model'):
+        return session(data, threads=1)
+
+
+@contextmanager
+def _runtime_errors(what: str) -> Iterator[None]:
+    """Raise any error of ONNX Runtime as a ``BundleError``; ``what`` begins the message.
+
+    Its errors have no common base class. A text that is not UTF-8 fails on its way to Python, as a
+    ``UnicodeDecodeError``, which is a ``ValueError``; C++ exceptions arrive as a ``RuntimeError`` or ``MemoryError``.
+    """
     from onnxruntime.capi import onnxruntime_pybind11_state as states
 
+    own = (each for each in vars(states).values() if isinstance(each, type) and issubclass(each, Exception))
+    errors: tuple[type[Exception], ...] = (RuntimeError, ValueError, MemoryError, *own)
     try:
-        return session(data, threads=1)
-    except (
-        states.InvalidProtobuf,
-        states.InvalidGraph,
-        states.Fail,
-        states.InvalidArgument,
-        states.NotImplemented,
-    ) as error:
+        yield
+    except errors as error:
+        reason = one_line(str(error), 200) or "not enough memory"
         raise BundleError(
-            f'"{path}" ({len(data)} bytes) is not a model: ONNX Runtime cannot read it. '
-            "Give a .onnx file that soundmark wrote."
+            f"{what}: ONNX Runtime reports {reason!r}. Give a .onnx file that soundmark wrote."
         ) from error
 
 
