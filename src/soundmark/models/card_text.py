@@ -9,7 +9,9 @@ import json
 import re
 import shlex
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,9 +147,13 @@ def _first_classes(card: Card) -> str:
 def _training_clips(record: TrainingRecord, *, name_columns: int = 200) -> str:
     """The data set with the numbers of clips and recordings, as far as they are known."""
     name = "unknown" if record.name is None else _within(record.name, name_columns)
+    return name + _clip_counts(record)
+
+
+def _clip_counts(record: TrainingRecord) -> str:
     clips = "" if record.n_train is None else f": {_count_text(record.n_train)} clips"
     recordings = "" if record.n_recordings is None else f" of {_count_text(record.n_recordings)} recordings"
-    return f"{name}{clips}{recordings}"
+    return clips + recordings
 
 
 def _headline(scores: Mapping[str, Any]) -> tuple[str, str]:
@@ -198,9 +204,13 @@ def _end_of_path(path: str, columns: int) -> str:
     ('…/fold-1/model.onnx', 'model.onnx')
     """
     text = shortened(path, 10_000)
-    while _columns(text) > columns and "/" in text.removeprefix("…/"):
-        text = f"…/{text.removeprefix('…/').partition('/')[2]}"
-    return text if _columns(text) <= columns else shortened(text, columns // 2)
+    if _columns(text) <= columns:
+        return text
+    folders = text.split("/")
+    shown = f"…/{folders.pop()}" if len(folders) > 1 else text
+    while len(folders) > 1 and _columns(longer := f"…/{folders.pop()}{shown.removeprefix('…')}") <= columns:
+        shown = longer
+    return shown if _columns(shown) <= columns else shortened(shown, columns // 2)
 
 
 def _first_that_fits(*lines: str) -> str:
@@ -210,7 +220,11 @@ def _first_that_fits(*lines: str) -> str:
 
 def _columns(text: str) -> int:
     """The number of terminal columns that a text takes."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+    return sum(map(_character_columns, text))
+
+
+def _character_columns(character: str) -> int:
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def _within(text: str, columns: int) -> str:
@@ -220,11 +234,8 @@ def _within(text: str, columns: int) -> str:
     ('siren', 'sire…', '犬の…')
     """
     text = shortened(text, 10_000)
-    if _columns(text) <= columns:
-        return text
-    while _columns(text) >= columns:
-        text = text[:-1]
-    return f"{text}…"
+    ends = list(accumulate(map(_character_columns, text)))
+    return text if not ends or ends[-1] <= columns else f"{text[: bisect_left(ends, columns)]}…"
 
 
 # --- The complete card ---
@@ -317,9 +328,9 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def _data(record: TrainingRecord) -> str:
     if record.fingerprint is None:
         return _training_clips(record)
-    clips = _training_clips(record).removeprefix(str(record.name))
+    name = "unknown" if record.name is None else record.name
     held_out = protocol_of(str(record.protocol)).held_out.format(fold=record.test_fold)
-    return f"{record.name} (fingerprint {record.fingerprint}){clips}, {held_out}"
+    return f"{name} (fingerprint {record.fingerprint}){_clip_counts(record)}, {held_out}"
 
 
 def _interval(scores: Mapping[str, Any], task: Task) -> Sequence[Any]:

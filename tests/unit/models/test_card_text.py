@@ -14,6 +14,7 @@ from soundmark.models.card import Card
 from soundmark.models.training_record import TrainingRecord
 from soundmark.spectrograms import Image, Mel
 from support.commands import run_soundmark
+from support.operations import operations
 
 CARD = Card(
     classes=("dog", "siren"),
@@ -151,6 +152,23 @@ def test_complete_card_has_provenance_and_checksums():
     assert rows["other scores"] == "fold_sd=0.0123"
     assert rows["other fields"] == "colour=red"
     assert "n_fft=2048" in rows["representation"]
+
+
+@pytest.mark.parametrize(("name", "shown"), [(None, "unknown"), ("n" * 300, "n" * 300), ("a\x1bb", "a\x1bb")])
+def test_complete_card_has_name_fingerprint_and_clips_once(name, shown):
+    record = TrainingRecord.from_json({"name": name, "fingerprint": "f123", "n_train": 3, "protocol": "random"})
+    text = dict(card_text.card_lines(replace(CARD, training=record)))["trained on"]
+    assert text.startswith(f"{shown} (fingerprint f123): 3 clips, ")
+    assert text.count("3 clips") == 1
+
+
+def test_cost_of_a_summary_is_linear_in_a_long_name():
+    def cost(n: int) -> int:
+        record = TrainingRecord.from_json({"name": "n/" * n, "n_train": 3})
+        card = replace(CARD, training=record)
+        return operations(lambda: (card_text.summary(card), card_text.title("n/" * n, card, 1)))
+
+    assert cost(4000) < 9 * cost(1000)
 
 
 def test_markdown_has_front_matter_for_model_hubs():
