@@ -13,16 +13,17 @@ import numpy as np
 from soundmark.audio import riff
 from soundmark.audio.capture.source import BLOCK_S, Block, LiveSource, mono_block
 from soundmark.audio.decoding import LARGEST_RATE_HZ, LOWEST_RATE_HZ
+from soundmark.audio.samples import to_float
 from soundmark.errors import AudioError, SettingsError, unknown_name
 
 FORMATS = {
-    "u8": ("u1", 2.0**-7, -1.0),
-    "s16": ("<i2", 2.0**-15, 0.0),
-    "s24": ("<i4", 2.0**-31, 0.0),  # 3 bytes, padded to the upper 3 of 4
-    "s32": ("<i4", 2.0**-31, 0.0),
-    "f32": ("<f4", 1.0, 0.0),
+    "u8": "u1",
+    "s16": "<i2",
+    "s24": "<i4",  # 3 bytes, padded to the upper 3 of 4
+    "s32": "<i4",
+    "f32": "<f4",
 }
-"""Sample formats: NumPy type (little-endian), scale, offset."""
+"""Sample formats: NumPy type (little-endian)."""
 
 
 WAV_FORMATS = {(1, 8): "u8", (1, 16): "s16", (1, 24): "s24", (1, 32): "s32", (3, 32): "f32"}  # format tag, bits
@@ -58,7 +59,7 @@ def open_pcm(
         raise SettingsError(f"channels is {channels}: expected a whole number from 1 to 64.")
 
     def blocks() -> Iterator[Block]:
-        width = 3 if sample_format == "s24" else np.dtype(FORMATS[sample_format][0]).itemsize
+        width = 3 if sample_format == "s24" else np.dtype(FORMATS[sample_format]).itemsize
         frame_bytes = width * channels
         block_bytes = max(1, round(rate_hz * BLOCK_S)) * frame_bytes
         buffer, remaining = _read_header(file, (rate_hz, channels, sample_format))
@@ -130,15 +131,13 @@ def decode_pcm(data: bytes, sample_format: str, channels: int) -> Block:
     >>> decode_pcm(bytes([0, 0, 64]), "s24", 1).samples
     array([0.5], dtype=float32)
     """
-    dtype, scale, offset = FORMATS[sample_format]
     if sample_format == "s24":
         padded = np.zeros((len(data) // 3, 4), np.uint8)
         padded[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
         values = padded.view("<i4")[:, 0]
     else:
-        values = np.frombuffer(data, dtype)
-    floats = values.astype(np.float32) * np.float32(scale) + np.float32(offset)
-    return mono_block(floats.reshape(-1, channels))
+        values = np.frombuffer(data, FORMATS[sample_format])
+    return mono_block(to_float(values).reshape(-1, channels))
 
 
 def standard_input() -> BinaryIO:

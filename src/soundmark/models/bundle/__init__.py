@@ -19,7 +19,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -193,7 +193,7 @@ def read_bundle(path: str | PathLike[str]) -> Bundle:
     checked = graph_check.check(data, str(path))  # before ONNX Runtime parses the bytes
     session = _load_session(data, path)
     bundle = Bundle(parts.graph, card, str(path))
-    _check_graph(session, bundle.card, path)
+    _check_matches_card(session, bundle.card, path)
     vars(bundle)["card_json"] = parts.card  # unchanged, even if an earlier version wrote it
     vars(bundle)["checked"] = checked
     vars(bundle)["single_thread_session"] = session  # fill the cached properties: one session per model
@@ -230,7 +230,8 @@ def _split(data: bytes) -> _Parts | None:
     """Split a file that ``Bundle.write`` wrote, damaged or not; None if it does not end with soundmark's metadata."""
     key = _field(b"\x0a", b"soundmark") + b"\x12"  # followed by the length of the card and the card
     tail = len(_metadata_entry("soundmark_sha256", 64 * "0"))
-    content = data[data.rfind(key) + len(key) : -tail] if key in data else b""
+    at = data.rfind(key)
+    content = data[at + len(key) : -tail] if at >= 0 else b""
     length = next((i + 1 for i, byte in enumerate(content[:10]) if byte < 0x80), 0)
     try:
         card, digest = content[length:].decode(), data[-64:].decode("ascii")
@@ -278,7 +279,7 @@ def session(graph: bytes, *, threads: int | None = None) -> onnxruntime.Inferenc
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
-def _check_graph(session: onnxruntime.InferenceSession, card: Card, path: Path) -> None:
+def _check_matches_card(session: onnxruntime.InferenceSession, card: Card, path: Path) -> None:
     """Raise ``BundleError`` if the inputs and outputs of the graph do not match the card."""
     inputs = {node.name: [node.type, *node.shape[1:]] for node in session.get_inputs()}
     outputs = {node.name: [node.type, *node.shape[1:]] for node in session.get_outputs()}
@@ -303,20 +304,25 @@ def _load_session(data: bytes, path: Path) -> onnxruntime.InferenceSession:
         return session(data, threads=1)
 
 
-@contextmanager
-def _runtime_errors(what: str) -> Iterator[None]:
-    """Raise any error of ONNX Runtime as a ``BundleError``; ``what`` begins the message.
+@cache
+def _runtime_error_types() -> tuple[type[Exception], ...]:
+    """The errors of ONNX Runtime, which have no common base class.
 
-    Its errors have no common base class. A text that is not UTF-8 fails on its way to Python, as a
-    ``UnicodeDecodeError``, which is a ``ValueError``; C++ exceptions arrive as a ``RuntimeError`` or ``MemoryError``.
+    A text that is not UTF-8 fails on its way to Python, as a ``UnicodeDecodeError``, which is a ``ValueError``; C++
+    exceptions arrive as a ``RuntimeError`` or ``MemoryError``.
     """
     from onnxruntime.capi import onnxruntime_pybind11_state as states
 
     own = (each for each in vars(states).values() if isinstance(each, type) and issubclass(each, Exception))
-    errors: tuple[type[Exception], ...] = (RuntimeError, ValueError, MemoryError, *own)
+    return (RuntimeError, ValueError, MemoryError, *own)
+
+
+@contextmanager
+def _runtime_errors(what: str) -> Iterator[None]:
+    """Raise any error of ONNX Runtime as a ``BundleError``; ``what`` begins the message."""
     try:
         yield
-    except errors as error:
+    except _runtime_error_types() as error:
         reason = one_line(str(error), 200) or "not enough memory"
         raise BundleError(
             f"{what}: ONNX Runtime reports {reason!r}. Give a .onnx file that soundmark wrote."

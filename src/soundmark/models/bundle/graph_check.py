@@ -6,15 +6,15 @@ finite numbers, and graphs whose tensors or computations are too large. The pack
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from soundmark.errors import BundleError
 from soundmark.models.bundle.shapes import MAX_RANK, NUMERIC, RULES, Call, Shape, ShapeError, Value, result_of
-from soundmark.models.bundle.wire_format import Message, WireError, WireReader
+from soundmark.models.bundle.wire_format import Message, WireError, WireReader, packed_integers
 from soundmark.runtime.text import one_line
 
 MAX_NODES = 10_000  # mn10 has 250, in 8 bits 620
@@ -90,12 +90,11 @@ class _RefusedError(ValueError):
 class CheckedGraph:
     """A graph that may be loaded.
 
-    ``rows_per_run`` is the number of windows that it may compute at a time, ``metadata`` the keys and texts of the
-    file, ``inputs`` and ``outputs`` the shapes for one window.
+    ``rows_per_run`` is the number of windows that it may compute at a time, ``inputs`` and ``outputs`` are the shapes
+    for one window.
     """
 
     rows_per_run: int
-    metadata: dict[str, str]
     inputs: dict[str, Shape]
     outputs: dict[str, Shape]
 
@@ -111,22 +110,11 @@ def check(data: bytes, name: str) -> CheckedGraph:
     ((1, 1, 24, 24), (1, 10))
     """
     try:
-        proto = WireReader(data).read("model")
-        metadata = metadata_of(proto)
-        return _check_model(proto, metadata)
+        return _check_model(WireReader(data).read("model"))
     except (_RefusedError, WireError) as error:
         raise BundleError(
             f'the graph of "{name}" is refused: {error}. Give a model that soundmark wrote, or report this if it did.'
         ) from error
-
-
-def metadata_of(proto: Message) -> dict[str, str]:
-    """The metadata of a file, read as the message "model".
-
-    >>> metadata_of(WireReader(b"").read("model"))
-    {}
-    """
-    return {_last(entry, "key", ""): _last(entry, "value", "") for entry in proto.get("metadata_props", [])}
 
 
 def read_metadata(data: bytes) -> dict[str, str] | None:
@@ -139,10 +127,12 @@ def read_metadata(data: bytes) -> dict[str, str] | None:
         proto = WireReader(data).read("model")
     except WireError:
         return None
-    return metadata_of(proto) if "graph" in proto else None
+    if "graph" not in proto:
+        return None
+    return {_last(entry, "key", ""): _last(entry, "value", "") for entry in proto.get("metadata_props", [])}
 
 
-def _check_model(proto: Message, metadata: dict[str, str]) -> CheckedGraph:
+def _check_model(proto: Message) -> CheckedGraph:
     _refuse_fields(proto, "it")
     _check_opsets(proto.get("opset_import", []))
     if len(proto.get("graph", [])) != 1:
@@ -153,7 +143,7 @@ def _check_model(proto: Message, metadata: dict[str, str]) -> CheckedGraph:
     rows = max(1, min(MAX_RUN_VALUES // first.values, MAX_RUN_OPERATIONS // first.operations, MAX_ROWS))
     # More than twice the limit: the cost grows faster than the number of windows.
     _check_cost(graph.run(rows), rows, 2 * MAX_RUN_VALUES, 2 * MAX_RUN_OPERATIONS)
-    return CheckedGraph(rows, metadata, graph.inputs, first.outputs)
+    return CheckedGraph(rows, graph.inputs, first.outputs)
 
 
 def _check_opsets(imports: list[Message]) -> None:
@@ -202,7 +192,7 @@ class _Graph:
             )
         self.values: dict[str, Value] = {}
         self.n_stored = 0
-        self.calls: list[tuple[str, Call, list[str], list[str]]] = []
+        self.calls: list[tuple[Call, list[str], list[str]]] = []  # each without the values of its inputs
         for node in nodes:  # before the weights, so that a message names an operator that is not allowed
             _check_operator(node)
         for tensor in tensors:
@@ -236,30 +226,30 @@ class _Graph:
         elif any(isinstance(value, dict) for value in attributes.values()):
             raise _RefusedError(f"its operator {operator} has a tensor as attribute")
         else:
-            self.calls.append((operator, Call(operator, (), attributes, len(outputs)), inputs, outputs))
+            self.calls.append((Call(operator, (), attributes, len(outputs)), inputs, outputs))
 
     def run(self, rows: int) -> _Cost:
         """Compute the shapes of all tensors for ``rows`` windows, and their cost."""
         cost, values = _Cost(), dict(self.values)
         values |= {name: Value((rows, *shape[1:])) for name, shape in self.inputs.items()}
         computed = 0
-        for operator, template, names, outputs in self.calls:
+        for call, names, outputs in self.calls:
             missing = [name for name in names if name and name not in values]
             if missing:
                 raise _RefusedError(
-                    f"its operator {operator} needs {_quoted(missing[0])}, which is not computed before it"
+                    f"its operator {call.operator} needs {_quoted(missing[0])}, which is not computed before it"
                 )
             inputs = [values[name] if name else None for name in names]
             try:
-                result = result_of(Call(operator, inputs, template.attributes, template.n_outputs))
+                result = result_of(replace(call, inputs=inputs))
             except ShapeError as error:
-                raise _RefusedError(f"its operator {operator} is not valid: {error}") from error
+                raise _RefusedError(f"its operator {call.operator} is not valid: {error}") from error
             is_constant = all(value is None or value.is_constant for value in inputs)
             size = sum(map(prod, result.shapes))
             if is_constant:
                 computed += max(size, result.operations // 64)
                 if computed > MAX_COMPUTED + MAX_COMPUTED_PER_STORED * self.n_stored:
-                    raise _RefusedError(f"its operator {operator} computes {computed:.2g} numbers from constants")
+                    raise _RefusedError(f"its operator {call.operator} computes {computed:.2g} numbers from constants")
             cost.values += size
             cost.operations += result.operations
             if cost.values > 2 * MAX_RUN_VALUES or cost.operations > 2 * MAX_RUN_OPERATIONS:
@@ -337,7 +327,7 @@ def _constant_value(tensor: Message, name: str) -> Value:
     numbers = None
     if data_type in (6, 7) and prod(shape) <= MAX_CONSTANT_NUMBERS:
         signed = np.int32 if data_type == 6 else np.int64
-        listed = array.view(signed).tolist() if key == "raw_data" else WireReader(b"").integers(memoryview(data))
+        listed = array.view(signed).tolist() if key == "raw_data" else packed_integers(memoryview(data))
         numbers = tuple(listed)
     return Value(shape, True, numbers)
 
@@ -370,12 +360,8 @@ def _check_type(value: Message) -> Message:
 
 def _refuse_fields(message: Message, what: str) -> None:
     for key in message:
-        if key in REFUSED:
-            _raise_refused(key, what)
-
-
-def _raise_refused(key: str, what: str) -> NoReturn:
-    raise _RefusedError(f"{what} has {REFUSED[key]}, which {'are' if REFUSED[key].endswith('s') else 'is'} not allowed")
+        if refused := REFUSED.get(key):
+            raise _RefusedError(f"{what} has {refused}, which {'are' if refused.endswith('s') else 'is'} not allowed")
 
 
 def _last(message: Message, key: str, default: Any) -> Any:

@@ -15,8 +15,8 @@ MAX_FIELDS = 500_000  # of a file; mn10 has 9 000
 MAX_INTEGERS = 100_000  # of a packed list
 
 
-# Message → field number → name and kind of the field. A kind is a scalar (integer, float, text, bytes), "skipped" for
-# a field without meaning for the result, "refused" for one that ``graph_check`` refuses, or the name of a message.
+# Message → field number → name and kind of the field. A kind is a scalar (integer, float, text, bytes),
+# "refused" for a field that ``graph_check`` refuses, or the name of a message.
 MESSAGES: dict[str, dict[int, tuple[str, str]]] = {
     "model": {
         1: ("ir_version", "integer"),
@@ -143,14 +143,14 @@ class WireReader:
             self.n_fields += 1
             if self.n_fields > MAX_FIELDS:
                 raise WireError(f"it has more than {MAX_FIELDS:,} fields")
-            tag, position = self._varint(position, stop)
+            tag, position = _varint(data, position, stop)
             if tag >> 3 not in known:
                 raise WireError(f"it has the unknown field {tag >> 3} in a {kind}")
             name, kind_of_field = known[tag >> 3]
             values = message.setdefault(name, [])
             wire_type = tag & 7
             if wire_type == 2:
-                length, position = self._varint(position, stop)
+                length, position = _varint(data, position, stop)
                 end = position + length
                 if end > stop:
                     raise WireError(f"its field {name} is truncated")
@@ -159,7 +159,7 @@ class WireReader:
             elif wire_type != WIRE_TYPES.get(kind_of_field):
                 raise WireError(f"its field {name} has the wrong type")
             elif wire_type == 0:
-                value, position = self._varint(position, stop)
+                value, position = _varint(data, position, stop)
                 values.append(_signed(value))
             elif position + 4 > stop:
                 raise WireError(f"its field {name} is truncated")
@@ -178,7 +178,7 @@ class WireReader:
             except UnicodeDecodeError as error:
                 raise WireError(f"its field {name} is not valid UTF-8") from error
         elif kind == "integer":
-            values += self.integers(memoryview(self.data)[start:stop])
+            values += packed_integers(memoryview(self.data)[start:stop])
         elif kind == "float":
             if (stop - start) % 4 or stop - start > 4 * MAX_INTEGERS:
                 raise WireError(f"its field {name} is not a list of at most {MAX_INTEGERS:,} numbers")
@@ -186,31 +186,36 @@ class WireReader:
         else:
             values.append(memoryview(self.data)[start:stop])
 
-    def integers(self, packed: memoryview) -> list[int]:
-        r"""Decode a packed list of integers.
 
-        >>> WireReader(b"").integers(memoryview(b"\x05\x80\x01"))
-        [5, 128]
-        """
-        reader, position, numbers = WireReader(packed), 0, []  # type: ignore[arg-type]
-        while position < len(packed):
-            number, position = reader._varint(position, len(packed))
-            numbers.append(_signed(number))
-            if len(numbers) > MAX_INTEGERS:
-                raise WireError(f"a list has more than {MAX_INTEGERS:,} numbers")
-        return numbers
+def packed_integers(packed: memoryview) -> list[int]:
+    r"""Decode a packed list of integers.
 
-    def _varint(self, position: int, stop: int) -> tuple[int, int]:
-        """Decode the varint at ``position``, and return the position after it."""
-        number = shift = 0
-        while position < stop and shift < 70:
-            byte = self.data[position]
-            position += 1
-            number |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return number & 0xFFFF_FFFF_FFFF_FFFF, position
-            shift += 7
-        raise WireError("a number in it is truncated or longer than ten bytes")
+    Raises:
+        WireError: with the reason.
+
+    >>> packed_integers(memoryview(b"\x05\x80\x01"))
+    [5, 128]
+    """
+    position, numbers = 0, []
+    while position < len(packed):
+        number, position = _varint(packed, position, len(packed))
+        numbers.append(_signed(number))
+        if len(numbers) > MAX_INTEGERS:
+            raise WireError(f"a list has more than {MAX_INTEGERS:,} numbers")
+    return numbers
+
+
+def _varint(data: bytes | memoryview, position: int, stop: int) -> tuple[int, int]:
+    """Decode the varint at ``position``, and return the position after it."""
+    number = shift = 0
+    while position < stop and shift < 70:
+        byte = data[position]
+        position += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number & 0xFFFF_FFFF_FFFF_FFFF, position
+        shift += 7
+    raise WireError("a number in it is truncated or longer than ten bytes")
 
 
 def _signed(number: int) -> int:
