@@ -15,6 +15,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
+from soundmark.runtime.text import aligned
+
 OPTION_GROUPS = ("Input", "Training", "Evaluation", "Detection", "Output", "General")
 """The groups of options in the order of the page. An option names its group as ``rich_help_panel``."""
 
@@ -39,14 +41,9 @@ def page_end(examples: Iterable[str], **choices: Mapping[str, str]) -> str:
     Examples:
       soundmark show model.onnx
     """
-    lists = [(f"{title}:", _aligned(names)) for title, names in choices.items()]
+    lists = [(f"{title}:", aligned([*names.items()], left=2)) for title, names in choices.items()]
     lists.append(("Examples:", list(examples)))
     return "\n\n".join("\n  ".join([title, *lines]) for title, lines in lists)
-
-
-def _aligned(names: Mapping[str, str]) -> list[str]:
-    width = max(map(len, names))
-    return [f"{name:{width}}  {text}" for name, text in names.items()]
 
 
 class Command(TyperCommand):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 
 from soundmark.errors import SettingsError
+from soundmark.runtime.text import listed
 
 EXTRAS = {
     "export": ("onnx",),
@@ -53,11 +54,10 @@ def missing_package(error: ImportError) -> str | None:
 
 
 def _message(purpose: str, missing: list[str]) -> str:
-    names = missing[0] if len(missing) == 1 else f"{', '.join(missing[:-1])} and {missing[-1]}"
-    what = f"the package {names}, which is" if len(missing) == 1 else f"the packages {names}, which are"
+    package, verb = ("package", "is") if len(missing) == 1 else ("packages", "are")
     extras = smallest_extras(missing)
     remedy = f': pip install "soundmark[{",".join(extras)}]"' if extras else ""
-    return f"{purpose} needs {what} not installed{remedy}."
+    return f"{purpose} needs the {package} {listed(missing)}, which {verb} not installed{remedy}."
 
 
 def smallest_extras(missing: Iterable[str]) -> list[str]:

@@ -17,7 +17,6 @@ import json
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,22 +154,20 @@ class _FolderWork:
 
     def results(self) -> JournalResults:
         """Return the results of the files that could be read, in order."""
-        keys = [key for i, key in enumerate(self.keys) if key is not None and i not in self.failures]
-        return self.journal.results([key for key in keys if key in self.journal])
+        return self.journal.results([key for _, key in self._analyzed()])
 
     def named_results(self) -> Iterator[tuple[str, FileResult]]:
-        """Yield each result with the name of its results file."""
-        found: deque[FileResult] = deque()
+        """Yield each result with the name of its results file, with one at a time in memory."""
+        names = unique_names(name for name, _ in self._analyzed())
+        for name, (_, key) in zip(names, self._analyzed(), strict=True):
+            if (found := self.journal.find(key)) is not None:
+                yield name, found
 
-        def names() -> Iterator[str]:
-            for index, file in enumerate(self.files):
-                result = None if index in self.failures else self.journal.find(self.keys[index])
-                if result is not None and isinstance(file, Input):
-                    found.append(result)
-                    yield file.name
-
-        for name in unique_names(names()):
-            yield name, found.popleft()
+    def _analyzed(self) -> Iterator[tuple[str, str]]:
+        """Yield name and key of each file with a result in the journal."""
+        for index, (file, key) in enumerate(zip(self.files, self.keys, strict=True)):
+            if isinstance(file, Input) and key is not None and index not in self.failures and key in self.journal:
+                yield file.name, key
 
 
 def unique_names(names: Iterable[str]) -> Iterator[str]:

@@ -105,7 +105,7 @@ class Webhook:
     def _try(self, body: bytes) -> str:
         """Post ``body`` once; return the reason for a failure, or "" on success.
 
-        The attempt has a thread of its own: the timeouts of sockets and of name lookup do not bound their sum.
+        Each attempt runs in a separate thread: the timeouts of sockets and of name lookup do not bound their sum.
         """
         request = urllib.request.Request(self._address, body, self._headers, method="POST")  # noqa: S310 - only http(s)
         outcome: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -113,7 +113,7 @@ class Webhook:
         try:
             return outcome.get(timeout=self.timeout_s)
         except queue.Empty:
-            return f"the server did not answer within {self.timeout_s:g} s"
+            return self._timed_out()
 
     def _send(self, request: urllib.request.Request) -> str:
         """Send a request, and read the answer up to the end of its headers."""
@@ -123,10 +123,13 @@ class Webhook:
             error.close()
             return f"the server answered with status {error.code}"
         except TimeoutError:
-            return f"the server did not answer within {self.timeout_s:g} s"
+            return self._timed_out()
         except (OSError, ValueError, http.client.HTTPException) as error:
             return str(getattr(error, "reason", None) or error)
         return ""
+
+    def _timed_out(self) -> str:
+        return f"the server did not answer within {self.timeout_s:g} s"
 
     def _fail(self, reason: str) -> None:
         with self._lock:  # called by the thread that posts, and by the one that adds events
@@ -148,14 +151,13 @@ def _address_and_headers(url: str) -> tuple[str, dict[str, str]]:
         SettingsError: the URL is not http or https.
     """
     headers = {"Content-Type": "application/json", "User-Agent": "soundmark"}
-    invalid = SettingsError(f'events cannot be posted to "{without_password(url)}": expected http://… or https://….')
     try:
         parts = urlsplit(url)
         is_valid = bool(re.match(r"https?://[^/\s]", url, re.IGNORECASE) and parts.hostname and parts.port != 0)
     except ValueError:  # an invalid port or IPv6 address; its message may contain the password
         is_valid = False
     if not is_valid:
-        raise invalid
+        raise SettingsError(f'events cannot be posted to "{without_password(url)}": expected http://… or https://….')
     user, at, host = parts.netloc.rpartition("@")
     if at:
         name, _, password = user.partition(":")
