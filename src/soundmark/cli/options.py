@@ -5,9 +5,9 @@ Help texts are noun phrases; the names in ``rich_help_panel`` are the groups of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -145,6 +145,65 @@ def result_format(name: str | None, *, to_folder: bool) -> str:
     return name or ("csv" if to_folder else "table")
 
 
+# --- Options that commands complete ---
+
+
+def output_option(metavar: str, help: str, *, show_default: bool | str = False) -> Any:
+    """Return the option ``-o`` for a file or a folder.
+
+    >>> output_option("DIR", "Folder for the results.").metavar
+    'DIR'
+    """
+    return typer.Option(
+        "-o",
+        "--output",
+        metavar=metavar,
+        help=help,
+        show_default=show_default,
+        parser=path,
+        rich_help_panel="Output",
+    )
+
+
+def format_option(known: Mapping[str, str], *, show_default: bool | str = True) -> Any:
+    """Return the option ``--format`` with the ``known`` names.
+
+    >>> format_option({"table": "a table", "json": "JSON"}).parser("json")
+    'json'
+    """
+    return typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Output format; see Formats.",
+        show_default=show_default,
+        parser=one_of("format", known),
+        autocompletion=completion.names(known),
+        rich_help_panel="Output",
+    )
+
+
+def recipe_option(help: str, *, group: str = "Training", show_default: bool | str = True) -> Any:
+    """Return the option ``--recipe`` in a ``group`` of the help page.
+
+    >>> recipe_option("Recipe, or a .toml file. See Recipes.").rich_help_panel
+    'Training'
+    """
+    return typer.Option(
+        metavar="NAME",
+        help=help,
+        show_default=show_default,
+        autocompletion=completion.names(choices.RECIPES),
+        rich_help_panel=group,
+    )
+
+
+def _recipe_field(metavar: str, help: str, parser: Callable[[str], Number]) -> Any:
+    """An option that replaces a field of the recipe."""
+    return typer.Option(
+        metavar=metavar, help=help, show_default="the recipe's", parser=parser, rich_help_panel="Training"
+    )
+
+
 # --- Input ------------------------------------------------------------------------------------------------------------
 
 DatasetPath = Annotated[
@@ -277,52 +336,16 @@ SampleFormat = Annotated[
 
 # --- Training ---------------------------------------------------------------------------------------------------------
 
-Epochs = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        help="Number of epochs.",
-        show_default="the recipe's",
-        parser=integer,
-        rich_help_panel="Training",
-    ),
-]
+Epochs = Annotated[int | None, _recipe_field("N", "Number of epochs.", integer)]
 
 
-BatchSize = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        help="Clips per batch.",
-        show_default="the recipe's",
-        parser=integer,
-        rich_help_panel="Training",
-    ),
-]
+BatchSize = Annotated[int | None, _recipe_field("N", "Clips per batch.", integer)]
 
 
-LearningRate = Annotated[
-    float | None,
-    typer.Option(
-        metavar="RATE",
-        help="Learning rate.",
-        show_default="the recipe's",
-        parser=number,
-        rich_help_panel="Training",
-    ),
-]
+LearningRate = Annotated[float | None, _recipe_field("RATE", "Learning rate.", number)]
 
 
-Seed = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        help="Random seed of weights, batch order and dropout.",
-        show_default="the recipe's",
-        parser=integer,
-        rich_help_panel="Training",
-    ),
-]
+Seed = Annotated[int | None, _recipe_field("N", "Random seed of weights, batch order and dropout.", integer)]
 
 
 Device = Annotated[
@@ -409,32 +432,13 @@ MergeGap = Annotated[
 
 # --- Output -----------------------------------------------------------------------------------------------------------
 
-Output = Annotated[
-    Path,
-    typer.Option(
-        "-o",
-        "--output",
-        metavar="DIR",
-        help="Folder for the results.",
-        show_default=False,
-        parser=path,
-        rich_help_panel="Output",
-    ),
-]
+Output = Annotated[Path, output_option("DIR", "Folder for the results.")]
 
 
-ResultFormat = Annotated[
-    str | None,
-    typer.Option(
-        "--format",
-        metavar="NAME",
-        help="Output format; see Formats.",
-        show_default="table; csv with -o",
-        parser=one_of("format", choices.RESULT_FORMATS),
-        autocompletion=completion.names(choices.RESULT_FORMATS),
-        rich_help_panel="Output",
-    ),
-]
+Figure = Annotated[Path | None, output_option("FILE", "Figure to write: .png, .svg or .pdf.")]
+
+
+ResultFormat = Annotated[str | None, format_option(choices.RESULT_FORMATS, show_default="table; csv with -o")]
 
 
 # --- General ----------------------------------------------------------------------------------------------------------

@@ -32,14 +32,10 @@ def classify(
     files_from: options.FilesFrom = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            help="Folder for the results: of all files, and of each file. Resumes an earlier run.",
+        options.output_option(
+            "DIR",
+            "Folder for the results: of all files, and of each file. Resumes an earlier run.",
             show_default="print to the terminal",
-            parser=options.path,
-            rich_help_panel="Output",
         ),
     ] = None,
     form: options.ResultFormat = None,

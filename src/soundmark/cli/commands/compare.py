@@ -27,12 +27,9 @@ def compare(
     output: options.Output,
     recipe: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Recipe to compare, or a .toml file; may be repeated. See Recipes.",
+        options.recipe_option(
+            "Recipe to compare, or a .toml file; may be repeated. See Recipes.",
             show_default=", ".join(DEFAULT_RECIPES),
-            autocompletion=completion.names(choices.RECIPES),
-            rich_help_panel="Training",
         ),
     ] = None,
     protocol: Annotated[

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from soundmark.cli import help_page, options, requirements
 from soundmark.cli.app import app, command_line
 
@@ -14,15 +12,7 @@ from soundmark.cli.app import app, command_line
 @app.command(epilog=help_page.page_end(["soundmark demo", "soundmark demo -o /tmp/demo --fresh"]))
 def demo(
     output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            help="Folder for the data set and the results.",
-            parser=options.path,
-            rich_help_panel="Output",
-        ),
+        Path, options.output_option("DIR", "Folder for the data set and the results.", show_default=True)
     ] = Path("demo"),
     quiet: options.Quiet = False,
     fresh: options.Fresh = False,

@@ -24,15 +24,7 @@ def evaluate(
     model: options.ModelPath,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            help="Folder for predictions.csv and metrics.json.",
-            show_default="none written",
-            parser=options.path,
-            rich_help_panel="Output",
-        ),
+        options.output_option("DIR", "Folder for predictions.csv and metrics.json.", show_default="none written"),
     ] = None,
     subset: options.Subset = None,
     jobs: options.Jobs = None,

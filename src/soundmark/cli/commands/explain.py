@@ -20,18 +20,7 @@ def explain(
         ),
     ],
     model: options.ModelPath,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="Image to write: .png, .svg or .pdf.",
-            show_default=False,
-            parser=options.path,
-            rich_help_panel="Output",
-        ),
-    ],
+    output: Annotated[Path, options.output_option("FILE", "Image to write: .png, .svg or .pdf.")],
 ) -> None:
     """Draw the regions that contributed most to the predicted class.
 

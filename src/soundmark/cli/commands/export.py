@@ -38,16 +38,7 @@ def export(
         ),
     ] = False,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="File to write.",
-            show_default="beside the model",
-            parser=options.path,
-            rich_help_panel="Output",
-        ),
+        Path | None, options.output_option("FILE", "File to write.", show_default="beside the model")
     ] = None,
     dynamic: Annotated[
         bool,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from soundmark.cli import help_page, options, requirements
@@ -16,18 +13,7 @@ from soundmark.cli.app import app, open_dataset
 )
 def inspect(
     dataset: options.DatasetPath,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="Figure to write: .png, .svg or .pdf.",
-            show_default=False,
-            parser=options.path,
-            rich_help_panel="Output",
-        ),
-    ] = None,
+    output: options.Figure = None,
     subset: options.Subset = None,
     jobs: options.Jobs = None,
     quiet: options.Quiet = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from soundmark.cli import choices, completion, help_page, options, requirements, shell
+from soundmark.cli import choices, help_page, options, requirements, shell
 from soundmark.cli.app import app
 from soundmark.detection.settings import DetectionSettings, LiveSettings, read_thresholds
 
@@ -67,16 +67,7 @@ def listen(
         ),
     ] = LiveSettings.device,
     form: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="NAME",
-            help="Output format; see Formats.",
-            show_default="view in a terminal, else jsonl",
-            parser=options.one_of("format", choices.LIVE_FORMATS),
-            autocompletion=completion.names(choices.LIVE_FORMATS),
-            rich_help_panel="Output",
-        ),
+        str | None, options.format_option(choices.LIVE_FORMATS, show_default="view in a terminal, else jsonl")
     ] = None,
     unknown: options.Unknown = DetectionSettings.unknown,
     min_confidence: options.MinConfidence = DetectionSettings.min_confidence,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from soundmark.cli import choices, completion, help_page, options
+from soundmark.cli import choices, help_page, options
 from soundmark.cli.app import app
 
 
@@ -30,17 +30,7 @@ def show(
             rich_help_panel="Output",
         ),
     ] = False,
-    form: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            metavar="NAME",
-            help="Output format; see Formats.",
-            parser=options.one_of("format", choices.CARD_FORMATS),
-            autocompletion=completion.names(choices.CARD_FORMATS),
-            rich_help_panel="Output",
-        ),
-    ] = "table",
+    form: Annotated[str, options.format_option(choices.CARD_FORMATS)] = "table",
 ) -> None:
     """Show a model's classes, training data, scores and licence.
 

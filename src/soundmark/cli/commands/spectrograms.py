@@ -34,12 +34,7 @@ def spectrograms(
     ],
     recipe: Annotated[
         str,
-        typer.Option(
-            metavar="NAME",
-            help="Recipe, or a .toml file, that defines the spectrogram. See Recipes.",
-            autocompletion=completion.names(choices.RECIPES),
-            rich_help_panel="Output",
-        ),
+        options.recipe_option("Recipe, or a .toml file, that defines the spectrogram. See Recipes.", group="Output"),
     ] = "notebook-image",
     colours: Annotated[
         str | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from soundmark.cli import choices, completion, help_page, options, requirements
+from soundmark.cli import choices, help_page, options, requirements
 from soundmark.cli.app import app
 from soundmark.detection.settings import DEFAULT_TIMEZONE
 
@@ -32,30 +32,9 @@ def summary(
             rich_help_panel="Input",
         ),
     ],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="Figure to write: .png, .svg or .pdf.",
-            show_default=False,
-            parser=options.path,
-            rich_help_panel="Output",
-        ),
-    ] = None,
+    output: options.Figure = None,
     timezone: options.Timezone = DEFAULT_TIMEZONE,
-    form: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            metavar="NAME",
-            help="Output format; see Formats.",
-            parser=options.one_of("format", choices.SUMMARY_FORMATS),
-            autocompletion=completion.names(choices.SUMMARY_FORMATS),
-            rich_help_panel="Output",
-        ),
-    ] = "table",
+    form: Annotated[str, options.format_option(choices.SUMMARY_FORMATS)] = "table",
 ) -> None:
     """Sum up detections by class, hour of the day and day.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from soundmark.cli import choices, completion, help_page, options, requirements
+from soundmark.cli import choices, help_page, options, requirements
 from soundmark.cli.app import app, open_dataset
 from soundmark.training import DEFAULT_DEVICE, DEFAULT_RECIPE
 
@@ -24,15 +24,7 @@ from soundmark.training import DEFAULT_DEVICE, DEFAULT_RECIPE
 def train(
     dataset: options.DatasetPath,
     output: options.Output,
-    recipe: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Recipe, or a .toml file. See Recipes.",
-            autocompletion=completion.names(choices.RECIPES),
-            rich_help_panel="Training",
-        ),
-    ] = DEFAULT_RECIPE,
+    recipe: Annotated[str, options.recipe_option("Recipe, or a .toml file. See Recipes.")] = DEFAULT_RECIPE,
     test_fold: Annotated[
         int | None,
         typer.Option(
