@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,7 @@ NAMED = 10  # skipped files that are printed by name; metrics.json lists all
 
 def show_evaluation(evaluation: Evaluation) -> None:
     """Print the table of a comparison, the data leakage of each protocol and the paired differences."""
+    from soundmark.evaluation.results_text import paired_text
     from soundmark.metrics.task import Task
 
     data = evaluation.dataset
@@ -44,12 +44,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
         print_result(text)
     unit = "by recording" if data.sources_known else "by clip"
     for comparison in evaluation.comparisons:
-        found = comparison.difference
-        p = f"{found.p:.3g}" if math.isfinite(found.p) else "?"
-        print_result(
-            f"{' − '.join(comparison.recipes)}, {comparison.protocol}: {100 * found.difference:+.1f} points "
-            f"[{percent(found.interval.low, '+')}, {percent(found.interval.high, '+')}], p = {p} ({unit})"
-        )
+        print_result(f"{paired_text(comparison, ' − '.join(comparison.recipes))} ({unit})")
 
 
 def seed_lines(evaluation: Evaluation) -> list[str]:
@@ -79,7 +74,8 @@ def leak_lines(evaluation: Evaluation) -> list[str]:
 
 def _row(result: Result) -> Sequence[str]:
     summary, headline = result.summary, result.summary.headline
-    spread = f"{100 * result.fold_mean:.1f} ± {100 * result.fold_sd:.1f}" if len(result.mean_folds) > 1 else ""
+    from soundmark.evaluation.results_text import spread_text
+
     return (
         result.recipe.name,
         result.protocol,
@@ -87,7 +83,7 @@ def _row(result: Result) -> Sequence[str]:
         f"{100 * headline.value:.1f} [{percent(headline.interval.low)}, {percent(headline.interval.high)}]",
         f"{100 * summary.macro_f1:.1f}",
         f"{summary.ece:.3f}",
-        spread,
+        spread_text(result),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class Leakage:
     lookup_accuracy: float  # accuracy of a lookup of the recording's training label, without using the sound
 
     def in_words(self) -> str:
-        """Return both fractions as text.
+        """Return the first two fractions as text.
 
         >>> Leakage(recording=0.017, recording_and_class=0.0, lookup_accuracy=0.1).in_words()
         '1.7 % of the test clips come from a recording that is also in the training set (0.0 % with the same class)'
@@ -34,6 +34,15 @@ class Leakage:
             f"{100 * self.recording:.1f} % of the test clips come from a recording that is also in the training set "
             f"({100 * self.recording_and_class:.1f} % with the same class)"
         )
+
+
+def to_json(leak: Leakage | None) -> dict[str, float | None]:
+    """Return the measures by name; None for each if the recordings are unknown.
+
+    >>> to_json(None)
+    {'recording': None, 'recording_and_class': None, 'lookup_accuracy': None}
+    """
+    return {measure.name: getattr(leak, measure.name, None) for measure in fields(Leakage)}
 
 
 def measure_leakage(dataset: Dataset, splits: Split | Sequence[Split]) -> Leakage:

@@ -6,14 +6,18 @@ that depends on the protocol from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from soundmark.datasets import splits
 from soundmark.datasets.dataset import Dataset
 from soundmark.datasets.splits import Split
+
+if TYPE_CHECKING:
+    from soundmark.datasets.leakage import Leakage
 
 SPLIT_SEED = 42  # default seed of random splits
 
@@ -42,6 +46,21 @@ class Protocol:
     find: Callable[[Dataset, int | None], Split | None]
     is_available: Callable[[Dataset], bool] = lambda dataset: True
 
+    @property
+    def leakage_measure(self) -> str:
+        """The field of ``Leakage`` that raises a score under this protocol.
+
+        Where recordings should be kept apart, a recording in training and test helps only if it has the same class.
+
+        >>> PROTOCOLS["random"].leakage_measure, PROTOCOLS["folds"].leakage_measure
+        ('recording', 'recording_and_class')
+        """
+        return "recording_and_class" if self.keeps_recordings_apart else "recording"
+
+    def relevant_leakage(self, leak: Leakage) -> float:
+        """Return the fraction of test clips whose leakage raises a score under this protocol."""
+        return float(getattr(leak, self.leakage_measure))
+
     def splits(self, dataset: Dataset, folds: Sequence[int] | None = None, seed: int = SPLIT_SEED) -> tuple[Split, ...]:
         """Split ``dataset``; ``folds`` restricts which official folds are tested.
 
@@ -64,6 +83,10 @@ def _official_fold(dataset: Dataset, fold: int | None) -> Split | None:
     if fold not in dataset.folds:
         return None
     return Split(np.flatnonzero(dataset.fold_of != fold), np.flatnonzero(dataset.fold_of == fold), fold)
+
+
+def _all_clips(dataset: Dataset) -> Split:
+    return Split(np.arange(len(dataset.clips)), np.arange(0))
 
 
 RANDOM = Protocol(
@@ -138,8 +161,8 @@ ALL = Protocol(
     test_clips="the model was trained on all of them; `soundmark compare` evaluates its recipe",
     keeps_recordings_apart=True,
     is_random=False,
-    split=lambda dataset, folds, seed: (Split(np.arange(len(dataset.clips)), np.arange(0)),),
-    find=lambda dataset, fold: Split(np.arange(len(dataset.clips)), np.arange(0)),
+    split=lambda dataset, folds, seed: (_all_clips(dataset),),
+    find=lambda dataset, fold: _all_clips(dataset),
 )
 
 
@@ -190,3 +213,13 @@ def preferred_protocols() -> tuple[str, ...]:
     ('folds', 'grouped', 'random')
     """
     return tuple(sorted(PROTOCOLS, key=lambda name: not PROTOCOLS[name].keeps_recordings_apart))
+
+
+def most_trusted(names: Iterable[str]) -> str:
+    """Return the most trustworthy of at least one protocol; names of other versions come last.
+
+    >>> most_trusted(["random", "grouped"]), most_trusted(["by-city", "random"])
+    ('grouped', 'random')
+    """
+    ranked = preferred_protocols()
+    return min(names, key=lambda name: ranked.index(name) if name in ranked else len(ranked))

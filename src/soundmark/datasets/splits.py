@@ -253,8 +253,10 @@ def folds_by_recording(dataset: Dataset, seed: int = 42) -> list[Split]:
     return grouped_folds(dataset, min(GROUPS, recordings), seed)
 
 
-def count_recordings(dataset: Dataset) -> int:
-    """Count the recordings that the clips were cut from; a clip with unknown recording counts as its own recording.
+def count_recordings(dataset: Dataset, clips: Indices | slice = slice(None)) -> int:
+    """Count the recordings that clips were cut from; a clip with unknown recording counts as its own recording.
+
+    ``clips`` are the indices of the clips (default: all).
 
     >>> from pathlib import Path
     >>> from soundmark.datasets.dataset import Clip
@@ -262,7 +264,7 @@ def count_recordings(dataset: Dataset) -> int:
     >>> count_recordings(Dataset(name="pets", root=Path("."), classes=("dog",), clips=clips))
     2
     """
-    return len(np.unique(dataset.sources))
+    return len(np.unique(dataset.sources[clips]))
 
 
 def hold_out_validation(dataset: Dataset, split: Split, share: float, *, seed: int = 0) -> Split:

@@ -137,9 +137,8 @@ def leakage_warnings(plan: Plan, usable: np.ndarray) -> list[str]:
             warnings += [] if apart else [f"{protocol}: {_UNKNOWN_RECORDINGS}"]
         elif any(len(split.test) for split in usable_splits):
             leak = leakage.measure_leakage(plan.dataset, usable_splits)
-            by_class = PROTOCOLS[protocol].keeps_recordings_apart
-            share = leak.recording_and_class if by_class else leak.recording
-            warnings += [f"{protocol}: {leak.in_words()}{PROTOCOLS[protocol].leakage_note}"] if share else []
+            if PROTOCOLS[protocol].relevant_leakage(leak):
+                warnings.append(f"{protocol}: {leak.in_words()}{PROTOCOLS[protocol].leakage_note}")
     return warnings
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from soundmark.datasets import Dataset, Skipped
+from soundmark import audio
+from soundmark.datasets import Dataset, Skipped, leakage
 from soundmark.datasets.leakage import Leakage
-from soundmark.datasets.protocols import preferred_protocols
-from soundmark.errors import OutputError, SettingsError, unknown_name
+from soundmark.datasets.protocols import most_trusted
+from soundmark.errors import AudioError, OutputError, SettingsError, unknown_name
 from soundmark.metrics import calibration_error, intervals, significance
 from soundmark.metrics.score_summary import ScoreSummary
 from soundmark.metrics.task import Task
@@ -176,6 +180,16 @@ class Evaluation:
         """The names of the protocols, without duplicates."""
         return tuple(dict.fromkeys(result.protocol for result in self.results))
 
+    @cached_property
+    def sample_rates(self) -> Counter[int]:
+        """The number of files with tested clips at each sample rate in Hz; files that cannot be read are omitted."""
+        tested = {self.dataset.clips[i].path for result in self.results for i in result.test}
+        found: Counter[int] = Counter()
+        for path in sorted(tested):
+            with suppress(AudioError):
+                found[audio.info(path).rate_hz] += 1
+        return found
+
     def result(self, recipe: str | Recipe, protocol: str | None = None) -> Result:
         """Return the result of one recipe under one protocol, by default one that keeps recordings apart if available.
 
@@ -199,7 +213,7 @@ class Evaluation:
             if name not in self.recipes:
                 raise unknown_name("recipe in this evaluation", name, self.recipes)
         if protocol is None:
-            protocol = next(name for name in preferred_protocols() if name in self.protocols)
+            protocol = most_trusted(self.protocols)
         if protocol not in self.protocols:
             raise unknown_name("protocol in this evaluation", protocol, self.protocols)
         found = {result.recipe.name: result for result in self.results if result.protocol == protocol}
@@ -375,7 +389,7 @@ def result_to_json(result: Result) -> dict[str, Any]:
         ],
         "seed_mean": float(np.mean(result.seed_accuracies)),
         "seed_sd": _finite_or_none(result.seed_sd),
-        "leak": {key: result.leak and getattr(result.leak, key) for key in Leakage.__dataclass_fields__},
+        "leak": leakage.to_json(result.leak),
         "seconds": dict(result.seconds),
     }
 

@@ -18,7 +18,7 @@ from soundmark.evaluation.results import Comparison, Evaluation, Result
 from soundmark.metrics import intervals
 from soundmark.metrics.predictions import clip_columns, clip_values
 from soundmark.runtime.dataframes import import_pandas
-from soundmark.runtime.text import aligned, percent
+from soundmark.runtime.text import NO_NUMBER, aligned, percent
 
 if TYPE_CHECKING:
     import pandas
@@ -59,8 +59,7 @@ def evaluation_html(evaluation: Evaluation) -> str:
     head = ["recipe", "protocol", "clips", f"{_figure(evaluation)} %", "95 % interval", "macro F1 %", "ECE"]
     several = any(len(result.mean_folds) > 1 for result in evaluation.results)
     rows = [
-        [*_html_row(result), *([spread_text(result) or words.NOTHING] if several else [])]
-        for result in evaluation.results
+        [*_html_row(result), *([spread_text(result) or NO_NUMBER] if several else [])] for result in evaluation.results
     ]
     counted = "recordings" if evaluation.dataset.sources_known else "clips"
     leaks = [element("li", element("b", protocol), f": {text}") for protocol, text in _leaks(evaluation).items()]
@@ -110,7 +109,19 @@ def difference_text(comparison: Comparison) -> str:
     >>> difference_text(Comparison(protocol="folds", recipes=("transfer", "scratch"), difference=found))
     'transfer − scratch, folds: +2.0 points [+1.0, +3.0], p = 0.012'
     """
-    found, names = comparison.difference, " − ".join(_shorten(name) for name in comparison.recipes)
+    return paired_text(comparison, " − ".join(_shorten(name) for name in comparison.recipes))
+
+
+def paired_text(comparison: Comparison, names: str) -> str:
+    """Format a paired difference like ``difference_text``, with other ``names`` of the two recipes.
+
+    >>> from soundmark.metrics.intervals import Interval
+    >>> from soundmark.metrics.significance import PairedDifference
+    >>> found = PairedDifference(0.02, Interval(0.01, 0.03), 0.012, 0.01, 900, 90)
+    >>> paired_text(Comparison(protocol="folds", recipes=("transfer", "scratch"), difference=found), "t − s")
+    't − s, folds: +2.0 points [+1.0, +3.0], p = 0.012'
+    """
+    found = comparison.difference
     bounds = f"[{percent(found.interval.low, '+')}, {percent(found.interval.high, '+')}]"
     p = f"{found.p:.3g}" if math.isfinite(found.p) else "?"
     return f"{names}, {comparison.protocol}: {100 * found.difference:+.1f} points {bounds}, p = {p}"

@@ -118,7 +118,7 @@ def leakage_warning(scores: Mapping[str, Any]) -> str | None:
     if protocol is None:
         return None
     is_random = not protocol.keeps_recordings_apart
-    share = leak.get("recording" if is_random else "recording_and_class") if isinstance(leak, dict) else None
+    share = leak.get(protocol.leakage_measure) if isinstance(leak, dict) else None
     if is_finite(share):
         if share > 0:  # type: ignore[operator]
             return f"data leakage: {percent(share)} % of test clips are from training recordings"

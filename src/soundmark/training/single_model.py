@@ -10,11 +10,8 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from soundmark.datasets import Dataset, Skipped, features, splits
-from soundmark.datasets.protocols import ALL, FOLDS, preferred_protocols
-from soundmark.datasets.splits import Split
+from soundmark.datasets.protocols import ALL, FOLDS, most_trusted
 from soundmark.errors import SettingsError
 from soundmark.metrics.task import Task
 from soundmark.models import bundle, legacy, weights
@@ -148,10 +145,10 @@ def train_model(
         raise SettingsError("a model with a test fold is scored on that fold: use either --test-fold or --scores.")
     splits.check_classes(dataset)
     recipe = recipe.for_window(dataset.window_s)
-    engine_for([], device)  # check the device before the features are computed
+    engine = engine_for([], device)  # refuses an unknown device before the features are computed
     card_scores = {} if scores is None else comparison_scores(scores, recipe, dataset)
-    everything = Split(np.arange(len(dataset.clips)), np.arange(0))
-    split = everything if test_fold is None else splits.official_folds(dataset, only=[test_fold])[0]
+    protocol = ALL if test_fold is None else FOLDS
+    (split,) = protocol.splits(dataset, None if test_fold is None else [test_fold])
     with exclusive_run(folder):
         if recipe.is_pretrained and (fresh or not (folder / "model.onnx").exists()):
             weights.find(recipe.network, progress)  # download before the features are computed
@@ -159,7 +156,7 @@ def train_model(
         features.warn_incomplete(store.notes)
         unit = Unit(
             recipe=recipe,
-            protocol=(ALL if test_fold is None else FOLDS).name,
+            protocol=protocol.name,
             split=usable_split(split, store.usable),
             folder=folder,
         )
@@ -167,7 +164,7 @@ def train_model(
         if fresh:
             clear_run(folder)
         finished = find_finished(unit, dataset, store)
-        outcome = finished or train_unit(unit, dataset, store, engine=engine_for([], device), progress=progress)
+        outcome = finished or train_unit(unit, dataset, store, engine=engine, progress=progress)
         model = bundle.read_bundle(outcome.model)
         if card_scores:
             model = Bundle(model.graph, replace(model.card, scores=card_scores))
@@ -213,7 +210,7 @@ def comparison_scores(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[st
         raise SettingsError(
             f'the comparison in "{folder}" used other data (fingerprint {fingerprint}, not {dataset.fingerprint}).'
         )
-    result = next((results[name] for name in preferred_protocols() if name in results), next(iter(results.values())))
+    result = results[most_trusted(results)]
     if differing := differing_settings(recipe, result["settings"]):
         raise SettingsError(
             f'the recipe {recipe.name} in "{folder}" is not the same recipe: it differs in {", ".join(differing)}.'

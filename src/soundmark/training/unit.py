@@ -27,7 +27,7 @@ import numpy as np
 from soundmark.datasets import Dataset, leakage, splits
 from soundmark.datasets.features import Features
 from soundmark.datasets.protocols import ALL, protocol_of
-from soundmark.datasets.splits import Split
+from soundmark.datasets.splits import Split, count_recordings
 from soundmark.errors import BundleError, DatasetError, OutputError, SettingsError
 from soundmark.metrics.predictions import read_predictions, write_predictions
 from soundmark.metrics.task import Task, score_clips
@@ -381,7 +381,7 @@ def _card(unit: Unit, dataset: Dataset, store: Features, trained: loop.TrainedNe
             engine=EngineRecord(**asdict(trained.engine)),
             calibrated_on=calibration.clips or None,
             weights=weights.LICENCE if unit.recipe.is_pretrained else None,
-            n_recordings=len(set(dataset.sources[unit.split.train])) if dataset.sources_known else None,
+            n_recordings=count_recordings(dataset, unit.split.train) if dataset.sources_known else None,
         ),
         versions=provenance.versions(),
     )
@@ -397,5 +397,5 @@ def _test_summary(unit: Unit, dataset: Dataset, probabilities: np.ndarray) -> di
     test = unit.split.test
     summary = score_clips(dataset, test, probabilities, seed=unit.recipe.seed)
     leak = leakage.measure_leakage(dataset, unit.split) if dataset.sources_known else None
-    shares = {key: leak and getattr(leak, key) for key in leakage.Leakage.__dataclass_fields__}
-    return {"protocol": unit.protocol, "test_fold": unit.split.fold, **summary.brief(), "leak": shares}
+    scores = {"protocol": unit.protocol, "test_fold": unit.split.fold, **summary.brief()}
+    return scores | {"leak": leakage.to_json(leak)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from soundmark.datasets.protocols import protocol_of
-from soundmark.evaluation.report import figures, words
+from soundmark.evaluation.report import words
 from soundmark.evaluation.report.markup import Html, element, join, table
 from soundmark.evaluation.report.view import View
 from soundmark.metrics import intervals, single_label
@@ -64,7 +64,7 @@ def _class_tables(view: View, results: Sequence[Result]) -> Html:
 
 
 def _bar(view: View, result: Result, one: ClassFigures) -> Html:
-    index = view.recipes.index(result.recipe.name) % len(figures.RECIPES)
+    index = view.colour_index(result.recipe.name)
     length = element("i", class_=f"bar recipe-{index}", style=f"width:{100 * one.f1:.1f}%")
     return element("span", element("span", length, class_="track"), words.number(one.f1), class_="barred")
 

@@ -11,7 +11,7 @@ from soundmark.evaluation.report.view import View
 from soundmark.runtime import text
 
 if TYPE_CHECKING:
-    from soundmark.evaluation.results import Comparison
+    from soundmark.metrics.significance import PairedDifference
 
 
 def differences_section(view: View) -> Html:
@@ -31,10 +31,9 @@ def _difference_tables(view: View) -> Html:
     )
     parts = [element("p", lead, class_="lead")]
     for protocol, results in view.by_protocol.items():
-        found = {frozenset(one.recipes): one for one in view.evaluation.comparisons if one.protocol == protocol}
         names = [result.recipe.name for result in results]
         rows = [
-            [view.badge(name), *(_difference(found.get(frozenset((name, other))), name) for other in names[:i])]
+            [view.badge(name), *(_difference(view.difference(protocol, name, other)) for other in names[:i])]
             + [""] * (len(names) - 1 - i)
             for i, name in enumerate(names)
             if i
@@ -46,12 +45,10 @@ def _difference_tables(view: View) -> Html:
     return join(parts)
 
 
-def _difference(comparison: Comparison | None, first: str) -> Html | str:
-    """Render a table cell: ``first`` minus the other recipe in points, with interval and p-value."""
-    if comparison is None:
-        return words.NOTHING
-    paired = comparison.difference
-    found = paired if comparison.recipes[0] == first else words.reverse(paired)
+def _difference(found: PairedDifference | None) -> Html | str:
+    """Render a table cell: a difference in points, with interval and p-value."""
+    if found is None:
+        return text.NO_NUMBER
     return join(
         [
             element("strong", words.points(found.difference)),
@@ -85,8 +82,7 @@ def _difference_list(view: View) -> Html:
     note = (terms.paired_note + (terms.paired_note_seeds if n_seeds > 1 else terms.paired_note_one_seed)).format(
         unit=view.unit, seeds=n_seeds
     )
-    pairs = {protocol: len(results) * (len(results) - 1) // 2 for protocol, results in view.by_protocol.items()}
-    if (most := max(pairs.values())) > 1:
+    if (most := max(map(view.n_pairs, view.by_protocol))) > 1:
         note += (
             f" The p-values are not corrected for multiple comparisons: for {most} pairs, Bonferroni correction "
             f"requires p < {words.number(words.SIGNIFICANCE_LEVEL / most, 3)} instead of {words.SIGNIFICANCE_LEVEL}."

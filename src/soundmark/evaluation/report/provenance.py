@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from soundmark.datasets.protocols import protocol_of
-from soundmark.evaluation.report import words
 from soundmark.evaluation.report.markup import Html, element, facts, join, table
 from soundmark.evaluation.report.view import View
 from soundmark.metrics import calibration_error, intervals
@@ -37,8 +36,8 @@ def provenance_section(view: View) -> Html:
         "Classes": ", ".join(data.classes),
         "Fingerprint": element("code", data.fingerprint),
         "Licence": data.licence,
-        "Citation": data.citation or words.NOTHING,
-        "Command": element("code", evaluation.command) if evaluation.command else words.NOTHING,
+        "Citation": data.citation or text.NO_NUMBER,
+        "Command": element("code", evaluation.command) if evaluation.command else text.NO_NUMBER,
         **({"Seeds": ", ".join(map(str, view.seeds))} if len(view.seeds) > 1 else {"Seed": evaluation.seed}),
     }
     computed = sorted({(fold.threads, fold.precision) for result in evaluation.results for fold in result.folds})
@@ -70,7 +69,7 @@ def _settings(view: View) -> Html:
     names = sorted(found, key=lambda name: not name.startswith("representation."))
     rows = []
     for name in names:
-        values = [_value(name, column[name]) if name in column else words.NOTHING for column in columns]
+        values = [_value(name, column[name]) if name in column else text.NO_NUMBER for column in columns]
         rows.append([name, *(element("strong", one) if len(set(values)) > 1 else one for one in values)])
     head = ["Setting", *(view.badge(result.recipe.name) for result in view.first_of_recipe)]
     return table(head, rows, class_="settings")
@@ -101,7 +100,7 @@ def _times(view: View) -> Html:
         ]
         for result in view.evaluation.results
     ]
-    return table(head, rows, class_="numbers narrow")
+    return table(head, rows, class_="numbers")
 
 
 def _methods(unit: str, n_seeds: int) -> Html:

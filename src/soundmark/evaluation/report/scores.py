@@ -10,6 +10,7 @@ from soundmark.evaluation.report import words
 from soundmark.evaluation.report.markup import Html, element, join, table
 from soundmark.evaluation.report.view import View
 from soundmark.runtime import text
+from soundmark.runtime.checks import is_finite
 
 if TYPE_CHECKING:
     from soundmark.datasets.leakage import Leakage
@@ -33,15 +34,13 @@ def scores_section(view: View) -> Html:
 
 def _tested(view: View, result: Result) -> str:
     """Describe the test clips, their recordings and folds, and the numbers of training clips."""
-    data, n = view.evaluation.dataset, result.summary.n
-    origin = len(set(data.sources[result.test].tolist()))
-    of_recordings = "" if view.unit == "clips" else f" from {text.count(origin)} {view.unit}"
     folds = [str(fold.fold) for fold in result.mean_folds if fold.fold is not None]
     of_folds = f", fold{'s' * (len(folds) > 1)} {text.listed(folds)}" if folds else ""
+    per_seed = " per seed" if len(view.seeds) > 1 else ""
     trained = sorted({fold.n_train for fold in result.folds})
     sizes = "–".join(text.count(size) for size in dict.fromkeys((trained[0], trained[-1])))
     return (
-        f"Tested: {text.count(n)} clips{of_recordings}{of_folds}, each once{' per seed' * (len(view.seeds) > 1)}, by "
+        f"Tested: {text.count(result.summary.n)} clips{view.origin_of(result)}{of_folds}, each once{per_seed}, by "
         f"{'models' if len(folds) > 1 else 'a model'} trained on {sizes} other clips."
     )
 
@@ -49,16 +48,17 @@ def _tested(view: View, result: Result) -> str:
 def calibration_error(result: Result) -> str:
     """Format the ECE of a result, the ECE before temperature scaling, and that of a perfectly calibrated model."""
     expected, notes = result.ece_if_calibrated, []
-    if words.is_number(result.ece_uncalibrated):
+    if is_finite(result.ece_uncalibrated):
         notes.append(f"{words.number(result.ece_uncalibrated, 3)} before temperature scaling")
-    if expected and words.is_number(expected.mean):
+    if expected and is_finite(expected.mean):
         notes.append(f"about {words.number(expected.mean, 3)} expected if perfectly calibrated")
     return f"ECE {words.number(result.summary.ece, 3)}" + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def _leaky_folds(protocol: str, leak: Leakage | None) -> Html:
     """Warn of folds that do not keep recordings together."""
-    if not protocol_of(protocol).keeps_recordings_apart or leak is None or not leak.recording_and_class:
+    known = protocol_of(protocol)
+    if not known.keeps_recordings_apart or leak is None or not known.relevant_leakage(leak):
         return join([])
     warning = f"These folds do not keep recordings together: {leak.in_words()}. The scores are too high."
     return element("p", element("strong", warning))
@@ -86,7 +86,7 @@ def _score_row(view: View, result: Result, *, folded: bool) -> list[object]:
         words.percent(second.value) if second.is_share else words.number(second.value, 3),
         words.number(summary.log_loss),
         words.number(summary.ece, 3),
-        *([spread if len(result.mean_folds) > 1 else words.NOTHING] * folded),
+        *([spread if len(result.mean_folds) > 1 else text.NO_NUMBER] * folded),
         *([f"± {words.number(100 * result.seed_sd, 1)}"] * (len(view.seeds) > 1)),
         text.duration(sum(result.seconds.values()), units=2),
     ]

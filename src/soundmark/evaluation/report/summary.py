@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from soundmark.datasets.protocols import protocol_of
+from soundmark.datasets.splits import count_recordings
 from soundmark.evaluation.report import words
 from soundmark.evaluation.report.markup import Html, element, facts, join
 from soundmark.evaluation.report.view import View
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from soundmark.evaluation.results import Comparison, Result
 
 
-CLAIM = "The original notebook claims that “images do 10 % better” than mel spectrogram arrays."
+CLAIM_TEXT = "The original notebook claims that “images do 10 % better” than mel spectrogram arrays."
 
 
 def summary_section(view: View) -> Html:
@@ -44,7 +45,7 @@ def sentence(view: View) -> str:
     claims, rates = view.image_minus_mel, f"Sample rates: {'; '.join(_rates(view))}."
     if view.is_notebook_comparison:
         numbers = "; ".join(_claim_numbers(view, one) for one in claims)
-        return f"{CLAIM} Result on {_clips(view)}: {_findings(claims)}. {_upper(numbers)}. {rates}"
+        return f"{CLAIM_TEXT} Result on {_clips(view)}: {_findings(claims)}. {_upper(numbers)}. {rates}"
     numbers = "; ".join(
         f"{result.recipe.name} {words.percent(result.summary.headline.value)} "
         f"{words.interval(result.summary.headline.interval)} on {text.count(result.summary.n)} test clips "
@@ -80,18 +81,13 @@ def _main_result(view: View) -> str:
 
 def _runner_up_text(view: View, best: Result, second: Result) -> str:
     """State the paired difference between the two best recipes and whether it is significant."""
-    names = {best.recipe.name, second.recipe.name}
-    pair = [one for one in view.evaluation.comparisons if one.protocol == best.protocol and set(one.recipes) == names]
-    if not pair:
+    paired = view.difference(best.protocol, best.recipe.name, second.recipe.name)
+    if paired is None:
         return f"Second is {second.recipe.name} with {words.percent(second.summary.headline.value)}."
-    found = pair[0].difference
-    paired = found if pair[0].recipes[0] == best.recipe.name else words.reverse(found)
-    n_recipes = len(view.by_protocol[best.protocol])
-    pairs = n_recipes * (n_recipes - 1) // 2
     return (
         f"The difference from {second.recipe.name}, {words.points(paired.difference)} points (95 % interval "
         f"{words.interval(paired.interval, signed=True)}, p {words.p_value(paired.p)}), is "
-        f"{words.significance(paired, pairs=pairs)}."
+        f"{words.significance(paired, pairs=view.n_pairs(best.protocol))}."
     )
 
 
@@ -104,12 +100,9 @@ def _warnings(view: View) -> list[str]:
     lines = []
     for name, results in view.by_protocol.items():
         leak, protocol = results[0].leak, protocol_of(name)
-        if leak is None:
-            continue
-        if protocol.keeps_recordings_apart and leak.recording_and_class:
-            lines.append(f"{protocol.title}: the folds split recordings; {leak.in_words()}. {_TOO_HIGH}")
-        elif not protocol.keeps_recordings_apart and leak.recording:
-            lines.append(f"{protocol.title}: {leak.in_words()}. {_TOO_HIGH}")
+        if leak is not None and protocol.relevant_leakage(leak):
+            cause = "the folds split recordings; " if protocol.keeps_recordings_apart else ""
+            lines.append(f"{protocol.title}: {cause}{leak.in_words()}. {_TOO_HIGH}")
     return lines
 
 
@@ -133,7 +126,7 @@ def _facts(view: View) -> Mapping[str, object]:
     """Return the data set, protocols, sample rates and skipped clips."""
     skipped = len(view.evaluation.skipped)
     protocols = [
-        f"{protocol_of(name).title}: {text.count(results[0].summary.n)} test clips{_of_units(view, results[0])}"
+        f"{protocol_of(name).title}: {text.count(results[0].summary.n)} test clips{view.origin_of(results[0])}"
         for name, results in view.by_protocol.items()
     ]
     return {
@@ -149,15 +142,10 @@ def _lines(texts: Sequence[str]) -> Html:
     return join(element("span", one, class_="line") for one in texts)
 
 
-def _of_units(view: View, result: Result) -> str:
-    units = len(set(view.evaluation.dataset.sources[result.test].tolist()))
-    return "" if view.unit == "clips" else f" from {text.count(units)} {view.unit}"
-
-
 def _dataset(view: View) -> str:
     """The name of the data set, and its numbers of clips, recordings and classes."""
     data = view.evaluation.dataset
-    recordings = f" from {text.count(len(set(data.sources.tolist())))} recordings" if data.sources_known else ""
+    recordings = f" from {text.count(count_recordings(data))} recordings" if data.sources_known else ""
     return f"{data.name} ({_n_clips(view)} clips{recordings}, {len(data.classes)} classes)"
 
 
@@ -186,7 +174,7 @@ def _rates(view: View) -> list[str]:
 
 def _claim_text(view: View) -> Html:
     claims = view.image_minus_mel
-    return element("p", CLAIM, " ", element("strong", f"Result: {_findings(claims)}."))
+    return element("p", CLAIM_TEXT, " ", element("strong", f"Result: {_findings(claims)}."))
 
 
 def _claim_numbers(view: View, claim: Comparison) -> str:
@@ -206,8 +194,7 @@ def _summaries(view: View, claim: Comparison) -> list[ScoreSummary]:
 def _tested(view: View, claim: Comparison) -> str:
     """The number of test clips of a comparison, and of their recordings or files."""
     found = claim.difference
-    origin = "" if view.unit == "clips" else f" from {text.count(found.recordings)} {view.unit}"
-    return f"{text.count(found.clips)} test clips{origin}{view.over_seeds}"
+    return f"{text.count(found.clips)} test clips{view.origin(found.recordings)}{view.over_seeds}"
 
 
 def _findings(claims: Sequence[Comparison]) -> str:

@@ -6,20 +6,24 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import comb
 from typing import TYPE_CHECKING
 
 from soundmark import audio
 from soundmark.datasets import Clip, Skipped
-from soundmark.datasets.protocols import preferred_protocols
+from soundmark.datasets.protocols import most_trusted
+from soundmark.datasets.splits import count_recordings
 from soundmark.errors import AudioError
 from soundmark.evaluation.report import figures
 from soundmark.evaluation.report.markup import Html, element
+from soundmark.evaluation.report.words import reverse
 from soundmark.metrics.task import Task
 from soundmark.runtime.text import count, listed
 
 if TYPE_CHECKING:
     from soundmark.audio import Sound
     from soundmark.evaluation.results import Comparison, Evaluation, Result
+    from soundmark.metrics.significance import PairedDifference
 
 
 LONGEST_S = 10.0  # longer clips are drawn and played up to here
@@ -47,7 +51,7 @@ class View:
     @property
     def main_protocol(self) -> str:
         """The protocol of the headline score: one that keeps recordings apart if there is one. Requires results."""
-        return next(iter([*(name for name in preferred_protocols() if name in self.by_protocol), *self.by_protocol]))
+        return most_trusted(self.by_protocol)
 
     @cached_property
     def first_of_recipe(self) -> list[Result]:
@@ -80,8 +84,11 @@ class View:
 
     def badge(self, recipe: str) -> Html:
         """Render the name of a recipe with a dot in its colour."""
-        index = self.recipes.index(recipe) % len(figures.RECIPES)
-        return element("span", element("i", class_=f"dot recipe-{index}"), recipe, class_="badge")
+        return element("span", element("i", class_=f"dot recipe-{self.colour_index(recipe)}"), recipe, class_="badge")
+
+    def colour_index(self, recipe: str) -> int:
+        """Return the index of a recipe's colour in the style sheet."""
+        return self.recipes.index(recipe) % len(figures.RECIPES)
 
     def legend(self, *extra: object, only: Collection[str] | None = None) -> Html:
         """Render a legend with all recipes, or ``only`` some, and ``extra`` entries."""
@@ -123,26 +130,37 @@ class View:
         """The task, single-label or multi-label."""
         return Task.of(self.evaluation.dataset.multi_label)
 
-    @property
+    @cached_property
     def unit(self) -> str:
         """The unit of intervals and tests: recordings if known, else files if some have several clips, else clips."""
         data = self.evaluation.dataset
         if data.sources_known:
             return "recordings"
-        return "clips" if len(set(data.sources.tolist())) == len(data.clips) else "files"
+        return "clips" if count_recordings(data) == len(data.clips) else "files"
+
+    def origin_of(self, result: Result) -> str:
+        """Text to add to the number of test clips of a result; see ``origin``."""
+        return self.origin(count_recordings(self.evaluation.dataset, result.test))
+
+    def origin(self, n: int) -> str:
+        """Text to add to a number of test clips from ``n`` units; "" if the unit is the clip."""
+        return "" if self.unit == "clips" else f" from {count(n)} {self.unit}"
+
+    def n_pairs(self, protocol: str) -> int:
+        """Count the pairs of recipes under a protocol."""
+        return comb(len(self.by_protocol[protocol]), 2)
+
+    def difference(self, protocol: str, first: str, second: str) -> PairedDifference | None:
+        """Return the paired difference ``first`` minus ``second`` of two recipes; None if they were not compared."""
+        found = {one.recipes: one.difference for one in self.evaluation.comparisons if one.protocol == protocol}
+        if (first, second) in found:
+            return found[first, second]
+        return reverse(found[second, first]) if (second, first) in found else None
 
     @cached_property
     def sample_rates(self) -> str:
         """The sample rates of the tested clips' files as text, most frequent first."""
-        clips = self.evaluation.dataset.clips
-        tested = {clips[i].path for result in self.evaluation.results for i in result.test}
-        found: Counter[int] = Counter()
-        for path in sorted(tested):
-            try:
-                found[audio.info(path).rate_hz] += 1
-            except AudioError:
-                continue  # no longer readable
-        return _rates_text(found)
+        return _rates_text(self.evaluation.sample_rates)
 
 
 def _rates_text(found: Counter[int]) -> str:

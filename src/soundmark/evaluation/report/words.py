@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 from soundmark.metrics.intervals import Interval
 from soundmark.metrics.significance import PairedDifference
 from soundmark.runtime import text
+from soundmark.runtime.checks import is_finite
+from soundmark.runtime.text import NO_NUMBER
 
-CLAIM = 0.10  # the notebook's claim, "images do 10 % better", read as ten percentage points of accuracy
+CLAIMED_GAIN = 0.10  # the notebook's claim, "images do 10 % better", read as ten percentage points of accuracy
 
 
 SIGNIFICANCE_LEVEL = 0.05
-
-
-NOTHING = "–"  # for a missing value
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -24,7 +22,7 @@ def percent(share: float | None, digits: int = 1) -> str:
     >>> percent(0.7123), percent(float("nan")), percent(1, digits=0)
     ('71.2 %', '–', '100 %')
     """
-    return text.percent(share, digits=digits, unit=" %", unknown=NOTHING)
+    return text.percent(share, digits=digits, unit=" %", unknown=NO_NUMBER)
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -33,16 +31,7 @@ def number(value: float | None, digits: int = 2) -> str:
     >>> number(1.234), number(-0.5, 1), number(None)
     ('1.23', '−0.5', '–')
     """
-    return f"{value:.{digits}f}".replace("-", "−") if value is not None and is_number(value) else NOTHING
-
-
-def is_number(value: float | None) -> bool:
-    """Whether the value is a finite number.
-
-    >>> is_number(0.0), is_number(None), is_number(float("nan"))
-    (True, False, False)
-    """
-    return value is not None and math.isfinite(value)
+    return f"{value:.{digits}f}".replace("-", "−") if is_finite(value) else NO_NUMBER
 
 
 def interval(bounds: Interval, *, signed: bool = False) -> str:
@@ -52,7 +41,7 @@ def interval(bounds: Interval, *, signed: bool = False) -> str:
     ('[68.1, 74.2]', '[−1.2, +5.0]')
     """
     if not bounds.known:
-        return NOTHING
+        return NO_NUMBER
     low, high = (points(end) if signed else number(100 * end, 1) for end in (bounds.low, bounds.high))
     return f"[{low}, {high}]"
 
@@ -65,7 +54,7 @@ def points(difference: float) -> str:
     """
     rounded = number(100 * difference, 1)
     is_zero = rounded.strip("−0.") == ""
-    return "0.0" if is_zero else rounded if rounded.startswith(("−", NOTHING)) else f"+{rounded}"
+    return "0.0" if is_zero else rounded if rounded.startswith(("−", NO_NUMBER)) else f"+{rounded}"
 
 
 def p_value(p: float) -> str:
@@ -74,7 +63,7 @@ def p_value(p: float) -> str:
     >>> p_value(0.0421), p_value(0.0001), p_value(float("nan"))
     ('= 0.042', '< 0.001', '–')
     """
-    return NOTHING if not is_number(p) else "< 0.001" if p < 0.001 else f"= {p:.3f}"
+    return NO_NUMBER if not is_finite(p) else "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def reverse(paired: PairedDifference) -> PairedDifference:
@@ -100,7 +89,7 @@ def significance(paired: PairedDifference, *, pairs: int = 1) -> str:
     low, high = paired.interval.low, paired.interval.high
     excludes_zero = paired.interval.known and (low > 0 or high < 0)
     level = "the 5 % level" + (f", with Bonferroni correction for {pairs} pairs" if pairs > 1 else "")
-    if excludes_zero and is_number(paired.p) and paired.p < SIGNIFICANCE_LEVEL / pairs:
+    if excludes_zero and is_finite(paired.p) and paired.p < SIGNIFICANCE_LEVEL / pairs:
         return f"significant at {level}"
     return f"not significant at {level}: the data do not decide between them"
 
@@ -133,11 +122,11 @@ def verdict(paired: PairedDifference) -> Verdict:
         return Verdict(*inconclusive, "Too few clips were tested for an interval.")
     if high < 0:
         return Verdict("reversed", "mel arrays score higher than images", "The mel recipe scores higher.")
-    if low > CLAIM:
+    if low > CLAIMED_GAIN:
         return Verdict(*supported, "The image recipe scores higher, by more than ten points.")
-    if low > 0 and high >= CLAIM:
+    if low > 0 and high >= CLAIMED_GAIN:
         return Verdict(*supported, "The image recipe scores higher, and the interval includes ten points.")
-    if high >= CLAIM:
+    if high >= CLAIMED_GAIN:
         return Verdict(*inconclusive, "The interval includes both zero and ten points.")
     if low > 0:
         clause = "images score higher, but by less than claimed"
