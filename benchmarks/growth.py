@@ -99,7 +99,7 @@ def wide_table(folder: Path, n: int) -> dict[str, float]:
 
 
 def many_classes(folder: Path, n: int) -> dict[str, float]:
-    """Open a table of n rows, each with a class of its own."""
+    """Open a table of n rows, each with a different class."""
     audio.write(folder / "a.wav", np.zeros(800, np.float32), 8000)
     table = written(folder / "t.csv", ["path,label", *(f"a.wav,class {number}" for number in range(n))])
     return {"table, n classes": seconds(lambda: Dataset.open(table))}

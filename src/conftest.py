@@ -1,6 +1,7 @@
 """Names available to docstring examples: `folder`, `city`, `recipe`, `model` and `city_run`."""
 
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -69,5 +70,5 @@ def _names(request: pytest.FixtureRequest, doctest_namespace: dict, tmp_path: Pa
         "".join(example.source for example in request.node.dtest.examples) if hasattr(request.node, "dtest") else ""
     )
     for name in EXPENSIVE:  # a model takes seconds: create it only for the examples that use it
-        if name in source:
+        if re.search(rf"\b{name}\b", source):
             doctest_namespace[name] = request.getfixturevalue(f"example_{name}")

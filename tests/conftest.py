@@ -3,13 +3,17 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from soundmark.datasets import Dataset, synthetic
+from soundmark.models import weights
 from soundmark.models.classifier import Model
 from support.models import random_model as build_random_model
+from support.models import tone_model
 
 os.environ.setdefault("MPLBACKEND", "agg")  # figures are drawn without a display
 os.environ["KERAS_BACKEND"] = "torch"  # the oracle of the network; read when keras is first imported
@@ -20,7 +24,7 @@ if (SHARED / "weights").is_dir():  # tests download nothing
 
 
 def pytest_configure() -> None:
-    """Give each worker of pytest-xdist a core of its own: the threads of two trainings would wait for each other."""
+    """Give each worker of pytest-xdist its own core: the threads of two trainings would wait for each other."""
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
@@ -84,6 +88,27 @@ def sibling_city(sibling_city_folder: Path) -> Dataset:
 def random_model() -> Model:
     """A network with random weights and three classes, "b", "a" and "c"."""
     return build_random_model()
+
+
+@pytest.fixture(scope="session")
+def tone_detector() -> Model:
+    """A linear model that detects low and high tones."""
+    return tone_model()
+
+
+@pytest.fixture(scope="session")
+def mn04_weights(shared: Path) -> Path:
+    """The released weights of mn04."""
+    path = shared / "weights" / weights.WEIGHTS["mn04"].file
+    if not path.exists():
+        pytest.skip("the weights of mn04 are missing: this test needs them in shared/weights beside the checkout")
+    return path
+
+
+@pytest.fixture(scope="session")
+def efficientat(shared: Path) -> Mapping[str, np.ndarray]:
+    """EfficientAT's own logits and embeddings of 18 real clips, by mn04."""
+    return np.load(shared / "oracles" / "efficientat_mn04.npz")
 
 
 @pytest.fixture(scope="session")

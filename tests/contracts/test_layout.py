@@ -91,6 +91,12 @@ def test_nothing_is_pickled_evaluated_or_given_to_a_shell():
         assert not names & {"eval", "exec", "os.system", "torch.load", "torch.save"}, path
 
 
+def test_the_reference_implementations_are_never_imported():
+    oracles = {"librosa", "scipy", "skimage", "sklearn", "cv2", "keras", "crowsetta"}
+    for path in PACKAGE.rglob("*.py"):
+        assert not {name.split(".")[0] for name in all_imports(path)} & oracles, path
+
+
 def loaded_by(code: str) -> set[str]:
     code += "\nimport sys\nprint('LOADED', *sorted({name.split('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -121,7 +127,7 @@ def test_every_public_name_is_there_when_asked_for():
 
 
 def test_every_public_function_has_an_example_that_runs():
-    """The suite runs every docstring's example (--doctest-modules); this holds that there is one to run."""
+    """The suite runs every docstring's example (--doctest-modules); this checks that there is one."""
     missing = [
         f"{path.relative_to(PACKAGE)}:{node.name}"
         for path in sorted(PACKAGE.rglob("*.py"))

@@ -19,6 +19,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from soundmark.datasets import Dataset
+from support.comparisons import read_metrics
 
 FAULTY_SOUNDMARK = Path(__file__).with_name("faulty_soundmark.py")
 JOBS = 2
@@ -228,10 +229,8 @@ def workers_of(pid: int) -> list[int]:
 
 def metrics(run: Path) -> dict:
     """``metrics.json`` without durations and the command."""
-    values = json.loads((run / "metrics.json").read_text())
+    values = read_metrics(run)
     del values["command"]
-    for result in values["results"]:
-        del result["seconds"]
     return values
 
 

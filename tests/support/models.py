@@ -15,6 +15,22 @@ from soundmark.training import networks, onnx_export
 TONE_CLASSES = ("low", "high", "background")
 
 
+def linear_graph(weights: np.ndarray, bias: np.ndarray) -> bytes:
+    """A graph whose logits are ``weights`` [64, classes] times the 8×8 spectrogram plus ``bias`` [classes]."""
+    nodes = [
+        helper.make_node("Flatten", ["spectrogram"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "weights", "bias"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "linear",
+        [helper.make_tensor_value_info("spectrogram", TensorProto.FLOAT, ["batch", 1, 8, 8])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(bias)])],
+        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(bias, "bias")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+
+
 def tone_model(window_s: float = 1.0) -> Model:
     """A linear model for three classes: a low tone, a high tone, and background noise.
 
@@ -26,21 +42,7 @@ def tone_model(window_s: float = 1.0) -> Model:
     weights[:, 0] = (lower / 32 - upper / 32) / 2
     weights[:, 1] = -weights[:, 0]
     weights[:, 2] = 1 / 128
-    nodes = [
-        helper.make_node("Flatten", ["spectrogram"], ["flat"]),
-        helper.make_node("Gemm", ["flat", "weights", "bias"], ["logits"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "tones",
-        [helper.make_tensor_value_info("spectrogram", TensorProto.FLOAT, ["batch", 1, 8, 8])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])],
-        [
-            numpy_helper.from_array(weights, "weights"),
-            numpy_helper.from_array(np.array([0, 0, 20], np.float32), "bias"),
-        ],
-    )
-    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+    data = linear_graph(weights, np.array([0, 0, 20], np.float32))
     return Model(Bundle(data, Card(classes=TONE_CLASSES, representation=Mel(size=(8, 8)), window_s=window_s)))
 
 

@@ -4,7 +4,6 @@ Every byte of the small files is tested; of the large files, every byte of their
 byte is changed in one bit and by a random mask. The tests call the checks of the commands directly.
 """
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from soundmark.datasets import Dataset, features, synthetic
+from soundmark.datasets import features
 from soundmark.datasets.feature_store import Chunk, Store
 from soundmark.errors import BundleError, OutputError, SettingsError
 from soundmark.evaluation import comparison
@@ -26,6 +25,7 @@ from soundmark.training.engine import Engine
 from soundmark.training.named_recipes import recipe_named
 from soundmark.training.single_model import comparison_scores
 from soundmark.training.unit import Unit, find_finished, usable_split
+from support.kill_stages import metrics
 
 RECIPE = replace(recipe_named("notebook-mel"), representation=Mel(size=(24, 24)), epochs=1, batch_size=30)
 
@@ -122,12 +122,11 @@ def test_a_damaged_checkpoint_is_reported_and_ignored(tmp_path, caplog):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(city, tmp_path_factory):
     """A finished comparison of one unit: its plan, its folder, the unit, and the features."""
     root = tmp_path_factory.mktemp("damage")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOUNDMARK_CACHE", str(root / "cache"))
-        city = Dataset.open(synthetic.write(root / "city", recordings_per_class=3, clips_per_recording=1))
         plan = make_plan(city, [RECIPE], protocols=["random"])
         comparison.run_plan(plan, root / "run", jobs=1)
         store = features.build(city, RECIPE.representation, jobs=1)
@@ -179,13 +178,13 @@ def test_damaged_metrics_are_reported_and_recomputed_or_refused(finished, tmp_pa
     folder = shutil.copytree(run, tmp_path / "run")
     path = folder / "metrics.json"
     content = path.read_bytes()
-    original = metrics(content)
+    original = metrics(folder)
     scores = comparison_scores(folder, RECIPE, plan.dataset)
     for damaged in damaged_copies(content, random_positions(content, 400)):
         path.write_bytes(damaged)
         caplog.clear()
         try:
-            changed = metrics(damaged) != original
+            changed = metrics(folder) != original
         except (ValueError, KeyError, TypeError):
             changed = True
         if changed:
@@ -198,16 +197,7 @@ def test_damaged_metrics_are_reported_and_recomputed_or_refused(finished, tmp_pa
     monkeypatch.setenv("SOUNDMARK_CACHE", str(run.parent / "cache"))
     path.write_bytes(content.replace(b'"accuracy": ', b'"accuracy": 1', 1))
     comparison.run_plan(plan, folder, jobs=1)
-    assert metrics(path.read_bytes()) == original
-
-
-def metrics(text: bytes) -> dict:
-    """The content of ``metrics.json`` without durations and the command."""
-    values = json.loads(text)
-    del values["command"]
-    for result in values["results"]:
-        del result["seconds"]
-    return values
+    assert metrics(folder) == original
 
 
 def test_a_comparison_does_not_overwrite_an_evaluation(finished, tmp_path):

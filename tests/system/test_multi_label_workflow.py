@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from soundmark import audio
 from soundmark.cli import tables
@@ -29,6 +28,7 @@ from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import with_figures_checksum
 from soundmark.training.single_model import comparison_scores
 from soundmark.training.unit import Outcome, Unit
+from support.models import linear_graph
 
 CLASSES = ("low", "high", "loud")
 
@@ -37,21 +37,7 @@ def graph() -> bytes:
     """A graph whose logits are the mean levels of the lower bands, the upper bands and all, in 10 dB above −50 dB."""
     weights = np.zeros((64, 3), np.float32)
     weights[:32, 0], weights[32:, 1], weights[:, 2] = 1 / 320, 1 / 320, 1 / 640
-    nodes = [
-        helper.make_node("Flatten", ["spectrogram"], ["flat"]),
-        helper.make_node("Gemm", ["flat", "weights", "bias"], ["logits"]),
-    ]
-    levels = helper.make_graph(
-        nodes,
-        "levels",
-        [helper.make_tensor_value_info("spectrogram", TensorProto.FLOAT, ["batch", 1, 8, 8])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])],
-        [
-            numpy_helper.from_array(weights, "weights"),
-            numpy_helper.from_array(np.full(3, 5, np.float32), "bias"),
-        ],
-    )
-    return helper.make_model(levels, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+    return linear_graph(weights, np.full(3, 5, np.float32))
 
 
 def model(**card) -> Model:

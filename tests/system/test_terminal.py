@@ -74,7 +74,7 @@ def test_tables_and_messages_wrap_between_words(folder):
     assert max(len(line) for line in lines(text) if str(missing) not in line) <= COLUMNS
     assert len(re.findall(r"^20240612_043000_channel_1\.wav", text, flags=re.MULTILINE)) == 2  # both tables
     words = text.split()
-    assert f'"{missing}"' in words  # longer than a line would be: on a line of its own
+    assert f'"{missing}"' in words  # longer than a line would be: on a separate line
     for word in ("does", "exist:", "contains", f'"{missing.name}";', "mean"):
         assert word in words, word
 

@@ -1,4 +1,4 @@
-"""A command that is stopped by a signal, in a process of its own."""
+"""A command that is stopped by a signal, in a separate process."""
 
 import os
 import signal

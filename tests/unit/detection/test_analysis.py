@@ -19,15 +19,14 @@ from soundmark.detection.live.listener import listen
 from soundmark.detection.summary import summarize
 from soundmark.errors import SettingsError
 from soundmark.models.events import Event
-from support.models import tone_model
 from support.sounds import RATE_HZ, pcm, tones
 
 EVENTS = [("low", 2.0, 4.0), ("high", 7.0, 9.0)]
 
 
 @pytest.fixture(scope="module")
-def model():
-    return tone_model()
+def model(tone_detector):
+    return tone_detector
 
 
 @pytest.fixture

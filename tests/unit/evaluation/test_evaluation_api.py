@@ -24,14 +24,6 @@ B = replace(A, name="other", learning_rate=5e-3)
 MOST_CHARACTERS = 2000
 
 
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    from matplotlib import pyplot
-
-    pyplot.close("all")
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("run") / "run"

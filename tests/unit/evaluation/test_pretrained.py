@@ -21,28 +21,21 @@ EXPECTED = {  # UrbanSound8K class number → AudioSet classes, one of which sho
 
 
 @pytest.fixture(scope="module")
-def model(shared, tmp_path_factory):
-    if not (shared / "weights" / "mn04_as_mAP_432.pt").exists():
-        pytest.skip("the weights of mn04 are missing: this test needs them in shared/weights beside the checkout")
+def model(mn04_weights):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOUNDMARK_WEIGHTS", str(shared / "weights"))
+        patch.setenv("SOUNDMARK_WEIGHTS", str(mn04_weights.parent))
         yield soundmark.load("audioset")
-
-
-@pytest.fixture(scope="module")
-def oracle(shared):
-    return np.load(shared / "oracles" / "efficientat_mn04.npz")
 
 
 def clip(shared, name):
     return shared / "urbansound8k" / "flac" / "fold1" / str(name)
 
 
-def test_the_class_names_are_in_the_order_of_the_logits(oracle):
+def test_the_class_names_are_in_the_order_of_the_logits(efficientat):
     names = np.array(pretrained.audioset_classes())
     assert len(set(names)) == 527
     checked = set()
-    for name, logits in zip(oracle["clips"], oracle["logits"], strict=True):
+    for name, logits in zip(efficientat["clips"], efficientat["logits"], strict=True):
         expected = EXPECTED.get(number := int(str(name).split("-")[1]))
         if expected:
             assert expected & set(names[np.argsort(-logits)[:5]]), name
@@ -51,8 +44,8 @@ def test_the_class_names_are_in_the_order_of_the_logits(oracle):
 
 
 @pytest.mark.slow
-def test_real_clips_are_classified(model, shared, oracle):
-    for name in oracle["clips"]:
+def test_real_clips_are_classified(model, shared, efficientat):
+    for name in efficientat["clips"]:
         expected = EXPECTED.get(int(str(name).split("-")[1]))
         if expected:
             labels = {answer["label"] for answer in model.classify(clip(shared, name), top_k=5)}
@@ -60,9 +53,9 @@ def test_real_clips_are_classified(model, shared, oracle):
 
 
 @pytest.mark.slow
-def test_the_logits_are_close_to_those_of_efficientat(model, shared, oracle):
+def test_the_logits_are_close_to_those_of_efficientat(model, shared, efficientat):
     """Here, clips of 4 s are repeated to a window of 10 s; EfficientAT used them without repetition."""
-    for name, expected in zip(oracle["clips"], oracle["logits"], strict=True):
+    for name, expected in zip(efficientat["clips"], efficientat["logits"], strict=True):
         samples = audio.read(clip(shared, name), rate_hz=32_000).samples
         logits = model.bundle.run(model.card.representation(samples, 32_000)[None])[0]
         assert np.corrcoef(logits, expected)[0, 1] > 0.92, name

@@ -273,6 +273,7 @@ def model_folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "start"), [("markdown", "---\nlibrary_name"), ("json", '{\n "schema": 1')])
 def test_command_prints_markdown_and_json(form, start, model_folder):
     done = run_soundmark("show", "model.onnx", "--format", form, cwd=model_folder)
@@ -281,6 +282,7 @@ def test_command_prints_markdown_and_json(form, start, model_folder):
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_command_prints_at_most_ten_lines(model_folder):
     done = run_soundmark("show", "model.onnx", cwd=model_folder)
     assert (done.returncode, done.stderr) == (0, "")
@@ -297,6 +299,7 @@ def test_command_prints_at_most_ten_lines(model_folder):
     ]
 
 
+@pytest.mark.slow
 def test_command_prints_the_complete_card(model_folder):
     done = run_soundmark("show", "model.onnx", "--all", cwd=model_folder)
     assert (done.returncode, done.stderr) == (0, "")

@@ -5,7 +5,6 @@ import io
 import re
 import sys
 
-import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
@@ -17,16 +16,7 @@ from soundmark.models.card import Card
 from soundmark.models.classifier import Model, load
 from soundmark.models.training_record import TrainingRecord
 
-mpl.use("Agg")
 RATE_HZ = 22_050
-
-
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    from matplotlib import pyplot
-
-    pyplot.close("all")
 
 
 def with_record(model: Model, **data: object) -> Model:

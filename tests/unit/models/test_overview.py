@@ -68,7 +68,7 @@ def test_layer_table_is_printed_and_displayed(notebook_model):
 
 
 @pytest.fixture(scope="module")
-def pretrained() -> Model:
+def pretrained() -> tuple[Model, int]:
     torch.manual_seed(0)
     network = networks.build("mn04", shape=(128, 400), n_classes=10)
     with torch.no_grad():
@@ -77,22 +77,20 @@ def pretrained() -> Model:
                 number.add_(0.01 * torch.rand_like(number))
     card = Card(classes=tuple("abcdefghij"), representation=LogMel(), window_s=4.0)
     graph = onnx_export.export_network(network, (128, 400))
-    model = Model(Bundle(graph, card))
-    vars(model)["n_parameters"] = sum(
-        number.numel() for number in (*network.parameters(), *network.buffers()) if number.is_floating_point()
-    )
-    return model
+    numbers = (*network.parameters(), *network.buffers())
+    return Model(Bundle(graph, card)), sum(number.numel() for number in numbers if number.is_floating_point())
 
 
 def test_shared_weights_are_counted_once(pretrained):
-    table = pretrained.summary()
-    assert table.n_parameters == vars(pretrained)["n_parameters"] == overview.count_parameters(pretrained.bundle.graph)
+    model, n_parameters = pretrained
+    table = model.summary()
+    assert table.n_parameters == n_parameters == overview.count_parameters(model.bundle.graph)
     assert len({layer.name for layer in table}) == len(table)
     assert len(repr(table).encode()) < 2000
 
 
 def test_layers_of_folded_and_int8_graphs(notebook_model, pretrained):
-    folded = overview.layer_table(onnx_graph.with_folded_batch_norm(pretrained.bundle.graph))
+    folded = overview.layer_table(onnx_graph.with_folded_batch_norm(pretrained[0].bundle.graph))
     assert {layer.kind for layer in folded} >= {"Dense", "Conv 1×1"}
     assert "BatchNorm" not in {layer.kind for layer in folded}
     spectrograms = np.random.default_rng(0).random((4, 64, 64)).astype(np.float32)

@@ -12,15 +12,14 @@ from soundmark.detection.live.monitor import StreamCallbacks, monitor
 from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import SettingsError
 from soundmark.models.streaming import StreamClassifier
-from support.models import tone_model
 from support.sounds import RATE_HZ, pcm, tones
 
 EVENTS = [("low", 2.3, 4.1), ("high", 7.0, 9.2), ("low", 12.0, 13.1)]
 
 
 @pytest.fixture(scope="module")
-def model():
-    return tone_model()
+def model(tone_detector):
+    return tone_detector
 
 
 def split(samples: np.ndarray, sizes: list[int]) -> list[np.ndarray]:

@@ -1,7 +1,6 @@
 """Pretrained weights are found on disk or downloaded once, and verified; a local server replaces the release page."""
 
 import hashlib
-import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from soundmark.errors import WeightsError
 from soundmark.models import weights
 from soundmark.runtime import downloads
+from support.servers import QuietHandler, serving
 
 CONTENT = bytes(range(256)) * 1000  # 256 kB: several blocks
 MAX_BYTES = 300_000
@@ -29,7 +29,7 @@ class ReleaseServer(HTTPServer):
         """Ignore a client that closes the connection early."""
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(QuietHandler, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: ReleaseServer
 
@@ -51,20 +51,13 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(server.body)
 
-    def log_message(self, *_: object) -> None:
-        """Log nothing."""
-
 
 @pytest.fixture
 def release(monkeypatch):
     server = ReleaseServer()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    monkeypatch.setattr(weights, "RELEASE", f"http://127.0.0.1:{server.server_port}/v0/")
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(server) as address:
+        monkeypatch.setattr(weights, "RELEASE", f"{address}/v0/")
+        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,6 @@
 """Downloads from a local server: bounded in size, verified, and written atomically."""
 
 import hashlib
-import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -9,13 +8,13 @@ import pytest
 
 from soundmark.errors import DatasetError, WeightsError
 from soundmark.runtime.downloads import BLOCK_BYTES, download
+from support.servers import QuietHandler, serving
 
 CONTENT = bytes(range(256)) * 1000
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Do not log to the terminal."""
+class FileHandler(QuietHandler, SimpleHTTPRequestHandler):
+    """Serves files."""
 
 
 @pytest.fixture
@@ -23,13 +22,8 @@ def url(tmp_path):
     folder = tmp_path / "served"
     folder.mkdir()
     (folder / "small.bin").write_bytes(CONTENT)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=folder))
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/small.bin"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), partial(FileHandler, directory=folder))) as address:
+        yield f"{address}/small.bin"
 
 
 def fetch(url, path, **changes):

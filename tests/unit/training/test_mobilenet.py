@@ -21,28 +21,20 @@ TOLERANCE = 1e-3
 
 
 @pytest.fixture(scope="module")
-def oracle(shared):
-    return np.load(shared / "oracles" / "efficientat_mn04.npz")
-
-
-@pytest.fixture(scope="module")
-def spectrograms(shared, oracle) -> np.ndarray:
+def spectrograms(shared, efficientat) -> np.ndarray:
     """The ``logmel`` spectrograms of the 18 clips, ``[18, 128, 400]``."""
     computed = []
-    for name in oracle["clips"]:
+    for name in efficientat["clips"]:
         samples, rate_hz = soundfile.read(shared / "urbansound8k" / "flac" / "fold1" / str(name), dtype="float32")
         computed.append(LogMel()(soxr.resample(samples, rate_hz, 32000, quality="HQ"), 32000))
     return np.stack(computed)
 
 
 @pytest.fixture(scope="module")
-def pretrained(shared):
+def pretrained(mn04_weights):
     """A network for 10 classes with the released weights of mn04 and a random head."""
-    path = shared / "weights" / weights.WEIGHTS["mn04"].file
-    if not path.exists():
-        pytest.skip("the weights of mn04 are missing: this test needs them in shared/weights next to the checkout")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOUNDMARK_WEIGHTS", str(path.parent))
+        patch.setenv("SOUNDMARK_WEIGHTS", str(mn04_weights.parent))
         verified = weights.find("mn04")
     torch.manual_seed(0)
     network = mobilenet.build("mn04", (128, 400), 10)
@@ -51,10 +43,10 @@ def pretrained(shared):
 
 
 @torch.no_grad()
-def test_logits_and_embeddings_match_efficientat(pretrained, spectrograms, oracle):
+def test_logits_and_embeddings_match_efficientat(pretrained, spectrograms, efficientat):
     x = torch.from_numpy(spectrograms)[:, None]
-    np.testing.assert_allclose(pretrained.backbone.embed(x).numpy(), oracle["embeddings"], atol=TOLERANCE)
-    np.testing.assert_allclose(pretrained.backbone(x).numpy(), oracle["logits"], atol=TOLERANCE)
+    np.testing.assert_allclose(pretrained.backbone.embed(x).numpy(), efficientat["embeddings"], atol=TOLERANCE)
+    np.testing.assert_allclose(pretrained.backbone(x).numpy(), efficientat["logits"], atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(("width", "parameters", "embedding"), [(0.4, 983_599, 384), (1.0, 4_876_831, 960)])

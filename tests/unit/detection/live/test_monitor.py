@@ -28,15 +28,15 @@ from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import AudioError, SettingsError
 from soundmark.models.classifier import Model
 from support.commands import run_soundmark
-from support.models import TONE_CLASSES, tone_model
+from support.models import TONE_CLASSES
 from support.sounds import RATE_HZ, pcm, tones
 
 EVENTS = [("low", 10.3, 14.1), ("high", 25.0, 31.2), ("low", 45.6, 48.5)]
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
-    return tone_model()
+def model(tone_detector) -> Model:
+    return tone_detector
 
 
 @pytest.fixture(scope="module")
@@ -411,6 +411,7 @@ def printed_events(process: subprocess.Popen) -> queue.Queue[dict]:
     return events
 
 
+@pytest.mark.slow
 def test_an_event_is_printed_while_the_stream_is_still_running(command):
     """Each event is printed before more audio arrives than a hop after its offset (or the test times out)."""
     samples, hop_s = tones(9.0, [("low", 2.2, 3.9), ("high", 5.5, 7.0)]), 0.5
@@ -433,6 +434,7 @@ def test_an_event_is_printed_while_the_stream_is_still_running(command):
         assert process.wait(60) == 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_prints_the_running_event(command):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen([*command, "-", "--rate", str(RATE_HZ)], **pipes) as process:
@@ -447,6 +449,7 @@ def test_ctrl_c_prints_the_running_event(command):
     assert events.empty()
 
 
+@pytest.mark.slow
 def test_saved_clips_match_the_printed_events(model, tmp_path):
     sound = tones(8.0, [("low", 2.0, 3.5), ("high", 5.0, 6.0)])
     model.bundle.write(tmp_path / "tones.onnx")

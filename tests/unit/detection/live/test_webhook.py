@@ -13,13 +13,14 @@ import pytest
 
 from soundmark.detection.live import webhook
 from soundmark.errors import SettingsError
+from support.servers import QuietHandler, serving
 
 
 @pytest.fixture
 def server():
     """An HTTP server that answers with the statuses in ``planned``, then 200; it stores what it accepted."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(QuietHandler, http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             status = self.server.planned.pop(0) if self.server.planned else 200
@@ -31,16 +32,11 @@ def server():
                 self.send_header("Location", "/elsewhere")
             self.end_headers()
 
-        def log_message(self, *_):
-            pass
-
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.accepted, server.planned, server.authorization = [], [], []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    server.url = f"http://127.0.0.1:{server.server_port}/events"
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(server) as address:
+        server.url = f"{address}/events"
+        yield server
 
 
 def test_an_event_is_posted_again_after_the_server_failed_twice(server):
