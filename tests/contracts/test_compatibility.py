@@ -30,6 +30,7 @@ from soundmark.models import legacy
 from soundmark.models.bundle import Bundle, read_bundle
 from soundmark.models.card_text import card_lines
 from soundmark.models.classifier import load
+from soundmark.runtime.output_folder import MANIFEST
 from soundmark.spectrograms import Image, LogMel, Mel
 from soundmark.training import loop
 from soundmark.training.named_recipes import RECIPES, recipe_named
@@ -85,7 +86,7 @@ def run_cli(*arguments: str) -> str:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """All files in a folder except those that every run rewrites."""
-    rewritten = (".lock", "metrics.json", "report.html", "parameters.json")
+    rewritten = (".lock", MANIFEST, "metrics.json", "report.html", "parameters.json")
     files = [path for path in folder.rglob("*") if path.is_file() and path.name not in rewritten]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 

@@ -23,15 +23,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from soundmark.detection import output_formats
+from soundmark.detection.earlier_folder import EarlierFolder, is_parameters
 from soundmark.detection.file_analysis import FileAnalysis
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import Failure, Input
-from soundmark.detection.journal import Journal, JournalResults, journal_key
+from soundmark.detection.journal import Journal, JournalResults, earlier_key, is_journal, journal_key
 from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import OutputError
 from soundmark.models.classifier import Model
 from soundmark.models.streaming import RecordingAggregator
-from soundmark.runtime import atomic, locks, provenance
+from soundmark.runtime import atomic, output_folder, provenance
+from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import AnalysisProgress
 from soundmark.runtime.text import counted
 
@@ -102,10 +104,11 @@ def analyze_to_folder(
     settings.threshold(model)
     output_formats.FORMATS[form].check()
     _check_results_folder(folder)
-    with locks.exclusive(folder):
-        inner = [path for path in (folder / "files").rglob("*") if path.is_dir()]
-        for path in (folder, folder / "files", *inner):
-            atomic.remove_partial_files(path)
+    earlier = EarlierFolder(folder, folder / JOURNAL)
+    with output_folder.opened(folder, recognised=earlier.is_of_soundmark) as output:
+        output.check(PARAMETERS, "files.csv", "errors.csv", f"results{output_formats.FORMATS[form].suffix}")
+        output.check_folder("files")
+        output.growing(JOURNAL, is_journal, head=b'{"key": ')
         if fresh:
             (folder / JOURNAL).unlink(missing_ok=True)
         _write_parameters(folder, model, settings, parameters, form)
@@ -114,7 +117,7 @@ def analyze_to_folder(
             resumed = len(files) - len(work.missing)
             log.debug('%d of %d files are in the journal "%s"', resumed, len(files), folder / JOURNAL)
             work.analyze(model, settings, timezone, jobs, on_progress)
-            return _folder_result(folder, work, resumed, _write(folder, work, output_formats.FORMATS[form]))
+            return _folder_result(folder, work, resumed, _write(output, work, output_formats.FORMATS[form]))
 
 
 class _FolderWork:
@@ -122,9 +125,14 @@ class _FolderWork:
 
     def __init__(self, files: Sequence[Input | Failure], parameters: Mapping[str, Any], journal: Journal) -> None:
         self.files, self.journal = files, journal
-        self.keys = [journal_key(file.path, parameters) if isinstance(file, Input) else None for file in files]
+        self.keys = [self._key(file.path, parameters) if isinstance(file, Input) else None for file in files]
         self.missing = [index for index, key in enumerate(self.keys) if key not in journal]
         self.failures: dict[int, Failure] = {}
+
+    def _key(self, path: str, parameters: Mapping[str, Any]) -> str | None:
+        """Return the key of a file's result: that of an earlier version if the journal has its result."""
+        earlier = earlier_key(path, parameters)
+        return earlier if earlier in self.journal else journal_key(path, parameters)
 
     def analyze(
         self,
@@ -220,32 +228,33 @@ class _FileRow(NamedTuple):
         return cls(found.file, length_s, started, best["label"], score, len(found.events), found.note or "")
 
 
-def _write(folder: Path, work: _FolderWork, form: output_formats.Format) -> list[_FileRow]:
+def _write(output: OutputFolder, work: _FolderWork, form: output_formats.Format) -> list[_FileRow]:
     """Write all files of the folder; return the rows of files.csv."""
-    for stale in folder.glob("results.*"):  # of other settings, other inputs or another format
-        if stale.name in {f"results{other.suffix}" for other in output_formats.FORMATS.values()}:
-            stale.unlink(missing_ok=True)
+    folder = output.folder
+    for other in output_formats.FORMATS.values():  # of other settings, other inputs or another format
+        output.remove(f"results{other.suffix}")
     with atomic.replacing(folder / f"results{form.suffix}") as temporary, temporary.open("wb") as file:
         file.writelines(form.write(work))
-    rows = _write_each(folder / "files", work, form)
+    rows = _write_each(output, work, form)
     _write_csv(folder / "files.csv", FILES_COLUMNS, rows)
     failed = ([failure.file, failure.reason] for failure in _failures(work))
     _write_csv(folder / "errors.csv", ["File", "Reason"], failed)
     return rows
 
 
-def _write_each(folder: Path, work: _FolderWork, form: output_formats.Format) -> list[_FileRow]:
+def _write_each(output: OutputFolder, work: _FolderWork, form: output_formats.Format) -> list[_FileRow]:
     """Write the results file of each input; return the rows of files.csv."""
     rows, written = [], set()
     for name, found in work.named_results():
-        path = folder / f"{name}{form.suffix}"
-        written.add(path)
+        path = output.folder / "files" / f"{name}{form.suffix}"
+        written.add(f"files/{name}{form.suffix}")
         rows.append(_FileRow.of(found))
         with atomic.replacing(path, durable=False) as temporary:
             temporary.write_bytes(b"".join(form.write([found])))
-    for path in list(folder.rglob("*")):
-        if path not in written and path.is_file():  # left by an earlier run
-            path.unlink(missing_ok=True)
+    for path in list((output.folder / "files").rglob("*")):  # rglob follows no links
+        name = path.relative_to(output.folder).as_posix()
+        if name not in written and not path.is_symlink() and path.is_file():
+            output.remove(name)  # left by an earlier run
     return rows
 
 
@@ -273,7 +282,7 @@ def _check_results_folder(folder: Path) -> None:
         OutputError: it contains other files.
     """
     names = [path.name for path in folder.glob("*") if not path.name.startswith(".")] if folder.is_dir() else []
-    if names and not {JOURNAL, PARAMETERS} & set(names):
+    if names and not is_parameters(folder / PARAMETERS) and not is_journal(folder / JOURNAL):
         raise OutputError(
             f'"{folder}" is not a results folder: it contains "{sorted(names)[0]}". Choose a new folder with -o.'
         )

@@ -39,11 +39,13 @@ from soundmark.metrics.task import Task
 from soundmark.models import weights
 from soundmark.runtime import atomic, provenance
 from soundmark.runtime.checks import check_jobs
+from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.spectrograms import Representation
 from soundmark.training import DEFAULT_DEVICE, named_recipes
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import (
+    check_units,
     clear_run,
     exclusive_run,
     is_intact,
@@ -228,10 +230,11 @@ def run_plan(
     (20, 1)
     """
     folder, dataset = Path(folder), plan.dataset
-    with exclusive_run(folder):
+    with exclusive_run(folder) as output:
         if fresh:
-            clear_run(folder)
+            clear_run(output)
         check_same_data(folder, dataset)
+        _check_files(output, plan)
         for name in {recipe.network for recipe, _ in unfinished(plan, folder) if recipe.is_pretrained}:
             weights.find(name, progress)  # fail early if pretrained weights are missing
         stores = _stores(plan, jobs, fresh, progress)
@@ -259,6 +262,18 @@ def run_plan(
         # A file name that is not UTF-8 has lone surrogates; written as \udcff they are valid JSON.
         atomic.write_bytes(folder / "metrics.json", f"{text}\n".encode(errors="backslashreplace"))
     return evaluation
+
+
+def _check_files(output: OutputFolder, plan: Plan) -> None:
+    """Check that no foreign file is where the run will write, before the features are computed."""
+    check_units(output, [output.folder], ["metrics.json", "report.html"])
+    for recipe in plan.recipes:
+        for protocol, chosen in plan.splits.items():
+            for seeded in plan.repeats(recipe):
+                pooled = protocol_folder(output.folder, seeded, protocol, seeds=plan.seeds)
+                check_units(output, [pooled], ["predictions.csv"])
+                units = [unit_folder(output.folder, seeded, protocol, split, seeds=plan.seeds) for split in chosen]
+                check_units(output, units)
 
 
 def _write_pooled(folder: Path, dataset: Dataset, plan: Plan, result: Result) -> None:

@@ -19,10 +19,11 @@ from soundmark.metrics.predictions import write_predictions
 from soundmark.metrics.score_summary import ScoreSummary
 from soundmark.metrics.task import score_clips
 from soundmark.models.classifier import Model, load
-from soundmark.runtime import atomic, locks
+from soundmark.runtime import atomic
 from soundmark.runtime.checks import check_jobs
 from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.progress import Progress, no_progress
+from soundmark.training.run_folder import check_units, exclusive_run
 from soundmark.training.single_model import open_dataset, results_folder, warn_skipped
 from soundmark.training.unit import clips_digest
 
@@ -131,7 +132,8 @@ def evaluate_model(
     if not folder:
         return _evaluate(model, dataset, about, jobs, progress)[0]
     _check_same_run(folder, about)
-    with locks.exclusive(folder):
+    with exclusive_run(folder) as output:
+        check_units(output, [folder], ["predictions.csv", "metrics.json"])
         tested, test, probabilities = _evaluate(model, dataset, about, jobs, progress)
         relabelled = replace(dataset, classes=model.classes)  # the columns are the model's classes
         write_predictions(folder / "predictions.csv", relabelled, test, probabilities, model.thresholds)

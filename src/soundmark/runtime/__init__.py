@@ -6,6 +6,7 @@ In reading order:
     atomic         write files atomically
     checksums      checksums of files and of JSON values
     locks          folder locks between processes
+    output_folder  output folders with a manifest of the files that soundmark wrote
     parallel       map a function over items, in processes or threads
     text           format durations, percentages, counts, lists, tables
     dataframes     import pandas on demand

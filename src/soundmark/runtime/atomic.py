@@ -8,12 +8,55 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
 from soundmark.errors import OutputError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota exceeded, file size limit
 
-PART = re.compile(r"\..+\.\d+\.part", re.DOTALL)  # name of a file until it is complete: .<name>.<process ID>.part
+PART = re.compile(r"\.(.+)\.\d+\.part", re.DOTALL)  # name of a file until it is complete: .<name>.<process ID>.part
+
+
+class Guard(Protocol):
+    """What decides whether a file in a folder may be replaced; see ``runtime.output_folder``."""
+
+    def writing(self, path: Path, temporary: Path) -> None:
+        """Called before ``temporary`` is written; may raise ``OutputError``."""
+
+    def written(self, path: Path, temporary: Path, durable: bool) -> bool:
+        """Called before ``temporary`` is renamed to ``path``; return False to keep ``path``, which is the same."""
+
+    def removing(self, path: Path) -> bool:
+        """Whether ``path`` may be deleted."""
+
+
+_guards: dict[str, Guard] = {}  # by the absolute path of the folder
+
+
+@contextmanager
+def guarded(folder: str, guard: Guard) -> Iterator[None]:
+    """Let ``guard`` decide about all files below ``folder``, an absolute path, that this process writes.
+
+    >>> class Never:
+    ...     def writing(self, path, temporary):
+    ...         raise OutputError(f"{path.name} is not written")
+    >>> with guarded(str(folder), Never()):
+    ...     write_text(folder / "a.txt", "")
+    Traceback (most recent call last):
+    soundmark.errors.OutputError: a.txt is not written
+    """
+    _guards[folder] = guard
+    try:
+        yield
+    finally:
+        del _guards[folder]
+
+
+def _guard_of(path: Path) -> Guard | None:
+    if not _guards:
+        return None
+    absolute = os.path.abspath(path)  # noqa: PTH100 - links are not resolved
+    return next((guard for folder, guard in _guards.items() if absolute.startswith(folder + os.sep)), None)
 
 
 @contextmanager
@@ -36,12 +79,15 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    if guard := _guard_of(path):
+        guard.writing(path, temporary)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if durable:
             _sync(temporary)
-        temporary.replace(path)
+        if guard is None or guard.written(path, temporary, durable):
+            temporary.replace(path)
         if durable and os.name == "posix":  # other systems cannot open a folder
             with suppress(OSError):  # some network file systems cannot sync a folder; the file itself is complete
                 _sync(path.parent)
@@ -61,19 +107,23 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def remove_partial_files(folder: Path) -> None:
-    """Remove partial files that killed processes left in ``folder``. The caller must hold the lock of the folder.
+def remove(path: Path) -> None:
+    """Delete a file if it exists; in an open output folder, only if soundmark wrote it and it has not changed.
 
-    >>> write_text(folder / ".history.csv.4711.part", "incompl")
-    >>> write_text(folder / "notes.part", "mine")
-    >>> remove_partial_files(folder)
-    >>> [file.name for file in folder.iterdir()]
-    ['notes.part']
+    Raises:
+        OutputError: the file cannot be deleted.
+
+    >>> write_text(folder / "a.txt", "")
+    >>> remove(folder / "a.txt")
+    >>> list(folder.iterdir())
+    []
     """
-    for path in folder.glob(".*.part"):
-        if PART.fullmatch(path.name):
-            with suppress(OSError):
-                path.unlink()
+    guard = _guard_of(path)
+    if guard is None or guard.removing(path):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_write(path, error) from error
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:

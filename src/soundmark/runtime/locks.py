@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,10 @@ def exclusive(folder: Path, *, on_wait: Callable[[], None] | None = None, remedy
     from filelock import FileLock, Timeout
 
     path = atomic.make_folder(folder, remedy).resolve() / ".lock"
+    if not _is_lock(path):
+        raise OutputError(
+            f'"{folder / ".lock"}" is not a lock of soundmark. {remedy or "Move it, or choose another folder with -o."}'
+        )
     lock = FileLock(path, is_singleton=True)
     try:
         lock.acquire(timeout=0)
@@ -43,3 +48,16 @@ def exclusive(folder: Path, *, on_wait: Callable[[], None] | None = None, remedy
         yield
     finally:
         lock.release()
+
+
+def _is_lock(path: Path) -> bool:
+    """Whether ``path`` is missing or the file of a lock: empty, or with the process that has it."""
+    if not os.path.lexists(path):
+        return True
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        content = path.read_bytes()[:100]
+    except OSError:
+        return True  # reported when the lock is acquired
+    return not content or content.split(maxsplit=1)[0].isdigit()

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from soundmark.datasets.protocols import PROTOCOLS
 from soundmark.datasets.splits import Split
-from soundmark.models import legacy
-from soundmark.runtime import atomic, checksums, locks
+from soundmark.errors import SoundmarkError
+from soundmark.models import bundle, legacy, training_record
+from soundmark.runtime import atomic, checksums, output_folder
+from soundmark.runtime.output_folder import OutputFolder
 from soundmark.training.recipe import Recipe
 
 CHECKPOINTS = ("checkpoint.safetensors", "refit.safetensors")
 
 
-RUN_FILES = (
-    "model.onnx",
-    "predictions.csv",
-    "recipe.toml",
-    "history.csv",
-    *CHECKPOINTS,
-    "metrics.json",
-    "report.html",
-)
+UNIT_FILES = ("model.onnx", "predictions.csv", "recipe.toml", "history.csv", *CHECKPOINTS)
+
+
+RUN_FILES = (*UNIT_FILES, "metrics.json", "report.html")
 
 
 # Sub-folders of a run: recipe, protocol, seed (if there are several), fold.
@@ -36,27 +34,42 @@ UNIT_PATTERNS = tuple(
 def remove_checkpoints(folder: Path) -> None:
     """Remove the checkpoints of a finished unit.
 
-    >>> (folder / "checkpoint.safetensors").touch()
-    >>> remove_checkpoints(folder)
-    >>> list(folder.iterdir())
-    []
+    >>> with exclusive_run(folder / "run"):
+    ...     atomic.write_text(folder / "run" / "checkpoint.safetensors", "")
+    ...     remove_checkpoints(folder / "run")
+    ...     (folder / "run" / "checkpoint.safetensors").exists()
+    False
     """
     for name in CHECKPOINTS:
-        (folder / name).unlink(missing_ok=True)
+        atomic.remove(folder / name)
 
 
-def clear_run(folder: Path) -> None:
-    """Remove the files that a run wrote into ``folder``, and no others.
+def clear_run(output: OutputFolder) -> None:
+    """Remove the files that a run wrote into its folder, and no others.
 
-    >>> atomic.write_text(folder / "notebook-mel" / "folds" / "fold-1" / "history.csv", "epoch")
-    >>> atomic.write_text(folder / "notes.txt", "mine")
-    >>> clear_run(folder)
-    >>> [path.name for path in folder.rglob("*.*")]
+    >>> with exclusive_run(folder / "run") as output:
+    ...     atomic.write_text(folder / "run" / "notebook-mel" / "folds" / "fold-1" / "history.csv", "epoch")
+    ...     (folder / "run" / "notes.txt").write_text("mine") > 0
+    ...     clear_run(output)
+    ...     sorted(path.name for path in (folder / "run").rglob("*.*") if path.name[0] != ".")
+    True
     ['notes.txt']
     """
-    for unit in unit_folders(folder):
+    for unit in unit_folders(output.folder):
         for name in RUN_FILES:
-            (unit / name).unlink(missing_ok=True)
+            output.remove((unit / name).relative_to(output.folder).as_posix())
+
+
+def check_units(output: OutputFolder, folders: Iterable[Path], names: Sequence[str] = UNIT_FILES) -> None:
+    """Check that a run can write the files ``names`` into each of ``folders``, before hours of work.
+
+    Raises:
+        OutputError: a foreign file, a folder or a symbolic link is in the way.
+
+    >>> with exclusive_run(folder / "run") as output:
+    ...     check_units(output, [folder / "run" / "notebook-mel" / "random"])
+    """
+    output.check(*((unit / name).relative_to(output.folder).as_posix() for unit in folders for name in names))
 
 
 def unit_folders(folder: Path) -> list[Path]:
@@ -66,12 +79,17 @@ def unit_folders(folder: Path) -> list[Path]:
     >>> [path.relative_to(folder).as_posix() for path in unit_folders(folder)]
     ['.', 'notebook-mel/grouped', 'notebook-mel/grouped/seed-1', 'notebook-mel/grouped/seed-1/fold-2']
     """
-    return [folder, *(path for pattern in UNIT_PATTERNS for path in folder.glob(pattern))]
+    found = [path for pattern in UNIT_PATTERNS for path in folder.glob(pattern)]
+    return [folder, *(path for path in found if not _has_link(path, folder))]
+
+
+def _has_link(path: Path, folder: Path) -> bool:
+    return any(part.is_symlink() for part in (path, *path.parents) if part != folder and part.is_relative_to(folder))
 
 
 @contextmanager
-def exclusive_run(folder: Path) -> Iterator[None]:
-    """Lock ``folder`` for this process, and remove the partial files that a killed run left in it.
+def exclusive_run(folder: Path) -> Iterator[OutputFolder]:
+    """Lock ``folder`` for this process, and guard the files in it that soundmark did not write.
 
     Raises:
         OutputError: another process uses the folder, or it cannot be written.
@@ -80,10 +98,73 @@ def exclusive_run(folder: Path) -> Iterator[None]:
     ...     (folder / "run").is_dir()
     True
     """
-    with locks.exclusive(folder):
-        for unit in unit_folders(folder):
-            atomic.remove_partial_files(unit)
-        yield
+    with output_folder.opened(folder, recognised=is_of_earlier_run) as output:
+        yield output
+
+
+def is_of_earlier_run(path: Path) -> bool:
+    """Whether ``path`` is a file that a version up to 0.1 wrote, which had no manifest: it fits to the files beside it.
+
+    >>> (folder / "history.csv").write_text("epoch,my notes") > 0
+    True
+    >>> is_of_earlier_run(folder / "history.csv")
+    False
+    """
+    try:
+        return _EARLIER[path.name](path) if path.name in _EARLIER else False
+    except (OSError, ValueError, KeyError, TypeError, SoundmarkError):
+        return False
+
+
+def _has_model_of_recipe(path: Path) -> bool:
+    """Whether the folder has a model and the recipe that it was trained with."""
+    recipe = Recipe.from_toml((path.parent / "recipe.toml").read_text(encoding="utf-8"))
+    recorded = bundle.read_bundle(path.parent / "model.onnx").card.recipe
+    return bool(recorded) and recipe == Recipe.from_settings(recorded)
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether a safetensors file has the metadata of a checkpoint."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        metadata = json.loads(file.read(min(size, 100_000_000)))["__metadata__"]
+    return "engine" in json.loads(metadata["about"]) and "sha256" in metadata
+
+
+def _is_history(path: Path) -> bool:
+    checkpoints = [path.with_name(name) for name in CHECKPOINTS]
+    begins = path.read_bytes().startswith(training_record.to_csv(()).strip().encode())
+    return begins and (any(map(is_of_earlier_run, checkpoints)) or is_of_earlier_run(path.with_name("model.onnx")))
+
+
+def _is_predictions(path: Path) -> bool:
+    """Whether the table of a unit, of an evaluation, or of all folds fits to the files beside it."""
+    with path.open("rb") as file:
+        header = file.readline().decode().split(",")
+    units = [path, *path.parent.glob("fold-*/predictions.csv")]
+    fits = any(is_of_earlier_run(unit.with_name("model.onnx")) for unit in units)
+    return header[:1] == ["path"] and "predicted" in header and (fits or _is_metrics(path.with_name("metrics.json")))
+
+
+def _is_metrics(path: Path) -> bool:
+    """Whether ``path`` has the numbers of a comparison or of an evaluation."""
+    found = json.loads(path.read_bytes())
+    return is_intact(found) or (isinstance(found.get("about"), dict) and "note" in found)
+
+
+def _is_report(path: Path) -> bool:
+    return b'content="soundmark ' in path.read_bytes()[:2000] and _is_metrics(path.with_name("metrics.json"))
+
+
+_EARLIER: dict[str, Callable[[Path], bool]] = {
+    "model.onnx": _has_model_of_recipe,
+    "recipe.toml": _has_model_of_recipe,
+    "history.csv": _is_history,
+    "predictions.csv": _is_predictions,
+    "metrics.json": _is_metrics,
+    "report.html": _is_report,
+    **dict.fromkeys(CHECKPOINTS, _is_checkpoint),
+}
 
 
 def with_figures_checksum(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from soundmark.runtime.checks import check_jobs, is_whole
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.training import DEFAULT_DEVICE, DEFAULT_RECIPE, named_recipes
 from soundmark.training.recipe import Recipe
-from soundmark.training.run_folder import clear_run, exclusive_run, is_intact
+from soundmark.training.run_folder import check_units, clear_run, exclusive_run, is_intact
 from soundmark.training.unit import (
     Unit,
     check_split,
@@ -149,7 +149,8 @@ def train_model(
     card_scores = {} if scores is None else comparison_scores(scores, recipe, dataset)
     protocol = ALL if test_fold is None else FOLDS
     (split,) = protocol.splits(dataset, None if test_fold is None else [test_fold])
-    with exclusive_run(folder):
+    with exclusive_run(folder) as output:
+        check_units(output, [folder])
         if recipe.is_pretrained and (fresh or not (folder / "model.onnx").exists()):
             weights.find(recipe.network, progress)  # download before the features are computed
         store = features.build(dataset, recipe.representation, jobs=jobs, fresh=fresh, progress=progress)
@@ -162,7 +163,7 @@ def train_model(
         )
         check_split(unit, dataset)
         if fresh:
-            clear_run(folder)
+            clear_run(output)
         finished = find_finished(unit, dataset, store)
         outcome = finished or train_unit(unit, dataset, store, engine=engine, progress=progress)
         model = bundle.read_bundle(outcome.model)

@@ -18,6 +18,7 @@ from soundmark.detection.inputs import Input
 from soundmark.detection.results_folder import JOURNAL, analyze_to_folder, unique_names
 from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import OutputError
+from soundmark.runtime.output_folder import MANIFEST
 from support.operations import operations
 from support.sounds import RATE_HZ, wave
 
@@ -43,7 +44,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and path.name not in (JOURNAL, ".lock")
+        if path.is_file() and path.name not in (JOURNAL, MANIFEST, ".lock")
     }
 
 
@@ -178,6 +179,8 @@ def test_inputs_with_long_or_equal_names_have_separate_results_files(random_mode
 
 def test_stale_and_partial_files_are_removed(random_model, sounds, tmp_path):
     analyze_to_folder(random_model, files_of(sounds / "long"), DetectionSettings(), tmp_path / "out")
+    with (tmp_path / "out" / MANIFEST).open("a") as manifest:  # as a killed run leaves it
+        manifest.write('{"pending": "files/x.csv"}\n')
     (tmp_path / "out" / "files" / ".x.csv.4711.part").write_text("partial")
     (one, _) = files_of(sounds / "long")
     analyze_to_folder(random_model, [one], DetectionSettings(), tmp_path / "out", form="jsonl")
@@ -206,3 +209,87 @@ def test_names_of_results_files_are_unique_on_every_file_system():
 def test_equal_names_cost_the_same_for_each_file(name):
     small, large = (operations(lambda n=n: list(unique_names([name] * n))) for n in (500, 2000))
     assert large < 4.2 * small
+
+
+# ── foreign files ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def analyze_pair(model, sounds, out, **options):
+    return analyze_to_folder(model, files_of(sounds / "long"), DetectionSettings(), out, **options)
+
+
+def test_a_folder_with_a_parameters_json_of_another_program_is_rejected(random_model, sounds, tmp_path):
+    (tmp_path / "p" / "files").mkdir(parents=True)
+    (tmp_path / "p" / "parameters.json").write_text("{}")
+    (tmp_path / "p" / "files" / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match='"[^"]*p" is not a results folder: it contains "files"'):
+        analyze_pair(random_model, sounds, tmp_path / "p")
+    assert (tmp_path / "p" / "files" / "thesis.txt").read_text() == "mine"
+
+
+def test_a_foreign_file_between_the_results_is_kept(random_model, sounds, tmp_path):
+    analyze_pair(random_model, sounds, tmp_path / "out")
+    (tmp_path / "out" / "files" / "thesis.txt").write_text("mine")
+    analyze_pair(random_model, sounds, tmp_path / "out", form="jsonl")
+    analyze_pair(random_model, sounds, tmp_path / "out", fresh=True)
+    assert (tmp_path / "out" / "files" / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["files/0.wav.jsonl", "results.jsonl", "files.csv"])
+def test_a_foreign_file_in_the_way_is_kept_and_the_run_refused(random_model, sounds, tmp_path, name):
+    analyze_pair(random_model, sounds, tmp_path / "out")
+    (tmp_path / "out" / MANIFEST).write_text('{"soundmark_manifest": 1, "adopts": false}\n')
+    path = tmp_path / "out" / name
+    path.write_text("mine")
+    with pytest.raises(OutputError, match="exists already and was not written by soundmark. Move it, or choose"):
+        analyze_pair(random_model, sounds, tmp_path / "out", form="jsonl")
+    assert path.read_text() == "mine"
+
+
+def test_files_behind_a_link_are_kept(random_model, sounds, tmp_path):
+    analyze_pair(random_model, sounds, tmp_path / "out")
+    (tmp_path / "out" / "files").rename(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "thesis.txt").write_text("mine")
+    (tmp_path / "out" / "files").symlink_to(tmp_path / "elsewhere")
+    before = contents(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match=r'files" is a symbolic link: soundmark follows none in its output folder'):
+        analyze_pair(random_model, sounds, tmp_path / "out", form="jsonl")
+    assert contents(tmp_path / "elsewhere") == before
+
+
+def test_the_output_folder_itself_may_be_a_link(random_model, sounds, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    assert analyze_pair(random_model, sounds, tmp_path / "out").resumed == 0
+    assert analyze_pair(random_model, sounds, tmp_path / "out", form="jsonl").resumed == 2
+    assert not (tmp_path / "disk" / "results.csv").exists()
+
+
+def test_an_input_below_the_results_is_kept(random_model, sounds, tmp_path):
+    analyze_pair(random_model, sounds, tmp_path / "out")
+    inside = tmp_path / "out" / "files" / "rec.wav"
+    inside.write_bytes((sounds / "long" / "0.wav").read_bytes())
+    for form in ("csv", "jsonl"):
+        analyze_to_folder(random_model, files_of(inside), DetectionSettings(), tmp_path / "out", form=form)
+    assert inside.read_bytes() == (sounds / "long" / "0.wav").read_bytes()
+
+
+def test_a_results_file_that_the_user_edited_is_kept(random_model, sounds, tmp_path, caplog):
+    analyze_pair(random_model, sounds, tmp_path / "out")
+    (tmp_path / "out" / "files" / "0.wav.csv").write_text("corrected by hand")
+    analyze_pair(random_model, sounds, tmp_path / "out")
+    assert (tmp_path / "out" / "files" / "0.wav.csv.changed").read_text() == "corrected by hand"
+    assert 'was changed after soundmark wrote it: it is kept as "0.wav.csv.changed"' in caplog.text
+
+
+def test_recordings_of_equal_name_size_and_time_in_other_folders_are_analysed(random_model, tmp_path, monkeypatch):
+    name = "20240612_043000.wav"
+    answers = []
+    for number, recorder in enumerate(("A", "B")):
+        audio.write(tmp_path / recorder / name, wave(3.0, number), RATE_HZ)
+        os.utime(tmp_path / recorder / name, (1e9, 1e9))
+        monkeypatch.chdir(tmp_path / recorder)
+        done = analyze_to_folder(random_model, files_of(Path()), DetectionSettings(), Path("../out"))
+        assert done.resumed == 0
+        answers.append(done.results[0].answer)
+    assert answers[0] != answers[1]

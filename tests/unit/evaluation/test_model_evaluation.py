@@ -78,3 +78,13 @@ def test_a_data_set_without_held_out_clips_or_with_other_classes_is_rejected(sib
     other = replace(sibling_city, classes=(*sibling_city.classes, "owl"))
     with pytest.raises(DatasetError, match='has the class "owl", which is not a class of the model'):
         evaluate_model(load(trained.model), other)
+
+
+@pytest.mark.parametrize("name", ["predictions.csv", "metrics.json"])
+def test_a_foreign_file_in_the_output_folder_is_kept(random_model, city, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    model = Model(replace(random_model.bundle, card=replace(random_model.bundle.card, classes=city.classes[:3])))
+    three = city.select([i for i, label in enumerate(city.labels) if label < 3])
+    with pytest.raises(OutputError, match="Choose another folder|choose another folder"):
+        evaluate_model(model, replace(three, classes=city.classes[:3]), folder=tmp_path)
+    assert (tmp_path / name).read_text() == "mine"
