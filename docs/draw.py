@@ -94,7 +94,9 @@ def draw_when(model_path: str, dataset: str) -> None:
         results = str(Path(folder) / "results")
         classify = ["classify", f"{folder}/recordings", "-m", model_path, "-o", results]
         subprocess.run([*soundmark_command, *classify], check=True)
-        subprocess.run([*soundmark_command, "summary", results, "-o", str(HERE / "when.png")], check=True)
+        subprocess.run(
+            [*soundmark_command, "summary", results, "-o", str(HERE / "when.png"), "--overwrite"], check=True
+        )
 
 
 if __name__ == "__main__":

@@ -460,6 +460,11 @@ Jobs = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.", rich_help_panel="General")]
 
 
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the output file if it exists.", rich_help_panel="Output")
+]
+
+
 Fresh = Annotated[
     bool,
     typer.Option(

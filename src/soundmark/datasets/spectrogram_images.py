@@ -20,7 +20,8 @@ import numpy as np
 from soundmark import audio
 from soundmark.datasets.dataset import Clip, Dataset, Skipped
 from soundmark.errors import AudioError, OutputError
-from soundmark.runtime import atomic, locks, parallel
+from soundmark.runtime import atomic, output_folder, parallel
+from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.spectrograms import Image, Representation
 from soundmark.spectrograms.drawing import check_colour_map, draw, save_pixels
@@ -83,14 +84,15 @@ def save_images(
         "drawn": [representation.settings(), colours, axes],
         "clips": _digest(outputs),
     }
-    with locks.exclusive(folder):
-        _prepare(folder, metadata, [path for _, path in outputs])
-        todo = [output for output in outputs if not _is_drawn(output[1])]
+    with output_folder.opened(folder, recognised=_is_of_earlier_version, remedy="Choose an empty folder.") as output:
+        _prepare(output, metadata, [path for _, path in outputs])
+        todo = [one for one in outputs if not _is_drawn(one[1])]
         tasks = [_Task(tuple(todo[i : i + CHUNK]), representation, colours, axes) for i in range(0, len(todo), CHUNK)]
         drawn: dict[int, _ChunkResult] = {}
         done = len(outputs) - len(todo)
         for index, chunk in parallel.map_unordered(_draw_chunk, tasks, jobs=jobs):
             drawn[index] = chunk
+            output.add(*(path.relative_to(folder).as_posix() for _, path in tasks[index].clips))
             done += len(tasks[index].clips)
             progress("images", done, len(outputs), "clips")
     chunks = [drawn[index] for index in sorted(drawn)]
@@ -163,8 +165,9 @@ def _is_drawn(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
 
 
-def _prepare(folder: Path, metadata: dict[str, Any], paths: Sequence[Path]) -> None:
+def _prepare(output: OutputFolder, metadata: dict[str, Any], paths: Sequence[Path]) -> None:
     """Create the folders and write ``metadata``; first remove images of an earlier call with other settings."""
+    folder = output.folder
     existing = _read_metadata(folder)
     if existing.get("dataset", metadata["dataset"]) != metadata["dataset"]:
         root, name = existing["dataset"]
@@ -172,24 +175,29 @@ def _prepare(folder: Path, metadata: dict[str, Any], paths: Sequence[Path]) -> N
             f'"{folder}" contains the spectrogram images of another data set, {name} in "{root}". Choose an empty '
             "folder."
         )
-    if not existing and (foreign := next((path for path in paths if path.exists()), None)):
-        raise OutputError(f'"{foreign}" exists already and was not written by soundmark. Choose an empty folder.')
-    for parent in sorted({path.parent for path in paths} | {folder}):
-        atomic.remove_partial_files(atomic.make_folder(parent))
-    if existing != metadata:
-        for path in paths:
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise atomic.cannot_write(path, error) from error
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    output.check(METADATA, *names)
+    for parent in sorted({path.parent for path in paths}):
+        atomic.make_folder(parent)
+    is_same = existing == metadata
+    output.clear(name for name, path in zip(names, paths, strict=True) if not (is_same and _is_drawn(path)))
+    if not is_same:
         atomic.write_text(folder / METADATA, json.dumps(metadata) + "\n")  # from now on all images are of this call
+
+
+def _is_of_earlier_version(path: Path) -> bool:
+    """Whether ``path`` is a file of a version up to 0.1: the metadata, or an image in a folder with metadata."""
+    if path.name == METADATA:
+        return _read_metadata(path.parent).keys() == {"dataset", "drawn", "clips"}
+    with path.open("rb") as file:
+        return file.read(4) == b"\x89PNG" and _is_of_earlier_version(path.parent.parent / METADATA)
 
 
 def _read_metadata(folder: Path) -> dict[str, Any]:
     """Return the metadata of the images in ``folder``; empty if missing or unreadable."""
     try:
         found = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -1,7 +1,7 @@
 """The journal of finished files, one line per file, from which an interrupted run resumes.
 
 Each line has a checksum and a key. The key is a hash of the file's resolved path, size, modification time and content
-(its head, its tail and samples between, 64 kB in all), the model and all settings that affect the result. If the file
+(its head, its tail and samples between, 16 kB in all), the model and all settings that affect the result. If the file
 or a setting changes, the key changes and the file is analysed again. An incomplete last line is ignored, so its file is
 analysed again too.
 """
@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Self, overload
 
@@ -32,7 +33,7 @@ log = logging.getLogger("soundmark")
 SYNC_INTERVAL_S = 2.0  # between calls of fsync: the most work that a power failure may lose
 
 
-HASHED_BYTES = 4096  # of each sample of a file's content
+HASHED_BYTES = 1024  # of each sample of a file's content
 
 
 SAMPLES = 16  # of a file's content: the first is its head, the last its tail
@@ -41,7 +42,7 @@ SAMPLES = 16  # of a file's content: the first is its head, the last its tail
 def journal_key(path: str, settings: Mapping[str, Any]) -> str | None:
     """Return the key of the result for the file at ``path`` with these ``settings``.
 
-    None if the file is missing, or is not a regular file, such as a pipe. It takes about 50 µs per file.
+    None if the file is missing, or is not a regular file, such as a pipe. It takes about 40 µs per file.
 
     >>> journal_key(str(folder / "none.wav"), {}) is None
     True
@@ -50,7 +51,7 @@ def journal_key(path: str, settings: Mapping[str, Any]) -> str | None:
         status = os.stat(path)  # noqa: PTH116 - a path of any bytes
         if not stat.S_ISREG(status.st_mode):
             return None
-        resolved, content = os.path.realpath(path), _content_digest(path, status.st_size)
+        resolved, content = _resolved(path), _content_digest(path, status.st_size)
     except (OSError, ValueError):
         return None
     return _hash([path, resolved, status.st_size, status.st_mtime_ns, content, dict(settings)])
@@ -67,6 +68,18 @@ def earlier_key(path: str, settings: Mapping[str, Any]) -> str | None:
     except (OSError, ValueError):
         return None
     return _hash([path, status.st_size, status.st_mtime_ns, dict(settings)])
+
+
+def _resolved(path: str) -> str:
+    """``os.path.realpath``, which takes longer than all else, once per folder instead of once per file."""
+    folder, name = os.path.split(path)
+    is_plain = name not in ("", ".", "..") and not os.path.islink(path)  # noqa: PTH114 - a path of any bytes
+    return os.path.join(_real_folder(os.getcwd(), folder), name) if is_plain else os.path.realpath(path)  # noqa: PTH109, PTH118
+
+
+@lru_cache(maxsize=1000)
+def _real_folder(current: str, folder: str) -> str:
+    return os.path.realpath(os.path.join(current, folder))  # noqa: PTH118 - a path of any bytes
 
 
 def _content_digest(path: str, size: int) -> str:

@@ -107,6 +107,24 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+def check_new_file(path: Path, *, overwrite: bool = False) -> None:
+    """Check that ``path`` can be written as a single file: nothing has this path, or ``overwrite`` and no folder has.
+
+    Raises:
+        OutputError: it cannot.
+
+    >>> check_new_file(folder / "why.png")
+    >>> write_text(folder / "why.png", "mine")
+    >>> check_new_file(folder / "why.png")
+    Traceback (most recent call last):
+    soundmark.errors.OutputError: ...why.png" exists already. Choose another file with -o, or replace it with ...
+    """
+    if path.is_dir():
+        raise OutputError(f'"{path}" is a folder: give a file name with -o.')
+    if os.path.lexists(path) and not overwrite:
+        raise OutputError(f'"{path}" exists already. Choose another file with -o, or replace it with --overwrite.')
+
+
 def remove(path: Path) -> None:
     """Delete a file if it exists; in an open output folder, only if soundmark wrote it and it has not changed.
 

@@ -15,6 +15,7 @@ never followed; the folder itself may be a link.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -23,6 +24,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -56,6 +58,7 @@ class OutputFolder:
         self._adopts = False
         self._lines, self._ends_with_line = 0, True
         self._lock = threading.Lock()
+        self._file: FileIO | None = None
         self._load()
 
     def check(self, *names: str) -> None:
@@ -87,8 +90,13 @@ class OutputFolder:
         Raises:
             OutputError: the file cannot be deleted, or its path contains a symbolic link.
         """
-        atomic.remove(self.folder / name)
-        return not os.path.lexists(self.folder / name)
+        path = self.folder / name
+        atomic.remove(path)
+        if os.path.lexists(path):
+            return False
+        if self._digests.pop(name, None):
+            self._append(path, {"removed": name})
+        return True
 
     def growing(self, name: str, fits: Callable[[Path], bool], *, head: bytes) -> Path:
         """Return the path of a file that soundmark appends to, such as a journal.
@@ -161,7 +169,10 @@ class OutputFolder:
         return self._status(path) == "own"
 
     def close(self) -> None:
-        """Shorten the manifest to one line per file, if many lines are outdated."""
+        """Close the manifest; shorten it to one line per file, if many lines are outdated."""
+        if self._file:
+            self._file.close()
+            self._file = None
         content = self._content()
         if self._lines <= 2 * len(content) + 100:
             return
@@ -202,6 +213,8 @@ class OutputFolder:
 
     def _read(self, values: dict[str, Any]) -> None:
         name = values.get("path")
+        if _is_inside(values.get("removed")):
+            self._digests.pop(values["removed"], None)
         for key, names in (("pending", self._pending), ("claimed", self._claimed)):
             if _is_inside(values.get(key)):
                 names.add(values[key])
@@ -234,14 +247,13 @@ class OutputFolder:
             header = [] if self._lines else [{"soundmark_manifest": 1, "adopts": self._adopts}]
             text = b"" if self._ends_with_line else b"\n"
             text += b"".join(map(_line, (*header, *lines)))
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
             try:
-                handle = os.open(self.folder / MANIFEST, flags, 0o666)
-                with os.fdopen(handle, "ab") as file:
-                    file.write(text)
-                    file.flush()
-                    if durable:
-                        os.fsync(file.fileno())
+                if self._file is None:
+                    self._file = _open_to_append(self.folder / MANIFEST)
+                if self._file.write(text) != len(text):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                if durable:
+                    os.fsync(self._file.fileno())
             except OSError as error:
                 self._ends_with_line = False
                 raise atomic.cannot_write(path, error) from error
@@ -254,7 +266,8 @@ class OutputFolder:
         self._add_digest(name, digest)
 
     def _name(self, path: Path) -> str:
-        return Path(os.path.relpath(path, self.folder)).as_posix()
+        inside = os.path.abspath(path)[len(self._root.rstrip(os.sep)) + 1 :]  # noqa: PTH100 - links are not resolved
+        return inside if os.sep == "/" else inside.replace(os.sep, "/")
 
     def _status(self, path: Path) -> str:
         """Return "missing", "own", "changed" or "foreign".
@@ -279,15 +292,15 @@ class OutputFolder:
 
     def _check_parents(self, path: Path) -> None:
         """Check that the parents of ``path`` below the folder are folders, or missing."""
-        parent = self.folder
-        for part in Path(os.path.relpath(path, self.folder)).parts[:-1]:
-            parent /= part
+        parent = str(self.folder)
+        for part in self._name(path).split("/")[:-1]:
+            parent = f"{parent}{os.sep}{part}"
             try:
                 mode = os.lstat(parent).st_mode
             except FileNotFoundError:
                 return
             if stat.S_ISLNK(mode):
-                raise _is_link(parent, self._remedy)
+                raise _is_link(Path(parent), self._remedy)
             if not stat.S_ISDIR(mode):
                 raise OutputError(f'"{parent}" is a file, but soundmark needs a folder there. {self._remedy}')
 
@@ -379,6 +392,11 @@ def _size(path: Path, remedy: str) -> int | None:
 
 def _is_link(path: Path, remedy: str) -> OutputError:
     return OutputError(f'"{path}" is a symbolic link: soundmark follows none in its output folder. {remedy}')
+
+
+def _open_to_append(path: Path) -> FileIO:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return FileIO(os.open(path, flags, 0o666), "ab")
 
 
 def _begins_with(path: Path, head: bytes) -> bool:

@@ -11,6 +11,7 @@ import soundfile
 from soundmark.datasets import Clip, Dataset, spectrogram_images
 from soundmark.errors import OutputError
 from soundmark.runtime import parallel
+from soundmark.runtime.output_folder import MANIFEST
 from soundmark.spectrograms import Image
 
 
@@ -102,3 +103,50 @@ def test_an_image_title_can_contain_any_characters(pets: Dataset, tmp_path: Path
     clip = replace(pets.clips[0], label="犬 $x_1^$")
     data = replace(pets, classes=(clip.label,), clips=(clip,))
     assert draw(data, tmp_path / "out", axes=True).count == 1
+
+
+@pytest.mark.parametrize("name", ["cat/a.png", "spectrograms.json"])
+def test_a_foreign_file_is_kept_and_the_folder_refused(pets: Dataset, tmp_path: Path, name: str):
+    draw(pets, tmp_path / "out")
+    (tmp_path / "out" / MANIFEST).unlink()
+    path = tmp_path / "out" / name
+    path.write_text('{"dataset": ["/", "mine"]}' if name == "spectrograms.json" else "mine")
+    before = path.read_text()
+    with pytest.raises(OutputError, match="Choose an empty folder"):
+        draw(pets, tmp_path / "out", colours="magma")
+    assert path.read_text() == before
+
+
+def test_an_image_that_the_user_edited_is_kept(pets: Dataset, tmp_path: Path):
+    draw(pets, tmp_path / "out")
+    image = tmp_path / "out" / "cat" / "a.png"
+    image.write_text("edited")
+    draw(pets, tmp_path / "out")
+    assert image.read_text() == "edited"
+    draw(pets, tmp_path / "out", colours="magma")
+    assert image.with_name("a.png.changed").read_text() == "edited"
+
+
+def test_images_are_not_drawn_through_a_link(pets: Dataset, tmp_path: Path):
+    draw(pets, tmp_path / "out")
+    (tmp_path / "out" / "cat").rename(tmp_path / "elsewhere")
+    (tmp_path / "out" / "cat").symlink_to(tmp_path / "elsewhere")
+    before = (tmp_path / "elsewhere" / "a.png").read_bytes()
+    with pytest.raises(OutputError, match='cat" is a symbolic link: soundmark follows none'):
+        draw(pets, tmp_path / "out", colours="magma")
+    assert (tmp_path / "elsewhere" / "a.png").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_images_of_worker_processes_are_own_files(pets: Dataset, tmp_path: Path):
+    for colours in (None, "magma"):
+        assert spectrogram_images.save_images(pets, Image(), tmp_path / "out", colours=colours, jobs=2).count == 4
+    assert not list((tmp_path / "out").rglob("*.changed"))
+
+
+def test_images_of_an_earlier_version_are_adopted(pets: Dataset, tmp_path: Path):
+    draw(pets, tmp_path / "out")
+    (tmp_path / "out" / MANIFEST).unlink()
+    assert draw(pets, tmp_path / "out").count == 4
+    assert draw(pets, tmp_path / "out", colours="magma").count == 4
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 4

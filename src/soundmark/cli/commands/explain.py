@@ -21,6 +21,7 @@ def explain(
     ],
     model: options.ModelPath,
     output: Annotated[Path, options.output_option("FILE", "Image to write: .png, .svg or .pdf.")],
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Draw the regions that contributed most to the predicted class.
 
@@ -31,10 +32,11 @@ def explain(
     from soundmark import audio
     from soundmark.cli import console
     from soundmark.models.classifier import load
-    from soundmark.runtime import plotting
+    from soundmark.runtime import atomic, plotting
 
     loaded = load(model)
     plotting.check_figure_path(output)
+    atomic.check_new_file(output, overwrite=overwrite)
     found = loaded.explain(source)
     found.save(output)
     console.print_result(f"{found.sentence()} Image: {output}.")

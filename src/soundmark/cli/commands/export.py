@@ -40,6 +40,7 @@ def export(
     output: Annotated[
         Path | None, options.output_option("FILE", "File to write.", show_default="beside the model")
     ] = None,
+    overwrite: options.Overwrite = False,
     dynamic: Annotated[
         bool,
         typer.Option("--dynamic", help="With --with-front-end: accept sounds of any length.", rich_help_panel="Output"),
@@ -83,7 +84,7 @@ def export(
         front_end=front_end, int8=int8, dynamic=dynamic, check=check or (), calibrate=calibrate
     )
     loaded = load(model)
-    target = waveform.output_path(model, output, chosen)
+    target = waveform.output_path(model, output, chosen, overwrite=overwrite)
     with console.progress(quiet) as progress:
         if chosen.calibrate:
             data = open_dataset(chosen.calibrate, subset)

@@ -14,6 +14,7 @@ from soundmark.cli.app import app, open_dataset
 def inspect(
     dataset: options.DatasetPath,
     output: options.Figure = None,
+    overwrite: options.Overwrite = False,
     subset: options.Subset = None,
     jobs: options.Jobs = None,
     quiet: options.Quiet = False,
@@ -28,11 +29,12 @@ def inspect(
         requirements.require("a figure", requirements.FIGURES)
     from soundmark.cli import console, tables
     from soundmark.datasets import inspection
-    from soundmark.runtime import plotting
+    from soundmark.runtime import atomic, plotting
 
     data = open_dataset(dataset, subset)
     if output:
         plotting.check_figure_path(output)
+        atomic.check_new_file(output, overwrite=overwrite)
     with console.progress(quiet) as progress:
         found = inspection.inspect(data, jobs=jobs, progress=progress)
     tables.show_inspection(found)

@@ -33,6 +33,7 @@ def summary(
         ),
     ],
     output: options.Figure = None,
+    overwrite: options.Overwrite = False,
     timezone: options.Timezone = DEFAULT_TIMEZONE,
     form: Annotated[str, options.format_option(choices.SUMMARY_FORMATS)] = "table",
 ) -> None:
@@ -44,10 +45,11 @@ def summary(
         requirements.require("a figure", requirements.FIGURES)
     from soundmark.cli import console, tables
     from soundmark.detection.summary import summarize
-    from soundmark.runtime import plotting
+    from soundmark.runtime import atomic, plotting
 
     if output:
         plotting.check_figure_path(output)
+        atomic.check_new_file(output, overwrite=overwrite)
     found = summarize(results, timezone=timezone)
     if form == "table":
         tables.show_summary(found)

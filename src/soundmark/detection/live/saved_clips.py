@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import deque
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from soundmark import audio
 from soundmark.audio import Samples
 from soundmark.errors import OutputError, SettingsError
 from soundmark.models.events import Event
-from soundmark.runtime import atomic
+from soundmark.runtime import atomic, output_folder
+from soundmark.runtime.output_folder import OutputFolder
 
 BUFFER_S = 120.0  # of audio in memory: only the end of a longer event is saved
 
@@ -26,13 +28,21 @@ MARGIN_S = 0.5  # of audio saved before and after an event
 MAX_LABEL_BYTES = 180  # in a clip's name. A file name has at most 255 bytes, with time, number, suffix and ".part"
 
 
-CLIP_NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z_.+\.wav")  # no other file is ever deleted
+CLIP_NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z_.+\.wav")
+
+
+REMEDY = "Choose another folder with --save."
+
+
+def _wait() -> None:
+    """Wait for another process that saves a clip in the same folder."""
 
 
 class SavedClips:
     """Saves the audio of events in ``folder``: 16-bit WAV at ``rate_hz``, at most ``max_bytes`` in total.
 
-    The oldest clips are deleted first. Files that are not named like a clip are never touched.
+    The oldest clips are deleted first. Files that soundmark did not write, or that were changed since, are never
+    touched. The folder is locked only while a clip is written: several streams may share it.
 
     >>> clips = SavedClips(folder / "kept", rate_hz=8000, max_bytes=1_000_000)
     >>> clips.add(0, np.zeros(80_000, np.float32))
@@ -42,7 +52,7 @@ class SavedClips:
     """
 
     def __init__(self, folder: Path, *, rate_hz: int, max_bytes: int) -> None:
-        self.folder = atomic.make_folder(folder, "Choose another folder with --save.")
+        self.folder = atomic.make_folder(folder, REMEDY)
         self.rate_hz, self.max_bytes = rate_hz, max_bytes
         self._recent: deque[tuple[int, Samples]] = deque()
 
@@ -66,37 +76,38 @@ class SavedClips:
         onset = started + timedelta(seconds=event.start_s) if started else datetime.now(UTC)
         stamp = onset.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
         label = re.sub(r"[^\w-]+", "_", event.label)[:60].encode()[:MAX_LABEL_BYTES].decode(errors="ignore") or "_"
-        path = self._unused_path(f"{stamp}Z_{label}")
-        audio.write(path, np.concatenate(parts), self.rate_hz)
-        self._delete_oldest()
+        with output_folder.opened(self.folder, remedy=REMEDY, on_wait=_wait) as output:
+            path = self._unused_path(f"{stamp}Z_{label}")
+            audio.write(path, np.concatenate(parts), self.rate_hz)
+            self._delete_oldest(output)
         return path
 
     def _unused_path(self, name: str) -> Path:
         """Return an unused path: two events may start in the same millisecond if a pipe is read fast."""
         number, path = 1, self.folder / f"{name}.wav"
-        while path.exists():
+        while os.path.lexists(path):
             number += 1
             path = self.folder / f"{name}_{number}.wav"
         return path
 
-    def _delete_oldest(self) -> None:
+    def _delete_oldest(self, output: OutputFolder) -> None:
         """Delete the oldest clips until the rest fits into ``max_bytes``; the newest is always kept."""
-        clips = self._clips()
+        clips = self._clips(output)
         total = sum(size for _, size in clips)
-        for path, size in clips[:-1]:
+        for name, size in clips[:-1]:
             if total <= self.max_bytes:
                 return
-            with suppress(OSError):  # another process may have it open, or have deleted it
-                path.unlink(missing_ok=True)
-                total -= size
+            with suppress(OutputError):  # another process may have it open
+                if output.remove(name):
+                    total -= size
 
-    def _clips(self) -> list[tuple[Path, int]]:
-        """Return the clips and their sizes in bytes, oldest first."""
+    def _clips(self, output: OutputFolder) -> list[tuple[str, int]]:
+        """Return the names of the clips and their sizes in bytes, oldest first."""
         found = []
-        for path in self.folder.iterdir():
-            if CLIP_NAME.fullmatch(path.name) and path.is_file() and not path.is_symlink():
-                with suppress(FileNotFoundError):  # another process may have deleted it
-                    found.append((path, path.stat().st_size))
+        for name in output.names():
+            if CLIP_NAME.fullmatch(name):
+                with suppress(FileNotFoundError):  # the user may have deleted it
+                    found.append((name, (self.folder / name).stat(follow_symlinks=False).st_size))
         return sorted(found)
 
 

@@ -362,11 +362,11 @@ class ExportResult:
     skipped: tuple[Skipped, ...]
 
 
-def output_path(model: Path, output: Path | None, options: ExportOptions) -> Path:
+def output_path(model: Path, output: Path | None, options: ExportOptions, *, overwrite: bool = False) -> Path:
     """Return the file to write: ``output``, or a file beside ``model`` with the suffix "-waveform" or "-int8".
 
     Raises:
-        OutputError: it is the model itself, or an existing file that is not an export.
+        OutputError: it is the model itself, or it exists and ``overwrite`` is False.
 
     >>> output_path(folder / "model.onnx", None, ExportOptions(front_end=True)).name
     'model-waveform.onnx'
@@ -375,15 +375,10 @@ def output_path(model: Path, output: Path | None, options: ExportOptions) -> Pat
     try:
         if path.exists() and path.samefile(model):
             raise OutputError(f'"{path}" is the model itself: choose another file for the export with -o.')
-        if path.exists() and not _is_export(path.read_bytes()):
-            raise OutputError(f'"{path}" exists and is not an export: choose another file for the export with -o.')
     except OSError as error:
         raise atomic.cannot_write(path, error) from error
+    atomic.check_new_file(path, overwrite=overwrite)
     return path
-
-
-def _is_export(content: bytes) -> bool:
-    return KEY.encode() in content or b'"int8": {' in content
 
 
 def export_waveform_model(

@@ -10,6 +10,7 @@ from soundmark import audio
 from soundmark.detection.live import saved_clips
 from soundmark.errors import SettingsError
 from soundmark.models.events import Event
+from soundmark.runtime.output_folder import MANIFEST
 
 RATE_HZ = 8000
 STARTED = datetime(2024, 6, 12, 4, 30, tzinfo=UTC)
@@ -26,6 +27,11 @@ def clips_in(folder: Path, seconds: float = 60.0, max_bytes: int = 10**9) -> sav
     for start in range(0, len(samples), 400):
         clips.add(start, samples[start : start + 400])
     return clips
+
+
+def names(folder: Path) -> list[str]:
+    """The names of the files in a folder, without the lock and the manifest."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def test_a_clip_is_the_audio_of_its_event_with_a_margin(tmp_path):
@@ -51,7 +57,7 @@ def test_the_oldest_clips_are_deleted_and_no_other_files(tmp_path):
     clips = clips_in(folder, max_bytes=100_000)  # two clips of three seconds, 48 kB each
     for start_s in (5.0, 10.0, 15.0, 20.0):
         clips.save(event(start_s, start_s + 2), STARTED)
-    assert sorted(path.name[:15] for path in folder.iterdir()) == ["20240612T043015", "20240612T043020", "mine.wav"]
+    assert [name[:15] for name in names(folder)] == ["20240612T043015", "20240612T043020", "mine.wav"]
 
 
 @pytest.mark.parametrize("label", ["../../etc/passwd", "a/b", "", "\u202ename", "x" * 300, "zażółć"])
@@ -87,23 +93,35 @@ def test_a_folder_and_a_link_named_like_a_clip_are_not_deleted(tmp_path):
     (folder / "20200101T000001.000Z_dog.wav").symlink_to(tmp_path / "linked.wav")
     clips = clips_in(folder, max_bytes=1)
     newest = [clips.save(event(start_s, start_s + 1), STARTED) for start_s in (5.0, 10.0)][-1]
-    assert {path.name[:15] for path in folder.iterdir()} == {"20200101T000000", "20200101T000001", newest.name[:15]}
+    assert {name[:15] for name in names(folder)} == {"20200101T000000", "20200101T000001", newest.name[:15]}
     assert (tmp_path / "linked.wav").stat().st_size == 10**6
 
 
-def test_a_clip_that_another_process_deletes_meanwhile_is_ignored(tmp_path, monkeypatch):
+def test_a_clip_that_the_user_deleted_is_ignored(tmp_path):
     clips = clips_in(tmp_path / "clips", max_bytes=1)
-    deleted = clips.save(event(1.0, 2.0), STARTED)
-    stat = Path.stat
+    clips.save(event(1.0, 2.0), STARTED).unlink()
+    assert names(tmp_path / "clips") == []
+    newest = clips.save(event(5.0, 6.0), STARTED)
+    assert names(tmp_path / "clips") == [newest.name]
 
-    def is_file(path: Path) -> bool:
-        if path == deleted:
-            path.unlink()
-            return True
-        return bool(stat(path, follow_symlinks=True))
 
-    monkeypatch.setattr(Path, "is_file", is_file)
-    assert clips.save(event(5.0, 6.0), STARTED).name in {path.name for path in clips.folder.iterdir()}
+def test_a_foreign_file_named_like_a_clip_and_a_changed_clip_are_kept(tmp_path):
+    clips = clips_in(tmp_path / "clips", max_bytes=1)
+    foreign = tmp_path / "clips" / "20200101T000000.000Z_dog.wav"
+    foreign.write_text("mine")
+    changed = clips.save(event(1.0, 2.0), STARTED)
+    changed.write_text("edited")
+    for start_s in (5.0, 10.0):
+        newest = clips.save(event(start_s, start_s + 1), STARTED)
+    assert names(tmp_path / "clips") == [foreign.name, changed.name, newest.name]
+    assert (foreign.read_text(), changed.read_text()) == ("mine", "edited")
+
+
+def test_the_manifest_forgets_deleted_clips(tmp_path):
+    clips = clips_in(tmp_path / "clips", max_bytes=1)
+    for _ in range(100):
+        clips.save(event(1.0, 1.1), STARTED)
+    assert len((tmp_path / "clips" / MANIFEST).read_bytes().splitlines()) < 250
 
 
 def test_a_write_error_is_reported_and_does_not_raise(tmp_path):

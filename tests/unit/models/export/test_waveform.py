@@ -1,7 +1,6 @@
 """A waveform export returns the same probabilities as soundmark, and is not written otherwise."""
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,7 +124,7 @@ def test_export_that_differs_is_not_written(model, part, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_export_cannot_be_loaded_and_overwrites_only_other_exports(tmp_path):
+def test_an_export_cannot_be_loaded_and_replaces_no_file_unless_told_to(tmp_path):
     small_model(Mel()).bundle.write(tmp_path / "model.onnx")
     model = load(tmp_path / "model.onnx")
     options = ExportOptions(front_end=True)
@@ -133,11 +132,13 @@ def test_export_cannot_be_loaded_and_overwrites_only_other_exports(tmp_path):
     waveform.export_waveform_model(model, path)
     with pytest.raises(BundleError, match="is an export for other programs"):
         load(path)
-    assert waveform.output_path(tmp_path / "model.onnx", None, options) == path
+    with pytest.raises(OutputError, match="exists already. Choose another file with -o, or replace it with --overwri"):
+        waveform.output_path(tmp_path / "model.onnx", None, options)
+    assert waveform.output_path(tmp_path / "model.onnx", None, options, overwrite=True) == path
     with pytest.raises(OutputError, match="is the model itself"):
-        waveform.output_path(tmp_path / "model.onnx", tmp_path / "." / "model.onnx", options)
-    shutil.copy(tmp_path / "model.onnx", tmp_path / "other.onnx")
-    with pytest.raises(OutputError, match="exists and is not an export"):
+        waveform.output_path(tmp_path / "model.onnx", tmp_path / "." / "model.onnx", options, overwrite=True)
+    (tmp_path / "other.onnx").write_bytes(b'{"int8": {}}')
+    with pytest.raises(OutputError, match="other.onnx. exists already"):
         waveform.output_path(tmp_path / "model.onnx", tmp_path / "other.onnx", options)
 
 

@@ -1,0 +1,181 @@
+"""No command replaces, changes or deletes a file that soundmark did not write, whatever name it has.
+
+Each command runs once in an empty folder, which shows the names that it writes. Then it runs once for each name and
+each kind of thing that can be in its way: a file, a read-only file, a link to a file or to a folder, and a folder.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from soundmark import audio
+from soundmark.runtime.output_folder import MANIFEST
+from support.commands import run_soundmark
+from support.models import tone_model
+from support.sounds import RATE_HZ, pcm, tones
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(os.name == "nt", reason="the tests need symbolic links"),
+]
+
+TRAINING = ("--recipe", "notebook-mel", "--epochs", "1", "--batch-size", "4", "--quiet")
+COMMANDS = {
+    "classify": ("classify", "sounds", "-m", "model.onnx", "-o", "out", "--quiet"),
+    "classify --format jsonl": ("classify", "sounds", "-m", "model.onnx", "-o", "out", "--format", "jsonl", "--fresh"),
+    "train": ("train", "sounds", "-o", "out", *TRAINING),
+    "train --fresh": ("train", "sounds", "-o", "out", *TRAINING, "--fresh"),
+    "compare": ("compare", "sounds", "-o", "out", *TRAINING, "--protocol", "random"),
+    "compare --fresh": ("compare", "sounds", "-o", "out", *TRAINING, "--protocol", "random", "--fresh"),
+    "evaluate": ("evaluate", "sounds", "-m", "model.onnx", "-o", "out", "--quiet"),
+    "spectrograms": ("spectrograms", "sounds", "out", "--quiet"),
+    "export": ("export", "model.onnx", "--with-front-end", "-o", "out/export.onnx", "--quiet"),
+    "explain": ("explain", "sounds/low/20240612_043000.wav", "-m", "model.onnx", "-o", "out/why.png"),
+    "inspect": ("inspect", "sounds", "-o", "out/pets.png", "--quiet"),
+    "summary": ("summary", "results.csv", "-o", "out/when.png"),
+    "listen": (
+        "listen", "-", "--rate", RATE_HZ, "-m", "model.onnx", "--save", "out", "--save-at-most", "0.001", "--quiet"
+    ),
+}  # fmt: skip
+ALSO = {  # names that a finished run does not leave
+    "train": ("checkpoint.safetensors", "refit.safetensors", "predictions.csv"),
+    "train --fresh": ("checkpoint.safetensors", "refit.safetensors", "predictions.csv"),
+    "classify": ("files/thesis.txt", "results.jsonl", "parameters.json", "files"),
+    "listen": ("20200101T000000.000Z_low.wav",),
+}
+RESULTS = "Start (s),End (s),Label,Confidence,File\n3000.0,4200.0,siren,0.9,20240612_230000.wav\n"
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> Path:
+    """A folder with a data set of two classes, a model for it, and results."""
+    folder = tmp_path_factory.mktemp("inputs")
+    for number in range(4):
+        for label in ("low", "high"):
+            samples = tones(1.0, [(label, 0.1 * number, 1.0)])
+            audio.write(folder / "sounds" / label / f"20240612_04300{number}.wav", samples, RATE_HZ)
+    tone_model().bundle.write(folder / "model.onnx")
+    (folder / "results.csv").write_text(RESULTS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(inputs, tmp_path_factory) -> Callable[[str, Path], int]:
+    """A function that runs a command of ``COMMANDS`` with its output in a folder, and returns the exit status."""
+    cache = tmp_path_factory.mktemp("cache")
+    stream = pcm(tones(6.0, [("low", 1.0, 2.0), ("low", 4.0, 5.0)]))
+
+    def call(command: str, out: Path) -> int:
+        words = [out / word[3:].lstrip("/") if str(word).startswith("out") else word for word in COMMANDS[command]]
+        done = run_soundmark(*words, cwd=inputs, env={"SOUNDMARK_CACHE": cache}, input=stream)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def names(run, tmp_path_factory) -> Callable[[str], list[str]]:
+    """A function that returns the names that a command writes, and those of their folders."""
+    known: dict[str, list[str]] = {}
+
+    def of(command: str) -> list[str]:
+        if command not in known:
+            out = tmp_path_factory.mktemp("clean") / "out"
+            out.mkdir()
+            assert run(command, out) == 0
+            found = {path.relative_to(out).as_posix() for path in out.rglob("*")}
+            assert found, "the command writes nothing"
+            known[command] = sorted({*found, *ALSO.get(command, ()), ".lock", MANIFEST})
+        return known[command]
+
+    return of
+
+
+def put_file(path: Path, elsewhere: Path) -> None:
+    path.write_text("mine")
+
+
+def put_read_only_file(path: Path, elsewhere: Path) -> None:
+    path.write_text("mine")
+    path.chmod(0o400)
+
+
+def put_link_to_file(path: Path, elsewhere: Path) -> None:
+    (elsewhere / "file").write_text("mine")
+    path.symlink_to(elsewhere / "file")
+
+
+def put_dangling_link(path: Path, elsewhere: Path) -> None:
+    path.symlink_to(elsewhere / "none")
+
+
+def put_link_to_folder(path: Path, elsewhere: Path) -> None:
+    (elsewhere / "inner").mkdir()
+    (elsewhere / "inner" / "thesis.txt").write_text("mine")
+    path.symlink_to(elsewhere / "inner")
+
+
+def put_folder(path: Path, elsewhere: Path) -> None:
+    path.mkdir()
+    (path / "thesis.txt").write_text("mine")
+
+
+KINDS = (put_file, put_read_only_file, put_link_to_file, put_dangling_link, put_link_to_folder, put_folder)
+
+
+def snapshot(folder: Path) -> dict[str, str]:
+    """Every path below a folder, with the target of a link and a digest of a file's content."""
+    found = {}
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            found[str(path)] = f"link to {path.readlink()}"
+        else:
+            found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
+    return found
+
+
+def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    return [path for path, content in before.items() if after.get(path) != content]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__.removeprefix("put_"))
+@pytest.mark.parametrize("command", COMMANDS)
+def test_nothing_foreign_is_changed_in_an_empty_folder(run, names, tmp_path, command, kind):
+    for number, name in enumerate(names(command)):
+        place, elsewhere = tmp_path / f"{number}", tmp_path / f"{number}" / "elsewhere"
+        elsewhere.mkdir(parents=True)
+        (place / "out" / name).parent.mkdir(parents=True)
+        kind(place / "out" / name, elsewhere)
+        before = snapshot(place)
+        status = run(command, place / "out")
+        after = snapshot(place)
+        assert changes(before, after) == [], (name, status)
+        assert [path for path in after if path not in before and str(elsewhere) in path] == [], name
+
+
+@pytest.mark.parametrize("command", ["classify", "train --fresh", "compare --fresh", "spectrograms"])
+def test_an_own_file_that_became_foreign_is_kept_under_another_name_or_refused(run, names, tmp_path, command):
+    run(command, tmp_path / "clean")
+    for number, name in enumerate(names(command)):
+        out = shutil.copytree(tmp_path / "clean", tmp_path / f"{number}", symlinks=True)
+        if (out / name).is_file() and name not in (".lock", MANIFEST):
+            (out / name).write_text("mine")
+            run(command, out)
+            kept = [path for path in out.rglob("*") if path.is_file() and path.read_text(errors="replace") == "mine"]
+            assert len(kept) == 1, name
+
+
+@pytest.mark.parametrize("command", ["export", "explain", "inspect", "summary"])
+def test_a_single_file_is_replaced_only_with_overwrite(run, tmp_path, command, monkeypatch):
+    target = tmp_path / Path(next(str(word) for word in COMMANDS[command] if str(word).startswith("out"))).name
+    target.write_text("mine")
+    assert run(command, tmp_path) == 2
+    assert target.read_text() == "mine"
+    monkeypatch.setitem(COMMANDS, command, (*COMMANDS[command], "--overwrite"))
+    assert run(command, tmp_path) == 0
+    assert target.read_bytes() != b"mine"
