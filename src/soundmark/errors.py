@@ -9,13 +9,14 @@
     └── OutputError      an output path that is not writable, or that contains other results
 
 A message is one or two sentences. It names the input and its value, what is allowed, and what to do next. The command
-line prints the message of a ``SoundmarkError`` and exits with status 2. Any other exception is a bug in soundmark.
+line prints the message of a ``SoundmarkError`` and exits with status 2. Any other exception is a bug in soundmark: it
+carries the name of the input that was processed, as a note.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import get_close_matches
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class SoundmarkError(Exception):
@@ -54,8 +55,46 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, owner: str = "")
     >>> print(unknown_name("class", "dgo", ["cat", "dog"], owner="the model"))
     the model has no class "dgo". Did you mean "dog"? Known: cat, dog.
     """
+    from difflib import get_close_matches  # on use: the command line imports this file before anything else
+
     names = list(known)
     close = get_close_matches(str(name), names, n=1)
     hint = f'Did you mean "{close[0]}"? ' if close else ""
     missing = f"{owner} has no" if owner else "there is no"
     return SettingsError(f'{missing} {kind} "{name}". {hint}Known: {", ".join(names)}.')
+
+
+PROCESSING = "while processing "
+
+
+@contextmanager
+def processing(name: object) -> Iterator[None]:
+    """Add the name of the input that the block processes to any exception that is not a ``SoundmarkError``, as a note.
+
+    >>> with processing('"street.wav"'):
+    ...     1 / 0
+    Traceback (most recent call last):
+    ZeroDivisionError: division by zero
+    while processing "street.wav"
+    """
+    try:
+        yield
+    except SoundmarkError:  # its message names the input
+        raise
+    except Exception as error:
+        error.add_note(f"{PROCESSING}{name}")
+        raise
+
+
+def input_of(error: BaseException) -> str | None:
+    """Return the name of the input that was processed when ``error`` was raised; None if it is unknown.
+
+    >>> try:
+    ...     with processing("the folder"), processing('"street.wav"'):
+    ...         1 / 0
+    ... except ZeroDivisionError as error:
+    ...     input_of(error)
+    '"street.wav"'
+    """
+    notes = [note for note in getattr(error, "__notes__", ()) if note.startswith(PROCESSING)]
+    return notes[0].removeprefix(PROCESSING) if notes else None

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from soundmark.audio.diagnosis import FileSource, damage, header_note, why_unreadable
-from soundmark.errors import AudioError
+from soundmark.errors import AudioError, processing
 from soundmark.runtime import parallel
 
 Samples = npt.NDArray[np.float32]
@@ -190,7 +190,7 @@ def blocks(
     (8000, 300000, [262144, 37856], None)
     """
     name, source = name_of(source), reopenable(source)
-    with opened(source, name) as file:
+    with processing(name), opened(source, name) as file:
         yield Blocks(source, name, file, *_slice_frames(file, name, start_s, stop_s), pool)
 
 
@@ -248,15 +248,27 @@ def _slice_frames(file: Any, name: str, start_s: float, stop_s: float | None) ->
         raise AudioError(f"{name} has no samples: it {why}. {RECORD_AGAIN}")
     if not (math.isfinite(start_s) and start_s >= 0) or (stop_s is not None and not math.isfinite(stop_s)):
         raise AudioError(f"{name} lasts {duration}; the slice from {start_s} s to {stop_s} s is invalid.")
-    start = round(start_s * rate_hz)
-    stop = frames if stop_s is None else round(stop_s * rate_hz)
+    # Limited before they are rounded: the product of a time near the largest float and the rate is infinite.
+    start = round(min(start_s * rate_hz, 2.0 * frames))
+    latest = frames + END_TOLERANCE_S * rate_hz
+    stop = frames if stop_s is None else round(min(stop_s * rate_hz, 2 * latest))
     if start >= frames:
         raise AudioError(f"{name} lasts {duration}; the slice starts at {start_s:g} s, after its end.")
-    if stop > frames + END_TOLERANCE_S * rate_hz:
+    if stop > latest:
         raise AudioError(f"{name} lasts {duration}; the slice ends at {stop_s:g} s: end it at {duration} or before.")
     if stop <= start:
         raise AudioError(f"the slice of {name} from {start_s:g} s to {stop_s:g} s contains no samples: end it later.")
     return start, min(stop, frames)
+
+
+class _Bytes(io.BytesIO):
+    """Bytes in which a damaged header can seek before the start: libsndfile's callbacks must not raise exceptions."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return self.tell()  # unmoved: libsndfile compares it with the position that it wanted
 
 
 @contextmanager
@@ -273,7 +285,7 @@ def opened(source: FileSource, name: str) -> Iterator[Any]:
     """
     import soundfile
 
-    stream: Any = io.BytesIO(source) if isinstance(source, bytes) else source
+    stream: Any = _Bytes(source) if isinstance(source, bytes) else source
     if hasattr(stream, "seek"):
         stream.seek(0)
     try:

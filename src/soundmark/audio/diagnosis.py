@@ -11,6 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
+from soundmark.runtime.text import reason_unreadable
+
 FileSource = str | os.PathLike[str] | bytes | BinaryIO
 
 NEIGHBOURS = 25  # names on each side that are compared with the name of a missing file
@@ -34,7 +36,7 @@ def why_unreadable(source: FileSource, name: str, error: Exception) -> str:
     except PermissionError:
         return f"{name} cannot be read (permission denied): change its permissions, or remove it from the inputs."
     except (OSError, ValueError) as failure:
-        return f"{name} cannot be opened: {_error_text(failure)}."
+        return f"{name} cannot be opened: {reason_unreadable(failure)}."
     return f"{name} cannot be decoded: {_identify(head) or damage(error)}. {SUPPORTED}."
 
 
@@ -95,6 +97,7 @@ def damage(error: Exception) -> str:
         ("not a regular file", "it is damaged, or truncated at its start"),
         ("file is malformed", "it is damaged, or truncated at its start"),
         ("No 'data' chunk marker", "it is truncated before its first sample"),
+        ("unimplemented format", "its header is damaged, or its encoding is not supported"),
         ("SF_INFO struct incomplete", "its header is damaged"),
         ("psf_fseek() failed", "unexpected end of file"),
     ):

@@ -22,9 +22,26 @@ In reading order:
 
 from __future__ import annotations
 
+import os
+import signal
+from typing import Any, NoReturn
+
 
 def main() -> None:
     """Run the command line and exit."""
-    from soundmark.cli import commands, shell
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _exit_at_once)  # until the handlers of ``shell`` are loaded
+    from soundmark.cli import shell
 
-    shell.run(commands.app)
+    shell.run(_run_commands)
+
+
+def _exit_at_once(number: int, _: object) -> NoReturn:
+    os.write(2, b"soundmark: stopped. Finished work is kept: run the same command again to resume.\n")
+    os._exit(128 + number)
+
+
+def _run_commands(**settings: Any) -> Any:
+    from soundmark.cli import commands
+
+    return commands.app(**settings)

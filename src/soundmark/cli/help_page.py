@@ -15,6 +15,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
+from soundmark.cli import shell
 from soundmark.runtime.text import aligned
 
 OPTION_GROUPS = ("Input", "Training", "Evaluation", "Detection", "Output", "General")
@@ -47,11 +48,11 @@ def page_end(examples: Iterable[str], **choices: Mapping[str, str]) -> str:
 
 
 class Command(TyperCommand):
-    """A command with the option ``--verbose`` and this layout of its help."""
+    """A command with the options ``--verbose`` and ``--debug`` and this layout of its help."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self.params.append(_verbose_option())
+        self.params += [_verbose_option(), _debug_option()]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page."""
@@ -65,7 +66,7 @@ class CommandGroups(TyperGroup):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.params.append(_verbose_option())
+        self.params += [_verbose_option(), _debug_option()]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page."""
@@ -138,5 +139,21 @@ def _verbose_option() -> TyperOption:
         expose_value=False,
         callback=show_debug_log,
         help="Print a debug log on standard error.",
+        rich_help_panel="General",
+    )
+
+
+def _debug_option() -> TyperOption:
+    def show_tracebacks(ctx: Any, _: object, value: bool) -> None:
+        if value and not ctx.resilient_parsing:
+            shell.show_tracebacks()
+
+    return TyperOption(
+        param_decls=["--debug"],
+        is_flag=True,
+        is_eager=True,  # before the other options are parsed: it concerns their errors as well
+        expose_value=False,
+        callback=show_tracebacks,
+        help="Print the traceback of an error.",
         rich_help_panel="General",
     )

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from soundmark import audio
 from soundmark.audio.folders import SUFFIXES, UNSUPPORTED, FolderListing
 from soundmark.datasets.clip import Clip, Skipped, relative
-from soundmark.errors import AudioError, DatasetError
+from soundmark.errors import AudioError, DatasetError, processing
 from soundmark.runtime.text import count, shortened
 
 if TYPE_CHECKING:
@@ -109,7 +109,8 @@ class Dataset:
         path = Path(path).expanduser()
         options: dict[str, Any] = {"subset": subset, "classes": classes}
         try:
-            data = open_layout(path, {name: value for name, value in options.items() if value is not None})
+            with processing(f'"{path}"'):
+                data = open_layout(path, {name: value for name, value in options.items() if value is not None})
         except OSError as error:
             unreadable = error.filename or path
             raise DatasetError(f'"{unreadable}" cannot be read: {error.strerror}. Check its permissions.') from error

@@ -21,7 +21,7 @@ import numpy as np
 from soundmark import audio
 from soundmark.datasets.dataset import Clip, Dataset, Skipped
 from soundmark.datasets.feature_store import CHUNK, REMEDY, Chunk, Rows, Store
-from soundmark.errors import AudioError
+from soundmark.errors import AudioError, processing
 from soundmark.runtime import atomic, parallel
 from soundmark.runtime.cache import cache_folder
 from soundmark.runtime.locks import exclusive
@@ -173,7 +173,8 @@ def _compute_chunk(task: _Task) -> Chunk:
     notes = []
     for row, clip in enumerate(task.clips):
         try:
-            array[row], note = _read_and_compute(clip, task.representation)
+            with processing(f'"{clip.path}"'):
+                array[row], note = _read_and_compute(clip, task.representation)
             notes += [note] if note else []
         except AudioError as error:
             failures[task.number * CHUNK + row] = str(error)

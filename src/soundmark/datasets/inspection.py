@@ -28,7 +28,7 @@ from soundmark import audio
 from soundmark.audio import decoding
 from soundmark.datasets import description
 from soundmark.datasets.dataset import Clip, Dataset, Skipped
-from soundmark.errors import AudioError
+from soundmark.errors import AudioError, processing
 from soundmark.runtime import parallel
 from soundmark.runtime.progress import Progress
 
@@ -304,7 +304,11 @@ def _check_clips(clips: Sequence[Clip], progress: Progress, jobs: int | None) ->
 
 
 def _check_chunk(clips: Sequence[Clip]) -> list[_ClipCheck]:
-    return [_check_clip(clip) for clip in clips]
+    checks = []
+    for clip in clips:
+        with processing(f'"{clip.path}"'):
+            checks.append(_check_clip(clip))
+    return checks
 
 
 def _check_clip(clip: Clip) -> _ClipCheck:

@@ -19,7 +19,7 @@ import numpy as np
 
 from soundmark import audio
 from soundmark.datasets.dataset import Clip, Dataset, Skipped
-from soundmark.errors import AudioError, OutputError
+from soundmark.errors import AudioError, OutputError, processing
 from soundmark.runtime import atomic, output_folder, parallel
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import Progress, no_progress
@@ -27,6 +27,9 @@ from soundmark.spectrograms import Image, Representation
 from soundmark.spectrograms.drawing import check_colour_map, draw, save_pixels
 
 CHUNK = 16  # clips per task of a worker
+
+
+MAX_NAME_BYTES = 200  # of a folder or image, without suffixes: file systems allow at most 255
 
 
 METADATA = "spectrograms.json"  # data set and settings of the images in a folder; written when a run starts
@@ -120,8 +123,8 @@ def image_names(dataset: Dataset) -> list[Path]:
     """Return the path of each clip's image, ``<class>/<file name>.png``, with a number appended to avoid duplicates.
 
     Labels are untrusted input: every character other than letters, digits, space, dot, hyphen and underscore is
-    replaced by an underscore. In multi-label data there is one folder per set of classes, "dog_siren", and "none" for
-    clips without a class.
+    replaced by an underscore, and a name of more than ``MAX_NAME_BYTES`` is shortened. In multi-label data there is one
+    folder per set of classes, "dog_siren", and "none" for clips without a class.
 
     >>> from dataclasses import replace
     >>> unsafe = replace(city.clips[0], path=Path("a.wav"), label="../etc")
@@ -144,7 +147,11 @@ def image_names(dataset: Dataset) -> list[Path]:
 
 
 def _safe(name: str) -> str:
-    return re.sub(r"[^\w .-]", "_", name).strip(" .") or "_"
+    safe = re.sub(r"[^\w .-]", "_", name).strip(" .") or "_"
+    if len(safe.encode(errors="replace")) <= MAX_NAME_BYTES:
+        return safe
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{safe.encode(errors='replace')[: MAX_NAME_BYTES - 9].decode(errors='ignore')}-{digest}"
 
 
 def _digest(outputs: Sequence[tuple[Clip, Path]]) -> str:
@@ -215,10 +222,11 @@ def _draw_chunk(task: _Task) -> _ChunkResult:
     result = _ChunkResult([], [])
     for clip, path in task.clips:
         try:
-            sound = audio.read(clip.path, start_s=clip.start_s, stop_s=clip.stop_s)
-            audio.check_samples(sound.samples, f'"{clip.path}"')
-            with atomic.replacing(path, durable=False) as temporary:  # syncing thousands of images would be slow
-                _draw_one(task, clip, sound, temporary)
+            with processing(f'"{clip.path}"'):
+                sound = audio.read(clip.path, start_s=clip.start_s, stop_s=clip.stop_s)
+                audio.check_samples(sound.samples, f'"{clip.path}"')
+                with atomic.replacing(path, durable=False) as temporary:  # syncing thousands of images would be slow
+                    _draw_one(task, clip, sound, temporary)
         except AudioError as error:
             result.failures.append((clip, str(error)))
         else:

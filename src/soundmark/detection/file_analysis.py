@@ -17,7 +17,7 @@ from soundmark.audio.decoding import UNNAMED
 from soundmark.detection import inputs
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import STANDARD_INPUT, Failure, Input
-from soundmark.errors import AudioError
+from soundmark.errors import AudioError, processing
 from soundmark.models.classifier import Model
 from soundmark.models.streaming import RecordingAggregator, StreamClassifier, open_stream
 from soundmark.runtime import parallel
@@ -111,7 +111,9 @@ def analyze_files(
     def one(file: Input | Failure) -> FileResult | Failure:
         if isinstance(file, Failure):
             return file
-        return analyze_file(model, file, settings, pool=pool if jobs > 1 else None, on_sound=partial(report, file.path))
+        with processing(f'"{file.path}"'):
+            on_sound = partial(report, file.path)
+            return analyze_file(model, file, settings, pool=pool if jobs > 1 else None, on_sound=on_sound)
 
     def report(file: str, analyzed_s: float, of_s: float) -> None:
         if stopped.is_set():  # the caller stopped iterating: cancel the files that are still running

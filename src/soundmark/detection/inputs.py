@@ -10,6 +10,7 @@ from os import fsdecode
 from pathlib import Path
 
 from soundmark.errors import SettingsError
+from soundmark.runtime.text import reason_unreadable
 
 STANDARD_INPUT = "-"
 
@@ -69,8 +70,7 @@ def read_file_list(path: str) -> Iterator[str]:
     try:
         data = standard_input() if path == STANDARD_INPUT else Path(path).read_bytes()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SettingsError(f'the list of files "{path}" cannot be read: {reason}.') from error
+        raise SettingsError(f'the list of files "{path}" cannot be read: {reason_unreadable(error)}.') from error
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16, as Windows PowerShell writes it
         data = data.decode("utf-16", "replace").encode()
     data = data.removeprefix(b"\xef\xbb\xbf")

@@ -151,8 +151,12 @@ class Journal:
             raise atomic.cannot_write(self.path, error) from error
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    def __exit__(self, error_type: object, *_: object) -> None:
+        try:
+            self._file.close()  # writes what an earlier, failed call left in the buffer
+        except OSError as error:
+            if error_type is None:  # else the error that ended the block is the first one
+                raise atomic.cannot_write(self.path, error) from error
 
     def __contains__(self, key: str | None) -> bool:
         return key in self._offsets

@@ -42,7 +42,9 @@ def read_spans(path: Path, zone: str) -> Iterator[Span | None]:
     >>> [span.label for span in read_spans(folder / "results.csv", "UTC")]
     ['siren']
     """
-    if not path.is_dir():
+    with _reading(path):
+        is_folder = path.is_dir()
+    if not is_folder:
         yield from _spans(path, {}, zone)
         return
     results = sorted(

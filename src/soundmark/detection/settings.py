@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundmark.errors import SettingsError, unknown_name
+from soundmark.runtime.checks import parse_toml
+from soundmark.runtime.text import reason_unreadable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -188,8 +190,7 @@ def read_thresholds(path: Path) -> dict[str, float]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise SettingsError(f'the thresholds file "{path}" cannot be read: {reason}.') from error
+        raise SettingsError(f'the thresholds file "{path}" cannot be read: {reason_unreadable(error)}.') from error
     values = _from_csv(text, path) if path.suffix.lower() == ".csv" else _from_toml(text, path)
     for label, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
@@ -198,11 +199,9 @@ def read_thresholds(path: Path) -> dict[str, float]:
 
 
 def _from_toml(text: str, path: Path) -> dict[str, Any]:
-    import tomllib
-
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return parse_toml(text)
+    except ValueError as error:
         raise SettingsError(
             f'the thresholds file "{path}" is not valid TOML: {error}. Write a line like `siren = 0.7` for each class, '
             "or use a .csv file with the columns label,threshold."

@@ -11,7 +11,7 @@ from soundmark.errors import BundleError
 from soundmark.metrics.task import TASKS, Task
 from soundmark.models import legacy
 from soundmark.models.training_record import TrainingRecord
-from soundmark.runtime.checks import is_finite, is_whole
+from soundmark.runtime.checks import MAX_DIGITS, check_digits, is_finite, is_whole
 from soundmark.runtime.text import one_line
 from soundmark.spectrograms import Representation
 
@@ -91,7 +91,7 @@ class Card:
             BundleError: the card has a later schema, or a value is missing or not allowed.
         """
         try:
-            values = json.loads(text)
+            values = _parsed(text)
             check_schema(values.pop("schema"), name)
             values["classes"] = tuple(values["classes"]) if isinstance(values["classes"], list) else ()
             if isinstance(values.get("recipe"), dict):
@@ -162,6 +162,27 @@ class Card:
         if not all(is_finite(number) and 0 <= number <= 1 for number in self.thresholds):
             return f"its thresholds are {list(self.thresholds)}, not all between 0 and 1"
         return None
+
+
+def _parsed(text: str) -> Any:
+    """Parse the JSON text of a card whose numbers and texts soundmark can write again.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError:  # a ValueError that names the character
+        raise
+    except ValueError:  # Python converts at most 4300 digits
+        raise ValueError(f"it contains a whole number of more than {MAX_DIGITS} digits") from None
+    check_digits(values)
+    try:
+        json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        code = f"U+{ord(error.object[error.start]):04X}"
+        raise ValueError(f"it contains the character {code}, half of a surrogate pair, which is not text") from None
+    return values
 
 
 def _check_table(name: str, value: object) -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from soundmark.errors import BundleError, SettingsError
+from soundmark.errors import BundleError, SettingsError, processing
 from soundmark.models import bundle, overview, training_record
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
@@ -386,7 +386,8 @@ def load(path: str | PathLike[str]) -> Model:
     >>> load(folder / "model.onnx").classify(city.clips[0].path) == model.classify(city.clips[0].path)
     True
     """
-    model = Model(bundle.read_bundle(path))
+    with processing(f'the model "{path}"'):
+        model = Model(bundle.read_bundle(path))
     log.debug(
         'loaded "%s": %d classes, %s spectrograms, window %g s',
         path,

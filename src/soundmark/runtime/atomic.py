@@ -77,7 +77,7 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator
     >>> [file.name for file in folder.iterdir()]
     ['a.txt']
     """
-    path = Path(path)
+    path = _checked(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     if guard := _guard_of(path):
         guard.writing(path, temporary)
@@ -96,6 +96,12 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _checked(path: str | os.PathLike[str]) -> Path:
+    if "\0" in os.fspath(path):
+        raise OutputError(f'cannot write "{path}": the path contains a NUL character. Choose another path with -o.')
+    return Path(path)
 
 
 def _sync(path: Path) -> None:
@@ -174,7 +180,7 @@ def make_folder(path: str | os.PathLike[str], remedy: str | None = None) -> Path
     >>> make_folder(folder / "run" / "fold-1").is_dir()
     True
     """
-    path = Path(path)
+    path = _checked(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

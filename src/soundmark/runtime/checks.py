@@ -1,11 +1,14 @@
-"""Validation of numbers from users and files."""
+"""Validation of numbers and settings from users and files."""
 
 from __future__ import annotations
 
 import math
 from numbers import Integral
+from typing import Any
 
 from soundmark.errors import SettingsError
+
+MAX_DIGITS = 30  # of a whole number in a file; a longer one cannot be converted to a float, or even be printed
 
 
 def is_whole(value: object) -> bool:
@@ -53,3 +56,45 @@ def is_finite(value: object) -> bool:
         return math.isfinite(value)
     except OverflowError:  # a whole number beyond the range of a float
         return False
+
+
+def check_digits(value: object) -> None:
+    """Raise ``ValueError`` if a table or list from a file contains a whole number of more than ``MAX_DIGITS`` digits.
+
+    >>> check_digits({"seeds": [1, 10**400]})
+    Traceback (most recent call last):
+    ValueError: it contains a whole number of more than 30 digits
+    """
+    parts: list[object] = [value]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict | list):
+            parts += part.values() if isinstance(part, dict) else part
+        elif isinstance(part, int) and abs(part) >= 10**MAX_DIGITS:
+            raise ValueError(f"it contains a whole number of more than {MAX_DIGITS} digits")
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Parse TOML text from a user; see ``check_digits``.
+
+    Raises:
+        ValueError: it is not valid TOML, it is nested too deeply, or a number is too long; with the reason.
+
+    >>> parse_toml("dog = 0.7")
+    {'dog': 0.7}
+    >>> parse_toml("dog = " + "9" * 5000)
+    Traceback (most recent call last):
+    ValueError: it contains a whole number of more than 30 digits
+    """
+    import tomllib
+
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:  # a ValueError that names the line
+        raise
+    except ValueError:  # Python converts at most 4300 digits
+        raise ValueError(f"it contains a whole number of more than {MAX_DIGITS} digits") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    check_digits(values)
+    return values

@@ -11,6 +11,19 @@ from soundmark.runtime.checks import is_finite
 NO_NUMBER = "–"  # text for a missing number
 
 
+def reason_unreadable(error: OSError | ValueError) -> str:
+    r"""Return the reason why a file could not be opened or decoded as text.
+
+    >>> reason_unreadable(ValueError("embedded null byte"))
+    'its path contains a NUL character'
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text"
+    if "embedded null" in str(error):
+        return "its path contains a NUL character"
+    return getattr(error, "strerror", None) or str(error)
+
+
 def duration(seconds: float | None, *, units: int = 1) -> str:
     """Format a duration with one unit ("2.5 h") or two ("1 h 07 min"); a dash if it is missing or not finite.
 

@@ -15,6 +15,7 @@ from typing import Any
 from soundmark import spectrograms
 from soundmark.errors import SettingsError, unknown_name
 from soundmark.models import legacy
+from soundmark.runtime.text import reason_unreadable
 from soundmark.training.recipe import Augmentation, Recipe
 
 
@@ -53,10 +54,8 @@ def recipe_named(name: str) -> Recipe:
         raise unknown_name("recipe", name, RECIPES)
     try:
         text = Path(name).read_text(encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(f'the recipe "{name}" cannot be read: {error.strerror}.') from error
-    except ValueError as error:
-        raise SettingsError(f'the recipe "{name}" cannot be read: it is not UTF-8 text.') from error
+    except (OSError, ValueError) as error:
+        raise SettingsError(f'the recipe "{name}" cannot be read: {reason_unreadable(error)}.') from error
     try:
         return Recipe.from_toml(text)
     except SettingsError as error:

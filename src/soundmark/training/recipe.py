@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from soundmark import spectrograms
 from soundmark.errors import SettingsError, unknown_name
 from soundmark.models import legacy
-from soundmark.runtime.checks import is_finite
+from soundmark.runtime.checks import is_finite, parse_toml
 from soundmark.spectrograms import Representation
 from soundmark.training.networks import NETWORKS, PRETRAINED
 
@@ -303,8 +302,8 @@ class Recipe:
             SettingsError: the text is not TOML, or has an unknown field or an invalid value.
         """
         try:
-            settings = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+            settings = parse_toml(text)
+        except ValueError as error:
             raise SettingsError(f"the recipe is not TOML: {error}.") from error
         return cls.from_settings(settings)
 

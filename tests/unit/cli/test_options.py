@@ -73,3 +73,11 @@ def test_fold_numbers_that_cannot_be_parsed_are_refused(text):
 def test_a_format_for_the_other_kind_of_output_is_refused(name, to_folder, match):
     with pytest.raises(SettingsError, match=match):
         options.result_format(name, to_folder=to_folder)
+
+
+@pytest.mark.parametrize("command", ["main", *COMMANDS])
+def test_debug_is_an_option_of_every_command_in_the_general_group(command):
+    options_of = {option.name: option for option in (GROUP if command == "main" else COMMANDS[command]).params}
+    assert options_of["debug"].opts == ["--debug"]
+    assert options_of["debug"].rich_help_panel == "General"
+    assert options_of["debug"].help == "Print the traceback of an error."

@@ -1,10 +1,13 @@
 """A command that is stopped by a signal, in a separate process."""
 
 import os
+import random
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -95,3 +98,205 @@ def test_ctrl_c_while_workers_start_prints_one_sentence(tmp_path, after_s):
     os.killpg(process.pid, signal.SIGINT)  # a terminal signals the process group
     _, message = process.communicate(timeout=120)
     assert (process.returncode, message) == (130, STOPPED)
+
+
+UNFORESEEN = """
+import errno
+import typer
+from soundmark.cli import help_page, shell
+from soundmark.errors import processing
+
+app = typer.Typer()
+
+@app.command(cls=help_page.Command)
+def work():
+    with processing('the folder'), processing('"street.wav"'):
+        raise {0}
+
+shell.run(app)
+"""
+
+
+def run_code(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=50, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            'ValueError("cannot convert float NaN to integer")',
+            'unexpected error while processing "street.wav": ValueError: cannot convert float NaN to integer. This is '
+            "a bug in soundmark: please report it, with the command and what it prints with --debug.",
+        ),
+        (
+            "EOFError",  # which typer replaces
+            'unexpected error while processing "street.wav": EOFError. This is a bug in soundmark: please report it, '
+            "with the command and what it prints with --debug.",
+        ),
+        (
+            "MemoryError",
+            'not enough memory while processing "street.wav". Use fewer workers (--jobs 1), or close other programs.',
+        ),
+        (
+            'OSError(errno.ENOSPC, "No space left on device", "run/journal.jsonl")',
+            'cannot write "run/journal.jsonl": No space left on device. Free some disk space, or choose another path '
+            "with -o.",
+        ),
+        (
+            'OSError(errno.ENOSPC, "No space left on device")',
+            'cannot write a file while processing "street.wav": No space left on device. Free some disk space, or '
+            "choose another path with -o.",
+        ),
+    ],
+)
+def test_an_unforeseen_error_is_one_message_that_names_the_input(error, message):
+    done = run_code(UNFORESEEN.format(error))
+    assert (done.returncode, done.stderr.strip(), done.stdout) == (2, f"soundmark: {message}", "")
+
+
+def test_debug_prints_the_traceback_before_the_message():
+    done = run_code(UNFORESEEN.format("ValueError(7)"), "--debug")
+    lines = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert lines[0] == "Traceback (most recent call last):"
+    assert "ValueError: 7" in lines
+    assert 'while processing "street.wav"' in lines
+    assert lines[-1].startswith('soundmark: unexpected error while processing "street.wav": ValueError: 7.')
+
+
+AFTER_A_SIGNAL = """
+import signal
+import typer
+from soundmark.cli import shell
+
+app = typer.Typer()
+
+@app.command()
+def work():
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except BaseException as error:
+        {0}
+
+shell.run(app)
+"""
+
+
+@pytest.mark.parametrize(
+    "replacement",
+    [
+        'raise ImportError("initialization failed") from error',
+        'raise RuntimeError("returned a result with an exception set")',
+        "raise SystemExit(1)",
+        "raise KeyboardInterrupt",
+    ],
+)
+def test_an_exception_after_a_signal_means_stopped(replacement):
+    done = run_code(AFTER_A_SIGNAL.format(replacement))
+    assert (done.returncode, done.stderr) == (143, STOPPED)
+
+
+def test_an_error_in_a_thread_or_a_finaliser_is_one_warning():
+    code = """
+import threading
+import typer
+from soundmark.cli import shell
+
+app = typer.Typer()
+
+class Finalised:
+    def __del__(self):
+        raise ValueError("finaliser")
+
+@app.command()
+def work():
+    Finalised()
+    thread = threading.Thread(target=lambda: 1 / 0)
+    thread.start()
+    thread.join()
+    print("on")
+
+shell.run(app)
+"""
+    done = run_code(code)
+    assert (done.returncode, done.stdout) == (0, "on\n")
+    first, second = done.stderr.splitlines()
+    assert first.startswith("warning: unexpected error: ValueError: finaliser. This is a bug")
+    assert second.startswith("warning: unexpected error: ZeroDivisionError: division by zero. This is a bug")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of a shell")
+def test_a_closed_pipe_is_status_141():
+    code = """
+import typer
+from soundmark.cli import console, shell
+
+app = typer.Typer()
+
+@app.command()
+def work():
+    for _ in range(100_000):
+        console.print_result("a line")
+
+shell.run(app)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.read(10)
+    process.stdout.close()
+    assert (process.wait(timeout=50), process.stderr.read()) == (141, b"")
+    process.stderr.close()
+
+
+def handles_signals(process):
+    """Whether the process has a handler for SIGTERM, which it installs after that for SIGINT, or has ended."""
+    if process.poll() is not None:
+        return True
+    caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
+    return bool(caught and int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def stopped_after(delay_s, number, tmp_path):
+    """Send a signal to a real command, ``delay_s`` after its start; return exit status and messages."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "soundmark.cli", "explain", "none.wav", "-m", "none.onnx", "-o", "none.png"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    while not handles_signals(process):  # earlier, Python itself answers Ctrl-C
+        time.sleep(0.001)
+    time.sleep(delay_s)
+    process.send_signal(number)
+    _, message = process.communicate(timeout=60)
+    return process.returncode, message
+
+
+def check_stopped(status, message, number):
+    if status == 2:  # it ended before the signal came
+        assert message == 'soundmark: the model "none.onnx" cannot be read: No such file or directory.\n'
+    else:
+        assert (status, message) == (128 + number, STOPPED)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no list of handled signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("delay_s", [0.0, 0.02, 0.1])
+def test_a_signal_during_the_imports_is_one_message(delay_s, number, tmp_path):
+    check_stopped(*stopped_after(delay_s, number, tmp_path), number)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no list of handled signals")
+def test_many_signals_at_random_moments_are_each_one_message(tmp_path):
+    moments = random.Random(13)
+    stopped = 0
+    for _ in range(200):
+        number = moments.choice([signal.SIGINT, signal.SIGTERM])
+        status, message = stopped_after(moments.uniform(0, 0.8), number, tmp_path)
+        check_stopped(status, message, number)
+        stopped += status != 2
+    assert stopped > 50

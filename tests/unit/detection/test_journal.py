@@ -9,6 +9,7 @@ import pytest
 
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.journal import Journal, journal_key
+from soundmark.errors import OutputError
 from soundmark.models.events import Event
 
 RESULT = FileResult(
@@ -74,3 +75,14 @@ def test_a_key_depends_on_path_size_time_and_settings(tmp_path):
 def test_a_line_of_the_journal_is_json(tmp_path):
     add_results(tmp_path / "j", "1")
     assert json.loads((tmp_path / "j").read_text())["file"] == RESULT.file
+
+
+def test_a_disk_that_is_full_when_the_journal_is_closed_is_an_output_error(tmp_path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r'cannot write ".*j": File too large\. Free some disk space'):
+            add_results(tmp_path / "j", "1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

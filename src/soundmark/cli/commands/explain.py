@@ -9,6 +9,7 @@ import typer
 
 from soundmark.cli import help_page, options, requirements
 from soundmark.cli.app import app
+from soundmark.errors import processing
 
 
 @app.command(epilog=help_page.page_end(["soundmark explain street.wav -m model.onnx -o why.png"]))
@@ -37,8 +38,9 @@ def explain(
     loaded = load(model)
     plotting.check_figure_path(output)
     atomic.check_new_file(output, overwrite=overwrite)
-    found = loaded.explain(source)
-    found.save(output)
+    with processing(f'"{source}"'):
+        found = loaded.explain(source)
+        found.save(output)
     console.print_result(f"{found.sentence()} Image: {output}.")
     if found.note:
         console.warn(audio.incomplete_note(found.name, found.note))

@@ -26,6 +26,7 @@ from typing import Any, Protocol, cast
 from soundmark.audio.folders import files_in
 from soundmark.datasets.dataset import Dataset
 from soundmark.errors import DatasetError, SettingsError
+from soundmark.runtime.text import reason_unreadable
 
 LAYOUTS = ("urbansound8k", "esc50", "table", "folders")  # tried in this order, the most specific first
 
@@ -49,7 +50,9 @@ def open_layout(path: Path, options: Mapping[str, Any]) -> Dataset | None:
         if path.is_dir():
             files_in(str(path))  # raises an error if the folder cannot be read
         path.stat()
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+    except ValueError as error:
+        raise DatasetError(f'"{path}" cannot be read: {reason_unreadable(error)}. {SUPPORTED_LAYOUTS}') from error
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DatasetError(f'"{path}" does not exist. {SUPPORTED_LAYOUTS}') from error
     for layout in _layouts():
         location = layout.find(path)

@@ -76,7 +76,7 @@ def load(root: Path, *, subset: str | None = None) -> Dataset:
 def _clip(row: Row, audio: Path) -> Clip:
     return Clip(
         path=audio / row.text("filename"),
-        label=row.text("category"),
+        label=row.label("category"),
         fold=row.whole_number("fold", minimum=1, maximum=MAX_FOLD),
         source=row.text("src_file"),
         expected_s=5.0,
@@ -95,7 +95,7 @@ def _classes(rows: Sequence[Row]) -> tuple[str, ...]:
     category_of: dict[int, str] = {}
     target_of: dict[str, int] = {}
     for row in rows:
-        target, category = row.whole_number("target", minimum=0), row.text("category")
+        target, category = row.whole_number("target", minimum=0), row.label("category")
         if category_of.setdefault(target, category) != category:
             raise row.error("category", f'conflicts with target={target}, which is "{category_of[target]}" above')
         if target_of.setdefault(category, target) != target:

@@ -58,7 +58,7 @@ def load(path: Path, *, classes: Sequence[str] | None = None) -> Dataset:
     # A label with a semicolon is a single class name only if ``classes`` contains it.
     given = frozenset(classes or ())
     several = any(SEPARATOR in row.get("label") and row.get("label") not in given for row in rows)
-    names = [split_label(row.get("label")) if several else (row.text("label"),) for row in rows]
+    names = [split_label(row.get("label")) if several else (row.label("label"),) for row in rows]
     known = tuple(classes) if classes is not None else tuple(dict.fromkeys(name for found in names for name in found))
     position = {name: number for number, name in enumerate(known)}
     listed = [(row, _clip(row, _label(row, found, position))) for row, found in zip(rows, names, strict=True)]
@@ -77,6 +77,7 @@ def load(path: Path, *, classes: Sequence[str] | None = None) -> Dataset:
 def _label(row: Row, names: Sequence[str], position: Mapping[str, int]) -> str:
     """Join the class names by their ``position`` in class order, so that equal sets of classes have equal labels."""
     for name in names:
+        row.check_label("label", name)
         row.check("label", name, position)
     return SEPARATOR.join(sorted(set(names), key=position.__getitem__))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from soundmark.audio.folders import FolderListing
 from soundmark.datasets.dataset import Clip, Skipped, relative
 from soundmark.errors import DatasetError, unknown_name
+from soundmark.runtime.text import reason_unreadable, shortened
 
 
 def root_of(path: Path, tables: Iterable[str], unpacked_as: Iterable[str]) -> Path | None:
@@ -38,6 +39,12 @@ MAX_LISTED = 20  # columns named in a message
 
 
 MAX_FOLD = 10_000  # a larger number is a typing error, a date or an id
+
+
+MAX_TIME_S = 1e9  # 31 years: no recording is longer
+
+
+MAX_LABEL_CHARS = 1000  # a longer label is a damaged table: it would be the name of folders, and text in figures
 
 
 SALIENCE = {"1": "foreground", "2": "background", "foreground": "foreground", "background": "background", "": None}
@@ -76,10 +83,12 @@ def existing_clips(
 
 def _reason_missing(path: Path) -> str:
     """Return the reason why no sound file was found at a path listed in a table."""
+    if "\0" in str(path):
+        return "its path contains a NUL character"
     try:
         return "it is a folder, not a sound file" if path.is_dir() else "the file does not exist"
     except (OSError, ValueError) as error:
-        return f"the path cannot be read: {getattr(error, 'strerror', None) or error}"
+        return f"the path cannot be read: {reason_unreadable(error)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +122,17 @@ class Row:
         self.check(column, value, known)
         return value
 
+    def label(self, column: str) -> str:
+        """Return the text of a cell that must be a label: not empty, and not longer than ``MAX_LABEL_CHARS``."""
+        value = self.text(column)
+        self.check_label(column, value)
+        return value
+
+    def check_label(self, column: str, label: str) -> None:
+        """Raise an error if a label in a cell is too long."""
+        if len(label) > MAX_LABEL_CHARS:
+            raise self.error(column, f"has {len(label):,} characters: a label may have at most {MAX_LABEL_CHARS:,}")
+
     def check(self, column: str, value: str, known: Iterable[str]) -> None:
         """Raise an error if a value of a cell is not one of the known values."""
         if value not in known:
@@ -139,6 +159,8 @@ class Row:
             seconds = math.nan
         if not 0 <= seconds < math.inf:
             raise self.error(column, "must be a number of seconds, 0 or more, for example 1.5")
+        if seconds > MAX_TIME_S:
+            raise self.error(column, f"must be at most {MAX_TIME_S:.0f} seconds")
         return seconds
 
     def salience(self) -> str | None:
@@ -150,7 +172,7 @@ class Row:
 
     def error(self, column: str, rule: str) -> DatasetError:
         """Return the error for a cell that violates a rule."""
-        return DatasetError(f'{self._location}: {column}="{self.get(column)}" {rule}.')
+        return DatasetError(f'{self._location}: {column}="{shortened(self.get(column), 100)}" {rule}.')
 
     @property
     def _location(self) -> str:
