@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import librosa
@@ -511,3 +512,21 @@ def test_parallel_decoding_counts_nan(tmp_path, small_parts):
     soundfile.write(tmp_path / "nan.wav", samples, 44_100, subtype="FLOAT")
     with pytest.raises(AudioError, match="contains 3 samples that are not finite numbers"):
         read_in_parallel(tmp_path / "nan.wav")
+
+
+@pytest.mark.parametrize(("start_s", "stop_s"), [(1e308, None), (0.0, 1e308), (1e308, 1.5e308)])
+def test_a_slice_at_the_largest_times_is_outside_of_the_sound(start_s, stop_s, tmp_path):
+    audio.write(tmp_path / "a.wav", np.zeros(8000, np.float32), 8000)
+    with pytest.raises(AudioError, match=r'a.wav" lasts 1.000 s; the slice (starts|ends) at 1e\+308 s'):
+        audio.read(tmp_path / "a.wav", start_s=start_s, stop_s=stop_s)
+
+
+def test_every_truncation_of_an_aiff_in_memory_raises_nothing_in_callbacks(capfd):
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(100), 8000, format="AIFF")
+    for size in range(60):
+        with suppress(AudioError):
+            audio.read(file.getvalue()[:size])
+    with pytest.raises(AudioError, match="its header is damaged, or its encoding is not supported"):
+        audio.read(file.getvalue()[:23])
+    assert capfd.readouterr() == ("", "")

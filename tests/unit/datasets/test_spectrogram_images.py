@@ -150,3 +150,12 @@ def test_images_of_an_earlier_version_are_adopted(pets: Dataset, tmp_path: Path)
     assert draw(pets, tmp_path / "out").count == 4
     assert draw(pets, tmp_path / "out", colours="magma").count == 4
     assert len(list((tmp_path / "out").rglob("*.png"))) == 4
+
+
+@pytest.mark.parametrize("letter", ["x", "ä", "語", "𝔸"])
+def test_a_name_is_shortened_by_bytes_and_stays_distinct(city, letter):
+    clips = tuple(replace(city.clips[0], label=letter * 900 + end) for end in "ab")
+    data = replace(city, classes=tuple(clip.label for clip in clips), clips=clips)
+    folders = [path.parent.name for path in spectrogram_images.image_names(data)]
+    assert len(set(folders)) == 2
+    assert all(len(name.encode()) <= 200 for name in folders)

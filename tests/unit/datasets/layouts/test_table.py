@@ -228,3 +228,25 @@ def test_the_message_for_a_wide_table_names_only_its_first_columns(pets: Path):
         DatasetError, match=r'has no column "path". Columns found: c0, c1, .*, c19, … \(30,000 columns\)\.$'
     ):
         Dataset.open(table)
+
+
+@pytest.mark.parametrize(
+    ("column", "row", "message"),
+    [
+        ("start", "rex.wav,dog,1e308,", 'row 2: start="1e308" must be at most 1000000000 seconds'),
+        ("end", "rex.wav,dog,0,1e308", 'row 2: end="1e308" must be at most 1000000000 seconds'),
+        ("label", f"rex.wav,{'x' * 50_000},0,1", "xxx…xxx.*has 50,000 characters: a label may have at most 1,000"),
+        ("label of several", f"rex.wav,dog;{'x' * 50_000},0,1", "has 50,000 characters: a label may have"),
+    ],
+    ids=["start", "end", "label", "one of several labels"],
+)
+def test_a_huge_time_or_label_is_refused(pets: Path, column: str, row: str, message: str):
+    (pets / "labels.csv").write_text(f"path,label,start,end\n{row}\n")
+    with pytest.raises(DatasetError, match=message):
+        Dataset.open(pets / "labels.csv")
+
+
+def test_a_path_with_a_nul_character_is_skipped_with_the_reason(pets: Path):
+    (pets / "labels.csv").write_text("path,label\nrex.wav,dog\nmi\0a.wav,cat\n")
+    skipped = Dataset.open(pets / "labels.csv").skipped
+    assert [one.reason for one in skipped] == ["row 3: its path contains a NUL character"]
