@@ -389,11 +389,10 @@ DELETED_FILES[22] = {"many/1.wav"}
 
 @setup_of(22)
 def a_file_that_is_deleted_meanwhile(folder: Path) -> None:
-    """The first file is a pipe: opening it shows that the folder was listed; then the second file is deleted."""
+    """The first input is a pipe: opening it shows that the folder was listed; then a file in the folder is deleted."""
     for name in ("many/1.wav", "many/2.wav"):
         tone(folder / name)
     os.mkfifo(folder / "pipe")
-    (folder / "many" / "0.wav").symlink_to("../pipe")
 
     def delete_while_reading() -> None:
         with (folder / "pipe").open("wb") as pipe:
@@ -405,7 +404,7 @@ def a_file_that_is_deleted_meanwhile(folder: Path) -> None:
 
 @check_after(22)
 def the_remaining_files_are_classified(folder: Path, done: subprocess.CompletedProcess[str]) -> None:
-    assert predictions(done) == {"many/0.wav": "dog", "many/2.wav": "dog"}
+    assert predictions(done) == {"pipe": "dog", "many/2.wav": "dog"}
 
 
 @setup_of(23)

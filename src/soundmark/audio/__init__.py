@@ -7,6 +7,8 @@ In reading order:
 
     folders     find sound files in folders
     diagnosis   explain why a file cannot be decoded
+    limits      limits on what is decoded: per block, per file, and at once in memory
+    spool       copy a pipe to a temporary file
     decoding    decode a file, bytes or an open file to blocks of mono samples
     resampling  resample an array or a stream with soxr's HQ
     samples     validate arrays of samples; convert them to mono and float32

@@ -13,22 +13,21 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from soundmark.audio import limits
 from soundmark.audio.diagnosis import FileSource, damage, header_note, why_unreadable
+from soundmark.audio.spool import spooled
 from soundmark.errors import AudioError, processing
 from soundmark.runtime import parallel
 
 Samples = npt.NDArray[np.float32]
 
 
-BLOCK_FRAMES = 1 << 18  # decoded at once: a clip in one call, an hour without all its channels in memory
-
-
-PART_FRAMES = 1 << 19  # decoded by one thread when several decode a long file; a multiple of BLOCK_FRAMES
+PART_BLOCKS = 2  # blocks that one thread decodes when several decode a long file
 
 
 PARTS_AHEAD = 3  # parts that are decoded ahead of the consumer
@@ -37,7 +36,7 @@ PARTS_AHEAD = 3  # parts that are decoded ahead of the consumer
 SEEKS_EXACTLY = ("WAV", "WAVEX", "W64", "RF64", "FLAC", "AIFF", "AU", "CAF")  # not MP3, nor Ogg
 
 
-SALVAGE_FRAMES = 1 << 10  # decoded at once after a decoding error; divides BLOCK_FRAMES
+SALVAGE_FRAMES = 1 << 10  # decoded at once after a decoding error; at most, and a divisor of, limits.block_frames
 
 
 MPEG_SLACK_FRAMES = 2 * 1152  # an MP3 header estimates the length: two missing MPEG frames are normal
@@ -72,6 +71,9 @@ RECORD_AGAIN = "Record it again, or remove it from the inputs."
 UNNAMED = "the audio data"  # the name in messages of bytes, or of a file without a name
 
 
+STANDARD_INPUT = "<stdin>"  # Python's name of the file
+
+
 NO_FRAMES = "declares 0 frames in its header"
 
 
@@ -89,6 +91,8 @@ class Blocks:
         self.name, self.rate_hz, self.frames = name, int(file.samplerate), stop - start
         self.note: str | None = None
         self._source, self._file, self._start, self._stop, self._pool = source, file, start, stop, pool
+        self._block_frames = limits.block_frames(self.rate_hz, file.channels)
+        self._part_frames = PART_BLOCKS * self._block_frames
         self._decoded = self._n_not_finite = 0
 
     def __iter__(self) -> Iterator[Samples]:
@@ -99,7 +103,7 @@ class Blocks:
             if self._pool and self._is_divisible():
                 yield from self._decode_in_parallel(self._pool)
             if self._decoded < self.frames:
-                yield from self._decode(self._file, BLOCK_FRAMES)
+                yield from self._decode(self._file, self._block_frames)
         except soundfile.LibsndfileError:  # decode again in small blocks, to keep the sound before the error
             with opened(self._source, self.name) as reopened:
                 try:
@@ -112,11 +116,11 @@ class Blocks:
     def _is_divisible(self) -> bool:
         """Return whether the file is long, on disk, and in a format in which libsndfile seeks exactly."""
         on_disk = isinstance(self._source, str | os.PathLike)
-        return on_disk and self.frames > 2 * PART_FRAMES and self._file.format in SEEKS_EXACTLY
+        return on_disk and self.frames > 2 * self._part_frames and self._file.format in SEEKS_EXACTLY
 
     def _decode_in_parallel(self, pool: Executor) -> Iterator[Samples]:
         """Yield blocks that several threads decode, up to the first part that is damaged or too short."""
-        parts = range(self._start, self._stop, PART_FRAMES)
+        parts = range(self._start, self._stop, self._part_frames)
         for part in parallel.map_ordered(self._decode_part, parts, pool, most=PARTS_AHEAD):
             if part is None:
                 return
@@ -129,7 +133,7 @@ class Blocks:
         """Return the part from frame ``start`` and its number of values that are not finite; None if it is damaged."""
         import soundfile
 
-        frames = min(PART_FRAMES, self._stop - start)
+        frames = min(self._part_frames, self._stop - start)
         try:
             with opened(self._source, self.name) as file:
                 file.seek(start)
@@ -159,7 +163,8 @@ class Blocks:
         slack = MPEG_SLACK_FRAMES if self._file.format == "MP3" else 0
         end = f"ends after {decoded_s:.3f} s of the expected {expected_s:.3f} s"
         truncation = end if self._decoded + slack < self.frames else None
-        self.note = decoding_error or header_note(self._file.extra_info) or truncation
+        overstated = overstated_note(self._source, self._file)
+        self.note = decoding_error or header_note(self._file.extra_info) or overstated or truncation
         if not self._decoded:
             raise AudioError(f"{self.name} has no samples: it {self.note or end}. {RECORD_AGAIN}")
         if n := self._n_not_finite:
@@ -189,9 +194,59 @@ def blocks(
     ...     sound.rate_hz, sound.frames, [len(block) for block in sound], sound.note
     (8000, 300000, [262144, 37856], None)
     """
-    name, source = name_of(source), reopenable(source)
-    with processing(name), opened(source, name) as file:
-        yield Blocks(source, name, file, *_slice_frames(file, name, start_s, stop_s), pool)
+    name = name_of(source)
+    with processing(name), reopenable(source) as again, opened(again, name) as file:
+        frames = held_frames(again, file)
+        start, stop = _slice_frames(file, frames, name, start_s, stop_s)
+        limits.check_file(name, stop - start, file.samplerate, file.channels)
+        yield Blocks(again, name, file, start, stop, pool)
+
+
+def held_frames(source: FileSource, file: Any) -> int:
+    """Return the number of frames of an open ``file``: as its header declares, but no more than ``source`` can hold.
+
+    libsndfile believes the header of a W64 file in GSM 6.10, and decodes hours of noise beyond the end of a few bytes.
+
+    >>> import soundfile
+    >>> encoded = io.BytesIO()
+    >>> soundfile.write(encoded, np.zeros(8000), 8000, format="WAV")
+    >>> with opened(encoded.getvalue(), UNNAMED) as file:
+    ...     held_frames(encoded.getvalue(), file)
+    8000
+    """
+    declared = int(file.frames)
+    is_compressed = file.format == "FLAC"  # its subtype is that of the decoded samples
+    held = None if is_compressed else limits.held_frames(_n_bytes(source), file.subtype, file.channels)
+    return declared if held is None else min(declared, held)
+
+
+def overstated_note(source: FileSource, file: Any) -> str | None:
+    """Return a note if the header of ``file`` declares more frames than ``source`` can hold.
+
+    >>> import soundfile
+    >>> encoded = io.BytesIO()
+    >>> soundfile.write(encoded, np.zeros(8000), 8000, format="WAV")
+    >>> with opened(encoded.getvalue(), UNNAMED) as file:
+    ...     overstated_note(encoded.getvalue(), file)
+    """
+    held = held_frames(source, file)
+    if held == file.frames:
+        return None
+    return (
+        f"is damaged: its header declares {file.frames / file.samplerate:.3f} s, and a file of this size holds at most "
+        f"{held / file.samplerate:.3f} s"
+    )
+
+
+def _n_bytes(source: FileSource) -> int:
+    if isinstance(source, bytes):
+        return len(source)
+    if isinstance(source, str | os.PathLike):
+        return Path(source).stat().st_size
+    position = source.tell()
+    size = source.seek(0, os.SEEK_END)
+    source.seek(position)
+    return size
 
 
 def _read(file: Any, frames: int) -> tuple[npt.NDArray[Any], float]:
@@ -239,9 +294,9 @@ def mean_of_channels(block: npt.NDArray[Any], scale: float) -> Samples:
     return mono
 
 
-def _slice_frames(file: Any, name: str, start_s: float, stop_s: float | None) -> tuple[int, int]:
+def _slice_frames(file: Any, frames: int, name: str, start_s: float, stop_s: float | None) -> tuple[int, int]:
     """Convert a slice in seconds to frames; raise ``AudioError`` if it is outside of the sound."""
-    rate_hz, frames = file.samplerate, file.frames
+    rate_hz = file.samplerate
     duration = f"{frames / rate_hz:.3f} s"
     if frames == 0:
         why = header_note(file.extra_info) or NO_FRAMES
@@ -310,27 +365,52 @@ def native_path(path: str | os.PathLike[str]) -> str | bytes:
     return os.fspath(path) if os.name == "nt" else os.fsencode(path)
 
 
-def reopenable(source: FileSource) -> FileSource:
-    """Return a source that can be read several times from the start: for a pipe, the bytes read from it.
+@contextmanager
+def reopenable(source: FileSource) -> Iterator[FileSource]:
+    """Give a source that can be read several times from the start: for a pipe, a copy that is deleted afterwards.
 
-    >>> reopenable(b"RIFF")
+    Raises:
+        AudioError: the source is not an audio source, or a pipe cannot be copied.
+
+    >>> with reopenable(b"RIFF") as source:
+    ...     source
     b'RIFF'
     """
     if isinstance(source, bytes):
-        return source
-    if isinstance(source, str | os.PathLike):
-        return _read_pipe(Path(source)) or source
-    if not hasattr(source, "read"):
+        yield source
+    elif isinstance(source, str | os.PathLike):
+        if _is_pipe(Path(source)):
+            with Path(source).open("rb") as pipe, _copied(pipe, name_of(source)) as copy:
+                yield copy
+        else:
+            yield source
+    elif not hasattr(source, "read"):
         raise AudioError(f"{source!r} is not an audio source: give a path, bytes or a file opened in binary mode.")
-    return source if source.seekable() else source.read()
+    elif source.seekable():
+        yield source
+    else:
+        with _copied(source, name_of(source)) as copy:
+            yield copy
 
 
-def _read_pipe(path: Path) -> bytes | None:
-    """Read a named pipe, in which libsndfile cannot seek; return None for any other path."""
+@contextmanager
+def _copied(pipe: BinaryIO, name: str) -> Iterator[FileSource]:
     try:
-        return path.read_bytes() if path.is_fifo() else None
+        copy = spooled(pipe, name)
+    except OSError as error:
+        raise AudioError(f"{name} cannot be read from its pipe: {error.strerror or error}.") from error
+    if isinstance(copy, bytes):
+        yield copy
+    else:
+        with copy:
+            yield copy
+
+
+def _is_pipe(path: Path) -> bool:
+    try:
+        return path.is_fifo()
     except (OSError, ValueError):  # opening the path raises a clear error
-        return None
+        return False
 
 
 def name_of(source: FileSource) -> str:
@@ -342,4 +422,6 @@ def name_of(source: FileSource) -> str:
     if isinstance(source, bytes):
         return UNNAMED
     name = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
-    return f'"{os.fspath(name)}"' if isinstance(name, str | os.PathLike) else UNNAMED
+    if not isinstance(name, str | os.PathLike) or name == STANDARD_INPUT:
+        return UNNAMED
+    return f'"{os.fspath(name)}"'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from soundmark.errors import DatasetError
@@ -96,16 +97,35 @@ def _raise_unreadable(folder: str, error: OSError) -> None:
     raise DatasetError(f'the folder "{folder}" cannot be read: {error.strerror}. Check its permissions.') from error
 
 
-def walk(
-    folder: str,
-    parts: tuple[str, ...] = (),
-    above: frozenset[str] = frozenset(),
-    *,
-    unreadable: Callable[[str, OSError], None] = _raise_unreadable,
-) -> Iterator[tuple[tuple[str, ...], bool]]:
-    """Walk ``folder`` recursively; yield the path parts of each entry, and whether it is a folder.
+def is_sound_entry(entry: os.DirEntry[str]) -> bool:
+    """Return whether a walk yields an entry that is not a folder: a regular file, a link to one, or a broken link.
 
-    Hidden entries and ``SYSTEM_FOLDERS`` are skipped. Links are followed, unless they lead back to a parent folder. A
+    Pipes, devices and sockets are not yielded, nor are links to them: opening one can wait forever.
+
+    >>> with os.scandir(Path(__file__).parent) as entries:
+    ...     Path(__file__).name in [entry.name for entry in entries if is_sound_entry(entry)]
+    True
+    """
+    return is_file(entry) or (entry.is_symlink() and not Path(entry.path).exists())
+
+
+@dataclass(frozen=True)
+class Found:
+    """An entry below a folder: the ``parts`` of its relative path, and whether it is a folder.
+
+    ``same_as`` is the path of a folder that was walked before under another name; this one is not walked again.
+    """
+
+    parts: tuple[str, ...]
+    is_folder: bool
+    same_as: str | None = None
+
+
+def walk(folder: str, *, unreadable: Callable[[str, OSError], None] = _raise_unreadable) -> Iterator[Found]:
+    """Walk ``folder`` recursively; yield its files and folders.
+
+    Hidden entries and ``SYSTEM_FOLDERS`` are skipped. Each folder is walked once: first the folders themselves, then
+    the links to folders, in the order of their paths. A link to a folder that was walked before has ``same_as``. A
     broken link is yielded, so that opening it raises a clear error. ``unreadable`` is called for a folder that cannot
     be read.
 
@@ -116,22 +136,43 @@ def walk(
     >>> root = Path(tempfile.mkdtemp())
     >>> (root / "dog").mkdir()
     >>> (root / "dog" / "rex.wav").touch()
-    >>> list(walk(str(root)))
+    >>> [(found.parts, found.is_folder) for found in walk(str(root))]
     [(('dog',), True), (('dog', 'rex.wav'), False)]
     """
-    real = os.path.realpath(folder)
-    if real in above:
-        return
+    walked: dict[str, str] = {}  # the real path of each folder: the path under which it was walked
+    links: list[tuple[str, tuple[str, ...]]] = [(folder, ())]
+    while links:
+        path, parts = links.pop(0)
+        real = os.path.realpath(path)
+        if parts:
+            is_loop = f"{os.path.realpath(Path(path).parent)}{os.sep}".startswith(real.rstrip(os.sep) + os.sep)
+            yield Found(parts, True, same_as=None if is_loop else walked.get(real))
+        if real in walked:
+            continue
+        more: list[tuple[str, tuple[str, ...]]] = []
+        below = [(path, parts, real)]
+        while below:
+            path, parts, real = below.pop()
+            walked[real] = path
+            for entry in _visible(path, unreadable):
+                inner = (*parts, entry.name)
+                if is_folder(entry):
+                    target = os.path.realpath(entry.path)
+                    if target in walked or target != os.path.join(real, entry.name):  # noqa: PTH118 - one call for each
+                        more.append((entry.path, inner))
+                    else:
+                        yield Found(inner, True)
+                        below.append((entry.path, inner, target))
+                elif is_sound_entry(entry):
+                    yield Found(inner, False)
+        links += sorted(more, key=lambda link: link[1])
+
+
+def _visible(folder: str, unreadable: Callable[[str, OSError], None]) -> list[os.DirEntry[str]]:
+    """Return the entries of a folder that are not hidden."""
     try:
         with os.scandir(folder) as entries:
-            visible = [entry for entry in entries if not entry.name.startswith(".")]
+            return [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         unreadable(folder, error)
-        return
-    for entry in visible:
-        path = (*parts, entry.name)
-        if is_folder(entry):
-            yield path, True
-            yield from walk(entry.path, path, above | {real}, unreadable=unreadable)
-        elif is_file(entry) or entry.is_symlink():
-            yield path, False
+        return []

@@ -10,6 +10,8 @@ decoded, and the ``note`` of the result reports it.
 from __future__ import annotations
 
 import io
+import itertools
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -21,7 +23,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from soundmark.audio import decoding, diagnosis
+from soundmark.audio import decoding, diagnosis, limits
 from soundmark.audio.decoding import FileSource, Samples
 from soundmark.audio.resampling import Resampler, check_rate
 from soundmark.audio.samples import as_array, is_array, mono_of_any_layout
@@ -86,11 +88,12 @@ def info(source: FileSource) -> AudioInfo:
     >>> info(file.getvalue())
     AudioInfo(rate_hz=24000, frames=2400, channels=2, container='WAV', subtype='PCM_24', note=None)
     """
-    with decoding.opened(decoding.reopenable(source), decoding.name_of(source)) as file:
-        note = diagnosis.header_note(file.extra_info)
+    with decoding.reopenable(source) as again, decoding.opened(again, decoding.name_of(source)) as file:
+        note = diagnosis.header_note(file.extra_info) or decoding.overstated_note(again, file)
         if file.frames == 0:
             note = f"has no samples: it {note or decoding.NO_FRAMES}"
-        return AudioInfo(file.samplerate, file.frames, file.channels, file.format, file.subtype, note)
+        frames = decoding.held_frames(again, file)
+        return AudioInfo(file.samplerate, frames, file.channels, file.format, file.subtype, note)
 
 
 def read(source: FileSource, *, rate_hz: int | None = None, start_s: float = 0.0, stop_s: float | None = None) -> Sound:
@@ -100,8 +103,8 @@ def read(source: FileSource, *, rate_hz: int | None = None, start_s: float = 0.0
     With ``rate_hz``, the samples equal those of ``librosa.load(path, sr=rate_hz)`` (librosa 0.11).
 
     Raises:
-        AudioError: the sound cannot be decoded, it contains no samples or samples that are not finite, or the slice is
-            outside of it.
+        AudioError: the sound cannot be decoded, it contains no samples or samples that are not finite, the slice is
+            outside of it, or it has more than ``limits.MEMORY_SAMPLES`` (93 minutes at 48 kHz): use ``stream``.
 
     >>> import io, soundfile
     >>> file = io.BytesIO()
@@ -111,8 +114,23 @@ def read(source: FileSource, *, rate_hz: int | None = None, start_s: float = 0.0
     (array([0.375, 0.375], dtype=float32), 8000, 0.5)
     """
     with stream(source, rate_hz=rate_hz, start_s=start_s, stop_s=stop_s) as opened:
-        parts = list(opened)
-        return Sound(parts[0] if len(parts) == 1 else np.concatenate(parts), opened.rate_hz, opened.note)
+        limits.check_memory(decoding.name_of(source), opened.duration_s, opened.rate_hz)
+        return Sound(_joined(opened), opened.rate_hz, opened.note)
+
+
+def _joined(opened: Stream) -> Samples:
+    """Join the blocks of a stream, without a second copy of a long sound."""
+    blocks = iter(opened)
+    first = next(blocks)
+    second = next(blocks, None)
+    if second is None:
+        return first
+    samples = np.empty(math.ceil(opened.duration_s * opened.rate_hz) + 1, np.float32)
+    n = 0
+    for block in itertools.chain((first, second), blocks):
+        samples[n : n + len(block)] = block
+        n += len(block)
+    return samples[:n] if n > len(samples) // 2 else samples[:n].copy()
 
 
 class Stream:

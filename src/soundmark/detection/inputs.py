@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from errno import EBADF
 from os import fsdecode
 from pathlib import Path
+from typing import BinaryIO
 
 from soundmark.errors import SettingsError
 from soundmark.runtime.text import reason_unreadable
@@ -68,7 +69,7 @@ def read_file_list(path: str) -> Iterator[str]:
     ['a.wav', 'b c.wav']
     """
     try:
-        data = standard_input() if path == STANDARD_INPUT else Path(path).read_bytes()
+        data = standard_input().read() if path == STANDARD_INPUT else Path(path).read_bytes()
     except (OSError, ValueError) as error:
         raise SettingsError(f'the list of files "{path}" cannot be read: {reason_unreadable(error)}.') from error
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16, as Windows PowerShell writes it
@@ -79,18 +80,18 @@ def read_file_list(path: str) -> Iterator[str]:
             yield name
 
 
-def standard_input() -> bytes:
-    """Read all of standard input.
+def standard_input() -> BinaryIO:
+    """Return standard input as a binary file.
 
     Raises:
-        OSError: standard input is closed, or cannot be read.
+        OSError: standard input is closed.
 
-    >>> standard_input()  # doctest: +SKIP
+    >>> standard_input().read()  # doctest: +SKIP
     b'RIFF...'
     """
     if sys.stdin is None:
         raise OSError(EBADF, "standard input is closed")
-    return sys.stdin.buffer.read()
+    return sys.stdin.buffer
 
 
 def check(paths: Sequence[str], list_path: str | None) -> None:
@@ -131,7 +132,8 @@ def _sounds_below(folder: Path) -> Iterator[Input | Failure]:
         reason = f'the folder "{path}" cannot be read: {error.strerror}. Check its permissions.'
         failures.append(Failure(path, reason))
 
-    found = [folder.joinpath(*parts) for parts, is_inner in walk(str(folder), unreadable=unreadable) if not is_inner]
+    entries = walk(str(folder), unreadable=unreadable)
+    found = [folder.joinpath(*entry.parts) for entry in entries if not entry.is_folder]
     for path in sorted(path for path in found if path.suffix.lower() in UNSUPPORTED):
         reason = f'"{path}": {path.suffix} files are not supported: convert it to WAV or FLAC.'
         failures.append(Failure(str(path), reason))

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from soundmark import audio
-from soundmark.audio import decoding
+from soundmark.audio import limits
 from soundmark.errors import AudioError, OutputError
 from support.layouts import write_placeholders
 from support.operations import operations
@@ -193,7 +193,7 @@ def test_slice_does_not_read_the_rest_of_the_file(tmp_path):
 
 
 def test_file_longer_than_a_block_is_read_completely(tmp_path):
-    samples = noise(decoding.BLOCK_FRAMES * 2 + 5).astype(np.float32)
+    samples = noise(limits.BLOCK_FRAMES * 2 + 5).astype(np.float32)
     read = audio.read(encoded(samples, 8000, subtype="FLOAT")).samples
     np.testing.assert_array_equal(read, samples[:, 0])
 
@@ -471,8 +471,7 @@ def test_write_errors(tmp_path):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(decoding, "BLOCK_FRAMES", 1 << 12)
-    monkeypatch.setattr(decoding, "PART_FRAMES", 1 << 13)
+    monkeypatch.setattr(limits, "BLOCK_FRAMES", 1 << 12)
 
 
 def read_in_parallel(path, **options):

@@ -83,7 +83,11 @@ def load(root: Path, *, classes: Sequence[str] | None = None) -> Dataset:
         root=root,
         classes=tuple(names if classes is None else classes),
         clips=tuple(clips),
-        skipped=(*skipped, *(Skipped(name, "the class folder contains no sound files") for name in empty)),
+        skipped=(
+            *skipped,
+            *(Skipped(name, "the class folder contains no sound files") for name in empty),
+            *(Skipped(name, f'it is the folder "{path}", which is read once') for name, path in tree.repeated.items()),
+        ),
         window_s=typical_length_s(clips),
     )
 
@@ -108,6 +112,7 @@ class _Tree:
 
     sounds: list[tuple[str, ...]]  # in natural sort order
     folders: list[tuple[str, ...]]
+    repeated: dict[str, str]  # links to folders that were read before, with the paths under which they were read
 
     @property
     def top_folders(self) -> list[str]:
@@ -121,12 +126,15 @@ class _Tree:
 def _walk(root: Path) -> _Tree:
     sounds: list[tuple[str, ...]] = []
     folders: list[tuple[str, ...]] = []
-    for parts, is_inner in walk(str(root)):
-        if is_inner:
-            folders.append(parts)
-        elif PurePath(parts[-1]).suffix.lower() in (*SUFFIXES, *UNSUPPORTED):
-            sounds.append(parts)
-    return _Tree(sorted(sounds, key=lambda parts: [_natural(part) for part in parts]), folders)
+    repeated: dict[str, str] = {}
+    for entry in walk(str(root)):
+        if entry.same_as is not None:
+            repeated["/".join(entry.parts)] = entry.same_as
+        elif entry.is_folder:
+            folders.append(entry.parts)
+        elif PurePath(entry.parts[-1]).suffix.lower() in (*SUFFIXES, *UNSUPPORTED):
+            sounds.append(entry.parts)
+    return _Tree(sorted(sounds, key=lambda parts: [_natural(part) for part in parts]), folders, repeated)
 
 
 def _natural(name: str) -> tuple[list[str | int], str]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from soundmark import audio
-from soundmark.audio.folders import SUFFIXES
+from soundmark.audio.folders import SUFFIXES, walk
 from soundmark.datasets import Dataset, Skipped
 from soundmark.errors import AudioError, BundleError, OutputError, SettingsError
 from soundmark.models import bundle
@@ -313,7 +313,8 @@ def _clips(paths: Sequence[Path]) -> Iterator[tuple[Path, float, float | None]]:
         if path.suffix.lower() == ".csv":
             yield from ((clip.path, clip.start_s, clip.stop_s) for clip in Dataset.open(path).clips)
         elif path.is_dir():
-            found = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES)
+            files = (path.joinpath(*entry.parts) for entry in walk(str(path)) if not entry.is_folder)
+            found = sorted(file for file in files if file.suffix.lower() in SUFFIXES)
             if not found:
                 raise AudioError(f'the folder "{path}" contains no sound files: give another folder with --check.')
             yield from ((each, 0.0, None) for each in found)

@@ -83,6 +83,16 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path):
     assert [path for path, _, _ in contents(Dataset.open(tmp_path / "zoo"))] == ["cat/a.wav", "dog/b.wav"]
 
 
+def test_a_class_folder_that_links_to_another_one_is_skipped(tmp_path: Path):
+    write_placeholders(tmp_path, "dog/a.wav", "cat/b.wav")
+    (tmp_path / "hound").symlink_to("dog")
+    (tmp_path / "cat" / "more").symlink_to("../dog")
+    data = Dataset.open(tmp_path)
+    assert [path for path, _, _ in contents(data)] == ["cat/b.wav", "dog/a.wav"]
+    reason = f'it is the folder "{tmp_path / "dog"}", which is read once'
+    assert data.skipped == (Skipped("cat/more", reason), Skipped("hound", reason))
+
+
 def test_the_class_order_can_be_given(tmp_path: Path):
     write_placeholders(tmp_path, "cat/a.wav", "dog/a.wav")
     assert Dataset.open(tmp_path, classes=("dog", "fox", "cat")).labels.tolist() == [2, 0]
