@@ -1,5 +1,6 @@
 """``Inspection`` in notebooks: repr, HTML, DataFrame and figure."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +113,15 @@ def test_save_writes_the_format_of_the_suffix_and_closes_the_figure(pets, tmp_pa
     assert pyplot.get_fignums() == []
     with pytest.raises(SettingsError, match='there is no image format "gif2"'):
         found.save(tmp_path / "pets.gif2")
+
+
+@pytest.mark.parametrize("name", [r"a$\frac{$b", "a$b$", r"\$a$"])
+def test_a_name_with_dollar_signs_is_not_a_formula(city, name, tmp_path):
+    data = replace(
+        city,
+        name=name,
+        classes=tuple(f"{label}{name}" for label in city.classes),
+        clips=tuple(replace(clip, label=f"{clip.label}{name}") for clip in city.clips),
+    )
+    inspect(data, jobs=1).save(tmp_path / "data.svg")
+    assert (tmp_path / "data.svg").stat().st_size > 1000
