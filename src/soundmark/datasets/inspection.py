@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundmark import audio
-from soundmark.audio import decoding
+from soundmark.audio import decoding, limits
 from soundmark.datasets import description
 from soundmark.datasets.dataset import Clip, Dataset, Skipped
 from soundmark.errors import AudioError, processing
@@ -312,19 +312,28 @@ def _check_chunk(clips: Sequence[Clip]) -> list[_ClipCheck]:
 
 
 def _check_clip(clip: Clip) -> _ClipCheck:
+    peak, n_samples = 0.0, 0
     try:
         info = audio.info(clip.path)
-        sound = audio.read(clip.path, start_s=clip.start_s, stop_s=clip.stop_s)
-        audio.check_samples(sound.samples, f'"{clip.path}"')  # decodable, but values that no spectrogram accepts
+        runs = _ClippedRuns(info.subtype)
+        digest = hashlib.sha256(info.rate_hz.to_bytes(8, "little"))
+        with audio.stream(clip.path, start_s=clip.start_s, stop_s=clip.stop_s) as stream:
+            for samples in stream:
+                audio.check_samples(samples, f'"{clip.path}"')  # decodable, but values that no spectrogram accepts
+                peak = max(peak, float(np.abs(samples).max()))
+                n_samples += len(samples)
+                digest.update(samples.tobytes())
+                runs.add(samples[:, None])
     except AudioError as error:
         return _ClipCheck(error=str(error))
+    duration_s = n_samples / info.rate_hz
     return _ClipCheck(
-        duration_s=sound.duration_s,
+        duration_s=duration_s,
         encoding=(info.container, info.subtype, info.rate_hz, info.channels),
-        peak=float(np.abs(sound.samples).max()),
-        clipped_runs=_clipped_runs(clip, info, sound),
-        missing=sound.note or _missing(clip, sound.duration_s),
-        digest=hashlib.sha256(sound.rate_hz.to_bytes(8, "little") + sound.samples.tobytes()).digest(),
+        peak=peak,
+        clipped_runs=runs.count if info.channels == 1 else _clipped_runs(clip, info, n_samples, runs.count),
+        missing=stream.note or _missing(clip, duration_s),
+        digest=digest.digest(),
     )
 
 
@@ -334,33 +343,48 @@ def _missing(clip: Clip, duration_s: float) -> str:
     return f"lasts {duration_s:.3f} s; the metadata state {clip.expected_s:.3f} s"
 
 
-def _clipped_runs(clip: Clip, info: audio.AudioInfo, sound: audio.Sound) -> int:
-    """Count the runs of at least ``CLIPPED_SAMPLES`` consecutive samples at full scale, over all channels."""
-    full_scale = 127 / 128 if info.subtype in ("PCM_U8", "PCM_S8") else 32767 / 32768
-    return sum(_runs(np.abs(channel) >= full_scale) for channel in _channels(clip, info, sound))
+class _ClippedRuns:
+    """Counts the runs of at least ``CLIPPED_SAMPLES`` consecutive samples at full scale, over all channels.
+
+    The samples arrive in blocks [n, channels]; a run may begin in one block and end in another.
+    """
+
+    def __init__(self, subtype: str) -> None:
+        self.count = 0
+        self._full_scale = 127 / 128 if subtype in ("PCM_U8", "PCM_S8") else 32767 / 32768
+        self._length: NDArray[np.int64] | None = None  # [channels], of the runs that reach the end of the last block
+
+    def add(self, samples: NDArray[np.float32]) -> None:
+        flags = np.abs(samples) >= self._full_scale
+        before = np.zeros(samples.shape[1], np.int64) if self._length is None else self._length
+        self._length = np.array([self._add_channel(*one) for one in zip(flags.T, before.tolist(), strict=True)])
+
+    def _add_channel(self, flags: NDArray[np.bool_], before: int) -> int:
+        """Count the runs that reach ``CLIPPED_SAMPLES`` in this block; return the length of the one at its end."""
+        if not flags.any():
+            return 0
+        edges = np.flatnonzero(np.diff(flags, prepend=False, append=False))
+        lengths = edges[1::2] - edges[::2]
+        carried = before if flags[0] else 0
+        lengths[0] += carried
+        self.count += int(np.count_nonzero(lengths >= CLIPPED_SAMPLES)) - (carried >= CLIPPED_SAMPLES)
+        return int(lengths[-1]) if flags[-1] else 0
 
 
-def _channels(clip: Clip, info: audio.AudioInfo, sound: audio.Sound) -> NDArray[np.float32]:
-    """Return the samples of each channel, [channels, n]: averaging channels would hide clipping in one of them."""
+def _clipped_runs(clip: Clip, info: audio.AudioInfo, n_samples: int, in_mono: int) -> int:
+    """Count the clipped runs in each channel: averaging channels would hide clipping in one of them."""
     import soundfile
 
-    if info.channels == 1:
-        return sound.samples[None]
-    start = round(clip.start_s * info.rate_hz)
+    runs = _ClippedRuns(info.subtype)
+    start, size = round(clip.start_s * info.rate_hz), limits.block_frames(info.rate_hz, info.channels)
     try:
-        path = decoding.native_path(clip.path)
-        samples = soundfile.read(path, len(sound.samples), start, dtype="float32", always_2d=True)[0]
+        with soundfile.SoundFile(decoding.native_path(clip.path)) as file:
+            file.seek(start)
+            for done in range(0, n_samples, size):
+                runs.add(file.read(min(size, n_samples - done), dtype="float32", always_2d=True))
     except soundfile.LibsndfileError:  # truncated file: use the mono mix of the decodable part
-        return sound.samples[None]
-    return samples.T
-
-
-def _runs(flags: NDArray[np.bool_]) -> int:
-    """Count the runs of at least ``CLIPPED_SAMPLES`` true values."""
-    if np.count_nonzero(flags) < CLIPPED_SAMPLES:
-        return 0
-    edges = np.flatnonzero(np.diff(flags, prepend=False, append=False))
-    return int(np.count_nonzero(edges[1::2] - edges[::2] >= CLIPPED_SAMPLES))
+        return in_mono
+    return runs.count
 
 
 def _silence(check: _ClipCheck) -> str:

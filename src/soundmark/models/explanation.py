@@ -11,6 +11,7 @@ import html
 import io
 import os
 import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from soundmark import audio
-from soundmark.audio import AudioSource, Sound
+from soundmark.audio import AudioSource, is_samples
+from soundmark.audio.decoding import UNNAMED, reopenable
+from soundmark.errors import AudioError
 from soundmark.models.classifier import Model
+from soundmark.models.streaming import open_stream
 from soundmark.runtime import atomic, plotting
 from soundmark.runtime.text import counted, one_line
 from soundmark.spectrograms import SpectrogramImage
@@ -196,22 +200,30 @@ def explain(model: Model, source: AudioSource, *, rate_hz: float | None = None) 
     (True, (24, 24))
     """
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else "-"
-    original = audio.as_sound(source, rate_hz)
-    audio.check_samples(original.samples, f'"{name}"')
+    if is_samples(source) or rate_hz is not None:
+        return _explain(model, audio.as_sound(source, rate_hz), name)
+    with reopenable(source) as again:  # type: ignore[arg-type]  # decoded twice: a long sound does not fit in memory
+        return _explain(model, again, name)
+
+
+def _explain(model: Model, source: AudioSource, name: str) -> Explanation:
     representation = model.card.representation
-    rate = representation.rate_hz or original.rate_hz
-    sound = Sound(audio.resample(original.samples, original.rate_hz, rate), rate)
-    scores = model.scores(sound)
+    try:
+        scores = model.scores(source)
+    except AudioError as error:
+        reason = str(error).replace(UNNAMED, f'"{name}"')
+        raise AudioError(reason if name in reason else f'"{name}": {reason}') from error
     mean = scores.mean()
     order = np.argsort(-mean, kind="stable")
     best = int(scores.probabilities[:, order[0]].argmax())
     start_s, stop_s = float(scores.start_s[best]), float(scores.stop_s[best])
-    samples = sound.samples[round(start_s * rate) : round(stop_s * rate)]
+    section = _section(source, representation.rate_hz, start_s, stop_s)
+    samples, rate = section.samples, section.rate_hz
     times_s = representation.times_s(len(samples), rate)
     importance = occlusion(model, representation(samples, rate), times_s / (stop_s - start_s), int(order[0]))
     return Explanation(
         name=str(name),
-        duration_s=original.duration_s,
+        duration_s=section.of_s,
         start_s=start_s,
         stop_s=stop_s,
         windows=len(scores),
@@ -222,8 +234,39 @@ def explain(model: Model, source: AudioSource, *, rate_hz: float | None = None) 
         importance=importance,
         frequencies_hz=representation.frequencies_hz(rate),
         times_s=times_s,
-        note=original.note,
+        note=section.note,
     )
+
+
+@dataclass(frozen=True)
+class _Section:
+    """Samples of a recording at ``rate_hz``; the recording lasts ``of_s`` and was decoded with ``note``."""
+
+    samples: audio.Samples
+    rate_hz: int
+    of_s: float
+    note: str | None
+
+
+def _section(source: AudioSource, rate_hz: int | None, start_s: float, stop_s: float) -> _Section:
+    """Decode a recording block by block, and keep the samples from ``start_s`` to ``stop_s`` at ``rate_hz``."""
+    with open_stream(source, None, None) as stream:
+        rate = rate_hz or stream.rate_hz
+        resampler, first, last = audio.Resampler(stream.rate_hz, rate), round(start_s * rate), round(stop_s * rate)
+        kept, n_in, n_out = [], 0, 0
+        for n_samples, resampled in _resampled(stream, resampler):
+            if n_out < last and n_out + len(resampled) > first:
+                kept.append(resampled[max(0, first - n_out) : last - n_out].copy())
+            n_in += n_samples
+            n_out += len(resampled)
+        return _Section(np.concatenate(kept), rate, n_in / stream.rate_hz, stream.note)
+
+
+def _resampled(blocks: Iterable[audio.Samples], resampler: audio.Resampler) -> Iterator[tuple[int, audio.Samples]]:
+    """Yield the number of samples and the resampled samples of each block, then the rest."""
+    for block in blocks:
+        yield len(block), resampler.push(block)
+    yield 0, resampler.end()
 
 
 def occlusion(model: Model, spectrogram: Float32, positions: Float64, which: int) -> Float32:

@@ -13,6 +13,7 @@ from soundmark.datasets import Clip, Dataset, Skipped, inspection, inspection_fi
 from soundmark.datasets.inspection import Encoding, Inspection, SharedRecording, inspect, recordings_in_folds
 from soundmark.datasets.inspection_tables import to_sections
 from soundmark.errors import OutputError, SettingsError
+from support.memory import run_measured
 
 RATE_HZ = 8000
 
@@ -369,3 +370,30 @@ def test_an_unknown_image_format_is_an_error(pets: Path):
 def test_a_figure_path_that_cannot_be_written_is_an_error(pets: Path):
     with pytest.raises(OutputError, match=r"cannot write .*a.wav"):
         inspection_figure.draw(inspect_in_process(Dataset.open(pets)), pets / "dog" / "fold1" / "a.wav" / "pets.png")
+
+
+@pytest.mark.slow
+def test_hours_of_silence_are_inspected_in_bounded_memory(tmp_path: Path):
+    (tmp_path / "night" / "quiet").mkdir(parents=True)
+    with soundfile.SoundFile(tmp_path / "night" / "quiet" / "a.flac", "w", 8000, 2, "PCM_16") as file:
+        for _ in range(60):
+            file.write(np.zeros((8000 * 180, 2), np.int16))
+    code = (
+        "from soundmark.datasets.inspection import inspect\n"
+        f"found = inspect({str(tmp_path / 'night')!r}, jobs=1, quiet=True)\n"
+        "print(found.durations_s.tolist(), len(found.silent), len(found.unreadable))"
+    )
+    output, peak_mb = run_measured(code)
+    assert output == "[10800.0] 1 0\n"
+    assert peak_mb < 300
+
+
+def test_clipped_runs_are_counted_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "loud").mkdir()
+    samples = np.zeros((8192, 2))
+    samples[[10, 11, 12, 4094, 4095, 4096, 4097, 8191], 0] = 1
+    samples[[*range(1000, 6000), 7000, 7001], 1] = -1
+    soundfile.write(tmp_path / "loud" / "a.wav", samples, 8000)
+    monkeypatch.setattr("soundmark.audio.limits.BLOCK_FRAMES", 1024)
+    (found,) = inspection.inspect(tmp_path, jobs=1, quiet=True).clipped
+    assert found.detail == "clipped peaks: 3"

@@ -20,6 +20,7 @@ from soundmark.models.classifier import Model
 from soundmark.models.explanation import explain
 from soundmark.spectrograms import Image, LogMel, Mel
 from soundmark.training import onnx_export
+from support.memory import run_measured
 
 pytestmark = pytest.mark.slow
 
@@ -210,3 +211,19 @@ def test_message_names_a_sound_that_cannot_be_explained(tmp_path):
         explain(linear("softmax"), Path("nowhere.wav"))
     with pytest.raises(SettingsError, match="rate_hz=22050"):
         explain(linear("softmax"), np.zeros(100))
+
+
+@pytest.mark.slow
+def test_a_long_recording_is_explained_in_bounded_memory(random_model, tmp_path):
+    random_model.bundle.write(tmp_path / "model.onnx")
+    with soundfile.SoundFile(tmp_path / "long.wav", "w", 8000, 1, "PCM_16") as file:
+        for _ in range(60):
+            file.write(np.zeros(8000 * 180, np.int16))  # 3 h: 345 MB as float32 samples, several times
+    code = (
+        "import soundmark\n"
+        f"found = soundmark.load({str(tmp_path / 'model.onnx')!r}).explain({str(tmp_path / 'long.wav')!r})\n"
+        "print(found.duration_s, found.windows)"
+    )
+    output, peak_mb = run_measured(code)
+    assert output == "10800.0 10800\n"
+    assert peak_mb < 300
