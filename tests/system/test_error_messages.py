@@ -22,10 +22,13 @@ import soundfile
 from onnx import TensorProto, helper
 
 from soundmark import audio
+from soundmark.detection.file_result import FileResult
+from soundmark.detection.journal import Journal
 from soundmark.models import bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import load
 from soundmark.models.export import waveform
+from soundmark.runtime import atomic, output_folder
 from soundmark.spectrograms import Image, Mel
 from support.commands import run_soundmark
 
@@ -703,7 +706,13 @@ def a_read_only_folder(folder: Path) -> None:
     remove_permissions(folder / "readonly", 0o555)
 
 
-@setup_of(71, 72, 86)
+@setup_of(71)
+def another_run_of_soundmark(folder: Path) -> None:
+    with output_folder.opened(folder / "run"):
+        atomic.write_bytes(folder / "run" / "model.onnx", (folder / "model.onnx").read_bytes())
+
+
+@setup_of(72, 86)
 def another_run(folder: Path) -> None:
     (folder / "run").mkdir()
     shutil.copy(folder / "model.onnx", folder / "run")
@@ -992,8 +1001,12 @@ def it_is_listed_in_errors_csv(folder: Path, done: subprocess.CompletedProcess[s
 
 @setup_of(160)
 def a_journal_with_a_damaged_line(folder: Path) -> None:
-    (folder / "again").mkdir()
-    (folder / "again" / "journal.jsonl").write_text('{"key": "1234", "sha256": "5678"}\n')
+    path = folder / "again" / "journal.jsonl"
+    path.parent.mkdir()
+    with Journal(path) as journal:
+        journal.add("1234", FileResult(file="a.wav", duration_s=4.0, answer=[], events=[]))
+    with path.open("a") as file:
+        file.write('{"key": "1234", "sha256": "5678"}\n')
 
 
 DELETED_FILES[160] = {"again/journal.jsonl"}

@@ -12,6 +12,7 @@ from soundmark.evaluation import comparison, report
 from soundmark.evaluation.plan import describe_cost, make_plan
 from soundmark.metrics import intervals, significance
 from soundmark.models import bundle
+from soundmark.runtime.output_folder import MANIFEST
 from support.comparisons import SMALL_RECIPES, UNIT_FILES, find_result, read_metrics, read_table
 from support.reports import without_data
 
@@ -95,6 +96,8 @@ def test_a_run_with_several_seeds_resumes(seeded_run, sibling_city, tmp_path):
     lost = folder / "notebook-mel" / "folds" / "seed-1" / "fold-2"
     (lost / "model.onnx").unlink()
     (folder / "notebook-mel" / "random" / "seed-0" / ".model.onnx.4711.part").write_bytes(b"half")
+    with (folder / MANIFEST).open("a") as file:  # a kill while the file was written
+        file.write('{"pending": "notebook-mel/random/seed-0/model.onnx"}\n')
     plan = make_plan(sibling_city, SMALL_RECIPES, folds=[1, 2], seeds=2)
     expected = "12 trainings (random × 1, folds × 2, for each recipe and each of 2 seeds), 11 already finished"
     assert expected in describe_cost(plan, folder)
@@ -116,7 +119,7 @@ def test_trainings_of_other_seeds_are_listed_and_fresh_removes_them(seeded_run, 
     assert not warning.endswith("notebook-mel/random")
     comparison.run_plan(one_seed, folder, fresh=True)
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*") if path.is_file()}
-    assert files - {".lock"} == {"metrics.json", *(f"notebook-mel/random/{name}" for name in UNIT_FILES)}
+    assert files - {".lock", MANIFEST} == {"metrics.json", *(f"notebook-mel/random/{name}" for name in UNIT_FILES)}
 
 
 def test_the_report_and_the_table_show_the_standard_deviation_over_seeds(sibling_city, seeded_run, capsys):
