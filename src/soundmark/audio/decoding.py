@@ -86,11 +86,12 @@ class Blocks:
     """
 
     def __init__(
-        self, source: FileSource, name: str, file: Any, start: int, stop: int, pool: Executor | None = None
+        self, source: FileSource, name: str, file: Any, held: int, start: int, stop: int, pool: Executor | None = None
     ) -> None:
         self.name, self.rate_hz, self.frames = name, int(file.samplerate), stop - start
         self.note: str | None = None
-        self._source, self._file, self._start, self._stop, self._pool = source, file, start, stop, pool
+        self._source, self._file, self._held, self._pool = source, file, held, pool
+        self._start, self._stop = start, stop
         self._block_frames = limits.block_frames(self.rate_hz, file.channels)
         self._part_frames = PART_BLOCKS * self._block_frames
         self._decoded = self._n_not_finite = 0
@@ -163,7 +164,7 @@ class Blocks:
         slack = MPEG_SLACK_FRAMES if self._file.format == "MP3" else 0
         end = f"ends after {decoded_s:.3f} s of the expected {expected_s:.3f} s"
         truncation = end if self._decoded + slack < self.frames else None
-        overstated = overstated_note(self._source, self._file)
+        overstated = overstated_note(self._held, self._file)
         self.note = decoding_error or header_note(self._file.extra_info) or overstated or truncation
         if not self._decoded:
             raise AudioError(f"{self.name} has no samples: it {self.note or end}. {RECORD_AGAIN}")
@@ -196,10 +197,10 @@ def blocks(
     """
     name = name_of(source)
     with processing(name), reopenable(source) as again, opened(again, name) as file:
-        frames = held_frames(again, file)
-        start, stop = _slice_frames(file, frames, name, start_s, stop_s)
+        held = held_frames(again, file)
+        start, stop = _slice_frames(file, held, name, start_s, stop_s)
         limits.check_file(name, stop - start, file.samplerate, file.channels)
-        yield Blocks(again, name, file, start, stop, pool)
+        yield Blocks(again, name, file, held, start, stop, pool)
 
 
 def held_frames(source: FileSource, file: Any) -> int:
@@ -220,16 +221,15 @@ def held_frames(source: FileSource, file: Any) -> int:
     return declared if held is None else min(declared, held)
 
 
-def overstated_note(source: FileSource, file: Any) -> str | None:
+def overstated_note(held: int, file: Any) -> str | None:
     """Return a note if the header of ``file`` declares more frames than ``source`` can hold.
 
     >>> import soundfile
     >>> encoded = io.BytesIO()
     >>> soundfile.write(encoded, np.zeros(8000), 8000, format="WAV")
     >>> with opened(encoded.getvalue(), UNNAMED) as file:
-    ...     overstated_note(encoded.getvalue(), file)
+    ...     overstated_note(held_frames(encoded.getvalue(), file), file)
     """
-    held = held_frames(source, file)
     if held == file.frames:
         return None
     return (

@@ -89,11 +89,11 @@ def info(source: FileSource) -> AudioInfo:
     AudioInfo(rate_hz=24000, frames=2400, channels=2, container='WAV', subtype='PCM_24', note=None)
     """
     with decoding.reopenable(source) as again, decoding.opened(again, decoding.name_of(source)) as file:
-        note = diagnosis.header_note(file.extra_info) or decoding.overstated_note(again, file)
+        held = decoding.held_frames(again, file)
+        note = diagnosis.header_note(file.extra_info) or decoding.overstated_note(held, file)
         if file.frames == 0:
             note = f"has no samples: it {note or decoding.NO_FRAMES}"
-        frames = decoding.held_frames(again, file)
-        return AudioInfo(file.samplerate, frames, file.channels, file.format, file.subtype, note)
+        return AudioInfo(file.samplerate, held, file.channels, file.format, file.subtype, note)
 
 
 def read(source: FileSource, *, rate_hz: int | None = None, start_s: float = 0.0, stop_s: float | None = None) -> Sound:

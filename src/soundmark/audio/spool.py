@@ -48,7 +48,7 @@ def spooled(pipe: BinaryIO, name: str) -> bytes | BinaryIO:
 
 
 def _read(pipe: BinaryIO, n_bytes: int) -> bytes:
-    """Read ``n_bytes``, or fewer at the end; an unbuffered pipe returns what is there."""
+    """Read ``n_bytes``, or fewer at the end; an unbuffered pipe returns less than it was asked for."""
     parts: list[bytes] = []
     while n_bytes and (part := pipe.read(min(n_bytes, COPY_BYTES))):
         parts.append(part)

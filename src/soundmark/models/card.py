@@ -11,7 +11,7 @@ from soundmark.errors import BundleError
 from soundmark.metrics.task import TASKS, Task
 from soundmark.models import legacy
 from soundmark.models.training_record import TrainingRecord
-from soundmark.runtime.checks import MAX_DIGITS, check_digits, is_finite, is_whole
+from soundmark.runtime.checks import is_finite, is_whole, parse_json
 from soundmark.runtime.text import one_line
 from soundmark.spectrograms import Representation
 
@@ -170,13 +170,7 @@ def _parsed(text: str) -> Any:
     Raises:
         ValueError: with the reason.
     """
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError:  # a ValueError that names the character
-        raise
-    except ValueError:  # Python converts at most 4300 digits
-        raise ValueError(f"it contains a whole number of more than {MAX_DIGITS} digits") from None
-    check_digits(values)
+    values = parse_json(text)
     try:
         json.dumps(values, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
 from soundmark.errors import SettingsError
 
 MAX_DIGITS = 30  # of a whole number in a file; a longer one cannot be converted to a float, or even be printed
+
+
+TOO_LONG = f"it contains a whole number of more than {MAX_DIGITS} digits"
 
 
 def is_whole(value: object) -> bool:
@@ -71,7 +76,7 @@ def check_digits(value: object) -> None:
         if isinstance(part, dict | list):
             parts += part.values() if isinstance(part, dict) else part
         elif isinstance(part, int) and abs(part) >= 10**MAX_DIGITS:
-            raise ValueError(f"it contains a whole number of more than {MAX_DIGITS} digits")
+            raise ValueError(TOO_LONG)
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -89,12 +94,30 @@ def parse_toml(text: str) -> dict[str, Any]:
     import tomllib
 
     try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:  # a ValueError that names the line
-        raise
-    except ValueError:  # Python converts at most 4300 digits
-        raise ValueError(f"it contains a whole number of more than {MAX_DIGITS} digits") from None
+        return _parsed(text, tomllib.loads, tomllib.TOMLDecodeError)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON text from an untrusted file; see ``check_digits``.
+
+    Raises:
+        ValueError: it is not valid JSON, or a number is too long; with the reason.
+        RecursionError: it is nested too deeply.
+
+    >>> parse_json('{"classes": ["dog"]}')
+    {'classes': ['dog']}
+    """
+    return _parsed(text, json.loads, json.JSONDecodeError)
+
+
+def _parsed(text: str, load: Callable[[str], Any], syntax_error: type[ValueError]) -> Any:
+    try:
+        values = load(text)
+    except syntax_error:  # it names the line or the character
+        raise
+    except ValueError:  # Python converts at most 4300 digits
+        raise ValueError(TOO_LONG) from None
     check_digits(values)
     return values

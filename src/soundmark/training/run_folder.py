@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +87,7 @@ def _has_link(path: Path, folder: Path) -> bool:
     return any(part.is_symlink() for part in (path, *path.parents) if part != folder and part.is_relative_to(folder))
 
 
-@contextmanager
-def exclusive_run(folder: Path) -> Iterator[OutputFolder]:
+def exclusive_run(folder: Path) -> AbstractContextManager[OutputFolder]:
     """Lock ``folder`` for this process, and guard the files in it that soundmark did not write.
 
     Raises:
@@ -98,8 +97,7 @@ def exclusive_run(folder: Path) -> Iterator[OutputFolder]:
     ...     (folder / "run").is_dir()
     True
     """
-    with output_folder.opened(folder, recognised=is_of_earlier_run) as output:
-        yield output
+    return output_folder.opened(folder, recognised=is_of_earlier_run)
 
 
 def is_of_earlier_run(path: Path) -> bool:

@@ -40,7 +40,7 @@ def test_a_walk_yields_regular_files_only(tmp_path: Path, monkeypatch: pytest.Mo
         listener.bind("socket")
     for name, target in (("b", "../pipe"), ("c", "../socket"), ("d", "/dev/zero"), ("e", "a.wav"), ("f", "nowhere")):
         (folder / f"{name}.wav").symlink_to(target)
-    assert files_of(folder) == ["a.wav", "e.wav", "f.wav"]  # a broken link has an error message of its own
+    assert files_of(folder) == ["a.wav", "e.wav", "f.wav"]  # a broken link has its own error message
 
 
 @needs_links
