@@ -7,9 +7,12 @@ In reading order:
 
     folders     find sound files in folders
     diagnosis   explain why a file cannot be decoded
+    integrity   find damage that libsndfile conceals, in Ogg, MP3 and ALAC
     limits      limits on what is decoded: per block, per file, and at once in memory
     spool       copy a pipe to a temporary file
     decoding    decode a file, bytes or an open file to blocks of mono samples
+    worker      the process that decodes untrusted files
+    isolation   decode untrusted files in worker processes with limits
     resampling  resample an array or a stream with soxr's HQ
     samples     validate arrays of samples; convert them to mono and float32
     sound       read a file as mono samples at a sample rate, at once or as a stream

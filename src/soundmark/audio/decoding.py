@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from soundmark.audio import limits
+from soundmark.audio import integrity, limits
 from soundmark.audio.diagnosis import FileSource, damage, header_note, why_unreadable
 from soundmark.audio.spool import spooled
 from soundmark.errors import AudioError, processing
@@ -166,6 +166,9 @@ class Blocks:
         truncation = end if self._decoded + slack < self.frames else None
         overstated = overstated_note(self._held, self._file)
         self.note = decoding_error or header_note(self._file.extra_info) or overstated or truncation
+        if self.note is truncation:
+            damaged = self._damage_note()
+            self.note = f"{damaged}; it {truncation}" if damaged and truncation else damaged or truncation
         if not self._decoded:
             raise AudioError(f"{self.name} has no samples: it {self.note or end}. {RECORD_AGAIN}")
         if n := self._n_not_finite:
@@ -175,15 +178,24 @@ class Blocks:
                 "the inputs."
             )
 
+    def _damage_note(self) -> str | None:
+        frames = self._start, self._stop
+        return integrity.damage_note(self._source, self._file.format, self._file.subtype, frames, self.rate_hz)
+
 
 @contextmanager
 def blocks(
-    source: FileSource, *, start_s: float = 0.0, stop_s: float | None = None, pool: Executor | None = None
+    source: FileSource,
+    *,
+    start_s: float = 0.0,
+    stop_s: float | None = None,
+    pool: Executor | None = None,
+    name: str | None = None,
 ) -> Iterator[Blocks]:
     """Open a path, bytes or a binary file; give its blocks between ``start_s`` and ``stop_s`` (None: the end).
 
     With a ``pool`` of threads, a long file in a format with exact seeking is decoded in parallel. The samples are the
-    same.
+    same. ``name`` is the name of the source in messages (default: its path).
 
     Raises:
         AudioError: the sound cannot be opened, or the slice is outside of it.
@@ -195,7 +207,7 @@ def blocks(
     ...     sound.rate_hz, sound.frames, [len(block) for block in sound], sound.note
     (8000, 300000, [262144, 37856], None)
     """
-    name = name_of(source)
+    name = name or name_of(source)
     with processing(name), reopenable(source) as again, opened(again, name) as file:
         held = held_frames(again, file)
         start, stop = _slice_frames(file, held, name, start_s, stop_s)

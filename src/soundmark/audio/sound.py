@@ -18,7 +18,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ from soundmark.audio.resampling import Resampler, check_rate
 from soundmark.audio.samples import as_array, is_array, mono_of_any_layout
 from soundmark.errors import AudioError, SettingsError
 from soundmark.runtime import atomic
+
+if TYPE_CHECKING:
+    from soundmark.audio.isolation import Decoders, IsolatedBlocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +142,7 @@ class Stream:
     ``duration_s`` is the expected duration. After the iteration, ``note`` states what was missing, if anything.
     """
 
-    def __init__(self, blocks: decoding.Blocks, rate_hz: int | None) -> None:
+    def __init__(self, blocks: decoding.Blocks | IsolatedBlocks, rate_hz: int | None) -> None:
         self.rate_hz, self._blocks = rate_hz or blocks.rate_hz, blocks
 
     @property
@@ -168,10 +171,12 @@ def stream(
     start_s: float = 0.0,
     stop_s: float | None = None,
     pool: Executor | None = None,
+    decoders: Decoders | None = None,
 ) -> Iterator[Stream]:
     """Open a sound as a ``Stream`` of blocks, so that memory use does not grow with its length.
 
     The samples equal those of ``read`` bit for bit. A ``pool`` of threads decodes parts of a long file in advance.
+    ``decoders`` decode it in a process of their own instead.
 
     >>> write(folder / "long.wav", np.zeros(600_000), 8000)
     >>> with stream(folder / "long.wav", rate_hz=4000) as opened:
@@ -180,6 +185,10 @@ def stream(
     """
     if rate_hz is not None:
         check_rate(rate_hz, "the rate to read at")
+    if decoders:
+        with decoders.blocks(source, start_s=start_s, stop_s=stop_s) as isolated:
+            yield Stream(isolated, rate_hz)
+        return
     with decoding.blocks(source, start_s=start_s, stop_s=stop_s, pool=pool) as blocks:
         yield Stream(blocks, rate_hz)
 

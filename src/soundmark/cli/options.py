@@ -443,6 +443,16 @@ ResultFormat = Annotated[str | None, format_option(choices.RESULT_FORMATS, show_
 
 # --- General ----------------------------------------------------------------------------------------------------------
 
+Isolate = Annotated[
+    bool,
+    typer.Option(
+        "--isolate",
+        help="Decode each file in a process with limits on memory and time, for files from unknown sources.",
+        rich_help_panel="General",
+    ),
+]
+
+
 Jobs = Annotated[
     int | None,
     typer.Option(

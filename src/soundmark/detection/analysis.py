@@ -129,6 +129,7 @@ def analyze(
     merge_gap_s: float = DetectionSettings.merge_gap_s,
     timezone: str = DEFAULT_TIMEZONE,
     jobs: int | None = None,
+    isolate: bool = False,
     fresh: bool = False,
     quiet: bool = False,
 ) -> Analysis:
@@ -143,7 +144,8 @@ def analyze(
 
     With ``folder``, results are written there in ``format`` ("csv", "jsonl", "json", "parquet", "audacity", "raven"),
     and the same call resumes an interrupted analysis, unless ``fresh``. ``jobs`` files are analysed in parallel
-    (default: all cores).
+    (default: all cores). With ``isolate``, processes with limits on memory and time decode the files: a file that
+    crashes its decoder is a failure like others.
 
     Raises:
         SettingsError: there are no inputs; a setting is out of range, or does not fit the model.
@@ -173,7 +175,7 @@ def analyze(
     files = list(input_files.files(paths))
     from soundmark.runtime.progress_bars import analysis_progress  # imports rich, which is slow
 
-    options: dict[str, Any] = {"timezone": timezone, "jobs": jobs}
+    options: dict[str, Any] = {"timezone": timezone, "jobs": jobs, "isolate": isolate}
     with analysis_progress(quiet) as on_progress:
         if folder is None:
             with FileAnalysis(loaded, files, settings, **options, on_progress=on_progress) as analysis:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from soundmark.runtime import parallel
 from soundmark.runtime.progress import AnalysisProgress, FileProgress
 
 if TYPE_CHECKING:
+    from soundmark.audio.isolation import Decoders
     from soundmark.detection.settings import DetectionSettings
 
 
@@ -36,10 +38,12 @@ def analyze_file(
     settings: DetectionSettings,
     *,
     pool: Executor | None = None,
+    decoders: Decoders | None = None,
     on_sound: Callable[[float, float], None] = lambda analyzed_s, of_s: None,
 ) -> FileResult | Failure:
     """Analyse ``file`` in constant memory, whatever its length; return a ``Failure`` if it cannot be read.
 
+    ``pool`` has the threads, ``decoders`` the processes that decode it (None: this thread, this process).
     ``on_sound`` is called repeatedly with the seconds analysed and the duration declared in the header. An exception
     that it raises stops the analysis.
 
@@ -53,7 +57,7 @@ def analyze_file(
     log.debug('analysing "%s"', file.path)
     try:
         source = inputs.standard_input() if piped else Path(file.path)
-        with open_stream(source, None, None, pool) as stream:
+        with open_stream(source, None, None, pool, decoders) as stream:
             classifier = StreamClassifier(
                 model,
                 stream.rate_hz,
@@ -90,13 +94,15 @@ def analyze_files(
     settings: DetectionSettings,
     *,
     jobs: int | None = None,
+    isolate: bool = False,
     on_sound: Callable[[str, float, float], None] = lambda file, analyzed_s, of_s: None,
 ) -> Generator[FileResult | Failure, None, None]:
     """Call ``analyze_file`` for each of ``files``, ``jobs`` at a time (default: all cores); yield results in order.
 
     One thread decodes a file while others compute its spectrograms and run the network, so one long file uses all
-    cores, as many short files do. A ``Failure`` among ``files`` is yielded unchanged. ``on_sound`` is called from
-    several threads with the path, the seconds analysed and the duration declared in the header.
+    cores, as many short files do. With ``isolate``, processes decode them (see ``audio.isolation``). A ``Failure``
+    among ``files`` is yielded unchanged. ``on_sound`` is called from several threads with the path, the seconds
+    analysed and the duration declared in the header.
 
     >>> from soundmark.detection.settings import DetectionSettings
     >>> files = [Input(str(city.clips[0].path), "a.wav"), Input("none.wav", "none.wav")]
@@ -113,18 +119,28 @@ def analyze_files(
             return file
         with processing(f'"{file.path}"'):
             on_sound = partial(report, file.path)
-            return analyze_file(model, file, settings, pool=pool if jobs > 1 else None, on_sound=on_sound)
+            return analyze_file(
+                model, file, settings, pool=pool if jobs > 1 else None, decoders=decoders, on_sound=on_sound
+            )
 
     def report(file: str, analyzed_s: float, of_s: float) -> None:
         if stopped.is_set():  # the caller stopped iterating: cancel the files that are still running
             raise CancelledError
         on_sound(file, analyzed_s, of_s)
 
-    with ThreadPoolExecutor(jobs) as pool, ThreadPoolExecutor(jobs) as readers:
+    with _decoders(isolate, jobs) as decoders, ThreadPoolExecutor(jobs) as pool, ThreadPoolExecutor(jobs) as readers:
         try:
             yield from parallel.map_ordered(one, files, readers if jobs > 1 else None)
         finally:
             stopped.set()
+
+
+def _decoders(isolate: bool, threads: int) -> AbstractContextManager[Decoders | None]:
+    if not isolate:
+        return nullcontext()
+    from soundmark.audio.isolation import Decoders  # imports subprocess
+
+    return Decoders(threads)
 
 
 class FileAnalysis:
@@ -147,6 +163,7 @@ class FileAnalysis:
         *,
         timezone: str = "UTC",
         jobs: int | None = None,
+        isolate: bool = False,
         on_progress: Callable[[AnalysisProgress], None] = lambda state: None,
     ) -> None:
         self.failures: list[Failure] = []
@@ -154,7 +171,7 @@ class FileAnalysis:
         timestamps.timezone_named(timezone)
         self._timezone = timezone
         self._progress = FileProgress([file.path for file in files if isinstance(file, Input)], len(files), on_progress)
-        self._found = analyze_files(model, files, settings, jobs=jobs, on_sound=self._progress.update)
+        self._found = analyze_files(model, files, settings, jobs=jobs, isolate=isolate, on_sound=self._progress.update)
 
     def __enter__(self) -> Self:
         return self

@@ -81,12 +81,14 @@ def analyze_to_folder(
     form: str = "csv",
     timezone: str = "UTC",
     jobs: int | None = None,
+    isolate: bool = False,
     fresh: bool = False,
     on_progress: Callable[[AnalysisProgress], None] = lambda state: None,
 ) -> FolderResult:
     """Analyse ``files`` with ``settings``, and write the results into ``folder`` in the format ``form``.
 
-    ``timezone`` is the timezone of recording times in file names. ``fresh`` discards the results of earlier runs.
+    ``timezone`` is the timezone of recording times in file names. ``isolate`` decodes in processes with limits.
+    ``fresh`` discards the results of earlier runs.
     ``on_progress`` is called with the progress.
 
     Raises:
@@ -116,7 +118,7 @@ def analyze_to_folder(
             work = _FolderWork(files, parameters, journal)
             resumed = len(files) - len(work.missing)
             log.debug('%d of %d files are in the journal "%s"', resumed, len(files), folder / JOURNAL)
-            work.analyze(model, settings, timezone, jobs, on_progress)
+            work.analyze(model, settings, timezone=timezone, jobs=jobs, isolate=isolate, on_progress=on_progress)
             return _folder_result(folder, work, resumed, _write(output, work, output_formats.FORMATS[form]))
 
 
@@ -134,17 +136,10 @@ class _FolderWork:
         earlier = earlier_key(path, parameters)
         return earlier if earlier in self.journal else journal_key(path, parameters)
 
-    def analyze(
-        self,
-        model: Model,
-        settings: DetectionSettings,
-        timezone: str,
-        jobs: int | None,
-        on_progress: Callable[[AnalysisProgress], None],
-    ) -> None:
-        """Analyse the files that are not in the journal yet."""
+    def analyze(self, model: Model, settings: DetectionSettings, **options: Any) -> None:
+        """Analyse the files that are not in the journal yet; ``options`` are those of ``FileAnalysis``."""
         files = [self.files[index] for index in self.missing]
-        with FileAnalysis(model, files, settings, timezone=timezone, jobs=jobs, on_progress=on_progress) as results:
+        with FileAnalysis(model, files, settings, **options) as results:
             for index, found in zip(self.missing, results, strict=True):
                 if isinstance(found, Failure):
                     self.failures[index] = found

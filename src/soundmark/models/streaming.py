@@ -24,6 +24,7 @@ from soundmark.runtime import parallel
 
 if TYPE_CHECKING:
     from soundmark.audio import AudioSource
+    from soundmark.audio.isolation import Decoders
     from soundmark.models.classifier import Model
 
 
@@ -327,9 +328,15 @@ SampleStream = _ArrayStream | Stream
 
 @contextmanager
 def open_stream(
-    source: AudioSource, rate_hz: float | None, to_hz: int | None, pool: Executor | None = None
+    source: AudioSource,
+    rate_hz: float | None,
+    to_hz: int | None,
+    pool: Executor | None = None,
+    decoders: Decoders | None = None,
 ) -> Iterator[SampleStream]:
     """Open a source as a stream of blocks at the sample rate ``to_hz`` (None: unchanged); files are read in blocks.
+
+    ``pool`` and ``decoders`` are those of ``audio.stream``.
 
     >>> with open_stream(np.zeros(44100, np.float32), 44100, 22050) as flow:
     ...     flow.rate_hz, flow.duration_s
@@ -340,5 +347,5 @@ def open_stream(
         rate = to_hz or sound.rate_hz
         yield _ArrayStream(audio.resample(sound.samples, sound.rate_hz, rate), rate, sound.note)
     else:
-        with audio.stream(source, rate_hz=to_hz, pool=pool) as flow:  # type: ignore[arg-type]
+        with audio.stream(source, rate_hz=to_hz, pool=pool, decoders=decoders) as flow:  # type: ignore[arg-type]
             yield flow

@@ -47,6 +47,7 @@ def classify(
     merge_gap: options.MergeGap = DetectionSettings.merge_gap_s,
     timezone: options.Timezone = DEFAULT_TIMEZONE,
     jobs: options.Jobs = None,
+    isolate: options.Isolate = False,
     quiet: options.Quiet = False,
     fresh: options.Fresh = False,
 ) -> None:
@@ -90,12 +91,13 @@ def classify(
                 form=form,
                 timezone=timezone,
                 jobs=jobs,
+                isolate=isolate,
                 fresh=fresh,
                 on_progress=show_progress,
             )
         else:
             with FileAnalysis(
-                loaded, files, settings, timezone=timezone, jobs=jobs, on_progress=show_progress
+                loaded, files, settings, timezone=timezone, jobs=jobs, isolate=isolate, on_progress=show_progress
             ) as found:
                 tables.write_results(found, form, unknown=loaded.unknown if unknown else None)
     tables.show_failures(found)
