@@ -1100,3 +1100,27 @@ def a_number_after_the_time_in_a_name(folder: Path) -> None:
 def its_start_time_is_known(folder: Path, done: subprocess.CompletedProcess[str]) -> None:
     (one,) = json.loads(done.stdout)
     assert one["began"] == "2024-06-12T04:30:00.000Z"
+
+
+@setup_of(197)
+def a_decoder_that_crashes(folder: Path) -> None:
+    """A crash of libsndfile in the worker process only, for one file."""
+    (folder / "crash.wav").write_bytes((folder / "good.wav").read_bytes())
+    (folder / "crashing").mkdir()
+    (folder / "crashing" / "sitecustomize.py").write_text(
+        "import ctypes, sys\n"
+        "if 'soundmark.audio.worker' in sys.orig_argv:\n"
+        "    import soundfile\n"
+        "    opened = soundfile.SoundFile\n"
+        "    soundfile.SoundFile = lambda file: ctypes.string_at(0) if file == b'crash.wav' else opened(file)\n"
+    )
+
+
+@setup_of(198)
+def an_mp3_with_changed_bytes(folder: Path) -> None:
+    samples = 0.2 * np.random.default_rng(0).standard_normal(10 * 44_100)
+    soundfile.write(folder / "intact.mp3", samples, 44_100)
+    data = bytearray((folder / "intact.mp3").read_bytes())
+    for at in range(len(data) // 3, 2 * len(data) // 3, 1500):
+        data[at] ^= 0xFF
+    (folder / "damaged.mp3").write_bytes(data)

@@ -24,6 +24,9 @@ from soundmark.audio.diagnosis import FileSource
 from soundmark.audio.worker import BLOCK, END, ERROR, HEADER, SOUND
 from soundmark.errors import AudioError, SoundmarkError, processing
 
+WORKER = ("-P", "-m", "soundmark.audio.worker")  # -P: the current folder may have a numpy.py
+
+
 STALL_S = 30.0  # longest wait for the next block: a decoder that takes longer hangs
 
 
@@ -41,7 +44,8 @@ class Decoders:
 
     ``threads`` is the number of threads with which a worker decodes a long file. Use in a ``with`` block.
 
-    >>> write(folder / "beep.wav", np.ones(4000), 8000)
+    >>> from soundmark import audio
+    >>> audio.write(folder / "beep.wav", np.ones(4000), 8000)
     >>> with Decoders() as decoders, decoders.blocks(folder / "beep.wav") as sound:
     ...     sound.rate_hz, sound.frames, [len(block) for block in sound], sound.note
     (8000, 4000, [4000], None)
@@ -157,7 +161,7 @@ class _Worker:
         self._stalled = False
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "soundmark.audio.worker", str(threads)],
+                [sys.executable, *WORKER, str(threads)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -15,6 +15,8 @@ import signal
 import struct
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, BinaryIO
@@ -134,7 +136,24 @@ def _limit_cpu(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
+def main(threads: int) -> None:
+    """Limit this process, and serve its standard input with a number of ``threads``.
+
+    >>> import subprocess
+    >>> subprocess.run([sys.executable, "-P", "-m", "soundmark.audio.worker", "1"], input=b"").returncode
+    0
+    """
+    _limit(threads)
+    threading.Thread(target=_exit_with, args=(os.getppid(),), daemon=True).start()
+    serve(sys.stdin.buffer, sys.stdout.buffer, threads)
+
+
+def _exit_with(parent: int) -> None:
+    """End this process when its parent was killed, even while a decoder hangs."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
 if __name__ == "__main__":
-    n_threads = int(sys.argv[1])
-    _limit(n_threads)
-    serve(sys.stdin.buffer, sys.stdout.buffer, n_threads)
+    main(int(sys.argv[1]))
