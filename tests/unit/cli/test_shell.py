@@ -305,3 +305,9 @@ def test_many_signals_at_random_moments_are_each_one_message(tmp_path):
         check_stopped(status, message, number)
         stopped += status != 2
     assert stopped > 50
+
+
+@pytest.mark.parametrize("module", ["soundmark", "soundmark.cli"])
+def test_the_package_runs_as_a_module(module):
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("soundmark ")
