@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from soundmark.datasets import Dataset, features, splits
-from soundmark.models import weights
+from soundmark.models.pretrained import weights
 from soundmark.runtime import provenance
 from soundmark.training import calibration, linear_head, loop, networks
 from soundmark.training.calibration import Familiarity

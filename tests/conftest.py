@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from soundmark.datasets import Dataset, synthetic
-from soundmark.models import weights
 from soundmark.models.classifier import Model
+from soundmark.models.pretrained import weights
 from support.models import random_model as build_random_model
 from support.models import tone_model
 

@@ -59,11 +59,11 @@ if TYPE_CHECKING:
     from soundmark.detection.summary import Summary, summarize
     from soundmark.evaluation.comparison import compare
     from soundmark.evaluation.model_evaluation import ModelEvaluation, evaluate
-    from soundmark.evaluation.pretrained import load
     from soundmark.evaluation.results import Evaluation
     from soundmark.models.classifier import Model
     from soundmark.models.events import Event
     from soundmark.models.explanation import Explanation, explain
+    from soundmark.models.pretrained.named_models import load
     from soundmark.models.scores import Scores
     from soundmark.training.named_recipes import recipe
     from soundmark.training.recipe import Recipe
@@ -124,7 +124,7 @@ _MODULES = {
     "explain": "models.explanation:explain",
     "inspect": "datasets.inspection:inspect",
     "listen": "detection.live.listener:listen",
-    "load": "evaluation.pretrained:load",
+    "load": "models.pretrained.named_models:load",
     "recipe": "training.named_recipes:recipe",
     "summarize": "detection.summary:summarize",
     "train": "training.single_model:train",

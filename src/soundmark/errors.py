@@ -47,6 +47,9 @@ class OutputError(SoundmarkError):
     """Results cannot be written to the output path."""
 
 
+MOST_NAMES = 60  # listed in a message
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], *, owner: str = "") -> SettingsError:
     """Return the error for an unknown name, with the nearest match and the known names; ``owner`` begins the message.
 
@@ -54,14 +57,18 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, owner: str = "")
     there is no recipe "notebook-mell". Did you mean "notebook-mel"? Known: notebook-image, notebook-mel.
     >>> print(unknown_name("class", "dgo", ["cat", "dog"], owner="the model"))
     the model has no class "dgo". Did you mean "dog"? Known: cat, dog.
+
+    Of many known names, only the similar ones are listed.
     """
     from difflib import get_close_matches  # on use: the command line imports this file before anything else
 
     names = list(known)
-    close = get_close_matches(str(name), names, n=1)
-    hint = f'Did you mean "{close[0]}"? ' if close else ""
+    many = len(names) > MOST_NAMES
+    close = get_close_matches(str(name), names, n=3 if many else 1)
+    hint = "Did you mean " + " or ".join(f'"{each}"' for each in close) + "? " if close else ""
     missing = f"{owner} has no" if owner else "there is no"
-    return SettingsError(f'{missing} {kind} "{name}". {hint}Known: {", ".join(names)}.')
+    listed = f"{', '.join(names[:3])}, … and {len(names) - 3} more" if many else ", ".join(names)
+    return SettingsError(f'{missing} {kind} "{name}". {hint}Known: {listed}.')
 
 
 PROCESSING = "while processing "

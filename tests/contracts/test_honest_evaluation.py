@@ -19,7 +19,8 @@ from soundmark.datasets.splits import Split
 from soundmark.errors import SettingsError
 from soundmark.evaluation import comparison
 from soundmark.evaluation.plan import leakage_warnings, make_plan
-from soundmark.models import bundle, weights
+from soundmark.models import bundle
+from soundmark.models.pretrained import weights
 from soundmark.spectrograms import LogMel, Mel
 from soundmark.training import linear_head, loop, networks, onnx_export
 from soundmark.training.named_recipes import RECIPES, recipe_named

@@ -13,7 +13,7 @@ from support.sounds import RATE_HZ, wave
 
 HIDE = "import sys; sys.modules.update(dict.fromkeys({hidden!r}))\n"  # None: the import fails
 RUN = "from soundmark import cli; sys.argv = ['soundmark', *{arguments!r}]; cli.main()"
-OPTIONAL = ("torch", "onnx", "onnxscript", "safetensors", "matplotlib", "pandas", "pyarrow", "sounddevice", "av")
+OPTIONAL = ("torch", "onnxscript", "safetensors", "matplotlib", "pandas", "pyarrow", "sounddevice", "av")
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +56,10 @@ def files(folder: Path) -> set[Path]:
             ("matplotlib",),
             "compare needs the package matplotlib, which is not installed: [plot]",
         ),
-        ("compare pets -o run", ("onnx",), "compare needs the package onnx, which is not installed: [export]"),
         (
             "compare pets -o run",
             OPTIONAL,
-            "compare needs the packages torch, onnx, onnxscript, safetensors and matplotlib, which are not installed: "
+            "compare needs the packages torch, onnxscript, safetensors and matplotlib, which are not installed: "
             "[train]",
         ),
         ("train pets -o run", ("safetensors",), "train needs the package safetensors, which is not installed: [train]"),
@@ -95,16 +94,6 @@ def files(folder: Path) -> set[Path]:
             "spectrograms pets images --axes",
             OPTIONAL,
             "spectrograms with --colours or --axes needs the package matplotlib, which is not installed: [plot]",
-        ),
-        (
-            "export model.onnx --with-front-end",
-            OPTIONAL,
-            "export needs the package onnx, which is not installed: [export]",
-        ),
-        (
-            "export model.onnx --int8 --calibrate pets",
-            OPTIONAL,
-            "export needs the package onnx, which is not installed: [export]",
         ),
         (
             "classify pets -m model.onnx -o out --format parquet",

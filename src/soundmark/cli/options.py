@@ -47,6 +47,16 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def model_name(text: str) -> str:
+    """Parse the name or the path of a model.
+
+    >>> model_name("audioset"), model_name("./audioset")
+    ('audioset', './audioset')
+    """
+    path(text)
+    return text
+
+
 def integer(text: str) -> int:
     """Parse a whole number.
 
@@ -230,28 +240,54 @@ Subset = Annotated[
 ]
 
 
-ModelPath = Annotated[
-    Path,
+ModelName = Annotated[
+    str,
     typer.Option(
         "-m",
         "--model",
         metavar="MODEL",
-        help="Trained model (.onnx).",
+        help="Trained model (.onnx), or audioset.",
         show_default=False,
-        parser=path,
+        parser=model_name,
         autocompletion=completion.models,
         rich_help_panel="Input",
     ),
 ]
 
 
+ModelOrDefault = Annotated[
+    str,
+    typer.Option(
+        "-m",
+        "--model",
+        metavar="MODEL",
+        help="Trained model (.onnx), or audioset: a pretrained model with AudioSet's 527 classes.",
+        parser=model_name,
+        autocompletion=completion.models,
+        rich_help_panel="Input",
+    ),
+]
+
+
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        metavar="NAMES",
+        help="Detect only these classes of a multi-label model, separated by commas.",
+        show_default="all",
+        rich_help_panel="Detection",
+    ),
+]
+
+
 ModelArgument = Annotated[
-    Path,
+    str,
     typer.Argument(
         metavar="MODEL",
-        help="Trained model (.onnx).",
+        help="Trained model (.onnx), or audioset.",
         show_default=False,
-        parser=path,
+        parser=model_name,
         autocompletion=completion.models,
         rich_help_panel="Input",
     ),

@@ -9,17 +9,16 @@ from soundmark.errors import SettingsError
 from soundmark.runtime.text import listed
 
 EXTRAS = {
-    "export": ("onnx",),
     "plot": ("matplotlib",),
     "live": ("sounddevice",),
     "codecs": ("av",),
     "table": ("pandas", "pyarrow"),
-    "train": ("torch", "onnx", "onnxscript", "safetensors", "matplotlib"),
+    "train": ("torch", "onnxscript", "safetensors", "matplotlib"),
 }
 """The extras of pyproject.toml and their packages, the smallest download first."""
 
 
-TRAINING = ("torch", "onnx", "onnxscript", "safetensors")
+TRAINING = ("torch", "onnxscript", "safetensors")
 
 
 FIGURES = ("matplotlib",)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 DEFAULT_TIMEZONE = "UTC"  # of recording times in file names
 
 
+DEFAULT_MODEL = "audioset"
+
+
 def _release() -> float:
     from soundmark.models.events import RELEASE
 

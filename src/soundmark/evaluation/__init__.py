@@ -9,7 +9,6 @@ In reading order:
     comparison        run a plan: train, test, collect the results
     model_evaluation  evaluate a trained model on a data set
     quantisation      int8 models and their loss of accuracy
-    pretrained        load a model by name or by path: load("audioset")
     report            write an Evaluation as one HTML file
     results_text      an Evaluation as text and as a table in Jupyter
     results_figures   an Evaluation as figures for a notebook or a paper

@@ -36,7 +36,7 @@ from soundmark.evaluation.results import Comparison, Evaluation, FoldResult, Res
 from soundmark.metrics import thresholds
 from soundmark.metrics.predictions import write_predictions
 from soundmark.metrics.task import Task
-from soundmark.models import weights
+from soundmark.models.pretrained import weights
 from soundmark.runtime import atomic, provenance
 from soundmark.runtime.checks import check_jobs
 from soundmark.runtime.output_folder import OutputFolder

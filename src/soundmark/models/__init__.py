@@ -11,12 +11,12 @@ In reading order:
     card_text        the model card as text: summary, full table, Markdown, JSON
     bundle           a model as one .onnx file
     overview         the repr of a model, and its table of layers
-    weights          pretrained weights: found on disk or downloaded, and verified
     windows          samples → windows
     scores           one row of probabilities per window
     events           window scores → events
     streaming        recordings and streams of any length, window by window
     classifier       Model: scores, classes, events, embeddings
+    pretrained       pretrained networks, built from their released weights; load("audioset")
     explanation      the regions of a spectrogram that matter most for a class
     export           models for other programs: waveform input, 8-bit weights
 """

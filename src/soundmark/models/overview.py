@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from soundmark.errors import BundleError, SettingsError
+from soundmark.errors import BundleError
 from soundmark.models import card_text
 from soundmark.runtime.text import aligned, html_table, one_line
 
@@ -45,7 +45,7 @@ def lines(bundle: Bundle) -> list[tuple[str, str]]:
     card = bundle.card
     recipe, network = (one_line(card.recipe.get(key, "unknown"), 25) for key in ("name", "network"))
     size = card_text.file_size(len(bundle.graph))
-    with suppress(SettingsError, BundleError):  # onnx is not installed, or the graph cannot be parsed
+    with suppress(BundleError):  # the graph cannot be parsed
         size += f", {count_parameters(bundle.graph):,} parameters"
     return [("recipe", f"{recipe}, network {network}"), *card_text.summary(card), ("size", size)]
 
@@ -118,7 +118,6 @@ def layer_table(graph: bytes) -> LayerTable:
     """List the layers of an ONNX ``graph`` that its ``logits`` depend on.
 
     Raises:
-        SettingsError: the package onnx is not installed.
         BundleError: the graph cannot be parsed.
 
     >>> [layer.kind for layer in layer_table(model.bundle.graph)][-1]
@@ -157,7 +156,6 @@ def count_parameters(graph: bytes) -> int:
     """Count the weights of an ONNX ``graph`` that its ``logits`` depend on.
 
     Raises:
-        SettingsError: the package onnx is not installed.
         BundleError: the graph cannot be parsed.
 
     >>> count_parameters(model.bundle.graph) == model.summary().n_parameters
@@ -209,11 +207,9 @@ class _Graph:
 
 
 def _parsed(graph: bytes, shapes: bool) -> Any:
-    try:
-        import onnx
-        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise SettingsError('listing the layers needs the package onnx: pip install "soundmark[export]".') from error
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
     try:
         model = onnx.load_from_string(graph)
     except DecodeError as error:

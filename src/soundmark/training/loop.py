@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from soundmark.errors import SettingsError
-from soundmark.models import weights
+from soundmark.models.pretrained import weights
 from soundmark.models.training_record import Epoch
 from soundmark.runtime.progress import Progress
 from soundmark.training import networks

@@ -14,10 +14,11 @@ from soundmark.datasets import Dataset, Skipped, features, splits
 from soundmark.datasets.protocols import ALL, FOLDS, most_trusted
 from soundmark.errors import SettingsError
 from soundmark.metrics.task import Task
-from soundmark.models import bundle, legacy, weights
+from soundmark.models import bundle, legacy
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
+from soundmark.models.pretrained import weights
 from soundmark.runtime.checks import check_jobs, is_whole
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.training import DEFAULT_DEVICE, DEFAULT_RECIPE, named_recipes

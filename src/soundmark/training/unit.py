@@ -31,10 +31,11 @@ from soundmark.datasets.splits import Split, count_recordings
 from soundmark.errors import BundleError, DatasetError, OutputError, SettingsError
 from soundmark.metrics.predictions import read_predictions, write_predictions
 from soundmark.metrics.task import Task, score_clips
-from soundmark.models import bundle, legacy, training_record, weights
+from soundmark.models import bundle, legacy, training_record
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
+from soundmark.models.pretrained import weights
 from soundmark.models.training_record import EngineRecord, Epoch, TrainingRecord
 from soundmark.runtime import atomic, provenance
 from soundmark.runtime.progress import Progress, no_progress

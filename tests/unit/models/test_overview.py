@@ -1,13 +1,12 @@
 """The repr of a model, and its layers with the parameter counts of Keras."""
 
 import dataclasses
-import sys
 
 import numpy as np
 import pytest
 import torch
 
-from soundmark.errors import BundleError, SettingsError
+from soundmark.errors import BundleError
 from soundmark.models import overview
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
@@ -99,14 +98,6 @@ def test_layers_of_folded_and_int8_graphs(notebook_model, pretrained):
         int8.quantise_graph(notebook_model.bundle.graph, spectrograms, np.arange(4)),
     ):
         assert overview.layer_table(small) == notebook_model.summary()
-
-
-def test_message_names_the_extra_if_onnx_is_missing(notebook_model, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(SettingsError, match=r'pip install "soundmark\[export\]"'):
-        notebook_model.summary()
-    assert "parameters" not in repr(notebook_model)
-    assert len(repr(notebook_model).splitlines()) == 9
 
 
 def test_invalid_graph_is_refused(notebook_model):

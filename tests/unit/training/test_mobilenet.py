@@ -7,7 +7,7 @@ import soundfile
 import soxr
 import torch
 
-from soundmark.models import weights
+from soundmark.models.pretrained import weights
 from soundmark.spectrograms import LogMel
 from soundmark.spectrograms.logmel import FLOOR, MIDDLE, SPREAD
 from soundmark.training import onnx_export

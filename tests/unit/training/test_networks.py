@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from soundmark.models import weights
+from soundmark.models.pretrained import weights
 from soundmark.training import networks
 from soundmark.training.networks import NETWORKS
 from soundmark.training.networks.network import Network

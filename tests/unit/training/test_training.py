@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 from soundmark.errors import OutputError, SettingsError
 from soundmark.models import training_record
-from soundmark.models import weights as model_weights
+from soundmark.models.pretrained import weights as model_weights
 from soundmark.spectrograms import Mel
 from soundmark.training import augmentation, calibration, engine, linear_head, loop, networks, onnx_export, optimizer
 from soundmark.training.checkpoint import Checkpoint

@@ -9,7 +9,7 @@ import typer
 
 from soundmark.cli import choices, help_page, options, requirements, shell
 from soundmark.cli.app import app
-from soundmark.detection.settings import DEFAULT_TIMEZONE, DetectionSettings, read_thresholds
+from soundmark.detection.settings import DEFAULT_MODEL, DEFAULT_TIMEZONE, DetectionSettings, read_thresholds
 
 if TYPE_CHECKING:
     from soundmark.detection.file_analysis import FileAnalysis
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @app.command(
     epilog=help_page.page_end(
         [
+            "soundmark classify street.wav",
             "soundmark classify street.wav -m model.onnx",
             "soundmark classify recordings -m model.onnx -o results --overlap 0.5",
             "ls *.flac | soundmark classify --files-from - -m model.onnx --format csv",
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     )
 )
 def classify(
-    model: options.ModelPath,
     paths: options.Inputs = None,
+    model: options.ModelOrDefault = DEFAULT_MODEL,
     files_from: options.FilesFrom = None,
     output: Annotated[
         Path | None,
@@ -39,6 +40,7 @@ def classify(
         ),
     ] = None,
     form: options.ResultFormat = None,
+    classes: options.Classes = None,
     top_k: options.TopK = DetectionSettings.top_k,
     unknown: options.Unknown = DetectionSettings.unknown,
     overlap: options.Overlap = DetectionSettings.overlap,
@@ -53,13 +55,14 @@ def classify(
 ) -> None:
     """Classify sound files; list detections with their times.
 
+    Without -m, a pretrained model with AudioSet's 527 classes is used; its weights are downloaded once (4 MB).
     Prints the most probable classes of each file. A file longer than the model's window is split into windows, and
     each detection is listed with its start and stop time. A file that cannot be read is skipped (exit status 1).
     """
     from soundmark.cli import console, tables
     from soundmark.detection import inputs
     from soundmark.detection.file_analysis import FileAnalysis
-    from soundmark.models.classifier import load
+    from soundmark.models.pretrained import named_models
 
     if output is None:
         shell.not_resumable()
@@ -68,7 +71,7 @@ def classify(
     if form == "parquet":
         requirements.require("--format parquet", ("pyarrow",))
     console.show_library_warnings()
-    loaded = load(model)
+    loaded = named_models.load(model, classes=classes)
     settings = DetectionSettings(
         top_k=top_k,
         unknown=unknown,

@@ -21,7 +21,7 @@ from soundmark.cli.app import app, open_dataset
 )
 def evaluate(
     dataset: options.DatasetPath,
-    model: options.ModelPath,
+    model: options.ModelName,
     output: Annotated[
         Path | None,
         options.output_option("DIR", "Folder for predictions.csv and metrics.json.", show_default="none written"),
@@ -37,7 +37,7 @@ def evaluate(
     """
     from soundmark.cli import console, tables
     from soundmark.evaluation import model_evaluation
-    from soundmark.models.classifier import load
+    from soundmark.models.pretrained.named_models import load
 
     loaded = load(model)
     data = open_dataset(dataset, subset)

@@ -20,7 +20,7 @@ def explain(
             metavar="INPUT", help="Sound file.", show_default=False, parser=options.path, rich_help_panel="Input"
         ),
     ],
-    model: options.ModelPath,
+    model: options.ModelName,
     output: Annotated[Path, options.output_option("FILE", "Image to write: .png, .svg or .pdf.")],
     overwrite: options.Overwrite = False,
 ) -> None:
@@ -32,7 +32,7 @@ def explain(
     requirements.require("explain", requirements.FIGURES)
     from soundmark import audio
     from soundmark.cli import console
-    from soundmark.models.classifier import load
+    from soundmark.models.pretrained.named_models import load
     from soundmark.runtime import atomic, plotting
 
     loaded = load(model)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from soundmark.cli import help_page, options, requirements
+from soundmark.cli import help_page, options
 from soundmark.cli.app import app, open_dataset
 
 
@@ -74,17 +74,16 @@ def export(
     The export is tested before it is written: the probabilities must agree with those of the model, and int8 may lose
     at most one percentage point of accuracy.
     """
-    requirements.require("export", ("onnx",))
     from soundmark.cli import console, tables
     from soundmark.evaluation import quantisation
-    from soundmark.models.classifier import load
     from soundmark.models.export import waveform
+    from soundmark.models.pretrained.named_models import load
 
     chosen = waveform.ExportOptions(
         front_end=front_end, int8=int8, dynamic=dynamic, check=check or (), calibrate=calibrate
     )
     loaded = load(model)
-    target = waveform.output_path(model, output, chosen, overwrite=overwrite)
+    target = waveform.output_path(Path(model), output, chosen, overwrite=overwrite)
     with console.progress(quiet) as progress:
         if chosen.calibrate:
             data = open_dataset(chosen.calibrate, subset)

@@ -9,12 +9,13 @@ import typer
 
 from soundmark.cli import choices, help_page, options, requirements, shell
 from soundmark.cli.app import app
-from soundmark.detection.settings import DetectionSettings, LiveSettings, read_thresholds
+from soundmark.detection.settings import DEFAULT_MODEL, DetectionSettings, LiveSettings, read_thresholds
 
 
 @app.command(
     epilog=help_page.page_end(
         [
+            "soundmark listen",
             "soundmark listen -m model.onnx",
             "soundmark listen rtsp://camera/audio -m model.onnx --save events",
             "arecord -f S16_LE -r 44100 | soundmark listen - -m model.onnx > events.jsonl",
@@ -24,8 +25,8 @@ from soundmark.detection.settings import DetectionSettings, LiveSettings, read_t
     )
 )
 def listen(
-    model: options.ModelPath,
     source: options.LiveSource = LiveSettings.source,
+    model: options.ModelOrDefault = DEFAULT_MODEL,
     rate: options.Rate = LiveSettings.rate_hz,
     channels: options.Channels = LiveSettings.channels,
     sample_format: options.SampleFormat = LiveSettings.sample_format,
@@ -69,6 +70,7 @@ def listen(
     form: Annotated[
         str | None, options.format_option(choices.LIVE_FORMATS, show_default="view in a terminal, else jsonl")
     ] = None,
+    classes: options.Classes = None,
     unknown: options.Unknown = DetectionSettings.unknown,
     min_confidence: options.MinConfidence = DetectionSettings.min_confidence,
     thresholds: options.Thresholds = None,
@@ -113,10 +115,10 @@ def listen(
     from soundmark.audio.capture import open_source
     from soundmark.cli import live_output
     from soundmark.detection.live import saved_clips
-    from soundmark.models.classifier import load
+    from soundmark.models.pretrained import named_models
 
     shell.not_resumable()
-    loaded = load(model)
+    loaded = named_models.load(model, classes=classes)
     settings = DetectionSettings(
         unknown=unknown,
         min_confidence=min_confidence,

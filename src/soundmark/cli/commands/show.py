@@ -37,12 +37,13 @@ def show(
     The table also shows the input and how to use the model. The formats markdown and json are always complete.
     """
     from soundmark.cli import console, tables
-    from soundmark.models import bundle, card_text
+    from soundmark.models import card_text
+    from soundmark.models.pretrained.named_models import load
 
-    found = bundle.read_bundle(model)
+    found = load(model).bundle
     if form == "table":
-        tables.show_card(str(model), found, everything=everything)
+        tables.show_card(model, found, everything=everything)
     elif form == "json":
         console.write_output(card_text.to_json(found.card))
     else:
-        console.write_output(card_text.to_markdown(str(model), found.card))
+        console.write_output(card_text.to_markdown(model, found.card))

@@ -75,6 +75,29 @@ def _fold(graph: Any, convolution: Any, norm: Any) -> None:
     graph.node.remove(norm)
 
 
+def with_outputs(graph: bytes, rows: npt.NDArray[np.int64], n_classes: int) -> bytes:
+    """Keep the logits of the classes ``rows`` of ``n_classes``, in that order.
+
+    >>> import onnx
+    >>> fewer = onnx.load_from_string(with_outputs(model.bundle.graph, np.array([3, 0]), 10))
+    >>> [output.type.tensor_type.shape.dim[1].dim_value for output in fewer.graph.output if output.name == "logits"]
+    [2]
+    """
+    import onnx
+    from onnx import helper
+
+    model = onnx.load_from_string(graph)
+    (logits,) = (output for output in model.graph.output if output.name == "logits")
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [f"{name}/all" if name == "logits" else name for name in names]
+    _add_constant(model.graph, "logits/rows", np.eye(n_classes, dtype=np.float32)[:, rows])
+    model.graph.node.append(helper.make_node("MatMul", ["logits/all", "logits/rows"], ["logits"], name="logits/rows"))
+    logits.type.tensor_type.shape.dim[1].dim_value = len(rows)
+    fewer: bytes = model.SerializeToString()
+    return fewer
+
+
 def with_int8_weights(graph: bytes) -> bytes:
     """Store float32 weights as int8 with a scale per output; they are converted to float32 when the graph runs.
 

@@ -1,19 +1,11 @@
-"""EfficientAT's MobileNetV3 for audio, reimplemented in torch: ``mn04`` (width 0.4) and ``mn10`` (width 1.0).
+"""EfficientAT's MobileNetV3 for audio in torch, for training: ``mn04`` (width 0.4) and ``mn10`` (width 1.0).
 
-    Conv 16 stride 2, fifteen inverted residuals (``BLOCKS``), Conv 1×1 to 960, mean over time and frequency,
-    Dense 1280, Dense 527                     (channels × width, rounded to 8; BatchNorm after each convolution)
-
-The input is the ``logmel`` representation. The mean before the dense layers is the *embedding*: 384 values for mn04.
-
-Source: A. Howard et al., "Searching for MobileNetV3", ICCV 2019, table 1; F. Schmid, K. Koutini and G. Widmer,
-"Efficient Large-Scale Audio Tagging via Transformer-to-CNN Knowledge Distillation", ICASSP 2023, whose code
-(github.com/fschmid56/EfficientAT, ``models/mn/``, MIT licence) trained the weights. Parameters have the names of that
-code, so that the released weights can be loaded.
+The layers, their source and the names of the weights are those of ``models.pretrained.mobilenet``, which builds the
+same network as an ONNX graph without torch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -21,12 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundmark.models import weights
+from soundmark.models.pretrained.mobilenet import (
+    BLOCKS,
+    DENSE,
+    EPSILON,
+    FIRST,
+    N_AUDIOSET,
+    WIDTHS,
+    Block,
+    round_channels,
+)
 from soundmark.spectrograms.logmel import MIDDLE, QUIETEST, SPREAD
 from soundmark.training.networks.network import Network
-
-N_AUDIOSET = 527  # AudioSet classes
-
 
 DROPOUT = 0.2
 
@@ -40,41 +38,7 @@ MAX_GAIN = 10**4.0  # 40 dB: more would amplify rounding errors
 SHIFT_BANDS = 2  # of 128 mel bands
 
 
-@dataclass(frozen=True)
-class Block:
-    """One row of the table of MobileNetV3-Large, at width 1."""
-
-    kernel: int
-    expanded: int
-    out: int
-    squeeze_excitation: bool
-    activation: type[nn.Module]
-    stride: int
-
-
-_RE, _HS = nn.ReLU, nn.Hardswish
-
-
-BLOCKS = (
-    Block(3, 16, 16, False, _RE, 1),
-    Block(3, 64, 24, False, _RE, 2),
-    Block(3, 72, 24, False, _RE, 1),
-    Block(5, 72, 40, True, _RE, 2),
-    Block(5, 120, 40, True, _RE, 1),
-    Block(5, 120, 40, True, _RE, 1),
-    Block(3, 240, 80, False, _HS, 2),
-    Block(3, 200, 80, False, _HS, 1),
-    Block(3, 184, 80, False, _HS, 1),
-    Block(3, 184, 80, False, _HS, 1),
-    Block(3, 480, 112, True, _HS, 1),
-    Block(3, 672, 112, True, _HS, 1),
-    Block(5, 672, 160, True, _HS, 2),
-    Block(5, 960, 160, True, _HS, 1),
-    Block(5, 960, 160, True, _HS, 1),
-)
-
-
-FIRST, LAST, DENSE = 16, 6 * 160, 1280  # channels: of the first convolution, of the last, of the dense layer
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "hardswish": nn.Hardswish}
 
 
 class MobileNet(nn.Module):
@@ -82,15 +46,15 @@ class MobileNet(nn.Module):
 
     def __init__(self, width: float) -> None:
         super().__init__()
-        inside = _round_channels(FIRST * width)
+        inside = round_channels(FIRST * width)
         layers: list[nn.Module] = [_convolution(1, inside, 3, stride=2, activation=nn.Hardswish)]
         for block in BLOCKS:
             layers.append(InvertedResidual(block, inside, width))
-            inside = _round_channels(block.out * width)
+            inside = round_channels(block.out * width)
         self.width_of_embedding = 6 * inside
         layers.append(_convolution(inside, self.width_of_embedding, 1, activation=nn.Hardswish))
         self.features = nn.Sequential(*layers)
-        dense = _round_channels(DENSE * width)
+        dense = round_channels(DENSE * width)
         # Indices as in the original, where 0 and 1 are pooling and flattening, 3 the activation and 4 dropout.
         self.classifier = nn.ModuleDict(
             {"2": nn.Linear(self.width_of_embedding, dense), "5": nn.Linear(dense, N_AUDIOSET)}
@@ -181,28 +145,6 @@ class TransferNetwork(Network):
         return [last - int(parts[2]) if parts[:2] == ["backbone", "features"] else 0 for parts in names]
 
 
-class Tagger(Network):
-    """A backbone with its original head for the 527 classes of AudioSet."""
-
-    has_embedding = True
-
-    def __init__(self, backbone: MobileNet) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Compute the embedding, ``[batch, 384]`` for mn04."""
-        return self.backbone.embed(x)
-
-    def head(self, embedding: Tensor) -> Tensor:
-        """Compute AudioSet logits ``[batch, 527]`` from an embedding."""
-        return self.backbone.tags(embedding)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Compute AudioSet logits ``[batch, 527]``."""
-        return self.head(self.embed(x))
-
-
 def normalise_loudness(x: Tensor) -> Tensor:
     """Normalise ``logmel`` spectrograms ``[batch, 1, freq, time]`` to a mean power of 12 dB, with at most 40 dB gain.
 
@@ -234,9 +176,9 @@ class InvertedResidual(nn.Module):
 
     def __init__(self, block: Block, inside: int, width: float) -> None:
         super().__init__()
-        expanded, out = _round_channels(block.expanded * width), _round_channels(block.out * width)
+        expanded, out = round_channels(block.expanded * width), round_channels(block.out * width)
         self.adds = block.stride == 1 and inside == out
-        activation = block.activation
+        activation = ACTIVATIONS[block.activation]
         expands = expanded != inside
         layers: list[nn.Module] = [_convolution(inside, expanded, 1, activation=activation)] * expands
         layers.append(
@@ -258,7 +200,7 @@ class SqueezeExcitation(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        squeezed = _round_channels(channels / 4)
+        squeezed = round_channels(channels / 4)
         layer = nn.ModuleDict({"fc1": nn.Linear(channels, squeezed), "fc2": nn.Linear(squeezed, channels)})
         self.conc_se_layers = nn.ModuleList([layer])  # a list, as in the original, which can also weight other axes
 
@@ -280,17 +222,8 @@ def _convolution(
     activation: type[nn.Module] | None = None,
 ) -> nn.Sequential:
     convolution = nn.Conv2d(inside, out, kernel, stride, (kernel - 1) // 2, groups=groups, bias=False)
-    layers = [convolution, nn.BatchNorm2d(out, eps=0.001, momentum=0.01)]
+    layers = [convolution, nn.BatchNorm2d(out, eps=EPSILON, momentum=0.01)]
     return nn.Sequential(*layers, *([activation()] if activation else []))
-
-
-def _round_channels(channels: float) -> int:
-    """Round to the nearest multiple of 8 that is at most 10 % below ``channels`` (MobileNet's rule)."""
-    rounded = max(8, int(channels + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * channels else rounded
-
-
-WIDTHS = {"mn04": 0.4, "mn10": 1.0}
 
 
 def build(name: str, shape: tuple[int, int], n_classes: int) -> TransferNetwork:
@@ -300,17 +233,3 @@ def build(name: str, shape: tuple[int, int], n_classes: int) -> TransferNetwork:
     torch.Size([1, 10])
     """
     return TransferNetwork(MobileNet(WIDTHS[name]), n_classes)
-
-
-def load_released(name: str) -> Tagger:
-    """Load the network called ``name`` as EfficientAT released it, with its 527 AudioSet classes.
-
-    Raises:
-        WeightsError: the weights are missing and cannot be downloaded.
-
-    >>> load_released("mn04")(torch.zeros(1, 1, 128, 1000)).shape  # doctest: +SKIP
-    torch.Size([1, 527])
-    """
-    network = Tagger(MobileNet(WIDTHS[name]))
-    network.backbone.load_state_dict(torch.load(weights.find(name), map_location="cpu", weights_only=True))
-    return network.eval()

@@ -1,5 +1,7 @@
 """pretrained: load("audioset") has AudioSet's class names in their order, and the logits of EfficientAT."""
 
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -7,8 +9,9 @@ import pytest
 
 import soundmark
 from soundmark import audio
-from soundmark.errors import BundleError, SettingsError
-from soundmark.evaluation import pretrained
+from soundmark.errors import BundleError, SettingsError, WeightsError
+from soundmark.models.pretrained import named_models as pretrained
+from soundmark.models.pretrained import weights
 
 EXPECTED = {  # UrbanSound8K class number → AudioSet classes, one of which should be among the top five
     1: {"Vehicle horn, car horn, honking", "Toot", "Car", "Vehicle"},
@@ -75,15 +78,15 @@ def test_the_model_has_the_documented_properties(model):
 
 
 @pytest.mark.slow
-def test_the_model_is_exported_once_and_again_if_the_file_is_damaged(model, monkeypatch):
+def test_the_model_is_built_once_and_again_if_the_file_is_damaged(model, monkeypatch):
     def fail():
-        raise AssertionError("exported again")
+        raise AssertionError("built again")
 
-    monkeypatch.setattr(pretrained, "export_audioset", fail)
+    monkeypatch.setattr(pretrained, "build_audioset", fail)
     assert soundmark.load("audioset").card == model.card
     (path,) = (pretrained.cache_folder() / "models").iterdir()
     path.write_bytes(path.read_bytes()[:-100])
-    monkeypatch.setattr(pretrained, "export_audioset", lambda: model.bundle)
+    monkeypatch.setattr(pretrained, "build_audioset", lambda: model.bundle)
     assert soundmark.load("audioset").classes == model.classes
     assert pretrained.bundle.read_bundle(path).card == model.card
 
@@ -97,13 +100,47 @@ def test_a_file_named_audioset_does_not_shadow_the_model(model, tmp_path, monkey
         soundmark.load(tmp_path / "audioset")
 
 
-def test_without_torch_the_message_names_the_extra(tmp_path, monkeypatch):
+def test_the_model_is_built_and_used_without_torch(mn04_weights, shared, tmp_path):
+    sound = clip(shared, "106905-8-0-0.flac")
+    code = (
+        "import sys; sys.modules['torch'] = None; import soundmark; "
+        f"found = soundmark.load('audioset').classify({str(sound)!r}); "
+        "print(found[0]['label'], any(name.startswith('soundmark.training') for name in sys.modules))"
+    )
+    environment = os.environ | {"SOUNDMARK_WEIGHTS": str(mn04_weights.parent), "SOUNDMARK_CACHE": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout == "Emergency vehicle False\n", done.stderr
+
+
+def test_offline_on_first_use_one_message_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path))
-    for name in [name for name in sys.modules if name.split(".")[0] == "torch" or "soundmark.training" in name]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(SettingsError, match=r'which needs torch: pip install "soundmark\[train\]"'):
+    monkeypatch.delenv("SOUNDMARK_WEIGHTS", raising=False)
+    monkeypatch.setattr(weights, "RELEASE", "http://127.0.0.1:9/")
+    with pytest.raises(
+        WeightsError, match=r"the weights of mn04 .* Download http://127\.0\.0\.1:9/mn04_as_mAP_432\.pt"
+    ):
         soundmark.load("audioset")
+
+
+@pytest.mark.slow
+def test_classes_restrict_the_model_without_changing_their_probabilities(model, shared):
+    few = pretrained.with_classes(model, "siren, Vehicle horn, car horn, honking,Dog")
+    assert few.classes == ("Siren", "Vehicle horn, car horn, honking", "Dog")
+    sound = clip(shared, "106905-8-0-0.flac")
+    scores, all_scores = few.scores(sound), model.scores(sound)
+    rows = [model.classes.index(name) for name in few.classes]
+    np.testing.assert_allclose(scores.probabilities, all_scores.probabilities[:, rows], atol=1e-6)
+    assert few.thresholds.tolist() == [pretrained.THRESHOLD] * 3
+    np.testing.assert_array_equal(few.embed(sound), model.embed(sound))
+
+
+@pytest.mark.slow
+def test_unknown_classes_are_refused_with_the_nearest_names(model):
+    with pytest.raises(SettingsError, match='no class "sirn". Did you mean "Siren"') as caught:
+        pretrained.with_classes(model, ["sirn"])
+    assert len(str(caught.value)) < 200, "527 names are not listed"
+    with pytest.raises(SettingsError, match="no classes are given"):
+        pretrained.with_classes(model, " , ")
 
 
 def test_a_misspelt_name_gets_a_suggestion(tmp_path, monkeypatch):

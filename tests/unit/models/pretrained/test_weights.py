@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from soundmark.errors import WeightsError
-from soundmark.models import weights
+from soundmark.models.pretrained import weights
 from soundmark.runtime import downloads
 from support.servers import QuietHandler, serving
 

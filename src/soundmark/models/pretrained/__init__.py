@@ -1,0 +1,12 @@
+"""Pretrained networks as ONNX graphs, built from their released weights without torch; models by name.
+
+    .pt file (weights) ─ pytorch_file ─▶ tensors ─ mobilenet ─▶ graph ─▶ .onnx
+
+In reading order:
+
+    weights       pretrained weights: found on disk or downloaded, and verified
+    pytorch_file  read the tensors of a PyTorch file as data
+    graph         write an ONNX graph node by node
+    mobilenet     EfficientAT's MobileNetV3: mn04 and mn10
+    named_models  load a model by name or by path: load("audioset")
+"""

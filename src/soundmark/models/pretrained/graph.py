@@ -1,0 +1,78 @@
+"""Write an ONNX graph node by node."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+OPSET, IR = 18, 10  # of ONNX 1.16; onnxruntime 1.18 and later read them
+
+
+class Graph:
+    """An ONNX graph in the making: inputs, constants and nodes, each by its name.
+
+    >>> graph = Graph()
+    >>> x = graph.input("spectrogram", (1, 4, 4))
+    >>> graph.output("logits", graph.node("Mul", x, graph.constant("two", [2.0])))
+    >>> len(graph.to_bytes()) > 100
+    True
+    """
+
+    def __init__(self) -> None:
+        self._nodes: list[Any] = []
+        self._constants: dict[str, npt.NDArray[np.generic]] = {}
+        self._inputs: dict[str, tuple[int, ...]] = {}
+        self._outputs: list[str] = []
+        self._n_names: Counter[str] = Counter()
+
+    def input(self, name: str, shape: tuple[int, ...]) -> str:
+        """Add a float32 input of the shape ``[batch, *shape]``; return its name."""
+        self._inputs[name] = shape
+        return name
+
+    def constant(self, name: str, values: npt.ArrayLike) -> str:
+        """Add a constant, as float32 unless it is int64; the second constant of the same name is the first one."""
+        if name not in self._constants:
+            array = np.asarray(values)
+            self._constants[name] = np.ascontiguousarray(array if array.dtype == np.int64 else array.astype(np.float32))
+        return name
+
+    def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node with one output; return the name of the output."""
+        from onnx import helper
+
+        self._n_names[operator] += 1
+        output = f"{operator.lower()}_{self._n_names[operator]}"
+        self._nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
+        return output
+
+    def output(self, name: str, value: str) -> None:
+        """Make ``value`` an output called ``name``."""
+        from onnx import helper
+
+        self._nodes.append(helper.make_node("Identity", [value], [name], name=name))
+        self._outputs.append(name)
+
+    def to_bytes(self) -> bytes:
+        """Return the ONNX file."""
+        import onnx
+        from onnx import TensorProto, helper, numpy_helper
+
+        graph = helper.make_graph(
+            self._nodes,
+            "soundmark",
+            [
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])
+                for name, shape in self._inputs.items()
+            ],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in self._outputs],
+            [numpy_helper.from_array(values, name) for name, values in self._constants.items()],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
+        inferred = onnx.shape_inference.infer_shapes(model)
+        del inferred.graph.value_info[:]
+        data: bytes = inferred.SerializeToString(deterministic=True)
+        return data
