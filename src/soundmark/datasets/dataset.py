@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from soundmark import audio
 from soundmark.audio.folders import SUFFIXES, UNSUPPORTED, FolderListing
-from soundmark.datasets.clip import Clip, Skipped, relative
+from soundmark.datasets.clip import DEFAULT_WINDOW_S, Clip, Skipped, relative, typical_length_s
 from soundmark.errors import AudioError, DatasetError, processing
 from soundmark.runtime.text import count, shortened
 
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["SEPARATOR", "Clip", "ClipIndexError", "Dataset", "Skipped", "relative", "split_label", "typical_length_s"]
 
 SEPARATOR = ";"  # between the class names in a multi-label label
-
-
-LONGEST_WINDOW_S = 30.0  # a few clips longer than this do not determine the window length
 
 
 class ClipIndexError(DatasetError, IndexError):
@@ -64,7 +61,7 @@ class Dataset:
     multi_label: bool = False  # whether a clip can have any number of classes, as "dog;siren"
     skipped: tuple[Skipped, ...] = ()  # listed in the metadata but missing or unusable
     complete_size: int | None = None  # number of clips in a complete copy, if known
-    window_s: float = 4.0  # window length of a model trained on these clips
+    window_s: float = DEFAULT_WINDOW_S  # window length of a model trained on these clips
     licence: str = "unknown"
     citation: str = ""
 
@@ -434,36 +431,6 @@ def split_label(label: str) -> tuple[str, ...]:
     (('dog', 'siren'), ())
     """
     return tuple(dict.fromkeys(name.strip() for name in label.split(SEPARATOR) if name.strip()))
-
-
-def typical_length_s(clips: Sequence[Clip], *, sample: int = 200) -> float:
-    """Return the window length in seconds for a model of these clips: the longest clip, rounded up to 0.1 s.
-
-    With this window each clip is classified in one piece. If a clip is longer than ``LONGEST_WINDOW_S``, the 95th
-    percentile of the durations is used instead. Durations are read from the headers of at most ``sample`` evenly spaced
-    clips. Excess of a thousandth of a second is ignored, because files can be a sample too long. If no file can be
-    read, ``Dataset``'s default is returned.
-
-    >>> typical_length_s([Clip(path=Path("a.wav"), label="dog", start_s=1.0, stop_s=2.55)])
-    1.6
-    """
-    chosen = np.linspace(0, len(clips) - 1, min(len(clips), sample)).round().astype(np.int64)
-    lengths_s = [length for i in chosen if (length := _length_s(clips[i])) is not None]
-    if not lengths_s:
-        return Dataset.window_s
-    longest_s = max(lengths_s)
-    length_s = longest_s if longest_s <= LONGEST_WINDOW_S else float(np.percentile(lengths_s, 95))
-    tenths = round(length_s * 10, 2)
-    return max(1, math.ceil(tenths)) / 10
-
-
-def _length_s(clip: Clip) -> float | None:
-    if clip.stop_s is not None:
-        return clip.stop_s - clip.start_s
-    try:
-        return max(0.0, audio.info(clip.path).duration_s - clip.start_s)
-    except AudioError:  # reported when the clip is read
-        return None
 
 
 def _positions(indices: ArrayLike, dataset: Dataset) -> NDArray[np.int64]:

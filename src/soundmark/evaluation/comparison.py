@@ -289,8 +289,16 @@ def _stores(plan: Plan, jobs: int | None, fresh: bool, progress: Progress) -> di
     """Build the feature store of each recipe, by recipe name; recipes with the same representation share one."""
     built: dict[Representation, Features] = {}
     for representation in dict.fromkeys(recipe.representation for recipe in plan.recipes):
-        built[representation] = features.build(plan.dataset, representation, jobs=jobs, fresh=fresh, progress=progress)
+        built[representation] = features.build(
+            plan.dataset,
+            representation,
+            window_s=plan.dataset.window_s,
+            jobs=jobs,
+            fresh=fresh,
+            progress=progress,
+        )
     features.warn_incomplete(note for store in built.values() for note in store.notes)
+    features.report_windows(built.values())
     return {recipe.name: built[recipe.representation] for recipe in plan.recipes}
 
 

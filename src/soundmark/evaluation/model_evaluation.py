@@ -165,14 +165,16 @@ def _evaluate(
     model: Model, dataset: Dataset, about: Mapping[str, str], jobs: int | None, progress: Progress
 ) -> tuple[ModelEvaluation, np.ndarray, np.ndarray]:
     """Return the evaluation, the indices of the scored clips and their probabilities [n, classes]."""
-    store = features.build(dataset, model.card.representation, jobs=jobs, progress=progress)
+    store = features.build(
+        dataset, model.card.representation, window_s=model.card.window_s, jobs=jobs, progress=progress
+    )
     features.warn_incomplete(store.notes)
     held_out, note = held_out_clips(model, dataset, store.usable)
     test = held_out[store.usable[held_out]]
     dataset = replace(dataset, classes=model.classes)
     if not len(test):
         raise DatasetError(f"no clip of {dataset.name} is left to evaluate: {note}.")
-    probabilities = model.probabilities(store.array, test)
+    probabilities = model.clip_probabilities(store, test)
     summary = score_clips(dataset, test, probabilities, thresholds=model.thresholds)
     skipped = (*dataset.skipped, *store.skipped)
     tested = ModelEvaluation(classes=model.classes, summary=summary, note=note, about=about, skipped=skipped)

@@ -174,7 +174,7 @@ def _headline(scores: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _input(card: Card) -> str:
-    kind, rate_hz = card.representation, card.representation.rate_hz
+    kind, rate_hz = card.representation, card.representation.input_rate_hz
     at = f"{rate_hz:,} Hz" if rate_hz else "the sample rate of the file"
     return f"{card.window_s:g} s windows at {at}, {kind.name} {kind.shape[0]}×{kind.shape[1]}"
 

@@ -150,7 +150,7 @@ class StreamClassifier:
         on_samples: Callable[[int, Samples], None] = lambda start, samples: None,
     ) -> None:
         self._model, self._from_hz = model, rate_hz
-        self.rate_hz = model.card.representation.rate_hz or rate_hz
+        self.rate_hz = model.card.representation.input_rate_hz or rate_hz
         self._cutter = WindowCutter(
             model.card.window_s * self.rate_hz, _hop(model.card.window_s, self.rate_hz, overlap, hop_s)
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 from soundmark import spectrograms
 from soundmark.errors import SettingsError, unknown_name
-from soundmark.models import legacy
+from soundmark.models import card, legacy
 from soundmark.runtime.checks import is_finite, parse_toml
 from soundmark.spectrograms import Representation
 from soundmark.training.networks import NETWORKS, PRETRAINED
@@ -241,11 +241,20 @@ class Recipe:
     def for_window(self, window_s: float) -> Recipe:
         """Return the recipe for windows of ``window_s`` seconds, with a representation of matching width.
 
+        Raises:
+            SettingsError: the window is too long for a model file.
+
         >>> from soundmark.training.named_recipes import recipe_named
         >>> recipe_named("transfer").for_window(5.0).representation.size
         (128, 500)
         """
-        return replace(self, representation=self.representation.for_window(window_s))
+        fitted = self.representation.for_window(window_s)
+        if wrong := card.too_large(fitted, window_s):
+            raise SettingsError(
+                f"the recipe {self.name} cannot have windows of {window_s:g} s: {wrong}. Choose shorter windows, such "
+                "as --window 10."
+            )
+        return replace(self, representation=fitted)
 
     def settings(self) -> dict[str, Any]:
         """Return all fields as plain JSON and TOML values; ``from_settings`` reads them back."""

@@ -153,8 +153,11 @@ def train_model(
         check_units(output, [folder])
         if recipe.is_pretrained and (fresh or not (folder / "model.onnx").exists()):
             weights.find(recipe.network, progress)  # download before the features are computed
-        store = features.build(dataset, recipe.representation, jobs=jobs, fresh=fresh, progress=progress)
+        store = features.build(
+            dataset, recipe.representation, window_s=dataset.window_s, jobs=jobs, fresh=fresh, progress=progress
+        )
         features.warn_incomplete(store.notes)
+        features.report_windows([store])
         unit = Unit(
             recipe=recipe,
             protocol=protocol.name,

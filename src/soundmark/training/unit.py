@@ -78,6 +78,7 @@ class Unit:
             protocol=self.protocol,
             test_fold=self.split.fold,
             n_train=len(self.split.train),
+            n_windows=len(store.rows(self.split.train)) if store.windows.n_cut else None,
             n_test=len(self.split.test),
             trained_on=clips_digest(self.split.train),
             licence=dataset.licence,
@@ -157,11 +158,11 @@ def train_unit(
     training_s = sum(epoch.seconds for epoch in trained.history) or time.perf_counter() - start
     exported = onnx_export.export_network(trained.network, store.array.shape[1:], trained.calibration.familiarity)
     card = _card(unit, dataset, store, trained)
-    sample = store.array[np.concatenate([unit.split.test, unit.split.train])[:N_CHECKED]]
+    sample = store.array[store.rows(np.concatenate([unit.split.test, unit.split.train])[:N_CHECKED])[:N_CHECKED]]
     in_torch = Bundle(exported, card).activate(onnx_export.network_logits(trained.network, sample))
     bundle.check_agreement(Bundle(exported, card), in_torch, sample)
     start = time.perf_counter()
-    scored = Model(Bundle(exported, card)).probabilities(store.array, unit.split.test)
+    scored = Model(Bundle(exported, card)).clip_probabilities(store, unit.split.test)
     testing_s = time.perf_counter() - start
     training_record.write(unit.folder / "history.csv", trained.history)
     atomic.write_text(unit.folder / "recipe.toml", unit.recipe.to_toml())
@@ -183,15 +184,16 @@ def _training_data(unit: Unit, split: Split, dataset: Dataset, store: Features) 
     """
     from soundmark.training import loop
 
-    targets = dataset.targets.astype(np.float32)
+    clip_of, test = store.windows.clip_of, store.rows(split.test)
+    targets = dataset.targets[clip_of].astype(np.float32)
     if unit.recipe.calibrates:
-        targets[split.test] = np.nan
+        targets[test] = np.nan
     return loop.TrainingData(
-        features=store.array.hide(split.test) if unit.recipe.calibrates else store.array,
+        features=store.array.hide(test) if unit.recipe.calibrates else store.array,
         targets=targets,
-        train=split.train,
-        validation=split.validation if unit.recipe.calibrates else split.test,
-        sources=dataset.sources,
+        train=store.rows(split.train),
+        validation=store.rows(split.validation) if unit.recipe.calibrates else test,
+        sources=dataset.sources[clip_of],
         activation=Task.of(dataset.multi_label).activation,
         checksum=store.checksum,
     )
@@ -328,7 +330,7 @@ def _test_scores(unit: Unit, dataset: Dataset, store: Features, model: Bundle) -
         return read_predictions(path, dataset, test, sha256=expected)
     except (ValueError, OSError) as error:
         log.warning("%s is scored again: %s", unit.name, error)
-    scored = Model(model).probabilities(store.array, test)
+    scored = Model(model).clip_probabilities(store, test)
     written = write_predictions(path, dataset, test, scored, model.card.thresholds)
     if written != expected:  # scored on another machine, with other rounding errors
         Bundle(model.graph, _with_record(model.card, predictions_sha256=written)).write(unit.folder / "model.onnx")
