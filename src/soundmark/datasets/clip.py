@@ -181,11 +181,11 @@ class WindowChoice:
     reason: str
 
 
-def choose_window(lengths_s: Sequence[float]) -> WindowChoice:
+def choose_window(lengths_s: Sequence[float], *, longest_window_s: float = LONGEST_WINDOW_S) -> WindowChoice:
     """Choose the window length for clips of ``lengths_s`` seconds.
 
     If the longest clip has at most twice the median duration, it is one window; otherwise the median is the window, so
-    that a few long recordings do not stretch it. A window is at most ``LONGEST_WINDOW_S`` and at least 0.1 s. It is
+    that a few long recordings do not stretch it. A window is at most ``longest_window_s`` and at least 0.1 s. It is
     rounded up to 0.1 s; excess of a thousandth of a second is ignored, because files can be a sample too long.
 
     >>> choose_window([4.0, 3.9, 1.2, 4.0]).window_s, choose_window([5.0, 5.0, 28.0]).reason
@@ -195,9 +195,9 @@ def choose_window(lengths_s: Sequence[float]) -> WindowChoice:
         return WindowChoice(window_s=DEFAULT_WINDOW_S, reason="the default, as no clip can be read")
     longest_s, median_s = max(lengths_s), float(np.median(lengths_s))
     chosen_s, what = (longest_s, "longest clip") if longest_s <= 2 * median_s else (median_s, "median duration")
-    if chosen_s > LONGEST_WINDOW_S:
+    if chosen_s > longest_window_s:
         reason = f"the longest default; the clips last {min(lengths_s):.3g} to {longest_s:.3g} s"
-        return WindowChoice(window_s=LONGEST_WINDOW_S, reason=reason)
+        return WindowChoice(window_s=longest_window_s, reason=reason)
     tenths = round(chosen_s * 10, 2)
     span = f"({min(lengths_s):.3g} to {longest_s:.3g} s)"
     reason = f"the longest clip {span}" if what == "longest clip" else f"the median duration of the clips {span}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,10 +15,9 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from soundmark import audio
 from soundmark.audio.folders import SUFFIXES, UNSUPPORTED, FolderListing
 from soundmark.datasets.clip import DEFAULT_WINDOW_S, Clip, Skipped, relative, typical_length_s
-from soundmark.errors import AudioError, DatasetError, processing
+from soundmark.errors import DatasetError, processing, unknown_name
 from soundmark.runtime.text import count, shortened
 
 if TYPE_CHECKING:
@@ -29,6 +27,12 @@ if TYPE_CHECKING:
     from soundmark.spectrograms import Representation
 
 __all__ = ["SEPARATOR", "Clip", "ClipIndexError", "Dataset", "Skipped", "relative", "split_label", "typical_length_s"]
+
+AUTOMATIC, NO_BACKGROUND = "auto", "none"  # values of ``with_background`` that are not labels
+
+
+NEGATIVE_LABELS = ("background", "noise", "none", "silence")  # labels of negative classes, in any case
+
 
 SEPARATOR = ";"  # between the class names in a multi-label label
 
@@ -61,6 +65,7 @@ class Dataset:
     multi_label: bool = False  # whether a clip can have any number of classes, as "dog;siren"
     skipped: tuple[Skipped, ...] = ()  # listed in the metadata but missing or unusable
     complete_size: int | None = None  # number of clips in a complete copy, if known
+    background: tuple[str, ...] = ()  # negative classes, "none of these": see ``with_background``
     window_s: float = DEFAULT_WINDOW_S  # window length of a model trained on these clips
     licence: str = "unknown"
     citation: str = ""
@@ -422,6 +427,43 @@ class Dataset:
             return spectrogram_images.save_images(
                 self, chosen, Path(folder), colours=colours, axes=axes, jobs=jobs, progress=progress
             )
+
+
+def with_background(dataset: Dataset, names: str | Sequence[str]) -> Dataset:
+    """Mark labels of ``dataset`` as background, "none of these": trained as negatives, never reported as an event.
+
+    By default these are the labels called background, noise, none or silence, in any case. In multi-label data a clip
+    with such a label has no class, and the label is removed from the classes.
+
+    Args:
+        dataset: the data set.
+        names: "auto", "none" for no background, or the label or labels that are background.
+
+    Raises:
+        SettingsError: a name is not one of the labels.
+
+    >>> clips = (Clip(path=Path("a.wav"), label="dog"), Clip(path=Path("b.wav"), label="Noise"))
+    >>> data = Dataset(name="pets", root=Path("."), classes=("dog", "Noise"), clips=clips)
+    >>> [with_background(data, names).background for names in ("auto", "none", "dog")]
+    [('Noise',), (), ('dog',)]
+    """
+    if names == AUTOMATIC:
+        found = tuple(name for name in dataset.classes if name.strip().casefold() in NEGATIVE_LABELS)
+    else:
+        found = () if names == NO_BACKGROUND else (names,) if isinstance(names, str) else tuple(names)
+    for name in found:
+        if name not in dataset.classes:
+            raise unknown_name("label", name, dataset.classes, owner=dataset.name)
+    if not dataset.multi_label or not found:
+        return replace(dataset, background=found)
+    clips = tuple(
+        replace(clip, label=SEPARATOR.join(name for name in split_label(clip.label) if name not in found))
+        if set(found) & set(split_label(clip.label))
+        else clip
+        for clip in dataset.clips
+    )
+    classes = tuple(name for name in dataset.classes if name not in found)
+    return replace(dataset, background=found, classes=classes, clips=clips)
 
 
 def split_label(label: str) -> tuple[str, ...]:

@@ -116,7 +116,9 @@ def build(
         windows=windows,
         readable=readable,
         usable=usable,
-        skipped=tuple(Skipped(dataset.relative_path(dataset.clips[i]), first[i]) for i in np.flatnonzero(~usable)),
+        skipped=tuple(
+            Skipped(dataset.relative_path(dataset.clips[i]), first[i]) for i in np.flatnonzero(~usable).tolist()
+        ),
         notes=tuple(note for number in sorted(finished) for note in finished[number].notes),
         seconds=sum(chunk.seconds for chunk in finished.values()),
         built=sum(len(task.clips) for task in todo),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from soundmark.datasets import Dataset, Skipped, features
+from soundmark.datasets.dataset import with_background
 from soundmark.datasets.protocols import protocol_of
 from soundmark.errors import DatasetError, OutputError, SettingsError
 from soundmark.metrics.predictions import write_predictions
@@ -127,6 +128,7 @@ def evaluate_model(
     >>> tested.summary.n, tested.note
     (20, "fold 3, which was held out from the model's training")
     """
+    dataset = with_model_background(model, dataset)
     check_known_classes(model, dataset)
     about = _about(model, dataset)
     if not folder:
@@ -141,6 +143,15 @@ def evaluate_model(
         # A file name that is not UTF-8 has lone surrogates; written as \udcff they are valid JSON.
         atomic.write_bytes(folder / "metrics.json", f"{text}\n".encode(errors="backslashreplace"))
     return tested
+
+
+def with_model_background(model: Model, dataset: Dataset) -> Dataset:
+    """Return ``dataset`` with the labels that are background to ``model`` marked as such.
+
+    >>> with_model_background(model, city).background
+    ()
+    """
+    return with_background(dataset, [name for name in dataset.classes if name in model.card.background])
 
 
 def check_known_classes(model: Model, dataset: Dataset) -> None:

@@ -72,6 +72,7 @@ def quantise(model: Model, dataset: Dataset, *, jobs: int | None = None, progres
     """
     if model.card.training.int8 is not None:
         raise SettingsError("the model is already int8: export the float32 model that it was created from.")
+    dataset = model_evaluation.with_model_background(model, dataset)
     model_evaluation.check_known_classes(model, dataset)
     store = features.build(
         dataset, model.card.representation, window_s=model.card.window_s, jobs=jobs, progress=progress

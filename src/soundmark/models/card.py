@@ -53,6 +53,7 @@ class Card:
     window_s: float
     activation: str = "softmax"
     temperature: float = 1.0
+    background: tuple[str, ...] = ()  # labels that mean "none of these"; never reported as events
     thresholds: tuple[float, ...] | None = None  # detection threshold per class, sigmoid models only; None: 0.5
     unknown: float | None = None  # sounds with a familiarity below this are "unknown"; None: never
     recipe: dict[str, Any] = field(default_factory=dict)
@@ -71,6 +72,11 @@ class Card:
         )
 
     @property
+    def background_rows(self) -> tuple[int, ...]:
+        """The indices of the background labels among the classes; multi-label models have none."""
+        return tuple(row for row, label in enumerate(self.classes) if label in self.background)
+
+    @property
     def task(self) -> Task:
         """The task of the model: single-label (softmax) or multi-label (sigmoid)."""
         return Task.named(self.activation)
@@ -80,6 +86,8 @@ class Card:
         names = {"training": "data"}
         values = {names.get(field.name, field.name): getattr(self, field.name) for field in fields(self)}
         values |= {"data": self.training.to_json()}
+        if not self.background:  # a field that earlier versions do not know
+            del values["background"]
         values |= {"classes": list(self.classes), "representation": self.representation.settings()}
         return json.dumps({"schema": SCHEMA, **values}, ensure_ascii=False)
 
@@ -96,6 +104,8 @@ class Card:
             values["classes"] = tuple(values["classes"]) if isinstance(values["classes"], list) else ()
             if isinstance(values.get("recipe"), dict):
                 values["recipe"] = legacy.current_settings(values["recipe"])
+            if isinstance(values.get("background"), list):
+                values["background"] = tuple(values["background"])
             if isinstance(values.get("thresholds"), list):
                 values["thresholds"] = tuple(values["thresholds"])
             for part in TABLES:
@@ -122,6 +132,8 @@ class Card:
             return "its classes are not a list of names"
         if len(set(self.classes)) < len(self.classes):
             return "two of its classes have the same name"
+        if not isinstance(self.background, tuple) or not all(isinstance(label, str) for label in self.background):
+            return "its background is not a list of labels"
         activations = [task.activation for task in TASKS.values()]
         if not isinstance(self.activation, str) or self.activation not in activations:
             return f'its activation is "{self.activation}", not one of {", ".join(activations)}'

@@ -148,7 +148,6 @@ class LogMel(Representation):
         centres_hz, f_max_hz = self._edges_hz()[-2:0:-1], self.f_max_hz * self.time_expansion
         return SpectrogramImage(pixels, duration_s, f_max_hz, centres_hz, "mel", top - 80, top)
 
-
     def _edges_hz(self) -> Float64:
         """Return the edges of the bands as frequencies of the sound, [``n_mels`` + 2]."""
         return kaldi_edges_hz(self.size[0], self.f_max_hz, self.f_min_hz) * self.time_expansion

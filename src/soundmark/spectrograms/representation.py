@@ -61,10 +61,10 @@ class SpectrogramImage:
 class Representation(ABC):
     """Convert samples to ``[freq, time]``. A subclass defines the parameters, ``compute`` and ``render``.
 
-    ``rate_hz`` is the sample rate of the spectrogram; None keeps the sample rate of the sound. With a ``time_expansion``
-    X, a sound is analysed as if played X times slower: it is resampled to X · ``rate_hz``, the samples count as samples
-    at ``rate_hz``, and the frequencies of the spectrogram are those of the sound divided by X (ultrasound: X above 1;
-    infrasound: below 1). Times and frequencies that methods return are those of the sound.
+    ``rate_hz`` is the sample rate of the spectrogram; None keeps the sample rate of the sound. With a
+    ``time_expansion`` X, a sound is analysed as if played X times slower: it is resampled to X · ``rate_hz``, the
+    samples count as samples at ``rate_hz``, and the frequencies of the spectrogram are those of the sound divided by X
+    (ultrasound: X above 1; infrasound: below 1). Times and frequencies that methods return are those of the sound.
     """
 
     name: ClassVar[str]
@@ -135,7 +135,8 @@ class Representation(ABC):
                 f"{band} exceeds {self.input_rate_hz / 2:g} Hz, half of the sample rate of the spectrogram: choose a "
                 "lower band, or for ultrasound a greater time expansion, such as --time-expansion 10."
             )
-        return replace(self, f_min_hz=low_hz / self.time_expansion, f_max_hz=high_hz / self.time_expansion)
+        limits: dict[str, Any] = {"f_min_hz": low_hz / self.time_expansion, "f_max_hz": high_hz / self.time_expansion}
+        return replace(self, **limits)
 
     def for_window(self, window_s: float) -> Self:
         """Return the representation for windows of ``window_s`` seconds; it changes only if the time axis is real time.

@@ -152,7 +152,8 @@ class Recipe:
         """Return a copy with ``changes`` to some fields; a field given as ``None`` is not changed.
 
         A representation is an object, a name, or a dict with its name and parameters. An augmentation is an object or a
-        dict of its parameters. Field names of earlier versions are accepted.
+        dict of its parameters. Field names of earlier versions are accepted. ``time_expansion`` and ``band`` (low and
+        high, in Hz) change the representation.
 
         Raises:
             SettingsError: an unknown field (the message names the nearest one), or an invalid value.
@@ -162,7 +163,14 @@ class Recipe:
         Traceback (most recent call last):
         soundmark.errors.SettingsError: there is no recipe field "epoch". Did you mean "epochs"? Known: name, ...
         """
-        return replace(self, **_field_values({key: value for key, value in changes.items() if value is not None}))
+        given = {key: value for key, value in changes.items() if value is not None}
+        factor, band = given.pop("time_expansion", None), given.pop("band", None)
+        changed = replace(self, **_field_values(given))
+        if factor is not None:
+            changed = replace(changed, representation=changed.representation.with_time_expansion(factor))
+        if band is not None:
+            changed = replace(changed, representation=changed.representation.with_band(*_band(band)))
+        return changed
 
     def _check_numbers(self) -> None:
         for name, lowest, highest in (
@@ -218,6 +226,28 @@ class Recipe:
     def is_pretrained(self) -> bool:
         """Whether the network starts from pretrained weights."""
         return self.network in PRETRAINED
+
+    def ignores(self, option: str) -> str | None:
+        """Return why a training with this recipe does not use an option, None if it does.
+
+        >>> from soundmark.training.named_recipes import recipe_named
+        >>> recipe_named("transfer").ignores("epochs"), recipe_named("scratch").ignores("epochs")
+        ('it fits a linear head on a frozen network, without epochs, batches or a learning rate', None)
+        """
+        if option in ("epochs", "batch_size", "learning_rate") and self.trainable == "head":
+            return "it fits a linear head on a frozen network, without epochs, batches or a learning rate"
+        if option == "window_s" and not self.representation.real_time:
+            return "it uses each clip as a whole, as the notebook does"
+        return None
+
+    def steps_for(self, n_train: int) -> int | None:
+        """Return the number of training steps (batches) for ``n_train`` examples; None if it fits only a linear head.
+
+        >>> from soundmark.training.named_recipes import recipe_named
+        >>> recipe_named("notebook-mel").steps_for(300), recipe_named("transfer").steps_for(300)
+        (40, None)
+        """
+        return None if self.trainable == "head" else self.epochs_for(n_train) * -(-n_train // self.batch_size)
 
     @property
     def calibrates(self) -> bool:
@@ -343,6 +373,18 @@ def _field_values(settings: Mapping[str, Any]) -> dict[str, Any]:
         values["representation"] = spectrograms.from_settings(representation)
     if "augmentation" in values and not isinstance(values["augmentation"], Augmentation):
         values["augmentation"] = _augmentation_of(values["augmentation"])
+    return values
+
+
+def _band(band: object) -> tuple[float, float]:
+    """Return the limits of a frequency band in Hz.
+
+    Raises:
+        SettingsError: ``band`` is not a pair of numbers.
+    """
+    values = tuple(band) if isinstance(band, list | tuple) else ()
+    if len(values) != 2 or not all(is_finite(hz) for hz in values):
+        raise SettingsError(f"the band is {band!r}: expected a pair of frequencies in Hz, such as (50, 8000).")
     return values
 
 

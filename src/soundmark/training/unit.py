@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger("soundmark")
+
+
+FEW_STEPS = 100  # fewer training steps give a warning
 
 
 N_CHECKED = 256  # test or training clips on which the graph is compared with the network
@@ -248,6 +251,26 @@ def check_split(unit: Unit, dataset: Dataset) -> None:
         )
 
 
+def warn_few_steps(units: Sequence[Unit], store: Features) -> None:
+    """Warn once if a training of ``units``, which have the same recipe, has fewer than ``FEW_STEPS`` steps.
+
+    >>> warn_few_steps([], None)
+    """
+    for unit in units[:1]:
+        n = len(store.rows(unit.split.train))
+        steps = unit.recipe.steps_for(n)
+        if steps is not None and steps < FEW_STEPS:
+            log.warning(
+                "%s: %d training steps (%d epochs, batches of %d of %d clips) are too few to train a network: use a "
+                "smaller --batch-size or more --epochs, or the recipe transfer",
+                unit.recipe.name,
+                steps,
+                unit.recipe.epochs_for(n),
+                min(n, unit.recipe.batch_size),
+                n,
+            )
+
+
 def engine_for(finished: Iterable[Outcome | None], device: str = "auto") -> Engine:
     """Return the engine of the finished units of the same run, else the one that suits this machine.
 
@@ -345,6 +368,7 @@ def _check_same_run(unit: Unit, dataset: Dataset, store: Features, card: Card) -
     """
     record = unit.record(dataset, store).to_json()
     differing = [key for key, value in record.items() if getattr(card.training, key) != value]
+    differing += ["background"] if card.background != dataset.background else []
     differing += [f"recipe.{key}" for key in differing_settings(unit.recipe, card.recipe)]
     if differing:
         raise OutputError(
@@ -373,6 +397,7 @@ def _card(unit: Unit, dataset: Dataset, store: Features, trained: loop.TrainedNe
         classes=dataset.classes,
         representation=unit.recipe.representation,
         window_s=dataset.window_s,
+        background=dataset.background,
         activation=Task.of(dataset.multi_label).activation,
         temperature=calibration.temperature,
         thresholds=calibration.thresholds,

@@ -162,6 +162,7 @@ def export_metadata(model: Model, *, dynamic: bool) -> dict[str, Any]:
         "schema": SCHEMA,
         "soundmark": version("soundmark"),
         "classes": list(card.classes),
+        "background": list(card.background),
         "rate_hz": card.representation.input_rate_hz,
         "channels": 1,
         "window_samples": window,
