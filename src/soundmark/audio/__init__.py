@@ -16,6 +16,7 @@ In reading order:
     resampling  resample an array or a stream with soxr's HQ
     samples     validate arrays of samples; convert them to mono and float32
     sound       read a file as mono samples at a sample rate, at once or as a stream
+    windows     the spans of the windows that a recording is split into
     riff        read the chunks of a RIFF file, from a file or a pipe
     timestamps  the start time of a recording
     capture     live sources: a pipe, a microphone, a network stream

@@ -74,7 +74,7 @@ class _Outputs:
     ) -> None:
         self.name, self.view, self.quiet = source.name, view, quiet
         self.state = StreamState(source.name, model.classes)
-        rate_hz = model.card.representation.rate_hz or source.rate_hz
+        rate_hz = model.card.representation.input_rate_hz or source.rate_hz
         self.clips = saved_clips.SavedClips(save, rate_hz=rate_hz, max_bytes=max_bytes) if save else None
         self.webhook = webhook.Webhook(post, note=self.note) if post else None
 

@@ -139,6 +139,24 @@ def fold_numbers(text: str | None) -> list[int] | None:
         raise SettingsError(f'--folds is "{text}": expected fold numbers separated by commas, like 1,2,10.') from error
 
 
+def frequency_band(text: str | None) -> tuple[float, float] | None:
+    """Parse a band like 50-8000, in Hz; None for None.
+
+    Raises:
+        SettingsError: it is not two numbers.
+
+    >>> frequency_band("20000-120000")
+    (20000.0, 120000.0)
+    """
+    if text is None:
+        return None
+    low, _, high = text.partition("-")
+    try:
+        return float(low), float(high)
+    except ValueError as error:
+        raise SettingsError(f'--band is "{text}": expected LOW-HIGH in Hz, like 50-8000.') from error
+
+
 def result_format(name: str | None, *, to_folder: bool) -> str:
     """Return the format of the results: the given one, or the default for the terminal or for a folder.
 
@@ -382,6 +400,52 @@ LearningRate = Annotated[float | None, _recipe_field("RATE", "Learning rate.", n
 
 
 Seed = Annotated[int | None, _recipe_field("N", "Random seed of weights, batch order and dropout.", integer)]
+
+
+Window = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="Window of the model; longer clips are cut into windows.",
+        show_default="from the durations of the clips",
+        parser=number,
+        rich_help_panel="Training",
+    ),
+]
+
+
+Background = Annotated[
+    str,
+    typer.Option(
+        metavar="LABEL",
+        help='Label that means "none of these", never reported as an event; auto: background, noise, none or silence; '
+        "none: no such label.",
+        rich_help_panel="Training",
+    ),
+]
+
+
+TimeExpansion = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X",
+        help="Analyse sounds as if played X times slower: above 1 for ultrasound, below 1 for infrasound.",
+        show_default="the recipe's",
+        parser=number,
+        rich_help_panel="Training",
+    ),
+]
+
+
+Band = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LOW-HIGH",
+        help="Frequencies of the spectrograms in Hz, like 20000-120000.",
+        show_default="the recipe's",
+        rich_help_panel="Training",
+    ),
+]
 
 
 Device = Annotated[

@@ -7,6 +7,7 @@ In reading order:
 
     clip                Clip: one labelled clip; Skipped: a file that cannot be used
     dataset             Dataset: clips and their classes
+    clip_windows        the window length; clips cut into windows
     description         text, tables and a figure that describe a Dataset
     synthetic           a small synthetic data set for the demo and the tests
     layouts             layouts of data sets on disk; one file per layout

@@ -1,8 +1,10 @@
-"""``Clip``, a labelled section of a sound file, and ``Skipped``, a file that could not be used."""
+"""``Clip``, a labelled section of a sound file; the window length for clips; ``Skipped``, a file that was not used."""
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundmark import audio
-from soundmark.errors import SettingsError
+from soundmark.errors import AudioError, SettingsError
 from soundmark.runtime.text import shortened
 
 if TYPE_CHECKING:
     from soundmark.spectrograms import Representation
+
+
+DEFAULT_WINDOW_S = 4.0  # of a data set whose clips cannot be read
+
+
+LONGEST_WINDOW_S = 10.0  # of the default: the clips of AudioSet, which pretrained networks were trained on, last 10 s
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -163,3 +171,70 @@ def relative(path: Path, root: Path) -> str:
         return os.path.relpath(path, root).replace(os.sep, "/")
     except ValueError:  # Windows: the path is on another drive
         return path.as_posix()
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowChoice:
+    """A window length in seconds, and the reason for it."""
+
+    window_s: float
+    reason: str
+
+
+def choose_window(lengths_s: Sequence[float], *, longest_window_s: float = LONGEST_WINDOW_S) -> WindowChoice:
+    """Choose the window length for clips of ``lengths_s`` seconds.
+
+    If the longest clip has at most twice the median duration, it is one window; otherwise the median is the window, so
+    that a few long recordings do not stretch it. A window is at most ``longest_window_s`` and at least 0.1 s. It is
+    rounded up to 0.1 s; excess of a thousandth of a second is ignored, because files can be a sample too long.
+
+    >>> choose_window([4.0, 3.9, 1.2, 4.0]).window_s, choose_window([5.0, 5.0, 28.0]).reason
+    (4.0, 'the median duration of the clips (5 to 28 s)')
+    """
+    if not lengths_s:
+        return WindowChoice(window_s=DEFAULT_WINDOW_S, reason="the default, as no clip can be read")
+    longest_s, median_s = max(lengths_s), float(np.median(lengths_s))
+    chosen_s, what = (longest_s, "longest clip") if longest_s <= 2 * median_s else (median_s, "median duration")
+    if chosen_s > longest_window_s:
+        reason = f"the longest default; the clips last {min(lengths_s):.3g} to {longest_s:.3g} s"
+        return WindowChoice(window_s=longest_window_s, reason=reason)
+    tenths = round(chosen_s * 10, 2)
+    span = f"({min(lengths_s):.3g} to {longest_s:.3g} s)"
+    reason = f"the longest clip {span}" if what == "longest clip" else f"the median duration of the clips {span}"
+    return WindowChoice(window_s=max(1, math.ceil(tenths)) / 10, reason=reason)
+
+
+def typical_length_s(clips: Sequence[Clip], *, sample: int = 200) -> float:
+    """Return the window length in seconds for a model of these clips: see ``choose_window``.
+
+    Durations are read from the headers of at most ``sample`` evenly spaced clips. If no file can be read,
+    ``DEFAULT_WINDOW_S`` is returned.
+
+    >>> typical_length_s([Clip(path=Path("a.wav"), label="dog", start_s=1.0, stop_s=2.55)])
+    1.6
+    """
+    return choose_window(sampled_lengths_s(clips, sample=sample)).window_s
+
+
+def sampled_lengths_s(clips: Sequence[Clip], *, sample: int = 200) -> list[float]:
+    """Return the durations of at most ``sample`` evenly spaced clips, in seconds, without those that cannot be read.
+
+    >>> sampled_lengths_s([Clip(path=Path("a.wav"), label="dog", start_s=1.0, stop_s=2.5)])
+    [1.5]
+    """
+    chosen = np.linspace(0, len(clips) - 1, min(len(clips), sample)).round().astype(np.int64)
+    return [found for i in chosen if (found := length_s(clips[i])) is not None]
+
+
+def length_s(clip: Clip) -> float | None:
+    """Return the duration of a clip in seconds, from the header of its file; None if it cannot be read.
+
+    >>> length_s(city.clips[0])
+    4.0
+    """
+    if clip.stop_s is not None:
+        return clip.stop_s - clip.start_s
+    try:
+        return max(0.0, audio.info(clip.path).duration_s - clip.start_s)
+    except AudioError:  # reported when the clip is read
+        return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,10 +15,9 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from soundmark import audio
 from soundmark.audio.folders import SUFFIXES, UNSUPPORTED, FolderListing
-from soundmark.datasets.clip import Clip, Skipped, relative
-from soundmark.errors import AudioError, DatasetError, processing
+from soundmark.datasets.clip import DEFAULT_WINDOW_S, Clip, Skipped, relative, typical_length_s
+from soundmark.errors import DatasetError, processing, unknown_name
 from soundmark.runtime.text import count, shortened
 
 if TYPE_CHECKING:
@@ -30,10 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["SEPARATOR", "Clip", "ClipIndexError", "Dataset", "Skipped", "relative", "split_label", "typical_length_s"]
 
+AUTOMATIC, NO_BACKGROUND = "auto", "none"  # values of ``with_background`` that are not labels
+
+
+NEGATIVE_LABELS = ("background", "noise", "none", "silence")  # labels of negative classes, in any case
+
+
 SEPARATOR = ";"  # between the class names in a multi-label label
-
-
-LONGEST_WINDOW_S = 30.0  # a few clips longer than this do not determine the window length
 
 
 class ClipIndexError(DatasetError, IndexError):
@@ -64,7 +65,8 @@ class Dataset:
     multi_label: bool = False  # whether a clip can have any number of classes, as "dog;siren"
     skipped: tuple[Skipped, ...] = ()  # listed in the metadata but missing or unusable
     complete_size: int | None = None  # number of clips in a complete copy, if known
-    window_s: float = 4.0  # window length of a model trained on these clips
+    background: tuple[str, ...] = ()  # negative classes, "none of these": see ``with_background``
+    window_s: float = DEFAULT_WINDOW_S  # window length of a model trained on these clips
     licence: str = "unknown"
     citation: str = ""
 
@@ -427,6 +429,43 @@ class Dataset:
             )
 
 
+def with_background(dataset: Dataset, names: str | Sequence[str]) -> Dataset:
+    """Mark labels of ``dataset`` as background, "none of these": trained as negatives, never reported as an event.
+
+    By default these are the labels called background, noise, none or silence, in any case. In multi-label data a clip
+    with such a label has no class, and the label is removed from the classes.
+
+    Args:
+        dataset: the data set.
+        names: "auto", "none" for no background, or the label or labels that are background.
+
+    Raises:
+        SettingsError: a name is not one of the labels.
+
+    >>> clips = (Clip(path=Path("a.wav"), label="dog"), Clip(path=Path("b.wav"), label="Noise"))
+    >>> data = Dataset(name="pets", root=Path("."), classes=("dog", "Noise"), clips=clips)
+    >>> [with_background(data, names).background for names in ("auto", "none", "dog")]
+    [('Noise',), (), ('dog',)]
+    """
+    if names == AUTOMATIC:
+        found = tuple(name for name in dataset.classes if name.strip().casefold() in NEGATIVE_LABELS)
+    else:
+        found = () if names == NO_BACKGROUND else (names,) if isinstance(names, str) else tuple(names)
+    for name in found:
+        if name not in dataset.classes:
+            raise unknown_name("label", name, dataset.classes, owner=dataset.name)
+    if not dataset.multi_label or not found:
+        return replace(dataset, background=found)
+    clips = tuple(
+        replace(clip, label=SEPARATOR.join(name for name in split_label(clip.label) if name not in found))
+        if set(found) & set(split_label(clip.label))
+        else clip
+        for clip in dataset.clips
+    )
+    classes = tuple(name for name in dataset.classes if name not in found)
+    return replace(dataset, background=found, classes=classes, clips=clips)
+
+
 def split_label(label: str) -> tuple[str, ...]:
     """Split a multi-label label into its class names, without duplicates and surrounding blanks.
 
@@ -434,36 +473,6 @@ def split_label(label: str) -> tuple[str, ...]:
     (('dog', 'siren'), ())
     """
     return tuple(dict.fromkeys(name.strip() for name in label.split(SEPARATOR) if name.strip()))
-
-
-def typical_length_s(clips: Sequence[Clip], *, sample: int = 200) -> float:
-    """Return the window length in seconds for a model of these clips: the longest clip, rounded up to 0.1 s.
-
-    With this window each clip is classified in one piece. If a clip is longer than ``LONGEST_WINDOW_S``, the 95th
-    percentile of the durations is used instead. Durations are read from the headers of at most ``sample`` evenly spaced
-    clips. Excess of a thousandth of a second is ignored, because files can be a sample too long. If no file can be
-    read, ``Dataset``'s default is returned.
-
-    >>> typical_length_s([Clip(path=Path("a.wav"), label="dog", start_s=1.0, stop_s=2.55)])
-    1.6
-    """
-    chosen = np.linspace(0, len(clips) - 1, min(len(clips), sample)).round().astype(np.int64)
-    lengths_s = [length for i in chosen if (length := _length_s(clips[i])) is not None]
-    if not lengths_s:
-        return Dataset.window_s
-    longest_s = max(lengths_s)
-    length_s = longest_s if longest_s <= LONGEST_WINDOW_S else float(np.percentile(lengths_s, 95))
-    tenths = round(length_s * 10, 2)
-    return max(1, math.ceil(tenths)) / 10
-
-
-def _length_s(clip: Clip) -> float | None:
-    if clip.stop_s is not None:
-        return clip.stop_s - clip.start_s
-    try:
-        return max(0.0, audio.info(clip.path).duration_s - clip.start_s)
-    except AudioError:  # reported when the clip is read
-        return None
 
 
 def _positions(indices: ArrayLike, dataset: Dataset) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from soundmark import audio
+from soundmark.datasets.clip_windows import ClipWindows, cut_clips, whole_clips
 from soundmark.datasets.dataset import Clip, Dataset, Skipped
 from soundmark.datasets.feature_store import CHUNK, REMEDY, Chunk, Rows, Store
 from soundmark.errors import AudioError, processing
@@ -42,8 +43,10 @@ MAX_LISTED = 5  # files that a warning lists by name
 class Features:
     """The features of a data set, as read from its store."""
 
-    array: Rows  # float32 [clips, freq, time], on disk; zeros for clips that could not be read
-    usable: np.ndarray  # bool [clips]: whether the clip could be read
+    array: Rows  # float32 [windows, freq, time], on disk; zeros for windows that could not be read
+    windows: ClipWindows  # the rows of ``array``: one for each clip, unless clips were cut into windows
+    readable: np.ndarray  # bool [windows]: whether the window could be read
+    usable: np.ndarray  # bool [clips]: whether a window of the clip could be read
     skipped: tuple[Skipped, ...]  # clips that could not be read, with the reason
     notes: tuple[str, ...]  # notes on files that were decoded only in part
     seconds: float  # total computing time, over all runs
@@ -54,16 +57,30 @@ class Features:
     def __repr__(self) -> str:
         return f"Features(array={list(self.array.shape)}, skipped={len(self.skipped)}, checksum={self.checksum!r})"
 
+    def rows(self, clips: np.ndarray) -> np.ndarray:
+        """Return the rows of the readable windows of ``clips``, int64 indices, in the order of ``clips``.
+
+        >>> from soundmark.spectrograms import Mel
+        >>> build(city, Mel(), jobs=1).rows(np.array([3, 1]))
+        array([3, 1])
+        """
+        found = self.windows.rows(clips)
+        return found[self.readable[found]]
+
 
 def build(
     dataset: Dataset,
     representation: Representation,
     *,
+    window_s: float | None = None,
     jobs: int | None = None,
     fresh: bool = False,
     progress: Progress = no_progress,
 ) -> Features:
     """Return the features of every clip of ``dataset``: read from the store, or computed and stored.
+
+    With ``window_s``, clips longer than 1.05 windows are cut into windows, a row for each, if the time axis of the
+    representation is real time; a representation that resizes any sound uses each clip as a whole.
 
     A clip that cannot be read is listed in ``skipped`` and its row is zeros; the other clips are unaffected. After an
     interruption, the next call resumes with the unfinished chunks.
@@ -77,8 +94,9 @@ def build(
     ((60, 64, 64), 60, 0)
     """
     folder = _folder(dataset, representation)
-    clips = dataset.clips
-    store = Store(folder, _key(dataset, representation), (len(clips), *representation.shape))
+    windows = cut_clips(dataset, window_s) if window_s and representation.real_time else whole_clips(dataset)
+    clips = windows.windows.clips
+    store = Store(folder, _key(windows.windows, representation), (len(clips), *representation.shape))
     with exclusive(folder, on_wait=partial(progress, WAITING, 0, 0, ""), remedy=REMEDY):
         store.prepare(fresh=fresh)
         finished = store.finished()
@@ -89,12 +107,18 @@ def build(
         finished |= _compute(store, todo, jobs, partial(progress, f"{representation.name} features"))
         array = store.rows()
     failures = {clip: reason for chunk in finished.values() for clip, reason in chunk.failures.items()}
-    usable = np.ones(len(clips), bool)
-    usable[list(failures)] = False
+    readable = np.ones(len(clips), bool)
+    readable[list(failures)] = False
+    usable = np.bincount(windows.clip_of, readable, len(dataset.clips)) > 0
+    first = {int(windows.clip_of[i]): failures[i] for i in sorted(failures, reverse=True)}
     return Features(
         array=array,
+        windows=windows,
+        readable=readable,
         usable=usable,
-        skipped=tuple(Skipped(dataset.relative_path(clips[i]), failures[i]) for i in sorted(failures)),
+        skipped=tuple(
+            Skipped(dataset.relative_path(dataset.clips[i]), first[i]) for i in np.flatnonzero(~usable).tolist()
+        ),
         notes=tuple(note for number in sorted(finished) for note in finished[number].notes),
         seconds=sum(chunk.seconds for chunk in finished.values()),
         built=sum(len(task.clips) for task in todo),
@@ -114,6 +138,17 @@ def spectrogram(clip: Clip, representation: Representation) -> np.ndarray:
     (64, 64)
     """
     return _read_and_compute(clip, representation)[0]
+
+
+def report_windows(stores: Iterable[Features]) -> None:
+    """Report how many clips were cut into windows, once if several stores have the same windows.
+
+    >>> from soundmark.spectrograms import Mel
+    >>> report_windows([build(city, Mel(), jobs=1)])
+    """
+    for text in dict.fromkeys(store.windows.describe() for store in stores):
+        if text:
+            log.warning("%s", text)
 
 
 def warn_incomplete(notes: Iterable[str]) -> None:

@@ -42,7 +42,7 @@ from soundmark.runtime.checks import check_jobs
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.spectrograms import Representation
-from soundmark.training import DEFAULT_DEVICE, named_recipes
+from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, named_recipes
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import (
     check_units,
@@ -56,10 +56,20 @@ from soundmark.training.run_folder import (
 )
 from soundmark.training.single_model import (
     open_dataset,
+    prepare,
     results_folder,
     warn_skipped,
 )
-from soundmark.training.unit import Outcome, Unit, check_split, engine_for, find_finished, train_unit, usable_split
+from soundmark.training.unit import (
+    Outcome,
+    Unit,
+    check_split,
+    engine_for,
+    find_finished,
+    train_unit,
+    usable_split,
+    warn_few_steps,
+)
 
 log = logging.getLogger("soundmark")
 
@@ -77,6 +87,10 @@ def compare(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     seed: int | None = None,
+    window_s: float | None = None,
+    background: str | Sequence[str] = DEFAULT_BACKGROUND,
+    time_expansion: float | None = None,
+    band: tuple[float, float] | None = None,
     jobs: int | None = None,
     device: str = DEFAULT_DEVICE,
     fresh: bool = False,
@@ -99,6 +113,10 @@ def compare(
         batch_size: overrides the recipes' batch size.
         learning_rate: overrides the recipes' learning rate.
         seed: overrides the recipes' seed, of initial weights, clip order and dropout.
+        window_s: window of the model in seconds; longer clips are cut into windows. Default: from the durations.
+        background: "auto", "none", or labels that mean "none of these"; see ``with_background``.
+        time_expansion: analyse sounds as if played this many times slower (ultrasound: above 1).
+        band: lowest and highest frequency of the spectrograms, in Hz.
         jobs: parallel workers; default: all cores.
         device: "auto", "cpu", "cuda" or "mps".
         fresh: start over instead of resuming.
@@ -115,14 +133,16 @@ def compare(
     """
     command = _call_text(dict(locals()))
     folder = results_folder(folder)
+    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     chosen = [
-        named_recipes.recipe(one, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+        named_recipes.recipe(one, **fields, seed=seed, time_expansion=time_expansion, band=band)
         for one in _several("recipes", recipes, str | PathLike | Recipe, "names, .toml files or Recipes")
     ]
+    named_recipes.check_used(chosen, **fields, window_s=window_s)
     check_jobs(jobs)
     engine_for([], device)  # check the device before the features are computed
     plan = make_plan(
-        open_dataset(dataset, subset),
+        prepare(open_dataset(dataset, subset), chosen, window_s=window_s, background=background),
         chosen,
         protocols=_protocol_names(protocols),
         folds=_fold_numbers(folds),
@@ -242,6 +262,8 @@ def run_plan(
         units = _units(plan, folder, usable)
         # All units are checked first, so that the folder of another run is rejected before anything is trained.
         found = [find_finished(unit, dataset, stores[unit.recipe.name]) for unit in units]
+        for recipe in plan.recipes if not all(found) else ():
+            warn_few_steps([unit for unit in units if unit.recipe == recipe], stores[recipe.name])
         for warning in leakage_warnings(plan, usable) if not all(found) else ():
             log.warning("%s", warning)
         outcomes: list[Outcome] = []
@@ -289,8 +311,16 @@ def _stores(plan: Plan, jobs: int | None, fresh: bool, progress: Progress) -> di
     """Build the feature store of each recipe, by recipe name; recipes with the same representation share one."""
     built: dict[Representation, Features] = {}
     for representation in dict.fromkeys(recipe.representation for recipe in plan.recipes):
-        built[representation] = features.build(plan.dataset, representation, jobs=jobs, fresh=fresh, progress=progress)
+        built[representation] = features.build(
+            plan.dataset,
+            representation,
+            window_s=plan.dataset.window_s,
+            jobs=jobs,
+            fresh=fresh,
+            progress=progress,
+        )
     features.warn_incomplete(note for store in built.values() for note in store.notes)
+    features.report_windows(built.values())
     return {recipe.name: built[recipe.representation] for recipe in plan.recipes}
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from soundmark.datasets import Dataset, Skipped, features
+from soundmark.datasets.dataset import with_background
 from soundmark.datasets.protocols import protocol_of
 from soundmark.errors import DatasetError, OutputError, SettingsError
 from soundmark.metrics.predictions import write_predictions
@@ -127,6 +128,7 @@ def evaluate_model(
     >>> tested.summary.n, tested.note
     (20, "fold 3, which was held out from the model's training")
     """
+    dataset = with_model_background(model, dataset)
     check_known_classes(model, dataset)
     about = _about(model, dataset)
     if not folder:
@@ -141,6 +143,15 @@ def evaluate_model(
         # A file name that is not UTF-8 has lone surrogates; written as \udcff they are valid JSON.
         atomic.write_bytes(folder / "metrics.json", f"{text}\n".encode(errors="backslashreplace"))
     return tested
+
+
+def with_model_background(model: Model, dataset: Dataset) -> Dataset:
+    """Return ``dataset`` with the labels that are background to ``model`` marked as such.
+
+    >>> with_model_background(model, city).background
+    ()
+    """
+    return with_background(dataset, [name for name in dataset.classes if name in model.card.background])
 
 
 def check_known_classes(model: Model, dataset: Dataset) -> None:
@@ -165,14 +176,16 @@ def _evaluate(
     model: Model, dataset: Dataset, about: Mapping[str, str], jobs: int | None, progress: Progress
 ) -> tuple[ModelEvaluation, np.ndarray, np.ndarray]:
     """Return the evaluation, the indices of the scored clips and their probabilities [n, classes]."""
-    store = features.build(dataset, model.card.representation, jobs=jobs, progress=progress)
+    store = features.build(
+        dataset, model.card.representation, window_s=model.card.window_s, jobs=jobs, progress=progress
+    )
     features.warn_incomplete(store.notes)
     held_out, note = held_out_clips(model, dataset, store.usable)
     test = held_out[store.usable[held_out]]
     dataset = replace(dataset, classes=model.classes)
     if not len(test):
         raise DatasetError(f"no clip of {dataset.name} is left to evaluate: {note}.")
-    probabilities = model.probabilities(store.array, test)
+    probabilities = model.clip_probabilities(store, test)
     summary = score_clips(dataset, test, probabilities, thresholds=model.thresholds)
     skipped = (*dataset.skipped, *store.skipped)
     tested = ModelEvaluation(classes=model.classes, summary=summary, note=note, about=about, skipped=skipped)

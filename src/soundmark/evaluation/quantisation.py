@@ -72,16 +72,19 @@ def quantise(model: Model, dataset: Dataset, *, jobs: int | None = None, progres
     """
     if model.card.training.int8 is not None:
         raise SettingsError("the model is already int8: export the float32 model that it was created from.")
+    dataset = model_evaluation.with_model_background(model, dataset)
     model_evaluation.check_known_classes(model, dataset)
-    store = features.build(dataset, model.card.representation, jobs=jobs, progress=progress)
+    store = features.build(
+        dataset, model.card.representation, window_s=model.card.window_s, jobs=jobs, progress=progress
+    )
     features.warn_incomplete(store.notes)
     chosen, test, note = _calibration_and_test(model, dataset, store.usable)
     progress("int8", 0, 1, "model")
-    graph = int8.quantise_graph(model.bundle.graph, store.array, chosen)
+    graph = int8.quantise_graph(model.bundle.graph, store.array, store.rows(chosen))
     progress("int8", 1, 1, "model")
     small = Model(Bundle(graph, model.card))
     relabelled = replace(dataset, classes=model.classes)
-    scored = [each.probabilities(store.array, test) for each in (model, small)]
+    scored = [each.clip_probabilities(store, test) for each in (model, small)]
     before, after = (score_clips(relabelled, test, each, thresholds=model.thresholds) for each in scored)
     check_loss(before, after)
     compared = Int8Record(

@@ -53,6 +53,7 @@ class Card:
     window_s: float
     activation: str = "softmax"
     temperature: float = 1.0
+    background: tuple[str, ...] = ()  # labels that mean "none of these"; never reported as events
     thresholds: tuple[float, ...] | None = None  # detection threshold per class, sigmoid models only; None: 0.5
     unknown: float | None = None  # sounds with a familiarity below this are "unknown"; None: never
     recipe: dict[str, Any] = field(default_factory=dict)
@@ -71,6 +72,11 @@ class Card:
         )
 
     @property
+    def background_rows(self) -> tuple[int, ...]:
+        """The indices of the background labels among the classes; multi-label models have none."""
+        return tuple(row for row, label in enumerate(self.classes) if label in self.background)
+
+    @property
     def task(self) -> Task:
         """The task of the model: single-label (softmax) or multi-label (sigmoid)."""
         return Task.named(self.activation)
@@ -80,6 +86,8 @@ class Card:
         names = {"training": "data"}
         values = {names.get(field.name, field.name): getattr(self, field.name) for field in fields(self)}
         values |= {"data": self.training.to_json()}
+        if not self.background:  # a field that earlier versions do not know
+            del values["background"]
         values |= {"classes": list(self.classes), "representation": self.representation.settings()}
         return json.dumps({"schema": SCHEMA, **values}, ensure_ascii=False)
 
@@ -96,6 +104,8 @@ class Card:
             values["classes"] = tuple(values["classes"]) if isinstance(values["classes"], list) else ()
             if isinstance(values.get("recipe"), dict):
                 values["recipe"] = legacy.current_settings(values["recipe"])
+            if isinstance(values.get("background"), list):
+                values["background"] = tuple(values["background"])
             if isinstance(values.get("thresholds"), list):
                 values["thresholds"] = tuple(values["thresholds"])
             for part in TABLES:
@@ -112,7 +122,7 @@ class Card:
         return card
 
     def _check(self, name: str) -> None:
-        wrong = self._invalid_value() or _too_large(self.representation) or self._too_large_product()
+        wrong = self._invalid_value() or too_large(self.representation, self.window_s)
         if wrong:
             raise BundleError(f'the card of "{name}" is invalid: {wrong}. Train or download the model again.')
 
@@ -122,6 +132,8 @@ class Card:
             return "its classes are not a list of names"
         if len(set(self.classes)) < len(self.classes):
             return "two of its classes have the same name"
+        if not isinstance(self.background, tuple) or not all(isinstance(label, str) for label in self.background):
+            return "its background is not a list of labels"
         activations = [task.activation for task in TASKS.values()]
         if not isinstance(self.activation, str) or self.activation not in activations:
             return f'its activation is "{self.activation}", not one of {", ".join(activations)}'
@@ -133,25 +145,6 @@ class Card:
             return wrong
         if self.unknown is not None and not is_finite(self.unknown):
             return f"its unknown is {self.unknown!r}, not a finite number"
-        return None
-
-    def _too_large_product(self) -> str | None:
-        """Describe the first product of parameters that exceeds its limit; None if there is none."""
-        settings = self.representation.settings()
-        rate_hz = self.representation.rate_hz or ASSUMED_RATE_HZ
-        n_fft = settings.get("n_fft") or settings.get("segment_samples") or 1
-        hop = settings.get("hop_samples") or n_fft - (settings.get("overlap_samples") or 0)
-        mels = settings.get("n_mels") or self.representation.shape[0]
-        samples = self.window_s * rate_hz
-        frames = 1 + samples / hop
-        for what, found, most in (
-            (f"window of {self.window_s:g} s at {rate_hz} Hz", samples, LARGEST_WINDOW),
-            (f"spectrogram of {frames:.0f} frames × {mels} bands", frames * mels, LARGEST_PRODUCT),
-            (f"filter bank of {mels} bands × n_fft {n_fft}", mels * n_fft, LARGEST_PRODUCT),
-            (f"{frames:.0f} frames × n_fft {n_fft}", frames * n_fft, LARGEST_FRAMES),
-        ):
-            if found > most:
-                return f"its {what} is {found:.3g} numbers; the largest number allowed is {most:.3g}"
         return None
 
     def _invalid_thresholds(self) -> str | None:
@@ -212,6 +205,19 @@ def check_schema(schema: object, name: str) -> None:
     raise BundleError(f'"{name}" has model schema {schema}, but this version reads schema {SCHEMA}. {remedy}.')
 
 
+def too_large(representation: Representation, window_s: float) -> str | None:
+    """Describe the first limit that a representation and a window exceed, so that no model with them can be loaded.
+
+    Returns None if there is none.
+
+    >>> from soundmark.spectrograms import LogMel
+    >>> too_large(LogMel().for_window(4.0), 4.0)
+    >>> too_large(LogMel().for_window(120.0), 120.0)
+    'its size is [128, 12000]; the largest value allowed is 4096'
+    """
+    return _too_large(representation) or _too_large_product(representation, window_s)
+
+
 def _too_large(representation: Representation) -> str | None:
     """Describe the first parameter of a representation that exceeds its limit; None if there is none."""
     for key, value in representation.settings().items():
@@ -219,4 +225,24 @@ def _too_large(representation: Representation) -> str | None:
         largest = LARGEST_SIDE if sides else LARGEST_RATE_HZ if key == "rate_hz" else LARGEST_INTEGER
         if any(is_whole(number) and number > largest for number in sides or [value]):
             return f"its {key} is {value!r}; the largest value allowed is {largest}"
+    return None
+
+
+def _too_large_product(representation: Representation, window_s: float) -> str | None:
+    """Describe the first product of parameters that exceeds its limit; None if there is none."""
+    settings = representation.settings()
+    rate_hz = representation.input_rate_hz or ASSUMED_RATE_HZ
+    n_fft = settings.get("n_fft") or settings.get("segment_samples") or 1
+    hop = settings.get("hop_samples") or n_fft - (settings.get("overlap_samples") or 0)
+    mels = settings.get("n_mels") or representation.shape[0]
+    samples = window_s * rate_hz
+    frames = 1 + samples / hop
+    for what, found, most in (
+        (f"window of {window_s:g} s at {rate_hz} Hz", samples, LARGEST_WINDOW),
+        (f"spectrogram of {frames:.0f} frames × {mels} bands", frames * mels, LARGEST_PRODUCT),
+        (f"filter bank of {mels} bands × n_fft {n_fft}", mels * n_fft, LARGEST_PRODUCT),
+        (f"{frames:.0f} frames × n_fft {n_fft}", frames * n_fft, LARGEST_FRAMES),
+    ):
+        if found > most:
+            return f"its {what} is {found:.3g} numbers; the largest number allowed is {most:.3g}"
     return None

@@ -59,6 +59,7 @@ def summary(card: Card) -> list[tuple[str, str]]:
     warning = leakage_warning(card.scores)
     rows = [
         ("classes", _first_classes(card)),
+        *([("background", _background(card))] if card.background else []),
         ("trained on", _training_clips(card.training, name_columns=30)),
         _headline(card.scores),
         *([("warning", warning)] if warning else []),
@@ -144,6 +145,11 @@ def _first_classes(card: Card) -> str:
     return text or full
 
 
+def _background(card: Card) -> str:
+    names = ", ".join(shortened(label, 30) for label in card.background)
+    return f"{names} (never reported as an event)" if names else ""
+
+
 def _training_clips(record: TrainingRecord, *, name_columns: int = 200) -> str:
     """The data set with the numbers of clips and recordings, as far as they are known."""
     name = "unknown" if record.name is None else _within(record.name, name_columns)
@@ -152,6 +158,7 @@ def _training_clips(record: TrainingRecord, *, name_columns: int = 200) -> str:
 
 def _clip_counts(record: TrainingRecord) -> str:
     clips = "" if record.n_train is None else f": {_count_text(record.n_train)} clips"
+    clips += "" if record.n_windows is None else f" in {_count_text(record.n_windows)} windows"
     recordings = "" if record.n_recordings is None else f" of {_count_text(record.n_recordings)} recordings"
     return clips + recordings
 
@@ -174,7 +181,7 @@ def _headline(scores: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _input(card: Card) -> str:
-    kind, rate_hz = card.representation, card.representation.rate_hz
+    kind, rate_hz = card.representation, card.representation.input_rate_hz
     at = f"{rate_hz:,} Hz" if rate_hz else "the sample rate of the file"
     return f"{card.window_s:g} s windows at {at}, {kind.name} {kind.shape[0]}×{kind.shape[1]}"
 
@@ -253,6 +260,7 @@ def card_lines(card: Card) -> list[tuple[str, str]]:
     other_scores = {key: value for key, value in card.scores.items() if key not in _keys_in_scores(card)}
     rows = [
         ("classes", ", ".join(card.classes)),
+        ("background", _background(card)),
         ("task", f"{card.task.name} ({card.activation})"),
         ("window", f"{card.window_s:g} s"),
         ("representation", f"{card.representation.name} ({_settings(parameters)})"),

@@ -40,6 +40,7 @@ from soundmark.runtime.text import html_table, one_line
 if TYPE_CHECKING:
     from soundmark.audio import AudioSource
     from soundmark.datasets.feature_store import Rows
+    from soundmark.datasets.features import Features
     from soundmark.models.explanation import Explanation
 
 
@@ -154,6 +155,14 @@ class Model:
             for start in range(0, len(which), BATCH)
         ]
         return np.concatenate(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
+
+    def clip_probabilities(self, features: Features, clips: np.ndarray) -> np.ndarray:
+        """Compute probabilities float32 ``[n, classes]`` of ``clips``, int64 indices of clips that could be read.
+
+        The probabilities of a clip that was cut into windows are the means over its windows, as in ``classify``.
+        """
+        rows = features.rows(clips)
+        return features.windows.mean_by_clip(self.probabilities(features.array, rows), rows, clips)
 
     def _probabilities_and_familiarity(self, spectrograms: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Compute both for spectrograms ``[n, freq, time]``, n > 0, in one pass through the graph, on one core."""
@@ -335,7 +344,7 @@ class Model:
                 "with the recipe transfer or transfer-finetune."
             )
         embeddings = []
-        with open_stream(source, rate_hz, self.card.representation.rate_hz) as stream:
+        with open_stream(source, rate_hz, self.card.representation.input_rate_hz) as stream:
             windows = cut_windows(stream, self.card.window_s, overlap)
             for batch in parallel.batches(windows, self.windows_per_batch(stream.rate_hz)):
                 spectrograms = np.stack([self.card.representation(window.samples, stream.rate_hz) for window in batch])

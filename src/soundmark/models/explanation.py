@@ -217,7 +217,7 @@ def _explain(model: Model, source: AudioSource, name: str) -> Explanation:
     order = np.argsort(-mean, kind="stable")
     best = int(scores.probabilities[:, order[0]].argmax())
     start_s, stop_s = float(scores.start_s[best]), float(scores.stop_s[best])
-    section = _section(source, representation.rate_hz, start_s, stop_s)
+    section = _section(source, representation.input_rate_hz, start_s, stop_s)
     samples, rate = section.samples, section.rate_hz
     times_s = representation.times_s(len(samples), rate)
     importance = occlusion(model, representation(samples, rate), times_s / (stop_s - start_s), int(order[0]))

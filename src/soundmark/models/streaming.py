@@ -50,7 +50,7 @@ class RecordingAggregator:
     """Combines the scores of a recording's windows, in order, to the mean scores and the events of the recording.
 
     If the recording is a single window, no threshold was given and no class reaches its default threshold, the class
-    with the highest score is returned as an event, so that every clip has one.
+    with the highest score is returned as an event, so that every clip has one, unless this class is background.
     """
 
     def __init__(
@@ -65,9 +65,10 @@ class RecordingAggregator:
         self.windows = 0
         self.analyzed_s = 0.0  # end of the last window
         self._model, self._unknown, self._threshold_given = model, unknown, threshold is not None
-        self.tracker = EventTracker(
-            model.classes, threshold=model.threshold(threshold), release=release, merge_gap_s=merge_gap_s
-        )
+        self._background = {model.classes[row] for row in model.card.background_rows}
+        thresholds = model.threshold(threshold)
+        thresholds[list(model.card.background_rows)] = np.inf  # background never starts an event
+        self.tracker = EventTracker(model.classes, threshold=thresholds, release=release, merge_gap_s=merge_gap_s)
         self._sum = np.zeros(len(model.classes), np.float64)
         self._familiarity: float | None = None
         self._n_events = 0
@@ -94,6 +95,8 @@ class RecordingAggregator:
         if self.windows != 1 or self._n_events or ended or self._threshold_given or self._model.thresholds is not None:
             return ended
         best = self.answer(top_k=1)[0]
+        if best["label"] in self._background:
+            return ended
         score = best["score"]
         return [Event(label=best["label"], start_s=0.0, stop_s=self.analyzed_s, confidence=score, peak=score)]
 
@@ -151,7 +154,7 @@ class StreamClassifier:
         on_samples: Callable[[int, Samples], None] = lambda start, samples: None,
     ) -> None:
         self._model, self._from_hz = model, rate_hz
-        self.rate_hz = model.card.representation.rate_hz or rate_hz
+        self.rate_hz = model.card.representation.input_rate_hz or rate_hz
         self._cutter = WindowCutter(
             model.card.window_s * self.rate_hz, _hop(model.card.window_s, self.rate_hz, overlap, hop_s)
         )

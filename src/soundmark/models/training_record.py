@@ -117,6 +117,7 @@ class TrainingRecord:
     protocol: str | None = None  # a name in ``datasets.protocols``
     test_fold: int | None = None  # None also if the protocol has no folds
     n_train: int | None = None  # number of training clips
+    n_windows: int | None = None  # number of windows that the training clips were cut into; None if none was cut
     n_test: int | None = None  # number of test clips
     n_recordings: int | None = None  # number of recordings that the training clips were cut from
     trained_on: str | None = None  # checksum of the indices of the training clips
@@ -172,6 +173,7 @@ SCALARS: Mapping[str, type] = {
     "protocol": str,
     "test_fold": int,
     "n_train": int,
+    "n_windows": int,
     "n_test": int,
     "n_recordings": int,
     "trained_on": str,

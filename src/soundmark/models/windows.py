@@ -2,7 +2,7 @@
 
 A recording of up to 1.05 windows is one window. A longer recording is split into windows at a constant hop; the last
 window is shifted back so that it ends with the recording. ``WindowCutter`` splits a stream into exactly the windows
-that ``windows`` lists for the complete recording.
+that ``windows`` (in ``audio.windows``) lists for the complete recording.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from soundmark.audio import Samples
-from soundmark.errors import SettingsError
+from soundmark.audio.windows import WHOLE_WINDOWS, hop_samples, windows
 
-WHOLE_WINDOWS = 1.05  # a recording of up to this many windows is classified as one window
+__all__ = ["WHOLE_WINDOWS", "Window", "WindowCutter", "hop_samples", "windows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,41 +42,6 @@ class Window:
         """
         stops = range(self.stop, self.new_from, -hop)
         return [(max(self.new_from, stop - hop), stop) for stop in reversed(stops)]
-
-
-def hop_samples(window_samples: float, overlap: float) -> int:
-    """Return the hop, the number of samples between the starts of consecutive windows.
-
-    ``overlap`` is the overlap between consecutive windows, as a fraction of the window.
-
-    Raises:
-        SettingsError: ``overlap`` is not in 0 ≤ overlap < 1.
-
-    >>> hop_samples(88200, overlap=0.75)
-    22050
-    """
-    if not 0 <= overlap < 1:
-        raise SettingsError(f"overlap is {overlap!r}: expected a fraction of the window, at least 0 and below 1.")
-    return max(1, round(round(window_samples) * (1 - overlap)))
-
-
-def windows(n_samples: int, window_samples: float, overlap: float = 0.0) -> Iterator[tuple[int, int]]:
-    """Yield start and stop of each window of a recording of ``n_samples``.
-
-    >>> list(windows(1000, 1000)), list(windows(1050, 1000))
-    ([(0, 1000)], [(0, 1050)])
-    >>> list(windows(2500, 1000))
-    [(0, 1000), (1000, 2000), (1500, 2500)]
-    >>> list(windows(2000, 1000, overlap=0.5))
-    [(0, 1000), (500, 1500), (1000, 2000)]
-    """
-    if n_samples <= WHOLE_WINDOWS * window_samples:
-        yield 0, n_samples
-        return
-    length = round(window_samples)
-    for start in range(0, n_samples - length, hop_samples(window_samples, overlap)):
-        yield start, start + length
-    yield n_samples - length, n_samples
 
 
 class WindowCutter:

@@ -55,7 +55,7 @@ def from_settings(settings: Mapping[str, Any]) -> Representation:
             version, whose results differ under the same name.
 
     >>> from_settings({"name": "mel", "n_mels": 64})
-    Mel(rate_hz=22050, size=(64, 64), n_fft=2048, hop_samples=512, n_mels=64, top_db=80.0)
+    Mel(rate_hz=22050, size=(64, 64), ..., n_mels=64, ...)
     >>> from_settings({"name": "mell"})
     Traceback (most recent call last):
     soundmark.errors.SettingsError: there is no representation "mell". Did you mean "mel"? Known: image, logmel, mel.

@@ -53,6 +53,7 @@ class Image(Representation):
         self.require(fits, "overlap_samples", f"from 0 to {self.segment_samples - 1}, less than segment_samples")
         self.require(is_finite(self.db_min), "db_min", "a number of decibels")
         self.require(is_finite(self.db_max) and self.db_max > self.db_min, "db_max", f"above db_min, {self.db_min}")
+        self.require_time_expansion()
         self.require_shape("image_shape")
         self.require_shape("size")
 
@@ -105,11 +106,12 @@ class Image(Representation):
         >>> Image().render(np.sin(np.arange(44100, dtype=np.float32)), rate_hz=44100).pixels.shape
         (257, 171)
         """
+        duration_s = np.size(samples) / rate_hz
         samples, rate_hz = self.prepare(samples, rate_hz)
         levels = self._log_power(samples) * np.float32(255 / self._span)
         pixels = np.round(np.minimum(levels, 255)).astype(np.uint8).T[::-1]
-        centres_hz = np.arange(pixels.shape[0])[::-1] * (rate_hz / self.segment_samples)
-        duration_s, f_max_hz = len(samples) / rate_hz, rate_hz / 2
+        centres_hz = np.arange(pixels.shape[0])[::-1] * (rate_hz * self.time_expansion / self.segment_samples)
+        f_max_hz = rate_hz * self.time_expansion / 2
         return SpectrogramImage(pixels, duration_s, f_max_hz, centres_hz, "linear", self.db_min, self.db_max)
 
     def frequencies_hz(self, rate_hz: int) -> npt.NDArray[np.float64]:
@@ -120,7 +122,7 @@ class Image(Representation):
         """
         bins, rows = self.segment_samples // 2 + 1, self.size[0]
         from_below = (np.arange(rows)[::-1] + 0.5) * (bins / rows) - 0.5
-        return np.clip(from_below, 0, bins - 1) * ((self.rate_hz or rate_hz) / self.segment_samples)
+        return np.clip(from_below, 0, bins - 1) * ((self.input_rate_hz or rate_hz) / self.segment_samples)
 
     @property
     def _span(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar, Self
@@ -48,6 +49,7 @@ class LogMel(Representation):
 
     name: ClassVar[str] = "logmel"
     version: ClassVar[int] = 1
+    real_time: ClassVar[bool] = True
 
     rate_hz: int = 32000
     size: tuple[int, int] = (128, 400)
@@ -55,14 +57,18 @@ class LogMel(Representation):
     window_samples: int = 800
     hop_samples: int = 320
     f_max_hz: float = 15000.0
+    f_min_hz: float = 0.0
     pre_emphasis: float = 0.97
 
     def __post_init__(self) -> None:
+        self.require_time_expansion()
         self.require_whole("rate_hz", "n_fft", "window_samples", "hop_samples")
         self.require(self.n_fft >= 4, "n_fft", "4 or more samples")
         self.require(self.window_samples <= self.n_fft, "window_samples", "no more than n_fft")
         in_range = is_finite(self.f_max_hz) and 0 < self.f_max_hz <= self.rate_hz / 2
         self.require(in_range, "f_max_hz", "above 0 and at most half of rate_hz")
+        has_band = is_finite(self.f_min_hz) and 0 <= self.f_min_hz < self.f_max_hz
+        self.require(has_band, "f_min_hz", "at least 0 and below f_max_hz")
         self.require(
             is_finite(self.pre_emphasis) and 0 <= self.pre_emphasis < 1, "pre_emphasis", "at least 0 and below 1"
         )
@@ -74,7 +80,7 @@ class LogMel(Representation):
         >>> LogMel().for_window(5.0).size
         (128, 500)
         """
-        frames = max(1, round(window_s * self.rate_hz / self.hop_samples))
+        frames = max(1, round(window_s * self.rate_hz * self.time_expansion / self.hop_samples))
         return replace(self, size=(self.size[0], frames))
 
     def compute(self, samples: Samples, rate_hz: int) -> Spectrogram:
@@ -90,7 +96,7 @@ class LogMel(Representation):
         >>> LogMel(size=(1, 4), f_max_hz=700.0).frequencies_hz(8000).round(1)
         array([289.9])
         """
-        return kaldi_edges_hz(self.size[0], self.f_max_hz)[1:-1]
+        return self._edges_hz()[1:-1]
 
     def times_s(self, n_samples: int, rate_hz: int) -> Float64:
         """Return the time of each frame's centre in seconds, [time], in the repeated or cropped sound.
@@ -98,10 +104,11 @@ class LogMel(Representation):
         >>> LogMel(size=(128, 6)).times_s(960, 32000)
         array([0.  , 0.01, 0.02, 0.  , 0.01, 0.02])
         """
-        n = -(-n_samples * self.rate_hz // rate_hz)
+        input_hz = self.rate_hz * self.time_expansion
+        n = math.ceil(n_samples * round(input_hz) / rate_hz)
         centres = np.arange(self.size[1]) * self.hop_samples
         start = max(0, n - self.size[1] * self.hop_samples) // 2
-        return (centres + start) % n / self.rate_hz
+        return (centres + start) % n / input_hz
 
     def natural(self, samples: Samples) -> Spectrogram:
         """Convert samples [n] to EfficientAT's spectrogram at their full length: [``n_mels``, 1 + (n − 1) // hop].
@@ -116,7 +123,7 @@ class LogMel(Representation):
             samples = np.resize(samples, self.n_fft)
         emphasised = samples[1:] - np.float32(self.pre_emphasis) * samples[:-1]
         padded = np.pad(emphasised, self.n_fft // 2, mode="reflect")
-        bank = kaldi_bank(self.rate_hz, self.n_fft, self.size[0], self.f_max_hz)
+        bank = kaldi_bank(self.rate_hz, self.n_fft, self.size[0], self.f_max_hz, self.f_min_hz)
         window = symmetric_hann(self.window_samples, self.n_fft)
         mels = np.empty((1 + (len(padded) - self.n_fft) // self.hop_samples, self.size[0]), np.float32)
         for piece, power in power_spectra(padded, window, self.hop_samples):
@@ -138,8 +145,12 @@ class LogMel(Representation):
         db = (self.natural(samples)[::-1] * SPREAD + MIDDLE) * (10 / np.log(10))
         top = max(float(db.max()), -50 + 80.0)
         pixels = np.round(255 * np.clip(1 + (db - top) / 80, 0, 1)).astype(np.uint8)
-        centres_hz = kaldi_edges_hz(self.size[0], self.f_max_hz)[-2:0:-1]
-        return SpectrogramImage(pixels, duration_s, self.f_max_hz, centres_hz, "mel", top - 80, top)
+        centres_hz, f_max_hz = self._edges_hz()[-2:0:-1], self.f_max_hz * self.time_expansion
+        return SpectrogramImage(pixels, duration_s, f_max_hz, centres_hz, "mel", top - 80, top)
+
+    def _edges_hz(self) -> Float64:
+        """Return the edges of the bands as frequencies of the sound, [``n_mels`` + 2]."""
+        return kaldi_edges_hz(self.size[0], self.f_max_hz, self.f_min_hz) * self.time_expansion
 
 
 def symmetric_hann(length: int, n_fft: int) -> Float32:
@@ -154,19 +165,19 @@ def symmetric_hann(length: int, n_fft: int) -> Float32:
     return window
 
 
-def kaldi_edges_hz(n_mels: int, f_max_hz: float) -> Float64:
-    """Return the edges [n_mels + 2] of Kaldi's triangular filters from 0 Hz, evenly spaced in 1127 · ln(1 + f / 700).
+def kaldi_edges_hz(n_mels: int, f_max_hz: float, f_min_hz: float = 0.0) -> Float64:
+    """Return the edges [n_mels + 2] of Kaldi's triangular filters, evenly spaced in 1127 · ln(1 + f / 700).
 
     >>> kaldi_edges_hz(1, 700.0).round(1)
     array([  0. , 289.9, 700. ])
     """
-    top = KALDI_MELS * np.log1p(f_max_hz / KALDI_BREAK_HZ)
-    edges: Float64 = KALDI_BREAK_HZ * np.expm1(np.linspace(0.0, top, n_mels + 2) / KALDI_MELS)
+    low, top = (KALDI_MELS * np.log1p(hz / KALDI_BREAK_HZ) for hz in (f_min_hz, f_max_hz))
+    edges: Float64 = KALDI_BREAK_HZ * np.expm1(np.linspace(low, top, n_mels + 2) / KALDI_MELS)
     return edges
 
 
 @lru_cache(maxsize=16)
-def kaldi_bank(rate_hz: int, n_fft: int, n_mels: int, f_max_hz: float) -> Banded:
+def kaldi_bank(rate_hz: int, n_fft: int, n_mels: int, f_max_hz: float, f_min_hz: float = 0.0) -> Banded:
     """Return Kaldi's filters [n_mels, n_fft // 2 + 1]: triangular in mels, of height 1; the Nyquist bin is zero.
 
     >>> kaldi_bank(8000, 8, 2, 4000.0).dense().round(2)
@@ -174,7 +185,8 @@ def kaldi_bank(rate_hz: int, n_fft: int, n_mels: int, f_max_hz: float) -> Banded
            [0.  , 0.4 , 0.87, 0.38, 0.  ]], dtype=float32)
     """
     bins = KALDI_MELS * np.log1p(np.arange(n_fft // 2) * (rate_hz / n_fft) / KALDI_BREAK_HZ)
-    edges = np.linspace(0.0, KALDI_MELS * np.log1p(f_max_hz / KALDI_BREAK_HZ), n_mels + 2)
+    bottom, top = (KALDI_MELS * np.log1p(hz / KALDI_BREAK_HZ) for hz in (f_min_hz, f_max_hz))
+    edges = np.linspace(bottom, top, n_mels + 2)
     low, middle, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     weights = np.maximum(np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle)), 0.0)
     return Banded.between(edges, bins, weights, n_fft // 2 + 1)

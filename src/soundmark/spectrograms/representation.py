@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,12 +11,15 @@ import numpy.typing as npt
 
 from soundmark.audio import Samples, check_samples, resample
 from soundmark.errors import AudioError, SettingsError, unknown_name
-from soundmark.runtime.checks import is_whole
+from soundmark.runtime.checks import is_finite, is_whole
 
 Spectrogram = npt.NDArray[np.float32]  # [freq, time]
 
 
 Pixels = npt.NDArray[np.uint8]  # [height, width]
+
+
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 40, 1_000_000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -58,14 +61,21 @@ class SpectrogramImage:
 class Representation(ABC):
     """Convert samples to ``[freq, time]``. A subclass defines the parameters, ``compute`` and ``render``.
 
-    ``rate_hz`` is the sample rate that samples are resampled to; None keeps the sample rate of the sound.
+    ``rate_hz`` is the sample rate of the spectrogram; None keeps the sample rate of the sound. With a
+    ``time_expansion`` X, a sound is analysed as if played X times slower: it is resampled to X · ``rate_hz``, the
+    samples count as samples at ``rate_hz``, and the frequencies of the spectrogram are those of the sound divided by X
+    (ultrasound: X above 1; infrasound: below 1). Times and frequencies that methods return are those of the sound.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]  # incremented when the same parameters give different results
+    real_time: ClassVar[bool] = False  # whether a column has a fixed duration; otherwise any sound fills ``size``
+
+    later_parameters: ClassVar[tuple[str, ...]] = ("time_expansion", "f_min_hz")  # added after version 0.1
 
     rate_hz: int | None
     size: tuple[int, int] = (64, 64)
+    time_expansion: float = 1.0  # a sound is analysed as if played this many times slower
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -76,6 +86,57 @@ class Representation(ABC):
         (32, 48)
         """
         return self.size
+
+    @property
+    def input_rate_hz(self) -> int | None:
+        """The sample rate that sounds are resampled to: ``rate_hz`` · ``time_expansion``; None: that of the sound.
+
+        >>> from soundmark.spectrograms import from_settings
+        >>> from_settings({"name": "logmel", "time_expansion": 10}).input_rate_hz
+        320000
+        """
+        return None if self.rate_hz is None else round(self.rate_hz * self.time_expansion)
+
+    def with_time_expansion(self, factor: float) -> Self:
+        """Return the representation for sounds analysed as if played ``factor`` times slower.
+
+        Raises:
+            SettingsError: the factor is not a number above 0, or the sample rate would be out of range.
+
+        >>> from soundmark.spectrograms import from_settings
+        >>> from_settings({"name": "mel"}).with_time_expansion(10).time_expansion
+        10.0
+        """
+        if not is_finite(factor) or factor <= 0:
+            raise SettingsError(f"the time expansion is {factor!r}: expected a number above 0, such as 10.")
+        return replace(self, time_expansion=float(factor))
+
+    def with_band(self, low_hz: float, high_hz: float) -> Self:
+        """Return the representation for the frequencies of a sound from ``low_hz`` to ``high_hz``.
+
+        Raises:
+            SettingsError: the band is empty or above half of the sample rate, or the representation has no band.
+
+        >>> from soundmark.spectrograms import from_settings
+        >>> bats = from_settings({"name": "logmel", "time_expansion": 10}).with_band(20_000, 120_000)
+        >>> bats.f_min_hz, bats.f_max_hz
+        (2000.0, 12000.0)
+        """
+        band = f"the band {low_hz:g}-{high_hz:g} Hz"
+        if not hasattr(self, "f_min_hz") or self.rate_hz is None or self.input_rate_hz is None:
+            raise SettingsError(
+                f"{band} cannot be set for {self.name} spectrograms, which cover all frequencies: choose a recipe with "
+                "mel or logmel spectrograms, such as transfer."
+            )
+        if not 0 <= low_hz < high_hz:
+            raise SettingsError(f"{band} is empty: expected LOW-HIGH in Hz with 0 ≤ LOW < HIGH, such as 50-8000.")
+        if high_hz > self.input_rate_hz / 2:
+            raise SettingsError(
+                f"{band} exceeds {self.input_rate_hz / 2:g} Hz, half of the sample rate of the spectrogram: choose a "
+                "lower band, or for ultrasound a greater time expansion, such as --time-expansion 10."
+            )
+        limits: dict[str, Any] = {"f_min_hz": low_hz / self.time_expansion, "f_max_hz": high_hz / self.time_expansion}
+        return replace(self, **limits)
 
     def for_window(self, window_s: float) -> Self:
         """Return the representation for windows of ``window_s`` seconds; it changes only if the time axis is real time.
@@ -129,7 +190,7 @@ class Representation(ABC):
         return self.compute(*self.prepare(samples, rate_hz))
 
     def prepare(self, samples: npt.ArrayLike, rate_hz: int) -> tuple[Samples, int]:
-        """Validate samples and resample them to the rate of the representation; return float32 samples and that rate.
+        """Validate samples and resample them to ``input_rate_hz``; return float32 samples and the spectrogram's rate.
 
         Raises:
             AudioError: the samples are empty, not mono or not finite.
@@ -143,17 +204,23 @@ class Representation(ABC):
         if array.ndim != 1 or not len(array):
             raise AudioError(f"samples must be mono, of the shape [n] with n > 0; these have {list(array.shape)}.")
         check_samples(array)
-        to_hz = rate_hz if self.rate_hz is None else self.rate_hz
-        return (array if to_hz == rate_hz else resample(array, rate_hz, to_hz)), to_hz
+        if self.rate_hz is None or self.input_rate_hz is None:
+            return array, max(1, round(rate_hz / self.time_expansion))
+        to_hz = self.input_rate_hz
+        return (array if to_hz == rate_hz else resample(array, rate_hz, to_hz)), self.rate_hz
 
     def settings(self) -> dict[str, Any]:
-        """Return the name, version and all parameters as JSON values; ``from_settings`` is the inverse.
+        """Return the name, version and parameters as JSON values; ``from_settings`` is the inverse.
+
+        Parameters that earlier versions do not know are omitted at their defaults.
 
         >>> from soundmark.spectrograms import from_settings
         >>> from_settings({"name": "mel"}).settings()["hop_samples"]
         512
         """
         values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        defaults = {field.name: field.default for field in fields(self)}
+        values = {key: v for key, v in values.items() if key not in self.later_parameters or v != defaults[key]}
         return {"name": self.name, "version": self.version, **values}
 
     @classmethod
@@ -173,6 +240,20 @@ class Representation(ABC):
                 raise unknown_name("parameter", key, known, owner=cls.name)
         values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in parameters.items()}
         return cls(**values)
+
+    def require_time_expansion(self) -> None:
+        """Raise ``SettingsError`` for a time expansion that is not a number above 0, or gives an extreme sample rate.
+
+        >>> from soundmark.spectrograms.mel import Mel
+        >>> Mel(time_expansion=100.0)
+        Traceback (most recent call last):
+        soundmark.errors.SettingsError: time_expansion of mel is 100.0; it must be a number above 0 that gives a ...
+        """
+        fits = is_finite(self.time_expansion) and self.time_expansion > 0
+        rate_hz = (self.rate_hz or LOWEST_RATE_HZ) * self.time_expansion if fits else 0.0
+        allowed = f"a number above 0 that gives a sample rate from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz"
+        in_range = self.rate_hz is None or LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ
+        self.require(fits and in_range, "time_expansion", allowed)
 
     def require(self, condition: bool, parameter: str, allowed: str) -> None:
         """Raise ``SettingsError`` for a parameter unless ``condition`` is true.

@@ -9,13 +9,14 @@ notebook-mel: mel 64×64 → notebook_cnn, 20 epochs of batch 250, Adam at 0.001
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from soundmark import spectrograms
 from soundmark.errors import SettingsError, unknown_name
 from soundmark.models import legacy
-from soundmark.runtime.text import reason_unreadable
+from soundmark.runtime.text import listed, reason_unreadable
 from soundmark.training.recipe import Augmentation, Recipe
 
 
@@ -60,6 +61,34 @@ def recipe_named(name: str) -> Recipe:
         return Recipe.from_toml(text)
     except SettingsError as error:
         raise SettingsError(f'the recipe "{name}" is not valid: {error}') from error
+
+
+OPTIONS = {
+    "epochs": "--epochs",
+    "batch_size": "--batch-size",
+    "learning_rate": "--learning-rate",
+    "window_s": "--window",
+}
+
+
+def check_used(recipes: Sequence[Recipe], **options: Any) -> None:
+    """Check that at least one of ``recipes`` uses each of the ``options``; one that is None was not given.
+
+    Raises:
+        SettingsError: no recipe uses an option.
+
+    >>> check_used([recipe_named("transfer")], epochs=2)
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: the recipe transfer does not use --epochs: it fits a linear head on a frozen ...
+    """
+    for option, value in options.items():
+        reasons = [recipe.ignores(option) for recipe in recipes]
+        if value is not None and recipes and all(reasons):
+            names = listed([recipe.name for recipe in recipes])
+            raise SettingsError(
+                f"the recipe {names} does not use {OPTIONS[option]}: {reasons[0]}. Omit it, or choose another recipe, "
+                "such as transfer-finetune."
+            )
 
 
 _SCRATCH_SPECTROGRAM = spectrograms.LogMel(

@@ -11,7 +11,7 @@ from typing import Any
 
 from soundmark import spectrograms
 from soundmark.errors import SettingsError, unknown_name
-from soundmark.models import legacy
+from soundmark.models import card, legacy
 from soundmark.runtime.checks import is_finite, parse_toml
 from soundmark.spectrograms import Representation
 from soundmark.training.networks import NETWORKS, PRETRAINED
@@ -152,7 +152,8 @@ class Recipe:
         """Return a copy with ``changes`` to some fields; a field given as ``None`` is not changed.
 
         A representation is an object, a name, or a dict with its name and parameters. An augmentation is an object or a
-        dict of its parameters. Field names of earlier versions are accepted.
+        dict of its parameters. Field names of earlier versions are accepted. ``time_expansion`` and ``band`` (low and
+        high, in Hz) change the representation.
 
         Raises:
             SettingsError: an unknown field (the message names the nearest one), or an invalid value.
@@ -162,7 +163,14 @@ class Recipe:
         Traceback (most recent call last):
         soundmark.errors.SettingsError: there is no recipe field "epoch". Did you mean "epochs"? Known: name, ...
         """
-        return replace(self, **_field_values({key: value for key, value in changes.items() if value is not None}))
+        given = {key: value for key, value in changes.items() if value is not None}
+        factor, band = given.pop("time_expansion", None), given.pop("band", None)
+        changed = replace(self, **_field_values(given))
+        if factor is not None:
+            changed = replace(changed, representation=changed.representation.with_time_expansion(factor))
+        if band is not None:
+            changed = replace(changed, representation=changed.representation.with_band(*_band(band)))
+        return changed
 
     def _check_numbers(self) -> None:
         for name, lowest, highest in (
@@ -219,6 +227,28 @@ class Recipe:
         """Whether the network starts from pretrained weights."""
         return self.network in PRETRAINED
 
+    def ignores(self, option: str) -> str | None:
+        """Return why a training with this recipe does not use an option, None if it does.
+
+        >>> from soundmark.training.named_recipes import recipe_named
+        >>> recipe_named("transfer").ignores("epochs"), recipe_named("scratch").ignores("epochs")
+        ('it fits a linear head on a frozen network, without epochs, batches or a learning rate', None)
+        """
+        if option in ("epochs", "batch_size", "learning_rate") and self.trainable == "head":
+            return "it fits a linear head on a frozen network, without epochs, batches or a learning rate"
+        if option == "window_s" and not self.representation.real_time:
+            return "it uses each clip as a whole, as the notebook does"
+        return None
+
+    def steps_for(self, n_train: int) -> int | None:
+        """Return the number of training steps (batches) for ``n_train`` examples; None if it fits only a linear head.
+
+        >>> from soundmark.training.named_recipes import recipe_named
+        >>> recipe_named("notebook-mel").steps_for(300), recipe_named("transfer").steps_for(300)
+        (40, None)
+        """
+        return None if self.trainable == "head" else self.epochs_for(n_train) * -(-n_train // self.batch_size)
+
     @property
     def calibrates(self) -> bool:
         """Whether training calibrates the model on held-out training clips; then it has no access to test clips.
@@ -241,11 +271,20 @@ class Recipe:
     def for_window(self, window_s: float) -> Recipe:
         """Return the recipe for windows of ``window_s`` seconds, with a representation of matching width.
 
+        Raises:
+            SettingsError: the window is too long for a model file.
+
         >>> from soundmark.training.named_recipes import recipe_named
         >>> recipe_named("transfer").for_window(5.0).representation.size
         (128, 500)
         """
-        return replace(self, representation=self.representation.for_window(window_s))
+        fitted = self.representation.for_window(window_s)
+        if wrong := card.too_large(fitted, window_s):
+            raise SettingsError(
+                f"the recipe {self.name} cannot have windows of {window_s:g} s: {wrong}. Choose shorter windows, such "
+                "as --window 10."
+            )
+        return replace(self, representation=fitted)
 
     def settings(self) -> dict[str, Any]:
         """Return all fields as plain JSON and TOML values; ``from_settings`` reads them back."""
@@ -334,6 +373,18 @@ def _field_values(settings: Mapping[str, Any]) -> dict[str, Any]:
         values["representation"] = spectrograms.from_settings(representation)
     if "augmentation" in values and not isinstance(values["augmentation"], Augmentation):
         values["augmentation"] = _augmentation_of(values["augmentation"])
+    return values
+
+
+def _band(band: object) -> tuple[float, float]:
+    """Return the limits of a frequency band in Hz.
+
+    Raises:
+        SettingsError: ``band`` is not a pair of numbers.
+    """
+    values = tuple(band) if isinstance(band, list | tuple) else ()
+    if len(values) != 2 or not all(is_finite(hz) for hz in values):
+        raise SettingsError(f"the band is {band!r}: expected a pair of frequencies in Hz, such as (50, 8000).")
     return values
 
 

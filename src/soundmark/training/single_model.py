@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from soundmark.datasets import Dataset, Skipped, features, splits
+from soundmark.datasets.clip import LONGEST_WINDOW_S, choose_window, sampled_lengths_s
+from soundmark.datasets.clip_windows import with_window
+from soundmark.datasets.dataset import with_background
 from soundmark.datasets.protocols import ALL, FOLDS, most_trusted
 from soundmark.errors import SettingsError
 from soundmark.metrics.task import Task
@@ -21,7 +24,7 @@ from soundmark.models.classifier import Model
 from soundmark.models.pretrained import weights
 from soundmark.runtime.checks import check_jobs, is_whole
 from soundmark.runtime.progress import Progress, no_progress
-from soundmark.training import DEFAULT_DEVICE, DEFAULT_RECIPE, named_recipes
+from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, DEFAULT_RECIPE, named_recipes
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import check_units, clear_run, exclusive_run, is_intact
 from soundmark.training.unit import (
@@ -32,6 +35,7 @@ from soundmark.training.unit import (
     find_finished,
     train_unit,
     usable_split,
+    warn_few_steps,
 )
 
 log = logging.getLogger("soundmark")
@@ -60,6 +64,10 @@ def train(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     seed: int | None = None,
+    window_s: float | None = None,
+    background: str | Sequence[str] = DEFAULT_BACKGROUND,
+    time_expansion: float | None = None,
+    band: tuple[float, float] | None = None,
     jobs: int | None = None,
     device: str = DEFAULT_DEVICE,
     fresh: bool = False,
@@ -81,6 +89,10 @@ def train(
         batch_size: overrides the recipe's value.
         learning_rate: overrides the recipe's value.
         seed: of weights, order of clips and dropout; overrides the recipe's value.
+        window_s: window of the model in seconds; longer clips are cut into windows. Default: from the durations.
+        background: "auto", "none", or labels that mean "none of these"; see ``with_background``.
+        time_expansion: analyse sounds as if played this many times slower (ultrasound: above 1).
+        band: lowest and highest frequency of the spectrograms, in Hz.
         jobs: parallel workers; default: all cores.
         device: "auto", "cpu", "cuda" or "mps".
         fresh: discard earlier results in the folder instead of resuming.
@@ -94,12 +106,14 @@ def train(
     >>> train(city, recipe, folder / "final", epochs=1, quiet=True).classify(city.clips[0].path, top_k=1)
     [{'label': ..., 'score': ...}]
     """
-    chosen = named_recipes.recipe(recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    chosen = named_recipes.recipe(recipe, **fields, seed=seed, time_expansion=time_expansion, band=band)
+    named_recipes.check_used([chosen], **fields, window_s=window_s)
     folder = results_folder(folder)
     check_jobs(jobs)
     if test_fold is not None and not is_whole(test_fold):
         raise SettingsError(f"test_fold is {test_fold!r}: expected the number of a fold, or None.")
-    data = open_dataset(dataset, subset)
+    data = prepare(open_dataset(dataset, subset), [chosen], window_s=window_s, background=background)
     from soundmark.runtime.progress_bars import progress_bars  # imports rich, which is slow
 
     with progress_bars(quiet) as progress:
@@ -154,8 +168,11 @@ def train_model(
         check_units(output, [folder])
         if recipe.is_pretrained and (fresh or not (folder / "model.onnx").exists()):
             weights.find(recipe.network, progress)  # download before the features are computed
-        store = features.build(dataset, recipe.representation, jobs=jobs, fresh=fresh, progress=progress)
+        store = features.build(
+            dataset, recipe.representation, window_s=dataset.window_s, jobs=jobs, fresh=fresh, progress=progress
+        )
         features.warn_incomplete(store.notes)
+        features.report_windows([store])
         unit = Unit(
             recipe=recipe,
             protocol=protocol.name,
@@ -163,6 +180,7 @@ def train_model(
             folder=folder,
         )
         check_split(unit, dataset)
+        warn_few_steps([unit], store)
         if fresh:
             clear_run(output)
         finished = find_finished(unit, dataset, store)
@@ -241,6 +259,31 @@ def open_dataset(dataset: Dataset | str | PathLike[str], subset: str | None = No
     if subset is not None:
         raise SettingsError(f'subset is "{subset}", but the data set is already open: pass subset to Dataset.open.')
     return dataset
+
+
+def prepare(
+    dataset: Dataset,
+    recipes: Sequence[Recipe],
+    *,
+    window_s: float | None = None,
+    background: str | Sequence[str] = DEFAULT_BACKGROUND,
+) -> Dataset:
+    """Return ``dataset`` as ``recipes`` use it: with its window, and its background labels marked.
+
+    A window that is not given is chosen from the durations of the clips; with a time expansion X, it is at most
+    10 s / X.
+
+    Raises:
+        SettingsError: the window is not above 0, or a background label is unknown.
+
+    >>> prepare(city, [recipe], window_s=2.0).window_s
+    2.0
+    """
+    factor = max((one.representation.time_expansion for one in recipes), default=1.0)
+    if window_s is None and factor != 1:
+        lengths_s = sampled_lengths_s(dataset.clips)
+        window_s = choose_window(lengths_s, longest_window_s=LONGEST_WINDOW_S / factor).window_s
+    return with_background(with_window(dataset, window_s), background)
 
 
 def results_folder(folder: str | PathLike[str] | None) -> Path:

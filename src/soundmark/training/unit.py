@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("soundmark")
 
 
+FEW_STEPS = 100  # fewer training steps give a warning
+
+
 N_CHECKED = 256  # test or training clips on which the graph is compared with the network
 
 
@@ -79,6 +82,7 @@ class Unit:
             protocol=self.protocol,
             test_fold=self.split.fold,
             n_train=len(self.split.train),
+            n_windows=len(store.rows(self.split.train)) if store.windows.n_cut else None,
             n_test=len(self.split.test),
             trained_on=clips_digest(self.split.train),
             licence=dataset.licence,
@@ -158,11 +162,11 @@ def train_unit(
     training_s = sum(epoch.seconds for epoch in trained.history) or time.perf_counter() - start
     exported = onnx_export.export_network(trained.network, store.array.shape[1:], trained.calibration.familiarity)
     card = _card(unit, dataset, store, trained)
-    sample = store.array[np.concatenate([unit.split.test, unit.split.train])[:N_CHECKED]]
+    sample = store.array[store.rows(np.concatenate([unit.split.test, unit.split.train])[:N_CHECKED])[:N_CHECKED]]
     in_torch = Bundle(exported, card).activate(onnx_export.network_logits(trained.network, sample))
     bundle.check_agreement(Bundle(exported, card), in_torch, sample)
     start = time.perf_counter()
-    scored = Model(Bundle(exported, card)).probabilities(store.array, unit.split.test)
+    scored = Model(Bundle(exported, card)).clip_probabilities(store, unit.split.test)
     testing_s = time.perf_counter() - start
     training_record.write(unit.folder / "history.csv", trained.history)
     atomic.write_text(unit.folder / "recipe.toml", unit.recipe.to_toml())
@@ -184,15 +188,16 @@ def _training_data(unit: Unit, split: Split, dataset: Dataset, store: Features) 
     """
     from soundmark.training import loop
 
-    targets = dataset.targets.astype(np.float32)
+    clip_of, test = store.windows.clip_of, store.rows(split.test)
+    targets = dataset.targets[clip_of].astype(np.float32)
     if unit.recipe.calibrates:
-        targets[split.test] = np.nan
+        targets[test] = np.nan
     return loop.TrainingData(
-        features=store.array.hide(split.test) if unit.recipe.calibrates else store.array,
+        features=store.array.hide(test) if unit.recipe.calibrates else store.array,
         targets=targets,
-        train=split.train,
-        validation=split.validation if unit.recipe.calibrates else split.test,
-        sources=dataset.sources,
+        train=store.rows(split.train),
+        validation=store.rows(split.validation) if unit.recipe.calibrates else test,
+        sources=dataset.sources[clip_of],
         activation=Task.of(dataset.multi_label).activation,
         checksum=store.checksum,
     )
@@ -245,6 +250,26 @@ def check_split(unit: Unit, dataset: Dataset) -> None:
         log.warning(
             "%s: classes without training clips, which cannot be recognised: %s", unit.name, ", ".join(untrained)
         )
+
+
+def warn_few_steps(units: Sequence[Unit], store: Features) -> None:
+    """Warn once if a training of ``units``, which have the same recipe, has fewer than ``FEW_STEPS`` steps.
+
+    >>> warn_few_steps([], None)
+    """
+    for unit in units[:1]:
+        n = len(store.rows(unit.split.train))
+        steps = unit.recipe.steps_for(n)
+        if steps is not None and steps < FEW_STEPS:
+            log.warning(
+                "%s: %d training steps (%d epochs, batches of %d of %d clips) are too few to train a network: use a "
+                "smaller --batch-size or more --epochs, or the recipe transfer",
+                unit.recipe.name,
+                steps,
+                unit.recipe.epochs_for(n),
+                min(n, unit.recipe.batch_size),
+                n,
+            )
 
 
 def engine_for(finished: Iterable[Outcome | None], device: str = "auto") -> Engine:
@@ -329,7 +354,7 @@ def _test_scores(unit: Unit, dataset: Dataset, store: Features, model: Bundle) -
         return read_predictions(path, dataset, test, sha256=expected)
     except (ValueError, OSError) as error:
         log.warning("%s is scored again: %s", unit.name, error)
-    scored = Model(model).probabilities(store.array, test)
+    scored = Model(model).clip_probabilities(store, test)
     written = write_predictions(path, dataset, test, scored, model.card.thresholds)
     if written != expected:  # scored on another machine, with other rounding errors
         Bundle(model.graph, _with_record(model.card, predictions_sha256=written)).write(unit.folder / "model.onnx")
@@ -344,6 +369,7 @@ def _check_same_run(unit: Unit, dataset: Dataset, store: Features, card: Card) -
     """
     record = unit.record(dataset, store).to_json()
     differing = [key for key, value in record.items() if getattr(card.training, key) != value]
+    differing += ["background"] if card.background != dataset.background else []
     differing += [f"recipe.{key}" for key in differing_settings(unit.recipe, card.recipe)]
     if differing:
         raise OutputError(
@@ -372,6 +398,7 @@ def _card(unit: Unit, dataset: Dataset, store: Features, trained: loop.TrainedNe
         classes=dataset.classes,
         representation=unit.recipe.representation,
         window_s=dataset.window_s,
+        background=dataset.background,
         activation=Task.of(dataset.multi_label).activation,
         temperature=calibration.temperature,
         thresholds=calibration.thresholds,

@@ -125,12 +125,13 @@ def test_fingerprint_differs_between_single_label_and_multi_label_data():
         ([4.0], 4.0),
         ([4.0 + 1 / 44100], 4.0),  # one sample too long
         ([4.002], 4.1),
-        ([1.0] * 96 + [30.0] * 4, 30.0),  # at most 30 s: the longest clip
-        ([1.0] * 96 + [30.2] * 4, 1.0),  # more than 30 s: the 95th percentile
-        ([1.0] * 90 + [60.0] * 10, 60.0),
+        ([1.0, 1.5, 3.0], 3.0),  # at most twice the median: the longest clip
+        ([5.0] * 10 + [28.0], 5.0),  # longer: the median, so that one long file does not stretch all windows
+        ([120.0] * 8, 10.0),  # a model with windows of 120 s could not be loaded
+        ([0.3, 2.0, 600.0], 2.0),
     ],
 )
-def test_typical_length_is_the_longest_or_the_95th_percentile_rounded_up(lengths_s: list[float], window_s: float):
+def test_typical_length_is_the_longest_clip_or_the_median_rounded_up(lengths_s: list[float], window_s: float):
     of_lengths = [Clip(path=Path("a.wav"), label="x", stop_s=length) for length in lengths_s]
     assert typical_length_s(of_lengths) == window_s
 

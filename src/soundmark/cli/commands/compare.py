@@ -9,7 +9,7 @@ import typer
 from soundmark.cli import choices, completion, help_page, options, requirements
 from soundmark.cli.app import app, command_line, open_dataset
 from soundmark.evaluation import DEFAULT_RECIPES, DEFAULT_SEEDS
-from soundmark.training import DEFAULT_DEVICE
+from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE
 
 
 @app.command(
@@ -65,6 +65,10 @@ def compare(
     batch_size: options.BatchSize = None,
     learning_rate: options.LearningRate = None,
     seed: options.Seed = None,
+    window: options.Window = None,
+    background: options.Background = DEFAULT_BACKGROUND,
+    time_expansion: options.TimeExpansion = None,
+    band: options.Band = None,
     jobs: options.Jobs = None,
     device: options.Device = DEFAULT_DEVICE,
     quiet: options.Quiet = False,
@@ -78,15 +82,21 @@ def compare(
     """
     requirements.require("compare", (*requirements.TRAINING, *requirements.FIGURES))
     from soundmark.cli import console, tables
+    from soundmark.datasets.clip_windows import describe_window
     from soundmark.evaluation import comparison, report
     from soundmark.evaluation.plan import describe_cost, make_plan
     from soundmark.training import named_recipes
+    from soundmark.training.single_model import prepare
 
+    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    hertz = options.frequency_band(band)
     chosen = [
-        named_recipes.recipe(name, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+        named_recipes.recipe(name, **fields, seed=seed, time_expansion=time_expansion, band=hertz)
         for name in recipe or DEFAULT_RECIPES
     ]
-    data = open_dataset(dataset, subset)
+    named_recipes.check_used(chosen, **fields, window_s=window)
+    data = prepare(open_dataset(dataset, subset), chosen, window_s=window, background=background)
+    console.say(describe_window(data))
     plan = make_plan(data, chosen, protocols=protocol, folds=options.fold_numbers(folds), seeds=seeds)
     console.say(describe_cost(plan, output, device=device, fresh=fresh))
     with console.progress(quiet) as progress:

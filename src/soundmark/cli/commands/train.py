@@ -9,7 +9,7 @@ import typer
 
 from soundmark.cli import choices, help_page, options, requirements
 from soundmark.cli.app import app, open_dataset
-from soundmark.training import DEFAULT_DEVICE, DEFAULT_RECIPE
+from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, DEFAULT_RECIPE
 
 
 @app.command(
@@ -50,6 +50,10 @@ def train(
     batch_size: options.BatchSize = None,
     learning_rate: options.LearningRate = None,
     seed: options.Seed = None,
+    window: options.Window = None,
+    background: options.Background = DEFAULT_BACKGROUND,
+    time_expansion: options.TimeExpansion = None,
+    band: options.Band = None,
     jobs: options.Jobs = None,
     device: options.Device = DEFAULT_DEVICE,
     quiet: options.Quiet = False,
@@ -61,12 +65,18 @@ def train(
     """
     requirements.require("train", requirements.TRAINING)
     from soundmark.cli import console, tables
+    from soundmark.datasets.clip_windows import describe_window
     from soundmark.models.bundle import read_bundle
     from soundmark.training import named_recipes
-    from soundmark.training.single_model import train_model
+    from soundmark.training.single_model import prepare, train_model
 
-    chosen = named_recipes.recipe(recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
-    data = open_dataset(dataset, subset)
+    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    chosen = named_recipes.recipe(
+        recipe, **fields, seed=seed, time_expansion=time_expansion, band=options.frequency_band(band)
+    )
+    named_recipes.check_used([chosen], **fields, window_s=window)
+    data = prepare(open_dataset(dataset, subset), [chosen], window_s=window, background=background)
+    console.say(describe_window(data))
     with console.progress(quiet) as progress:
         trained = train_model(
             data,

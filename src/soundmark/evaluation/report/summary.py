@@ -164,7 +164,7 @@ def _rates(view: View) -> list[str]:
     """The sample rates of the test files and of the recipes."""
     rates = [f"test files: {view.sample_rates}"]
     for result in view.first_of_recipe:
-        rate_hz = result.recipe.representation.rate_hz
+        rate_hz = result.recipe.representation.input_rate_hz
         rates.append(f"{result.recipe.name}: {f'{text.count(rate_hz)} Hz' if rate_hz else 'that of each file'}")
     return rates
 

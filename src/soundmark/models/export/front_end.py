@@ -119,7 +119,7 @@ def _mel(r: Mel, nodes: Nodes, waveform: str, n: Length) -> str:
     padded = nodes.add("Pad", waveform, nodes.integers(0, half, 0, r.n_fft + r.hop_samples))
     frames = _frames(nodes, padded, count, r.n_fft, r.hop_samples)
     power = power_spectrum(nodes, frames, hann(r.n_fft))
-    bank = mel.mel_bank(r.rate_hz, r.n_fft, r.n_mels).dense()
+    bank = mel.mel_bank(r.rate_hz, r.n_fft, r.n_mels, r.f_min_hz, r.f_max_hz).dense()
     mels = nodes.add("MatMul", power, nodes.constant(_reordered(bank, r.n_fft)))
     mels = nodes.add("Unsqueeze", mels, nodes.integers(1))  # [batch, 1, frames, n_mels]
     quietest = nodes.constant(mel.QUIETEST)
@@ -144,7 +144,7 @@ def _logmel(r: LogMel, nodes: Nodes, waveform: str, n: Length) -> str:
     padded = nodes.add("Pad", padded, nodes.integers(0, 0, 0, r.n_fft + r.hop_samples))
     frames = _frames(nodes, padded, count, r.n_fft, r.hop_samples)
     power = power_spectrum(nodes, frames, logmel.symmetric_hann(r.window_samples, r.n_fft))
-    bank = logmel.kaldi_bank(r.rate_hz, r.n_fft, r.size[0], r.f_max_hz).dense()
+    bank = logmel.kaldi_bank(r.rate_hz, r.n_fft, r.size[0], r.f_max_hz, r.f_min_hz).dense()
     mels = nodes.add("MatMul", power, nodes.constant(_reordered(bank, r.n_fft)))
     if count != r.size[1]:  # a size of a few frames only may give fewer frames than columns
         mels = nodes.add("Gather", mels, nodes.integers(*(np.arange(r.size[1]) % count).tolist()), axis=1)

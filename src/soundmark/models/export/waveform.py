@@ -143,7 +143,7 @@ def window_samples(model: Model) -> int:
     >>> window_samples(model)
     88200
     """
-    rate_hz = model.card.representation.rate_hz
+    rate_hz = model.card.representation.input_rate_hz
     return round(model.card.window_s * (rate_hz or 0))
 
 
@@ -162,7 +162,8 @@ def export_metadata(model: Model, *, dynamic: bool) -> dict[str, Any]:
         "schema": SCHEMA,
         "soundmark": version("soundmark"),
         "classes": list(card.classes),
-        "rate_hz": card.representation.rate_hz,
+        "background": list(card.background),
+        "rate_hz": card.representation.input_rate_hz,
         "channels": 1,
         "window_samples": window,
         "dynamic": dynamic,
@@ -204,7 +205,7 @@ def check_export(model: Model, exported: bytes, recordings: Iterable[np.ndarray]
     >>> check_export(model, with_front_end(model), [np.ones(1000, np.float32)]).segments
     7
     """
-    window, rate_hz = window_samples(model), model.card.representation.rate_hz or 0
+    window, rate_hz = window_samples(model), model.card.representation.input_rate_hz or 0
     session = bundle.session(_with_spectrogram(exported))
     dynamic = isinstance(session.get_inputs()[0].shape[1], str)
     lengths = (1, window // 9, window, int(WHOLE_WINDOWS * window)) if dynamic else (window,)
@@ -255,7 +256,7 @@ def split_recordings(recordings: Iterable[np.ndarray], window: int, *, dynamic: 
 def _compare(model: Model, session: onnxruntime.InferenceSession, waveforms: np.ndarray) -> Agreement:
     """Compare the exported file with soundmark on one batch ``[n, samples]``."""
     representation = model.card.representation
-    expected = np.stack([representation(waveform, representation.rate_hz or 0) for waveform in waveforms])
+    expected = np.stack([representation(waveform, representation.input_rate_hz or 0) for waveform in waveforms])
     names = [output.name for output in session.get_outputs()]
     outputs = dict(zip(names, session.run(names, {"waveform": waveforms}), strict=True))
     exported = outputs["spectrogram"][:, 0]
@@ -404,7 +405,7 @@ def export_waveform_model(
     """
     exported = with_front_end(model, dynamic=dynamic)
     skipped: list[Skipped] = []
-    rate_hz = model.card.representation.rate_hz or 0
+    rate_hz = model.card.representation.input_rate_hz or 0
     agreement = check_export(model, exported, sounds(check, rate_hz, skipped, progress))
     atomic.write_bytes(path, exported)
     included = listed(export_metadata(model, dynamic=dynamic)["inside"])
