@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
 from itertools import combinations
+from math import comb
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
@@ -29,13 +30,15 @@ import numpy as np
 
 from soundmark.datasets import Dataset, Skipped, features, leakage
 from soundmark.datasets.features import Features
+from soundmark.datasets.protocols import protocol_of
 from soundmark.errors import OutputError, SettingsError
 from soundmark.evaluation import DEFAULT_RECIPES, DEFAULT_SEEDS
 from soundmark.evaluation.plan import Plan, leakage_warnings, make_plan, unfinished
 from soundmark.evaluation.results import Comparison, Evaluation, FoldResult, Result, standard_deviation
-from soundmark.metrics import thresholds
+from soundmark.metrics import thresholds, verdicts
 from soundmark.metrics.predictions import write_predictions
 from soundmark.metrics.task import Task
+from soundmark.metrics.verdicts import Baseline
 from soundmark.models import weights
 from soundmark.runtime import atomic, provenance
 from soundmark.runtime.checks import check_jobs
@@ -384,7 +387,9 @@ def _evaluation(
         seed=plan.recipes[0].seed,
         results=results,
         comparisons=tuple(
-            compare_results(plan.dataset, a, b) for a, b in combinations(results, 2) if a.protocol == b.protocol
+            compare_results(plan.dataset, a, b, pairs=comb(len(plan.recipes), 2))
+            for a, b in combinations(results, 2)
+            if a.protocol == b.protocol
         ),
         skipped=skipped,
         versions=provenance.versions(),
@@ -431,7 +436,7 @@ def pool_outcomes(dataset: Dataset, outcomes: Sequence[Outcome], features_s: flo
         labels=labels,
         probabilities=probabilities,
         thresholds=thresholds,
-        summary=task.score(dataset, test, probabilities, thresholds=thresholds, seed=recipe.seed).per_clip(len(seeds)),
+        summary=task.score(dataset, test, probabilities, thresholds=thresholds).per_clip(len(seeds)),
         fold_mean=float(np.mean(accuracies)),
         fold_sd=standard_deviation(accuracies),
         leak=leakage.measure_leakage(dataset, [outcome.unit.split for outcome in outcomes])
@@ -478,8 +483,10 @@ def _thresholds(outcome: Outcome) -> np.ndarray:
     return np.broadcast_to(given, outcome.probabilities.shape)
 
 
-def compare_results(dataset: Dataset, a: Result, b: Result) -> Comparison:
-    """Compare two recipes on the same test clips: paired difference, interval and p-values.
+def compare_results(dataset: Dataset, a: Result, b: Result, *, pairs: int = 1) -> Comparison:
+    """Compare two recipes on the same test clips: paired difference, interval, p-values and verdict.
+
+    ``pairs`` is the number of pairs that are compared in all, for the Bonferroni correction of the verdict.
 
     >>> result = city_run.results[0]
     >>> compare_results(city, result, result).difference.difference
@@ -492,4 +499,17 @@ def compare_results(dataset: Dataset, a: Result, b: Result) -> Comparison:
         n = len(a.test) // len(a.seeds)
         mcnemar_p = a.task.mcnemar_p(a.labels[:n], a.probabilities[:n], b.probabilities[:n])
         difference = replace(difference, clips=n, mcnemar_p=mcnemar_p)
-    return Comparison(protocol=a.protocol, recipes=(a.recipe.name, b.recipe.name), difference=difference)
+    verdict = verdicts.judge(difference, a.summary, b.summary, baselines=_baselines(a), pairs=pairs)
+    return Comparison(
+        protocol=a.protocol, recipes=(a.recipe.name, b.recipe.name), difference=difference, verdict=verdict
+    )
+
+
+def _baselines(result: Result) -> tuple[Baseline, ...]:
+    """Return the scores that a recipe must exceed: chance, and where data leak, the lookup of the recording."""
+    chance = Baseline(name=f"chance ({result.task.words.chance})", score=result.task.chance(result.labels))
+    leak = result.leak
+    if leak and result.task.lookup_is_comparable and protocol_of(result.protocol).relevant_leakage(leak) > 0:
+        name = "a lookup of the recording, without its sound"
+        return (chance, Baseline(name=name, score=leak.lookup_accuracy))
+    return (chance,)

@@ -395,7 +395,7 @@ def _with_record(card: Card, **changes: Any) -> Card:
 def _test_summary(unit: Unit, dataset: Dataset, probabilities: np.ndarray) -> dict[str, Any]:
     """Return the scores on the test clips, for the model's card."""
     test = unit.split.test
-    summary = score_clips(dataset, test, probabilities, seed=unit.recipe.seed)
+    summary = score_clips(dataset, test, probabilities)
     leak = leakage.measure_leakage(dataset, unit.split) if dataset.sources_known else None
     scores = {"protocol": unit.protocol, "test_fold": unit.split.fold, **summary.brief()}
     return scores | {"leak": leakage.to_json(leak)}
