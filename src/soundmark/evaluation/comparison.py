@@ -499,7 +499,13 @@ def compare_results(dataset: Dataset, a: Result, b: Result, *, pairs: int = 1) -
         n = len(a.test) // len(a.seeds)
         mcnemar_p = a.task.mcnemar_p(a.labels[:n], a.probabilities[:n], b.probabilities[:n])
         difference = replace(difference, clips=n, mcnemar_p=mcnemar_p)
-    verdict = verdicts.judge(difference, a.summary, b.summary, baselines=_baselines(a), pairs=pairs)
+    verdict = verdicts.judge(
+        difference,
+        a.summary.headline.interval,
+        b.summary.headline.interval,
+        baselines=_baselines(a),
+        pairs=pairs,
+    )
     return Comparison(
         protocol=a.protocol, recipes=(a.recipe.name, b.recipe.name), difference=difference, verdict=verdict
     )

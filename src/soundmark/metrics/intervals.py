@@ -212,7 +212,9 @@ def tango(better: float, worse: float, found: Spread) -> Interval:
 
     def is_inside(difference: float) -> bool:
         b = (2 - better + worse) * difference - better - worse
-        discordant = (np.sqrt(max(0.0, b * b + 8 * worse * difference * (1 - difference))) - b) / 4  # only the second, likeliest
+        discordant = (
+            np.sqrt(max(0.0, b * b + 8 * worse * difference * (1 - difference))) - b
+        ) / 4  # only the second, likeliest
         variance = 2 * discordant + difference * (1 - difference)
         return bool((mean - difference) ** 2 <= found.width * variance)
 

@@ -63,7 +63,7 @@ class Jackknife:
         """Return a confidence interval of a statistic from 0 to 1: Wilson's, with the jackknife variance.
 
         >>> Jackknife(value=0.8, left_out=np.array([0.85, 0.8, 0.75]), counts=np.full(3, 4.0)).score_interval()
-        Interval(low=0.42..., high=0.95...)
+        Interval(low=0.545..., high=0.930...)
         """
         if len(self.left_out) < 2 or not np.isfinite(self.value):
             return UNKNOWN

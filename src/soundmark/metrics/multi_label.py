@@ -22,10 +22,13 @@ from soundmark.metrics.calibration_error import ReliabilityBin
 from soundmark.metrics.intervals import Floats, Integers, Interval
 from soundmark.metrics.jackknife import Jackknife
 from soundmark.metrics.score_summary import ClassColumn, Figure, ScoreSummary
-from soundmark.metrics.significance import PairedDifference, sign_flip_p
+from soundmark.metrics.significance import PairedDifference
 from soundmark.metrics.thresholds import Booleans, as_thresholds, check_targets, ranking
 
 GROUPS = 1000  # most groups of recordings that are left out in turn for the intervals of mAP
+
+
+SWAPS = 999  # random exchanges of the predictions of two classifiers
 
 
 CHUNK_WEIGHTS = 500_000  # numbers in memory at a time, in each of several arrays
@@ -237,8 +240,8 @@ def paired_difference(
 ) -> PairedDifference:
     """Compute the mAP of a minus that of b on the same clips, with an interval over recordings.
 
-    ``p`` is the p-value of a sign-flip test of the recordings' contributions to the difference (the pseudo-values of
-    the jackknife). ``mcnemar_p`` is NaN, because the McNemar test does not apply to multi-label predictions.
+    ``p`` is the p-value of a permutation test that exchanges the two predictions of entire recordings (``swap_p``).
+    ``mcnemar_p`` is NaN, because the McNemar test does not apply to multi-label predictions.
 
     >>> targets, a, b = [[1, 0], [0, 1]], [[0.9, 0.1], [0.2, 0.8]], [[0.1, 0.1], [0.2, 0.8]]
     >>> paired = paired_difference(targets, a, b, sources=["x", "y"])
@@ -248,16 +251,42 @@ def paired_difference(
     truth, p_a = check_targets(targets, probabilities_a)
     _, p_b = check_targets(targets, probabilities_b)
     found = _jackknife(truth, [p_a, p_b], sources)
-    contributions = found.pseudo_values
     return PairedDifference(
         difference=found.value,
         interval=found.difference_interval(),
-        p=sign_flip_p(contributions, np.arange(len(contributions)), seed=seed),
+        p=swap_p(truth, p_a, p_b, sources, seed=seed),
         mcnemar_p=float("nan"),
         clips=len(p_a),
         recordings=len(np.unique(np.asarray(sources))),
-        discordant=int(np.count_nonzero(contributions)),
+        discordant=int(np.count_nonzero(found.pseudo_values)),
     )
+
+
+def swap_p(
+    truth: Booleans, p_a: Floats, p_b: Floats, sources: ArrayLike, *, seed: int = 0, swaps: int = SWAPS
+) -> float:
+    """Compute the two-sided p-value of a difference in mAP by exchanging the predictions of entire recordings.
+
+    Under the null hypothesis the two classifiers are exchangeable. ``swaps`` random exchanges are drawn, and
+    p = (1 + count) / (1 + swaps) (Phipson and Smyth 2010). NaN for fewer than two recordings.
+
+    >>> truth = np.eye(2, dtype=bool)[[0, 1] * 8]
+    >>> swap_p(truth, truth.astype(float), 1.0 - truth, np.arange(16)) < 0.01
+    True
+    """
+    recording_of = np.unique(np.asarray(sources), return_inverse=True)[1].reshape(-1)
+    recordings = int(recording_of.max(initial=-1)) + 1
+    observed = mean_average_precision(truth, p_a) - mean_average_precision(truth, p_b)
+    if recordings < 2 or not np.isfinite(observed):
+        return float("nan")
+    both, scores = np.concatenate([truth, truth]), np.concatenate([p_a, p_b])
+    generator, extreme = np.random.default_rng(seed), 0
+    for rows in intervals.chunk_sizes(swaps, max(1, CHUNK_WEIGHTS // len(both))):
+        swapped = generator.integers(2, size=(rows, recordings))[:, recording_of].astype(np.float64)
+        first = np.concatenate([1 - swapped, swapped], axis=1)  # weights of the clips of a, then of those of b
+        difference = _mean_over_classes(both, scores, first) - _mean_over_classes(both, scores, 1 - first)
+        extreme += int(np.count_nonzero(np.abs(difference) >= abs(observed) - 1e-12))
+    return (1 + extreme) / (1 + swaps)
 
 
 def _label_scores(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from soundmark.metrics.score_summary import ScoreSummary
+from soundmark.metrics.intervals import Interval
 from soundmark.metrics.significance import PairedDifference
 from soundmark.runtime.text import percent
 
@@ -54,31 +54,29 @@ class Baseline:
 
 
 def judge(
-    paired: PairedDifference, first: ScoreSummary, second: ScoreSummary, *, baselines: tuple[Baseline, ...], pairs: int
+    paired: PairedDifference, first: Interval, second: Interval, *, baselines: tuple[Baseline, ...] = (), pairs: int = 1
 ) -> Verdict:
     """Judge whether the first or the second of two classifiers is better on the same test clips.
 
-    One is better if at least ``MIN_DISCORDANT`` recordings have different results, the interval of the difference
-    excludes zero, the permutation test agrees (p below 5 %, divided by the number of ``pairs`` that are compared:
-    Bonferroni correction), and the interval of the better one is above all ``baselines``. Otherwise the data do not
-    decide, and the reason is the first condition that fails.
+    ``paired`` is the difference of their scores, ``first`` and ``second`` are the intervals of these scores. One is better if at least ``MIN_DISCORDANT`` recordings have different
+    results, the interval of the difference excludes zero, the permutation test agrees (p below 5 %, divided by the
+    number of ``pairs`` that are compared: Bonferroni correction), and the interval of the better one is above all
+    ``baselines``. Otherwise the data do not decide, and the reason is the first condition that fails.
 
-    >>> from soundmark.metrics.intervals import Interval
-    >>> scores = city_run.results[0].summary
-    >>> paired = PairedDifference(0.02, Interval(-0.01, 0.05), 0.2, 0.2, 900, 90, 40)
-    >>> judge(paired, scores, scores, baselines=(), pairs=1)
-    Verdict(decision='undecided', reason='the 95 % interval of the difference includes zero')
+    >>> paired = PairedDifference(0.05, Interval(0.01, 0.09), 0.02, 0.02, 900, 90, 40)
+    >>> judge(paired, Interval(0.06, 0.13), Interval(0.02, 0.06), baselines=(Baseline(name="chance", score=0.1),))
+    Verdict(decision='undecided', reason='the better one is not above chance (10.0 %)')
     """
-    better = first if paired.difference > 0 else second
+    decision, better = (FIRST, first) if paired.difference > 0 else (SECOND, second)
     reason = _reason_against(paired, better, baselines, pairs)
     if reason is not None:
         return Verdict(decision=UNDECIDED, reason=reason)
     reason = "interval and permutation test agree" + "".join(f", above {one.name}" for one in baselines)
-    return Verdict(decision=FIRST if better is first and paired.difference > 0 else SECOND, reason=reason)
+    return Verdict(decision=decision, reason=reason)
 
 
 def _reason_against(
-    paired: PairedDifference, better: ScoreSummary, baselines: tuple[Baseline, ...], pairs: int
+    paired: PairedDifference, better: Interval, baselines: tuple[Baseline, ...], pairs: int
 ) -> str | None:
     """Return the first reason why the data do not decide; None if they do."""
     if paired.recordings < 2 or not paired.interval.known:
@@ -92,9 +90,9 @@ def _reason_against(
         return "the 95 % interval of the difference includes zero"
     level = SIGNIFICANCE_LEVEL / pairs
     if not (np.isfinite(paired.p) and paired.p < level):
-        corrected = f" ({SIGNIFICANCE_LEVEL:g} with Bonferroni correction for {pairs} pairs)" if pairs > 1 else ""
+        corrected = f" ({SIGNIFICANCE_LEVEL:g}, with Bonferroni correction for {pairs} pairs)" if pairs > 1 else ""
         return f"the permutation test does not agree with the interval: p is not below {level:.3g}{corrected}"
     for one in baselines:
-        if not better.headline.interval.low > one.score:
+        if not better.low > one.score:
             return f"the better one is not above {one.name} ({percent(one.score)} %)"
     return None
