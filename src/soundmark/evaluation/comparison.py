@@ -32,8 +32,8 @@ from soundmark.datasets import Dataset, Skipped, features, leakage
 from soundmark.datasets.features import Features
 from soundmark.datasets.protocols import protocol_of
 from soundmark.errors import OutputError, SettingsError
-from soundmark.evaluation import DEFAULT_RECIPES, DEFAULT_SEEDS
-from soundmark.evaluation.plan import Plan, leakage_warnings, make_plan, unfinished
+from soundmark.evaluation import DEFAULT_SEEDS
+from soundmark.evaluation.plan import Plan, leakage_warnings, make_plan, preset_or, unfinished
 from soundmark.evaluation.results import Comparison, Evaluation, FoldResult, Result, standard_deviation
 from soundmark.metrics import thresholds, verdicts
 from soundmark.metrics.predictions import write_predictions
@@ -69,9 +69,10 @@ log = logging.getLogger("soundmark")
 
 def compare(
     dataset: Dataset | str | PathLike[str],
-    recipes: str | PathLike[str] | Recipe | Sequence[str | PathLike[str] | Recipe] = DEFAULT_RECIPES,
+    recipes: str | PathLike[str] | Recipe | Sequence[str | PathLike[str] | Recipe] | None = None,
     folder: str | PathLike[str] | None = None,
     *,
+    preset: str | None = None,
     protocols: str | Sequence[str] | None = None,
     folds: int | Sequence[int] | None = None,
     seeds: int = DEFAULT_SEEDS,
@@ -92,8 +93,9 @@ def compare(
 
     Args:
         dataset: a ``Dataset``, or the path of one.
-        recipes: names of recipes, .toml files or ``Recipe`` objects; one or several.
+        recipes: names of recipes, .toml files or ``Recipe`` objects; one or several. Default: transfer, notebook-mel.
         folder: where the results are written.
+        preset: "notebook" for the notebook's experiment: its recipes notebook-image and notebook-mel.
         protocols: "random", "folds" or "grouped" (by recording); one or several. Default: random, and folds or grouped.
         folds: the official folds to test, each by a model trained on all others; one or several. Default: all.
         seeds: number of trainings of each recipe on each split, each with another seed.
@@ -120,7 +122,7 @@ def compare(
     folder = results_folder(folder)
     chosen = [
         named_recipes.recipe(one, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
-        for one in _several("recipes", recipes, str | PathLike | Recipe, "names, .toml files or Recipes")
+        for one in preset_or(_recipe_names(recipes), preset)
     ]
     check_jobs(jobs)
     engine_for([], device)  # check the device before the features are computed
@@ -146,6 +148,12 @@ def _several(name: str, values: Any, single: type | UnionType, what: str) -> Seq
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise SettingsError(f"{name} is {values!r}: expected {what}, one or a list.")
     return list(values)
+
+
+def _recipe_names(recipes: Any) -> Sequence[Any] | None:
+    if recipes is None:
+        return None
+    return _several("recipes", recipes, str | PathLike | Recipe, "names, .toml files or Recipes")
 
 
 def _protocol_names(protocols: str | Sequence[str] | None) -> Sequence[str] | None:

@@ -1,8 +1,9 @@
 """Metrics of single-label predictions, with confidence intervals over recordings.
 
 Clips cut from the same recording sound alike and are not independent: the unit of all intervals and p-values is the
-*recording* (``sources``), not the clip. The functions do not assume that the probabilities of a clip sum to one, so they also apply to
-networks with sigmoid outputs. Undefined values (the accuracy of no clips, the interval of one recording) are NaN.
+*recording* (``sources``), not the clip. The functions do not assume that the probabilities of a clip sum to one, so
+they also apply to networks with sigmoid outputs. Undefined values (the accuracy of no clips, the interval of one
+recording) are NaN.
 """
 
 from __future__ import annotations

@@ -58,10 +58,11 @@ def judge(
 ) -> Verdict:
     """Judge whether the first or the second of two classifiers is better on the same test clips.
 
-    ``paired`` is the difference of their scores, ``first`` and ``second`` are the intervals of these scores. One is better if at least ``MIN_DISCORDANT`` recordings have different
-    results, the interval of the difference excludes zero, the permutation test agrees (p below 5 %, divided by the
-    number of ``pairs`` that are compared: Bonferroni correction), and the interval of the better one is above all
-    ``baselines``. Otherwise the data do not decide, and the reason is the first condition that fails.
+    ``paired`` is the difference of their scores; ``first`` and ``second`` are the intervals of these scores. One is
+    better if at least ``MIN_DISCORDANT`` recordings have different results, the interval of the difference excludes
+    zero, the permutation test agrees (p below 5 %, divided by the number of ``pairs`` that are compared: Bonferroni
+    correction), and the interval of the better one is above all ``baselines``. Otherwise the data do not decide, and
+    the reason is the first condition that fails.
 
     >>> paired = PairedDifference(0.05, Interval(0.01, 0.09), 0.02, 0.02, 900, 90, 40)
     >>> judge(paired, Interval(0.06, 0.13), Interval(0.02, 0.06), baselines=(Baseline(name="chance", score=0.1),))

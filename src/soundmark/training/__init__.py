@@ -20,5 +20,5 @@ In reading order:
     single_model   train one model on all clips, or on all but one fold
 """
 
-DEFAULT_RECIPE = "notebook-mel"  # of ``train``
+DEFAULT_RECIPE = "transfer"  # of ``train``
 DEFAULT_DEVICE = "auto"

@@ -107,14 +107,14 @@ def _methods(unit: str, n_seeds: int) -> Html:
     """Describe how scores, intervals and tests are computed; ``unit`` is recordings, files or clips."""
     flips = text.count(intervals.FLIPS)
     lines = [
-        f"95 % intervals: score intervals (Wilson; differences: Tango) with an effective number of clips, which follows "
-        f"from the variation between {unit}{' (not clips)' * (unit != 'clips')}, and t quantiles; of mAP, with the "
-        f"jackknife over {unit}. They include the variation between {unit}, but not between training seeds.",
+        "95 % intervals: score intervals (Wilson; of differences: Tango) with an effective number of clips, which "
+        f"follows from the variation between {unit}{' (not clips)' * (unit != 'clips')}, and t quantiles; of mAP, with "
+        f"the jackknife over {unit}. They include the variation between {unit}, but not between training seeds.",
         f"Sign-flip p: two-sided permutation test by {unit.removesuffix('s')} with {flips} random sign flips, "
         "p = (1 + count) / (1 + flips); exact if there are fewer sign patterns.",
-        f"Verdict: a recipe is better if at least {verdicts.MIN_DISCORDANT} {unit} have different results, the interval "
-        "of the difference excludes zero, p is below 0.05 divided by the number of pairs, and the interval of its score "
-        "is above chance and, where data leak, above a lookup of the recording.",
+        f"Verdict: a recipe is better if at least {verdicts.MIN_DISCORDANT} {unit} have different results, the "
+        "interval of the difference excludes zero, p is below 0.05 divided by the number of pairs, and the interval of "
+        "its score is above chance and, where data leak, above a lookup of the recording.",
         "Macro F1: unweighted mean over the classes that occur. Top 2: the true class is among the two most probable. "
         "Log loss: in nats.",
         f"ECE: {calibration_error.ECE_BINS} bins of equal width over the highest probability, all folds pooled. "
