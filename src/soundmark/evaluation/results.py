@@ -266,7 +266,7 @@ class Evaluation:
         *,
         quantity: str = "loss",
     ) -> Axes:
-        """Plot "loss" or "accuracy" by epoch, one colour per recipe; validation solid, training dashed.
+        """Plot "loss" or "accuracy" by epoch, one colour per recipe; validation or test solid, training dashed.
 
         Raises:
             SettingsError: an unknown quantity, recipe or protocol, no recipe with epochs, or Matplotlib is missing.

@@ -89,7 +89,7 @@ def score_interval(values: ArrayLike, sources: ArrayLike, *, level: float = LEVE
     if len(counts) < 2:
         return UNKNOWN
     mean = values.mean()
-    informative = min(np.count_nonzero(totals > 0), np.count_nonzero(totals < counts))
+    informative = int(min(np.count_nonzero(totals > 0), np.count_nonzero(totals < counts)))
     found = spread(totals, counts, unit=mean * (1 - mean), informative=informative, prior=PRIOR_ICC, level=level)
     return wilson(mean, found)
 
@@ -109,7 +109,7 @@ def difference_interval(values: ArrayLike, sources: ArrayLike, *, level: float =
     if len(counts) < 2:
         return UNKNOWN
     mean, discordant = values.mean(), np.abs(values).mean()
-    informative = np.count_nonzero(per_recording(np.abs(values), sources)[0])
+    informative = int(np.count_nonzero(per_recording(np.abs(values), sources)[0]))
     unit = discordant - mean**2
     found = spread(totals, counts, unit=unit, informative=informative, prior=PRIOR_ICC_DIFFERENCE, level=level)
     return tango((discordant + mean) / 2, (discordant - mean) / 2, found)
@@ -137,7 +137,7 @@ class Spread:
 
 
 def spread(
-    totals: Floats, counts: Floats, *, unit: float, informative: float, prior: float, level: float = LEVEL
+    totals: Floats, counts: Floats, *, unit: float, informative: int, prior: float, level: float = LEVEL
 ) -> Spread:
     """Estimate the variance of the ratio Σ ``totals`` / Σ ``counts`` [recordings] over recordings.
 

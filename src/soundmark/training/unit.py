@@ -178,8 +178,8 @@ def train_unit(
 def _training_data(unit: Unit, split: Split, dataset: Dataset, store: Features) -> loop.TrainingData:
     """Return the training data. A recipe that calibrates has no access to the features and labels of test clips.
 
-    The notebook's recipes compute the validation figures of the history on the test clips, as the notebook does. These
-    figures affect nothing else.
+    The notebook's recipes compute the loss and accuracy of each epoch on the test clips, as the notebook does. These
+    figures are the history's test values and affect nothing else.
     """
     from soundmark.training import loop
 
@@ -194,6 +194,7 @@ def _training_data(unit: Unit, split: Split, dataset: Dataset, store: Features) 
         sources=dataset.sources,
         activation=Task.of(dataset.multi_label).activation,
         checksum=store.checksum,
+        watches_test=not unit.recipe.calibrates,
     )
 
 
@@ -290,6 +291,8 @@ def find_finished(unit: Unit, dataset: Dataset, store: Features) -> Outcome | No
         return None
     _restore(unit.folder / "history.csv", training_record.to_csv(epochs))
     _restore(unit.folder / "recipe.toml", unit.recipe.to_toml(), unit.recipe.to_toml(original_names=True))
+    if not unit.recipe.calibrates:
+        epochs = tuple(epoch.on_test_clips() for epoch in epochs)  # earlier versions wrote these as validation values
     outcome = _outcome(unit, epochs, model.card, _test_scores(unit, dataset, store, model))
     remove_checkpoints(unit.folder)  # an earlier run may have been killed before it removed them
     return outcome
