@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,7 @@ from soundmark import audio
 from soundmark.datasets import Clip, Dataset
 from soundmark.datasets.leakage import Leakage
 from soundmark.evaluation.results import Comparison, Evaluation, FoldResult, Result
-from soundmark.metrics import single_label
+from soundmark.metrics import single_label, verdicts
 from soundmark.metrics.intervals import Interval
 from soundmark.metrics.significance import PairedDifference
 from soundmark.models.training_record import Epoch
@@ -92,7 +93,12 @@ def make_evaluation(data, names=("notebook-image", "notebook-mel"), protocols=("
         for a, b in pairwise(same):
             difference = single_label.paired_difference(a.labels, a.probabilities, b.probabilities, sources=sources)
             comparisons.append(
-                Comparison(protocol=protocol, recipes=(a.recipe.name, b.recipe.name), difference=difference)
+                Comparison(
+                    protocol=protocol,
+                    recipes=(a.recipe.name, b.recipe.name),
+                    difference=difference,
+                    verdict=verdicts.judge(difference, a.summary.headline.interval, b.summary.headline.interval),
+                )
             )
     return Evaluation(
         dataset=data,
@@ -108,7 +114,14 @@ def make_evaluation(data, names=("notebook-image", "notebook-mel"), protocols=("
 
 def make_difference(low, high):
     """Return a paired difference in the middle of its interval, on 100 clips from 10 recordings, with p = 0.01."""
-    return PairedDifference((low + high) / 2, Interval(low, high), 0.01, 0.01, 100, 10)
+    return PairedDifference((low + high) / 2, Interval(low, high), 0.01, 0.01, 100, 10, 9)
+
+
+def with_difference(comparison, low, high, p=0.01):
+    """Return a comparison with another difference, and the verdict that follows from it."""
+    difference = replace(make_difference(low, high), p=p)
+    verdict = verdicts.judge(difference, Interval(0.8, 0.9), Interval(0.8, 0.9))
+    return replace(comparison, difference=difference, verdict=verdict)
 
 
 def make_dataset(folder, classes, per_class=3, seconds=0.3):

@@ -53,7 +53,7 @@ def clips(city_folder: Path, n: int) -> list[Path]:
 
 def test_compare_prints_a_table_and_writes_the_report(soundmark, city_folder, tmp_path):
     run = tmp_path / "run"
-    done = soundmark("compare", city_folder, "-o", run, "--protocol", "random", *SMALL)
+    done = soundmark("compare", city_folder, "-o", run, "--preset", "notebook", "--protocol", "random", *SMALL)
     assert done.returncode == 0, done.stderr
     assert re.search(r"notebook-image .*random", done.stdout)
     assert re.search(r"notebook-mel .*random", done.stdout)
@@ -64,7 +64,7 @@ def test_compare_prints_a_table_and_writes_the_report(soundmark, city_folder, tm
     assert (run / "report.html").read_text().startswith("<!doctype html>")
     found = json.loads((run / "metrics.json").read_text())
     assert found["command"].startswith("soundmark compare")
-    again = soundmark("compare", city_folder, "-o", run, "--protocol", "random", *SMALL)
+    again = soundmark("compare", city_folder, "-o", run, "--preset", "notebook", "--protocol", "random", *SMALL)
     assert again.stdout == done.stdout
     assert "all finished" in again.stderr
 

@@ -831,7 +831,7 @@ def the_predictions_are_right(folder: Path, done: subprocess.CompletedProcess[st
 # ── options ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-setup_of(*range(97, 111), *range(112, 127))(no_files)
+setup_of(*range(97, 111), *range(112, 127), 240, 241)(no_files)
 
 
 @setup_of(111)
@@ -955,7 +955,7 @@ def weights_with_a_wrong_checksum(folder: Path) -> None:
     (folder / "weights" / "mn04_as_mAP_432.pt").write_bytes(b"not these")
 
 
-setup_of(145)(no_files)
+setup_of(145, 242)(no_files)
 
 
 # ── inputs and results folders of classify ───────────────────────────────────────────────────────────────────────────

@@ -38,7 +38,7 @@ app = _App(
     epilog=help_page.page_end(
         [
             "soundmark demo",
-            "soundmark compare UrbanSound8K -o run",
+            "soundmark compare UrbanSound8K -o run --preset notebook",
             "soundmark classify street.wav -m run/notebook-mel/random/model.onnx",
             "soundmark COMMAND --help",
         ]

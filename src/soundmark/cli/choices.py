@@ -15,6 +15,11 @@ RECIPES = {
 }
 
 
+PRESETS = {
+    "notebook": "the notebook's experiment: notebook-image and notebook-mel",
+}
+
+
 PROTOCOLS = {
     "random": "one random split, a third of the clips for testing",
     "folds": "cross-validation over the official folds",

@@ -10,7 +10,7 @@ from typing import Any
 
 from soundmark.datasets import Dataset, synthetic
 from soundmark.errors import OutputError
-from soundmark.evaluation import comparison
+from soundmark.evaluation import PRESETS, comparison
 from soundmark.evaluation.plan import describe_cost, make_plan
 from soundmark.evaluation.results import Evaluation
 from soundmark.models.classifier import load
@@ -71,7 +71,7 @@ def _run(folder: Path, say: Callable[[str], None], progress: Progress, fresh: bo
         shutil.rmtree(partial, ignore_errors=True)
     say("Synthesising a small data set of city sounds: ten classes, three folds by recording.")
     dataset = Dataset.open(synthetic.write(folder / "city"))
-    chosen = [replace(recipe_named(name), **SETTINGS) for name in ("notebook-image", "notebook-mel")]
+    chosen = [replace(recipe_named(name), **SETTINGS) for name in PRESETS["notebook"]]
     plan = make_plan(dataset, chosen)
     say(describe_cost(plan, folder, fresh=fresh))
     found = comparison.run_and_report(plan, folder, fresh=fresh, command=command, progress=progress)

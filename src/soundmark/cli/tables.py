@@ -45,6 +45,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
     unit = "by recording" if data.sources_known else "by clip"
     for comparison in evaluation.comparisons:
         print_result(f"{paired_text(comparison, ' − '.join(comparison.recipes))} ({unit})")
+        print_result(f"  {comparison.verdict.in_words(*comparison.recipes)}")
 
 
 def seed_lines(evaluation: Evaluation) -> list[str]:

@@ -15,5 +15,6 @@ In reading order:
 """
 
 # Defaults of `compare`
-DEFAULT_RECIPES = ("notebook-image", "notebook-mel")
+DEFAULT_RECIPES = ("transfer", "notebook-mel")
+PRESETS = {"notebook": ("notebook-image", "notebook-mel")}  # recipes by name of an experiment
 DEFAULT_SEEDS = 1

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
 from itertools import combinations
+from math import comb
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
@@ -29,13 +30,15 @@ import numpy as np
 
 from soundmark.datasets import Dataset, Skipped, features, leakage
 from soundmark.datasets.features import Features
+from soundmark.datasets.protocols import protocol_of
 from soundmark.errors import OutputError, SettingsError
-from soundmark.evaluation import DEFAULT_RECIPES, DEFAULT_SEEDS
-from soundmark.evaluation.plan import Plan, leakage_warnings, make_plan, unfinished
+from soundmark.evaluation import DEFAULT_SEEDS
+from soundmark.evaluation.plan import Plan, leakage_warnings, make_plan, preset_or, unfinished
 from soundmark.evaluation.results import Comparison, Evaluation, FoldResult, Result, standard_deviation
-from soundmark.metrics import thresholds
+from soundmark.metrics import thresholds, verdicts
 from soundmark.metrics.predictions import write_predictions
 from soundmark.metrics.task import Task
+from soundmark.metrics.verdicts import Baseline
 from soundmark.models.pretrained import weights
 from soundmark.runtime import atomic, provenance
 from soundmark.runtime.checks import check_jobs
@@ -76,9 +79,10 @@ log = logging.getLogger("soundmark")
 
 def compare(
     dataset: Dataset | str | PathLike[str],
-    recipes: str | PathLike[str] | Recipe | Sequence[str | PathLike[str] | Recipe] = DEFAULT_RECIPES,
+    recipes: str | PathLike[str] | Recipe | Sequence[str | PathLike[str] | Recipe] | None = None,
     folder: str | PathLike[str] | None = None,
     *,
+    preset: str | None = None,
     protocols: str | Sequence[str] | None = None,
     folds: int | Sequence[int] | None = None,
     seeds: int = DEFAULT_SEEDS,
@@ -103,8 +107,9 @@ def compare(
 
     Args:
         dataset: a ``Dataset``, or the path of one.
-        recipes: names of recipes, .toml files or ``Recipe`` objects; one or several.
+        recipes: names of recipes, .toml files or ``Recipe`` objects; one or several. Default: transfer, notebook-mel.
         folder: where the results are written.
+        preset: "notebook" for the notebook's experiment: its recipes notebook-image and notebook-mel.
         protocols: "random", "folds" or "grouped" (by recording); one or several. Default: random, and folds or grouped.
         folds: the official folds to test, each by a model trained on all others; one or several. Default: all.
         seeds: number of trainings of each recipe on each split, each with another seed.
@@ -136,7 +141,7 @@ def compare(
     fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     chosen = [
         named_recipes.recipe(one, **fields, seed=seed, time_expansion=time_expansion, band=band)
-        for one in _several("recipes", recipes, str | PathLike | Recipe, "names, .toml files or Recipes")
+        for one in preset_or(_recipe_names(recipes), preset)
     ]
     named_recipes.check_used(chosen, **fields, window_s=window_s)
     check_jobs(jobs)
@@ -163,6 +168,12 @@ def _several(name: str, values: Any, single: type | UnionType, what: str) -> Seq
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise SettingsError(f"{name} is {values!r}: expected {what}, one or a list.")
     return list(values)
+
+
+def _recipe_names(recipes: Any) -> Sequence[Any] | None:
+    if recipes is None:
+        return None
+    return _several("recipes", recipes, str | PathLike | Recipe, "names, .toml files or Recipes")
 
 
 def _protocol_names(protocols: str | Sequence[str] | None) -> Sequence[str] | None:
@@ -414,7 +425,9 @@ def _evaluation(
         seed=plan.recipes[0].seed,
         results=results,
         comparisons=tuple(
-            compare_results(plan.dataset, a, b) for a, b in combinations(results, 2) if a.protocol == b.protocol
+            compare_results(plan.dataset, a, b, pairs=comb(len(plan.recipes), 2))
+            for a, b in combinations(results, 2)
+            if a.protocol == b.protocol
         ),
         skipped=skipped,
         versions=provenance.versions(),
@@ -461,7 +474,7 @@ def pool_outcomes(dataset: Dataset, outcomes: Sequence[Outcome], features_s: flo
         labels=labels,
         probabilities=probabilities,
         thresholds=thresholds,
-        summary=task.score(dataset, test, probabilities, thresholds=thresholds, seed=recipe.seed).per_clip(len(seeds)),
+        summary=task.score(dataset, test, probabilities, thresholds=thresholds).per_clip(len(seeds)),
         fold_mean=float(np.mean(accuracies)),
         fold_sd=standard_deviation(accuracies),
         leak=leakage.measure_leakage(dataset, [outcome.unit.split for outcome in outcomes])
@@ -508,8 +521,10 @@ def _thresholds(outcome: Outcome) -> np.ndarray:
     return np.broadcast_to(given, outcome.probabilities.shape)
 
 
-def compare_results(dataset: Dataset, a: Result, b: Result) -> Comparison:
-    """Compare two recipes on the same test clips: paired difference, interval and p-values.
+def compare_results(dataset: Dataset, a: Result, b: Result, *, pairs: int = 1) -> Comparison:
+    """Compare two recipes on the same test clips: paired difference, interval, p-values and verdict.
+
+    ``pairs`` is the number of pairs that are compared in all, for the Bonferroni correction of the verdict.
 
     >>> result = city_run.results[0]
     >>> compare_results(city, result, result).difference.difference
@@ -522,4 +537,23 @@ def compare_results(dataset: Dataset, a: Result, b: Result) -> Comparison:
         n = len(a.test) // len(a.seeds)
         mcnemar_p = a.task.mcnemar_p(a.labels[:n], a.probabilities[:n], b.probabilities[:n])
         difference = replace(difference, clips=n, mcnemar_p=mcnemar_p)
-    return Comparison(protocol=a.protocol, recipes=(a.recipe.name, b.recipe.name), difference=difference)
+    verdict = verdicts.judge(
+        difference,
+        a.summary.headline.interval,
+        b.summary.headline.interval,
+        baselines=_baselines(a),
+        pairs=pairs,
+    )
+    return Comparison(
+        protocol=a.protocol, recipes=(a.recipe.name, b.recipe.name), difference=difference, verdict=verdict
+    )
+
+
+def _baselines(result: Result) -> tuple[Baseline, ...]:
+    """Return the scores that a recipe must exceed: chance, and where data leak, the lookup of the recording."""
+    chance = Baseline(name=f"chance ({result.task.words.chance})", score=result.task.chance(result.labels))
+    leak = result.leak
+    if leak and result.task.lookup_is_comparable and protocol_of(result.protocol).relevant_leakage(leak) > 0:
+        name = "a lookup of the recording, without its sound"
+        return (chance, Baseline(name=name, score=leak.lookup_accuracy))
+    return (chance,)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +16,10 @@ from soundmark.datasets import Dataset, leakage, splits
 from soundmark.datasets.protocols import PROTOCOLS, default_protocols
 from soundmark.datasets.splits import Split
 from soundmark.errors import DatasetError, SettingsError, unknown_name
+from soundmark.evaluation import DEFAULT_RECIPES, PRESETS
 from soundmark.runtime import parallel
 from soundmark.runtime.checks import is_whole
-from soundmark.runtime.text import duration
+from soundmark.runtime.text import duration, listed
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import unit_folder
 from soundmark.training.unit import usable_split
@@ -52,6 +54,27 @@ class Plan:
         """The size of the feature stores on disk, in bytes."""
         shapes = {json.dumps(r.representation.settings()): r.representation.shape for r in self.recipes}
         return sum(4 * math.prod(shape) for shape in shapes.values()) * len(self.dataset.clips)
+
+
+def preset_or(recipes: Sequence[Any] | None, preset: str | None) -> Sequence[Any]:
+    """Return the recipes to compare: the given ones, those of a preset, or the default ones.
+
+    Raises:
+        SettingsError: an unknown preset, or both recipes and a preset.
+
+    >>> preset_or(None, None), preset_or(None, "notebook"), preset_or(["scratch"], None)
+    (('transfer', 'notebook-mel'), ('notebook-image', 'notebook-mel'), ['scratch'])
+    """
+    if preset is None:
+        return DEFAULT_RECIPES if recipes is None else recipes
+    if preset not in PRESETS:
+        raise unknown_name("preset", preset, PRESETS)
+    if recipes:
+        raise SettingsError(
+            f'the preset "{preset}" already names the recipes {listed(PRESETS[preset])}: give either a preset '
+            "(--preset) or recipes (--recipe)."
+        )
+    return PRESETS[preset]
 
 
 VALIDATION_COST = 0.3  # time of a validation clip (forward pass only) relative to a training clip

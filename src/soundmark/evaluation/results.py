@@ -19,7 +19,7 @@ from soundmark.datasets import Dataset, Skipped, leakage
 from soundmark.datasets.leakage import Leakage
 from soundmark.datasets.protocols import most_trusted
 from soundmark.errors import AudioError, OutputError, SettingsError, unknown_name
-from soundmark.metrics import calibration_error, intervals, significance
+from soundmark.metrics import calibration_error, intervals, significance, verdicts
 from soundmark.metrics.score_summary import ScoreSummary
 from soundmark.metrics.task import Task
 from soundmark.models import legacy
@@ -118,6 +118,7 @@ class Comparison:
     protocol: str
     recipes: tuple[str, str]
     difference: significance.PairedDifference  # accuracy of the first recipe minus that of the second
+    verdict: verdicts.Verdict  # which of the two is better, if the data decide
 
     def __repr__(self) -> str:
         from soundmark.evaluation import results_text
@@ -265,7 +266,7 @@ class Evaluation:
         *,
         quantity: str = "loss",
     ) -> Axes:
-        """Plot "loss" or "accuracy" by epoch, one colour per recipe; validation solid, training dashed.
+        """Plot "loss" or "accuracy" by epoch, one colour per recipe; validation or test solid, training dashed.
 
         Raises:
             SettingsError: an unknown quantity, recipe or protocol, no recipe with epochs, or Matplotlib is missing.
@@ -405,6 +406,8 @@ def _comparison_json(comparison: Comparison) -> dict[str, Any]:
         "mcnemar_p": _finite_or_none(found.mcnemar_p),
         "clips": found.clips,
         "recordings": found.recordings,
+        "discordant_recordings": found.discordant,
+        "verdict": asdict(comparison.verdict),
     }
 
 

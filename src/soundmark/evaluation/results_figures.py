@@ -10,7 +10,7 @@ import numpy as np
 
 from soundmark.datasets.protocols import protocol_of
 from soundmark.errors import SettingsError, unknown_name
-from soundmark.evaluation.report.figures import draw_curves, draw_reliability
+from soundmark.evaluation.report.figures import draw_curves, draw_reliability, held_out_names
 from soundmark.evaluation.results import Evaluation, Result
 from soundmark.runtime import atomic, plotting
 from soundmark.runtime.plotting import without_mathtext
@@ -50,7 +50,7 @@ def plot_history(results: Sequence[Result], recipes: Sequence[str], quantity: st
     draw_curves(axes, drawn, colours, quantity=quantity)
     for result, colour in zip(drawn, colours, strict=True):
         axes.plot([], [], color=colour, label=without_mathtext(result.recipe.name))
-    axes.plot([], [], color=GREY, label="validation")
+    axes.plot([], [], color=GREY, label=held_out_names(drawn))
     axes.plot([], [], color=GREY, linestyle=(0, (2.2, 1.6)), label="training")
     return _finished(axes, protocol_of(drawn[0].protocol).title)
 

@@ -66,12 +66,12 @@ def evaluation_html(evaluation: Evaluation) -> str:
     parts: list[Html] = [
         element("p", element("b", "Evaluation of "), _caption(evaluation, full_name=True)),
         table([*head, *(["folds, mean ± SD"] if several else [])], rows),
-        element("p", f"Intervals are bootstrapped over {counted}. Data leakage:"),
+        element("p", f"Intervals are over {counted}. Data leakage:"),
         element("ul", *leaks),
     ]
     if evaluation.comparisons:
         pairs = [_html_difference(comparison) for comparison in evaluation.comparisons]
-        columns = ["paired difference", "protocol", "points", "95 % interval", "p"]
+        columns = ["paired difference", "protocol", "points", "95 % interval", "p", "verdict"]
         parts.append(table(columns, pairs))
     return element("div", *parts)
 
@@ -97,28 +97,36 @@ def _html_difference(comparison: Comparison) -> list[object]:
         element("b", words.points(found.difference)),
         words.interval(found.interval, signed=True),
         words.p_value(found.p).removeprefix("= "),
+        comparison.verdict.in_words(*comparison.recipes),
     ]
 
 
 def difference_text(comparison: Comparison) -> str:
-    """Format a paired difference in percentage points, with its interval and p-value.
+    """Format a paired difference in percentage points, with its interval, p-value and verdict.
 
     >>> from soundmark.metrics.intervals import Interval
     >>> from soundmark.metrics.significance import PairedDifference
-    >>> found = PairedDifference(0.02, Interval(0.01, 0.03), 0.012, 0.01, 900, 90)
-    >>> difference_text(Comparison(protocol="folds", recipes=("transfer", "scratch"), difference=found))
-    'transfer − scratch, folds: +2.0 points [+1.0, +3.0], p = 0.012'
+    >>> from soundmark.metrics.verdicts import Verdict
+    >>> found = PairedDifference(0.02, Interval(0.01, 0.03), 0.012, 0.01, 900, 90, 40)
+    >>> verdict = Verdict(decision="undecided", reason="not above chance")
+    >>> pair = Comparison(protocol="folds", recipes=("transfer", "scratch"), difference=found, verdict=verdict)
+    >>> print(difference_text(pair))
+    transfer − scratch, folds: +2.0 points [+1.0, +3.0], p = 0.012: the data do not decide: not above chance
     """
-    return paired_text(comparison, " − ".join(_shorten(name) for name in comparison.recipes))
+    names = [_shorten(name) for name in comparison.recipes]
+    return f"{paired_text(comparison, ' − '.join(names))}: {comparison.verdict.in_words(*names)}"
 
 
 def paired_text(comparison: Comparison, names: str) -> str:
-    """Format a paired difference like ``difference_text``, with other ``names`` of the two recipes.
+    """Format a paired difference like ``difference_text``, without the verdict; ``names`` are of the two recipes.
 
     >>> from soundmark.metrics.intervals import Interval
     >>> from soundmark.metrics.significance import PairedDifference
-    >>> found = PairedDifference(0.02, Interval(0.01, 0.03), 0.012, 0.01, 900, 90)
-    >>> paired_text(Comparison(protocol="folds", recipes=("transfer", "scratch"), difference=found), "t − s")
+    >>> from soundmark.metrics.verdicts import Verdict
+    >>> found = PairedDifference(0.02, Interval(0.01, 0.03), 0.012, 0.01, 900, 90, 40)
+    >>> verdict = Verdict(decision="undecided", reason="not above chance")
+    >>> pair = Comparison(protocol="folds", recipes=("transfer", "scratch"), difference=found, verdict=verdict)
+    >>> paired_text(pair, "t − s")
     't − s, folds: +2.0 points [+1.0, +3.0], p = 0.012'
     """
     found = comparison.difference

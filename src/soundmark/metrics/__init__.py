@@ -1,11 +1,14 @@
-"""Classification metrics with bootstrap confidence intervals over recordings, computed with NumPy.
+"""Classification metrics with confidence intervals over recordings, computed with NumPy.
 
     labels, probabilities ─▶ single_label or multi_label ─▶ a summary of scores with intervals
 
 In reading order:
 
-    intervals          bootstrap intervals over recordings
+    student_t          quantiles of Student's t distribution
+    intervals          confidence intervals of means over recordings
+    jackknife          confidence intervals of other statistics, such as mAP
     significance       paired tests of two classifiers
+    verdicts           whether one classifier is better than another, and why
     calibration_error  reliability diagrams and the expected calibration error
     thresholds         decision thresholds of multi-label classes
     score_summary      the common interface of single-label and multi-label summaries

@@ -1,8 +1,11 @@
-"""Bootstrap confidence intervals that resample recordings."""
+"""Confidence intervals over recordings that are right for few recordings of unequal size.
+
+Clips cut from the same recording are not independent. The intervals here treat a recording as the unit.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from soundmark.errors import SettingsError
+from soundmark.metrics import student_t
 
 LEVEL = 0.95  # confidence level of all intervals
 
 
-RESAMPLES = 10_000  # number of bootstrap resamples and of random sign flips
+FLIPS = 10_000  # number of random sign flips
+
+
+BISECTIONS = 40  # halvings of an interval from −1 to 1: an end is exact to 1e-12
 
 
 CHUNK_DRAWS = 2_000_000  # random numbers in memory at a time: 16 MB
@@ -43,6 +50,9 @@ class Interval:
         return bool(np.isfinite(self.low) and np.isfinite(self.high))
 
 
+UNKNOWN = Interval(float("nan"), float("nan"))
+
+
 def bounds(interval: Interval) -> list[float | None]:
     """Return both ends for JSON: ``None`` instead of NaN.
 
@@ -61,57 +71,161 @@ def finite_or_none(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def bootstrap_interval(
-    values: ArrayLike, sources: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
-) -> Interval:
-    """Compute the bootstrap percentile interval of the mean of ``values`` [n], resampling entire recordings.
+def score_interval(values: ArrayLike, sources: ArrayLike, *, level: float = LEVEL) -> Interval:
+    """Compute a confidence interval of the mean of ``values`` [n] from 0 to 1, such as an accuracy, over recordings.
 
-    With m recordings, each resample draws m recordings with replacement. Its statistic is Σ values / Σ clips of the
-    drawn recordings: a ratio of sums, because recordings differ in their number of clips. The interval is between
-    percentiles of the statistics (Efron and Tibshirani 1993, chapter 13). With one recording the interval is NaN. If
-    all values are equal (every clip correct), the interval has width zero, which does not mean that there is no
-    uncertainty.
+    It is Wilson's score interval (1927) with an effective number of clips instead of their number, and a t quantile
+    instead of a normal one (Korn and Graubard 1998; Dean and Pagano 2015). The effective number follows from the
+    variation between recordings; see ``spread``. The interval is within [0, 1] and never has width zero: if all clips
+    of a few recordings are correct, it still extends below 1. With one recording the interval is NaN.
 
-    >>> bootstrap_interval([1, 1, 0, 0, 1, 0], ["a", "a", "b", "b", "c", "d"], resamples=1000)
-    Interval(low=0.0, high=1.0)
+    >>> score_interval([1, 1, 0, 0, 1, 0], ["a", "a", "b", "b", "c", "d"])
+    Interval(low=0.119..., high=0.880...)
+    >>> score_interval([1, 1, 1, 1, 1, 1], ["a", "a", "b", "b", "c", "d"])
+    Interval(low=0.503..., high=1.0)
     """
-    totals, counts = per_recording(np.asarray(values, np.float64), sources)
-    recordings = len(counts)
-    if recordings < 2:
-        return Interval(float("nan"), float("nan"))
-    at_once = max(1, CHUNK_DRAWS // recordings)
-    statistics = [
-        (times @ totals) / (times @ counts)
-        for times in bootstrap_counts(recordings, seed=seed, resamples=resamples, at_once=at_once)
-    ]
-    return percentile_interval(np.concatenate(statistics), level)
+    values = np.asarray(values, np.float64)
+    totals, counts = per_recording(values, sources)
+    if len(counts) < 2:
+        return UNKNOWN
+    mean = values.mean()
+    informative = int(min(np.count_nonzero(totals > 0), np.count_nonzero(totals < counts)))
+    found = spread(totals, counts, unit=mean * (1 - mean), informative=informative, prior=PRIOR_ICC, level=level)
+    return wilson(mean, found)
 
 
-def bootstrap_counts(recordings: int, *, seed: int, resamples: int, at_once: int) -> Iterator[Floats]:
-    """Yield how often each recording occurs in each resample, float64 [at most ``at_once`` resamples, recordings].
+def difference_interval(values: ArrayLike, sources: ArrayLike, *, level: float = LEVEL) -> Interval:
+    """Compute a confidence interval of the mean of ``values`` [n] from −1 to 1: differences of two classifiers' scores.
 
-    >>> (times,) = bootstrap_counts(5, seed=0, resamples=3, at_once=10)
-    >>> times.shape, times.sum(1).tolist()
-    ((3, 5), [5.0, 5.0, 5.0])
+    It is Tango's score interval of a paired difference (1998) with an effective number of clips and a t quantile, like
+    ``score_interval``. The interval is within [−1, 1] and never has width zero: two classifiers that agree on all these
+    clips may differ on others. With one recording the interval is NaN.
+
+    >>> difference_interval([1, 0, 0, 0, 1, 0], ["a", "a", "b", "b", "c", "d"])
+    Interval(low=-0.284..., high=0.740...)
     """
-    generator = np.random.default_rng(seed)
-    for rows in chunk_sizes(resamples, at_once):
-        cells = generator.integers(recordings, size=(rows, recordings)) + recordings * np.arange(rows)[:, None]
-        times = np.bincount(cells.ravel(), minlength=rows * recordings).reshape(rows, recordings)
-        yield times.astype(np.float64)
+    values = np.asarray(values, np.float64)
+    totals, counts = per_recording(values, sources)
+    if len(counts) < 2:
+        return UNKNOWN
+    mean, discordant = values.mean(), np.abs(values).mean()
+    informative = int(np.count_nonzero(per_recording(np.abs(values), sources)[0]))
+    unit = discordant - mean**2
+    found = spread(totals, counts, unit=unit, informative=informative, prior=PRIOR_ICC_DIFFERENCE, level=level)
+    return tango((discordant + mean) / 2, (discordant - mean) / 2, found)
 
 
-def percentile_interval(statistics: Floats, level: float = LEVEL) -> Interval:
-    """Return the central interval that contains ``level`` of the finite statistics [resamples]; NaN if there are none.
+# The three constants were chosen by simulation (benchmarks/intervals.py): with few recordings the variation between
+# them is hardly known, so it is combined with an expected one, which counts as much as one recording.
+PRIOR_ICC = 0.2  # expected intra-class correlation of the scores of clips of one recording
+PRIOR_ICC_DIFFERENCE = 0.1  # of the differences between two classifiers
+PRIOR_RECORDINGS = 1.0
+EXTRA_FREEDOM = 6.0  # degrees of freedom added, because score intervals are wider than t intervals where data are few
 
-    >>> percentile_interval(np.arange(101.0), level=0.5)
-    Interval(low=25.0, high=75.0)
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """The variance of a mean over recordings, as the reciprocal of an effective number of clips, and its t quantile."""
+
+    per_clip: float  # variance of the mean divided by the variance of a single clip: 1 / effective number of clips
+    t: float
+
+    @property
+    def width(self) -> float:
+        """The squared t quantile divided by the effective number of clips: the size of score intervals."""
+        return self.t**2 * self.per_clip
+
+
+def spread(
+    totals: Floats, counts: Floats, *, unit: float, informative: int, prior: float, level: float = LEVEL
+) -> Spread:
+    """Estimate the variance of the ratio Σ ``totals`` / Σ ``counts`` [recordings] over recordings.
+
+    ``unit`` is the variance of a single clip. Clips of one recording are correlated: the intra-class correlation ρ is
+    found from the variance with bias-reduced weights (CR2; Bell and McCaffrey 2002), and shrunk towards ``prior``,
+    which weighs as much as ``PRIOR_RECORDINGS`` of the ``informative`` recordings: those with a rare outcome. The
+    variance is unit · Σ count · (1 + (count − 1) ρ) / N². The degrees of freedom are Satterthwaite's for unequal
+    recordings with correlation ρ.
+
+    >>> found = spread(np.array([3.0, 5.0, 1.0]), np.array([5.0, 5.0, 2.0]), unit=0.19, informative=3, prior=0.2)
+    >>> round(1 / found.per_clip, 1), round(found.t, 2)
+    (7.6, 2.33)
     """
-    statistics = statistics[np.isfinite(statistics)]
-    if not len(statistics):
-        return Interval(float("nan"), float("nan"))
-    low, high = np.quantile(statistics, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high))
+    n = counts.sum()
+    share = counts / n
+    pairs = counts * (counts - 1)
+    correlation = 0.0
+    if pairs.any():
+        variance = float(np.sum((totals - totals.sum() / n * counts) ** 2 / (1 - share))) / n**2
+        unit = unit + variance  # the variance of a single clip is underestimated by that of the mean
+        pair_weight = float(np.sum((pairs - 2 * share * pairs + pairs.sum() * share**2) / (1 - share)))
+        found = (variance * n**2 / unit - n) / pair_weight if unit > 0 else 0.0
+        correlation = max(0.0, (informative * found + PRIOR_RECORDINGS * prior) / (informative + PRIOR_RECORDINGS))
+    freedom = satterthwaite(counts, min(1.0, correlation)) + EXTRA_FREEDOM
+    per_clip = float((n + correlation * pairs.sum()) / n**2)
+    return Spread(per_clip=per_clip, t=student_t.two_sided_quantile(level, freedom))
+
+
+def satterthwaite(counts: Floats, correlation: float) -> float:
+    """Return the degrees of freedom of the variance of a mean over recordings with ``counts`` clips each.
+
+    With recordings of equal size it is their number − 1; a few large ones among small ones leave fewer (Bell and
+    McCaffrey 2002: (trace P)² / trace P², where P is the covariance of the residuals of the recordings).
+
+    >>> round(satterthwaite(np.array([5.0] * 10), 0.2), 6), round(satterthwaite(np.array([50.0, *[1.0] * 9]), 0.2), 1)
+    (9.0, 1.1)
+    """
+    share = counts / counts.sum()
+    covariance = counts * (1 + (counts - 1) * correlation)  # of the totals; diagonal
+    total = covariance.sum()
+    weight = 1 / (1 - share)
+    # P = √weight · (diag(covariance) − share covarianceᵀ − covariance shareᵀ + total · share shareᵀ) · √weight
+    removed = total * share**2 - 2 * share * covariance
+    trace = np.sum(weight * (covariance + removed))
+    ss, cc, sc = (np.sum(weight * x * y) for x, y in ((share, share), (covariance, covariance), (share, covariance)))
+    square = np.sum(weight**2 * covariance * (covariance + 2 * removed))
+    square += 2 * ss * cc + 2 * sc**2 + total**2 * ss**2 - 4 * total * ss * sc
+    return max(1.0, float(trace**2 / square))
+
+
+def wilson(mean: float, found: Spread) -> Interval:
+    """Return Wilson's score interval of a proportion.
+
+    >>> wilson(0.9, Spread(per_clip=0.01, t=1.96))
+    Interval(low=0.825..., high=0.944...)
+    """
+    k = found.width
+    half = np.sqrt(k * (mean * (1 - mean) + k / 4))
+    low, high = ((mean + k / 2 + sign * half) / (1 + k) for sign in (-1, 1))
+    return Interval(float(max(0.0, low)) if mean > 0 else 0.0, float(min(1.0, high)) if mean < 1 else 1.0)
+
+
+def tango(better: float, worse: float, found: Spread) -> Interval:
+    """Return Tango's score interval of the difference of two paired proportions, found by bisection.
+
+    ``better`` and ``worse`` are the shares of clips that only the first or only the second classifier has right.
+
+    >>> tango(0.2, 0.1, Spread(per_clip=0.01, t=1.96))
+    Interval(low=-0.0076..., high=0.208...)
+    """
+    mean = better - worse
+
+    def is_inside(difference: float) -> bool:
+        b = (2 - better + worse) * difference - better - worse
+        discordant = (
+            np.sqrt(max(0.0, b * b + 8 * worse * difference * (1 - difference))) - b
+        ) / 4  # only the second, likeliest
+        variance = 2 * discordant + difference * (1 - difference)
+        return bool((mean - difference) ** 2 <= found.width * variance)
+
+    return Interval(_last_inside(is_inside, mean, -1.0), _last_inside(is_inside, mean, 1.0))
+
+
+def _last_inside(is_inside: Callable[[float], bool], inside: float, outside: float) -> float:
+    for _ in range(BISECTIONS):
+        middle = (inside + outside) / 2
+        inside, outside = (middle, outside) if is_inside(middle) else (inside, middle)
+    return float(inside)
 
 
 def per_recording(values: Floats, sources: ArrayLike) -> tuple[Floats, Floats]:

@@ -3,7 +3,7 @@
 A clip has any number of classes, so a prediction is not simply correct or wrong, and accuracy is uninformative because
 most classes are absent from most clips. The main metric is the mean average precision (mAP): the average precision of a
 class measures how well the scores rank the clips with the class above the others. Precision, recall and F1 are computed
-with a threshold per class. As for single-label data, intervals resample entire recordings, and undefined values (the
+with a threshold per class. As for single-label data, intervals treat a recording as the unit, and undefined values (the
 average precision of a class without clips) are NaN.
 """
 
@@ -19,12 +19,16 @@ from numpy.typing import ArrayLike
 from soundmark.errors import SettingsError
 from soundmark.metrics import calibration_error, intervals
 from soundmark.metrics.calibration_error import ReliabilityBin
-from soundmark.metrics.intervals import Floats, Interval
+from soundmark.metrics.intervals import Floats, Integers, Interval
+from soundmark.metrics.jackknife import Jackknife
 from soundmark.metrics.score_summary import ClassColumn, Figure, ScoreSummary
 from soundmark.metrics.significance import PairedDifference
 from soundmark.metrics.thresholds import Booleans, as_thresholds, check_targets, ranking
 
-MAP_RESAMPLES = 1000  # bootstrap resamples of mAP
+GROUPS = 1000  # most groups of recordings that are left out in turn for the intervals of mAP
+
+
+SWAPS = 999  # random exchanges of the predictions of two classifiers
 
 
 CHUNK_WEIGHTS = 500_000  # numbers in memory at a time, in each of several arrays
@@ -130,7 +134,6 @@ def summarize(
     classes: Sequence[str],
     sources: ArrayLike,
     thresholds: ArrayLike | None = None,
-    seed: int = 0,
 ) -> MultiSummary:
     """Compute all scores of ``probabilities`` [n, c] for ``targets`` [n, c] (1 if a clip has a class, else 0).
 
@@ -158,7 +161,7 @@ def summarize(
     return MultiSummary(
         n=len(p),
         mean_average_precision=mean_average_precision(truth, p),
-        mean_average_precision_interval=intervals.percentile_interval(_bootstrap(truth, [p], sources, seed)[0]),
+        mean_average_precision_interval=_jackknife(truth, [p], sources).score_interval(),
         micro_f1=2 * hits / positives if positives else float("nan"),
         macro_f1=intervals.mean_or_nan([per_class[i].f1 for i in occurring]),
         log_loss=log_loss(truth, p),
@@ -237,9 +240,8 @@ def paired_difference(
 ) -> PairedDifference:
     """Compute the mAP of a minus that of b on the same clips, with an interval over recordings.
 
-    ``p`` is the bootstrap p-value: twice the fraction of resampled differences on the rarer side of zero, at least
-    2 / (1 + resamples) (Efron and Tibshirani 1993, section 15.4). ``mcnemar_p`` is NaN, because the McNemar test does
-    not apply to multi-label predictions.
+    ``p`` is the p-value of a permutation test that exchanges the two predictions of entire recordings (``swap_p``).
+    ``mcnemar_p`` is NaN, because the McNemar test does not apply to multi-label predictions.
 
     >>> targets, a, b = [[1, 0], [0, 1]], [[0.9, 0.1], [0.2, 0.8]], [[0.1, 0.1], [0.2, 0.8]]
     >>> paired = paired_difference(targets, a, b, sources=["x", "y"])
@@ -248,18 +250,43 @@ def paired_difference(
     """
     truth, p_a = check_targets(targets, probabilities_a)
     _, p_b = check_targets(targets, probabilities_b)
-    map_a, map_b = _bootstrap(truth, [p_a, p_b], sources, seed)
-    differences = map_a - map_b
-    differences = differences[np.isfinite(differences)]
-    rarer = min(np.count_nonzero(differences >= 0), np.count_nonzero(differences <= 0))
+    found = _jackknife(truth, [p_a, p_b], sources)
     return PairedDifference(
-        difference=mean_average_precision(truth, p_a) - mean_average_precision(truth, p_b),
-        interval=intervals.percentile_interval(differences),
-        p=min(1.0, 2 * (1 + rarer) / (1 + len(differences))) if len(differences) else float("nan"),
+        difference=found.value,
+        interval=found.difference_interval(),
+        p=swap_p(truth, p_a, p_b, sources, seed=seed),
         mcnemar_p=float("nan"),
         clips=len(p_a),
         recordings=len(np.unique(np.asarray(sources))),
+        discordant=int(np.count_nonzero(found.pseudo_values)),
     )
+
+
+def swap_p(
+    truth: Booleans, p_a: Floats, p_b: Floats, sources: ArrayLike, *, seed: int = 0, swaps: int = SWAPS
+) -> float:
+    """Compute the two-sided p-value of a difference in mAP by exchanging the predictions of entire recordings.
+
+    Under the null hypothesis the two classifiers are exchangeable. ``swaps`` random exchanges are drawn, and
+    p = (1 + count) / (1 + swaps) (Phipson and Smyth 2010). NaN for fewer than two recordings.
+
+    >>> truth = np.eye(2, dtype=bool)[[0, 1] * 8]
+    >>> swap_p(truth, truth.astype(float), 1.0 - truth, np.arange(16)) < 0.01
+    True
+    """
+    recording_of = np.unique(np.asarray(sources), return_inverse=True)[1].reshape(-1)
+    recordings = int(recording_of.max(initial=-1)) + 1
+    observed = mean_average_precision(truth, p_a) - mean_average_precision(truth, p_b)
+    if recordings < 2 or not np.isfinite(observed):
+        return float("nan")
+    both, scores = np.concatenate([truth, truth]), np.concatenate([p_a, p_b])
+    generator, extreme = np.random.default_rng(seed), 0
+    for rows in intervals.chunk_sizes(swaps, max(1, CHUNK_WEIGHTS // len(both))):
+        swapped = generator.integers(2, size=(rows, recordings))[:, recording_of].astype(np.float64)
+        first = np.concatenate([1 - swapped, swapped], axis=1)  # weights of the clips of a, then of those of b
+        difference = _mean_over_classes(both, scores, first) - _mean_over_classes(both, scores, 1 - first)
+        extreme += int(np.count_nonzero(np.abs(difference) >= abs(observed) - 1e-12))
+    return (1 + extreme) / (1 + swaps)
 
 
 def _label_scores(
@@ -301,13 +328,16 @@ def weighted_average_precision(truth: Booleans, scores: Floats, weights: Floats)
     return np.divide(weighted, total, out=np.full(len(weights), np.nan), where=total > 0)
 
 
-def _bootstrap(truth: Booleans, scores: Sequence[Floats], sources: ArrayLike, seed: int) -> list[Floats]:
-    """Return the mAP of each of ``scores`` over the same resamples of recordings; empty for one recording."""
-    parts = [
-        [_mean_over_classes(truth, p, weights) for p in scores]
-        for weights in _bootstrap_weights(sources, len(truth), seed)
-    ]
-    return [np.concatenate(each) for each in zip(*parts, strict=True)] or [np.zeros(0)] * len(scores)
+def _jackknife(truth: Booleans, scores: Sequence[Floats], sources: ArrayLike) -> Jackknife:
+    """Return the mAP, or with two ``scores`` the difference of both, of all recordings and without each."""
+    parts = [[_mean_over_classes(truth, p, weights) for p in scores] for weights in _without_each(sources, len(truth))]
+    each = [np.concatenate(part) for part in zip(*parts, strict=True)] or [np.zeros(0)] * len(scores)
+    values = [mean_average_precision(truth, p) for p in scores]
+    left_out = each[0] if len(scores) == 1 else each[0] - each[1]
+    known = np.isfinite(left_out)
+    counts = _group_counts(sources)[: len(left_out)]
+    value = values[0] if len(scores) == 1 else values[0] - values[1]
+    return Jackknife(value=value, left_out=left_out[known], counts=counts[known])
 
 
 def _mean_over_classes(truth: Booleans, p: Floats, weights: Floats) -> Floats:
@@ -317,18 +347,28 @@ def _mean_over_classes(truth: Booleans, p: Floats, weights: Floats) -> Floats:
     return np.divide(np.where(finite, each, 0.0).sum(axis=0), total, out=np.full(len(total), np.nan), where=total > 0)
 
 
-def _bootstrap_weights(sources: ArrayLike, n: int, seed: int) -> Iterator[Floats]:
-    """Yield how often each clip occurs in each resample of recordings, float64 [some resamples, n]."""
+def _groups(sources: ArrayLike) -> Integers:
+    """Return the group of each clip: its recording; of many recordings, ``GROUPS`` groups of whole recordings."""
+    return np.unique(np.asarray(sources), return_inverse=True)[1].reshape(-1).astype(np.int64) % GROUPS
+
+
+def _group_counts(sources: ArrayLike) -> Floats:
+    return np.bincount(_groups(sources)).astype(np.float64)
+
+
+def _without_each(sources: ArrayLike, n: int) -> Iterator[Floats]:
+    """Yield the weights of the clips without each group in turn, float64 [some groups, n]; none for one recording."""
     sources = np.asarray(sources)
     if len(sources) != n:
         raise SettingsError(f"there are {n} clips but {len(sources)} sources: pass one per clip.")
-    recording_of = np.unique(sources, return_inverse=True)[1]
-    recordings = int(recording_of.max(initial=-1)) + 1
-    if recordings < 2:  # the variation between recordings is unknown
+    group_of = _groups(sources)
+    groups = int(group_of.max(initial=-1)) + 1
+    if groups < 2:  # the variation between recordings is unknown
         return
-    at_once = max(1, CHUNK_WEIGHTS // n)
-    for times in intervals.bootstrap_counts(recordings, seed=seed, resamples=MAP_RESAMPLES, at_once=at_once):
-        yield times[:, recording_of]
+    first = 0
+    for rows in intervals.chunk_sizes(groups, max(1, CHUNK_WEIGHTS // n)):
+        yield (group_of[None, :] != np.arange(first, first + rows)[:, None]).astype(np.float64)
+        first += rows
 
 
 def _ratio(numerator: int, denominator: int) -> float:

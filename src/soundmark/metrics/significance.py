@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from soundmark.metrics.intervals import CHUNK_DRAWS, RESAMPLES, Interval, check_same_length, chunk_sizes, per_recording
+from soundmark.metrics.intervals import CHUNK_DRAWS, FLIPS, Interval, check_same_length, chunk_sizes, per_recording
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,10 @@ class PairedDifference:
     mcnemar_p: float  # exact McNemar test; assumes independent clips, so p is too small
     clips: int
     recordings: int
+    discordant: int  # recordings on which the two classifiers differ
 
 
-def sign_flip_p(differences: ArrayLike, sources: ArrayLike, *, seed: int = 0, flips: int = RESAMPLES) -> float:
+def sign_flip_p(differences: ArrayLike, sources: ArrayLike, *, seed: int = 0, flips: int = FLIPS) -> float:
     """Compute the two-sided p-value of the mean of ``differences`` [n] with a sign-flip test over recordings.
 
     Under the null hypothesis the two classifiers are exchangeable, so the sum of differences of each recording has

@@ -1,8 +1,9 @@
 """Metrics of single-label predictions, with confidence intervals over recordings.
 
-Clips cut from the same recording sound alike and are not independent: all intervals and p-values resample *recordings*
-(``sources``), not clips. The functions do not assume that the probabilities of a clip sum to one, so they also apply to
-networks with sigmoid outputs. Undefined values (the accuracy of no clips, the interval of one recording) are NaN.
+Clips cut from the same recording sound alike and are not independent: the unit of all intervals and p-values is the
+*recording* (``sources``), not the clip. The functions do not assume that the probabilities of a clip sum to one, so
+they also apply to networks with sigmoid outputs. Undefined values (the accuracy of no clips, the interval of one
+recording) are NaN.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from soundmark.metrics.intervals import (
     Headline,
     Integers,
     Interval,
-    bootstrap_interval,
     bounds,
     check_same_length,
+    difference_interval,
     mean_or_nan,
+    per_recording,
+    score_interval,
 )
 from soundmark.metrics.score_summary import Figure, ScoreSummary
 from soundmark.metrics.significance import PairedDifference, mcnemar_p, sign_flip_p
@@ -144,7 +147,6 @@ def summarize(
     classes: Sequence[str],
     sources: ArrayLike,
     salience: Sequence[str | None] | None = None,
-    seed: int = 0,
 ) -> Summary:
     """Compute all scores of ``probabilities`` [n, c] for the true ``labels`` [n] (indices into ``classes``).
 
@@ -169,7 +171,7 @@ def summarize(
     return Summary(
         n=len(truth),
         accuracy=accuracy(truth, predicted),
-        accuracy_interval=bootstrap_interval(correct, sources, seed=seed),
+        accuracy_interval=score_interval(correct, sources),
         top2_accuracy=top_accuracy(truth, p, k=2),
         macro_f1=macro_f1(truth, predicted),
         log_loss=log_loss(truth, p),
@@ -327,11 +329,12 @@ def paired_difference(
     differences = correct_a.astype(np.float64) - correct_b
     return PairedDifference(
         difference=mean_or_nan(differences),
-        interval=bootstrap_interval(differences, sources, seed=seed),
+        interval=difference_interval(differences, sources),
         p=sign_flip_p(differences, sources, seed=seed),
         mcnemar_p=mcnemar_p(correct_a, correct_b) if len(truth) else float("nan"),
         clips=len(truth),
         recordings=len(np.unique(np.asarray(sources))),
+        discordant=int(np.count_nonzero(per_recording(np.abs(differences), sources)[0])),
     )
 
 

@@ -128,7 +128,6 @@ class Task(ABC):
         probabilities: NDArray[Any],
         *,
         thresholds: ArrayLike | None = None,
-        seed: int = 0,
     ) -> ScoreSummary:
         """Compute all scores of ``probabilities`` [n, classes] on ``clips`` [n] of ``dataset``."""
 
@@ -219,7 +218,6 @@ class SingleLabel(Task):
         probabilities: NDArray[Any],
         *,
         thresholds: ArrayLike | None = None,
-        seed: int = 0,
     ) -> Summary:
         return single_label.summarize(
             self.truth(dataset, clips),
@@ -227,7 +225,6 @@ class SingleLabel(Task):
             classes=dataset.classes,
             sources=dataset.sources[clips],
             salience=[dataset.clips[i].salience for i in clips],
-            seed=seed,
         )
 
     def headline(self, truth: NDArray[Any], probabilities: NDArray[Any]) -> float:  # noqa: D102
@@ -301,7 +298,6 @@ class MultiLabel(Task):
         probabilities: NDArray[Any],
         *,
         thresholds: ArrayLike | None = None,
-        seed: int = 0,
     ) -> MultiSummary:
         return multi_label.summarize(
             self.truth(dataset, clips),
@@ -309,7 +305,6 @@ class MultiLabel(Task):
             classes=dataset.classes,
             sources=dataset.sources[clips],
             thresholds=thresholds,
-            seed=seed,
         )
 
     def headline(self, truth: NDArray[Any], probabilities: NDArray[Any]) -> float:  # noqa: D102
@@ -363,11 +358,10 @@ def score_clips(
     probabilities: Floats,
     *,
     thresholds: ArrayLike | None = None,
-    seed: int = 0,
 ) -> ScoreSummary:
     """Compute all scores of ``probabilities`` [n, classes] on the clips ``test`` [n] of a data set.
 
     >>> score_clips(city, np.arange(20), np.eye(10, dtype=np.float32)[city.labels[:20]]).headline.value
     1.0
     """
-    return Task.of(dataset.multi_label).score(dataset, test, probabilities, thresholds=thresholds, seed=seed)
+    return Task.of(dataset.multi_label).score(dataset, test, probabilities, thresholds=thresholds)

@@ -53,7 +53,7 @@ MULTI_LABEL = TaskWords(
     leakage=_LEAKAGE.format(match="one of their labels", result="predicts all labels of {lookup} of them correctly"),
     probability="probability of a class",
     share="share of clips with the class",
-    p_value="Bootstrap p",
+    p_value="Permutation p",
     without_confusion="Not available for multi-label data: a clip can have several classes.",
     paired_note="Differences of mAP; interval and p-value are computed over {unit}. McNemar’s test does not apply to "
     "multi-label data",

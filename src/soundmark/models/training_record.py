@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,11 @@ from soundmark.runtime import atomic, plotting
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One row of ``history.csv``: mean cross entropy in nats, and accuracy; the training values include dropout."""
+    """One row of ``history.csv``: mean cross entropy in nats, and accuracy; the training values include dropout.
+
+    A training with validation clips has the validation values. The notebook has no validation clips and watches the
+    test clips: its recipes have the test values.
+    """
 
     epoch: int
     train_loss: float
@@ -26,10 +30,45 @@ class Epoch:
     validation_loss: float | None
     validation_accuracy: float | None
     seconds: float
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+
+    @property
+    def held_out_loss(self) -> float | None:
+        """The validation loss, or the test loss of a training without validation clips."""
+        return self.test_loss if self.validation_loss is None else self.validation_loss
+
+    @property
+    def held_out_accuracy(self) -> float | None:
+        """The validation accuracy, or the test accuracy of a training without validation clips."""
+        return self.test_accuracy if self.validation_accuracy is None else self.validation_accuracy
+
+    def on_test_clips(self) -> Epoch:
+        """Return the epoch with its validation values as test values; earlier versions had the latter in the former.
+
+        >>> epoch = Epoch(epoch=1, train_loss=1, train_accuracy=1, validation_loss=2, validation_accuracy=0, seconds=1)
+        >>> epoch.on_test_clips().validation_loss, epoch.on_test_clips().test_loss
+        (None, 2)
+        """
+        loss, accuracy = self.held_out_loss, self.held_out_accuracy
+        return replace(self, test_loss=loss, test_accuracy=accuracy, validation_loss=None, validation_accuracy=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as a JSON object, the test values only if there are any."""
+        return {key: value for key, value in asdict(self).items() if value is not None or not key.startswith("test_")}
+
+
+def held_out_name(history: Sequence[Epoch]) -> str:
+    """Return what the held-out values of a history were computed on: "validation" or "test".
+
+    >>> held_out_name(())
+    'validation'
+    """
+    return "test" if any(epoch.test_loss is not None for epoch in history) else "validation"
 
 
 def epochs_with_validation(history: Sequence[Epoch]) -> tuple[Epoch, ...]:
-    """Return the epochs that have a validation loss; all epochs if none has one.
+    """Return the epochs that have a validation or test loss; all epochs if none has one.
 
     A training that selects its number of epochs on validation clips then trains on all clips, without validation.
 
@@ -39,11 +78,22 @@ def epochs_with_validation(history: Sequence[Epoch]) -> tuple[Epoch, ...]:
     >>> [one.epoch for one in epochs_with_validation([epoch(1, 0.8), epoch(2, 0.6), epoch(3, None), epoch(4, None)])]
     [1, 2]
     """
-    return tuple(epoch for epoch in history if epoch.validation_loss is not None) or tuple(history)
+    return tuple(epoch for epoch in history if epoch.held_out_loss is not None) or tuple(history)
+
+
+def columns(held_out: str) -> tuple[str, ...]:
+    """Return the columns of ``history.csv`` if the held-out clips are ``held_out``: "validation" or "test".
+
+    >>> columns("test")
+    ('epoch', 'train_loss', 'train_accuracy', 'test_loss', 'test_accuracy', 'seconds')
+    """
+    return ("epoch", "train_loss", "train_accuracy", f"{held_out}_loss", f"{held_out}_accuracy", "seconds")
 
 
 def to_csv(history: tuple[Epoch, ...]) -> str:
     """Format a history as the text of ``history.csv``: one row per epoch, with all digits of the numbers.
+
+    The held-out values are in columns with the name of what they were computed on: ``validation_loss``, ``test_loss``.
 
     >>> epoch = Epoch(
     ...     epoch=1, train_loss=0.7, train_accuracy=0.5, validation_loss=None, validation_accuracy=None, seconds=2.0
@@ -52,9 +102,10 @@ def to_csv(history: tuple[Epoch, ...]) -> str:
     '1,0.7,0.5,,,2.0'
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Epoch)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(epoch) for epoch in history)
+    writer = csv.writer(text, lineterminator="\n")
+    names = columns(held_out_name(history))
+    writer.writerow(names)
+    writer.writerows([getattr(epoch, name) for name in names] for epoch in history)
     return text.getvalue()
 
 
@@ -160,7 +211,7 @@ class TrainingRecord:
         """
         values: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "other"}
         values["engine"] = self.engine and asdict(self.engine)
-        values["history"] = None if self.history is None else [asdict(epoch) for epoch in self.history]
+        values["history"] = None if self.history is None else [epoch.to_json() for epoch in self.history]
         values["int8"] = None if self.int8 is None else self.int8.to_json()
         always = {"test_fold"} if self.protocol is not None else set()
         return {**{key: value for key, value in values.items() if value is not None or key in always}, **self.other}
@@ -208,15 +259,14 @@ def _history(value: object) -> tuple[Epoch, ...] | None:
     return tuple(Epoch(**row) for row in rows) if all(len(row) == len(types) for row in rows) else None
 
 
-OPTIONAL = ("validation_loss", "validation_accuracy")
+OPTIONAL = ("validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
 
 
 QUANTITIES = {"loss": "cross-entropy loss (nats)", "accuracy": "accuracy"}
-NAMES = {"train": "training", "validation": "validation"}
 
 
 def plot(history: Sequence[Epoch], ax: Any | None = None, *, quantity: str = "loss", title: str = "") -> Any:
-    """Plot the loss or the accuracy by epoch, training dashed and validation solid; return the ``Axes``.
+    """Plot the loss or the accuracy by epoch, training dashed and validation (or test) solid; return the ``Axes``.
 
     Raises:
         SettingsError: the quantity is unknown, there are no epochs, or Matplotlib is not installed.
@@ -232,12 +282,12 @@ def plot(history: Sequence[Epoch], ax: Any | None = None, *, quantity: str = "lo
             "example, fits a linear head in one step."
         )
     ax = plotting.axes_or_new(ax)
-    for part, style in (("train", "--"), ("validation", "-")):
+    for part, style, name in (("train", "--", "training"), ("held_out", "-", held_out_name(history))):
         points = [(epoch.epoch, getattr(epoch, f"{part}_{quantity}")) for epoch in history]
         points = [(epoch, value) for epoch, value in points if value is not None]
         if points:
             marker = "o" if len(points) == 1 else None
-            ax.plot(*zip(*points, strict=True), style, color=plotting.BLUE, marker=marker, label=NAMES[part])
+            ax.plot(*zip(*points, strict=True), style, color=plotting.BLUE, marker=marker, label=name)
     ax.set(xlabel="epoch", ylabel=QUANTITIES[quantity])
     ax.set_title(title or f"{quantity.capitalize()} by epoch", parse_math=False)
     ax.xaxis.get_major_locator().set_params(integer=True)

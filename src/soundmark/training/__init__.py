@@ -20,6 +20,6 @@ In reading order:
     single_model   train one model on all clips, or on all but one fold
 """
 
-DEFAULT_RECIPE = "notebook-mel"  # of ``train``
+DEFAULT_RECIPE = "transfer"  # of ``train``
 DEFAULT_DEVICE = "auto"
 DEFAULT_BACKGROUND = "auto"  # labels that mean "none of these": see ``datasets.dataset.with_background``

@@ -31,6 +31,7 @@ class TrainingData:
     sources: np.ndarray  # str [n], the recording that each clip was cut from
     activation: str = "softmax"  # or "sigmoid", for multi-label data
     checksum: str = ""  # of the features, if they come from the feature store
+    watches_test: bool = False  # whether ``validation`` are the test clips, as in the notebook
 
     @property
     def n_classes(self) -> int:

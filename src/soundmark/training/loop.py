@@ -20,7 +20,7 @@ from torch import nn
 
 from soundmark.errors import SettingsError
 from soundmark.models.pretrained import weights
-from soundmark.models.training_record import Epoch
+from soundmark.models.training_record import Epoch, held_out_name
 from soundmark.runtime.progress import Progress
 from soundmark.training import networks
 from soundmark.training.augmentation import augment
@@ -140,20 +140,24 @@ class _Report:
 
     def batch(self, done: int, epoch: int, loss: float, last: Epoch | None) -> None:
         """Report batch ``done``, in epoch ``epoch``, with its mean loss so far; ``last`` is the previous epoch."""
-        validation = (last.validation_loss, last.validation_accuracy) if last else (None, None)
-        self.on_status(self._status(epoch, loss, *validation))
+        held_out = (last.held_out_loss, last.held_out_accuracy) if last else (None, None)
+        self.on_status(self._status(epoch, loss, *held_out, name=held_out_name([last] if last else [])))
         self.on_batch(self.batches_before + done, self.n_batches)
 
     def epoch(self, history: tuple[Epoch, ...]) -> None:
         """Report the last epoch of the ``history`` of the current training."""
         last = history[-1]
-        accuracy = last.train_accuracy if last.validation_accuracy is None else last.validation_accuracy
-        self.on_status(self._status(last.epoch, last.train_loss, last.validation_loss, accuracy))
+        accuracy = last.train_accuracy if last.held_out_accuracy is None else last.held_out_accuracy
+        name = held_out_name([last])
+        self.on_status(self._status(last.epoch, last.train_loss, last.held_out_loss, accuracy, name=name))
         self.on_epoch(_joined(self.history_before, history))
 
-    def _status(self, epoch: int, loss: float, validation_loss: float | None, accuracy: float | None) -> str:
+    def _status(
+        self, epoch: int, loss: float, held_out_loss: float | None, accuracy: float | None, *, name: str
+    ) -> str:
         parts = [f"epoch {len(self.history_before) + epoch}/{self.n_epochs}", f"loss {loss:.2f}"]
-        parts += [f"val {validation_loss:.2f}"] if validation_loss is not None else []
+        short = {"validation": "val"}.get(name, name)
+        parts += [f"{short} {held_out_loss:.2f}"] if held_out_loss is not None else []
         return "  ".join([*parts, *([f"acc {accuracy:.2f}"] if accuracy is not None else [])])
 
 
@@ -218,6 +222,8 @@ def _train_all(
     average = copy.deepcopy(network).eval() if recipe.ema_decay else None
     optimizer = optimizer_for(network, recipe)
     history = saved.restore(network, optimizer, average) if saved else []
+    if data.watches_test:
+        history = [epoch.on_test_clips() for epoch in history]  # earlier versions wrote these as validation values
     for number in range(len(history) + 1, recipe.epochs_for(len(data.train)) + 1):
         epoch = _train_and_validate(network, average, optimizer, data, recipe, engine, number, history, report)
         history.append(epoch)
@@ -281,7 +287,7 @@ def _train_and_validate(
             f"learning rate (now {recipe.learning_rate:g})."
         )
     validation_loss, validation_accuracy = _validate(average or network, data, recipe.batch_size, engine)
-    return Epoch(
+    epoch = Epoch(
         epoch=number,
         train_loss=train_loss,
         train_accuracy=train_accuracy,
@@ -289,6 +295,7 @@ def _train_and_validate(
         validation_accuracy=validation_accuracy,
         seconds=time.perf_counter() - start,
     )
+    return epoch.on_test_clips() if data.watches_test else epoch
 
 
 def _train_epoch(

@@ -131,7 +131,8 @@ def _is_checkpoint(path: Path) -> bool:
 
 def _is_history(path: Path) -> bool:
     checkpoints = [path.with_name(name) for name in CHECKPOINTS]
-    begins = path.read_bytes().startswith(training_record.to_csv(()).strip().encode())
+    headers = tuple(",".join(training_record.columns(name)).encode() for name in ("validation", "test"))
+    begins = path.read_bytes().startswith(headers)
     return begins and (any(map(is_of_earlier_run, checkpoints)) or is_of_earlier_run(path.with_name("model.onnx")))
 
 

@@ -183,8 +183,8 @@ def train_unit(
 def _training_data(unit: Unit, split: Split, dataset: Dataset, store: Features) -> loop.TrainingData:
     """Return the training data. A recipe that calibrates has no access to the features and labels of test clips.
 
-    The notebook's recipes compute the validation figures of the history on the test clips, as the notebook does. These
-    figures affect nothing else.
+    The notebook's recipes compute the loss and accuracy of each epoch on the test clips, as the notebook does. These
+    figures are the history's test values and affect nothing else.
     """
     from soundmark.training import loop
 
@@ -200,6 +200,7 @@ def _training_data(unit: Unit, split: Split, dataset: Dataset, store: Features) 
         sources=dataset.sources[clip_of],
         activation=Task.of(dataset.multi_label).activation,
         checksum=store.checksum,
+        watches_test=not unit.recipe.calibrates,
     )
 
 
@@ -316,6 +317,8 @@ def find_finished(unit: Unit, dataset: Dataset, store: Features) -> Outcome | No
         return None
     _restore(unit.folder / "history.csv", training_record.to_csv(epochs))
     _restore(unit.folder / "recipe.toml", unit.recipe.to_toml(), unit.recipe.to_toml(original_names=True))
+    if not unit.recipe.calibrates:
+        epochs = tuple(epoch.on_test_clips() for epoch in epochs)  # earlier versions wrote these as validation values
     outcome = _outcome(unit, epochs, model.card, _test_scores(unit, dataset, store, model))
     remove_checkpoints(unit.folder)  # an earlier run may have been killed before it removed them
     return outcome
@@ -423,7 +426,7 @@ def _with_record(card: Card, **changes: Any) -> Card:
 def _test_summary(unit: Unit, dataset: Dataset, probabilities: np.ndarray) -> dict[str, Any]:
     """Return the scores on the test clips, for the model's card."""
     test = unit.split.test
-    summary = score_clips(dataset, test, probabilities, seed=unit.recipe.seed)
+    summary = score_clips(dataset, test, probabilities)
     leak = leakage.measure_leakage(dataset, unit.split) if dataset.sources_known else None
     scores = {"protocol": unit.protocol, "test_fold": unit.split.fold, **summary.brief()}
     return scores | {"leak": leakage.to_json(leak)}

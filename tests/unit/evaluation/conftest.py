@@ -12,6 +12,8 @@ from soundmark.evaluation import comparison, report
 from soundmark.evaluation.plan import make_plan
 from soundmark.evaluation.results import Comparison, Evaluation
 from soundmark.metrics import calibration_error
+from soundmark.metrics.intervals import Interval
+from soundmark.metrics.verdicts import judge
 from support.comparisons import SMALL_RECIPES, with_clips
 from support.reports import HOSTILE, make_dataset, make_difference, make_evaluation
 
@@ -77,7 +79,10 @@ def five_recipes(tmp_path_factory) -> Evaluation:
     ]
     pairs = [
         Comparison(
-            protocol=a.protocol, recipes=(a.recipe.name, b.recipe.name), difference=make_difference(-0.06, -0.02)
+            protocol=a.protocol,
+            recipes=(a.recipe.name, b.recipe.name),
+            difference=make_difference(-0.06, -0.02),
+            verdict=judge(make_difference(-0.06, -0.02), Interval(0.8, 0.9), Interval(0.8, 0.9), pairs=10),
         )
         for a, b in combinations(results, 2)
         if a.protocol == b.protocol

@@ -56,8 +56,7 @@ def test_scores_are_over_clips_and_seeds(seeded_run, sibling_city, recipe, proto
     assert np.sum(result["confusion"]) == 2 * len(first)
     assert sum(one["support"] for one in result["per_class"]) == len(first)
     assert sum(one["n"] for one in result["per_salience"].values()) == len(first)
-    # Resampling recordings of the mean over seeds is the same as resampling recordings of all predictions.
-    interval = intervals.bootstrap_interval(np.mean([first, second], axis=0), sources, seed=0)
+    interval = intervals.score_interval(np.concatenate([first, second]), np.tile(sources, 2))
     assert result["accuracy_interval"] == pytest.approx([interval.low, interval.high])
 
 
@@ -77,7 +76,8 @@ def test_recipes_are_paired_by_seed_and_mcnemar_counts_each_clip_once(seeded_run
     (mel, mel_again), _ = read_correct(seeded_run, "notebook-mel", "folds")
     gain = np.mean([image, image_again], axis=0) - np.mean([mel, mel_again], axis=0)
     assert found["difference"] == pytest.approx(np.mean(gain))
-    interval = intervals.bootstrap_interval(gain, sources, seed=0)
+    both = np.concatenate([np.asarray(a, float) - b for a, b in ((image, mel), (image_again, mel_again))])
+    interval = intervals.difference_interval(both, np.tile(sources, 2))
     assert found["interval"] == pytest.approx([interval.low, interval.high])
     assert found["p"] == pytest.approx(significance.sign_flip_p(gain, sources, seed=0))
     assert found["mcnemar_p"] == pytest.approx(significance.mcnemar_p(image, mel))

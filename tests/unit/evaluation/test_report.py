@@ -19,11 +19,11 @@ from support.reports import (
     HOSTILE,
     ParsedPage,
     make_dataset,
-    make_difference,
     make_evaluation,
     make_history,
     section_html,
     section_text,
+    with_difference,
     without_data,
 )
 
@@ -227,7 +227,7 @@ def test_skipped_clips_are_listed_with_their_reasons(hostile, hostile_page):
 def dog_and_siren(tmp_path_factory):
     """Two recipes under two protocols; image − mel is +2 to +6 points."""
     evaluation = make_evaluation(make_dataset(tmp_path_factory.mktemp("two"), ["dog", "siren"]))
-    pairs = tuple(replace(one, difference=make_difference(0.02, 0.06)) for one in evaluation.comparisons)
+    pairs = tuple(with_difference(one, 0.02, 0.06) for one in evaluation.comparisons)
     return replace(evaluation, comparisons=pairs)
 
 
@@ -240,24 +240,27 @@ def with_scores(evaluation, *values):
     return replace(evaluation, results=tuple(results))
 
 
-def test_the_summary_names_data_protocol_best_recipe_interval_and_significance(dog_and_siren):
+def test_the_summary_names_data_protocol_best_recipe_interval_and_verdict(dog_and_siren):
     better = with_scores(dog_and_siren, 0.5, 0.9, 0.8, 0.7)  # the folds decide, not the random split
     text = section_text(report.render(better), "summary")
     interval = words.interval(better.results[2].summary.headline.interval)
     assert (
         'On Sounds & "noises" <of> a city (6 clips from 2 recordings, 2 classes), notebook-image reached the highest '
         f"accuracy on the official folds: 80.0 % (95 % interval {interval}, 6 test clips). The difference from "
-        "notebook-mel, +4.0 points (95 % interval [+2.0, +6.0], p = 0.010), is significant at the 5 % level."
+        "notebook-mel, +4.0 points (95 % interval [+2.0, +6.0], p = 0.010): notebook-image is better: interval and "
+        "permutation test agree."
     ) in text
     reverse = section_text(report.render(with_scores(dog_and_siren, 0.5, 0.9, 0.7, 0.8)), "summary")
     assert "notebook-mel reached the highest accuracy on the official folds: 80.0 %" in reverse
     assert "The difference from notebook-image, −4.0 points (95 % interval [−6.0, −2.0], p = 0.010)" in reverse
 
 
-def test_the_summary_says_when_the_difference_is_not_significant(dog_and_siren):
-    pairs = tuple(replace(one, difference=make_difference(-0.02, 0.06)) for one in dog_and_siren.comparisons)
+def test_the_summary_says_when_the_data_do_not_decide(dog_and_siren):
+    pairs = tuple(with_difference(one, -0.02, 0.06) for one in dog_and_siren.comparisons)
     text = section_text(report.render(replace(dog_and_siren, comparisons=pairs)), "summary")
-    assert "is not significant at the 5 % level: the data do not decide between them." in text
+    reason = "the data do not decide: the 95 % interval of the difference includes zero."
+    assert f"(95 % interval [−2.0, +6.0], p = 0.010): {reason}" in text
+    assert "The data do not decideimage − mel = +2.0 points" in text
 
 
 def test_the_summary_says_when_the_best_recipe_does_not_exceed_chance(dog_and_siren):
@@ -324,7 +327,7 @@ def test_without_recordings_nothing_claims_to_count_them(tmp_path):
     assert "so data leakage cannot be measured, and intervals are computed over clips" in page
     assert "Interval and sign-flip test are computed over clips" in page
     known_page = report.render(make_evaluation(known))
-    for claim in ("is also in the training set", "over recordings", "resamples of recordings", "Recordings<"):
+    for claim in ("is also in the training set", "over recordings", "variation between recordings", "Recordings<"):
         assert claim not in page
         assert claim in known_page
 
@@ -397,7 +400,7 @@ def test_the_summary_contains_all_recipes_and_corrects_for_their_number(five_rec
     text = section_text(page, "summary")
     assert all(recipe in text for recipe in five_recipes.recipes)
     assert "Claim of the notebook, official folds" in text
-    assert "is not significant at the 5 % level, with Bonferroni correction for 10 pairs" in text  # p = 0.01 > 0.005
+    assert "p is not below 0.005 (0.05, with Bonferroni correction for 10 pairs)" in text  # p = 0.01
     assert all(f"{recipe} " in report.sentence(five_recipes) for recipe in five_recipes.recipes)
     scores = section_text(page, "scores")
     assert "Tested: 24 clips from 9 recordings, folds 1 and 2, each once, by models trained on 100 other" in scores

@@ -15,7 +15,8 @@ from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE
 @app.command(
     epilog=help_page.page_end(
         [
-            "soundmark compare UrbanSound8K -o run",
+            "soundmark compare sounds -o run",
+            "soundmark compare UrbanSound8K -o run --preset notebook",
             "soundmark compare ESC-50 -o run --recipe scratch --recipe transfer",
         ],
         Recipes=choices.RECIPES,
@@ -30,6 +31,16 @@ def compare(
         options.recipe_option(
             "Recipe to compare, or a .toml file; may be repeated. See Recipes.",
             show_default=", ".join(DEFAULT_RECIPES),
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Compare the recipes of a known experiment instead: notebook (notebook-image, notebook-mel).",
+            show_default=False,
+            autocompletion=completion.names(choices.PRESETS),
+            rich_help_panel="Training",
         ),
     ] = None,
     protocol: Annotated[
@@ -78,13 +89,13 @@ def compare(
 
     Writes DIR/report.html, DIR/metrics.json, and the models, predictions and training histories. The table lists
     accuracy or mAP with confidence intervals, macro F1 and calibration error; two recipes are compared with a paired
-    test. Run the same command again to resume.
+    test, and a verdict says whether the data decide. Run the same command again to resume.
     """
     requirements.require("compare", (*requirements.TRAINING, *requirements.FIGURES))
     from soundmark.cli import console, tables
     from soundmark.datasets.clip_windows import describe_window
     from soundmark.evaluation import comparison, report
-    from soundmark.evaluation.plan import describe_cost, make_plan
+    from soundmark.evaluation.plan import describe_cost, make_plan, preset_or
     from soundmark.training import named_recipes
     from soundmark.training.single_model import prepare
 
@@ -92,7 +103,7 @@ def compare(
     hertz = options.frequency_band(band)
     chosen = [
         named_recipes.recipe(name, **fields, seed=seed, time_expansion=time_expansion, band=hertz)
-        for name in recipe or DEFAULT_RECIPES
+        for name in preset_or(recipe or None, preset)
     ]
     named_recipes.check_used(chosen, **fields, window_s=window)
     data = prepare(open_dataset(dataset, subset), chosen, window_s=window, background=background)

@@ -15,7 +15,7 @@ from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, DEFAULT_RECIP
 @app.command(
     epilog=help_page.page_end(
         [
-            "soundmark train UrbanSound8K -o final --recipe transfer",
+            "soundmark train sounds -o final",
             "soundmark train UrbanSound8K -o fold10 --recipe scratch --test-fold 10",
         ],
         Recipes=choices.RECIPES,

@@ -8,6 +8,7 @@ from soundmark.datasets.protocols import protocol_of
 from soundmark.evaluation.report import words
 from soundmark.evaluation.report.markup import Html, element, join, table
 from soundmark.evaluation.report.view import View
+from soundmark.metrics.verdicts import SIGNIFICANCE_LEVEL
 from soundmark.runtime import text
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _difference_list(view: View) -> Html:
     by_group = view.unit != "clips"
     head = [
         "Protocol", "Difference", "Points", "95 % interval", view.task.words.p_value, "McNemar p*", "Clips",
-        *([view.unit.capitalize()] * by_group),
+        *([view.unit.capitalize()] * by_group), "Verdict",
     ]  # fmt: skip
     rows = [
         [
@@ -75,6 +76,7 @@ def _difference_list(view: View) -> Html:
             words.p_value(one.difference.mcnemar_p).removeprefix("= "),
             text.count(one.difference.clips),
             *([text.count(one.difference.recordings)] * by_group),
+            one.verdict.in_words(*one.recipes),
         ]
         for one in view.evaluation.comparisons
     ]
@@ -85,7 +87,7 @@ def _difference_list(view: View) -> Html:
     if (most := max(map(view.n_pairs, view.by_protocol))) > 1:
         note += (
             f" The p-values are not corrected for multiple comparisons: for {most} pairs, Bonferroni correction "
-            f"requires p < {words.number(words.SIGNIFICANCE_LEVEL / most, 3)} instead of {words.SIGNIFICANCE_LEVEL}."
+            f"requires p < {words.number(SIGNIFICANCE_LEVEL / most, 3)} instead of {SIGNIFICANCE_LEVEL}."
         )
     listing, footnote = table(head, rows, class_="numbers"), element("p", note, class_="quiet")
     if len(view.recipes) < 3:

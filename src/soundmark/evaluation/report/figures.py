@@ -14,7 +14,7 @@ import numpy as np
 from soundmark.datasets.protocols import protocol_of
 from soundmark.evaluation.report.markup import Html, text
 from soundmark.metrics import intervals
-from soundmark.models.training_record import QUANTITIES, epochs_with_validation
+from soundmark.models.training_record import QUANTITIES, epochs_with_validation, held_out_name
 
 if TYPE_CHECKING:
     from soundmark.evaluation.results import Result
@@ -86,10 +86,11 @@ def recipe_colour(index: int) -> str:
 
 
 def curves(results: Sequence[Result], colours: Sequence[str], *, quantity: str) -> Html:
-    """Draw ``quantity`` ("loss" or "accuracy") by epoch as SVG, training dashed and validation solid.
+    """Draw ``quantity`` ("loss" or "accuracy") by epoch as SVG, training dashed and validation or test solid.
 
     There is a thin line for each fold and, with several folds, a thick line for their mean. The axis ends above all
-    validation losses; a much larger training loss in the first epoch (an untrained network on raw decibels) exceeds it.
+    validation and test losses; a much larger training loss in the first epoch (an untrained network on raw decibels)
+    exceeds it.
     For a recipe that trains a final model on all training clips, the curves are of the first model: the final model has
     no validation clips.
     """
@@ -103,7 +104,7 @@ def draw_curves(axes: Any, results: Sequence[Result], colours: Sequence[str], *,
     """Draw the lines of ``curves`` on Matplotlib ``axes``, each result in its colour."""
     for result, colour in zip(results, colours, strict=True):
         histories = [epochs_with_validation(fold.history) for fold in result.folds if fold.history]
-        for part, dashes in (("train", (0, (2.2, 1.6))), ("validation", "solid")):
+        for part, dashes in (("train", (0, (2.2, 1.6))), ("held_out", "solid")):
             _draw_folds(axes, [_column(history, f"{part}_{quantity}") for history in histories], colour, dashes)
     axes.set_xlabel("epoch")
     axes.set_ylabel(QUANTITIES[quantity] if quantity == "loss" else f"{QUANTITIES[quantity]} (%)")
@@ -114,13 +115,23 @@ def draw_curves(axes: Any, results: Sequence[Result], colours: Sequence[str], *,
         _percent_axis(axes, "y")
 
 
+def held_out_names(results: Sequence[Result]) -> str:
+    """Return what the solid curves of results were computed on: "validation", "test", or "validation or test".
+
+    >>> held_out_names(city_run.results)
+    'test'
+    """
+    names = {held_out_name(fold.history) for one in results for fold in one.folds if fold.history}
+    return " or ".join(sorted(names, reverse=True)) or "validation"
+
+
 def _height(results: Sequence[Result], quantity: str) -> float:
-    """Return the axis limit: slightly above all validation values and all training values after the first epoch."""
+    """Return the axis limit: slightly above all held-out values and all training values after the first epoch."""
     histories = [epochs_with_validation(fold.history) for result in results for fold in result.folds]
     columns = [
         column
         for history in histories
-        for column in (_column(history, f"validation_{quantity}"), _column(history[1:], f"train_{quantity}"))
+        for column in (_column(history, f"held_out_{quantity}"), _column(history[1:], f"train_{quantity}"))
     ]
     values = np.concatenate([np.zeros(0), *columns])
     top = float(values[np.isfinite(values)].max(initial=0))  # losses are infinite if training diverged

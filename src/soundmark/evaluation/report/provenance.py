@@ -8,7 +8,7 @@ from typing import Any
 from soundmark.datasets.protocols import protocol_of
 from soundmark.evaluation.report.markup import Html, element, facts, join, table
 from soundmark.evaluation.report.view import View
-from soundmark.metrics import calibration_error, intervals
+from soundmark.metrics import calibration_error, intervals, verdicts
 from soundmark.runtime import text
 
 
@@ -105,14 +105,16 @@ def _times(view: View) -> Html:
 
 def _methods(unit: str, n_seeds: int) -> Html:
     """Describe how scores, intervals and tests are computed; ``unit`` is recordings, files or clips."""
-    resamples = text.count(intervals.RESAMPLES)
+    flips = text.count(intervals.FLIPS)
     lines = [
-        f"95 % intervals: percentiles of {resamples} bootstrap resamples of {unit}"
-        f"{' (not clips)' * (unit != 'clips')}, drawn with replacement; the statistic is the number of correct clips "
-        f"divided by the number of clips of the {unit} drawn. They include the variation between {unit}, but not "
-        "between training seeds.",
-        f"Sign-flip p: two-sided permutation test by {unit.removesuffix('s')} with {resamples} random sign flips, "
+        "95 % intervals: score intervals (Wilson; of differences: Tango) with an effective number of clips, which "
+        f"follows from the variation between {unit}{' (not clips)' * (unit != 'clips')}, and t quantiles; of mAP, with "
+        f"the jackknife over {unit}. They include the variation between {unit}, but not between training seeds.",
+        f"Sign-flip p: two-sided permutation test by {unit.removesuffix('s')} with {flips} random sign flips, "
         "p = (1 + count) / (1 + flips); exact if there are fewer sign patterns.",
+        f"Verdict: a recipe is better if at least {verdicts.MIN_DISCORDANT} {unit} have different results, the "
+        "interval of the difference excludes zero, p is below 0.05 divided by the number of pairs, and the interval of "
+        "its score is above chance and, where data leak, above a lookup of the recording.",
         "Macro F1: unweighted mean over the classes that occur. Top 2: the true class is among the two most probable. "
         "Log loss: in nats.",
         f"ECE: {calibration_error.ECE_BINS} bins of equal width over the highest probability, all folds pooled. "
@@ -123,7 +125,7 @@ def _methods(unit: str, n_seeds: int) -> Html:
     if n_seeds > 1:
         lines.append(
             f"Seeds: each training was repeated {n_seeds} times, so each clip has {n_seeds} predictions. Scores are "
-            f"over all predictions; a bootstrap resample draws {unit} with all their predictions. SD over seeds: "
+            f"over all predictions; all predictions of the clips of one of the {unit} belong together. SD over seeds: "
             "standard deviation of the scores of the seeds."
         )
     return element("ul", *(element("li", line) for line in lines), class_="methods")

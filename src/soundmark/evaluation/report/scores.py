@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def scores_section(view: View) -> Html:
     """Render a description and a table of scores for each protocol, and the score of each fold."""
     unit = f"{view.unit}, not clips" if view.unit != "clips" else "clips, because the recordings are unknown"
-    lead = f"{view.task.words.figure_name} with 95 % intervals, bootstrapped over {unit}{view.over_seeds}."
+    lead = f"{view.task.words.figure_name} with 95 % intervals over {unit}{view.over_seeds}."
     parts = [element("p", lead, class_="lead")]
     for protocol, results in view.by_protocol.items():
         explained = element("p", protocol_of(protocol).description, class_="quiet")

@@ -80,14 +80,14 @@ def _main_result(view: View) -> str:
 
 
 def _runner_up_text(view: View, best: Result, second: Result) -> str:
-    """State the paired difference between the two best recipes and whether it is significant."""
-    paired = view.difference(best.protocol, best.recipe.name, second.recipe.name)
-    if paired is None:
+    """State the paired difference between the two best recipes and the verdict on it."""
+    names = best.recipe.name, second.recipe.name
+    paired, verdict = view.difference(best.protocol, *names), view.verdict(best.protocol, *names)
+    if paired is None or verdict is None:
         return f"Second is {second.recipe.name} with {words.percent(second.summary.headline.value)}."
     return (
         f"The difference from {second.recipe.name}, {words.points(paired.difference)} points (95 % interval "
-        f"{words.interval(paired.interval, signed=True)}, p {words.p_value(paired.p)}), is "
-        f"{words.significance(paired, pairs=view.n_pairs(best.protocol))}."
+        f"{words.interval(paired.interval, signed=True)}, p {words.p_value(paired.p)}): {verdict}."
     )
 
 
@@ -132,7 +132,7 @@ def _facts(view: View) -> Mapping[str, object]:
     return {
         "Data set": _dataset(view),
         "Protocols": _lines(protocols),
-        "Intervals": f"95 %, bootstrapped over {view.unit}{view.over_seeds}",
+        "Intervals": f"95 %, over {view.unit}{view.over_seeds}",
         "Sample rates": _lines(_rates(view)),
         "Skipped clips": text.count(skipped) if skipped else "none",
     }
@@ -198,23 +198,24 @@ def _tested(view: View, claim: Comparison) -> str:
 
 
 def _findings(claims: Sequence[Comparison]) -> str:
-    """State the verdict on the claim under each protocol; protocols with the same verdict are listed together."""
+    """State the finding on the claim under each protocol; protocols with the same finding are listed together."""
     conditions: dict[str, list[str]] = {}
     for one in claims:
-        conditions.setdefault(words.verdict(one.difference).clause, []).append(protocol_of(one.protocol).condition)
+        clause = words.finding(one.difference, one.verdict).clause
+        conditions.setdefault(clause, []).append(protocol_of(one.protocol).condition)
     return "; ".join(f"{text.listed(found)}, {clause}" for clause, found in conditions.items())
 
 
 def _claim_panel(view: View, comparison: Comparison) -> Html:
-    found, verdict = comparison.difference, words.verdict(comparison.difference)
+    found, finding = comparison.difference, words.finding(comparison.difference, comparison.verdict)
     image, mel = _summaries(view, comparison)
     return element(
         "article",
         element("h3", f"Claim of the notebook, {_lower(protocol_of(comparison.protocol).title)}"),
-        element("p", _upper(verdict.word), class_="verdict"),
+        element("p", _upper(finding.word), class_="verdict"),
         element("p", f"image − mel = {words.points(found.difference)} points", class_="big"),
         element("p", f"95 % interval {words.interval(found.interval, signed=True)}, p {words.p_value(found.p)}"),
-        element("p", verdict.sentence),
+        element("p", finding.sentence),
         element(
             "p",
             f"{words.percent(image.headline.value)} and {words.percent(mel.headline.value)} on "

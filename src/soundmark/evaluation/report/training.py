@@ -19,7 +19,7 @@ def training_section(view: View) -> Html:
             drawing = figures.curves(drawn, view.colours(drawn), quantity=quantity)
             panels.append(element("figure", heading, drawing))
     seeds = element("p", f"Each fold has {len(view.seeds)} curves, one for each seed.")
-    legend = view.legend("— validation", "╌ training", only=view.with_epochs)
+    legend = view.legend(f"— {figures.held_out_names(view.evaluation.results)}", "╌ training", only=view.with_epochs)
     return join(
         [
             *(element("p", line, class_="lead") for line in _explanations(view)),
@@ -44,7 +44,7 @@ def _explanations(view: View) -> list[str]:
         )
     if notebook:
         lines.append(
-            f"Validation curves of {listed(notebook)}: computed on the test clips, as the “Test Loss” in the original "
+            f"Test curves of {listed(notebook)}: computed on the test clips, as the “Test Loss” in the original "
             "notebook. They are shown only; they do not affect training."
         )
     if own:

@@ -157,6 +157,13 @@ class View:
             return found[first, second]
         return reverse(found[second, first]) if (second, first) in found else None
 
+    def verdict(self, protocol: str, first: str, second: str) -> str | None:
+        """Return the verdict on two recipes in words; None if they were not compared."""
+        for one in self.evaluation.comparisons:
+            if one.protocol == protocol and set(one.recipes) == {first, second}:
+                return one.verdict.in_words(*one.recipes)
+        return None
+
     @cached_property
     def sample_rates(self) -> str:
         """The sample rates of the tested clips' files as text, most frequent first."""

@@ -1,4 +1,4 @@
-"""Format fractions, intervals and p-values as text, and judge differences: significance, verdict on the claim."""
+"""Format fractions, intervals and p-values as text, and state the finding on the notebook's claim."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from dataclasses import dataclass, replace
 
 from soundmark.metrics.intervals import Interval
 from soundmark.metrics.significance import PairedDifference
+from soundmark.metrics.verdicts import SECOND, Verdict
 from soundmark.runtime import text
 from soundmark.runtime.checks import is_finite
 from soundmark.runtime.text import NO_NUMBER
 
 CLAIMED_GAIN = 0.10  # the notebook's claim, "images do 10 % better", read as ten percentage points of accuracy
-
-
-SIGNIFICANCE_LEVEL = 0.05
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -69,67 +67,47 @@ def p_value(p: float) -> str:
 def reverse(paired: PairedDifference) -> PairedDifference:
     """Return the difference b − a for a difference a − b.
 
-    >>> reverse(PairedDifference(0.02, Interval(0.01, 0.03), 0.01, 0.01, 900, 90)).interval
+    >>> reverse(PairedDifference(0.02, Interval(0.01, 0.03), 0.01, 0.01, 900, 90, 40)).interval
     Interval(low=-0.03, high=-0.01)
     """
     bounds = Interval(-paired.interval.high, -paired.interval.low)
     return replace(paired, difference=-paired.difference, interval=bounds)
 
 
-def significance(paired: PairedDifference, *, pairs: int = 1) -> str:
-    """State whether a difference is significant: its interval excludes 0, and p is below 5 %, divided by ``pairs``.
-
-    ``pairs`` is the number of comparisons (Bonferroni correction).
-
-    >>> significance(PairedDifference(0.02, Interval(0.01, 0.03), 0.01, 0.01, 900, 90))
-    'significant at the 5 % level'
-    >>> significance(PairedDifference(0.02, Interval(0.01, 0.03), 0.01, 0.01, 900, 90), pairs=10)
-    'not significant at the 5 % level, with Bonferroni correction for 10 pairs: the data do not decide between them'
-    """
-    low, high = paired.interval.low, paired.interval.high
-    excludes_zero = paired.interval.known and (low > 0 or high < 0)
-    level = "the 5 % level" + (f", with Bonferroni correction for {pairs} pairs" if pairs > 1 else "")
-    if excludes_zero and is_finite(paired.p) and paired.p < SIGNIFICANCE_LEVEL / pairs:
-        return f"significant at {level}"
-    return f"not significant at {level}: the data do not decide between them"
-
-
 @dataclass(frozen=True)
-class Verdict:
-    """The verdict on the notebook's claim: a short term, a clause, and a sentence."""
+class Finding:
+    """What the data say on the notebook's claim: a short term, a clause, and a sentence."""
 
     word: str
     clause: str
     sentence: str
 
 
-def verdict(paired: PairedDifference) -> Verdict:
+def finding(paired: PairedDifference, verdict: Verdict) -> Finding:
     """Judge the claim "images do 10 % better", where ``paired`` is the accuracy of the image minus the mel recipe.
 
-    The interval decides, not the point estimate. The claim is supported if the interval is above zero and includes or
-    exceeds ten points, reversed if the interval is below zero, and smaller than claimed if it is below ten points.
+    Where the ``verdict`` is undecided, the data do not decide on the claim either. Otherwise the claim is supported if
+    the images score higher and the interval reaches ten points, and reversed if the mel arrays score higher.
 
     >>> from soundmark.metrics.intervals import Interval
     >>> from soundmark.metrics.significance import PairedDifference
-    >>> verdict(PairedDifference(0.02, Interval(0.01, 0.03), 0.01, 0.01, 900, 90)).word
+    >>> paired = PairedDifference(0.02, Interval(0.01, 0.03), 0.01, 0.01, 900, 90, 40)
+    >>> finding(paired, Verdict(decision="first", reason="interval and test agree")).word
     'smaller than claimed'
     """
     low, high = paired.interval.low, paired.interval.high
-    inconclusive = ("inconclusive", "the result is inconclusive")
-    supported = ("supported", "the claim is supported")
-    smaller = "smaller than claimed"
-    if not paired.interval.known:
-        return Verdict(*inconclusive, "Too few clips were tested for an interval.")
-    if high < 0:
-        return Verdict("reversed", "mel arrays score higher than images", "The mel recipe scores higher.")
-    if low > CLAIMED_GAIN:
-        return Verdict(*supported, "The image recipe scores higher, by more than ten points.")
-    if low > 0 and high >= CLAIMED_GAIN:
-        return Verdict(*supported, "The image recipe scores higher, and the interval includes ten points.")
-    if high >= CLAIMED_GAIN:
-        return Verdict(*inconclusive, "The interval includes both zero and ten points.")
-    if low > 0:
+    if not verdict.is_decided:
+        beyond = f" A gain of ten points is outside the interval of {interval(paired.interval, signed=True)} points."
+        sentence = f"{_capital(verdict.reason)}.{beyond if high < CLAIMED_GAIN else ''}"
+        return Finding("the data do not decide", f"the data do not decide ({verdict.reason})", sentence)
+    if verdict.decision == SECOND:
+        return Finding("reversed", "mel arrays score higher than images", "The mel recipe scores higher.")
+    if high < CLAIMED_GAIN:
         clause = "images score higher, but by less than claimed"
-        return Verdict(smaller, clause, "The image recipe scores higher, but by less than ten points.")
-    sentence = "A gain of ten points is ruled out; the data do not show whether there is any difference."
-    return Verdict(smaller, "any gain from images is smaller than claimed", sentence)
+        return Finding("smaller than claimed", clause, "The image recipe scores higher, but by less than ten points.")
+    reach = "by more than ten points" if low > CLAIMED_GAIN else "and the interval includes ten points"
+    return Finding("supported", "the claim is supported", f"The image recipe scores higher, {reach}.")
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

@@ -77,6 +77,7 @@ def find(name: str, progress: Progress = no_progress) -> Path:
         max_bytes=weights.max_bytes,
         what=f"the weights of {name}",
         label=name,
-        remedy=f'Download {url} in another way and copy it to "{cache}", or to the folder in SOUNDMARK_WEIGHTS.',
+        remedy=f'Download {url} in another way and copy it to "{cache}", or to the folder in SOUNDMARK_WEIGHTS. '
+        "A recipe that needs no weights: --recipe scratch.",
         progress=progress,
     )

@@ -31,7 +31,7 @@ class NetworkInfo:
     name: str
     description: str
     module: str  # the module in this package that builds it
-    pretrained: bool = False  # whether ``models.weights`` has weights of this name
+    pretrained: bool = False  # whether ``pretrained.weights`` has weights of this name
 
 
 NETWORKS = {
