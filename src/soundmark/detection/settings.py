@@ -108,6 +108,48 @@ class DetectionSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EventRule:
+    """When a detection counts as correct, and an annotation as found: see ``metrics.event_matching``.
+
+    Raises:
+        SettingsError: ``min_overlap`` is not above 0 and at most 1.
+
+    >>> EventRule(min_overlap=0)
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: min_overlap is 0: expected a share above 0 and at most 1, like 0.5.
+    """
+
+    min_overlap: float = 0.5  # share of a detection, and of an annotation, that must overlap
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.min_overlap) or not 0 < self.min_overlap <= 1:
+            raise SettingsError(
+                f"min_overlap is {self.min_overlap!r}: expected a share above 0 and at most 1, like 0.5."
+            )
+
+
+def check_event_options(events: bool, rule: EventRule, settings: DetectionSettings) -> None:
+    """Check that options of event detection are given only where events are detected.
+
+    Raises:
+        SettingsError: an option is given without ``events``.
+
+    >>> check_event_options(False, EventRule(min_overlap=0.2), DetectionSettings())
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: --min-overlap scores the detection of events: add --events.
+    """
+    given = {
+        "--min-overlap": rule != EventRule(),
+        "--overlap": settings.overlap != DetectionSettings.overlap,
+        "--min-confidence": settings.min_confidence is not None,
+        "--merge-gap": settings.merge_gap_s != DetectionSettings.merge_gap_s,
+    }
+    used = [name for name, is_given in given.items() if is_given]
+    if used and not events:
+        raise SettingsError(f"{used[0]} scores the detection of events: add --events.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class LiveSettings:
     """Which live source is classified, and for how long.
 

@@ -6,6 +6,7 @@ In reading order:
 
     intervals          bootstrap intervals over recordings
     significance       paired tests of two classifiers
+    event_matching     detections and annotations of recordings
     calibration_error  reliability diagrams and the expected calibration error
     thresholds         decision thresholds of multi-label classes
     score_summary      the common interface of single-label and multi-label summaries
