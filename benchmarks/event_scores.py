@@ -47,7 +47,9 @@ def main() -> int:
     truth = {f"{i}": random_spans(generator, int(generator.integers(1, 6))) for i in range(FILES)}
     shift = {
         key: [
-            Annotation(s.label, max(0.0, s.start_s + d[0]), min(DURATION_S, max(s.stop_s + d[1], s.start_s + d[0] + 0.05)))
+            Annotation(
+                s.label, max(0.0, s.start_s + d[0]), min(DURATION_S, max(s.stop_s + d[1], s.start_s + d[0] + 0.05))
+            )
             for s, d in zip(spans, generator.normal(0, 1.0, (len(spans), 2)), strict=True)
         ]
         for key, spans in truth.items()

@@ -5,17 +5,19 @@
 
 In reading order:
 
-    folders     find sound files in folders
-    diagnosis   explain why a file cannot be decoded
-    limits      limits on what is decoded: per block, per file, and at once in memory
-    spool       copy a pipe to a temporary file
-    decoding    decode a file, bytes or an open file to blocks of mono samples
-    resampling  resample an array or a stream with soxr's HQ
-    samples     validate arrays of samples; convert them to mono and float32
-    sound       read a file as mono samples at a sample rate, at once or as a stream
-    riff        read the chunks of a RIFF file, from a file or a pipe
-    timestamps  the start time of a recording
-    capture     live sources: a pipe, a microphone, a network stream
+    folders      find sound files in folders
+    diagnosis    explain why a file cannot be decoded
+    limits       limits on what is decoded: per block, per file, and at once in memory
+    spool        copy a pipe to a temporary file
+    decoding     decode a file, bytes or an open file to blocks of mono samples
+    resampling   resample an array or a stream with soxr's HQ
+    samples      validate arrays of samples; convert them to mono and float32
+    level        the level of samples, plain and A-weighted
+    backgrounds  synthetic background sounds
+    sound        read a file as mono samples at a sample rate, at once or as a stream
+    riff         read the chunks of a RIFF file, from a file or a pipe
+    timestamps   the start time of a recording
+    capture      live sources: a pipe, a microphone, a network stream
 """
 
 from soundmark.audio.decoding import Samples

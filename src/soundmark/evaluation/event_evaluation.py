@@ -115,8 +115,8 @@ def score_events(
     """Detect events in the recordings of ``dataset``, and score them against its clips, which are the annotations.
 
     Everything outside the annotations counts as background, so the recordings must be annotated completely. Classes of
-    the model that are not annotated at all are not scored. Recordings with clips that the model was trained on are left out. With ``folder``, ``events.json``
-    is written there.
+    the model that are not annotated at all are not scored. Recordings with clips that the model was trained on are left
+    out. With ``folder``, ``events.json`` is written there.
 
     Raises:
         DatasetError: no class is one of the model's, or no recording is left to evaluate.
@@ -127,7 +127,7 @@ def score_events(
     >>> found.summary.recordings, found.summary.total.annotations  # each clip is a file of its own
     (20, 20)
     """
-    settings, rule = settings or DetectionSettings(), rule or EventRule()
+    settings, rule = (settings or DetectionSettings()).for_model(model), rule or EventRule()
     if not set(dataset.classes) & set(model.classes):
         raise DatasetError(
             f"none of the classes of {dataset.name} ({', '.join(dataset.classes[:10])}) is a class of the model. Its "

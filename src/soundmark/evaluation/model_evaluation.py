@@ -74,7 +74,7 @@ def evaluate(
     *,
     events: bool = False,
     min_overlap: float = EventRule.min_overlap,
-    overlap: float = DetectionSettings.overlap,
+    overlap: float | None = DetectionSettings.overlap,
     threshold: float | None = DetectionSettings.min_confidence,
     merge_gap_s: float = DetectionSettings.merge_gap_s,
     subset: str | None = None,
@@ -92,7 +92,7 @@ def evaluate(
         events: detect events in the recordings, and score them against the clips, which are annotations with start and
             stop time. Everything outside them counts as background. The next four settings are for events only.
         min_overlap: share of a detection, and of an annotation, that must overlap (see ``metrics.event_matching``).
-        overlap: overlap between consecutive windows, as a fraction of the window.
+        overlap: overlap between consecutive windows, as a fraction of the window; default: the model's.
         threshold: probability at which an event starts; default: the model's own.
         merge_gap_s: events of a class separated by at most this gap are merged, in seconds.
         subset: a named part of the data set, such as "esc10" of ESC-50.

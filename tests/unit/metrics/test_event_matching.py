@@ -15,9 +15,7 @@ def spans(generator: np.random.Generator, n: int) -> list[Annotation]:
     starts = generator.integers(0, 5000, n) / 100
     lengths = generator.integers(1, 800, n) / 100
     labels = generator.integers(len(LABELS), size=n)
-    return [
-        Annotation(LABELS[k], float(a), float(a + d)) for k, a, d in zip(labels, starts, lengths, strict=True)
-    ]
+    return [Annotation(LABELS[k], float(a), float(a + d)) for k, a, d in zip(labels, starts, lengths, strict=True)]
 
 
 def cells(span: Annotation) -> set[int]:
