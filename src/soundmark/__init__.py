@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from soundmark.detection.live.listener import listen
     from soundmark.detection.summary import Summary, summarize
     from soundmark.evaluation.comparison import compare
+    from soundmark.evaluation.event_evaluation import EventEvaluation
     from soundmark.evaluation.model_evaluation import ModelEvaluation, evaluate
     from soundmark.evaluation.results import Evaluation
     from soundmark.models.classifier import Model
@@ -78,6 +79,7 @@ __all__ = [
     "DatasetError",
     "Evaluation",
     "Event",
+    "EventEvaluation",
     "Explanation",
     "Inspection",
     "Model",
@@ -110,6 +112,7 @@ _MODULES = {
     "Dataset": "datasets:Dataset",
     "Evaluation": "evaluation.results:Evaluation",
     "Event": "models.events:Event",
+    "EventEvaluation": "evaluation.event_evaluation:EventEvaluation",
     "Explanation": "models.explanation:Explanation",
     "Inspection": "datasets.inspection:Inspection",
     "Model": "models.classifier:Model",

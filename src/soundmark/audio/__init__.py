@@ -5,21 +5,18 @@
 
 In reading order:
 
-    folders     find sound files in folders
-    diagnosis   explain why a file cannot be decoded
-    integrity   find damage that libsndfile conceals, in Ogg, MP3 and ALAC
-    limits      limits on what is decoded: per block, per file, and at once in memory
-    spool       copy a pipe to a temporary file
-    decoding    decode a file, bytes or an open file to blocks of mono samples
-    worker      the process that decodes untrusted files
-    isolation   decode untrusted files in worker processes with limits
-    resampling  resample an array or a stream with soxr's HQ
-    samples     validate arrays of samples; convert them to mono and float32
-    sound       read a file as mono samples at a sample rate, at once or as a stream
-    windows     the spans of the windows that a recording is split into
-    riff        read the chunks of a RIFF file, from a file or a pipe
-    timestamps  the start time of a recording
-    capture     live sources: a pipe, a microphone, a network stream
+    folders      find sound files in folders
+    limits       limits on what is decoded: per block, per file, and at once in memory
+    decoding     decode a file, bytes or an open file to blocks of mono samples, here or in a worker process
+    resampling   resample an array or a stream with soxr's HQ
+    samples      validate arrays of samples; convert them to mono and float32
+    level        the level of samples, plain and A-weighted
+    backgrounds  synthetic background sounds
+    sound        read a file as mono samples at a sample rate, at once or as a stream
+    windows      the spans of the windows that a recording is split into
+    riff         read the chunks of a RIFF file, from a file or a pipe
+    timestamps   the start time of a recording
+    capture      live sources: a pipe, a microphone, a network stream
 """
 
 from soundmark.audio.decoding import Samples

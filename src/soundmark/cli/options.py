@@ -483,10 +483,11 @@ Unknown = Annotated[
 
 
 Overlap = Annotated[
-    float,
+    float | None,
     typer.Option(
         metavar="SHARE",
         help="Overlap between consecutive windows, 0 to 1; 0.75: four windows per window length.",
+        show_default="the model's",
         parser=number,
         rich_help_panel="Detection",
     ),
@@ -524,6 +525,19 @@ MergeGap = Annotated[
     typer.Option(
         metavar="SECONDS",
         help="Largest gap between events of a class that are merged into one.",
+        parser=number,
+        rich_help_panel="Detection",
+    ),
+]
+
+
+Calibration = Annotated[
+    float | None,
+    typer.Option(
+        "--calibration",
+        metavar="DB",
+        help="Sound pressure level of 0 dBFS, in dB: gives the level of each event in dB(A) too.",
+        show_default=False,
         parser=number,
         rich_help_panel="Detection",
     ),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from soundmark.detection.inputs import Failure
     from soundmark.detection.results_folder import FolderResult
     from soundmark.detection.summary import Summary
+    from soundmark.evaluation.event_evaluation import EventEvaluation
     from soundmark.evaluation.model_evaluation import ModelEvaluation
     from soundmark.evaluation.results import Evaluation, Result
     from soundmark.models.bundle import Bundle
@@ -134,6 +135,15 @@ def show_scored(tested: ModelEvaluation) -> None:
         shares = [f"{100 * value:.1f}" for value in (scores.precision, scores.recall, scores.f1)]
         rows.append((scores.label, *more, *shares, f"{scores.support:,}"))
     print_table([Column("class"), *(Column(title, "number") for title in titles)], rows)
+
+
+def show_scored_events(found: EventEvaluation) -> None:
+    """Print the scores of a model's detections in annotated recordings."""
+    from soundmark.evaluation.event_evaluation import COLUMNS
+
+    for text in found.headings():
+        print_result(text)
+    print_table([Column("class"), *(Column(title, "number") for title in COLUMNS)], found.rows())
 
 
 def name_skipped(skipped: Sequence[Skipped]) -> None:

@@ -56,11 +56,11 @@ class Analysis:
         return self.results[index]
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Return a row per event: file, start_s, stop_s, label, confidence, peak, start_utc (NaT if unknown).
+        """Return a row per event: file, start_s, stop_s, label, confidence, peak, start_utc (NaT if unknown), levels.
 
         >>> from soundmark.detection.analysis import analyze
         >>> analyze(city.clips[0].path, model).to_dataframe().columns.tolist()
-        ['file', 'start_s', 'stop_s', 'label', 'confidence', 'peak', 'start_utc']
+        ['file', 'start_s', 'stop_s', 'label', 'confidence', 'peak', 'start_utc', 'level_dbfs', 'level_dba']
         """
         pd = import_pandas()
 
@@ -73,11 +73,13 @@ class Analysis:
                 "confidence": event.confidence,
                 "peak": event.peak,
                 "start_utc": result.started + timedelta(seconds=event.start_s) if result.started else None,
+                "level_dbfs": event.level_dbfs,
+                "level_dba": event.level_dba,
             }
             for result in self.results
             for event in result.events
         ]
-        columns = ["file", "start_s", "stop_s", "label", "confidence", "peak", "start_utc"]
+        columns = ["file", "start_s", "stop_s", "label", "confidence", "peak", "start_utc", "level_dbfs", "level_dba"]
         return pd.DataFrame(rows, columns=columns).assign(
             start_utc=lambda table: pd.to_datetime(table["start_utc"], utc=True)
         )
@@ -122,11 +124,12 @@ def analyze(
     format: str = "csv",
     top_k: int = DetectionSettings.top_k,
     unknown: bool = DetectionSettings.unknown,
-    overlap: float = DetectionSettings.overlap,
+    overlap: float | None = DetectionSettings.overlap,
     threshold: float | None = DetectionSettings.min_confidence,
     thresholds: Mapping[str, float] | Sequence[float] | str | PathLike[str] | None = DetectionSettings.thresholds,
     release: float = RELEASE,
     merge_gap_s: float = DetectionSettings.merge_gap_s,
+    calibration_db: float | None = DetectionSettings.calibration_db,
     timezone: str = DEFAULT_TIMEZONE,
     jobs: int | None = None,
     isolate: bool = False,
@@ -139,8 +142,9 @@ def analyze(
     the model's own, or 0.5). ``thresholds`` sets other values for single classes: a mapping, a TOML or CSV file, or one
     number per class. The event ends where the probability falls below ``release`` × threshold. Events of a class
     separated by at most ``merge_gap_s`` are merged. ``overlap`` is the overlap between consecutive windows, as a
-    fraction of the window. ``top_k`` classes are listed per file. ``unknown`` reports sounds unlike the training data
-    as "unknown". ``timezone`` is the timezone of recording times in file names.
+    fraction of the window (default: the model's). With ``calibration_db``, the sound pressure level of 0 dBFS, events
+    have their level in dB(A) too. ``top_k`` classes are listed per file. ``unknown`` reports sounds unlike the training
+    data as "unknown". ``timezone`` is the timezone of recording times in file names.
 
     With ``folder``, results are written there in ``format`` ("csv", "jsonl", "json", "parquet", "audacity", "raven"),
     and the same call resumes an interrupted analysis, unless ``fresh``. ``jobs`` files are analysed in parallel
@@ -169,6 +173,7 @@ def analyze(
         thresholds=resolve_thresholds(thresholds, loaded),
         release=release,
         merge_gap_s=merge_gap_s,
+        calibration_db=calibration_db,
     )
     paths = [fspath(path) for path in ([inputs] if isinstance(inputs, str | PathLike) else inputs)]
     input_files.check(paths, None)

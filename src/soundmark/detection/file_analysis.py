@@ -53,6 +53,7 @@ def analyze_file(
     (2, 1, True)
     """
     piped = file.path == STANDARD_INPUT
+    settings = settings.for_model(model)
     options = settings.stream_options(model)
     log.debug('analysing "%s"', file.path)
     try:

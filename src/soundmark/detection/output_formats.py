@@ -7,8 +7,8 @@ contain any character; docs/results.md describes how each format writes the char
 >>> event = Event(label="siren", start_s=4.0, stop_s=8.0, confidence=0.91, peak=0.98)
 >>> result = FileResult(file="street.wav", duration_s=60.0, answer=[], events=[event])
 >>> print(b"".join(FORMATS["csv"].write([result])).decode(), end="")
-Start (s),End (s),Label,Confidence,File
-4.0,8.0,siren,0.91,street.wav
+Start (s),End (s),Label,Confidence,File,Level (dBFS),Level (dB(A))
+4.0,8.0,siren,0.91,street.wav,,
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from soundmark.models.events import Event
 Results = Iterable[FileResult | Failure]
 
 
-CSV_COLUMNS = ("Start (s)", "End (s)", "Label", "Confidence", "File")
+CSV_COLUMNS = ("Start (s)", "End (s)", "Label", "Confidence", "File", "Level (dBFS)", "Level (dB(A))")
 
 
 RAVEN_COLUMNS = (
@@ -95,7 +95,9 @@ def csv_row(cells: Iterable[object]) -> bytes:
 def _csv(results: Results) -> Iterator[bytes]:
     yield csv_row(CSV_COLUMNS)
     for result, event in _events(results):
-        yield csv_row((_time(event.start_s), _time(event.stop_s), event.label, _rounded(event.confidence), result.file))
+        cells = (_time(event.start_s), _time(event.stop_s), event.label, _rounded(event.confidence), result.file)
+        levels = _levels(event)
+        yield csv_row((*cells, levels.get("level_dbfs", ""), levels.get("level_dba", "")))
 
 
 def _jsonl(results: Results) -> Iterator[bytes]:
@@ -173,6 +175,8 @@ def _parquet(results: Results) -> Iterator[bytes]:
             ("label", pa.string()),
             ("confidence", pa.float64()),
             ("peak", pa.float64()),
+            ("level_dbfs", pa.float64()),
+            ("level_dba", pa.float64()),
             ("start_utc", pa.timestamp("us", tz="UTC")),
         ]
     )
@@ -240,7 +244,14 @@ def _plain(event: Event) -> dict[str, Any]:
         "label": event.label,
         "confidence": _rounded(event.confidence),
         "peak": _rounded(event.peak),
+        **_levels(event),
     }
+
+
+def _levels(event: Event) -> dict[str, float]:
+    """Return the levels that are known, in dB."""
+    levels = {"level_dbfs": event.level_dbfs, "level_dba": event.level_dba}
+    return {key: round(value, 2) for key, value in levels.items() if value is not None}
 
 
 def _utc(event: Event, started: datetime | None) -> dict[str, str]:

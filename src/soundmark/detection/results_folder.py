@@ -102,6 +102,7 @@ def analyze_to_folder(
     >>> (done.analyzed, done.resumed), (again.analyzed, again.resumed)
     ((2, 0), (2, 2))
     """
+    settings = settings.for_model(model)
     parameters = {"model": _digest(model), "timezone": timezone, **settings.to_json()}
     settings.threshold(model)
     output_formats.FORMATS[form].check()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,28 +49,41 @@ class DetectionSettings:
 
     top_k: int = 3  # classes listed per recording
     unknown: bool = True  # report sounds unlike the training data as "unknown"
-    overlap: float = 0.0  # overlap between consecutive windows, as a fraction of the window
+    overlap: float | None = None  # overlap between consecutive windows, as a fraction of the window; None: the model's
     min_confidence: float | None = None  # onset threshold; None: the model's own, or 0.5
     thresholds: Mapping[str, float] | None = None  # onset thresholds of single classes
     release: float = field(default_factory=_release)  # offset threshold, as a fraction of the onset threshold
     merge_gap_s: float = 0.0  # merge events of a class separated by at most this gap
+    calibration_db: float | None = None  # sound pressure level of 0 dBFS in dB, to give levels in dB(A)
 
     def __post_init__(self) -> None:
         from soundmark.models.windows import hop_samples
 
         if isinstance(self.top_k, bool) or not hasattr(self.top_k, "__index__") or self.top_k < 1:
             raise SettingsError(f"top_k is {self.top_k!r}: expected a whole number of at least 1.")
-        if not _is_number(self.overlap):
+        if self.overlap is not None and not _is_number(self.overlap):
             raise SettingsError(
                 f"overlap is {self.overlap!r}: expected a fraction of the window, at least 0 and below 1."
             )
-        hop_samples(1000.0, self.overlap)
+        hop_samples(1000.0, self.overlap or 0.0)
         check_share("min_confidence", self.min_confidence)
         check_share("release", self.release)
         for label, value in (self.thresholds or {}).items():
             check_share(f'the threshold of "{label}"', value)
         if not (_is_number(self.merge_gap_s) and 0 <= self.merge_gap_s < float("inf")):
             raise SettingsError(f"merge_gap_s is {self.merge_gap_s!r}: expected a number of seconds, at least 0.")
+        if self.calibration_db is not None and not (_is_number(self.calibration_db) and abs(self.calibration_db) < 1e3):
+            raise SettingsError(
+                f"calibration_db is {self.calibration_db!r}: expected the sound pressure level of 0 dBFS, like 120."
+            )
+
+    def for_model(self, model: Model) -> DetectionSettings:
+        """Return the settings with the overlap of ``model`` if they have none.
+
+        >>> DetectionSettings().for_model(model).overlap
+        0.0
+        """
+        return self if self.overlap is not None else replace(self, overlap=model.overlap)
 
     def threshold(self, model: Model) -> np.ndarray | None:
         """Return the onset threshold of each class, float64 ``[classes]``; None if the settings have no threshold.
@@ -98,16 +111,61 @@ class DetectionSettings:
             "release": self.release,
             "merge_gap_s": self.merge_gap_s,
             "unknown": self.unknown,
+            "calibration_db": self.calibration_db,
         }
 
     def to_json(self) -> dict[str, Any]:
         """Return every setting as JSON values.
 
-        >>> DetectionSettings().to_json()["overlap"]
-        0.0
+        >>> DetectionSettings(overlap=0.25).to_json()["overlap"]
+        0.25
         """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.calibration_db is None:  # as in results of earlier versions
+            del values["calibration_db"]
         return values | {"thresholds": dict(self.thresholds) if self.thresholds else None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventRule:
+    """When a detection counts as correct, and an annotation as found: see ``metrics.event_matching``.
+
+    Raises:
+        SettingsError: ``min_overlap`` is not above 0 and at most 1.
+
+    >>> EventRule(min_overlap=0)
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: min_overlap is 0: expected a share above 0 and at most 1, like 0.5.
+    """
+
+    min_overlap: float = 0.5  # share of a detection, and of an annotation, that must overlap
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.min_overlap) or not 0 < self.min_overlap <= 1:
+            raise SettingsError(
+                f"min_overlap is {self.min_overlap!r}: expected a share above 0 and at most 1, like 0.5."
+            )
+
+
+def check_event_options(events: bool, rule: EventRule, settings: DetectionSettings) -> None:
+    """Check that options of event detection are given only where events are detected.
+
+    Raises:
+        SettingsError: an option is given without ``events``.
+
+    >>> check_event_options(False, EventRule(min_overlap=0.2), DetectionSettings())
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: --min-overlap scores the detection of events: add --events.
+    """
+    given = {
+        "--min-overlap": rule != EventRule(),
+        "--overlap": settings.overlap != DetectionSettings.overlap,
+        "--min-confidence": settings.min_confidence is not None,
+        "--merge-gap": settings.merge_gap_s != DetectionSettings.merge_gap_s,
+    }
+    used = [name for name, is_given in given.items() if is_given]
+    if used and not events:
+        raise SettingsError(f"{used[0]} scores the detection of events: add --events.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +185,7 @@ class LiveSettings:
     sample_format: str = "s16"
     real_time: bool = False  # the writer of the pipe does not wait: excess audio is dropped
     device: str | None = None
-    hop_s: float | None = None  # from the start of one window to the next; None: the model's window
+    hop_s: float | None = None  # from the start of one window to the next; None: from the model's overlap
     duration_s: float | None = None  # None: until the source ends
 
 

@@ -8,6 +8,7 @@ In reading order:
     results           Evaluation, its results, metrics.json
     comparison        run a plan: train, test, collect the results
     model_evaluation  evaluate a trained model on a data set
+    event_evaluation  score detections in long recordings against annotations
     quantisation      int8 models and their loss of accuracy
     report            write an Evaluation as one HTML file
     results_text      an Evaluation as text and as a table in Jupyter

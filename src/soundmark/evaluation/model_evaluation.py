@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from soundmark.datasets import Dataset, Skipped, features
 from soundmark.datasets.dataset import with_background
 from soundmark.datasets.protocols import protocol_of
+from soundmark.detection.settings import DetectionSettings, EventRule, check_event_options
 from soundmark.errors import DatasetError, OutputError, SettingsError
 from soundmark.metrics.predictions import write_predictions
 from soundmark.metrics.score_summary import ScoreSummary
@@ -30,6 +31,8 @@ from soundmark.training.unit import clips_digest
 
 if TYPE_CHECKING:
     import pandas
+
+    from soundmark.evaluation.event_evaluation import EventEvaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,42 +73,79 @@ def evaluate(
     dataset: Dataset | str | PathLike[str],
     folder: str | PathLike[str] | None = None,
     *,
+    events: bool = False,
+    min_overlap: float = EventRule.min_overlap,
+    overlap: float | None = DetectionSettings.overlap,
+    threshold: float | None = DetectionSettings.min_confidence,
+    merge_gap_s: float = DetectionSettings.merge_gap_s,
     subset: str | None = None,
     jobs: int | None = None,
     quiet: bool = False,
-) -> ModelEvaluation:
-    """Evaluate a model on the clips of a data set that it was not trained on.
+) -> ModelEvaluation | EventEvaluation:
+    """Evaluate a model on the clips of a data set that it was not trained on, or on the events in its recordings.
 
     Clips that cannot be used are skipped and named in warnings.
 
     Args:
         model: a ``Model``, or the path of one.
         dataset: a ``Dataset``, or the path of one.
-        folder: where predictions.csv and metrics.json are written; default: not written.
+        folder: where predictions.csv and metrics.json, or events.json, are written; default: not written.
+        events: detect events in the recordings, and score them against the clips, which are annotations with start and
+            stop time. Everything outside them counts as background. The next four settings are for events only.
+        min_overlap: share of a detection, and of an annotation, that must overlap (see ``metrics.event_matching``).
+        overlap: overlap between consecutive windows, as a fraction of the window; default: the model's.
+        threshold: probability at which an event starts; default: the model's own.
+        merge_gap_s: events of a class separated by at most this gap are merged, in seconds.
         subset: a named part of the data set, such as "esc10" of ESC-50.
         jobs: parallel workers; default: all cores.
         quiet: show no progress.
 
     Raises:
         BundleError: the path is not a model.
-        DatasetError: the path is not a data set, a class is not one of the model's, or no clip is left to evaluate.
+        DatasetError: the path is not a data set, a class is not one of the model's, or nothing is left to evaluate.
         OutputError: the folder cannot be written, or contains other results.
+        SettingsError: a setting is out of range, or is for events only.
 
     >>> evaluate(model, city, quiet=True).summary.n  # the model was trained on the other 40 of 60 clips
     20
+    >>> evaluate(model, city, events=True, quiet=True).summary.recordings  # each clip is a file of its own
+    20
     """
     check_jobs(jobs)
-    if not isinstance(model, Model | str | PathLike):
-        raise SettingsError(f"the model is a {type(model).__name__}: expected a Model, or the path of one.")
-    loaded = model if isinstance(model, Model) else load(model)
+    rule = EventRule(min_overlap=min_overlap)
+    settings = DetectionSettings(overlap=overlap, min_confidence=threshold, merge_gap_s=merge_gap_s)
+    check_event_options(events, rule, settings)
+    loaded = open_model(model)
     data = open_dataset(dataset, subset)
     target = None if folder is None else results_folder(folder)
+    from soundmark.evaluation import event_evaluation  # imports this module
     from soundmark.runtime.progress_bars import progress_bars  # imports rich, so only where it is needed
 
+    found: ModelEvaluation | EventEvaluation
     with progress_bars(quiet) as progress:
-        found = evaluate_model(loaded, data, folder=target, jobs=jobs, progress=progress)
+        if events:
+            found = event_evaluation.score_events(
+                loaded, data, settings, rule=rule, folder=target, jobs=jobs, progress=progress
+            )
+        else:
+            found = evaluate_model(loaded, data, folder=target, jobs=jobs, progress=progress)
     warn_skipped(data, found.skipped)
     return found
+
+
+def open_model(model: Model | str | PathLike[str]) -> Model:
+    """Return ``model``, loaded first if it is a path.
+
+    Raises:
+        SettingsError: it is neither a ``Model`` nor a path.
+        BundleError: the path is not a model.
+
+    >>> open_model(model) is model
+    True
+    """
+    if not isinstance(model, Model | str | PathLike):
+        raise SettingsError(f"the model is a {type(model).__name__}: expected a Model, or the path of one.")
+    return model if isinstance(model, Model) else load(model)
 
 
 def evaluate_model(
@@ -130,10 +170,10 @@ def evaluate_model(
     """
     dataset = with_model_background(model, dataset)
     check_known_classes(model, dataset)
-    about = _about(model, dataset)
+    about = about_run(model, dataset)
     if not folder:
         return _evaluate(model, dataset, about, jobs, progress)[0]
-    _check_same_run(folder, about)
+    check_same_run(folder, about, "metrics.json")
     with exclusive_run(folder) as output:
         check_units(output, [folder], ["predictions.csv", "metrics.json"])
         tested, test, probabilities = _evaluate(model, dataset, about, jobs, progress)
@@ -192,24 +232,33 @@ def _evaluate(
     return tested, test, probabilities
 
 
-def _about(model: Model, dataset: Dataset) -> dict[str, str]:
+def about_run(model: Model, dataset: Dataset) -> dict[str, str]:
+    """Return digests that identify the model and the data set of an evaluation.
+
+    >>> sorted(about_run(model, city))
+    ['dataset', 'model']
+    """
     card_and_graph = model.bundle.card_json.encode() + model.bundle.graph
     return {"model": hashlib.sha256(card_and_graph).hexdigest()[:16], "dataset": dataset.fingerprint}
 
 
-def _check_same_run(folder: Path, about: Mapping[str, str]) -> None:
+def check_same_run(folder: Path, about: Mapping[str, Any], name: str) -> None:
     """Check that the folder contains no results of another model or of other data, which would be overwritten.
+
+    ``about`` identifies the run in the file ``name``.
 
     Raises:
         OutputError: it does.
+
+    >>> check_same_run(folder / "none", {}, "metrics.json")
     """
-    path = folder / "metrics.json"
+    path = folder / name
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(found, dict) and found.get("about") == about:
             return
     except FileNotFoundError:
-        if not any((folder / name).exists() for name in ("predictions.csv", "model.onnx")):
+        if not any((folder / other).exists() for other in ("predictions.csv", "model.onnx")):
             return
     except OSError:
         return  # writing will fail too, with a clearer message

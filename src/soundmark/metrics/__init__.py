@@ -9,6 +9,7 @@ In reading order:
     jackknife          confidence intervals of other statistics, such as mAP
     significance       paired tests of two classifiers
     verdicts           whether one classifier is better than another, and why
+    event_matching     detections and annotations of recordings
     calibration_error  reliability diagrams and the expected calibration error
     thresholds         decision thresholds of multi-label classes
     score_summary      the common interface of single-label and multi-label summaries

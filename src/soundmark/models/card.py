@@ -55,6 +55,7 @@ class Card:
     temperature: float = 1.0
     background: tuple[str, ...] = ()  # labels that mean "none of these"; never reported as events
     thresholds: tuple[float, ...] | None = None  # detection threshold per class, sigmoid models only; None: 0.5
+    event_thresholds: tuple[float, ...] | None = None  # per class, for events in recordings; None: as for clips
     unknown: float | None = None  # sounds with a familiarity below this are "unknown"; None: never
     recipe: dict[str, Any] = field(default_factory=dict)
     training: TrainingRecord = field(default_factory=TrainingRecord)  # the key "data" in the file
@@ -104,10 +105,9 @@ class Card:
             values["classes"] = tuple(values["classes"]) if isinstance(values["classes"], list) else ()
             if isinstance(values.get("recipe"), dict):
                 values["recipe"] = legacy.current_settings(values["recipe"])
-            if isinstance(values.get("background"), list):
-                values["background"] = tuple(values["background"])
-            if isinstance(values.get("thresholds"), list):
-                values["thresholds"] = tuple(values["thresholds"])
+            for key in ("background", "thresholds", "event_thresholds"):
+                if isinstance(values.get(key), list):
+                    values[key] = tuple(values[key])
             for part in TABLES:
                 _check_table(part, values.get(part, {}))
             values["training"] = TrainingRecord.from_json(values.pop("data", {}))
@@ -141,19 +141,23 @@ class Card:
             return f"its window_s is {self.window_s!r}, not a number of seconds above 0 and below 86400"
         if not is_finite(self.temperature) or not self.temperature > 0:
             return f"its temperature is {self.temperature!r}, not a finite number above 0"
-        if self.thresholds is not None and (wrong := self._invalid_thresholds()):
-            return wrong
+        if self.thresholds is not None and not self.task.has_thresholds:
+            return f"it has thresholds, which need sigmoid outputs, but its activation is {self.activation}"
+        for name in ("thresholds", "event_thresholds"):
+            if wrong := self._invalid_thresholds(name):
+                return wrong
         if self.unknown is not None and not is_finite(self.unknown):
             return f"its unknown is {self.unknown!r}, not a finite number"
         return None
 
-    def _invalid_thresholds(self) -> str | None:
-        if not self.task.has_thresholds:
-            return f"it has thresholds, which need sigmoid outputs, but its activation is {self.activation}"
-        if not isinstance(self.thresholds, tuple) or len(self.thresholds) != len(self.classes):
-            return f"its thresholds are {self.thresholds!r}, not one for each of {len(self.classes)} classes"
-        if not all(is_finite(number) and 0 <= number <= 1 for number in self.thresholds):
-            return f"its thresholds are {list(self.thresholds)}, not all between 0 and 1"
+    def _invalid_thresholds(self, name: str) -> str | None:
+        values, text = getattr(self, name), name.replace("_", " ")
+        if values is None:
+            return None
+        if not isinstance(values, tuple) or len(values) != len(self.classes):
+            return f"its {text} are {values!r}, not one for each of {len(self.classes)} classes"
+        if not all(is_finite(number) and 0 <= number <= 1 for number in values):
+            return f"its {text} are {list(values)}, not all between 0 and 1"
         return None
 
 

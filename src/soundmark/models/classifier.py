@@ -27,7 +27,7 @@ from soundmark.errors import BundleError, SettingsError, processing
 from soundmark.models import bundle, overview, training_record
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
-from soundmark.models.events import RELEASE, THRESHOLD, Event
+from soundmark.models.events import OVERLAP, RELEASE, THRESHOLD, Event
 from soundmark.models.overview import LayerTable
 from soundmark.models.scores import Scores
 from soundmark.models.streaming import StreamClassifier, WindowScores, as_segments, cut_windows, open_stream
@@ -124,6 +124,12 @@ class Model:
         """The detection threshold of each class, float64 ``[classes]``; None for a softmax model."""
         return self.card.task.thresholds(self.card.thresholds, len(self.classes))
 
+    @property
+    def event_thresholds(self) -> np.ndarray | None:
+        """The threshold of each class for events, float64 ``[classes]``; None: 0.5."""
+        found = self.card.event_thresholds
+        return self.thresholds if found is None else np.array(found, np.float64)
+
     @cached_property
     def unknown(self) -> str | None:
         """The label for sounds unlike the training data: "unknown"; None for a model without unknown threshold.
@@ -164,18 +170,31 @@ class Model:
         rows = features.rows(clips)
         return features.windows.mean_by_clip(self.probabilities(features.array, rows), rows, clips)
 
-    def _probabilities_and_familiarity(self, spectrograms: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Compute both for spectrograms ``[n, freq, time]``, n > 0, in one pass through the graph, on one core."""
-        outputs = ("logits",) if self.unknown is None else ("logits", "familiarity")
-        logits, *familiarity = self.bundle.run_for(spectrograms, outputs, single_thread=True)
-        return self.bundle.activate(logits), familiarity[0] if familiarity else None
+    @cached_property
+    def has_presence(self) -> bool:
+        """Whether the model estimates if a window contains a sound of its classes at all, for events."""
+        return "presence" in self.bundle.outputs
+
+    @property
+    def overlap(self) -> float:
+        """The overlap of windows that the model's events are made for, as a fraction of the window."""
+        return OVERLAP if self.has_presence else 0.0
+
+    def _outputs(self, spectrograms: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """Compute probabilities, familiarity and presence of spectrograms ``[n, freq, time]``, n > 0, on one core."""
+        names = ["logits", *["familiarity"] * (self.unknown is not None), *["presence"] * self.has_presence]
+        values = self.bundle.run_for(spectrograms, names, single_thread=True)
+        found = dict(zip(names, values, strict=True))
+        return self.bundle.activate(found["logits"]), found.get("familiarity"), found.get("presence")
 
     def score(self, windows: Sequence[Window], rate_hz: int, *, hop: int | None = None) -> WindowScores:
         """Score ``windows`` at the sample rate ``rate_hz``, on one core; with ``hop``, their new pieces too.
 
-        Without overlap, a piece would be identical to its window and is not scored again.
+        Without overlap, a piece would be identical to its window and is not scored again. A model with presence locates
+        events by averages over the overlapping windows, without pieces.
         """
-        pieces = [list(window.pieces(hop)) if hop and hop < len(window.samples) else [] for window in windows]
+        cuts = hop is not None and not self.has_presence
+        pieces = [list(window.pieces(hop)) if cuts and hop < len(window.samples) else [] for window in windows]  # type: ignore[operator, arg-type]
         sounds = chain(
             (window.samples for window in windows),
             (
@@ -185,7 +204,7 @@ class Model:
             ),
         )
         spectrograms = np.stack([self.card.representation(samples, rate_hz) for samples in sounds])
-        probabilities, familiarity = self._probabilities_and_familiarity(spectrograms)
+        probabilities, familiarity, presence = self._outputs(spectrograms)
         edges = np.array([(window.start, window.stop) for window in windows], np.float64) / rate_hz
         return WindowScores(
             edges[:, 0],
@@ -193,6 +212,7 @@ class Model:
             probabilities[: len(windows)],
             None if familiarity is None else familiarity[: len(windows)],
             as_segments(pieces, probabilities[len(windows) :], rate_hz),
+            presence,
         )
 
     def scores(
@@ -251,7 +271,7 @@ class Model:
         """
         if top_k is not None and not is_count(top_k):
             raise SettingsError(f"top_k is {top_k!r}: expected a whole number of at least 1, or None for all classes.")
-        scores = self.scores(source, rate_hz)
+        scores = self.scores(source, rate_hz, overlap=self.overlap)
         familiarity = None if scores.familiarity is None else float(scores.familiarity.mean(dtype=np.float64))
         return self.answer(scores.mean(), familiarity, top_k=top_k, unknown=unknown)
 
@@ -270,7 +290,7 @@ class Model:
         source: AudioSource,
         rate_hz: float | None = None,
         *,
-        overlap: float = 0.0,
+        overlap: float | None = None,
         threshold: ArrayLike | None = None,
         release: float = RELEASE,
         merge_gap_s: float = 0.0,
@@ -282,9 +302,10 @@ class Model:
         Args:
             source: see ``scores``.
             rate_hz: see ``scores``.
-            overlap: overlap between consecutive windows; onsets and offsets are accurate to one hop.
-            threshold: probability at which an event starts, one number or ``[classes]`` (default: the thresholds of a
-                sigmoid model, or 0.5).
+            overlap: overlap between consecutive windows (default: ``Model.overlap``); onsets and offsets are accurate
+                to one hop.
+            threshold: probability at which an event starts, one number or ``[classes]`` (default: the model's
+                thresholds, or 0.5).
             release: an event lasts while its probability stays above ``release`` × threshold, 0 to 1.
             merge_gap_s: events of a class separated by at most this gap are merged, in seconds.
             unknown: whether windows unlike the training data are ignored.
@@ -297,6 +318,7 @@ class Model:
         >>> [event.label for event in model.events(city.clips[0].path, threshold=0.0)] == list(model.classes)
         True
         """
+        overlap = self.overlap if overlap is None else overlap
         _check_overlap(overlap)
         if not _is_number(release) or not 0 <= release <= 1:
             raise SettingsError(f"release is {release!r}: expected a number from 0 to 1.")
@@ -326,7 +348,7 @@ class Model:
         """
         n = len(self.classes)
         if given is None:
-            thresholds = self.thresholds
+            thresholds = self.event_thresholds
             return np.array(np.broadcast_to(THRESHOLD if thresholds is None else thresholds, n), np.float64)
         return np.array(np.broadcast_to(_checked_threshold(given, n), n), np.float64)
 

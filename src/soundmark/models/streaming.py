@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from numpy.typing import ArrayLike
 
 from soundmark import audio
 from soundmark.audio import Resampler, Samples, Stream, as_sound, is_samples
+from soundmark.audio.level import a_weighted_power, mean_power, power_db
 from soundmark.errors import SettingsError
-from soundmark.models.events import RELEASE, Event, EventTracker, Segment
+from soundmark.models.events import RELEASE, Event, EventTracker, Segment, WindowSmoother
 from soundmark.models.windows import Window, WindowCutter, hop_samples
 from soundmark.runtime import parallel
 
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 class WindowScores:
     """The scores of n consecutive windows; ``start_s`` and ``stop_s`` float64 ``[n]`` in seconds of the recording.
 
-    ``probabilities`` is float32 ``[n, classes]``, ``familiarity`` float32 ``[n]`` or None. ``pieces`` has the scored
-    pieces of each window that are not part of an earlier one.
+    ``probabilities`` is float32 ``[n, classes]``, ``familiarity`` and ``presence`` float32 ``[n]`` or None. ``pieces``
+    has the scored pieces of each window that are not part of an earlier one.
     """
 
     start_s: np.ndarray
@@ -41,6 +42,9 @@ class WindowScores:
     probabilities: np.ndarray
     familiarity: np.ndarray | None
     pieces: Sequence[Sequence[Segment]]
+    presence: np.ndarray | None = None
+    power: np.ndarray | None = None  # float64 [n], mean power of the middle hop of each window
+    power_a: np.ndarray | None = None  # the same, A-weighted
 
     def __len__(self) -> int:
         return len(self.start_s)
@@ -51,6 +55,11 @@ class RecordingAggregator:
 
     If the recording is a single window, no threshold was given and no class reaches its default threshold, the class
     with the highest score is returned as an event, so that every clip has one, unless this class is background.
+
+    A model with presence is asked two questions about a window: which class, and whether there is any. The geometric
+    mean of both answers decides on events, averaged over the windows that overlap (``WindowSmoother``), which are
+    ``hop_s`` apart. A window then stands for its middle hop, so the ends of an event of several windows are moved
+    inwards, by at most half of the overlap.
     """
 
     def __init__(
@@ -61,6 +70,8 @@ class RecordingAggregator:
         release: float = RELEASE,
         merge_gap_s: float = 0.0,
         unknown: bool = True,
+        hop_s: float | None = None,
+        calibration_db: float | None = None,
     ) -> None:
         self.windows = 0
         self.analyzed_s = 0.0  # end of the last window
@@ -68,10 +79,20 @@ class RecordingAggregator:
         self._background = {model.classes[row] for row in model.card.background_rows}
         thresholds = model.threshold(threshold)
         thresholds[list(model.card.background_rows)] = np.inf  # background never starts an event
-        self.tracker = EventTracker(model.classes, threshold=thresholds, release=release, merge_gap_s=merge_gap_s)
+        self.tracker = EventTracker(
+            model.classes,
+            threshold=thresholds,
+            release=release,
+            merge_gap_s=merge_gap_s,
+            calibration_db=calibration_db or 0.0,
+        )
+        self._hop_s = model.card.window_s if hop_s is None else hop_s
+        self._smoother = WindowSmoother(self._hop_s) if model.has_presence else None
         self._sum = np.zeros(len(model.classes), np.float64)
         self._familiarity: float | None = None
         self._n_events = 0
+        self._levels: dict[str, Any] = {}  # of the first window
+        self._calibration_db = calibration_db or 0.0
 
     def add(self, part: WindowScores) -> list[Event]:
         """Add windows, and return the events that have ended; unfamiliar windows and their pieces detect no class."""
@@ -82,23 +103,50 @@ class RecordingAggregator:
         self.windows += len(part)
         self._sum += part.probabilities.sum(axis=0, dtype=np.float64)
         self.analyzed_s = float(part.stop_s[-1])
+        if part.presence is not None:
+            known = part.presence if self._unknown else np.ones(len(part), np.float32)
+            p_events = np.sqrt(part.probabilities * known[:, None])
+        else:
+            p_events = part.probabilities * known[:, None]
+        if part.power is not None and self.windows == len(part):
+            self._levels = {"level_dbfs": power_db(float(part.power[0]))}
+            if part.power_a is not None:
+                self._levels["level_dba"] = power_db(float(part.power_a[0])) + self._calibration_db
         ended = []
-        for row, p in enumerate(part.probabilities * known[:, None]):
-            window = Segment(float(part.start_s[row]), float(part.stop_s[row]), p)
-            ended += self.tracker.step(window, part.pieces[row])
+        for row, p in enumerate(p_events):
+            powers = (None if each is None else float(each[row]) for each in (part.power, part.power_a))
+            window = Segment(float(part.start_s[row]), float(part.stop_s[row]), p, *powers)
+            ended += self._step(window, part.pieces[row])
         self._n_events += len(ended)
         return ended
 
+    def _step(self, window: Segment, pieces: Sequence[Segment]) -> list[Event]:
+        if self._smoother is None:
+            return self.tracker.step(window, pieces)
+        smoothed = self._smoother.push(window)
+        return [self._trimmed(event) for each in smoothed for event in self.tracker.step(each)]
+
+    def _trimmed(self, event: Event) -> Event:
+        """Move the ends of an event of several overlapping windows inwards, but not those of the recording."""
+        window_s = self._model.card.window_s
+        trim_s = max(0.0, min(window_s - self._hop_s, event.stop_s - event.start_s - window_s) / 2)
+        start_s = event.start_s + trim_s * (event.start_s > 0)
+        return replace(event, start_s=start_s, stop_s=event.stop_s - trim_s * (event.stop_s < self.analyzed_s))
+
     def end(self) -> list[Event]:
         """End the recording, and return the events that were still running, by onset."""
-        ended = self.tracker.end()
+        smoothed = self._smoother.end() if self._smoother else []
+        ended = [event for each in smoothed for event in self.tracker.step(each)] + self.tracker.end()
+        if self._smoother:
+            ended = [self._trimmed(event) for event in ended]
         if self.windows != 1 or self._n_events or ended or self._threshold_given or self._model.thresholds is not None:
             return ended
         best = self.answer(top_k=1)[0]
         if best["label"] in self._background:
             return ended
         score = best["score"]
-        return [Event(label=best["label"], start_s=0.0, stop_s=self.analyzed_s, confidence=score, peak=score)]
+        event = Event(label=best["label"], start_s=0.0, stop_s=self.analyzed_s, confidence=score, peak=score)
+        return [replace(event, **self._levels)]
 
     def answer(self, top_k: int | None = None) -> list[dict[str, Any]]:
         """Return the classes of the recording in the form of ``Model.classify``; needs at least one window."""
@@ -115,8 +163,8 @@ class StreamClassifier:
     """Classifies samples at ``rate_hz`` that arrive in blocks of any size: from files, pipes and microphones.
 
     It resamples to the model's sample rate, splits into windows with a hop of ``hop_s`` seconds (default: from
-    ``overlap``), scores them, and returns events as they end. The results do not depend on the block size. With
-    ``pieces``, the newest piece of each overlapping window is scored separately too (see ``events``). By default, each
+    ``overlap``, by default the model's), scores them, and returns events as they end. The results do not depend on the
+    block size. With ``pieces``, the newest piece of each overlapping window is scored separately too (see ``events``). By default, each
     window is scored as soon as it is complete, for live streams. With ``batched``, batches of
     ``Model.windows_per_batch`` windows are scored, by the threads of ``pool`` if there is one, while more samples are
     read. Memory does not grow with the length of the stream.
@@ -141,13 +189,14 @@ class StreamClassifier:
         model: Model,
         rate_hz: int,
         *,
-        overlap: float = 0.0,
+        overlap: float | None = None,
         hop_s: float | None = None,
         pieces: bool = True,
         threshold: ArrayLike | None = None,
         release: float = RELEASE,
         merge_gap_s: float = 0.0,
         unknown: bool = True,
+        calibration_db: float | None = None,
         batched: bool = False,
         pool: Executor | None = None,
         on_scores: Callable[[WindowScores], None] = lambda part: None,
@@ -155,14 +204,22 @@ class StreamClassifier:
     ) -> None:
         self._model, self._from_hz = model, rate_hz
         self.rate_hz = model.card.representation.input_rate_hz or rate_hz
+        overlap = model.overlap if overlap is None else overlap
         self._cutter = WindowCutter(
             model.card.window_s * self.rate_hz, _hop(model.card.window_s, self.rate_hz, overlap, hop_s)
         )
         self._resampler = Resampler(rate_hz, self.rate_hz)
         self._pieces = pieces
         self.aggregator = RecordingAggregator(
-            model, threshold=threshold, release=release, merge_gap_s=merge_gap_s, unknown=unknown
+            model,
+            threshold=threshold,
+            release=release,
+            merge_gap_s=merge_gap_s,
+            unknown=unknown,
+            hop_s=self._cutter.hop / self.rate_hz,
+            calibration_db=calibration_db,
         )
+        self._weighted = calibration_db is not None
         self._batch, self._pool = model.windows_per_batch(self.rate_hz) if batched else 1, pool
         self._on_scores, self._on_samples = on_scores, on_samples
         self._pending: list[Window] = []
@@ -262,7 +319,11 @@ class StreamClassifier:
             self._add_scores(self._running.popleft().result())
 
     def _score(self, windows: Sequence[Window]) -> WindowScores:
-        return self._model.score(windows, self.rate_hz, hop=self._cutter.hop if self._pieces else None)
+        part = self._model.score(windows, self.rate_hz, hop=self._cutter.hop if self._pieces else None)
+        middles = [window.middle(self._cutter.hop) for window in windows]
+        power = np.array([mean_power(samples) for samples in middles])
+        power_a = np.array([a_weighted_power(samples, self.rate_hz) for samples in middles]) if self._weighted else None
+        return replace(part, power=power, power_a=power_a)
 
     def _add_scores(self, part: WindowScores) -> None:
         self._ended += self.aggregator.add(part)

@@ -34,6 +34,15 @@ class Window:
         """The position after the last sample."""
         return self.start + len(self.samples)
 
+    def middle(self, hop: int) -> Samples:
+        """Return the middle ``hop`` samples, or all if there are fewer.
+
+        >>> Window(0, np.arange(4, dtype=np.float32), new_from=0).middle(2)
+        array([1., 2.], dtype=float32)
+        """
+        start = max(0, len(self.samples) - hop) // 2
+        return self.samples[start : start + hop] if hop < len(self.samples) else self.samples
+
     def pieces(self, hop: int) -> list[tuple[int, int]]:
         """Return start and stop of the pieces of ``hop`` samples that tile the new samples; the first may be shorter.
 

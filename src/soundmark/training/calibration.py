@@ -17,6 +17,9 @@ from soundmark.metrics.task import Task
 SHRINKAGE = 0.6  # of the covariances: clips of one recording are more alike than recordings are (benchmarks/UNKNOWN.md)
 
 
+EVENT_THRESHOLD = 0.4  # for events of models with presence: chosen on left-out classes and folds (LOG.md, 2026-11-27)
+
+
 N_FOLDS = 15  # of the cross-validation that measures the familiarity of new recordings of known classes
 
 
@@ -143,6 +146,61 @@ def _inverse(covariance: np.ndarray) -> np.ndarray:
     return result
 
 
+@dataclass(frozen=True, kw_only=True)
+class Presence:
+    """Presence: how likely a window contains a sound of the classes at all, 0 to 1. It decides on events.
+
+    Let z_k be the calibrated logits of the classes, b the one of the background, which is one more class of the same
+    discriminant, and f the raw familiarity. With S(x) = 1 / (1 + exp(−x)):
+
+        known = (f − familiarity) / familiarity_spread + (max z_k − b − margin) / margin_spread
+        presence = S(ln Σ exp(z_k) − b) · S(known / spread)
+
+    The means and SDs are those of held-out clips.
+    """
+
+    weights: np.ndarray  # float32 [features], of the background's logit before calibration
+    bias: float
+    temperature: float
+    familiarity: float  # mean
+    familiarity_spread: float  # SD
+    margin: float
+    margin_spread: float
+    spread: float
+
+    @classmethod
+    def of(cls, logits: np.ndarray, raw: np.ndarray, weights: np.ndarray, bias: float, temperature: float) -> Presence:
+        """Fit to held-out clips: ``logits`` ``[n, classes + 1]``, the last one the background's, and ``raw`` ``[n]``.
+
+        >>> rng = np.random.default_rng(0)
+        >>> fitted = Presence.of(rng.normal(size=(50, 3)), rng.normal(size=50), np.zeros(4), 0.0, 1.0)
+        >>> fitted(np.zeros((1, 2)), np.zeros(1), np.zeros(1)).shape
+        (1,)
+        """
+        z = np.asarray(logits, np.float64) / temperature
+        margin = z[:, :-1].max(1) - z[:, -1]
+        f_mean, f_sd, m_mean, m_sd = raw.mean(), raw.std() + 1e-6, margin.mean(), margin.std() + 1e-6
+        spread = float(((raw - f_mean) / f_sd + (margin - m_mean) / m_sd).std() + 1e-6)
+        return cls(
+            weights=np.asarray(weights, np.float32),
+            bias=float(bias),
+            temperature=float(temperature),
+            familiarity=float(f_mean),
+            familiarity_spread=float(f_sd),
+            margin=float(m_mean),
+            margin_spread=float(m_sd),
+            spread=spread,
+        )
+
+    def __call__(self, logits: np.ndarray, background: np.ndarray, raw: np.ndarray) -> np.ndarray:
+        """Return the presence ``[n]`` for ``logits`` ``[n, classes]``, and ``background`` and ``raw`` ``[n]``."""
+        z, b = np.asarray(logits, np.float64) / self.temperature, np.asarray(background, np.float64) / self.temperature
+        odds = np.logaddexp.reduce(z, axis=1) - b
+        margin = (z.max(1) - b - self.margin) / self.margin_spread
+        known = ((raw - self.familiarity) / self.familiarity_spread + margin) / self.spread
+        return logistic(odds) * logistic(known)
+
+
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 1000.0
 
 
@@ -194,6 +252,8 @@ class Calibration:
     thresholds: tuple[float, ...] | None = None  # per class, of multi-label models
     familiarity: Familiarity | None = None
     unknown: float | None = None  # the familiarity below which a sound is "unknown"
+    presence: Presence | None = None  # of recipes with backgrounds
+    event_thresholds: tuple[float, ...] | None = None  # per class, with presence
 
 
 def calibrate(

@@ -15,10 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from soundmark.audio.backgrounds import background
 from soundmark.datasets import splits
 from soundmark.metrics.task import Task
+from soundmark.models.card import ASSUMED_RATE_HZ
 from soundmark.training import calibration, onnx_export
-from soundmark.training.calibration import Calibration, Familiarity, held_out_familiarity
+from soundmark.training.augmentation import partial_views
+from soundmark.training.calibration import Calibration, Familiarity, Presence, held_out_familiarity
 from soundmark.training.engine import TrainingData
 from soundmark.training.networks.network import Network
 from soundmark.training.recipe import Recipe
@@ -143,16 +146,24 @@ def _no_report(done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class FittedHead:
-    """A fitted linear head, and the embeddings ``[n_train, d]`` of its training clips."""
+    """A fitted linear head, and the embeddings ``[n_train, d]`` of its training clips.
+
+    ``partial`` are those of their partial views, ``[views, n_train, d]``. With ``has_background``, the head has one
+    more class, the last one, and the rows of its held-out logits after the first n_train are of backgrounds.
+    """
 
     head: LinearHead
     embeddings: np.ndarray
+    partial: np.ndarray | None = None
+    has_background: bool = False
 
 
 def fit_network_head(
     network: Network, data: TrainingData, recipe: Recipe, on_batch: OnBatch = _no_report
 ) -> FittedHead:
     """Fit a linear head on the embeddings of the training clips by ``network``, and put it into the network.
+
+    If the recipe has backgrounds, they are one more class of the discriminant, which the network's head leaves out.
 
     >>> from soundmark.training import networks
     >>> from soundmark.training.named_recipes import recipe_named
@@ -161,27 +172,118 @@ def fit_network_head(
     ...     train=np.arange(8), validation=np.arange(0), sources=np.arange(8).astype(str),
     ... )
     >>> network = networks.build("mn04", shape=(32, 32), n_classes=2)
-    >>> fit_network_head(network, data, recipe_named("transfer")).embeddings.shape
+    >>> fit_network_head(network, data, recipe_named("transfer").with_changes(backgrounds=8)).embeddings.shape
     (8, 384)
     """
-    views = embed_views(network, data, data.train, on_batch)
+    examples = _backgrounds(data, recipe)
+    n_batches = len(_batches(data.train)) * (1 + recipe.partial_views * (len(examples) > 0)) + -(
+        -len(examples) // EMBEDDING_BATCH
+    )
+    report = _Steps(on_batch, n_batches)
+    views = embed_views(network, data, data.train, report)
     embeddings = (views[0] + views[1]) / 2  # what ``network.embed`` computes
+    partial = _embed_partial_views(network, data, examples, recipe, report)
     targets, sources = data.targets[data.train], data.sources[data.train]
-    with torch.no_grad():
-        features, *view_features = (
-            network.head_features(torch.from_numpy(each)).numpy() for each in (embeddings, *views)
-        )
+    base, all_views = embeddings, [*views, *partial]
+    if len(examples):
+        negatives = _in_batches(network, network.embed_views, _as_data(examples), np.arange(len(examples)), report)
+        base, all_views, targets, sources = with_negatives(base, all_views, targets, sources, negatives)
+    features, *view_features = (_head_features(network, each) for each in (base, *all_views))
     head = fit_head(
         features, targets, sources, views=np.stack(view_features), activation=data.activation, seed=recipe.seed
     )
     # If training continues from this head, its logits must be calibrated.
     scale = np.float32(1.0 if recipe.trainable == "head" else 1 / head.temperature)
-    network.set_head(torch.from_numpy(head.weights * scale), torch.from_numpy(head.bias * scale))
-    return FittedHead(head, embeddings)
+    n = data.n_classes
+    network.set_head(torch.from_numpy(head.weights[:, :n] * scale), torch.from_numpy(head.bias[:n] * scale))
+    return FittedHead(head, embeddings, partial if len(partial) else None, has_background=len(examples) > 0)
+
+
+class _Steps:
+    """Report the batches of several passes as one sequence."""
+
+    def __init__(self, on_batch: OnBatch, total: int) -> None:
+        self._on_batch, self._total, self._done = on_batch, total, 0
+
+    def __call__(self, done: int, total: int) -> None:
+        self._done += 1
+        self._on_batch(self._done, self._total)
+
+
+def _head_features(network: Network, embeddings: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        result: np.ndarray = network.head_features(torch.from_numpy(embeddings)).numpy()
+    return result
+
+
+def _backgrounds(data: TrainingData, recipe: Recipe) -> np.ndarray:
+    """Return spectrograms ``[m, freq, time]`` of the recipe's backgrounds; none if they cannot be held out or used."""
+    shape = data.features.shape[1:]
+    is_used = data.activation == "softmax" and len(np.unique(data.sources[data.train])) > 1
+    if not recipe.backgrounds or not is_used:
+        return np.zeros((0, *shape), np.float32)
+    representation = replace(recipe.representation, size=shape)
+    rate_hz = representation.rate_hz or ASSUMED_RATE_HZ
+    n_samples = shape[1] * representation.settings()["hop_samples"]
+    generator = np.random.default_rng([recipe.seed, 0])
+    return np.stack(
+        [representation(background(generator, n_samples, rate_hz), rate_hz) for _ in range(recipe.backgrounds)]
+    )
+
+
+def _as_data(features: np.ndarray) -> TrainingData:
+    n = len(features)
+    return TrainingData(
+        features=features,
+        targets=np.zeros((n, 1), np.float32),
+        train=np.arange(n),
+        validation=np.arange(0),
+        sources=np.arange(n).astype(str),
+    )
+
+
+def _embed_partial_views(
+    network: Network, data: TrainingData, examples: np.ndarray, recipe: Recipe, on_batch: OnBatch
+) -> np.ndarray:
+    """Compute the embeddings of partial views of the training clips over the background ``examples``, [views, n, d]."""
+    generator = np.random.default_rng([recipe.seed, 1])
+    views = []
+    for _ in range(recipe.partial_views if len(examples) else 0):
+        embedded = []
+        for batch in _batches(data.train):
+            view = partial_views(np.asarray(data.features[batch]), examples, generator)
+            embedded.append(_in_batches(network, network.embed, _as_data(view), np.arange(len(view)), on_batch))
+        views.append(np.concatenate(embedded))
+    return np.stack(views) if views else np.zeros((0, len(data.train), 0), np.float32)
+
+
+def with_negatives(
+    base: np.ndarray, views: list[np.ndarray], targets: np.ndarray, sources: np.ndarray, negatives: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray], np.ndarray, np.ndarray]:
+    """Append backgrounds, ``negatives`` ``[4, m, d]``, each a recording of its own, as examples of one more class.
+
+    ``base`` is ``[n, d]``; the first four of ``views`` are those of ``negatives``. Returns base, views, targets and
+    sources of all n + m examples.
+
+    >>> base, clips = np.zeros((2, 3)), [np.zeros((2, 3))] * 5
+    >>> found = with_negatives(base, clips, np.eye(2), np.array(["a", "b"]), np.ones((4, 6, 3)))
+    >>> found[0].shape, len(found[1]), found[2][-1].tolist(), str(found[3][-1])
+    ((8, 3), 5, [0.0, 0.0, 1.0], 'background 5')
+    """
+    m, whole = negatives.shape[1], (negatives[0] + negatives[1]) / 2
+    own_view = [*negatives, *[whole] * (len(views) - len(negatives))]
+    views = [np.concatenate([view, negative]) for view, negative in zip(views, own_view, strict=True)]
+    targets = np.concatenate([np.pad(targets, ((0, 0), (0, 1))), np.zeros((m, targets.shape[1] + 1), targets.dtype)])
+    targets[-m:, -1] = 1
+    names = np.array([f"background {number}" for number in range(m)])
+    return np.concatenate([base, whole]), views, targets, np.concatenate([sources.astype(str), names])
 
 
 def calibrate_fitted_head(fitted: FittedHead, data: TrainingData, recipe: Recipe) -> Calibration:
     """Calibrate a fitted head on its held-out logits; with a single recording, calibrate nothing.
+
+    Familiarity is fitted on the clips and their partial views, so that the windows of a long recording, which contain
+    parts of sounds, are not unknown; its scale and threshold are those of held-out clips.
 
     >>> rng = np.random.default_rng(0)
     >>> targets, sources = np.eye(2)[np.arange(40) % 2], np.arange(40).astype(str)
@@ -193,20 +295,28 @@ def calibrate_fitted_head(fitted: FittedHead, data: TrainingData, recipe: Recipe
     >>> calibrate_fitted_head(FittedHead(fit_head(embeddings, targets, sources), embeddings), data, recipe).clips
     40
     """
-    targets, head = data.targets[data.train], fitted.head
+    targets, sources, head = data.targets[data.train], data.sources[data.train], fitted.head
     if len(np.unique(head.fold_of)) < 2:
         return Calibration()
-    return calibration.calibrate(
-        head.held_out,
+    n, classes = targets.shape
+    partial = [] if fitted.partial is None else list(fitted.partial)
+    embeddings = np.concatenate([fitted.embeddings, *partial])
+    repeated, all_sources = np.concatenate([targets] * (1 + len(partial))), np.tile(sources, 1 + len(partial))
+    raw = held_out_familiarity(embeddings, repeated, all_sources, seed=recipe.seed)[:n]
+    found = calibration.calibrate(
+        head.held_out[:n, :classes],
         targets,
         data.activation,
-        familiarity=Familiarity.of(fitted.embeddings, targets),
-        raw=held_out_familiarity(fitted.embeddings, targets, data.sources[data.train], seed=recipe.seed),
+        familiarity=Familiarity.of(embeddings, repeated),
+        raw=raw,
         kept=recipe.known_quantile,
     )
+    if not fitted.has_background or found.familiarity is None:
+        return found
+    presence = Presence.of(head.held_out[:n], raw, head.weights[:, -1], float(head.bias[-1]), found.temperature)
+    return replace(found, presence=presence, event_thresholds=(calibration.EVENT_THRESHOLD,) * classes)
 
 
-@torch.no_grad()
 def calibrate_network(network: Network, data: TrainingData, recipe: Recipe) -> Calibration:
     """Calibrate a trained network on the validation clips.
 

@@ -126,7 +126,14 @@ RECIPES = {
             validation_fraction=0.2,
             augmentation=_SCRATCH_AUGMENTATION,
         ),
-        Recipe(name="transfer", representation=spectrograms.LogMel(), network="mn04", trainable="head"),
+        Recipe(
+            name="transfer",
+            representation=spectrograms.LogMel(),
+            network="mn04",
+            trainable="head",
+            partial_views=2,
+            backgrounds=500,
+        ),
         Recipe(
             name="transfer-finetune",
             representation=spectrograms.LogMel(),

@@ -116,6 +116,9 @@ class Recipe:
     refit_head: bool = False  # fit a linear head again after training all layers of a pretrained network
     validation_fraction: float = 0.0  # of the recordings, held out for calibration before training on all clips
     known_quantile: float = 0.95  # fraction of the validation clips that counts as known, not as "unknown"
+    # The next two are for a linear head with softmax: they make events in long recordings reliable.
+    partial_views: int = 0  # views of each clip in which only a part of it is audible, over a background
+    backgrounds: int = 0  # synthetic backgrounds: examples of none of the classes
     augmentation: Augmentation = Augmentation()
 
     def __post_init__(self) -> None:
@@ -178,6 +181,8 @@ class Recipe:
             ("batch_size", 1, MAX_COUNT),
             ("seed", 0, 2**32 - 1),
             ("min_batches", 0, MAX_COUNT),
+            ("partial_views", 0, 20),
+            ("backgrounds", 0, MAX_COUNT),
         ):
             _check_whole(name, getattr(self, name), lowest, highest)
         for name in ("learning_rate", "adam_epsilon"):

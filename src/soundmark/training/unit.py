@@ -160,7 +160,9 @@ def train_unit(
         on_status=report.on_status,
     )
     training_s = sum(epoch.seconds for epoch in trained.history) or time.perf_counter() - start
-    exported = onnx_export.export_network(trained.network, store.array.shape[1:], trained.calibration.familiarity)
+    exported = onnx_export.export_network(
+        trained.network, store.array.shape[1:], trained.calibration.familiarity, trained.calibration.presence
+    )
     card = _card(unit, dataset, store, trained)
     sample = store.array[store.rows(np.concatenate([unit.split.test, unit.split.train])[:N_CHECKED])[:N_CHECKED]]
     in_torch = Bundle(exported, card).activate(onnx_export.network_logits(trained.network, sample))
@@ -405,6 +407,7 @@ def _card(unit: Unit, dataset: Dataset, store: Features, trained: loop.TrainedNe
         activation=Task.of(dataset.multi_label).activation,
         temperature=calibration.temperature,
         thresholds=calibration.thresholds,
+        event_thresholds=calibration.event_thresholds,
         unknown=calibration.unknown,
         recipe=unit.recipe.settings(),
         training=replace(

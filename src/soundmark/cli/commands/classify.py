@@ -47,6 +47,7 @@ def classify(
     min_confidence: options.MinConfidence = DetectionSettings.min_confidence,
     thresholds: options.Thresholds = None,
     merge_gap: options.MergeGap = DetectionSettings.merge_gap_s,
+    calibration: options.Calibration = DetectionSettings.calibration_db,
     timezone: options.Timezone = DEFAULT_TIMEZONE,
     jobs: options.Jobs = None,
     isolate: options.Isolate = False,
@@ -79,6 +80,7 @@ def classify(
         min_confidence=min_confidence,
         thresholds=read_thresholds(thresholds) if thresholds else None,
         merge_gap_s=merge_gap,
+        calibration_db=calibration,
     )
     files = list(inputs.files([*(paths or []), *(inputs.read_file_list(files_from) if files_from else [])]))
     found: FolderResult | FileAnalysis

@@ -43,7 +43,7 @@ def listen(
         typer.Option(
             metavar="SECONDS",
             help="Hop from one window to the next.",
-            show_default="the model's window",
+            show_default="from the model's overlap",
             parser=options.number,
             rich_help_panel="Detection",
         ),
@@ -75,6 +75,7 @@ def listen(
     min_confidence: options.MinConfidence = DetectionSettings.min_confidence,
     thresholds: options.Thresholds = None,
     merge_gap: options.MergeGap = DetectionSettings.merge_gap_s,
+    calibration: options.Calibration = DetectionSettings.calibration_db,
     save: Annotated[
         Path | None,
         typer.Option(
@@ -124,6 +125,7 @@ def listen(
         min_confidence=min_confidence,
         thresholds=read_thresholds(thresholds) if thresholds else None,
         merge_gap_s=merge_gap,
+        calibration_db=calibration,
     )
     opened = open_source(
         source, rate_hz=rate, channels=channels, sample_format=sample_format, is_live=real_time, device=device

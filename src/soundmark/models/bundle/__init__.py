@@ -1,9 +1,9 @@
 """A trained model as one ``.onnx`` file: the graph, and the model card in the file's metadata.
 
 The graph's input is ``spectrogram`` float32 ``[batch, 1, freq, time]``. Its outputs are ``logits`` ``[batch, classes]``
-and, for some models, ``embedding`` ``[batch, d]`` and ``familiarity`` ``[batch]``. The metadata key ``soundmark``
-contains the ``Card`` as JSON, ``soundmark_sha256`` the SHA-256 of card and graph, which reveals damaged files. Opening
-a file executes no code from it: ONNX Runtime gets only graphs that ``graph_check`` allows.
+and, for some models, ``embedding`` ``[batch, d]``, ``familiarity`` and ``presence`` ``[batch]``. The metadata key
+``soundmark`` contains the ``Card`` as JSON, ``soundmark_sha256`` the SHA-256 of card and graph, which reveals damaged
+files. Opening a file executes no code from it: ONNX Runtime gets only graphs that ``graph_check`` allows.
 
 In reading order:
 
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 # ModelProto.metadata_props is field 14, a message: its tag in protobuf's wire format is 14 << 3 | 2.
 METADATA_TAG = b"\x72"
+
+
+SHARES = ("familiarity", "presence")  # outputs with numbers from 0 to 1
 
 
 MAX_BYTES = 2**31 - 1  # of a file: the limit of protobuf
@@ -86,7 +89,7 @@ class Bundle:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of the graph's outputs: ``logits``, and for some models ``embedding`` and ``familiarity``."""
+        """The names of the graph's outputs: ``logits``; for some models ``embedding``, ``familiarity``, ``presence``."""
         return tuple(output.name for output in self.single_thread_session.get_outputs())
 
     def run(self, spectrograms: np.ndarray, output: str = "logits") -> np.ndarray:
@@ -126,7 +129,7 @@ class Bundle:
 
     def _check_output(self, name: str, values: np.ndarray, rows: int) -> None:
         """Raise ``BundleError`` for an output with the wrong type, shape or numbers."""
-        shape = {"logits": (rows, len(self.card.classes)), "familiarity": (rows,)}.get(name)
+        shape = {"logits": (rows, len(self.card.classes)), "familiarity": (rows,), "presence": (rows,)}.get(name)
         is_expected = values.shape == shape if shape else values.ndim == 2 and len(values) == rows
         if values.dtype != np.float32 or not is_expected:
             expected = list(shape) if shape else f"[{rows}, d]"
@@ -135,10 +138,10 @@ class Bundle:
                 f"{expected}. Train or download the model again."
             )
         wrong = values[~np.isfinite(values)]
-        if not wrong.size and name == "familiarity":
+        if not wrong.size and name in SHARES:
             wrong = values[(values < 0) | (values > 1)]
         if wrong.size:
-            allowed = "from 0 to 1" if name == "familiarity" else "finite numbers"
+            allowed = "from 0 to 1" if name in SHARES else "finite numbers"
             raise BundleError(
                 f'the output "{name}" of "{self.name}" contains {wrong.flat[0]:g}; allowed: {allowed}. Train or '
                 "download the model again."
