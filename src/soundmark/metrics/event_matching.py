@@ -24,13 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundmark.errors import SettingsError
-from soundmark.metrics.intervals import Floats, Interval, bootstrap_counts, percentile_interval
+from soundmark.metrics import student_t
+from soundmark.metrics.intervals import LEVEL, UNKNOWN, Floats, Interval
+from soundmark.metrics.jackknife import Jackknife
 from soundmark.runtime.checks import is_finite
 
 BACKGROUND_S = 0.3  # a detection that overlaps annotations by no more than this is in the background
 
 
-RESAMPLES = 2000  # of the recordings, for the intervals
+NONE_SEEN = 3.69  # events per unit of time, at most, when none was seen: exact Poisson interval of 95 %
 
 
 ROUNDING = 1e-9  # tolerance for sums of times
@@ -189,10 +191,8 @@ class EventSummary:
     background_per_hour_interval: Interval
 
 
-def summarize_matches(
-    recordings: Sequence[Matches], classes: Sequence[str], *, min_overlap: float, seed: int = 0
-) -> EventSummary:
-    """Summarise the matches of all ``recordings``, by class; intervals resample entire recordings.
+def summarize_matches(recordings: Sequence[Matches], classes: Sequence[str], *, min_overlap: float) -> EventSummary:
+    """Summarise the matches of all ``recordings``, by class; the intervals are over recordings.
 
     Annotations and detections of other classes than ``classes`` are not counted.
 
@@ -207,23 +207,20 @@ def summarize_matches(
     counts = np.array([[_counts(matches, label) for label in classes] for matches in recordings], np.float64)
     counts = counts.reshape(len(recordings), len(classes), 4)
     background = np.array([matches.in_background.sum() for matches in recordings], np.float64)
-    n = len(recordings)
-    draws = next(iter(bootstrap_counts(n, seed=seed, resamples=RESAMPLES, at_once=RESAMPLES))) if n > 1 else None
     figures = [
-        _figures(label, counts[:, row], hours, _errors(recordings, (label,)), draws)
-        for row, label in enumerate(classes)
+        _figures(label, counts[:, row], hours, _errors(recordings, (label,))) for row, label in enumerate(classes)
     ]
-    total = _figures("all", counts.sum(1), hours, _errors(recordings, classes), draws)
+    total = _figures("all", counts.sum(1), hours, _errors(recordings, classes))
     return EventSummary(
         min_overlap=min_overlap,
-        recordings=n,
+        recordings=len(recordings),
         hours=float(hours.sum()),
         classes=tuple(figures),
         total=total,
         false_per_hour=total.false_per_hour,
-        false_per_hour_interval=_rate_interval(counts.sum(1)[:, 3], hours, draws),
+        false_per_hour_interval=_rate_interval(counts.sum(1)[:, 3], hours),
         background_per_hour=_ratio(background.sum(), hours.sum()),
-        background_per_hour_interval=_rate_interval(background, hours, draws),
+        background_per_hour_interval=_rate_interval(background, hours),
     )
 
 
@@ -245,14 +242,11 @@ def _errors(recordings: Sequence[Matches], classes: Sequence[str]) -> tuple[floa
     return medians[0], medians[1]
 
 
-def _figures(
-    label: str, counts: Floats, hours: Floats, errors_s: tuple[float, float], draws: Floats | None
-) -> EventFigures:
-    """Compute the scores from ``counts`` [recordings, 4]; ``draws`` [resamples, recordings] are of the bootstrap."""
+def _figures(label: str, counts: Floats, hours: Floats, errors_s: tuple[float, float]) -> EventFigures:
+    """Compute the scores from ``counts`` [recordings, 4]; their intervals leave out each recording in turn."""
     annotations, found, detections, false = counts.sum(0)
     shares = _shares(counts.sum(0)[None])[:, 0]
-    resampled = np.full((3, 0), np.nan) if draws is None else _shares(draws @ counts)
-    precision, recall, f1 = (percentile_interval(values) for values in resampled)
+    precision, recall, f1 = _share_intervals(counts)
     return EventFigures(
         label=label,
         annotations=int(annotations),
@@ -281,11 +275,33 @@ def _shares(counts: Floats) -> Floats:
     return result
 
 
-def _rate_interval(values: Floats, hours: Floats, draws: Floats | None) -> Interval:
-    if draws is None:
-        return Interval(float("nan"), float("nan"))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return percentile_interval((draws @ values) / (draws @ hours))
+def _share_intervals(counts: Floats) -> list[Interval]:
+    """Return the intervals of precision, recall and F1; recordings without any event of the class are left out."""
+    annotations, _, detections, _ = counts.T
+    intervals = []
+    for row, sizes in enumerate((detections, annotations, annotations + detections)):
+        counted = sizes > 0
+        kept = counts[counted]
+        left_out = _shares(kept.sum(0) - kept)[row]
+        defined = np.isfinite(left_out)
+        whole = float(_shares(counts.sum(0)[None])[row, 0])
+        found = Jackknife(value=whole, left_out=left_out[defined], counts=sizes[counted][defined])
+        intervals.append(found.score_interval())
+    return intervals
+
+
+def _rate_interval(values: Floats, hours: Floats) -> Interval:
+    """Return the interval of a number per hour, from the variation between recordings on a logarithmic scale."""
+    n, total, duration = len(values), float(values.sum()), float(hours.sum())
+    if n < 2 or duration <= 0:
+        return UNKNOWN
+    if total == 0:
+        return Interval(0.0, NONE_SEEN / duration)
+    rate = total / duration
+    deviations = values - rate * hours
+    variance = max(float(n / (n - 1) * np.sum(deviations**2)), total)  # at least that of independent events
+    half = student_t.two_sided_quantile(LEVEL, n - 1) * np.sqrt(variance) / total
+    return Interval(float(rate * np.exp(-half)), float(rate * np.exp(half)))
 
 
 def _ratio(count: float, hours: float) -> float:
