@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -64,6 +65,8 @@ def files_in(folder: str) -> dict[str, os.DirEntry[str]]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):  # no folder can have this path
+            return {}
         raise DatasetError(f'the folder "{folder}" cannot be read: {error.strerror}. Check its permissions.') from error
 
 

@@ -31,6 +31,9 @@ LARGEST_RATE_HZ = 1_000_000
 LARGEST_WINDOW = 1 << 25  # samples of a window: 25 minutes at 22050 Hz
 
 
+SHORTEST_WINDOW_S = 0.01  # of shorter ones, an hour of sound would have millions
+
+
 LARGEST_PRODUCT = 1 << 25  # frames × mels, mels × FFT size: 134 MB in float32
 
 
@@ -38,6 +41,9 @@ LARGEST_FRAMES = 1 << 28  # frames × FFT size of a window: a few seconds
 
 
 ASSUMED_RATE_HZ = 48_000  # of sounds, where a representation keeps their sample rate
+
+
+LOWEST_TEMPERATURE, LARGEST_TEMPERATURE = 1e-6, 1e6  # any logits divided by it are finite
 
 
 TABLES = ("recipe", "data", "scores", "versions")
@@ -112,7 +118,7 @@ class Card:
         return card
 
     def _check(self, name: str) -> None:
-        wrong = self._invalid_value() or _too_large(self.representation) or self._too_large_product()
+        wrong = self._invalid_value() or oversize(self.representation, self.window_s)
         if wrong:
             raise BundleError(f'the card of "{name}" is invalid: {wrong}. Train or download the model again.')
 
@@ -125,33 +131,17 @@ class Card:
         activations = [task.activation for task in TASKS.values()]
         if not isinstance(self.activation, str) or self.activation not in activations:
             return f'its activation is "{self.activation}", not one of {", ".join(activations)}'
-        if not is_finite(self.window_s) or not 0 < self.window_s < 86_400:
-            return f"its window_s is {self.window_s!r}, not a number of seconds above 0 and below 86400"
-        if not is_finite(self.temperature) or not self.temperature > 0:
-            return f"its temperature is {self.temperature!r}, not a finite number above 0"
+        if not is_finite(self.window_s) or not SHORTEST_WINDOW_S <= self.window_s < 86_400:
+            return f"its window_s is {self.window_s!r}, not a number of seconds from {SHORTEST_WINDOW_S:g} to 86400"
+        if not is_finite(self.temperature) or not LOWEST_TEMPERATURE <= self.temperature <= LARGEST_TEMPERATURE:
+            return (
+                f"its temperature is {self.temperature!r}, not a number from {LOWEST_TEMPERATURE:g} to "
+                f"{LARGEST_TEMPERATURE:g}"
+            )
         if self.thresholds is not None and (wrong := self._invalid_thresholds()):
             return wrong
         if self.unknown is not None and not is_finite(self.unknown):
             return f"its unknown is {self.unknown!r}, not a finite number"
-        return None
-
-    def _too_large_product(self) -> str | None:
-        """Describe the first product of parameters that exceeds its limit; None if there is none."""
-        settings = self.representation.settings()
-        rate_hz = self.representation.rate_hz or ASSUMED_RATE_HZ
-        n_fft = settings.get("n_fft") or settings.get("segment_samples") or 1
-        hop = settings.get("hop_samples") or n_fft - (settings.get("overlap_samples") or 0)
-        mels = settings.get("n_mels") or self.representation.shape[0]
-        samples = self.window_s * rate_hz
-        frames = 1 + samples / hop
-        for what, found, most in (
-            (f"window of {self.window_s:g} s at {rate_hz} Hz", samples, LARGEST_WINDOW),
-            (f"spectrogram of {frames:.0f} frames × {mels} bands", frames * mels, LARGEST_PRODUCT),
-            (f"filter bank of {mels} bands × n_fft {n_fft}", mels * n_fft, LARGEST_PRODUCT),
-            (f"{frames:.0f} frames × n_fft {n_fft}", frames * n_fft, LARGEST_FRAMES),
-        ):
-            if found > most:
-                return f"its {what} is {found:.3g} numbers; the largest number allowed is {most:.3g}"
         return None
 
     def _invalid_thresholds(self) -> str | None:
@@ -212,6 +202,16 @@ def check_schema(schema: object, name: str) -> None:
     raise BundleError(f'"{name}" has model schema {schema}, but this version reads schema {SCHEMA}. {remedy}.')
 
 
+def oversize(representation: Representation, window_s: float) -> str | None:
+    """Describe the first parameter, or product of parameters, that exceeds its limit in a card; None if there is none.
+
+    >>> oversize(spectrograms.Mel(), 4.0)
+    >>> oversize(spectrograms.Mel(size=(64, 5000)), 4.0)
+    'its size is [64, 5000]; the largest value allowed is 4096'
+    """
+    return _too_large(representation) or _too_large_product(representation, window_s)
+
+
 def _too_large(representation: Representation) -> str | None:
     """Describe the first parameter of a representation that exceeds its limit; None if there is none."""
     for key, value in representation.settings().items():
@@ -219,4 +219,24 @@ def _too_large(representation: Representation) -> str | None:
         largest = LARGEST_SIDE if sides else LARGEST_RATE_HZ if key == "rate_hz" else LARGEST_INTEGER
         if any(is_whole(number) and number > largest for number in sides or [value]):
             return f"its {key} is {value!r}; the largest value allowed is {largest}"
+    return None
+
+
+def _too_large_product(representation: Representation, window_s: float) -> str | None:
+    """Describe the first product of parameters that exceeds its limit; None if there is none."""
+    settings = representation.settings()
+    rate_hz = representation.rate_hz or ASSUMED_RATE_HZ
+    n_fft = settings.get("n_fft") or settings.get("segment_samples") or 1
+    hop = settings.get("hop_samples") or n_fft - (settings.get("overlap_samples") or 0)
+    mels = settings.get("n_mels") or representation.shape[0]
+    samples = window_s * rate_hz
+    frames = 1 + samples / hop
+    for what, found, most in (
+        (f"window of {window_s:g} s at {rate_hz} Hz", samples, LARGEST_WINDOW),
+        (f"spectrogram of {frames:.0f} frames × {mels} bands", frames * mels, LARGEST_PRODUCT),
+        (f"filter bank of {mels} bands × n_fft {n_fft}", mels * n_fft, LARGEST_PRODUCT),
+        (f"{frames:.0f} frames × n_fft {n_fft}", frames * n_fft, LARGEST_FRAMES),
+    ):
+        if found > most:
+            return f"its {what} is {found:.3g} numbers; the largest number allowed is {most:.3g}"
     return None

@@ -73,7 +73,7 @@ def windows(n_samples: int, window_samples: float, overlap: float = 0.0) -> Iter
     if n_samples <= WHOLE_WINDOWS * window_samples:
         yield 0, n_samples
         return
-    length = round(window_samples)
+    length = max(1, round(window_samples))
     for start in range(0, n_samples - length, hop_samples(window_samples, overlap)):
         yield start, start + length
     yield n_samples - length, n_samples
@@ -93,7 +93,7 @@ class WindowCutter:
 
     def __init__(self, window_samples: float, hop: int) -> None:
         self.max_single_window_samples = WHOLE_WINDOWS * window_samples
-        self.length, self.hop = round(window_samples), hop
+        self.length, self.hop = max(1, round(window_samples)), hop
         self._buffer = np.zeros(0, np.float32)
         self._buffer_start = 0  # position in the stream of the first buffered sample
         self._origin = 0  # position of the first sample, or of the first one after a gap

@@ -12,6 +12,7 @@ from typing import Any
 from soundmark import spectrograms
 from soundmark.errors import SettingsError, unknown_name
 from soundmark.models import legacy
+from soundmark.models.card import oversize
 from soundmark.runtime.checks import is_finite, parse_toml
 from soundmark.spectrograms import Representation
 from soundmark.training.networks import NETWORKS, PRETRAINED
@@ -37,6 +38,9 @@ FRACTIONS = (
 
 
 MAX_COUNT = 1_000_000  # of epochs, batches, or clips in a batch: a greater number is a typing error
+
+
+WINDOW_S = 4.0  # the window for which the size of a recipe's spectrograms is checked, until the data set is known
 
 
 # A recipe's name is the name of a folder, in the same folder as the files of the run.
@@ -133,6 +137,7 @@ class Recipe:
             )
         self._check_numbers()
         self._check_names()
+        self._check_size(WINDOW_S)
 
     def __repr__(self) -> str:
         return _short_repr(self)
@@ -163,6 +168,11 @@ class Recipe:
         soundmark.errors.SettingsError: there is no recipe field "epoch". Did you mean "epochs"? Known: name, ...
         """
         return replace(self, **_field_values({key: value for key, value in changes.items() if value is not None}))
+
+    def _check_size(self, window_s: float) -> None:
+        """Raise an error if a model file could not be loaded that is trained with this recipe on windows this long."""
+        if wrong := oversize(self.representation, window_s):
+            raise SettingsError(f"the representation of the recipe {self.name} is too large: {wrong}.")
 
     def _check_numbers(self) -> None:
         for name, lowest, highest in (
@@ -241,11 +251,16 @@ class Recipe:
     def for_window(self, window_s: float) -> Recipe:
         """Return the recipe for windows of ``window_s`` seconds, with a representation of matching width.
 
+        Raises:
+            SettingsError: the spectrograms would be too large.
+
         >>> from soundmark.training.named_recipes import recipe_named
         >>> recipe_named("transfer").for_window(5.0).representation.size
         (128, 500)
         """
-        return replace(self, representation=self.representation.for_window(window_s))
+        recipe = replace(self, representation=self.representation.for_window(window_s))
+        recipe._check_size(window_s)
+        return recipe
 
     def settings(self) -> dict[str, Any]:
         """Return all fields as plain JSON and TOML values; ``from_settings`` reads them back."""
