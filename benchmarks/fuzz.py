@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -35,11 +36,12 @@ def main() -> int:
     parser.add_argument("--index", type=int, metavar="N", help="Check one input only, in this process.")
     parser.add_argument("--refusals", action="store_true", help="List the reasons of refusals.")
     parser.add_argument(
-        "--fast", action="store_true", help="Report a step of more than 1 s as a hang, instead of 10 s."
+        "--fast", action="store_true", help="Report a step of more than 3 s as a hang, instead of 10 s."
     )
     arguments = parser.parse_args()
     if arguments.index is not None:
         return check_one(arguments.target, arguments.seed, arguments.index, arguments.findings)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # stops the workers
     seconds = 60.0 if arguments.seconds is None and arguments.inputs is None else arguments.seconds
     result = runner.run(
         arguments.target,
@@ -48,7 +50,7 @@ def main() -> int:
         inputs=arguments.inputs,
         workers=arguments.workers,
         findings=arguments.findings,
-        step_cpu_s=1.0 if arguments.fast else runner.STEP_CPU_S,
+        step_cpu_s=3.0 if arguments.fast else runner.STEP_CPU_S,
         say=lambda line: print(line, flush=True),
     )
     if arguments.refusals:
@@ -56,11 +58,11 @@ def main() -> int:
             print(f"{n:8,}  {reason}")
     for signature, n in result.findings.most_common():
         print(f"{n:8,}  {signature}")
-    print(f"accepted {result.accepted:,}, refused {result.refused:,} (of the workers that ended)")
     rate = result.inputs / max(result.seconds, 1e-9)
     print(
         f"{result.target} seed {result.seed}: {result.inputs:,} inputs in {result.seconds:.0f} s "
-        f"({rate:.0f} per second), {len(result.findings)} kinds of finding",
+        f"({rate:.0f} per second), {result.accepted:,} accepted, "
+        f"{result.refused:,} refused, {len(result.findings)} kinds of finding",
         flush=True,
     )
     return 1 if result.findings else 0

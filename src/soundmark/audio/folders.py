@@ -62,7 +62,7 @@ def files_in(folder: str) -> dict[str, os.DirEntry[str]]:
     try:
         with os.scandir(folder or ".") as entries:
             return {os.path.normcase(entry.name): entry for entry in entries if is_file(entry)}
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL character in the path
         return {}
     except OSError as error:
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):  # no folder can have this path

@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -82,10 +83,10 @@ class Result:
 
 
 class _State:
-    """What a worker shares with its supervisor: the index, a counter of steps, and the name of the step."""
+    """What a worker shares with its supervisor: index, steps, accepted and refused inputs; and the name of the step."""
 
     def __init__(self) -> None:
-        self.numbers = _fork.RawArray("q", 3)  # index, steps, whether it is idle
+        self.numbers = _fork.RawArray("q", 4)
         self.step = _fork.RawArray("c", 40)
 
     def beat(self, step: str) -> None:
@@ -140,14 +141,15 @@ def _shape(message: str) -> str:
 
 
 def _serve(target: Target, seeds: list[Case], seed: int, indices: range, state: _State, pipe: Any, log: str) -> None:
+    supervisor = os.getppid()
     _isolate(log)
-    shared_memory = Path("/dev/shm")  # noqa: S108 - creating files there is ten times as fast
-    folder = Path(tempfile.mkdtemp(prefix="fuzz_", dir=shared_memory if shared_memory.is_dir() else None))
-    report = {"accepted": 0, "refused": 0}
+    folder = Path(f"{log}.files")
     refusals: Counter[str] = Counter()
     known: set[str] = set()
     try:
         for index in indices:
+            if os.getppid() != supervisor:  # it was killed
+                break
             state.numbers[0] = index
             state.beat("mutate")
             try:
@@ -163,8 +165,8 @@ def _serve(target: Target, seeds: list[Case], seed: int, indices: range, state: 
                 pipe.send(
                     Finding(index, "memory", f"memory {kind} | {signature[:60]}", f"{grown / 1e6:.0f} MB\n{text}")
                 )
-            if kind in report:
-                report[kind] += 1
+            if kind in ("accepted", "refused"):
+                state.numbers[2 if kind == "accepted" else 3] += 1
                 refusals[signature] += kind == "refused"
             else:
                 if signature not in known:
@@ -173,12 +175,9 @@ def _serve(target: Target, seeds: list[Case], seed: int, indices: range, state: 
                 pipe.send(Finding(index, kind, f"{kind}: {signature}", text))
             if index % 50 == 0:
                 gc.collect()
-        pipe.send((report, refusals))
+        pipe.send(refusals)
     finally:
-        with contextlib.suppress(OSError):
-            import shutil
-
-            shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)  # without the finalizers of the parent
 
 
@@ -265,7 +264,8 @@ def run(
     target = target_named(name)
     seeds = _in_child(lambda: target.seeds())
     result, started_s = Result(name, seed), time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="fuzz_logs_") as logs:
+    memory = Path("/dev/shm")  # noqa: S108 - creating files there is ten times as fast
+    with tempfile.TemporaryDirectory(prefix="fuzz_", dir=memory if memory.is_dir() else None) as logs:
         chunks = _chunks(inputs)
         live: list[_Worker] = []
         try:
@@ -273,7 +273,7 @@ def run(
                 now_s = time.monotonic()
                 is_over = seconds is not None and now_s - started_s > seconds
                 while not is_over and len(live) < workers and (indices := next(chunks, None)):
-                    live.append(_start(target, seeds, seed, indices, Path(logs) / f"{len(live)}_{now_s}"))
+                    live.append(_start(target, seeds, seed, indices, Path(logs) / f"{indices[0]}_{now_s}"))
                 if not live:
                     break
                 for worker in list(live):
@@ -285,7 +285,7 @@ def run(
                     if rest is not None:
                         live.remove(worker)
                         if rest and not is_over:
-                            live.append(_start(target, seeds, seed, rest, worker.log.with_suffix(f".{rest[0]}")))
+                            live.append(_start(target, seeds, seed, rest, Path(logs) / f"{rest[0]}_{now_s}"))
                 time.sleep(0.05)
         finally:
             for worker in live:
@@ -341,10 +341,7 @@ def _collect(worker: _Worker, target: Target, seeds: list[Case], result: Result,
             if isinstance(message, Finding):
                 _record(message, target, seeds, result, folder, say)
             else:
-                report, refusals = message
-                result.accepted += report["accepted"]
-                result.refused += report["refused"]
-                result.refusals += refusals
+                result.refusals += message
 
 
 def _rest_after_end(
@@ -356,7 +353,7 @@ def _rest_after_end(
     if worker.process.exitcode is not None:
         _collect(worker, target, seeds, result, folder, say)
         if worker.process.exitcode == 0:
-            result.inputs += len(worker.indices)
+            _count(worker, result, len(worker.indices))
             return range(0)
         code = worker.process.exitcode
         how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
@@ -378,14 +375,20 @@ def _rest_after_end(
         kind = "fuzzer" if step == "mutate" else "hang"
         text = f"{spent} in step {step}\n{worker.log.read_text(errors='replace')[-3000:]}"
         _record(Finding(index, kind, f"hang in {step}", text), target, seeds, result, folder, say)
-    result.inputs += index + 1 - worker.indices[0]
+    _count(worker, result, index + 1 - worker.indices[0])
     return range(index + 1, worker.indices.stop)
 
 
 def _stop(worker: _Worker, result: Result) -> None:
     worker.process.kill()
     worker.process.join()
-    result.inputs += worker.state.numbers[0] - worker.indices[0]
+    _count(worker, result, worker.state.numbers[0] - worker.indices[0])
+
+
+def _count(worker: _Worker, result: Result, inputs: int) -> None:
+    result.inputs += inputs
+    result.accepted += worker.state.numbers[2]
+    result.refused += worker.state.numbers[3]
 
 
 def _cpu_s(pid: int) -> float:
