@@ -1100,3 +1100,13 @@ def a_number_after_the_time_in_a_name(folder: Path) -> None:
 def its_start_time_is_known(folder: Path, done: subprocess.CompletedProcess[str]) -> None:
     (one,) = json.loads(done.stdout)
     assert one["began"] == "2024-06-12T04:30:00.000Z"
+
+
+@setup_of(197)
+def a_text_with_a_suffix_of_sounds_without_header(folder: Path) -> None:
+    (folder / "notes.au").write_text("Tuesday: rain, hardly any birds.\n" * 9)
+
+
+@setup_of(198)
+def a_recipe_with_large_spectrograms(folder: Path) -> None:
+    (folder / "large.toml").write_text('name = "large"\n[representation]\nname = "mel"\nsize = [64, 5000]\n')
