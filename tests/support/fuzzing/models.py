@@ -54,19 +54,19 @@ class Models(Target):
         found += [seed_case(backbone_like(), CARD)] * 4
         found += [seed_case(quantised_like(), CARD)] * 2
         graphs = [each.graph for each in hostile_graphs.all_graphs() if len(each.graph) < LARGEST_SEED]
-        return found * 12 + [seed_case(graph, hostile_graphs.CARD) for graph in graphs]
+        return found * 60 + [seed_case(graph, hostile_graphs.CARD) for graph in graphs]
 
     def mutated(self, seed: Case, rng: Random) -> Case:
         graph, card = seed.files["graph"], seed.files["card"]
         chance = rng.random()
         if chance < 0.03:
             data = mutated_bytes(sealed(graph, card), rng)
-        elif chance < 0.1:
+        elif chance < 0.08:
             data = sealed(mutated_bytes(graph, rng), card)
         else:
-            if chance > 0.5:
+            if chance > 0.4:
                 graph = with_operator(graph, rng)
-            if chance < 0.7:
+            if chance < 0.5:
                 graph = _mutated_graph(graph, rng)
             data = sealed(graph, card)
         return Case({"in.onnx": data}, "in.onnx")
@@ -172,8 +172,16 @@ def with_operator(graph: bytes, rng: Random) -> bytes:
             return graph
         i, j = rng.choice(places)
         names = [name for each in nodes[:i] for name in each.output] + [t.name for t in proto.graph.initializer]
-        operator, more = rng.choice(OPERATORS), []
+        is_simple = rng.random() < 0.7
+        operator, more = rng.choice((*UNARY, *BINARY) if is_simple else OPERATORS), []
         n_more = rng.choice((0, 0, 1, 1, 2, 4))
+        if is_simple:
+            n_more = 0
+            if operator in BINARY:
+                more.append(rng.choice((nodes[i].input[j], f"scalar{number}")))
+                proto.graph.initializer.append(
+                    numpy_helper.from_array(np.float32(rng.choice(SCALARS)), f"scalar{number}")
+                )
         for k in range(n_more):
             if rng.random() < 0.5 and names:
                 more.append(rng.choice(names))
@@ -181,9 +189,12 @@ def with_operator(graph: bytes, rng: Random) -> bytes:
                 more.append(f"new{number}_{k}")
                 proto.graph.initializer.append(numpy_helper.from_array(_array(rng), more[-1]))
         inputs = [nodes[i].input[j], *more] if rng.random() < 0.8 else [*more, nodes[i].input[j]]
-        outputs = [f"out{number}", *(f"out{number}_{k}" for k in range(rng.choice((0, 0, 0, 1, 2))))]
+        outputs = [
+            f"out{number}",
+            *(f"out{number}_{k}" for k in range(0 if is_simple else rng.choice((0, 0, 0, 1, 2)))),
+        ]
         new = helper.make_node(operator, inputs, outputs)
-        for name in rng.sample(ATTRIBUTES, rng.choice((0, 0, 1, 1, 2, 3))):
+        for name in rng.sample(ATTRIBUTES, 0 if is_simple else rng.choice((0, 0, 1, 1, 2, 3))):
             new.attribute.append(_attribute(name, rng))
         nodes[i].input[j] = outputs[0]
         nodes.insert(i, new)
@@ -192,6 +203,15 @@ def with_operator(graph: bytes, rng: Random) -> bytes:
     if rng.random() < 0.3 and proto.opset_import:
         proto.opset_import[0].version = rng.choice((7, 9, 11, 12, 13, 17, 18, 20, 22, 24, 26))
     return proto.SerializeToString()
+
+
+UNARY = (
+    "Abs", "Ceil", "Clip", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu",
+    "Log", "LogSoftmax", "Mish", "Neg", "Reciprocal", "Relu", "Selu", "Sigmoid", "Softmax", "Softplus", "Sqrt", "Tanh",
+    "Dropout",
+)  # fmt: skip
+BINARY = ("Add", "Div", "Max", "Mean", "Min", "Mul", "Pow", "PRelu", "Sub", "Sum")
+SCALARS = (0.0, 0.5, 1.0, -1.0, 2.0, 3.0, 1e-30, 1e30, -1e30, 100.0)
 
 
 ATTRIBUTES = (
