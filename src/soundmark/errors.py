@@ -8,19 +8,45 @@
     ├── WeightsError     pretrained weights that are missing or have the wrong checksum
     └── OutputError      an output path that is not writable, or that contains other results
 
-A message is one or two sentences. It names the input and its value, what is allowed, and what to do next. The command
-line prints the message of a ``SoundmarkError`` and exits with status 2. Any other exception is a bug in soundmark: it
-carries the name of the input that was processed, as a note.
+A message is one or two sentences. It names the input and its value, what is allowed, and what to do next. It is one
+printable line of bounded length, whatever names and values of an untrusted file it contains. The command line prints
+the message of a ``SoundmarkError`` and exits with status 2. Any other exception is a bug in soundmark: it carries the
+name of the input that was processed, as a note.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+MAX_CHARS = 1000  # of a message; a longer one is shortened in the middle
+
+
+# Control characters, line and paragraph separators, marks that change the direction of writing, and lone surrogates.
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
+
 
 class SoundmarkError(Exception):
-    """The base class of all soundmark exceptions."""
+    r"""The base class of all soundmark exceptions.
+
+    >>> print(SoundmarkError('the label "a\nb" is not a class.'))
+    the label "a\nb" is not a class.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_as_line(message))
+
+
+def _as_line(message: str) -> str:
+    """Replace line breaks and tabs by their escapes, and other unprintable characters by U+FFFD; shorten the line."""
+    for character, shown in (("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
+        message = message.replace(character, shown)
+    message = UNPRINTABLE.sub("\ufffd", message)
+    if len(message) <= MAX_CHARS:
+        return message
+    tail = MAX_CHARS // 3
+    return f"{message[: MAX_CHARS - tail - 3]} … {message[-tail:]}"
 
 
 class AudioError(SoundmarkError):

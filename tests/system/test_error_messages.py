@@ -1124,3 +1124,13 @@ def an_mp3_with_changed_bytes(folder: Path) -> None:
     for at in range(len(data) // 3, 2 * len(data) // 3, 1500):
         data[at] ^= 0xFF
     (folder / "damaged.mp3").write_bytes(data)
+
+
+@setup_of(199)
+def a_text_with_a_suffix_of_sounds_without_header(folder: Path) -> None:
+    (folder / "notes.au").write_text("Tuesday: rain, hardly any birds.\n" * 9)
+
+
+@setup_of(200)
+def a_recipe_with_large_spectrograms(folder: Path) -> None:
+    (folder / "large.toml").write_text('name = "large"\n[representation]\nname = "mel"\nsize = [64, 5000]\n')

@@ -61,6 +61,10 @@ END_TOLERANCE_S = 0.01  # a table with rounded times may exceed the end of a rec
 INTEGER_TYPES = {"PCM_S8": "int16", "PCM_U8": "int16", "PCM_16": "int16", "PCM_32": "int32"}
 
 
+# Sums of channels and resampling of larger samples may exceed the range of float32. ``check_samples`` allows less.
+LARGEST_FINITE = 1e30
+
+
 # Encodings that cannot represent NaN or infinity.
 NEVER_NAN = {*INTEGER_TYPES, "PCM_24", "MS_ADPCM", "IMA_ADPCM", "ULAW", "ALAW"}
 
@@ -174,8 +178,8 @@ class Blocks:
         if n := self._n_not_finite:
             values = "1 sample that is not a finite number" if n == 1 else f"{n} samples that are not finite numbers"
             raise AudioError(
-                f"{self.name} contains {values} (NaN or infinite): export it again from its source, or remove it from "
-                "the inputs."
+                f"{self.name} contains {values} (NaN, infinite or beyond ±1e30): export it again from its source, "
+                "or remove it from the inputs."
             )
 
     def _damage_note(self) -> str | None:
@@ -265,25 +269,31 @@ def _read(file: Any, frames: int) -> tuple[npt.NDArray[Any], float]:
     """Read the next ``frames`` of an open file, [n, channels]; return them and the factor that scales them to −1…1."""
     kind = INTEGER_TYPES.get(file.subtype, "float32")
     scale = {"int16": 2.0**-15, "int32": 2.0**-31, "float32": 1.0}[kind]
+    if file.tell() > file.frames:  # libsndfile seeks beyond the end of a damaged MP3
+        return np.empty((0, file.channels), kind), scale
     return file.read(frames, dtype=kind, always_2d=True), scale
 
 
 def _n_not_finite(file: Any, block: npt.NDArray[Any]) -> int:
-    """Count the values of a block that are NaN or infinite."""
-    return 0 if file.subtype in NEVER_NAN else block.size - int(np.count_nonzero(np.isfinite(block)))
+    """Count the values of a block that are NaN or infinite, or as large as if they were."""
+    if file.subtype in NEVER_NAN:
+        return 0
+    n_valid = np.count_nonzero((block >= -LARGEST_FINITE) & (block <= LARGEST_FINITE))
+    return block.size - int(n_valid)
 
 
 def _seek(file: Any, start: int) -> None:
     """Seek to the frame ``start``.
 
     libsndfile 1.2.2 seeks to a wrong frame in the last page of an Ogg Vorbis file, without an error. There, seek to a
-    frame before that page and decode up to ``start``.
+    frame before that page and decode up to ``start``. It opens an AU file with a damaged header at another frame than
+    the one to which it seeks as the first.
     """
     safe = max(0, file.frames - VORBIS_PAGE_FRAMES)
     if file.subtype == "VORBIS" and start > safe:
         file.seek(safe)
         file.read(start - safe, dtype="float32")
-    elif start:
+    elif start or file.format == "AU":
         file.seek(start)
 
 
@@ -317,7 +327,7 @@ def _slice_frames(file: Any, frames: int, name: str, start_s: float, stop_s: flo
         raise AudioError(f"{name} lasts {duration}; the slice from {start_s} s to {stop_s} s is invalid.")
     # Limited before they are rounded: the product of a time near the largest float and the rate is infinite.
     start = round(min(start_s * rate_hz, 2.0 * frames))
-    latest = frames + END_TOLERANCE_S * rate_hz
+    latest = frames + math.ceil(END_TOLERANCE_S * rate_hz)  # exact for any number of frames that a header declares
     stop = frames if stop_s is None else round(min(stop_s * rate_hz, 2 * latest))
     if start >= frames:
         raise AudioError(f"{name} lasts {duration}; the slice starts at {start_s:g} s, after its end.")
@@ -360,6 +370,8 @@ def opened(source: FileSource, name: str) -> Iterator[Any]:
     except (soundfile.LibsndfileError, OSError, TypeError, ValueError) as error:
         raise AudioError(why_unreadable(source, name, error)) from error
     with file:
+        if file.format == "RAW":  # assumed from a suffix such as .au: without header, any bytes are decoded to noise
+            raise AudioError(why_unreadable(source, name, ValueError("Format not recognised")))
         if not LOWEST_RATE_HZ <= file.samplerate <= LARGEST_RATE_HZ:
             raise AudioError(
                 f"{name} has a damaged header: its sample rate is {file.samplerate} Hz; supported: {LOWEST_RATE_HZ} Hz "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -61,9 +62,11 @@ def files_in(folder: str) -> dict[str, os.DirEntry[str]]:
     try:
         with os.scandir(folder or ".") as entries:
             return {os.path.normcase(entry.name): entry for entry in entries if is_file(entry)}
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL character in the path
         return {}
     except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):  # no folder can have this path
+            return {}
         raise DatasetError(f'the folder "{folder}" cannot be read: {error.strerror}. Check its permissions.') from error
 
 

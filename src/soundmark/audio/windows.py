@@ -42,7 +42,7 @@ def windows(n_samples: int, window_samples: float, overlap: float = 0.0) -> Iter
     if n_samples <= WHOLE_WINDOWS * window_samples:
         yield 0, n_samples
         return
-    length = round(window_samples)
+    length = max(1, round(window_samples))
     for start in range(0, n_samples - length, hop_samples(window_samples, overlap)):
         yield start, start + length
     yield n_samples - length, n_samples

@@ -149,16 +149,25 @@ def to_dataframe(dataset: Dataset) -> pd.DataFrame:
     """
     pd = import_pandas()
     clips = dataset.clips
-    columns: dict[str, Any] = {"path": pd.Series([dataset.relative_path(clip) for clip in clips], dtype="str")}
-    columns["label"] = pd.Series([clip.label for clip in clips], dtype="str")
+    columns: dict[str, Any] = {"path": _text_series([dataset.relative_path(clip) for clip in clips])}
+    columns["label"] = _text_series([clip.label for clip in clips])
     if dataset.multi_label:
         columns["labels"] = pd.Series([dataset.labels_of(clip) for clip in clips], dtype="object")
     columns["start_s"] = np.array([clip.start_s for clip in clips], np.float64)
     columns["stop_s"] = np.array([np.nan if clip.stop_s is None else clip.stop_s for clip in clips], np.float64)
     columns["fold"] = pd.array([clip.fold for clip in clips], dtype="Int64")
     for name in ("source", "salience", "time"):
-        columns[name] = pd.Series([getattr(clip, name) for clip in clips], dtype="str")
+        columns[name] = _text_series([getattr(clip, name) for clip in clips])
     return pd.DataFrame(columns)
+
+
+def _text_series(texts: Sequence[str | None]) -> pd.Series:
+    """Return a pandas Series of texts, as Python objects if one is a file name that is not UTF-8."""
+    pd = import_pandas()
+    try:
+        return pd.Series(texts, dtype="str")
+    except UnicodeEncodeError:
+        return pd.Series(texts, dtype="object")
 
 
 def plot(dataset: Dataset, ax: Any = None) -> Any:

@@ -31,6 +31,9 @@ LARGEST_RATE_HZ = 1_000_000
 LARGEST_WINDOW = 1 << 25  # samples of a window: 25 minutes at 22050 Hz
 
 
+SHORTEST_WINDOW_S = 0.01  # of shorter ones, an hour of sound would have millions
+
+
 LARGEST_PRODUCT = 1 << 25  # frames × mels, mels × FFT size: 134 MB in float32
 
 
@@ -38,6 +41,9 @@ LARGEST_FRAMES = 1 << 28  # frames × FFT size of a window: a few seconds
 
 
 ASSUMED_RATE_HZ = 48_000  # of sounds, where a representation keeps their sample rate
+
+
+LOWEST_TEMPERATURE, LARGEST_TEMPERATURE = 1e-6, 1e6  # any logits divided by it are finite
 
 
 TABLES = ("recipe", "data", "scores", "versions")
@@ -137,10 +143,13 @@ class Card:
         activations = [task.activation for task in TASKS.values()]
         if not isinstance(self.activation, str) or self.activation not in activations:
             return f'its activation is "{self.activation}", not one of {", ".join(activations)}'
-        if not is_finite(self.window_s) or not 0 < self.window_s < 86_400:
-            return f"its window_s is {self.window_s!r}, not a number of seconds above 0 and below 86400"
-        if not is_finite(self.temperature) or not self.temperature > 0:
-            return f"its temperature is {self.temperature!r}, not a finite number above 0"
+        if not is_finite(self.window_s) or not SHORTEST_WINDOW_S <= self.window_s < 86_400:
+            return f"its window_s is {self.window_s!r}, not a number of seconds from {SHORTEST_WINDOW_S:g} to 86400"
+        if not is_finite(self.temperature) or not LOWEST_TEMPERATURE <= self.temperature <= LARGEST_TEMPERATURE:
+            return (
+                f"its temperature is {self.temperature!r}, not a number from {LOWEST_TEMPERATURE:g} to "
+                f"{LARGEST_TEMPERATURE:g}"
+            )
         if self.thresholds is not None and not self.task.has_thresholds:
             return f"it has thresholds, which need sigmoid outputs, but its activation is {self.activation}"
         for name in ("thresholds", "event_thresholds"):

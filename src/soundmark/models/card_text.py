@@ -200,7 +200,8 @@ def _licences(record: TrainingRecord) -> str:
     """The licence of the training data, and that of pretrained weights."""
     if record.weights is None:
         return _licence(record)
-    named = re.search(r"[\w.-]+ licen[cs]e", record.weights)
+    # From the start of a word only: from each of its letters, a long word would take quadratic time.
+    named = re.search(r"(?<![\w.-])[\w.-]+ licen[cs]e", record.weights)
     return f"{_licence(record)} (data), {named[0] if named else record.weights} (pretrained weights)"
 
 

@@ -67,7 +67,7 @@ class WindowCutter:
 
     def __init__(self, window_samples: float, hop: int) -> None:
         self.max_single_window_samples = WHOLE_WINDOWS * window_samples
-        self.length, self.hop = round(window_samples), hop
+        self.length, self.hop = max(1, round(window_samples)), hop
         self._buffer = np.zeros(0, np.float32)
         self._buffer_start = 0  # position in the stream of the first buffered sample
         self._origin = 0  # position of the first sample, or of the first one after a gap

@@ -17,6 +17,8 @@ from soundmark.spectrograms.fourier import hann, power_spectra
 from soundmark.spectrograms.representation import Pixels, Representation, Spectrogram, SpectrogramImage
 from soundmark.spectrograms.resize import skimage_linear
 
+LARGEST_DB = 200  # the power at this level is a float32 number
+
 
 @dataclass(frozen=True, kw_only=True)
 class Image(Representation):
@@ -49,10 +51,12 @@ class Image(Representation):
         self.require_whole("segment_samples")
         self.require(self.segment_samples >= 2, "segment_samples", "2 or more")
         overlap = self.overlap_samples
-        fits = overlap == 0 or (is_whole(overlap) and overlap < self.segment_samples)
+        fits = type(overlap) is int and 0 <= overlap < self.segment_samples
         self.require(fits, "overlap_samples", f"from 0 to {self.segment_samples - 1}, less than segment_samples")
-        self.require(is_finite(self.db_min), "db_min", "a number of decibels")
-        self.require(is_finite(self.db_max) and self.db_max > self.db_min, "db_max", f"above db_min, {self.db_min}")
+        in_range = is_finite(self.db_min) and abs(self.db_min) <= LARGEST_DB
+        self.require(in_range, "db_min", f"a number of decibels from -{LARGEST_DB} to {LARGEST_DB}")
+        in_range = is_finite(self.db_max) and self.db_min < self.db_max <= LARGEST_DB
+        self.require(in_range, "db_max", f"above db_min, {self.db_min}, and at most {LARGEST_DB}")
         self.require_time_expansion()
         self.require_shape("image_shape")
         self.require_shape("size")

@@ -39,6 +39,9 @@ FRACTIONS = (
 MAX_COUNT = 1_000_000  # of epochs, batches, or clips in a batch: a greater number is a typing error
 
 
+WINDOW_S = 4.0  # the window for which the size of a recipe's spectrograms is checked, until the data set is known
+
+
 # A recipe's name is the name of a folder, in the same folder as the files of the run.
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -136,6 +139,7 @@ class Recipe:
             )
         self._check_numbers()
         self._check_names()
+        self._check_size(WINDOW_S)
 
     def __repr__(self) -> str:
         return _short_repr(self)
@@ -174,6 +178,11 @@ class Recipe:
         if band is not None:
             changed = replace(changed, representation=changed.representation.with_band(*_band(band)))
         return changed
+
+    def _check_size(self, window_s: float) -> None:
+        """Raise an error if a model file could not be loaded that is trained with this recipe on windows this long."""
+        if wrong := card.too_large(self.representation, window_s):
+            raise SettingsError(f"the representation of the recipe {self.name} is too large: {wrong}.")
 
     def _check_numbers(self) -> None:
         for name, lowest, highest in (

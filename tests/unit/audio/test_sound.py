@@ -14,8 +14,9 @@ import pytest
 import soundfile
 
 from soundmark import audio
-from soundmark.audio import limits
+from soundmark.audio import decoding, limits
 from soundmark.errors import AudioError, OutputError
+from support.fuzzing.sounds import encoded_sound
 from support.layouts import write_placeholders
 from support.operations import operations
 
@@ -404,9 +405,54 @@ def test_header_that_declares_no_frames():
 def test_samples_that_are_not_finite_are_counted():
     samples = np.zeros((100, 2))
     samples[3, 0], samples[4] = np.nan, np.inf
-    with pytest.raises(AudioError, match=r"data contains 3 samples that are not finite numbers \(NaN or infinite\)"):
+    with pytest.raises(AudioError, match=r"data contains 3 samples that are not finite numbers \(NaN, infinite"):
         audio.read(encoded(samples, subtype="FLOAT"))
     assert len(audio.read(encoded(samples, 1000, subtype="FLOAT"), start_s=0.005).samples) == 95
+
+
+@pytest.mark.parametrize("loud", [3e38, -2e30])
+def test_samples_whose_sum_may_exceed_the_range_of_float32_are_refused(loud):
+    samples = np.full((100, 2), loud)
+    with pytest.raises(AudioError, match="data contains 200 samples that are not finite numbers"):
+        audio.read(encoded(samples, subtype="FLOAT"), rate_hz=16_000)
+    with pytest.raises(AudioError, match="data contains 200 samples that are not finite numbers"):
+        audio.read(encoded(samples, subtype="DOUBLE"))
+
+
+@pytest.mark.parametrize("suffix", [".au", ".snd", ".vox", ".gsm"])
+def test_bytes_without_a_header_are_not_decoded_to_noise_because_of_their_suffix(tmp_path, suffix):
+    path = tmp_path / f"page{suffix}"
+    path.write_bytes(b"<!DOCTYPE html>" * 40)
+    with pytest.raises(AudioError, match=rf'page{suffix}" cannot be decoded: it begins with the text'):
+        audio.read(path)
+    path.write_bytes(bytes(range(255, 0, -1)) * 8)
+    with pytest.raises(AudioError, match="cannot be decoded: its format is not recognised"):
+        audio.info(path)
+
+
+def test_a_slice_equals_the_whole_of_a_file_whose_header_declares_an_odd_start():
+    data = encoded(np.random.default_rng(0).uniform(-0.5, 0.5, (400, 6)), container="AU", subtype="ALAW")
+    data = data[:4] + (23).to_bytes(4, "big") + data[8:]
+    whole, part = audio.read(data), audio.read(data, start_s=100 / 44_100)
+    np.testing.assert_array_equal(part.samples, whole.samples[100:])
+
+
+def test_a_slice_of_a_damaged_mp3_that_libsndfile_seeks_beyond_its_end():
+    """With some of these bytes changed, it seeks to frame 12 205 of 8 000 instead of 7 900."""
+    whole, outcomes = encoded_sound("MP3", "MPEG_LAYER_III", 1, 8000), set()
+    for at in range(850, 880):
+        try:
+            outcomes.add(len(audio.read(whole[:at] + b"\xff" + whole[at + 1 :], start_s=7900 / 8000).samples) > 0)
+        except AudioError as error:
+            outcomes.add(str(error).split(":")[0])
+    assert outcomes == {True, "the audio data has no samples"}
+
+
+@pytest.mark.parametrize("offset", range(0, 1024, 31))
+def test_a_header_that_declares_more_frames_than_a_float_can_count(wav, monkeypatch, offset):
+    monkeypatch.setattr(decoding, "held_frames", lambda source, file: 2**62 + offset)
+    with pytest.raises(AudioError, match=r'street.wav" is too long: its header declares'):
+        audio.read(wav)
 
 
 # ── truncated files ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -395,6 +395,14 @@ def test_an_unknown_colour_map_does_not_leave_an_open_figure(city):
     assert pyplot.get_fignums() == []
 
 
+def test_a_file_name_that_is_not_utf_8_is_kept_in_the_data_frame(tmp_path):
+    name = "caf\udce9.wav"
+    for path in (tmp_path / "dog" / name, tmp_path / "cat" / "mia.wav"):
+        path.parent.mkdir()
+        path.touch()
+    assert Dataset.open(tmp_path).to_dataframe()["path"].tolist() == ["cat/mia.wav", f"dog/{name}"]
+
+
 # --- Real clips -------------------------------------------------------------------------------------------------------
 
 

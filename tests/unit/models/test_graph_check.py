@@ -154,3 +154,38 @@ def test_a_familiarity_out_of_range_is_refused_after_the_run(tmp_path, weight, m
     hostile_graphs.Hostile("run", "odd", hostile_graphs.seal(proto), "").write(tmp_path)
     with pytest.raises(BundleError, match=f'the output "familiarity" .* {match}'):
         read_bundle(tmp_path / "odd.onnx").run(np.ones((2, 8, 8), np.float32), "familiarity")
+
+
+def wide(n_columns: int) -> onnx.ModelProto:
+    """A graph that pads the spectrogram by ``n_columns``, applies a convolution, and goes on with the mean."""
+    nodes = [
+        onnx.helper.make_node("Conv", ["spectrogram", "k"], ["m"], pads=[1, 1, 1, 1 + n_columns]),
+        onnx.helper.make_node("Relu", ["m"], ["r"]),
+        onnx.helper.make_node("GlobalAveragePool", ["r"], ["p"]),
+        onnx.helper.make_node("Mul", ["p", "spectrogram"], ["y"]),
+    ]
+    proto = hostile_graphs.model(nodes, [hostile_graphs.tensor("k", 1, 1, 3, 3)])
+    proto.graph.node[4].input[0] = "y"
+    return proto
+
+
+def test_the_numbers_that_are_in_memory_at_the_same_time_are_limited():
+    data = hostile_graphs.seal(wide(1000))
+    row = 2 * 8 * 1008 + 64  # m, r and the spectrogram; the mean is added when m is no longer needed
+    assert graph_check.check(data, "model.onnx").rows_per_run == min(graph_check.MAX_LIVE_VALUES // row, 1024)
+    most = (graph_check.MAX_LIVE_VALUES - 64) // 16 - 8
+    graph_check.check(hostile_graphs.seal(wide(most)), "model.onnx")
+    with pytest.raises(
+        BundleError, match=r"it needs 3.4e\+07 numbers at a time or more for 1 window; allowed: 3.4e\+07"
+    ):
+        graph_check.check(hostile_graphs.seal(wide(most + 1)), "model.onnx")
+
+
+def test_rows_that_are_run_one_after_the_other_give_the_same_result(tmp_path, monkeypatch):
+    batch = np.random.default_rng(0).normal(0, 1, (7, 8, 8)).astype(np.float32)
+    hostile_graphs.Hostile("run", "wide", hostile_graphs.seal(wide(1000)), "").write(tmp_path)
+    together = read_bundle(tmp_path / "wide.onnx").run(batch)
+    monkeypatch.setattr(graph_check, "MAX_LIVE_VALUES", 40_000)
+    in_parts = read_bundle(tmp_path / "wide.onnx")
+    assert in_parts.checked.rows_per_run == 2
+    np.testing.assert_array_equal(in_parts.run(batch), together)

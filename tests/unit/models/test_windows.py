@@ -91,3 +91,11 @@ def test_uncovered_samples_are_counted_and_part_of_the_last_window_before_a_gap(
 def test_overlap_outside_0_to_1_is_refused(overlap):
     with pytest.raises(SettingsError, match=r"overlap is .*: expected a fraction of the window, at least 0"):
         hop_samples(100.0, overlap)
+
+
+@pytest.mark.parametrize("window_samples", [1e-9, 0.4, 1.0])
+def test_a_window_has_at_least_one_sample(window_samples):
+    cutter = WindowCutter(window_samples, hop=1)
+    cut = [*cutter.push(np.zeros(3, np.float32)), *cutter.end()]
+    assert [(window.start, window.stop) for window in cut] == [(0, 1), (1, 2), (2, 3)]
+    assert list(windows(3, window_samples)) == [(0, 1), (1, 2), (2, 3)]

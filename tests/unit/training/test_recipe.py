@@ -29,7 +29,8 @@ def test_valid_names(name):
     ["", ".", "..", ".lock", "-x", "a/b", "a\\b", "a b", "ä", "a\n", "report.html", "metrics.json", "Report.HTML", 5],
 )
 def test_invalid_names_are_rejected(name):
-    with pytest.raises(SettingsError, match=re.escape(f'the name of a recipe is "{name}"')):
+    shown = str(name).replace("\n", "\\n")
+    with pytest.raises(SettingsError, match=re.escape(f'the name of a recipe is "{shown}"')):
         Recipe(name=name, representation=Mel())
 
 
@@ -128,3 +129,23 @@ def test_the_notebooks_recipes_have_the_notebooks_settings(name):
 def test_a_small_data_set_is_trained_on_for_more_epochs():
     scratch = RECIPES["scratch"]  # 30 epochs of batch 32, at least 1 500 batches
     assert [scratch.epochs_for(n) for n in (1, 32, 33, 320, 1280, 1700)] == [1500, 1500, 750, 150, 38, 30]
+
+
+@pytest.mark.parametrize(
+    ("representation", "match"),
+    [
+        ("size = [64, 4097]", r"mine is too large: its size is \[64, 4097\]; the largest value allowed is 4096"),
+        ("rate_hz = 2000000", "its rate_hz is 2000000; the largest value allowed is 1000000"),
+        ("hop_samples = 1\nn_mels = 60000", "88201 frames × 60000 bands is 5.29e[+]09 numbers"),
+    ],
+)
+def test_spectrograms_that_a_model_file_may_not_have_are_refused_before_the_training(representation, match):
+    with pytest.raises(SettingsError, match=match):
+        Recipe.from_toml(f'name = "mine"\n[representation]\nname = "mel"\n{representation}\n')
+
+
+def test_the_size_of_spectrograms_is_checked_for_the_window_of_the_data_set():
+    recipe = recipe_named("transfer").with_changes(representation={"name": "logmel", "hop_samples": 40})
+    assert recipe.for_window(4.0).representation.size == (128, 3200)
+    with pytest.raises(SettingsError, match=r"transfer is too large: its size is \[128, 8000\]"):
+        recipe.for_window(10.0)

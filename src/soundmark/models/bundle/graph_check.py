@@ -29,6 +29,10 @@ MAX_VALUES = 1 << 28  # numbers in all tensors that are computed for one window;
 MAX_OPERATIONS = 1 << 36  # multiplications for one window, a few seconds on one core; mn10 with 10 s: 540 million
 
 
+# Numbers that are in memory at the same time, in tensors that are computed and still needed; mn10 with 10 s: 4 million.
+MAX_LIVE_VALUES = 1 << 25
+
+
 # Numbers and multiplications for the windows that are computed in one run, and the number of windows.
 MAX_RUN_VALUES, MAX_RUN_OPERATIONS, MAX_ROWS = 1 << 30, 1 << 37, 1024
 
@@ -143,7 +147,9 @@ def _check_model(proto: Message) -> CheckedGraph:
     rows = max(1, min(MAX_RUN_VALUES // first.values, MAX_RUN_OPERATIONS // first.operations, MAX_ROWS))
     # More than twice the limit: the cost grows faster than the number of windows.
     _check_cost(graph.run(rows), rows, 2 * MAX_RUN_VALUES, 2 * MAX_RUN_OPERATIONS)
-    return CheckedGraph(rows, graph.inputs, first.outputs)
+    if first.live > MAX_LIVE_VALUES:
+        raise _too_much("numbers at a time", first.live, MAX_LIVE_VALUES, 1)
+    return CheckedGraph(min(rows, MAX_LIVE_VALUES // first.live), graph.inputs, first.outputs)
 
 
 def _check_opsets(imports: list[Message]) -> None:
@@ -166,15 +172,20 @@ def _check_cost(cost: _Cost, rows: int, max_values: int, max_operations: int) ->
         ("multiplications", cost.operations, max_operations),
     ):
         if found > most:
-            windows = "1 window" if rows == 1 else f"{rows} windows"
-            raise _RefusedError(f"it needs {float(found):.2g} {what} or more for {windows}; allowed: {float(most):.2g}")
+            raise _too_much(what, found, most, rows)
+
+
+def _too_much(what: str, found: int, most: int, rows: int) -> _RefusedError:
+    windows = "1 window" if rows == 1 else f"{rows} windows"
+    return _RefusedError(f"it needs {float(found):.2g} {what} or more for {windows}; allowed: {float(most):.2g}")
 
 
 @dataclass
 class _Cost:
-    """What the nodes of a graph compute for a number of windows."""
+    """What the nodes of a graph compute for a number of windows; ``live`` values are in memory at the same time."""
 
     values: int = 1
+    live: int = 1
     operations: int = 1
     outputs: dict[str, Shape] = field(default_factory=dict)
 
@@ -207,6 +218,7 @@ class _Graph:
         for value in graph.get("output", []):
             _check_type(value)
         self.outputs = [_last(value, "name", "") for value in graph.get("output", [])]
+        self.last_used = _last_used(self.calls, set(self.outputs))
 
     def _add_constant(self, name: str, tensor: Message) -> None:
         if name in self.values:
@@ -233,7 +245,8 @@ class _Graph:
         cost, values = _Cost(), dict(self.values)
         values |= {name: Value((rows, *shape[1:])) for name, shape in self.inputs.items()}
         computed = 0
-        for call, names, outputs in self.calls:
+        live = sum(prod(values[name].shape) for name in self.inputs)
+        for position, (call, names, outputs) in enumerate(self.calls):
             missing = [name for name in names if name and name not in values]
             if missing:
                 raise _RefusedError(
@@ -252,14 +265,27 @@ class _Graph:
                     raise _RefusedError(f"its operator {call.operator} computes {computed:.2g} numbers from constants")
             cost.values += size
             cost.operations += result.operations
+            live += 0 if is_constant else size
+            cost.live = max(cost.live, live)
             if cost.values > 2 * MAX_RUN_VALUES or cost.operations > 2 * MAX_RUN_OPERATIONS:
                 break  # too much: see _check_cost
             for name, shape in zip(outputs, result.shapes, strict=False):
                 if name in values:
                     raise _RefusedError(f"it has two tensors called {_quoted(name)}")
                 values[name] = Value(shape, is_constant)
+            live -= sum(prod(values[name].shape) for name in self.last_used[position] if not values[name].is_constant)
         cost.outputs = {name: values[name].shape for name in self.outputs if name in values}
         return cost
+
+
+def _last_used(calls: list[tuple[Call, list[str], list[str]]], kept: set[str]) -> list[list[str]]:
+    """For each operator, the tensors that no later operator needs, and that are not ``kept``."""
+    seen, found = set(kept) | {""}, []
+    for _, inputs, outputs in reversed(calls):
+        names = dict.fromkeys(name for name in (*inputs, *outputs) if name not in seen)
+        seen |= names.keys()
+        found.append(list(names))
+    return found[::-1]
 
 
 def _check_operator(node: Message) -> None:

@@ -250,3 +250,15 @@ def test_a_path_with_a_nul_character_is_skipped_with_the_reason(pets: Path):
     (pets / "labels.csv").write_text("path,label\nrex.wav,dog\nmi\0a.wav,cat\n")
     skipped = Dataset.open(pets / "labels.csv").skipped
     assert [one.reason for one in skipped] == ["row 3: its path contains a NUL character"]
+    (pets / "labels.csv").write_text("path,label\nrex.wav,dog\ns\0b/mia.wav,cat\n")
+    skipped = Dataset.open(pets / "labels.csv").skipped
+    assert [one.reason for one in skipped] == ["row 3: its path contains a NUL character"]
+
+
+@pytest.mark.parametrize("name", ["x/" * 3000 + "mia.wav", "a" * 300 + "/mia.wav", "a" * 300 + ".wav", "loop/mia.wav"])
+def test_a_path_that_no_file_can_have_is_skipped_with_the_reason(pets: Path, name: str):
+    (pets / "loop").symlink_to("loop")
+    (pets / "labels.csv").write_text(f"path,label\nrex.wav,dog\n{name},cat\n")
+    data = Dataset.open(pets / "labels.csv")
+    assert len(data) == 1
+    assert data.skipped[0].reason.startswith("row 3: the ")
