@@ -1,4 +1,4 @@
-"""A worker of ``soundmark.audio.isolation`` with a faulty decoder: ``python -P faulty_decoder.py THREADS``.
+"""A worker of ``soundmark.audio.decoding.isolation`` with a faulty decoder: ``python -P faulty_decoder.py THREADS``.
 
 The name of the file is the fault: "crash.wav", "hang.wav", "memory.wav", "exit.wav", "lie.wav", "garbage.wav". Files
 with other names are decoded.
@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from soundmark.audio import decoding, worker
-from soundmark.audio.decoding import Blocks
+from soundmark.audio import decoding
+from soundmark.audio.decoding import Blocks, worker
 
 original = decoding.blocks
 

@@ -1109,7 +1109,7 @@ def a_decoder_that_crashes(folder: Path) -> None:
     (folder / "crashing").mkdir()
     (folder / "crashing" / "sitecustomize.py").write_text(
         "import ctypes, sys\n"
-        "if 'soundmark.audio.worker' in sys.orig_argv:\n"
+        "if 'soundmark.audio.decoding.worker' in sys.orig_argv:\n"
         "    import soundfile\n"
         "    opened = soundfile.SoundFile\n"
         "    soundfile.SoundFile = lambda file: ctypes.string_at(0) if file == b'crash.wav' else opened(file)\n"

@@ -18,7 +18,7 @@ from support.models import tone_model
 
 HANGS = """
 import sys
-if 'soundmark.audio.worker' in sys.orig_argv:
+if 'soundmark.audio.decoding.worker' in sys.orig_argv:
     import soundfile, time
     soundfile.SoundFile = lambda file: time.sleep(1000)
 """

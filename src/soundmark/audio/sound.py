@@ -23,15 +23,15 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from soundmark.audio import decoding, diagnosis, limits
-from soundmark.audio.decoding import FileSource, Samples
+from soundmark.audio import decoding, limits
+from soundmark.audio.decoding import FileSource, Samples, diagnosis
 from soundmark.audio.resampling import Resampler, check_rate
 from soundmark.audio.samples import as_array, is_array, mono_of_any_layout
 from soundmark.errors import AudioError, SettingsError
 from soundmark.runtime import atomic
 
 if TYPE_CHECKING:
-    from soundmark.audio.isolation import Decoders, IsolatedBlocks
+    from soundmark.audio.decoding.isolation import Decoders, IsolatedBlocks
 
 
 @dataclass(frozen=True, eq=False)

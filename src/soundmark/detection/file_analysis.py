@@ -25,7 +25,7 @@ from soundmark.runtime import parallel
 from soundmark.runtime.progress import AnalysisProgress, FileProgress
 
 if TYPE_CHECKING:
-    from soundmark.audio.isolation import Decoders
+    from soundmark.audio.decoding.isolation import Decoders
     from soundmark.detection.settings import DetectionSettings
 
 
@@ -101,8 +101,8 @@ def analyze_files(
     """Call ``analyze_file`` for each of ``files``, ``jobs`` at a time (default: all cores); yield results in order.
 
     One thread decodes a file while others compute its spectrograms and run the network, so one long file uses all
-    cores, as many short files do. With ``isolate``, processes decode them (see ``audio.isolation``). A ``Failure``
-    among ``files`` is yielded unchanged. ``on_sound`` is called from several threads with the path, the seconds
+    cores, as many short files do. With ``isolate``, worker processes decode them. A ``Failure`` among
+    ``files`` is yielded unchanged. ``on_sound`` is called from several threads with the path, the seconds
     analysed and the duration declared in the header.
 
     >>> from soundmark.detection.settings import DetectionSettings
@@ -139,7 +139,7 @@ def analyze_files(
 def _decoders(isolate: bool, threads: int) -> AbstractContextManager[Decoders | None]:
     if not isolate:
         return nullcontext()
-    from soundmark.audio.isolation import Decoders  # imports subprocess
+    from soundmark.audio.decoding.isolation import Decoders  # imports subprocess
 
     return Decoders(threads)
 

@@ -25,7 +25,7 @@ from soundmark.runtime import parallel
 
 if TYPE_CHECKING:
     from soundmark.audio import AudioSource
-    from soundmark.audio.isolation import Decoders
+    from soundmark.audio.decoding.isolation import Decoders
     from soundmark.models.classifier import Model
 
 

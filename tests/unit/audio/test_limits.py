@@ -54,7 +54,7 @@ def test_a_long_pipe_is_streamed_in_bounded_memory(tmp_path):
 
 @pytest.mark.parametrize("longer", [False, True])
 def test_a_pipe_longer_than_the_limit_is_refused(tmp_path, monkeypatch, longer):
-    monkeypatch.setattr("soundmark.audio.spool.MEMORY_BYTES", 1 << 12)
+    monkeypatch.setattr("soundmark.audio.decoding.spool.MEMORY_BYTES", 1 << 12)
     path = write_constant(tmp_path / "a.wav", 1, 8000)
     monkeypatch.setattr(limits, "PIPE_BYTES", path.stat().st_size - longer)
     os.mkfifo(tmp_path / "pipe")

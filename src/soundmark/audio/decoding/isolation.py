@@ -20,11 +20,11 @@ import numpy as np
 
 from soundmark.audio import decoding, limits
 from soundmark.audio.decoding import Samples
-from soundmark.audio.diagnosis import FileSource
-from soundmark.audio.worker import BLOCK, END, ERROR, HEADER, SOUND
+from soundmark.audio.decoding.diagnosis import FileSource
+from soundmark.audio.decoding.worker import BLOCK, END, ERROR, HEADER, SOUND
 from soundmark.errors import AudioError, SoundmarkError, processing
 
-WORKER = ("-P", "-m", "soundmark.audio.worker")  # -P: the current folder may have a numpy.py
+WORKER = ("-P", "-m", "soundmark.audio.decoding.worker")  # -P: the current folder may have a numpy.py
 
 
 STALL_S = 30.0  # longest wait for the next block: a decoder that takes longer hangs
@@ -153,7 +153,7 @@ class IsolatedBlocks:
 
 
 class _Worker:
-    """One process of ``soundmark.audio.worker``."""
+    """One process of ``soundmark.audio.decoding.worker``."""
 
     def __init__(self, threads: int) -> None:
         self.is_idle = True

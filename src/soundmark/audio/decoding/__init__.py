@@ -2,6 +2,14 @@
 
 libsndfile decodes WAV of every kind, FLAC, Ogg Vorbis and Opus, MP3, AIFF and more. Decoding is block by block, so that
 memory use does not grow with the length of a recording. A sound that cannot be decoded raises an ``AudioError``.
+
+In reading order:
+
+    diagnosis  explain why a file cannot be decoded
+    integrity  find damage that libsndfile conceals, in Ogg, MP3 and ALAC
+    spool      copy a pipe to a temporary file
+    worker     the process that decodes untrusted files
+    isolation  decode untrusted files in worker processes with limits
 """
 
 from __future__ import annotations
@@ -18,9 +26,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from soundmark.audio import integrity, limits
-from soundmark.audio.diagnosis import FileSource, damage, header_note, why_unreadable
-from soundmark.audio.spool import spooled
+from soundmark.audio import limits
+from soundmark.audio.decoding import integrity
+from soundmark.audio.decoding.diagnosis import FileSource, damage, header_note, why_unreadable
+from soundmark.audio.decoding.spool import spooled
 from soundmark.errors import AudioError, processing
 from soundmark.runtime import parallel
 
@@ -269,7 +278,7 @@ def _read(file: Any, frames: int) -> tuple[npt.NDArray[Any], float]:
     """Read the next ``frames`` of an open file, [n, channels]; return them and the factor that scales them to −1…1."""
     kind = INTEGER_TYPES.get(file.subtype, "float32")
     scale = {"int16": 2.0**-15, "int32": 2.0**-31, "float32": 1.0}[kind]
-    if file.tell() > file.frames:  # libsndfile seeks beyond the end of a damaged MP3
+    if file.format == "MP3" and file.tell() > file.frames:  # libsndfile seeks beyond the end of a damaged one
         return np.empty((0, file.channels), kind), scale
     return file.read(frames, dtype=kind, always_2d=True), scale
 

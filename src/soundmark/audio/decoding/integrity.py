@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from soundmark.audio.diagnosis import FileSource
+from soundmark.audio.decoding.diagnosis import FileSource
 from soundmark.runtime.text import counted
 
 SEARCH_BYTES = 1 << 16  # read at once to find the next page or frame

@@ -13,8 +13,9 @@ import pytest
 import soundfile
 
 from soundmark import audio
-from soundmark.audio import decoding, isolation
-from soundmark.audio.isolation import Decoders
+from soundmark.audio import decoding
+from soundmark.audio.decoding import isolation
+from soundmark.audio.decoding.isolation import Decoders
 from soundmark.errors import AudioError
 from support import faulty_decoder
 

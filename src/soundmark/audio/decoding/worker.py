@@ -1,6 +1,6 @@
 """The worker process of ``isolation``: decodes the files that it is asked for, under limits on memory and time.
 
-    python -P -m soundmark.audio.worker THREADS
+    python -P -m soundmark.audio.decoding.worker THREADS
 
 Standard input has a request per line: JSON with ``path``, ``name``, ``start_s`` and ``stop_s``. Standard output has
 messages: a header of ``HEADER`` (the kind and the number of bytes), and the content. For each request they are SOUND,
@@ -140,7 +140,7 @@ def main(threads: int) -> None:
     """Limit this process, and serve its standard input with a number of ``threads``.
 
     >>> import subprocess
-    >>> subprocess.run([sys.executable, "-P", "-m", "soundmark.audio.worker", "1"], input=b"").returncode
+    >>> subprocess.run([sys.executable, "-P", "-m", "soundmark.audio.decoding.worker", "1"], input=b"").returncode
     0
     """
     _limit(threads)

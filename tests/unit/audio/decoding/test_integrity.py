@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from soundmark import audio
-from soundmark.audio import integrity
+from soundmark.audio.decoding import integrity
 
 SECONDS = 12
 
