@@ -9,7 +9,12 @@ import pytest
 import soundmark
 
 COMMANDS = {"compare": soundmark.compare, "train": soundmark.train, "evaluate": soundmark.evaluate}
-OTHER_NAMES = {"output": "folder", "min_confidence": "threshold", "merge_gap": "merge_gap_s"}  # command: Python keyword
+OTHER_NAMES = {
+    "output": "folder",
+    "min_confidence": "threshold",
+    "merge_gap": "merge_gap_s",
+    "window": "window_s",
+}  # command: Python keyword
 PLURALS = {"recipe": "recipes", "protocol": "protocols"}  # options that may be repeated: Python keyword
 
 

@@ -63,13 +63,13 @@ def _without_command(
         raise typer.Exit(2)
 
 
-def open_dataset(path: Path, subset: str | None) -> Dataset:
+def open_dataset(path: Path, subset: str | None, *, complete: bool = False) -> Dataset:
     """Open a data set, and show the library's warnings from now on."""
     from soundmark.cli import console
     from soundmark.datasets import Dataset
 
     console.show_library_warnings()
-    data = Dataset.open(path, subset=subset)
+    data = Dataset.open(path, subset=subset, complete=complete)
     if data.is_partial:
         console.say(f"{data.name}: {data.share} are present.")
     return data

@@ -82,14 +82,23 @@ class Dataset:
 
     @staticmethod
     def open(
-        path: str | os.PathLike[str], *, subset: str | None = None, classes: Sequence[str] | None = None
+        path: str | os.PathLike[str],
+        *,
+        subset: str | None = None,
+        classes: Sequence[str] | None = None,
+        complete: bool = False,
     ) -> Dataset:
-        """Open a data set; its layout is detected: UrbanSound8K, ESC-50, a CSV table, or one folder per class.
+        """Open a data set; its layout is detected.
+
+        Layouts are UrbanSound8K, ESC-50, one folder per class, a CSV table, and annotated recordings: with label files
+        of Raven, Audacity or Whombat, or a table with the usual column names.
 
         Args:
             path: the root folder of the data set or its table; a path one level above or below also works.
             subset: "esc10" for the ten classes of ESC-50 with a less restrictive licence.
-            classes: class order for a CSV table or class folders; any other label is an error.
+            classes: class order, except for UrbanSound8K and ESC-50; any other label is an error.
+            complete: everything of interest in annotated recordings is annotated: sections of the rest become clips of
+                the class "background".
 
         Raises:
             DatasetError: the path does not exist or is not a data set, or a row of the table is invalid.
@@ -109,7 +118,7 @@ class Dataset:
         if not os.fspath(path):
             raise DatasetError(f'the path of the data set is "". {SUPPORTED_LAYOUTS}')
         path = Path(path).expanduser()
-        options: dict[str, Any] = {"subset": subset, "classes": classes}
+        options: dict[str, Any] = {"subset": subset, "classes": classes, "complete": complete or None}
         try:
             with processing(f'"{path}"'):
                 data = open_layout(path, {name: value for name, value in options.items() if value is not None})

@@ -87,6 +87,7 @@ def compare(
     folds: int | Sequence[int] | None = None,
     seeds: int = DEFAULT_SEEDS,
     subset: str | None = None,
+    complete: bool = False,
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -114,6 +115,7 @@ def compare(
         folds: the official folds to test, each by a model trained on all others; one or several. Default: all.
         seeds: number of trainings of each recipe on each split, each with another seed.
         subset: a named part of the data set, such as "esc10" of ESC-50.
+        complete: everything of interest is annotated, as in ``Dataset.open``.
         epochs: overrides the recipes' number of epochs.
         batch_size: overrides the recipes' batch size.
         learning_rate: overrides the recipes' learning rate.
@@ -147,7 +149,7 @@ def compare(
     check_jobs(jobs)
     engine_for([], device)  # check the device before the features are computed
     plan = make_plan(
-        prepare(open_dataset(dataset, subset), chosen, window_s=window_s, background=background),
+        prepare(open_dataset(dataset, subset, complete=complete), chosen, window_s=window_s, background=background),
         chosen,
         protocols=_protocol_names(protocols),
         folds=_fold_numbers(folds),

@@ -79,6 +79,7 @@ def evaluate(
     threshold: float | None = DetectionSettings.min_confidence,
     merge_gap_s: float = DetectionSettings.merge_gap_s,
     subset: str | None = None,
+    complete: bool = False,
     jobs: int | None = None,
     quiet: bool = False,
 ) -> ModelEvaluation | EventEvaluation:
@@ -97,6 +98,7 @@ def evaluate(
         threshold: probability at which an event starts; default: the model's own.
         merge_gap_s: events of a class separated by at most this gap are merged, in seconds.
         subset: a named part of the data set, such as "esc10" of ESC-50.
+        complete: everything of interest is annotated, as in ``Dataset.open``.
         jobs: parallel workers; default: all cores.
         quiet: show no progress.
 
@@ -116,7 +118,7 @@ def evaluate(
     settings = DetectionSettings(overlap=overlap, min_confidence=threshold, merge_gap_s=merge_gap_s)
     check_event_options(events, rule, settings)
     loaded = open_model(model)
-    data = open_dataset(dataset, subset)
+    data = open_dataset(dataset, subset, complete=complete)
     target = None if folder is None else results_folder(folder)
     from soundmark.evaluation import event_evaluation  # imports this module
     from soundmark.runtime.progress_bars import progress_bars  # imports rich, so only where it is needed

@@ -60,6 +60,7 @@ def train(
     test_fold: int | None = None,
     scores: str | PathLike[str] | None = None,
     subset: str | None = None,
+    complete: bool = False,
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -85,6 +86,7 @@ def train(
         test_fold: the official fold to hold out and test on. Default: train on all clips.
         scores: the folder of a comparison, whose scores of this recipe are written to the model's card.
         subset: a named subset of the data set, such as "esc10" of ESC-50.
+        complete: everything of interest is annotated, as in ``Dataset.open``.
         epochs: overrides the recipe's value.
         batch_size: overrides the recipe's value.
         learning_rate: overrides the recipe's value.
@@ -113,7 +115,7 @@ def train(
     check_jobs(jobs)
     if test_fold is not None and not is_whole(test_fold):
         raise SettingsError(f"test_fold is {test_fold!r}: expected the number of a fold, or None.")
-    data = prepare(open_dataset(dataset, subset), [chosen], window_s=window_s, background=background)
+    data = prepare(open_dataset(dataset, subset, complete=complete), [chosen], window_s=window_s, background=background)
     from soundmark.runtime.progress_bars import progress_bars  # imports rich, which is slow
 
     with progress_bars(quiet) as progress:
@@ -242,22 +244,26 @@ def comparison_scores(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[st
     return {"cross_validated": True, **{key: result[key] for key in keys}, "leak": result.get("leak")}
 
 
-def open_dataset(dataset: Dataset | str | PathLike[str], subset: str | None = None) -> Dataset:
-    """Return ``dataset``, opened first if it is a path.
+def open_dataset(
+    dataset: Dataset | str | PathLike[str], subset: str | None = None, *, complete: bool = False
+) -> Dataset:
+    """Return ``dataset``, opened first if it is a path, with the options of ``Dataset.open``.
 
     Raises:
         DatasetError: the path is not a data set.
-        SettingsError: ``dataset`` is neither a ``Dataset`` nor a path, or a ``subset`` of an open one was requested.
+        SettingsError: ``dataset`` is neither a ``Dataset`` nor a path, or an option was given for an open one.
 
     >>> open_dataset(city) is city, len(open_dataset(str(city.root)).clips)
     (True, 60)
     """
     if isinstance(dataset, str | PathLike):
-        return Dataset.open(dataset, subset=subset)
+        return Dataset.open(dataset, subset=subset, complete=complete)
     if not isinstance(dataset, Dataset):
         raise SettingsError(f"the data set is a {type(dataset).__name__}: expected a Dataset, or the path of one.")
     if subset is not None:
         raise SettingsError(f'subset is "{subset}", but the data set is already open: pass subset to Dataset.open.')
+    if complete:
+        raise SettingsError("complete is True, but the data set is already open: pass complete to Dataset.open.")
     return dataset
 
 

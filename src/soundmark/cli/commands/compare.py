@@ -72,6 +72,7 @@ def compare(
         ),
     ] = DEFAULT_SEEDS,
     subset: options.Subset = None,
+    complete: options.Complete = False,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     learning_rate: options.LearningRate = None,
@@ -106,7 +107,7 @@ def compare(
         for name in preset_or(recipe or None, preset)
     ]
     named_recipes.check_used(chosen, **fields, window_s=window)
-    data = prepare(open_dataset(dataset, subset), chosen, window_s=window, background=background)
+    data = prepare(open_dataset(dataset, subset, complete=complete), chosen, window_s=window, background=background)
     console.say(describe_window(data))
     plan = make_plan(data, chosen, protocols=protocol, folds=options.fold_numbers(folds), seeds=seeds)
     console.say(describe_cost(plan, output, device=device, fresh=fresh))

@@ -55,6 +55,7 @@ def evaluate(
     min_confidence: options.MinConfidence = DetectionSettings.min_confidence,
     merge_gap: options.MergeGap = DetectionSettings.merge_gap_s,
     subset: options.Subset = None,
+    complete: options.Complete = False,
     jobs: options.Jobs = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -73,7 +74,7 @@ def evaluate(
     settings = DetectionSettings(overlap=overlap, min_confidence=min_confidence, merge_gap_s=merge_gap)
     check_event_options(events, rule, settings)
     loaded = load(model)
-    data = open_dataset(dataset, subset)
+    data = open_dataset(dataset, subset, complete=complete)
     skipped: Sequence[Skipped]
     with console.progress(quiet) as progress:
         if events:

@@ -16,6 +16,7 @@ def inspect(
     output: options.Figure = None,
     overwrite: options.Overwrite = False,
     subset: options.Subset = None,
+    complete: options.Complete = False,
     jobs: options.Jobs = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -31,7 +32,7 @@ def inspect(
     from soundmark.datasets import inspection
     from soundmark.runtime import atomic, plotting
 
-    data = open_dataset(dataset, subset)
+    data = open_dataset(dataset, subset, complete=complete)
     if output:
         plotting.check_figure_path(output)
         atomic.check_new_file(output, overwrite=overwrite)

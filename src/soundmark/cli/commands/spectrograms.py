@@ -50,6 +50,7 @@ def spectrograms(
         bool, typer.Option("--axes", help="Draw axes in seconds and hertz.", rich_help_panel="Output")
     ] = False,
     subset: options.Subset = None,
+    complete: options.Complete = False,
     jobs: options.Jobs = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -64,7 +65,7 @@ def spectrograms(
     from soundmark.datasets import spectrogram_images
     from soundmark.training.named_recipes import recipe_named
 
-    data = open_dataset(dataset, subset)
+    data = open_dataset(dataset, subset, complete=complete)
     with console.progress(quiet) as progress:
         written = spectrogram_images.save_images(
             data, recipe_named(recipe).representation, folder, colours=colours, axes=axes, jobs=jobs, progress=progress

@@ -46,6 +46,7 @@ def train(
         ),
     ] = None,
     subset: options.Subset = None,
+    complete: options.Complete = False,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     learning_rate: options.LearningRate = None,
@@ -75,7 +76,7 @@ def train(
         recipe, **fields, seed=seed, time_expansion=time_expansion, band=options.frequency_band(band)
     )
     named_recipes.check_used([chosen], **fields, window_s=window)
-    data = prepare(open_dataset(dataset, subset), [chosen], window_s=window, background=background)
+    data = prepare(open_dataset(dataset, subset, complete=complete), [chosen], window_s=window, background=background)
     console.say(describe_window(data))
     with console.progress(quiet) as progress:
         trained = train_model(

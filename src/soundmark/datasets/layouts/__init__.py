@@ -5,6 +5,7 @@ In reading order:
     table_reader  reading and validating the rows of a CSV table
     urbansound8k  UrbanSound8K
     esc50         ESC-50 and ESC-10
+    annotations   annotated recordings: Raven, Audacity, Whombat, and tables with the usual columns
     table         a CSV table of clips
     folders       one folder per class
 
@@ -28,7 +29,7 @@ from soundmark.datasets.dataset import Dataset
 from soundmark.errors import DatasetError, SettingsError
 from soundmark.runtime.text import reason_unreadable
 
-LAYOUTS = ("urbansound8k", "esc50", "table", "folders")  # tried in this order, the most specific first
+LAYOUTS = ("urbansound8k", "esc50", "annotations", "table", "folders")  # tried in this order, the most specific first
 
 
 class Layout(Protocol):
@@ -72,6 +73,6 @@ def _layouts() -> Iterable[Layout]:
 
 
 SUPPORTED_LAYOUTS = (
-    "Give the folder of UrbanSound8K or ESC-50, a CSV table with the columns path and label, "
-    "or a folder with one folder of sound files per class."
+    "Give the folder of UrbanSound8K or ESC-50, a CSV table with the columns path and label, annotated recordings "
+    "(label files of Raven, Audacity or Whombat, or a table), or a folder with one folder of sound files per class."
 )

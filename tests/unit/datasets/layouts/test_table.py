@@ -100,7 +100,7 @@ def test_files_can_be_outside_the_folder_of_the_table(pets: Path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["path,class", "rex.wav,dog"], r't.csv" has no column "label". Columns found: path, class'),
+        (["path,colour", "rex.wav,dog"], r't.csv" has no column "label". Columns found: path, colour'),
         ([""], r'has no column "path". Columns found: none'),
         (["path,label"], r"lists no clips: it has a header but no rows"),
         (["path,label,Label", "rex.wav,dog,cat"], r'has two columns named "label": rename or remove one'),
