@@ -245,13 +245,13 @@ def test_class_folders_with_notes_remain_class_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("filename,onset,offset,event_label\ndawn.wav,2,1,wren\n", "row 2: the section ends at 1 s, before its start at 2 s"),
+        ("filename,onset,offset,event_label\ndawn.wav,2,1,wren\n", "row 2: the section ends at 1 s, before its start"),
         ("filename,onset,offset,event_label\ndawn.wav,nan,1,wren\n", 'row 2: start="nan" must be a number of seconds'),
         ("filename,onset,offset,event_label\ndawn.wav,-1,1,wren\n", 'row 2: start="-1" must be a number of seconds'),
         ("filename,onset,offset,event_label\ndawn.wav,1,two,wren\n", 'row 2: end="two" must be a number of seconds'),
-        ("filename,onset,offset,event_label\nx.wav,1,2,wren\n", r'none of the 1 annotations .* the sound file does not exist \("x.wav"\)'),
-        ("filename,onset,offset,event_label\ndawn.wav,40,41,wren\n", "it starts at 40 s, after the end of the file at 30.000 s"),
-        ("filename,onset,offset,event_label\ndawn.wav,1,2,wren,more\n", "row 2: it has 5 cells, and the header has 4 columns"),
+        ("filename,onset,offset,event_label\nx.wav,1,2,wren\n", r'the sound file does not exist \("x.wav"\)'),
+        ("filename,onset,offset,event_label\ndawn.wav,40,41,wren\n", "it starts at 40 s, after the end of the file"),
+        ("filename,onset,offset,event_label\ndawn.wav,1,2,wren,more\n", "row 2: it has 5 cells"),
         ("filename,onset,offset,event_label\n", "contains no annotations"),
     ],
 )  # fmt: skip
