@@ -1100,3 +1100,23 @@ def a_number_after_the_time_in_a_name(folder: Path) -> None:
 def its_start_time_is_known(folder: Path, done: subprocess.CompletedProcess[str]) -> None:
     (one,) = json.loads(done.stdout)
     assert one["began"] == "2024-06-12T04:30:00.000Z"
+
+
+# ── windows, background, ultrasound ──────────────────────────────────────────────────────────────────────────────────
+
+setup_of(*range(220, 231))(no_files)
+
+
+@setup_of(231)
+def twins_with_different_labels(folder: Path) -> None:
+    tone(folder / "twins" / "cat" / "1.wav", 330)
+    for name in ("cat", "dog"):
+        tone(folder / "twins" / name / "0.wav", 220)
+
+
+@setup_of(232)
+def an_almost_silent_clip(folder: Path) -> None:
+    for i, name in enumerate(("cat/1", "dog/2", "dog/3")):
+        tone(folder / "quiet" / f"{name}.wav", 220 + 10 * i)
+    faint = 0.0003 * np.sin(np.arange(RATE_HZ))
+    (folder / "quiet" / "cat" / "0.wav").write_bytes(encoded(faint))

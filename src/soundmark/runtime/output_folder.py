@@ -342,7 +342,8 @@ def opened(
     ``locks.exclusive``.
 
     Raises:
-        OutputError: the name is that of a file, such as "results.csv", another process has the lock, the folder is not writable, or its manifest is a foreign file.
+        OutputError: the name is that of a file, such as "results.csv", another process has the lock, the folder is not
+            writable, or its manifest is a foreign file.
 
     >>> (folder / "out").mkdir()
     >>> (folder / "out" / "notes.txt").write_text("mine") > 0
