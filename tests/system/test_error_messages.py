@@ -1134,3 +1134,23 @@ def a_text_with_a_suffix_of_sounds_without_header(folder: Path) -> None:
 @setup_of(200)
 def a_recipe_with_large_spectrograms(folder: Path) -> None:
     (folder / "large.toml").write_text('name = "large"\n[representation]\nname = "mel"\nsize = [64, 5000]\n')
+
+
+# ── windows, background, ultrasound ──────────────────────────────────────────────────────────────────────────────────
+
+setup_of(*range(220, 231))(no_files)
+
+
+@setup_of(231)
+def twins_with_different_labels(folder: Path) -> None:
+    tone(folder / "twins" / "cat" / "1.wav", 330)
+    for name in ("cat", "dog"):
+        tone(folder / "twins" / name / "0.wav", 220)
+
+
+@setup_of(232)
+def an_almost_silent_clip(folder: Path) -> None:
+    for i, name in enumerate(("cat/1", "dog/2", "dog/3")):
+        tone(folder / "quiet" / f"{name}.wav", 220 + 10 * i)
+    faint = 0.0003 * np.sin(np.arange(RATE_HZ))
+    (folder / "quiet" / "cat" / "0.wav").write_bytes(encoded(faint))

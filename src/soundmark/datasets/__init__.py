@@ -7,7 +7,6 @@ In reading order:
 
     clip                Clip: one labelled clip; Skipped: a file that cannot be used
     dataset             Dataset: clips and their classes
-    clip_windows        the window length; clips cut into windows
     description         text, tables and a figure that describe a Dataset
     synthetic           a small synthetic data set for the demo and the tests
     layouts             layouts of data sets on disk; one file per layout
@@ -16,7 +15,7 @@ In reading order:
     protocols           evaluation protocols: how a comparison splits the clips
     inspection          statistics and problems of a data set
     feature_store       a float32 array on disk, written in chunks with checksums
-    features            the features of a Dataset, computed once and stored
+    features            clips cut into windows; the features of a Dataset, computed once and stored
     spectrogram_images  a PNG per clip, in one folder per class
 """
 

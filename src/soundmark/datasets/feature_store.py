@@ -18,7 +18,7 @@ import shutil
 import weakref
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class Chunk:
     failures: dict[int, str]  # row → reason why it could not be computed
     notes: list[str]  # notes on files that were decoded only in part
     seconds: float
+    sounds: list[list[Any]] = field(default_factory=list)  # digest and level in dBFS per row; absent in older stores
 
     @property
     def start(self) -> int:

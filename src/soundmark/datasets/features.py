@@ -2,6 +2,10 @@
 
 The feature stores are in the user's cache directory or in the folder that ``SOUNDMARK_CACHE`` names. The key of a store
 contains the representation with its parameters, and each clip's path, file size, modification time, start and stop.
+
+A model scores a long recording window by window, so it is trained on windows too: a clip longer than 1.05 windows is
+cut into the windows that the model will score (``audio.windows``), each a row of the array, of the same class and
+recording. Representations that resize any sound to one size (the notebook's) use each clip as a whole.
 """
 
 from __future__ import annotations
@@ -17,16 +21,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from soundmark import audio
-from soundmark.datasets.clip_windows import ClipWindows, cut_clips, whole_clips
+from soundmark.audio.windows import windows as window_spans
+from soundmark.datasets.clip import choose_window, length_s, sampled_lengths_s
 from soundmark.datasets.dataset import Clip, Dataset, Skipped
 from soundmark.datasets.feature_store import CHUNK, REMEDY, Chunk, Rows, Store
-from soundmark.errors import AudioError, processing
+from soundmark.datasets.inspection import SoundMeasure, measure, sound_warnings
+from soundmark.errors import AudioError, SettingsError, processing
 from soundmark.runtime import atomic, parallel
 from soundmark.runtime.cache import cache_folder
+from soundmark.runtime.checks import is_finite
 from soundmark.runtime.locks import exclusive
 from soundmark.runtime.progress import Progress, no_progress
+from soundmark.runtime.text import counted
 from soundmark.spectrograms import Representation
 
 log = logging.getLogger("soundmark")
@@ -37,6 +46,147 @@ SCHEMA = 3
 
 WAITING = "waiting for another process that is computing the same features"
 MAX_LISTED = 5  # files that a warning lists by name
+
+
+SECONDS_PER_DAY = 86_400
+
+
+TICKS_PER_S = 1_000_000  # spans of windows are computed in microseconds
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class ClipWindows:
+    """The windows of the clips of a data set, as a data set of their own; a clip that is not cut is one window."""
+
+    windows: Dataset
+    clip_of: NDArray[np.int64]  # [windows], ascending: the index of each window's clip
+    n_clips: int
+
+    def __repr__(self) -> str:
+        return f"ClipWindows({self.n_clips} clips, {len(self.clip_of)} windows)"
+
+    @property
+    def n_cut(self) -> int:
+        """The number of clips that were cut into several windows.
+
+        >>> cut_clips(city, city.window_s / 2).n_cut > 0
+        True
+        """
+        return int(np.count_nonzero(np.bincount(self.clip_of, minlength=self.n_clips) > 1))
+
+    def rows(self, clips: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the windows of ``clips``, in the order of ``clips``.
+
+        >>> cut_clips(city, city.window_s).rows(np.array([2, 0]))
+        array([2, 0])
+        """
+        starts = np.searchsorted(self.clip_of, clips, "left")
+        stops = np.searchsorted(self.clip_of, clips, "right")
+        found = [np.arange(start, stop) for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
+        return np.concatenate(found) if found else np.arange(0)
+
+    def mean_by_clip(self, values: NDArray[Any], rows: NDArray[np.int64], clips: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the mean over the windows of each clip, [clips, …], of ``values`` of the windows ``rows``.
+
+        This is how ``Model.classify`` scores a long recording. Every clip needs at least one window in ``rows``.
+
+        >>> cut = cut_clips(city, city.window_s)
+        >>> cut.mean_by_clip(np.array([[0.25], [0.75]]), np.array([2, 0]), np.array([2, 0]))
+        array([[0.25],
+               [0.75]])
+        """
+        if len(rows) == len(clips):
+            return values
+        starts = np.flatnonzero(np.diff(self.clip_of[rows], prepend=-1))
+        sums = np.add.reduceat(values.astype(np.float64), starts, axis=0)
+        sizes = np.diff(np.append(starts, len(rows)))
+        means: NDArray[Any] = (sums / sizes[:, None]).astype(values.dtype)
+        return means
+
+    def describe(self) -> str:
+        """Describe how the clips were cut, "" if none was.
+
+        >>> cut_clips(city, city.window_s).describe()
+        ''
+        """
+        if not self.n_cut:
+            return ""
+        counts = np.bincount(self.clip_of, minlength=self.n_clips)
+        verb = "is" if self.n_cut == 1 else "are"
+        return (
+            f"{counted(self.n_cut, 'clip')} {verb} longer than the window of {self.windows.window_s:g} s: cut into "
+            f"{counts[counts > 1].sum()} windows"
+        )
+
+
+def with_window(dataset: Dataset, window_s: float | None) -> Dataset:
+    """Return ``dataset`` with windows of ``window_s`` seconds; unchanged for None.
+
+    Raises:
+        SettingsError: the window is not a number of seconds above 0.
+
+    >>> with_window(city, 2.0).window_s, with_window(city, None) is city
+    (2.0, True)
+    """
+    if window_s is None:
+        return dataset
+    if not is_finite(window_s) or not 0 < window_s < SECONDS_PER_DAY:
+        raise SettingsError(f"the window is {window_s!r} s: expected a number of seconds above 0, such as 3.")
+    return replace(dataset, window_s=float(window_s))
+
+
+def describe_window(dataset: Dataset) -> str:
+    """Describe the window of a data set, with the reason if it was chosen from the durations.
+
+    >>> describe_window(city)
+    'window: 4 s, the longest clip (0.628 to 4 s)'
+    """
+    choice = choose_window(sampled_lengths_s(dataset.clips))
+    reason = f", {choice.reason}" if choice.window_s == dataset.window_s else ""
+    return f"window: {dataset.window_s:g} s{reason}"
+
+
+def whole_clips(dataset: Dataset) -> ClipWindows:
+    """Return each clip as one window, whatever its length.
+
+    >>> whole_clips(city)
+    ClipWindows(60 clips, 60 windows)
+    """
+    return ClipWindows(windows=dataset, clip_of=np.arange(len(dataset.clips)), n_clips=len(dataset.clips))
+
+
+def cut_clips(dataset: Dataset, window_s: float) -> ClipWindows:
+    """Cut the clips longer than 1.05 windows of ``window_s`` seconds into windows without overlap.
+
+    The last window of a clip is shifted back to end with the clip. A window has its clip's label, fold and recording.
+    Durations are read from the headers of the files; a clip that cannot be read is one window.
+
+    >>> cut_clips(city, 1.0).describe()
+    '... clips are longer than the window of 1 s: cut into ... windows'
+    """
+    found = [_windows_of(clip, window_s) for clip in dataset.clips]
+    cut = replace(dataset, clips=tuple(one for each in found for one in each), window_s=window_s)
+    clip_of = np.repeat(np.arange(len(found)), [len(each) for each in found])
+    return ClipWindows(windows=cut, clip_of=clip_of, n_clips=len(found))
+
+
+def _windows_of(clip: Clip, window_s: float) -> list[Clip]:
+    duration_s = length_s(clip)
+    if duration_s is None:
+        return [clip]
+    spans = list(window_spans(round(duration_s * TICKS_PER_S), window_s * TICKS_PER_S))
+    if len(spans) == 1:
+        return [clip]
+    cut = [
+        replace(
+            clip,
+            start_s=clip.start_s + start / TICKS_PER_S,
+            stop_s=clip.start_s + stop / TICKS_PER_S,
+            expected_s=None,
+        )
+        for start, stop in spans
+    ]
+    return [*cut[:-1], replace(cut[-1], stop_s=clip.stop_s)]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -51,6 +201,7 @@ class Features:
     notes: tuple[str, ...]  # notes on files that were decoded only in part
     seconds: float  # total computing time, over all runs
     built: int  # number of clips computed by this call; 0: all were stored
+    sounds: tuple[SoundMeasure | None, ...]  # digest and level of each window; None if it was not measured
     checksum: str  # of the feature values, identical on every machine that computes the same values
     folder: Path
 
@@ -120,6 +271,7 @@ def build(
             Skipped(dataset.relative_path(dataset.clips[i]), first[i]) for i in np.flatnonzero(~usable).tolist()
         ),
         notes=tuple(note for number in sorted(finished) for note in finished[number].notes),
+        sounds=_sounds(finished, len(clips)),
         seconds=sum(chunk.seconds for chunk in finished.values()),
         built=sum(len(task.clips) for task in todo),
         checksum=_checksum(finished),
@@ -149,6 +301,24 @@ def report_windows(stores: Iterable[Features]) -> None:
     for text in dict.fromkeys(store.windows.describe() for store in stores):
         if text:
             log.warning("%s", text)
+
+
+def warn_suspicious(dataset: Dataset, store: Features, clips: Iterable[int]) -> None:
+    """Warn about identical audio under different labels, classes with one recording, and very quiet clips.
+
+    ``clips`` are the indices of the clips that are used. Silence that is background is no fault.
+
+    >>> from soundmark.spectrograms import Mel
+    >>> warn_suspicious(city, build(city, Mel(), jobs=1), range(60))
+    """
+    measured: dict[int, list[SoundMeasure]] = {}
+    for clip, sound in zip(store.windows.clip_of.tolist(), store.sounds, strict=True):
+        if sound is not None:
+            measured.setdefault(clip, []).append(sound)
+    used = [clip for clip in clips if clip in measured]
+    sounds = [(dataset.clips[clip], measured[clip]) for clip in used]
+    for text in sound_warnings(dataset, sounds):
+        log.warning("%s", text)
 
 
 def warn_incomplete(notes: Iterable[str]) -> None:
@@ -182,14 +352,15 @@ def warn_skipped(skipped: Sequence[Skipped]) -> None:
     )
 
 
-def _read_and_compute(clip: Clip, representation: Representation) -> tuple[np.ndarray, str]:
-    """Return a clip's features and a note if its file was decoded only in part, else ""."""
+def _read_and_compute(clip: Clip, representation: Representation) -> tuple[np.ndarray, str, SoundMeasure]:
+    """Return a clip's features, a note if its file was decoded only in part, else "", and its digest and level."""
     sound = audio.read(clip.path, start_s=clip.start_s, stop_s=clip.stop_s)
     try:
         array = representation(sound.samples, sound.rate_hz)
     except AudioError as error:
         raise AudioError(f'"{clip.path.name}": {error}') from error
-    return array, audio.incomplete_note(str(clip.path), sound.note) if sound.note else ""
+    note = audio.incomplete_note(str(clip.path), sound.note) if sound.note else ""
+    return array, note, measure(sound.samples, sound.rate_hz)
 
 
 @dataclass(frozen=True)
@@ -206,15 +377,17 @@ def _compute_chunk(task: _Task) -> Chunk:
     array = np.zeros((len(task.clips), *task.representation.shape), np.float32)
     failures: dict[int, str] = {}
     notes = []
+    sounds: list[list[Any]] = [[] for _ in task.clips]
     for row, clip in enumerate(task.clips):
         try:
             with processing(f'"{clip.path}"'):
-                array[row], note = _read_and_compute(clip, task.representation)
+                array[row], note, measured = _read_and_compute(clip, task.representation)
+            sounds[row] = [measured.digest, measured.level_dbfs]
             notes += [note] if note else []
         except AudioError as error:
             failures[task.number * CHUNK + row] = str(error)
     checksum = task.store.write(task.number, array)
-    return Chunk(task.number, checksum, failures, notes, time.perf_counter() - start)
+    return Chunk(task.number, checksum, failures, notes, time.perf_counter() - start, sounds)
 
 
 def _compute(store: Store, todo: list[_Task], jobs: int | None, progress: Any) -> dict[int, Chunk]:
@@ -235,6 +408,14 @@ def _compute(store: Store, todo: list[_Task], jobs: int | None, progress: Any) -
         done += len(todo[index].clips)
         progress(done, total, "clips")
     return computed
+
+
+def _sounds(chunks: dict[int, Chunk], n: int) -> tuple[SoundMeasure | None, ...]:
+    found: list[SoundMeasure | None] = [None] * n
+    for chunk in chunks.values():
+        for row, values in enumerate(chunk.sounds):
+            found[chunk.start + row] = SoundMeasure(*values) if values else None
+    return tuple(found)
 
 
 def _checksum(chunks: dict[int, Chunk]) -> str:

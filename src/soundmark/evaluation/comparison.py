@@ -334,6 +334,7 @@ def _stores(plan: Plan, jobs: int | None, fresh: bool, progress: Progress) -> di
         )
     features.warn_incomplete(note for store in built.values() for note in store.notes)
     features.report_windows(built.values())
+    features.warn_suspicious(plan.dataset, next(iter(built.values())), range(len(plan.dataset.clips)))
     return {recipe.name: built[recipe.representation] for recipe in plan.recipes}
 
 

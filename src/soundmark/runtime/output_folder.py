@@ -35,6 +35,10 @@ log = logging.getLogger("soundmark")
 
 MANIFEST = ".soundmark-files.jsonl"
 
+# Of files that commands write: a folder with such a name is a mistake.
+FILE_SUFFIXES = {".csv", ".html", ".json", ".jsonl", ".onnx", ".parquet", ".pdf", ".png", ".svg", ".toml", ".txt"}
+
+
 REMEDY = "Move it, or choose another folder with -o."
 
 Digest = tuple[int, str]  # size in bytes, SHA-256
@@ -338,7 +342,8 @@ def opened(
     ``locks.exclusive``.
 
     Raises:
-        OutputError: another process has the lock, the folder is not writable, or its manifest is a foreign file.
+        OutputError: the name is that of a file, such as "results.csv", another process has the lock, the folder is not
+            writable, or its manifest is a foreign file.
 
     >>> (folder / "out").mkdir()
     >>> (folder / "out" / "notes.txt").write_text("mine") > 0
@@ -352,6 +357,11 @@ def opened(
     Traceback (most recent call last):
     soundmark.errors.OutputError: ...notes.txt" exists already and was not written by soundmark. Move it, or ...
     """
+    if folder.suffix.lower() in FILE_SUFFIXES and not folder.is_dir():
+        raise OutputError(
+            f'"{folder}" is the name of a file, but the results are written to a folder: give a name without '
+            f'"{folder.suffix}", such as "{folder.stem}".'
+        )
     root = os.path.abspath(folder)  # noqa: PTH100 - of a link, the path of the link
     with locks.exclusive(folder, on_wait=on_wait):
         if root in _open:

@@ -39,6 +39,8 @@ def inspect(
     with console.progress(quiet) as progress:
         found = inspection.inspect(data, jobs=jobs, progress=progress)
     tables.show_inspection(found)
+    for text in found.warnings:
+        console.warn(text)
     if output:
         found.save(output)
         console.say(f"Figure: {output}.")

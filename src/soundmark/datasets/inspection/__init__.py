@@ -32,15 +32,19 @@ from numpy.typing import NDArray
 from soundmark import audio
 from soundmark.audio import decoding, limits
 from soundmark.datasets import description
-from soundmark.datasets.dataset import Clip, Dataset, Skipped
+from soundmark.datasets.dataset import Clip, Dataset, Skipped, with_background
 from soundmark.errors import AudioError, processing
 from soundmark.runtime import parallel
 from soundmark.runtime.progress import Progress
+from soundmark.runtime.text import listed
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SILENCE_PEAK = 10 ** (-80 / 20)
+
+
+MAX_NAMED = 5  # classes that a warning names
 
 
 CLIPPED_SAMPLES = 3  # an unclipped peak at full scale is one or two samples wide
@@ -50,6 +54,86 @@ MISSING_S = 0.05
 
 
 CHUNK = 32  # clips per task, to limit the communication between processes
+
+
+QUIET_DBFS = -70.0  # a clip with a lower RMS level gives a warning: in 16 bits, fewer than 4 of them are used
+
+
+@dataclass(frozen=True)
+class SoundMeasure:
+    """A digest of the samples of a sound, and its RMS level in dB of full scale (−inf for digital silence)."""
+
+    digest: str
+    level_dbfs: float
+
+
+def measure(samples: NDArray[np.float32], rate_hz: int) -> SoundMeasure:
+    """Measure mono samples [n].
+
+    >>> measure(np.full(8, 0.1, np.float32), 8000).level_dbfs
+    -20.0
+    """
+    digest = hashlib.sha256(rate_hz.to_bytes(8, "little") + np.ascontiguousarray(samples).tobytes())
+    power = float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
+    level = round(10 * math.log10(power), 1) if power > 0 else -math.inf
+    return SoundMeasure(digest.hexdigest()[:16], level)
+
+
+def sound_warnings(dataset: Dataset, sounds: Sequence[tuple[Clip, Sequence[SoundMeasure]]]) -> list[str]:
+    """Warn about identical audio under different labels, classes with one recording, and very quiet clips.
+
+    ``sounds`` are the clips in use with the measures of their windows. Clips of digital silence are not identical
+    audio; clips of background may be quiet.
+
+    >>> clips = [Clip(path=Path(name), label=name[:3]) for name in ("dog1.wav", "cat1.wav", "cat2.wav")]
+    >>> data = Dataset(name="pets", root=Path("."), classes=("dog", "cat"), clips=tuple(clips))
+    >>> for text in sound_warnings(data, [(clip, [SoundMeasure("same", -20.0)]) for clip in clips[:2]]):
+    ...     print(text)
+    1 sound has different labels: "dog1.wav" (dog) and "cat1.wav" (cat) are identical. Correct the labels.
+    dog and cat have a single recording each: whether other recordings are recognised cannot be learned or tested.
+    """
+    labels_of: dict[str, dict[str, Clip]] = defaultdict(dict)
+    for clip, measures in sounds:
+        for one in measures:
+            if one.level_dbfs > QUIET_DBFS:
+                labels_of[one.digest].setdefault(clip.label, clip)
+    conflicts = [list(clips.values()) for clips in labels_of.values() if len(clips) > 1]
+    is_quiet = [all(one.level_dbfs < QUIET_DBFS for one in measures) for _, measures in sounds]
+    negative = {*dataset.background, ""}  # "": a clip without a class, in multi-label data
+    quiet = [clip for (clip, _), low in zip(sounds, is_quiet, strict=True) if low and clip.label not in negative]
+    return [
+        *([_conflict_text(dataset, conflicts)] if conflicts else []),
+        *_single_recordings(dataset, [clip for clip, _ in sounds]),
+        *([_quiet_text(dataset, quiet)] if quiet else []),
+    ]
+
+
+def _conflict_text(dataset: Dataset, conflicts: Sequence[Sequence[Clip]]) -> str:
+    first, second = (f'"{dataset.relative_path(clip)}" ({clip.label})' for clip in conflicts[0][:2])
+    what = "1 sound has" if len(conflicts) == 1 else f"{len(conflicts)} sounds have"
+    example = "" if len(conflicts) == 1 else "for example, "
+    return f"{what} different labels: {example}{first} and {second} are identical. Correct the labels."
+
+
+def _single_recordings(dataset: Dataset, clips: Sequence[Clip]) -> list[str]:
+    recordings: dict[str, set[str]] = defaultdict(set)
+    for clip in clips:
+        for label in dataset.labels_of(clip):
+            recordings[label].add(clip.source or dataset.relative_path(clip))
+    single = [label for label in dataset.classes if len(recordings[label]) == 1]
+    if not single:
+        return []
+    verb, each = ("has", "") if len(single) == 1 else ("have", " each")
+    names = listed(single[:MAX_NAMED]) + (f", … ({len(single)} classes)" if len(single) > MAX_NAMED else "")
+    return [
+        f"{names} {verb} a single recording{each}: whether other recordings are recognised cannot be learned or tested."
+    ]
+
+
+def _quiet_text(dataset: Dataset, quiet: Sequence[Clip]) -> str:
+    first = f'"{dataset.relative_path(quiet[0])}"'
+    what = f"1 clip, {first}, is" if len(quiet) == 1 else f"{len(quiet)} clips, {first} first, are"
+    return f"{what} below {QUIET_DBFS:g} dBFS (RMS level), almost silent. Check the recording, or leave it out."
 
 
 @dataclass(frozen=True)
@@ -124,6 +208,7 @@ class Inspection:
     recordings_and_class_in_folds: tuple[SharedRecording, ...]
     unreadable: tuple[Skipped, ...]
     skipped: tuple[Skipped, ...]  # files skipped when the data set was opened
+    warnings: tuple[str, ...] = ()  # identical audio with different labels, classes with one recording, quiet clips
 
     @property
     def faults(self) -> dict[str, int]:
@@ -204,6 +289,7 @@ class _ClipCheck:
     clipped_runs: int = 0
     missing: str = ""
     digest: bytes = b""
+    level_dbfs: float = -math.inf
 
 
 def inspect(
@@ -268,7 +354,17 @@ def _inspection(dataset: Dataset, checks: Sequence[_ClipCheck]) -> Inspection:
         recordings_and_class_in_folds=recordings_in_folds(dataset, same_class=True),
         unreadable=tuple(Skipped(dataset.relative_path(clip), reason) for clip, reason in unreadable),
         skipped=dataset.skipped,
+        warnings=_warnings(with_background(dataset, "auto"), checks),
     )
+
+
+def _warnings(dataset: Dataset, checks: Sequence[_ClipCheck]) -> tuple[str, ...]:
+    sounds = [
+        (clip, [SoundMeasure(one.digest.hex(), one.level_dbfs)])
+        for clip, one in zip(dataset.clips, checks, strict=True)
+        if not one.error
+    ]
+    return tuple(sound_warnings(dataset, sounds))
 
 
 def recordings_in_folds(dataset: Dataset, *, same_class: bool = False) -> tuple[SharedRecording, ...]:
@@ -317,7 +413,7 @@ def _check_chunk(clips: Sequence[Clip]) -> list[_ClipCheck]:
 
 
 def _check_clip(clip: Clip) -> _ClipCheck:
-    peak, n_samples = 0.0, 0
+    peak, n_samples, energy = 0.0, 0, 0.0
     try:
         info = audio.info(clip.path)
         runs = _ClippedRuns(info.subtype)
@@ -327,6 +423,7 @@ def _check_clip(clip: Clip) -> _ClipCheck:
                 audio.check_samples(samples, f'"{clip.path}"')  # decodable, but values that no spectrogram accepts
                 peak = max(peak, float(np.abs(samples).max()))
                 n_samples += len(samples)
+                energy += float(np.square(samples, dtype=np.float64).sum())
                 digest.update(samples.tobytes())
                 runs.add(samples[:, None])
     except AudioError as error:
@@ -339,6 +436,7 @@ def _check_clip(clip: Clip) -> _ClipCheck:
         clipped_runs=runs.count if info.channels == 1 else _clipped_runs(clip, info, n_samples, runs.count),
         missing=stream.note or _missing(clip, duration_s),
         digest=digest.digest(),
+        level_dbfs=10 * math.log10(energy / n_samples) if energy > 0 else -math.inf,
     )
 
 
