@@ -84,4 +84,6 @@ def test_a_weighted_power_of_a_sine(frequency_hz: int, n: int):
 
 
 def test_silence_has_a_finite_level():
-    assert power_db(mean_power(np.zeros(0, np.float32))) == power_db(a_weighted_power(np.zeros(8, np.float32), 8)) == -160
+    assert (
+        power_db(mean_power(np.zeros(0, np.float32))) == power_db(a_weighted_power(np.zeros(8, np.float32), 8)) == -160
+    )
