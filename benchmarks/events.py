@@ -27,14 +27,14 @@ from soundmark.audio import resample
 from soundmark.audio.backgrounds import background
 from soundmark.datasets import Clip, Dataset, features
 from soundmark.models import weights
-from soundmark.models.events import Event
+from soundmark.models.events import OVERLAP, Event
 from soundmark.models.streaming import RecordingAggregator, WindowScores
 from soundmark.spectrograms import LogMel
 from soundmark.training import calibration, linear_head, networks
 from soundmark.training.augmentation import partial_views
-from soundmark.training.calibration import Familiarity, Presence, held_out_familiarity
+from soundmark.training.calibration import EVENT_THRESHOLD, Familiarity, Presence, held_out_familiarity
 
-RATE_HZ, MINUTES, CLIPS, WINDOW_S, HOP_S = 22050, 20, 130, 4.0, 2.0
+RATE_HZ, MINUTES, CLIPS, WINDOW_S, HOP_S = 22050, 20, 130, 4.0, 1.0
 PARTS = ("noise", "unknown", "silence")
 LEFT_OUT = (
     ("air_conditioner", "dog_bark"),
@@ -59,20 +59,18 @@ class Variant:
 
 
 OLD = Variant(name="before: no overlap")
-NEW = {"overlap": 0.5, "partial": 2, "backgrounds": True, "presence": True, "smoothing": True}
+NEW = {"overlap": OVERLAP, "partial": 2, "backgrounds": True, "presence": True, "smoothing": True}
 VARIANTS = (
     OLD,
     Variant(name="before, threshold 0.7", threshold=0.7),
-    Variant(name="overlap 0.5", overlap=0.5),
-    Variant(name="overlap 0.5 + partial views", overlap=0.5, partial=2),
-    Variant(name="overlap 0.5 + backgrounds", overlap=0.5, backgrounds=True),
-    Variant(name="overlap 0.5 + both", overlap=0.5, partial=2, backgrounds=True),
-    Variant(name="+ presence", **NEW | {"smoothing": False}, threshold=calibration.EVENT_THRESHOLD),
-    Variant(name="now, threshold 0.36", **NEW, threshold=0.36),
-    Variant(name="now: + smoothing", **NEW, threshold=calibration.EVENT_THRESHOLD),
-    Variant(name="now, threshold 0.42", **NEW, threshold=0.42),
-    Variant(name="now, threshold 0.44", **NEW, threshold=0.44),
-    Variant(name="now, threshold 0.48", **NEW, threshold=0.48),
+    Variant(name="before, overlap 0.5, without pieces", overlap=0.5),
+    Variant(name="overlap 0.25 + partial views", overlap=OVERLAP, partial=2),
+    Variant(name="overlap 0.25 + backgrounds", overlap=OVERLAP, backgrounds=True),
+    Variant(name="overlap 0.25 + both", overlap=OVERLAP, partial=2, backgrounds=True),
+    Variant(name="+ presence", **NEW | {"smoothing": False}, threshold=EVENT_THRESHOLD),
+    Variant(name="now: + averages", **NEW, threshold=EVENT_THRESHOLD),
+    *(Variant(name=f"now, threshold {t:g}", **NEW, threshold=t) for t in (0.33, 0.41, 0.45)),
+    *(Variant(name=f"now, overlap 0.5, threshold {t:g}", **NEW | {"overlap": 0.5}, threshold=t) for t in (0.37, 0.41)),
 )
 
 
@@ -201,7 +199,7 @@ class Fitted:
 
     def events(self, embeddings: np.ndarray, variant: Variant) -> list[Event]:
         """The events of a recording, decided as in soundmark; ``embeddings`` are of windows every ``HOP_S``."""
-        step = 1 if variant.overlap else 2
+        step = round(WINDOW_S * (1 - variant.overlap) / HOP_S)
         embeddings, k = embeddings[::step], len(self.classes)
         logits, raw = self.logits(embeddings), self.familiarity.raw(embeddings)
         z = logits[:, :k] / self.temperature

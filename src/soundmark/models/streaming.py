@@ -158,8 +158,8 @@ class StreamClassifier:
 
     It resamples to the model's sample rate, splits into windows with a hop of ``hop_s`` seconds (default: from
     ``overlap``, by default the model's), scores them, and returns events as they end. The results do not depend on the
-    block size. With ``pieces``, the newest piece of each overlapping window is scored separately too (see ``events``). By default, each
-    window is scored as soon as it is complete, for live streams. With ``batched``, batches of
+    block size. With ``pieces``, the newest piece of each overlapping window is scored separately too (see ``events``).
+    By default, each window is scored as soon as it is complete, for live streams. With ``batched``, batches of
     ``Model.windows_per_batch`` windows are scored, by the threads of ``pool`` if there is one, while more samples are
     read. Memory does not grow with the length of the stream.
 

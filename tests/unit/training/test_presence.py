@@ -73,7 +73,7 @@ def test_the_graph_computes_presence_as_numpy_does(trained, data):
 
 def test_backgrounds_are_no_class_of_the_network_and_clips_are_classified(trained, data):
     assert trained.network.dense.out_features == CLASSES
-    assert trained.calibration.event_thresholds == (0.4,) * CLASSES
+    assert trained.calibration.event_thresholds == (0.37,) * CLASSES
     with torch.no_grad():
         predicted = trained.network.eval()(torch.from_numpy(data.features)[:, None]).argmax(1).numpy()
     assert (predicted == data.targets.argmax(1)).mean() > 0.8
@@ -90,9 +90,9 @@ def test_a_model_with_presence_overlaps_windows_and_scores_no_pieces(trained, da
         event_thresholds=fitted.event_thresholds,
     )
     model = Model(Bundle(graph, card))
-    assert (model.has_presence, model.overlap, model.threshold().tolist()) == (True, 0.5, [0.4, 0.4, 0.4])
+    assert (model.has_presence, model.overlap, model.threshold().tolist()) == (True, 0.25, [0.37, 0.37, 0.37])
     samples = np.random.default_rng(0).normal(0, 0.1, 32000 * 4).astype(np.float32)
-    assert model.events(samples, 32000) == model.events(samples, 32000, overlap=0.5)
+    assert model.events(samples, 32000) == model.events(samples, 32000, overlap=0.25)
     silent = model.events(np.zeros(32000 * 4, np.float32), 32000)
     assert all(event.level_dbfs == -160.0 for event in silent)
 
