@@ -27,14 +27,14 @@ from soundmark.audio import resample
 from soundmark.audio.backgrounds import background
 from soundmark.datasets import Clip, Dataset, features
 from soundmark.models import weights
-from soundmark.models.events import Event
+from soundmark.models.events import OVERLAP, Event
 from soundmark.models.streaming import RecordingAggregator, WindowScores
 from soundmark.spectrograms import LogMel
 from soundmark.training import calibration, linear_head, networks
 from soundmark.training.augmentation import partial_views
-from soundmark.training.calibration import Familiarity, Presence, held_out_familiarity
+from soundmark.training.calibration import EVENT_THRESHOLD, Familiarity, Presence, held_out_familiarity
 
-RATE_HZ, MINUTES, CLIPS, WINDOW_S, HOP_S = 22050, 20, 130, 4.0, 2.0
+RATE_HZ, MINUTES, CLIPS, WINDOW_S, HOP_S = 22050, 20, 130, 4.0, 1.0
 PARTS = ("noise", "unknown", "silence")
 LEFT_OUT = (
     ("air_conditioner", "dog_bark"),
@@ -59,18 +59,18 @@ class Variant:
 
 
 OLD = Variant(name="before: no overlap")
-NEW = {"overlap": 0.5, "partial": 2, "backgrounds": True, "presence": True, "smoothing": True}
+NEW = {"overlap": OVERLAP, "partial": 2, "backgrounds": True, "presence": True, "smoothing": True}
 VARIANTS = (
     OLD,
     Variant(name="before, threshold 0.7", threshold=0.7),
-    Variant(name="overlap 0.5", overlap=0.5),
-    Variant(name="overlap 0.5 + partial views", overlap=0.5, partial=2),
-    Variant(name="overlap 0.5 + backgrounds", overlap=0.5, backgrounds=True),
-    Variant(name="overlap 0.5 + both", overlap=0.5, partial=2, backgrounds=True),
-    Variant(name="+ presence", **NEW | {"smoothing": False}, threshold=calibration.EVENT_THRESHOLD),
-    Variant(name="+ smoothing, threshold 0.36", **NEW, threshold=0.36),
-    Variant(name="now: + smoothing", **NEW, threshold=calibration.EVENT_THRESHOLD),
-    Variant(name="+ smoothing, threshold 0.45", **NEW, threshold=0.45),
+    Variant(name="before, overlap 0.5, without pieces", overlap=0.5),
+    Variant(name="overlap 0.25 + partial views", overlap=OVERLAP, partial=2),
+    Variant(name="overlap 0.25 + backgrounds", overlap=OVERLAP, backgrounds=True),
+    Variant(name="overlap 0.25 + both", overlap=OVERLAP, partial=2, backgrounds=True),
+    Variant(name="+ presence", **NEW | {"smoothing": False}, threshold=EVENT_THRESHOLD),
+    Variant(name="now: + averages", **NEW, threshold=EVENT_THRESHOLD),
+    *(Variant(name=f"now, threshold {t:g}", **NEW, threshold=t) for t in (0.33, 0.41, 0.45)),
+    *(Variant(name=f"now, overlap 0.5, threshold {t:g}", **NEW | {"overlap": 0.5}, threshold=t) for t in (0.37, 0.41)),
 )
 
 
@@ -197,9 +197,9 @@ class Fitted:
         logits = self.logits((views[0] + views[1]) / 2)[:, : len(self.classes)]
         return float((logits.argmax(1) == self.truth).mean())
 
-    def events(self, embeddings: np.ndarray) -> list[Event]:
+    def events(self, embeddings: np.ndarray, variant: Variant) -> list[Event]:
         """The events of a recording, decided as in soundmark; ``embeddings`` are of windows every ``HOP_S``."""
-        step = 1 if self.variant.overlap else 2
+        step = round(WINDOW_S * (1 - variant.overlap) / HOP_S)
         embeddings, k = embeddings[::step], len(self.classes)
         logits, raw = self.logits(embeddings), self.familiarity.raw(embeddings)
         z = logits[:, :k] / self.temperature
@@ -207,16 +207,16 @@ class Fitted:
         presence = None
         if self.presence:
             presence = self.presence(logits[:, :k], logits[:, -1], raw)
-        elif self.variant.backgrounds:  # without presence: the joint softmax
+        elif variant.backgrounds:  # without presence: the joint softmax
             p *= (1 / (1 + np.exp(logits[:, -1] / self.temperature - np.logaddexp.reduce(z, axis=1))))[:, None]
         model = SimpleNamespace(
             classes=self.classes,
-            threshold=lambda given: np.full(k, self.variant.threshold),
+            threshold=lambda given: np.full(k, variant.threshold),
             thresholds=None,
-            has_presence=self.variant.smoothing,
+            has_presence=variant.smoothing,
             card=SimpleNamespace(window_s=WINDOW_S, unknown=self.unknown),
         )
-        aggregator = RecordingAggregator(model, threshold=self.variant.threshold, hop_s=HOP_S * step)
+        aggregator = RecordingAggregator(model, threshold=variant.threshold, hop_s=HOP_S * step)
         starts = np.arange(len(p)) * HOP_S * step
         part = WindowScores(starts, starts + WINDOW_S, p, raw, [()] * len(p), presence)
         return [*aggregator.add(part), *aggregator.end()]
@@ -257,26 +257,29 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     embedder = Embedder(Dataset.open(options.dataset), options.cache)
+    variants = [v for v in VARIANTS if not options.only_before_and_now or v.name.startswith(("before: ", "now"))]
+    rows: dict[tuple[str, object], list[dict[str, float]]] = {}
+    for draw in range(options.draws):
+        for fold in embedder.dataset.folds:
+            embeddings, placed = embedder.hour(fold, draw)
+            fitted: dict[tuple, Fitted] = {}
+            for variant in variants:
+                key = (variant.partial, variant.backgrounds, variant.presence)
+                if key not in fitted:
+                    fitted[key] = Fitted(embedder, fold, LEFT_OUT[draw], variant)
+                row = {"accuracy": fitted[key].accuracy(), **score(fitted[key].events(embeddings, variant), placed)}
+                print(fold, draw, variant.name, row, flush=True)
+                for group in (fold, "all"):
+                    rows.setdefault((variant.name, group), []).append(row)
     lines = [
         "| test fold | heads and decision | clip accuracy | found | false in noise | unknown | silence | wrong class |",
         "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
-    variants = [v for v in VARIANTS if not options.only_before_and_now or v.name.startswith(("before: ", "now"))]
-    for variant in variants:
-        rows: dict[int, list[dict[str, float]]] = {}
-        for fold in embedder.dataset.folds:
-            for draw in range(options.draws):
-                fitted = Fitted(embedder, fold, LEFT_OUT[draw], variant)
-                embeddings, placed = embedder.hour(fold, draw)
-                rows.setdefault(fold, []).append(
-                    {"accuracy": fitted.accuracy(), **score(fitted.events(embeddings), placed)}
-                )
-        everything = [row for fold_rows in rows.values() for row in fold_rows]
-        for name, found in (*rows.items(), ("all", everything)):
-            shares = [_cell([row[key] for row in found], "{:.1%}") for key in ("accuracy", "found")]
-            counts = [_cell([row[key] for row in found]) for key in (*PARTS, "wrong")]
-            lines.append(f"| {name} | {variant.name} | {' | '.join([*shares, *counts])} |")
-            print(lines[-1], flush=True)
+    for (name, group), found in sorted(rows.items(), key=lambda item: [v.name for v in variants].index(item[0][0])):
+        shares = [_cell([row[key] for row in found], "{:.1%}") for key in ("accuracy", "found")]
+        counts = [_cell([row[key] for row in found]) for key in (*PARTS, "wrong")]
+        lines.append(f"| {group} | {name} | {' | '.join([*shares, *counts])} |")
+    print("\n".join(lines))
     if options.output:
         options.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

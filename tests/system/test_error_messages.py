@@ -1091,6 +1091,16 @@ def results_with_a_damaged_table(folder: Path) -> None:
     table(folder / "results" / "files.csv", "File,Duration (s),Start (UTC)", "20240612_043000.wav,4,half past four")
 
 
+@setup_of(260, 261, 263)
+def nothing_more_for_events(folder: Path) -> None:
+    no_files(folder)
+
+
+@setup_of(262)
+def annotations_of_an_owl(folder: Path) -> None:
+    table(folder / "owls.csv", "path,label,start,end", "good.wav,owl,0,1")
+
+
 @setup_of(191)
 def a_number_after_the_time_in_a_name(folder: Path) -> None:
     tone(folder / "20240612_043000-9999.wav")

@@ -191,6 +191,9 @@ def _calibration_summary(card: Card) -> str:
     parts = [f"temperature {card.temperature:.3g}" if is_calibrated else "not calibrated"]
     if card.thresholds:
         parts.append("class thresholds")
+    if card.event_thresholds:
+        low, high = min(card.event_thresholds), max(card.event_thresholds)
+        parts.append(f"events: threshold {low:.3g}" + (f" to {high:.3g}" if high > low else ""))
     is_known = card.unknown is not None
     parts.append(f"unknown: familiarity < {card.unknown:.3g}" if is_known else "no unknown threshold")
     return ", ".join(parts)
@@ -272,6 +275,7 @@ def card_lines(card: Card) -> list[tuple[str, str]]:
         ("other scores", _settings(other_scores)),
         ("calibration", _calibration(card)),
         ("class thresholds", ", ".join(f"{number:.3g}" for number in card.thresholds or ())),
+        ("event thresholds", ", ".join(f"{number:.3g}" for number in card.event_thresholds or ())),
         ("unknown threshold", _unknown(card)),
         ("quantisation", record.int8 and _int8(record.int8)),
         ("licence of the data", _licence(record)),

@@ -32,7 +32,7 @@ THRESHOLD = 0.5  # the probability that starts an event, unless the model has th
 RELEASE = 0.8  # an event lasts while its probability stays above this fraction of the threshold
 
 
-OVERLAP = 0.5  # overlap between consecutive windows, for models with presence
+OVERLAP = 0.25  # overlap between consecutive windows, for models with presence
 
 
 SLACK_S = 1e-6  # tolerance for rounding errors, as times are sums of floats

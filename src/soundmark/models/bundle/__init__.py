@@ -89,7 +89,7 @@ class Bundle:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of the graph's outputs: ``logits``; some have ``embedding``, ``familiarity``, ``presence``."""
+        """The names of the outputs: ``logits``; for some models ``embedding``, ``familiarity``, ``presence``."""
         return tuple(output.name for output in self.single_thread_session.get_outputs())
 
     def run(self, spectrograms: np.ndarray, output: str = "logits") -> np.ndarray:
