@@ -35,11 +35,15 @@ class SoundmarkError(Exception):
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(_as_line(message))
+        super().__init__(as_line(message))
 
 
-def _as_line(message: str) -> str:
-    """Replace line breaks and tabs by their escapes, and other unprintable characters by U+FFFD; shorten the line."""
+def as_line(message: str) -> str:
+    r"""Replace line breaks and tabs by their escapes, and other unprintable characters by U+FFFD; shorten a long line.
+
+    >>> as_line("a\nb\x1b[31m")
+    'a\\nb�[31m'
+    """
     for character, shown in (("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
         message = message.replace(character, shown)
     message = UNPRINTABLE.sub("\ufffd", message)

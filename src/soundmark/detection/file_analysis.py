@@ -18,7 +18,7 @@ from soundmark.audio.decoding import UNNAMED
 from soundmark.detection import inputs
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import STANDARD_INPUT, Failure, Input
-from soundmark.errors import AudioError, processing
+from soundmark.errors import AudioError, as_line, processing
 from soundmark.models.classifier import Model
 from soundmark.models.streaming import RecordingAggregator, StreamClassifier, open_stream
 from soundmark.runtime import parallel
@@ -85,6 +85,7 @@ def analyze_file(
 
 
 def _with_name(name: str, reason: str) -> str:
+    name = as_line(name)  # as in the message
     reason = reason.replace(UNNAMED, name)
     return reason if name in reason else f"{name}: {reason}"
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from soundmark.errors import SettingsError, unknown_name
 from soundmark.runtime.checks import parse_toml
-from soundmark.runtime.text import reason_unreadable
+from soundmark.runtime.text import reason_unreadable, shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -255,7 +255,8 @@ def read_thresholds(path: Path) -> dict[str, float]:
     values = _from_csv(text, path) if path.suffix.lower() == ".csv" else _from_toml(text, path)
     for label, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise SettingsError(f'the threshold of "{label}" in "{path}" is {value!r}: expected a number from 0 to 1.')
+            shown = f'the threshold of "{shortened(label)}" in "{path}" is {shortened(repr(value))}'
+            raise SettingsError(f"{shown}: expected a number from 0 to 1.")
     return {label: float(value) for label, value in values.items()}
 
 

@@ -43,7 +43,7 @@ WINDOW_S = 4.0  # the window for which the size of a recipe's spectrograms is ch
 
 
 # A recipe's name is the name of a folder, in the same folder as the files of the run.
-NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]*")
+NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 RESERVED_NAMES = ("report.html", "metrics.json")
@@ -130,7 +130,7 @@ class Recipe:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name) or self.name.lower() in RESERVED_NAMES:
             raise SettingsError(
                 f'the name of a recipe is "{self.name}": expected a folder name of letters, digits, "-", "_" and ".", '
-                f"that starts with a letter or digit, and is not {' or '.join(RESERVED_NAMES)}."
+                f"that starts with a letter or digit, of at most 100 characters, and not {' or '.join(RESERVED_NAMES)}."
             )
         if not isinstance(self.representation, Representation):
             raise SettingsError(

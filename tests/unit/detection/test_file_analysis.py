@@ -178,3 +178,12 @@ def test_a_long_file_needs_no_more_memory_than_a_short_one(random_model, tmp_pat
 def test_a_model_without_embeddings_raises(random_model):
     with pytest.raises(BundleError, match="has no embedding output: train one with the recipe transfer"):
         random_model.embed(wave(2.0), RATE_HZ)
+
+
+def test_a_threshold_with_a_long_label_or_value_is_refused_with_the_name_of_its_file(tmp_path):
+    path = tmp_path / "limits.toml"
+    path.write_text(f'"{"c" * 50_000}" = "{"d" * 5000}"\n')
+    with pytest.raises(
+        SettingsError, match=r'of "c+…c+" in ".*limits.toml" is \'d+…d+\': expected a number from 0 to 1'
+    ):
+        read_thresholds(path)

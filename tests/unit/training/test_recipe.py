@@ -26,7 +26,23 @@ def test_valid_names(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", ".lock", "-x", "a/b", "a\\b", "a b", "ä", "a\n", "report.html", "metrics.json", "Report.HTML", 5],
+    [
+        "",
+        ".",
+        "..",
+        ".lock",
+        "-x",
+        "a/b",
+        "a\\b",
+        "a b",
+        "ä",
+        "a\n",
+        "report.html",
+        "metrics.json",
+        "Report.HTML",
+        5,
+        101 * "a",
+    ],
 )
 def test_invalid_names_are_rejected(name):
     shown = str(name).replace("\n", "\\n")
