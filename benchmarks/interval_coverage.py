@@ -77,10 +77,14 @@ def t_interval(values: np.ndarray, sources: np.ndarray) -> Interval:
     return Interval(float(values.mean() - half), float(values.mean() + half))
 
 
-def coverage(scenario: Scenario, trials: int, seed: int) -> dict[str, float]:
-    """Return the share of data sets whose interval contains the truth, by method."""
+METHODS = ("percentile", "t", "soundmark")
+
+
+def coverage(scenario: Scenario, trials: int, seed: int, names: tuple[str, ...] = METHODS) -> dict[str, float]:
+    """Return the share of data sets whose interval contains the truth, by the ``names`` of methods."""
     rng, one = np.random.default_rng(seed), len(scenario.accuracies) == 1
     methods = {"percentile": percentile, "t": t_interval, "soundmark": score_interval if one else difference_interval}
+    methods = {name: methods[name] for name in names}
     truth = scenario.accuracies[0] if one else scenario.accuracies[0] - scenario.accuracies[1]
     hits = dict.fromkeys(methods, 0)
     for _ in range(trials):

@@ -4,6 +4,7 @@ The files are in tests/data/v0.1; its README explains how they were created. exp
 version 0.1.0.
 """
 
+import csv
 import json
 import os
 import re
@@ -227,6 +228,11 @@ SAME: list[Callable[[Recipe], Recipe]] = [
 ]
 
 
+def first_row(unit: Path) -> dict[str, str]:
+    with (unit / "history.csv").open(newline="") as file:
+        return next(csv.DictReader(file))
+
+
 @pytest.mark.usefixtures("no_training", "same_features")
 @pytest.mark.parametrize("named", SAME, ids=["new names", "old names"])
 def test_compare_resumes_a_finished_old_run_without_training(
@@ -240,7 +246,13 @@ def test_compare_resumes_a_finished_old_run_without_training(
     for result, expected in zip(found.results, figures["results"], strict=True):
         assert result.recipe.name == OLD_NAMES[expected["recipe"]]
         assert result.summary.accuracy == expected["accuracy"]
-        assert len(result.folds[0].history) == 40
+        history = result.folds[0].history
+        assert len(history) == 40
+        # Version 0.1 called the notebook's test loss validation_loss; the file is kept, the result names it.
+        assert history[0].validation_loss is None
+        assert history[0].test_loss == float(
+            first_row(old / "compare" / expected["recipe"] / "random")["validation_loss"]
+        )
 
 
 @pytest.mark.usefixtures("no_training", "same_features")

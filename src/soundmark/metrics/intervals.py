@@ -71,6 +71,22 @@ def finite_or_none(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """What is assumed of data of a kind: with few recordings, the variation between them is hardly known.
+
+    The values were chosen by simulation (benchmarks/interval_coverage.py).
+    """
+
+    correlation: float  # intra-class correlation of the clips of a recording
+    freedom: float  # degrees of freedom added, because score intervals are wider than t intervals where data are few
+
+
+SCORE, DIFFERENCE = Prior(correlation=0.2, freedom=6.0), Prior(correlation=0.1, freedom=8.0)
+
+PRIOR_RECORDINGS = 1.0  # the assumed correlation counts as much as that of one recording
+
+
 def score_interval(values: ArrayLike, sources: ArrayLike, *, level: float = LEVEL) -> Interval:
     """Compute a confidence interval of the mean of ``values`` [n] from 0 to 1, such as an accuracy, over recordings.
 
@@ -90,7 +106,7 @@ def score_interval(values: ArrayLike, sources: ArrayLike, *, level: float = LEVE
         return UNKNOWN
     mean = values.mean()
     informative = int(min(np.count_nonzero(totals > 0), np.count_nonzero(totals < counts)))
-    found = spread(totals, counts, unit=mean * (1 - mean), informative=informative, prior=PRIOR_ICC, level=level)
+    found = spread(totals, counts, unit=mean * (1 - mean), informative=informative, prior=SCORE, level=level)
     return wilson(mean, found)
 
 
@@ -102,7 +118,7 @@ def difference_interval(values: ArrayLike, sources: ArrayLike, *, level: float =
     clips may differ on others. With one recording the interval is NaN.
 
     >>> difference_interval([1, 0, 0, 0, 1, 0], ["a", "a", "b", "b", "c", "d"])
-    Interval(low=-0.284..., high=0.740...)
+    Interval(low=-0.265..., high=0.732...)
     """
     values = np.asarray(values, np.float64)
     totals, counts = per_recording(values, sources)
@@ -111,16 +127,8 @@ def difference_interval(values: ArrayLike, sources: ArrayLike, *, level: float =
     mean, discordant = values.mean(), np.abs(values).mean()
     informative = int(np.count_nonzero(per_recording(np.abs(values), sources)[0]))
     unit = discordant - mean**2
-    found = spread(totals, counts, unit=unit, informative=informative, prior=PRIOR_ICC_DIFFERENCE, level=level)
+    found = spread(totals, counts, unit=unit, informative=informative, prior=DIFFERENCE, level=level)
     return tango((discordant + mean) / 2, (discordant - mean) / 2, found)
-
-
-# The three constants were chosen by simulation (benchmarks/intervals.py): with few recordings the variation between
-# them is hardly known, so it is combined with an expected one, which counts as much as one recording.
-PRIOR_ICC = 0.2  # expected intra-class correlation of the scores of clips of one recording
-PRIOR_ICC_DIFFERENCE = 0.1  # of the differences between two classifiers
-PRIOR_RECORDINGS = 1.0
-EXTRA_FREEDOM = 6.0  # degrees of freedom added, because score intervals are wider than t intervals where data are few
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +145,7 @@ class Spread:
 
 
 def spread(
-    totals: Floats, counts: Floats, *, unit: float, informative: int, prior: float, level: float = LEVEL
+    totals: Floats, counts: Floats, *, unit: float, informative: int, prior: Prior, level: float = LEVEL
 ) -> Spread:
     """Estimate the variance of the ratio Σ ``totals`` / Σ ``counts`` [recordings] over recordings.
 
@@ -147,7 +155,7 @@ def spread(
     variance is unit · Σ count · (1 + (count − 1) ρ) / N². The degrees of freedom are Satterthwaite's for unequal
     recordings with correlation ρ.
 
-    >>> found = spread(np.array([3.0, 5.0, 1.0]), np.array([5.0, 5.0, 2.0]), unit=0.19, informative=3, prior=0.2)
+    >>> found = spread(np.array([3.0, 5.0, 1.0]), np.array([5.0, 5.0, 2.0]), unit=0.19, informative=3, prior=SCORE)
     >>> round(1 / found.per_clip, 1), round(found.t, 2)
     (7.6, 2.33)
     """
@@ -160,8 +168,10 @@ def spread(
         unit = unit + variance  # the variance of a single clip is underestimated by that of the mean
         pair_weight = float(np.sum((pairs - 2 * share * pairs + pairs.sum() * share**2) / (1 - share)))
         found = (variance * n**2 / unit - n) / pair_weight if unit > 0 else 0.0
-        correlation = max(0.0, (informative * found + PRIOR_RECORDINGS * prior) / (informative + PRIOR_RECORDINGS))
-    freedom = satterthwaite(counts, min(1.0, correlation)) + EXTRA_FREEDOM
+        correlation = max(
+            0.0, (informative * found + PRIOR_RECORDINGS * prior.correlation) / (informative + PRIOR_RECORDINGS)
+        )
+    freedom = satterthwaite(counts, min(1.0, correlation)) + prior.freedom
     per_clip = float((n + correlation * pairs.sum()) / n**2)
     return Spread(per_clip=per_clip, t=student_t.two_sided_quantile(level, freedom))
 

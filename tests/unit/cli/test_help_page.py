@@ -76,7 +76,7 @@ def test_described_names_are_the_registered_names(described, registered):
 
 def test_default_values_and_descriptions_are_shown_alike():
     text = " ".join(page("compare").split())
-    assert "[default: notebook-image, notebook-mel]" in text
+    assert "[default: transfer, notebook-mel]" in text
     assert "[default: all cores]" in text
     assert "[default: 1]" in text
     assert "[default: train on all clips]" in " ".join(page("train").split())

@@ -8,9 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from soundmark.cli import choices
 from soundmark.datasets import Dataset, splits
 from soundmark.errors import DatasetError, SettingsError
-from soundmark.evaluation.plan import VALIDATION_COST, describe_cost, leakage_warnings, make_plan, training_time_s
+from soundmark.evaluation import PRESETS
+from soundmark.evaluation.plan import (
+    VALIDATION_COST,
+    describe_cost,
+    leakage_warnings,
+    make_plan,
+    preset_or,
+    training_time_s,
+)
 from soundmark.training.named_recipes import recipe_named
 from support.comparisons import SMALL_RECIPES, with_clips
 
@@ -134,3 +143,24 @@ def test_the_remaining_work_is_described(comparison_run, sibling_city, tmp_path)
     (folder / "notebook-mel" / "random" / "model.onnx").unlink()
     assert "finished" not in describe_cost(plan, comparison_run, fresh=True)
     assert ", 7 already finished: about" in describe_cost(plan, folder)
+
+
+# --- Recipes of a comparison ------------------------------------------------------------------------------------------
+
+
+def test_by_default_transfer_is_compared_with_the_mel_recipe_of_the_notebook():
+    assert preset_or(None, None) == ("transfer", "notebook-mel")
+    assert preset_or(None, "notebook") == ("notebook-image", "notebook-mel")
+    assert preset_or(["scratch"], None) == ["scratch"]
+    assert preset_or([], None) == []  # refused by make_plan
+
+
+def test_a_preset_must_exist_and_cannot_be_combined_with_recipes():
+    with pytest.raises(SettingsError, match='there is no preset "notebok". Did you mean "notebook"'):
+        preset_or(None, "notebok")
+    with pytest.raises(SettingsError, match="already names the recipes notebook-image and notebook-mel"):
+        preset_or(["scratch"], "notebook")
+
+
+def test_the_presets_of_the_command_line_exist():
+    assert set(choices.PRESETS) == set(PRESETS)

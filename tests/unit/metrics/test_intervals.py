@@ -132,24 +132,29 @@ def simulation(monkeypatch):
     sys.modules.pop("interval_coverage")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recordings", [10, 30, 100])
-@pytest.mark.parametrize("accuracies", [(0.8,), (0.95,), (0.8, 0.8), (0.85, 0.7)])
+@pytest.mark.parametrize("accuracies", [(0.8,), (0.95,), (0.85, 0.7)])
 def test_intervals_have_their_nominal_coverage(simulation, recordings, accuracies):
     scenario = simulation.Scenario(
         recordings=recordings, sizes="geometric, 1 to 60 clips", accuracies=accuracies, correlation=0.3
     )
-    found = simulation.coverage(scenario, trials=400, seed=1)
-    assert 0.92 <= found["soundmark"] <= 0.995  # 93 to 97 % in most scenarios; ± 1.1 % from 400 data sets
-    if recordings == 10:
-        assert found["percentile"] < 0.92
+    found = simulation.coverage(scenario, trials=300, seed=1, names=("soundmark",))
+    assert 0.92 <= found["soundmark"] <= 0.995  # 93 to 97 % in most scenarios; ± 1.3 % from 300 data sets
 
 
+def test_percentiles_of_a_bootstrap_are_too_narrow_for_ten_recordings(simulation):
+    scenario = simulation.Scenario(recordings=10, sizes="geometric, 1 to 60 clips", accuracies=(0.9,), correlation=0.3)
+    assert simulation.coverage(scenario, trials=100, seed=1, names=("percentile",))["percentile"] < 0.92
+
+
+@pytest.mark.slow
 def test_without_a_difference_there_are_few_verdicts_and_with_15_points_most(simulation):
     def rate(*accuracies):
         scenario = simulation.Scenario(
             recordings=100, sizes="geometric, 1 to 60 clips", accuracies=accuracies, correlation=0.3
         )
-        return simulation.verdict_rate(scenario, trials=200, seed=2)
+        return simulation.verdict_rate(scenario, trials=100, seed=2)
 
-    assert rate(0.8, 0.8) <= 0.07  # 5 % and a standard error of 1.5 %
+    assert rate(0.8, 0.8) <= 0.1  # 5 % and a standard error of 2.2 %
     assert rate(0.85, 0.7) >= 0.8

@@ -149,6 +149,17 @@ def test_history_csv_has_full_precision(uninterrupted, tmp_path):
     ] == list(uninterrupted.history)
 
 
+def test_the_values_of_test_clips_are_named_test(data):
+    trained = loop.train_network(replace(data, watches_test=True), replace(RECIPE, epochs=1))
+    watched = loop.train_network(data, replace(RECIPE, epochs=1)).history[0]
+    (epoch,) = trained.history
+    assert (epoch.validation_loss, epoch.validation_accuracy) == (None, None)
+    assert (epoch.test_loss, epoch.test_accuracy) == (watched.validation_loss, watched.validation_accuracy)
+    header = "epoch,train_loss,train_accuracy,test_loss,test_accuracy,seconds"
+    assert training_record.to_csv(trained.history).splitlines()[0] == header
+    assert training_record.TrainingRecord.from_json({"history": [epoch.to_json()]}).history == (epoch,)
+
+
 def test_without_validation_clips_there_are_no_validation_figures(data):
     trained = loop.train_network(replace(data, validation=np.arange(0)), replace(RECIPE, epochs=1))
     assert trained.history[0].validation_loss is None
