@@ -548,7 +548,7 @@ def a_latin_1_table(folder: Path) -> None:
 
 @setup_of(43)
 def a_table_without_a_path_column(folder: Path) -> None:
-    table(folder / "files.csv", "file,label", *PETS)
+    table(folder / "files.csv", "clip,label", *PETS)
 
 
 @setup_of(44)

@@ -177,7 +177,7 @@ def analyze(
     )
     paths = [fspath(path) for path in ([inputs] if isinstance(inputs, str | PathLike) else inputs)]
     input_files.check(paths, None)
-    files = list(input_files.files(paths))
+    files, _ = input_files.without_repeats(input_files.files(paths))
     from soundmark.runtime.progress_bars import analysis_progress  # imports rich, which is slow
 
     options: dict[str, Any] = {"timezone": timezone, "jobs": jobs, "isolate": isolate}

@@ -55,6 +55,28 @@ def files(paths: Iterable[str]) -> Iterator[Input | Failure]:
             yield Input(text, Path(text).name)
 
 
+def without_repeats(found: Iterable[Input | Failure]) -> tuple[list[Input | Failure], int]:
+    """Return each file once, under the first of its paths, and the number of repeats.
+
+    >>> found, repeats = without_repeats([Input("a.wav", "a.wav"), Input("./a.wav", "a.wav")])
+    >>> [item.path for item in found], repeats
+    (['a.wav'], 1)
+    """
+    items = list(found)
+    first: dict[tuple[type, str], Input | Failure] = {}
+    for item in items:
+        path = item.path if isinstance(item, Input) else item.file
+        first.setdefault((type(item), _resolved(path)), item)
+    return list(first.values()), len(items) - len(first)
+
+
+def _resolved(path: str) -> str:
+    try:
+        return path if path == STANDARD_INPUT else str(Path(path).resolve())
+    except (OSError, ValueError, RuntimeError):  # reported when the file is read
+        return path
+
+
 def read_file_list(path: str) -> Iterator[str]:
     r"""Yield the file names in a list, one per line or separated by NUL bytes; "-" reads standard input.
 

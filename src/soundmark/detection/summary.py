@@ -213,6 +213,7 @@ def summarize(
     paths = [Path(path) for path in ([results] if isinstance(results, str | PathLike) else results)]
     if not paths:
         raise SettingsError("no results were given: expected results folders or results files.")
+    paths = distinct_results(paths)
     events: list[Span] = []
     recorded: list[Span] = []
     untimed = incomplete = 0
@@ -227,6 +228,17 @@ def summarize(
     if not events:
         raise SettingsError(_no_events(paths, untimed))
     return _summed(events, [] if incomplete else recorded, local, timezone, untimed)
+
+
+def distinct_results(paths: Iterable[str | PathLike[str]]) -> list[Path]:
+    """Return each results folder or file once; a file in one of the folders is a repeat too.
+
+    >>> distinct_results([folder, folder / ".", folder / "results.csv"]) == [folder]
+    True
+    """
+    first = {Path(path).resolve(): Path(path) for path in reversed(list(paths))}
+    ordered = dict(reversed(first.items()))
+    return [path for real, path in ordered.items() if not (real.parent in first and real.is_file())]
 
 
 def _no_events(paths: Sequence[Path], untimed: int) -> str:

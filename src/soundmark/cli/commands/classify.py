@@ -82,7 +82,10 @@ def classify(
         merge_gap_s=merge_gap,
         calibration_db=calibration,
     )
-    files = list(inputs.files([*(paths or []), *(inputs.read_file_list(files_from) if files_from else [])]))
+    names = [*(paths or []), *(inputs.read_file_list(files_from) if files_from else [])]
+    files, repeats = inputs.without_repeats(inputs.files(names))
+    if repeats:
+        console.say(f"{repeats} repeated {'path' if repeats == 1 else 'paths'} of the same files: counted once.")
     found: FolderResult | FileAnalysis
     with console.analysis_progress(quiet) as show_progress:
         if output:

@@ -44,12 +44,15 @@ def summary(
     if output:
         requirements.require("a figure", requirements.FIGURES)
     from soundmark.cli import console, tables
-    from soundmark.detection.summary import summarize
+    from soundmark.detection.summary import distinct_results, summarize
     from soundmark.runtime import atomic, plotting
 
     if output:
         plotting.check_figure_path(output)
         atomic.check_new_file(output, overwrite=overwrite)
+    repeats = len(results) - len(distinct_results(results))
+    if repeats:
+        console.say(f"{repeats} repeated {'path' if repeats == 1 else 'paths'} of the same results: counted once.")
     found = summarize(results, timezone=timezone)
     if form == "table":
         tables.show_summary(found)

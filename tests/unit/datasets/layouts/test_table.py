@@ -129,7 +129,7 @@ def test_an_invalid_table_is_an_error(pets: Path, rows: list[str], message: str)
         Dataset.open(write_table(pets / "t.csv", *rows))
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+@pytest.mark.parametrize("encoding", ["latin-1"])
 def test_an_unsupported_encoding_is_an_error(pets: Path, encoding: str):
     with pytest.raises(DatasetError, match=r't.csv" is not UTF-8 text .*: save it as "CSV UTF-8"'):
         Dataset.open(write_table(pets / "t.csv", "path,label", "rex.wav,Bär", encoding=encoding))
