@@ -831,7 +831,7 @@ def the_predictions_are_right(folder: Path, done: subprocess.CompletedProcess[st
 # ── options ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-setup_of(*range(97, 111), *range(112, 127), 240, 241)(no_files)
+setup_of(*range(97, 111), *range(112, 127), 218, 219)(no_files)
 
 
 @setup_of(111)
@@ -955,7 +955,7 @@ def weights_with_a_wrong_checksum(folder: Path) -> None:
     (folder / "weights" / "mn04_as_mAP_432.pt").write_bytes(b"not these")
 
 
-setup_of(145, 242)(no_files)
+setup_of(145, 220)(no_files)
 
 
 # ── inputs and results folders of classify ───────────────────────────────────────────────────────────────────────────
@@ -1091,12 +1091,12 @@ def results_with_a_damaged_table(folder: Path) -> None:
     table(folder / "results" / "files.csv", "File,Duration (s),Start (UTC)", "20240612_043000.wav,4,half past four")
 
 
-@setup_of(260, 261, 263)
+@setup_of(214, 215, 217)
 def nothing_more_for_events(folder: Path) -> None:
     no_files(folder)
 
 
-@setup_of(262)
+@setup_of(216)
 def annotations_of_an_owl(folder: Path) -> None:
     table(folder / "owls.csv", "path,label,start,end", "good.wav,owl,0,1")
 
@@ -1148,17 +1148,17 @@ def a_recipe_with_large_spectrograms(folder: Path) -> None:
 
 # ── windows, background, ultrasound ──────────────────────────────────────────────────────────────────────────────────
 
-setup_of(*range(220, 231))(no_files)
+setup_of(*range(201, 212))(no_files)
 
 
-@setup_of(231)
+@setup_of(212)
 def twins_with_different_labels(folder: Path) -> None:
     tone(folder / "twins" / "cat" / "1.wav", 330)
     for name in ("cat", "dog"):
         tone(folder / "twins" / name / "0.wav", 220)
 
 
-@setup_of(232)
+@setup_of(213)
 def an_almost_silent_clip(folder: Path) -> None:
     for i, name in enumerate(("cat/1", "dog/2", "dog/3")):
         tone(folder / "quiet" / f"{name}.wav", 220 + 10 * i)
