@@ -78,7 +78,7 @@ class Tables(Target):
         text = seed.data.decode()
         if rng.random() < 0.75:
             text = _mutated_cells(text, rng)
-        if rng.random() < 0.4:
+        if rng.random() < 0.4 and len(text) < MOST_CHARS:
             text = mutated_text(text, rng)
         return seed.with_data(encoded(text[:MOST_CHARS], rng))
 
@@ -180,7 +180,7 @@ def _mutated_cells(text: str, rng: Random) -> str:
     writer = csv.writer(
         written, delimiter=delimiter, quoting=quoting, escapechar="\\", lineterminator=rng.choice(("\n", "\r\n"))
     )
-    if rng.random() < 0.02:
+    if rng.random() < 0.02 and len(str(rows[-1])) < 400:
         rows += [list(rows[-1]) for _ in range(5000)]
     if rng.random() < 0.05:
         written.write(f"sep={rng.choice((delimiter, ',', ';', '', 'xx', TEXTS[rng.randrange(20)]))}\n")
