@@ -236,7 +236,7 @@ def test_explaining_needs_only_matplotlib(random_model: Model, city: Dataset, tm
     random_model.bundle.write(tmp_path / "model.onnx")
     script = f"""
 import sys
-for name in ("torch", "onnx", "onnxscript", "safetensors", "pandas", "pyarrow", "av", "sounddevice", "scipy", "sklearn"):
+for name in "torch onnx onnxscript safetensors pandas pyarrow av sounddevice scipy sklearn".split():
     sys.modules[name] = None
 import soundmark
 soundmark.load({str(tmp_path / "model.onnx")!r}).explain({str(city.clips[0].path)!r}).save({str(tmp_path / "a.png")!r})
