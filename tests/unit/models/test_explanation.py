@@ -2,6 +2,8 @@
 
 import dataclasses
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image as Pillow
 from torch import nn
 
 from soundmark import audio
+from soundmark.datasets import Dataset
 from soundmark.errors import AudioError, SettingsError
 from soundmark.models import explanation
 from soundmark.models.bundle import Bundle
@@ -227,3 +230,16 @@ def test_a_long_recording_is_explained_in_bounded_memory(random_model, tmp_path)
     output, peak_mb = run_measured(code)
     assert output == "10800.0 10800\n"
     assert peak_mb < 300
+
+
+def test_explaining_needs_only_matplotlib(random_model: Model, city: Dataset, tmp_path: Path):
+    random_model.bundle.write(tmp_path / "model.onnx")
+    script = f"""
+import sys
+for name in "torch onnx onnxscript safetensors pandas pyarrow av sounddevice scipy sklearn".split():
+    sys.modules[name] = None
+import soundmark
+soundmark.load({str(tmp_path / "model.onnx")!r}).explain({str(city.clips[0].path)!r}).save({str(tmp_path / "a.png")!r})
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert (tmp_path / "a.png").stat().st_size > 10_000

@@ -159,7 +159,7 @@ def test_a_multi_label_model_learns_that_background_has_no_class(tmp_path: Path)
     model = sm.train(data, RECIPE, tmp_path / "run", quiet=True)
     assert (model.classes, model.card.background) == (("low", "high"), ("noise",))
     assert model.events(tone("noise", 1.0), RATE_HZ) == []
-    assert sm.evaluate(model, data, quiet=True).summary.n == 15  # its label "noise" is not an unknown class
+    assert sm.evaluate(model, data[1:], quiet=True).summary.n == 14  # its label "noise" is not an unknown class
 
 
 @pytest.mark.parametrize(
