@@ -365,7 +365,7 @@ def as_segments(
     """Combine rows of probabilities and lists of ``spans`` in samples to segments with times in seconds.
 
     >>> as_segments([[(0, 100)]], np.array([[0.9, 0.1]]), 100)
-    [[Segment(start_s=0.0, stop_s=1.0, probabilities=array([0.9, 0.1]))]]
+    [[Segment(start_s=0.0, stop_s=1.0, probabilities=array([0.9, 0.1]), power=None, power_a=None)]]
     """
     rows = iter(probabilities)
     return [[Segment(start / rate_hz, stop / rate_hz, next(rows)) for start, stop in each] for each in spans]
