@@ -7,8 +7,8 @@ contain any character; docs/results.md describes how each format writes the char
 >>> event = Event(label="siren", start_s=4.0, stop_s=8.0, confidence=0.91, peak=0.98)
 >>> result = FileResult(file="street.wav", duration_s=60.0, answer=[], events=[event])
 >>> print(b"".join(FORMATS["csv"].write([result])).decode(), end="")
-Start (s),End (s),Label,Confidence,File,Level (dBFS),Level (dB(A))
-4.0,8.0,siren,0.91,street.wav,,
+Start (s),End (s),Label,Confidence,File
+4.0,8.0,siren,0.91,street.wav
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ from soundmark.models.events import Event
 Results = Iterable[FileResult | Failure]
 
 
-CSV_COLUMNS = ("Start (s)", "End (s)", "Label", "Confidence", "File", "Level (dBFS)", "Level (dB(A))")
+CSV_COLUMNS = ("Start (s)", "End (s)", "Label", "Confidence", "File")
+
+
+LEVEL_COLUMNS = {"level_dbfs": "Level (dBFS)", "level_dba": "Level (dB(A))"}  # of CSV, if the first event has them
 
 
 RAVEN_COLUMNS = (
@@ -93,11 +96,16 @@ def csv_row(cells: Iterable[object]) -> bytes:
 
 
 def _csv(results: Results) -> Iterator[bytes]:
-    yield csv_row(CSV_COLUMNS)
+    levels: list[str] | None = None
     for result, event in _events(results):
+        found = _levels(event)
+        if levels is None:
+            levels = list(found)
+            yield csv_row((*CSV_COLUMNS, *(LEVEL_COLUMNS[key] for key in levels)))
         cells = (_time(event.start_s), _time(event.stop_s), event.label, _rounded(event.confidence), result.file)
-        levels = _levels(event)
-        yield csv_row((*cells, levels.get("level_dbfs", ""), levels.get("level_dba", "")))
+        yield csv_row((*cells, *(found.get(key, "") for key in levels)))
+    if levels is None:
+        yield csv_row(CSV_COLUMNS)
 
 
 def _jsonl(results: Results) -> Iterator[bytes]:

@@ -86,16 +86,25 @@ def split_removed(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
     return kept, changed
 
 
+ADDED_FIELDS = {"partial_views": 0, "backgrounds": 0}  # fields that version 0.1 did not have, and what it did
+
+
 def original_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Replace the current names in the settings of a recipe by those of version 0.1, which identify checkpoints.
 
     >>> original_settings({"name": "notebook-mel", "network": "notebook_cnn", "ema_decay": 0.99})
     {'name': 'seed-mel', 'network': 'seed_cnn', 'averaging': 0.99}
+
+    Fields that were added later are left out if their value means what version 0.1 did.
     """
     fields, recipes, networks, augmentation = (
         {new: old for old, new in names.items()} for names in (FIELDS, RECIPES, NETWORKS, AUGMENTATION_FIELDS)
     )
-    values = {fields.get(key, key): value for key, value in settings.items()}
+    values = {
+        fields.get(key, key): value
+        for key, value in settings.items()
+        if key not in ADDED_FIELDS or value != ADDED_FIELDS[key]
+    }
     values["name"] = recipes.get(values["name"], values["name"])
     values["network"] = networks.get(values["network"], values["network"])
     if "augmentation" in values:

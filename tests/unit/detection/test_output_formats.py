@@ -60,8 +60,7 @@ def written(form: str, results=RESULTS) -> bytes:
 
 def test_csv_has_a_row_per_event():
     rows = list(csv.DictReader(io.StringIO(written("csv").decode())))
-    levels = ["Level (dBFS)", "Level (dB(A))"]
-    assert list(rows[0]) == ["Start (s)", "End (s)", "Label", "Confidence", "File", *levels]
+    assert list(rows[0]) == ["Start (s)", "End (s)", "Label", "Confidence", "File"]
     assert [(float(row["Start (s)"]), row["Label"], row["File"]) for row in rows] == [
         (1.5, "dog", "a.wav"),
         (55.0, "siren", "a.wav"),
@@ -208,3 +207,11 @@ def test_crowsetta_reads_the_selection_table(tmp_path):
 def test_every_format_yields_bytes_also_without_results(form):
     assert isinstance(b"".join(output_formats.FORMATS[form].write(iter([]))), bytes)
     assert all(isinstance(part, bytes) for part in output_formats.FORMATS[form].write(iter(RESULTS)))
+
+
+def test_csv_and_json_have_the_levels_of_events():
+    loud = Event(label="dog", start_s=0.0, stop_s=4.0, confidence=0.5, peak=0.5, level_dbfs=-20.126, level_dba=71.5)
+    rows = list(csv.DictReader(io.StringIO(written("csv", [result(events=[loud])]).decode())))
+    assert (rows[0]["Level (dBFS)"], rows[0]["Level (dB(A))"]) == ("-20.13", "71.5")
+    assert json.loads(written("jsonl", [result(events=[loud])]))["level_dba"] == 71.5
+    assert "level_dba" not in json.loads(written("jsonl", [result(events=[event()])]))
