@@ -89,7 +89,7 @@ def _row(result: Result) -> Sequence[str]:
 
 def show_inspection(inspection: Inspection) -> None:
     """Print the statistics and the problems of a data set."""
-    from soundmark.datasets.inspection_tables import to_sections
+    from soundmark.datasets.inspection.tables import to_sections
 
     for i, section in enumerate(to_sections(inspection)):
         if i:

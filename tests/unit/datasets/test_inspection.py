@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundmark.datasets import Clip, Dataset, Skipped, inspection, inspection_figure
+from soundmark.datasets import Clip, Dataset, Skipped, inspection
 from soundmark.datasets.inspection import Encoding, Inspection, SharedRecording, inspect, recordings_in_folds
-from soundmark.datasets.inspection_tables import to_sections
+from soundmark.datasets.inspection import figure as inspection_figure
+from soundmark.datasets.inspection.tables import to_sections
 from soundmark.errors import OutputError, SettingsError
 from support.memory import run_measured
 

@@ -1,12 +1,17 @@
 """Statistics and problems of a data set: every clip is decoded once, in parallel processes.
 
-``inspect`` measures, ``inspection_tables`` writes text and tables, ``inspection_figure`` draws. Definitions:
+``inspect`` measures. Definitions:
 
 silent      no sample of the clip exceeds −80 dB of full scale
 clipped     three or more consecutive samples of a channel are at full scale (the largest 16-bit value, or the largest
             8-bit value in an 8-bit file)
 truncated   the file is shorter than its header declares, or the clip is more than 50 ms shorter than the metadata state
 duplicate   two clips have the same mono samples at the same sample rate; silent clips are ignored
+
+In reading order:
+
+    tables  an inspection as text and tables
+    figure  an inspection as a figure
 """
 
 from __future__ import annotations
@@ -135,14 +140,14 @@ class Inspection:
         }
 
     def __repr__(self) -> str:
-        from soundmark.datasets import inspection_tables
+        from soundmark.datasets.inspection import tables
 
-        return inspection_tables.overview(self)
+        return tables.overview(self)
 
     def _repr_html_(self) -> str:
-        from soundmark.datasets import inspection_tables
+        from soundmark.datasets.inspection import tables
 
-        return inspection_tables.to_html(self)
+        return tables.to_html(self)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return a DataFrame with one row per problem; columns: problem, path, label, fold, detail.
@@ -155,9 +160,9 @@ class Inspection:
         >>> list(inspect(city, jobs=1, quiet=True).to_dataframe().columns)
         ['problem', 'path', 'label', 'fold', 'detail']
         """
-        from soundmark.datasets import inspection_tables
+        from soundmark.datasets.inspection import tables
 
-        return inspection_tables.to_dataframe(self)
+        return tables.to_dataframe(self)
 
     def plot(self) -> Any:
         """Plot clips per class and fold, durations, encodings and faults; return Matplotlib ``Axes`` [2, 2].
@@ -168,9 +173,9 @@ class Inspection:
         >>> inspect(city, jobs=1, quiet=True).plot().shape
         (2, 2)
         """
-        from soundmark.datasets import inspection_figure
+        from soundmark.datasets.inspection import figure
 
-        return inspection_figure.plot(self)
+        return figure.plot(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the figure of ``plot``; the suffix determines the format: .png, .svg, .pdf.
@@ -183,9 +188,9 @@ class Inspection:
         >>> (folder / "city.svg").stat().st_size > 10_000
         True
         """
-        from soundmark.datasets import inspection_figure
+        from soundmark.datasets.inspection import figure
 
-        inspection_figure.draw(self, path)
+        figure.draw(self, path)
 
 
 @dataclass(frozen=True)

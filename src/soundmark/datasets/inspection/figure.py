@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from soundmark.datasets.inspection import Inspection
-from soundmark.datasets.inspection_tables import fold_text
+from soundmark.datasets.inspection.tables import fold_text
 from soundmark.runtime.plotting import BLUE, check_figure_path, new_axes, save_figure, without_mathtext
 
 
