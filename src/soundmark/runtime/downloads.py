@@ -59,9 +59,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         if req.type == "https" and not newurl.startswith("https:"):
-            raise urllib.error.HTTPError(
-                newurl, code, f"it redirects from https to {newurl.split(':')[0]}", headers, fp
-            )
+            reason = f"the server redirects from https to {newurl.split(':')[0]}"
+            raise urllib.error.HTTPError(newurl, code, reason, headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -100,7 +99,7 @@ def download(
             content_is_right = checksum(temporary, "sha256") == sha256
         except _TooLargeError:
             content_is_right = False
-        except _Failure as failure:
+        except _FailedError as failure:
             raise error(
                 f"{what} are not stored locally and cannot be downloaded: {failure}. {remedy}".rstrip()
             ) from failure
@@ -147,9 +146,9 @@ def fetch(
     except _TooLargeError as failure:
         _empty(part)
         raise error(
-            f"{label} cannot be downloaded: the server sends more than the {limit / 1e6:,.1f} MB that are expected. {remedy}"
+            f"{label} cannot be downloaded: the server sends more than {limit} bytes, the expected maximum. {remedy}"
         ) from failure
-    except _Failure as failure:
+    except _FailedError as failure:
         raise error(f"{label} cannot be downloaded: {failure}. {remedy}") from failure
 
 
@@ -176,7 +175,7 @@ def checksum(path: Path, algorithm: str, label: str = "", progress: Progress = n
     return found.hexdigest()
 
 
-class _Failure(Exception):
+class _FailedError(Exception):
     """An attempt failed; ``is_final`` if another one cannot succeed."""
 
     def __init__(self, reason: str, *, is_final: bool = False) -> None:
@@ -203,7 +202,7 @@ class _Transfer:
             before = _size(self.part)
             try:
                 return self._attempt()
-            except _Failure as failure:
+            except _FailedError as failure:
                 gained = _size(self.part) - before >= self.attempts.least_bytes
                 failed = 1 if gained else failed + 1
                 if failure.is_final or failed >= self.attempts.tries:
@@ -225,10 +224,10 @@ class _Transfer:
                 if error.code == 416 and offset:
                     return self._after_416(offset, error.headers)
                 is_final = error.code < 500 and error.code not in TEMPORARY
-                raise _Failure(str(error.reason or error), is_final=is_final) from error
+                raise _FailedError(str(error.reason or error), is_final=is_final) from error
         except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
             reason = getattr(error, "reason", None) or str(error) or type(error).__name__
-            raise _Failure(str(reason), is_final=isinstance(error, ValueError)) from error
+            raise _FailedError(str(reason), is_final=isinstance(error, ValueError)) from error
 
     def _opened(self, offset: int, validator: str) -> Any:
         headers = {"User-Agent": "soundmark", "Accept-Encoding": "identity"}
@@ -258,13 +257,16 @@ class _Transfer:
             start, total = _content_range(response.headers.get("Content-Range", ""))
             if start != offset or (validator and found and found != validator):
                 _empty(self.part)
-                raise _Failure("the server continues at another position")
+                raise _FailedError("the server continues at another position")
         else:  # the complete content: the server ignores ranges, or has new content
-            offset, total = 0, _number(response.headers.get("Content-Length"))
+            declared = response.headers.get("Content-Length")
+            offset, total = 0, _number(declared)
+            if declared and total is None:
+                raise _FailedError(f"the server declares a Content-Length of {declared[:40]!r}")
             _empty(self.part)
         if self.expected is not None and total is not None and total != self.expected:
             _empty(self.part)
-            raise _Failure(f"the server declares {total} bytes instead of {self.expected}")
+            raise _FailedError(f"the server declares {total} bytes instead of {self.expected}")
         if offset == 0:
             self._save_state(found)
         return offset, total
@@ -279,19 +281,17 @@ class _Transfer:
         return complete if isinstance(complete, int) else None
 
     def _receive(self, response: Any, offset: int, total: int | None) -> int:
-        for block in _blocks(response, self.attempts):
+        for block in filter(None, _blocks(response, self.attempts)):
             offset += len(block)
             _append(self.part, block)
-            shown = total or self.expected or 0
+            shown = total or self.expected or self.limit
             scale = 1000 if self.unit == "kB" else 1_000_000
-            self.progress(self.description, offset // scale, max(shown, offset) // scale if shown else 0, self.unit)
+            self.progress(self.description, offset // scale, max(min(shown, self.limit), offset) // scale, self.unit)
             if offset > self.limit:
                 raise _TooLargeError
         declared = self.expected if self.expected is not None else total
         if declared is not None and offset != declared:
-            raise _Failure(f"the connection ended after {offset} of {declared} bytes")
-        if not _size(self.part):
-            _empty(self.part)
+            raise _FailedError(f"the connection ended after {offset} of {declared} bytes")
         return offset
 
     def _after_416(self, offset: int, headers: Any) -> int:
@@ -300,19 +300,33 @@ class _Transfer:
         if total == offset and self.expected in (None, offset):
             return offset
         _empty(self.part)
-        raise _Failure("the server has other content than before")
+        raise _FailedError("the server has other content than before")
 
 
 def _blocks(response: Any, attempts: Attempts) -> Iterator[bytes]:
-    """Yield the content as it arrives.
+    """Yield the content in blocks of at most 64 KiB; before an error, what arrived until then.
 
     Raises:
         OSError: less than ``least_bytes`` arrived within the time limit.
     """
+    block = bytearray()
+    try:
+        for data in _received(response, attempts):
+            block += data
+            if len(block) >= BLOCK_BYTES:
+                yield bytes(block[:BLOCK_BYTES])
+                del block[:BLOCK_BYTES]
+    except (OSError, http.client.HTTPException):
+        yield bytes(block)
+        raise
+    yield bytes(block)
+
+
+def _received(response: Any, attempts: Attempts) -> Iterator[bytes]:
     since_s, received = time.monotonic(), 0
-    while block := response.read1(BLOCK_BYTES):
-        yield block
-        received += len(block)
+    while data := response.read1(BLOCK_BYTES):
+        yield data
+        received += len(data)
         if (now_s := time.monotonic()) - since_s > attempts.timeout_s:
             if received < attempts.least_bytes:
                 raise TimeoutError(f"only {received} bytes arrived in {now_s - since_s:.0f} s")

@@ -18,6 +18,6 @@ from soundmark.cli.commands import (
 )
 
 __all__ = [
-    "app", "classify", "compare", "demo", "download", "evaluate", "explain", "export", "inspect", "listen", "show", "spectrograms",
-    "summary", "train",
+    "app", "classify", "compare", "demo", "download", "evaluate", "explain", "export", "inspect", "listen", "show",
+    "spectrograms", "summary", "train",
 ]  # fmt: skip

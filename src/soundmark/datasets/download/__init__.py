@@ -114,10 +114,10 @@ class _Download:
             to_download = 0
         free, needed = shutil.disk_usage(folder).free, to_download + source.unpacked_bytes + MARGIN_BYTES
         if free < needed:
+            parts = f"{to_download / 1e9:.1f} GB to download, {source.unpacked_bytes / 1e9:.1f} GB unpacked"
             raise OutputError(
-                f'"{folder}" has {free / 1e9:.1f} GB of free disk space, but {source.title} needs {needed / 1e9:.1f} GB '
-                f"({to_download / 1e9:.1f} GB to download, {source.unpacked_bytes / 1e9:.1f} GB unpacked). Free some "
-                "disk space, or choose another folder."
+                f'"{folder}" has {free / 1e9:.1f} GB of free disk space, but {source.title} needs '
+                f"{needed / 1e9:.1f} GB ({parts}). Free some disk space, or choose another folder."
             )
 
     def _archive(self) -> Path:
@@ -162,9 +162,14 @@ class _Download:
         source = self.source
         limits = archives.Limits(root=source.root, max_files=source.max_files, max_bytes=source.unpacked_bytes)
         self.output.check_folder(self.unpacking.name)
-        digests = archives.unpack(archive, self.unpacking, limits, self.progress)
-        verification.verify_content(source, self.unpacking)
-        verification.verify_digests(self.unpacking, expected, self.progress)
+        try:
+            digests = archives.unpack(archive, self.unpacking, limits, self.progress)
+            verification.verify_content(source, self.unpacking)
+            verification.verify_digests(self.unpacking, expected, self.progress)
+        except DatasetError:
+            if not source.md5:  # the archive may be damaged: the next call downloads it again
+                self._remove_part()
+            raise
         lines = [f"{digest}  {name}\n" for name, digest in sorted(digests.items())]
         atomic.write_text(self.output.folder / self.licence_name, self._licence_text(archive))
         atomic.write_text(self.output.folder / self.list_name, "".join(lines))

@@ -37,6 +37,14 @@ UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]|[. ]$')
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
 
+class _BoundError(Exception):
+    """More is read than an archive of the expected content needs."""
+
+
+# What the modules raise for a damaged, encrypted (RuntimeError) or unreadable archive.
+DAMAGE = (_BoundError, tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OSError)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """What an archive may contain: files below the folder ``root`` of the archive."""
@@ -100,20 +108,8 @@ def _opened(archive: Path, file: BinaryIO, limits: Limits) -> Iterator[Iterator[
                 bounded: Any = _BoundedReader(content, limits.max_bytes + 2048 * limits.max_files)
                 with tarfile.open(fileobj=bounded, mode="r:") as opened_tar:
                     yield _tar_members(archive, opened_tar)
-    except (
-        _BoundError,
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        ValueError,
-        NotImplementedError,
-    ) as error:
+    except DAMAGE as error:
         raise _refused(archive, one_line(str(error) or type(error).__name__, 200)) from error
-    except RuntimeError as error:  # zipfile: encrypted, or no decompressor
-        raise _refused(archive, one_line(str(error), 200)) from error
-    except OSError as error:  # gzip.BadGzipFile, or the archive cannot be read
-        raise _refused(archive, one_line(str(error), 200)) from error
 
 
 def _tar_members(archive: Path, opened: tarfile.TarFile) -> Iterator[Member]:
@@ -150,12 +146,13 @@ def _checked_path(archive: Path, name: str, root: str) -> Path:
     """Return the path of a member below ``root``, if it is safe on every system."""
     parts = PurePosixPath(name).parts
     inside = bool(parts) and parts[0] == root and not name.startswith("/") and ".." not in parts
-    plain = all(
-        len(os.fsencode(part)) <= 200 and not UNSAFE.search(part) and not RESERVED.fullmatch(part) for part in parts
-    )
-    if not inside or not plain or len(parts) > MAX_DEPTH:
+    if not inside or not all(map(_is_plain, parts)) or len(parts) > MAX_DEPTH:
         raise _refused(archive, f'"{one_line(name)}" is not a plain path below "{root}"')
     return Path(*parts[1:])
+
+
+def _is_plain(part: str) -> bool:
+    return len(os.fsencode(part)) <= 200 and not UNSAFE.search(part) and not RESERVED.fullmatch(part)
 
 
 def _check_amount(archive: Path, limits: Limits, files: int, total: int) -> None:
@@ -213,10 +210,6 @@ def _refused(archive: Path, reason: str) -> DatasetError:
         f'"{archive}" was not unpacked: {reason}. Delete it and run the same command again; if this message stays, '
         "report it."
     )
-
-
-class _BoundError(Exception):
-    """More is read than an archive of the expected content needs."""
 
 
 class _BoundedReader:

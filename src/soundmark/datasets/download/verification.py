@@ -65,12 +65,12 @@ def _check_wav(path: Path, frames: int, rate_hz: int) -> None:
 
 
 def read_digests(path: Path) -> dict[str, str]:
-    """Read a list of digests: lines ``<SHA-256 or MD5>  <path>``, as of ``sha256sum``; return the digest by path.
+    r"""Read a list of digests: lines ``<SHA-256 or MD5>  <path>``, as of ``sha256sum``; return the digest by path.
 
     Raises:
         DatasetError: the file cannot be read, or a line is not of this form.
 
-    >>> _ = (folder / "list.sha256").write_text("0" * 64 + "  audio/1.wav\\n")
+    >>> _ = (folder / "list.sha256").write_text("0" * 64 + "  audio/1.wav\n")
     >>> list(read_digests(folder / "list.sha256"))
     ['audio/1.wav']
     """
