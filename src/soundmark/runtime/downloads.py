@@ -371,7 +371,8 @@ def _append(path: Path, block: bytes) -> None:
         with path.open("ab") as file:
             file.write(block)
     except OSError as error:
-        raise atomic.cannot_write(path, error) from error
+        remedy = "Free some disk space, then run the same command again." if error.errno in atomic.DISK_FULL else None
+        raise atomic.cannot_write(path, error, remedy) from error
 
 
 def _empty(path: Path) -> None:

@@ -5,7 +5,7 @@ import urllib.request
 
 import pytest
 
-from soundmark.errors import DatasetError
+from soundmark.errors import DatasetError, OutputError
 from soundmark.runtime import downloads
 from soundmark.runtime.downloads import Attempts, fetch
 from support.hostile_downloads import hostile
@@ -140,3 +140,23 @@ def test_trickle_counts_as_a_stall(tmp_path):
         server.block_bytes, server.pause_s = 1, 0.02
         with pytest.raises(DatasetError, match="bytes arrived in"):
             fetched(server, tmp_path)
+
+
+def test_full_disk_is_one_message_and_what_was_received_is_kept(tmp_path, monkeypatch):
+    opened, written = type(tmp_path).open, []
+
+    def full(path, *arguments, **options):
+        if path.name == "data.part" and arguments == ("ab",):
+            written.append(path)
+            if len(written) > 2:
+                raise OSError(28, "No space left on device")
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(type(tmp_path), "open", full)
+    with hostile(CONTENT) as server, pytest.raises(OutputError, match="No space left on device. Free some disk space"):
+        fetched(server, tmp_path)
+    monkeypatch.undo()
+    assert (tmp_path / "data.part").stat().st_size == 2 * downloads.BLOCK_BYTES
+    with hostile(CONTENT) as server:
+        fetched(server, tmp_path)
+    assert (tmp_path / "data.part").read_bytes() == CONTENT

@@ -112,9 +112,11 @@ class _Download:
         to_download = max(0, (source.size or source.max_bytes) - present)
         if (folder / source.archive).is_file():
             to_download = 0
-        free, needed = shutil.disk_usage(folder).free, to_download + source.unpacked_bytes + MARGIN_BYTES
+        unpacked = sum(path.stat().st_size for path in self.unpacking.rglob("*") if path.is_file())  # of a killed run
+        to_unpack = max(0, source.unpacked_bytes - unpacked)
+        free, needed = shutil.disk_usage(folder).free, to_download + to_unpack + MARGIN_BYTES
         if free < needed:
-            parts = f"{to_download / 1e9:.1f} GB to download, {source.unpacked_bytes / 1e9:.1f} GB unpacked"
+            parts = f"{to_download / 1e9:.1f} GB to download, {to_unpack / 1e9:.1f} GB unpacked"
             raise OutputError(
                 f'"{folder}" has {free / 1e9:.1f} GB of free disk space, but {source.title} needs '
                 f"{needed / 1e9:.1f} GB ({parts}). Free some disk space, or choose another folder."

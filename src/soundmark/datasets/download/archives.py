@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO
 
@@ -118,7 +119,7 @@ def _tar_members(archive: Path, opened: tarfile.TarFile) -> Iterator[Member]:
             kind = "a link" if info.islnk() or info.issym() else "not a regular file"
             raise _refused(archive, f'"{one_line(info.name)}" is {kind}')
         tarfile.data_filter(info, str(archive.parent))  # raises a TarError
-        yield Member(info.name, info.size, info.isdir(), lambda info=info: opened.extractfile(info))
+        yield Member(info.name, info.size, info.isdir(), partial(opened.extractfile, info))
 
 
 def _check_directory(file: BinaryIO, limits: Limits) -> None:
@@ -139,7 +140,7 @@ def _zip_members(archive: Path, opened: zipfile.ZipFile) -> Iterator[Member]:
         if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
             kind = "a link" if mode == stat.S_IFLNK else "not a regular file"
             raise _refused(archive, f'"{one_line(info.filename)}" is {kind}')
-        yield Member(info.filename, info.file_size, info.is_dir(), lambda info=info: opened.open(info))
+        yield Member(info.filename, info.file_size, info.is_dir(), partial(opened.open, info))
 
 
 def _checked_path(archive: Path, name: str, root: str) -> Path:
