@@ -49,11 +49,12 @@ def test_server_that_does_not_continue_makes_the_download_start_again(fault, tmp
     assert (tmp_path / "data.part").read_bytes() == CONTENT
 
 
-def test_changed_content_is_downloaded_from_its_beginning(tmp_path):
+@pytest.mark.parametrize("fault", ["", "no tag"])
+def test_changed_content_is_downloaded_from_its_beginning(fault, tmp_path):
     with hostile(CONTENT, "cut", "503", "503", "503") as server:
         with pytest.raises(DatasetError, match="cannot be downloaded"):
             fetched(server, tmp_path)
-        server.content, server.tag, server.faults[:] = CONTENT[::-1], '"v2"', [""]
+        server.content, server.tag, server.faults[:] = CONTENT[::-1], '"v2"', [fault]
         fetched(server, tmp_path)
     assert (tmp_path / "data.part").read_bytes() == CONTENT[::-1]
 
