@@ -22,6 +22,7 @@ The sub-packages, in reading order. Each imports only those above it; training a
 In Python:
 
     import soundmark as sm
+    sm.download("urbansound8k", "data")           # returns the folder data/UrbanSound8K
     data = sm.Dataset.open("UrbanSound8K")        # a table in Jupyter; len(), data[0], to_dataframe(), plot()
     data[0].plot("mel")                           # spectrogram of a clip; data[0].audio() plays it in Jupyter
     X, y = data.features("mel")                   # arrays from the feature store
@@ -53,6 +54,7 @@ from soundmark.errors import (
 if TYPE_CHECKING:
     from soundmark.audio import Sound
     from soundmark.datasets import Clip, Dataset
+    from soundmark.datasets.download import download
     from soundmark.datasets.inspection import Inspection, inspect
     from soundmark.detection.analysis import Analysis, analyze
     from soundmark.detection.live.listener import listen
@@ -94,6 +96,7 @@ __all__ = [
     "WeightsError",
     "analyze",
     "compare",
+    "download",
     "evaluate",
     "explain",
     "inspect",
@@ -123,6 +126,7 @@ _MODULES = {
     "Summary": "detection.summary:Summary",
     "analyze": "detection.analysis:analyze",
     "compare": "evaluation.comparison:compare",
+    "download": "datasets.download:download",
     "evaluate": "evaluation.model_evaluation:evaluate",
     "explain": "models.explanation:explain",
     "inspect": "datasets.inspection:inspect",

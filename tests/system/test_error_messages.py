@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -1164,3 +1165,55 @@ def an_almost_silent_clip(folder: Path) -> None:
         tone(folder / "quiet" / f"{name}.wav", 220 + 10 * i)
     faint = 0.0003 * np.sin(np.arange(RATE_HZ))
     (folder / "quiet" / "cat" / "0.wav").write_bytes(encoded(faint))
+
+
+setup_of(300, 308)(no_files)
+
+
+@setup_of(301)
+def a_foreign_copy_of_a_data_set(folder: Path) -> None:
+    (folder / "data" / "UrbanSound8K").mkdir(parents=True)
+    (folder / "data" / "UrbanSound8K" / "notes.txt").write_text("mine")
+
+
+@setup_of(302)
+def another_archive(folder: Path) -> None:
+    (folder / "data").mkdir()
+    (folder / "data" / "UrbanSound8K.tar.gz").write_bytes(b"x" * 1000)
+
+
+@setup_of(303, 304)
+def a_small_disk(folder: Path) -> None:
+    """1 GB of free disk space for UrbanSound8K, 9 GB for ESC-50, and no waiting."""
+    (folder / "small").mkdir()
+    (folder / "small" / "sitecustomize.py").write_text(
+        "import shutil, sys, time\n"
+        "free = 9 * 10**9 if 'esc50' in sys.orig_argv else 10**9\n"
+        "shutil.disk_usage = lambda path: type('Usage', (), {'free': free})\n"
+        "if 'esc50' in sys.orig_argv:\n"
+        "    time.sleep = lambda seconds: None\n"
+    )
+
+
+@setup_of(305)
+def an_archive_of_esc50(folder: Path) -> None:
+    (folder / "data").mkdir()
+    (folder / "data" / "ESC-50-master.zip").write_bytes(b"x" * 1000)
+
+
+@setup_of(306)
+def an_archive_with_a_path_outside(folder: Path) -> None:
+    zip_of_esc50(folder, {"../evil": b"evil"})
+
+
+@setup_of(307)
+def an_archive_with_one_clip(folder: Path) -> None:
+    table = b"filename,fold,target,category,esc10,src_file,take\n1-1-A-0.wav,1,0,dog,True,1,A\n"
+    zip_of_esc50(folder, {"ESC-50-master/audio/1-1-A-0.wav": b"x", "ESC-50-master/meta/esc50.csv": table})
+
+
+def zip_of_esc50(folder: Path, files: dict[str, bytes]) -> None:
+    (folder / "data").mkdir()
+    with zipfile.ZipFile(folder / "data" / "ESC-50-master.zip", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)

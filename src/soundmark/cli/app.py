@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class _Commands(help_page.CommandGroups):
     groups = {  # noqa: RUF012 - of the class, as click instantiates it
         "Start": ("demo",),
-        "Data": ("inspect", "spectrograms"),
+        "Data": ("download", "inspect", "spectrograms"),
         "Train and evaluate": ("compare", "train", "evaluate"),
         "Use a model": ("classify", "listen", "summary", "explain", "show", "export"),
     }

@@ -20,6 +20,12 @@ PRESETS = {
 }
 
 
+DOWNLOADS = {
+    "urbansound8k": "UrbanSound8K: 8 732 clips, 10 classes, 6 GB",
+    "esc50": "ESC-50: 2 000 clips, 50 classes, 0.6 GB",
+}
+
+
 PROTOCOLS = {
     "random": "one random split, a third of the clips for testing",
     "folds": "cross-validation over the official folds",

@@ -13,10 +13,11 @@ In reading order:
     splits              train, validation and test splits of a Dataset
     leakage             data leakage from the training clips to the test clips
     protocols           evaluation protocols: how a comparison splits the clips
-    inspection          statistics and problems of a data set
+    inspection          statistics and problems of a data set, as text, tables and a figure
     feature_store       a float32 array on disk, written in chunks with checksums
     features            clips cut into windows; the features of a Dataset, computed once and stored
     spectrogram_images  a PNG per clip, in one folder per class
+    download            fetch UrbanSound8K and ESC-50: download, verify, unpack
 """
 
 from soundmark.datasets.dataset import Clip, Dataset, Skipped

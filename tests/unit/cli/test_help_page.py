@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from soundmark.audio.capture.pcm import FORMATS as SAMPLE_FORMATS
 from soundmark.cli import choices, help_page, requirements
 from soundmark.cli.commands import app
+from soundmark.datasets.download.sources import SOURCES
 from soundmark.datasets.protocols import PROTOCOLS
 from soundmark.detection import output_formats
 from soundmark.training.named_recipes import RECIPES
@@ -65,6 +66,7 @@ def test_the_main_page_describes_each_command_in_one_line():
     ("described", "registered"),
     [
         (choices.RECIPES, RECIPES),
+        (choices.DOWNLOADS, SOURCES),
         (choices.PROTOCOLS, PROTOCOLS),
         (choices.RESULT_FORMATS, ("table", *output_formats.FORMATS)),
         (choices.SAMPLE_FORMATS, SAMPLE_FORMATS),

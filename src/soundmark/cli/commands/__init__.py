@@ -5,6 +5,7 @@ from soundmark.cli.commands import (
     classify,
     compare,
     demo,
+    download,
     evaluate,
     explain,
     export,
@@ -17,6 +18,6 @@ from soundmark.cli.commands import (
 )
 
 __all__ = [
-    "app", "classify", "compare", "demo", "evaluate", "explain", "export", "inspect", "listen", "show", "spectrograms",
-    "summary", "train",
+    "app", "classify", "compare", "demo", "download", "evaluate", "explain", "export", "inspect", "listen", "show",
+    "spectrograms", "summary", "train",
 ]  # fmt: skip

@@ -12,6 +12,11 @@ clipped     three or more consecutive samples of a channel are at full scale (th
             8-bit value in an 8-bit file)
 truncated   the file is shorter than its header declares, or the clip is more than 50 ms shorter than the metadata state
 duplicate   two clips have the same mono samples at the same sample rate; silent clips are ignored
+
+In reading order:
+
+    tables  an inspection as text and tables
+    figure  an inspection as a figure
 """
 
 from __future__ import annotations
