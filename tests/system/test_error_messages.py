@@ -1167,22 +1167,22 @@ def an_almost_silent_clip(folder: Path) -> None:
     (folder / "quiet" / "cat" / "0.wav").write_bytes(encoded(faint))
 
 
-setup_of(300, 308)(no_files)
+setup_of(221, 229)(no_files)
 
 
-@setup_of(301)
+@setup_of(222)
 def a_foreign_copy_of_a_data_set(folder: Path) -> None:
     (folder / "data" / "UrbanSound8K").mkdir(parents=True)
     (folder / "data" / "UrbanSound8K" / "notes.txt").write_text("mine")
 
 
-@setup_of(302)
+@setup_of(223)
 def another_archive(folder: Path) -> None:
     (folder / "data").mkdir()
     (folder / "data" / "UrbanSound8K.tar.gz").write_bytes(b"x" * 1000)
 
 
-@setup_of(303, 304)
+@setup_of(224, 225)
 def a_small_disk(folder: Path) -> None:
     """1 GB of free disk space for UrbanSound8K, 9 GB for ESC-50, and no waiting."""
     (folder / "small").mkdir()
@@ -1195,18 +1195,18 @@ def a_small_disk(folder: Path) -> None:
     )
 
 
-@setup_of(305)
+@setup_of(226)
 def an_archive_of_esc50(folder: Path) -> None:
     (folder / "data").mkdir()
     (folder / "data" / "ESC-50-master.zip").write_bytes(b"x" * 1000)
 
 
-@setup_of(306)
+@setup_of(227)
 def an_archive_with_a_path_outside(folder: Path) -> None:
     zip_of_esc50(folder, {"../evil": b"evil"})
 
 
-@setup_of(307)
+@setup_of(228)
 def an_archive_with_one_clip(folder: Path) -> None:
     table = b"filename,fold,target,category,esc10,src_file,take\n1-1-A-0.wav,1,0,dog,True,1,A\n"
     zip_of_esc50(folder, {"ESC-50-master/audio/1-1-A-0.wav": b"x", "ESC-50-master/meta/esc50.csv": table})
