@@ -85,9 +85,18 @@ def write_class_folders(folder: Path) -> Path:
     return root
 
 
+def write_annotations(folder: Path) -> Path:
+    """Write a table of annotations of three clips; the file of the second row is missing."""
+    write_placeholders(folder / "pets", "rex.wav", "sub/mia.wav")
+    return write_table(
+        folder / "pets" / "events.csv", "filename,category", "rex.wav,dog", "gone.wav,dog", "mia.wav,cat"
+    )
+
+
 WRITERS: dict[str, Callable[[Path], Path]] = {
     "urbansound8k": write_urbansound8k,
     "esc50": write_esc50,
+    "annotations": write_annotations,
     "table": write_labels,
     "folders": write_class_folders,
 }

@@ -236,9 +236,10 @@ def distinct_results(paths: Iterable[str | PathLike[str]]) -> list[Path]:
     >>> distinct_results([folder, folder / ".", folder / "results.csv"]) == [folder]
     True
     """
-    first = {Path(path).resolve(): Path(path) for path in reversed(list(paths))}
-    ordered = dict(reversed(first.items()))
-    return [path for real, path in ordered.items() if not (real.parent in first and real.is_file())]
+    first: dict[Path, Path] = {}
+    for path in map(Path, paths):
+        first.setdefault(path.resolve(), path)
+    return [path for real, path in first.items() if not (real.parent in first and real.is_file())]
 
 
 def _no_events(paths: Sequence[Path], untimed: int) -> str:

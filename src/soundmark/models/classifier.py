@@ -182,7 +182,7 @@ class Model:
 
     def _outputs(self, spectrograms: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """Compute probabilities, familiarity and presence of spectrograms ``[n, freq, time]``, n > 0, on one core."""
-        names = ["logits", *["familiarity"] * (self.unknown is not None), *["presence"] * self.has_presence]
+        names = ("logits", *["familiarity"] * (self.unknown is not None), *["presence"] * self.has_presence)
         values = self.bundle.run_for(spectrograms, names, single_thread=True)
         found = dict(zip(names, values, strict=True))
         return self.bundle.activate(found["logits"]), found.get("familiarity"), found.get("presence")

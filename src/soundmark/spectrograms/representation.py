@@ -252,7 +252,7 @@ class Representation(ABC):
         fits = is_finite(self.time_expansion) and self.time_expansion > 0
         rate_hz = (self.rate_hz or LOWEST_RATE_HZ) * self.time_expansion if fits else 0.0
         allowed = f"a number above 0 that gives a sample rate from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz"
-        in_range = self.rate_hz is None or LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ
+        in_range = self.rate_hz is None or self.time_expansion == 1 or LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ
         self.require(fits and in_range, "time_expansion", allowed)
 
     def require(self, condition: bool, parameter: str, allowed: str) -> None:

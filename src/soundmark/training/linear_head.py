@@ -317,6 +317,7 @@ def calibrate_fitted_head(fitted: FittedHead, data: TrainingData, recipe: Recipe
     return replace(found, presence=presence, event_thresholds=(calibration.EVENT_THRESHOLD,) * classes)
 
 
+@torch.no_grad()
 def calibrate_network(network: Network, data: TrainingData, recipe: Recipe) -> Calibration:
     """Calibrate a trained network on the validation clips.
 

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from soundmark.cli import console, tables
 from soundmark.datasets.leakage import Leakage
+from soundmark.metrics.verdicts import Verdict
 from soundmark.models import card_text
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
@@ -113,7 +114,8 @@ def test_a_card_states_which_recordings_were_held_out():
 def test_differences_state_the_resampled_unit(capsys, known, unit):
     interval = SimpleNamespace(low=float("nan"), high=0.021)
     difference = SimpleNamespace(difference=0.01, interval=interval, p=float("nan"))
-    comparison = SimpleNamespace(recipes=("a", "b"), protocol="random", difference=difference)
+    verdict = Verdict(decision="undecided", reason="too few recordings")
+    comparison = SimpleNamespace(recipes=("a", "b"), protocol="random", difference=difference, verdict=verdict)
     data = SimpleNamespace(name="[/b]", clips=[1], classes=["x"], sources_known=known, multi_label=False)
     tables.show_evaluation(SimpleNamespace(dataset=data, results=[], comparisons=[comparison]))
     printed = capsys.readouterr().out

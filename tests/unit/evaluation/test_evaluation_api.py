@@ -162,7 +162,7 @@ def test_the_repr_of_each_object_is_short_and_names_it(run):
 
 
 def test_a_repr_of_many_results_with_long_names_stays_short(run):
-    many = tuple(replace(run.results[0], recipe=replace(A, name=f"r{i}" + "x" * 300)) for i in range(40))
+    many = tuple(replace(run.results[0], recipe=replace(A, name=f"r{i}" + "x" * 90)) for i in range(40))
     text = repr(replace(run, results=many, dataset=replace(run.dataset, name="n" * 5000)))
     assert len(text) <= MOST_CHARACTERS
     assert "more lines: see to_dataframe()" in text
@@ -236,7 +236,7 @@ def test_the_history_has_a_colour_for_each_recipe_and_dashed_training_curves(run
     assert {line.get_color() for line in drawn} == {"#0072b2", "#d55e00"}
     assert {line.get_linestyle() for line in drawn} == {"-", "--"}
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["notebook-mel", "other", "validation", "training"]
+    assert labels == ["notebook-mel", "other", "test", "training"]
     assert run.plot_history("other", quantity="accuracy").get_ylabel() == "accuracy (%)"
 
 

@@ -43,7 +43,8 @@ def test_a_missing_annotation_makes_a_false_detection_per_hour(annotated, tone_d
     found = soundmark.evaluate(tone_detector, table, events=True, quiet=True)
     assert (found.summary.total.found, found.summary.total.false) == (3, 1)
     assert found.summary.false_per_hour == found.summary.background_per_hour == pytest.approx(30.0)
-    assert found.summary.background_per_hour_interval.low == 0.0
+    interval = found.summary.background_per_hour_interval
+    assert 0 <= interval.low < 1 < 30 < interval.high, "one false detection in one of two recordings says little"
 
 
 def test_annotations_of_other_classes_are_named_and_not_scored(annotated, tone_detector, tmp_path):

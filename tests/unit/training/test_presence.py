@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from soundmark.models import weights
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
+from soundmark.models.pretrained import weights
 from soundmark.spectrograms.logmel import FLOOR, MIDDLE, QUIETEST, SPREAD
 from soundmark.training import linear_head, loop, onnx_export
 from soundmark.training.augmentation import partial_views

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         [
             "soundmark evaluate UrbanSound8K -m final/model.onnx",
             "soundmark evaluate recordings.csv -m final/model.onnx -o scores",
-            "soundmark evaluate annotations.csv -m final/model.onnx --events --min-overlap 0.3",
+            "soundmark evaluate annotations.csv -m model.onnx --events",
         ]
     )
 )
