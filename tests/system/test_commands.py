@@ -295,7 +295,7 @@ def test_a_pipe_may_be_closed_early(model, city_folder):
         f'"{sys.executable}" -m soundmark.cli classify "{city_folder}/audio" -m "{model}" --format csv | head -n 1'
     )
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
-    assert done.stdout == "Start (s),End (s),Label,Confidence,File\n"
+    assert done.stdout == "Start (s),End (s),Label,Confidence,File,Level (dBFS)\n"
     assert "Traceback" not in done.stderr
 
 

@@ -239,7 +239,7 @@ def distinct_results(paths: Iterable[str | PathLike[str]]) -> list[Path]:
     first: dict[Path, Path] = {}
     for path in map(Path, paths):
         first.setdefault(path.resolve(), path)
-    return [path for real, path in first.items() if not (real.parent in first and real.is_file())]
+    return [path for real, path in first.items() if not (real.parent in first and not real.is_dir())]
 
 
 def _no_events(paths: Sequence[Path], untimed: int) -> str:

@@ -1,11 +1,6 @@
 """Statistics and problems of a data set: every clip is decoded once, in parallel processes.
 
-``inspect`` measures. In reading order:
-
-    tables  an inspection as text and tables
-    figure  an inspection as a figure
-
-Definitions:
+``inspect`` measures. Definitions:
 
 silent      no sample of the clip exceeds −80 dB of full scale
 clipped     three or more consecutive samples of a channel are at full scale (the largest 16-bit value, or the largest
