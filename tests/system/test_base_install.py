@@ -128,7 +128,7 @@ def test_training_names_the_missing_packages(base, folder):
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     assert done.returncode == 2
     assert done.stderr == (
-        "soundmark: train needs the packages torch, onnx, onnxscript and safetensors, which are not installed: "
+        "soundmark: train needs the packages torch, onnxscript and safetensors, which are not installed: "
         'pip install "soundmark[train]".\n'
     )
     assert not (folder / "run").exists()

@@ -250,6 +250,8 @@ class Representation(ABC):
         soundmark.errors.SettingsError: time_expansion of mel is 100.0; it must be a number above 0 that gives a ...
         """
         fits = is_finite(self.time_expansion) and self.time_expansion > 0
+        if self.rate_hz is not None and not is_finite(self.rate_hz):
+            return  # the check of the rate itself reports it
         rate_hz = (self.rate_hz or LOWEST_RATE_HZ) * self.time_expansion if fits else 0.0
         allowed = f"a number above 0 that gives a sample rate from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz"
         in_range = self.rate_hz is None or self.time_expansion == 1 or LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ

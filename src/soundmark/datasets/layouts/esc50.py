@@ -10,7 +10,7 @@ from pathlib import Path
 
 from soundmark.datasets.dataset import Clip, Dataset
 from soundmark.datasets.layouts.table_reader import MAX_FOLD, Row, existing_clips, read_rows, root_of
-from soundmark.errors import unknown_name
+from soundmark.errors import DatasetError, unknown_name
 
 KIND = "a copy of ESC-50"
 
@@ -59,6 +59,8 @@ def load(root: Path, *, subset: str | None = None) -> Dataset:
         raise unknown_name("subset of ESC-50", str(subset), ["esc10"])
     table = next(root / name for name in TABLES if (root / name).is_file())
     rows = [row for row in read_rows(table, COLUMNS) if _in_esc10(row) or subset is None]
+    if not rows:
+        raise DatasetError(f'"{table}" has no clip of the subset esc10: open it without the subset.')
     clips, skipped = existing_clips(root, [(row, _clip(row, root / "audio")) for row in rows])
     return Dataset(
         name="ESC-50" if subset is None else "ESC-10",

@@ -56,7 +56,7 @@ def existing_clips(
     """Return the clips whose files exist, and the skipped rows with the reason.
 
     Raises:
-        DatasetError: none of the files exists.
+        DatasetError: none of the files exists, or there are no rows.
 
     >>> row = Row(Path("labels.csv"), 2, {})
     >>> existing_clips(Path("pets"), [(row, Clip(path=Path("pets/rex.wav"), label="dog"))])
@@ -72,6 +72,9 @@ def existing_clips(
         else:
             skipped.append(Skipped(relative(clip.path, root), f"row {row.number}: {_reason_missing(clip.path)}"))
             missing.append((row, clip))
+    if not clips and not missing:
+        problem = f'"{skipped[0].path}": {skipped[0].reason}' if skipped else "it has no rows of clips"
+        raise DatasetError(f'the table of "{root}" lists no usable clip: {problem}. Correct the table.')
     if not clips:
         row, clip = missing[0]
         raise DatasetError(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from soundmark.datasets import Dataset, Skipped
+from soundmark.datasets.layouts.table_reader import Row, existing_clips
 from soundmark.errors import DatasetError
 from support.layouts import write_labels, write_table, write_tone
 from support.operations import operations
@@ -262,3 +263,11 @@ def test_a_path_that_no_file_can_have_is_skipped_with_the_reason(pets: Path, nam
     data = Dataset.open(pets / "labels.csv")
     assert len(data) == 1
     assert data.skipped[0].reason.startswith("row 3: the ")
+
+
+def test_a_table_whose_rows_are_all_left_out_is_one_message(tmp_path):
+    with pytest.raises(DatasetError, match="lists no usable clip: it has no rows of clips. Correct the table."):
+        existing_clips(tmp_path, [])
+    row = Row(tmp_path / "t.csv", 3, {})
+    with pytest.raises(DatasetError, match='lists no usable clip: "a.wav": row 3: its path is too long. Correct'):
+        existing_clips(tmp_path, [(row, Skipped("a.wav", "row 3: its path is too long"))])
