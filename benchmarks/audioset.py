@@ -1,4 +1,4 @@
-"""How well `soundmark classify` recognises UrbanSound8K's classes without a model of its own.
+"""How well `soundmark classify` recognises UrbanSound8K's classes without a trained model.
 
     python benchmarks/audioset.py DATASET
 

@@ -3,7 +3,7 @@
     python3 -m venv oracles && oracles/bin/pip install "pandas<3" soundfile sed_scores_eval
     PYTHONPATH=src oracles/bin/python benchmarks/event_scores.py
 
-It has an environment of its own: it needs an earlier pandas, and its dependencies install a package called pathlib,
+It needs a separate environment: it needs an earlier pandas, and its dependencies install a package called pathlib,
 which replaces Python's.
 """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -11,8 +13,21 @@ from soundmark.models.card import Card
 from soundmark.models.classifier import Model
 from soundmark.spectrograms import Mel
 from soundmark.training import networks, onnx_export
+from soundmark.training.networks import mobilenet
 
 TONE_CLASSES = ("low", "high", "background")
+
+
+def write_random_mn04(path: Path, features: np.ndarray) -> Path:
+    """Write random weights of mn04, with the BatchNorm statistics of ``features`` [n, freq, time]; return ``path``."""
+    torch.manual_seed(0)
+    network = mobilenet.MobileNet(0.4).train()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    network(torch.from_numpy(features)[:, None])
+    torch.save(network.state_dict(), path)
+    return path
 
 
 def linear_graph(weights: np.ndarray, bias: np.ndarray) -> bytes:

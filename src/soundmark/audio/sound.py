@@ -176,7 +176,7 @@ def stream(
     """Open a sound as a ``Stream`` of blocks, so that memory use does not grow with its length.
 
     The samples equal those of ``read`` bit for bit. A ``pool`` of threads decodes parts of a long file in advance.
-    ``decoders`` decode it in a process of their own instead.
+    ``decoders`` decode it in a worker process instead.
 
     >>> write(folder / "long.wav", np.zeros(600_000), 8000)
     >>> with stream(folder / "long.wav", rate_hz=4000) as opened:

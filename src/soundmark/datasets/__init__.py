@@ -14,8 +14,9 @@ In reading order:
     leakage             data leakage from the training clips to the test clips
     protocols           evaluation protocols: how a comparison splits the clips
     inspection          statistics and problems of a data set, as text, tables and a figure
+    clip_windows        the window length; clips cut into windows
     feature_store       a float32 array on disk, written in chunks with checksums
-    features            clips cut into windows; the features of a Dataset, computed once and stored
+    features            the features of a Dataset, computed once and stored
     spectrogram_images  a PNG per clip, in one folder per class
     download            fetch UrbanSound8K and ESC-50: download, verify, unpack
 """

@@ -57,7 +57,7 @@ class DetectionSettings:
     calibration_db: float | None = None  # sound pressure level of 0 dBFS in dB, to give levels in dB(A)
 
     def __post_init__(self) -> None:
-        from soundmark.models.windows import hop_samples
+        from soundmark.audio.windows import hop_samples
 
         if isinstance(self.top_k, bool) or not hasattr(self.top_k, "__index__") or self.top_k < 1:
             raise SettingsError(f"top_k is {self.top_k!r}: expected a whole number of at least 1.")

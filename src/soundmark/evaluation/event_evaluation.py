@@ -124,7 +124,7 @@ def score_events(
         OutputError: the folder cannot be written, or contains other results.
 
     >>> found = score_events(model, city, jobs=1)
-    >>> found.summary.recordings, found.summary.total.annotations  # each clip is a file of its own
+    >>> found.summary.recordings, found.summary.total.annotations  # each clip is a separate file
     (20, 20)
     """
     settings, rule = (settings or DetectionSettings()).for_model(model), rule or EventRule()

@@ -110,7 +110,7 @@ def evaluate(
 
     >>> evaluate(model, city, quiet=True).summary.n  # the model was trained on the other 40 of 60 clips
     20
-    >>> evaluate(model, city, events=True, quiet=True).summary.recordings  # each clip is a file of its own
+    >>> evaluate(model, city, events=True, quiet=True).summary.recordings  # each clip is a separate file
     20
     """
     check_jobs(jobs)

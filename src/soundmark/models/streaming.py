@@ -18,9 +18,10 @@ from numpy.typing import ArrayLike
 from soundmark import audio
 from soundmark.audio import Resampler, Samples, Stream, as_sound, is_samples
 from soundmark.audio.level import a_weighted_power, mean_power, power_db
+from soundmark.audio.windows import hop_samples
 from soundmark.errors import SettingsError
 from soundmark.models.events import RELEASE, Event, EventTracker, Segment, WindowSmoother
-from soundmark.models.windows import Window, WindowCutter, hop_samples
+from soundmark.models.windows import Window, WindowCutter
 from soundmark.runtime import parallel
 
 if TYPE_CHECKING:

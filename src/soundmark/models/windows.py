@@ -13,9 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from soundmark.audio import Samples
-from soundmark.audio.windows import WHOLE_WINDOWS, hop_samples, windows
-
-__all__ = ["WHOLE_WINDOWS", "Window", "WindowCutter", "hop_samples", "windows"]
+from soundmark.audio.windows import WHOLE_WINDOWS
 
 
 @dataclass(frozen=True, eq=False)

@@ -260,7 +260,7 @@ def _embed_partial_views(
 def with_negatives(
     base: np.ndarray, views: list[np.ndarray], targets: np.ndarray, sources: np.ndarray, negatives: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray], np.ndarray, np.ndarray]:
-    """Append backgrounds, ``negatives`` ``[4, m, d]``, each a recording of its own, as examples of one more class.
+    """Append backgrounds, ``negatives`` ``[4, m, d]``, each a separate recording, as examples of one more class.
 
     ``base`` is ``[n, d]``; the first four of ``views`` are those of ``negatives``. Returns base, views, targets and
     sources of all n + m examples.

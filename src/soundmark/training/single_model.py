@@ -12,8 +12,8 @@ from typing import Any
 
 from soundmark.datasets import Dataset, Skipped, features, splits
 from soundmark.datasets.clip import LONGEST_WINDOW_S, choose_window, sampled_lengths_s
+from soundmark.datasets.clip_windows import with_window
 from soundmark.datasets.dataset import with_background
-from soundmark.datasets.features import with_window
 from soundmark.datasets.protocols import ALL, FOLDS, most_trusted
 from soundmark.errors import SettingsError
 from soundmark.metrics.task import Task

@@ -303,7 +303,7 @@ def _chunks(inputs: int | None) -> Iterator[range]:
 
 
 def _in_child(make: Callable[[], Any]) -> Any:
-    """Return the result of a function that runs in a process of its own, which keeps torch out of the workers."""
+    """Return the result of a function that runs in a separate process, which keeps torch out of the workers."""
     ours, theirs = _fork.Pipe()
 
     def work() -> None:

@@ -9,8 +9,8 @@ import soundfile
 from soundmark import audio
 from soundmark.audio.windows import windows
 from soundmark.datasets import Dataset, features
+from soundmark.datasets.clip_windows import cut_clips, describe_window, with_window
 from soundmark.datasets.dataset import with_background
-from soundmark.datasets.features import cut_clips, describe_window, with_window
 from soundmark.errors import SettingsError
 from soundmark.spectrograms import Image, LogMel, Mel
 

@@ -18,9 +18,11 @@ def test_a_folder_under_three_names(tmp_path: Path, monkeypatch):
 
 
 def test_results_given_twice_do_not_double_the_minutes(tmp_path: Path):
-    heard = tmp_path / "heard"
-    heard.mkdir()
-    (heard / "results.csv").write_text("Start (s),End (s),Label,Confidence,File\n0,60,siren,0.9,20240612_230000.wav\n")
-    once = summarize(heard).minutes.sum()
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "results.csv").write_text(
+        "Start (s),End (s),Label,Confidence,File\n0,60,siren,0.9,20240612_230000.wav\n"
+    )
+    once = summarize(results).minutes.sum()
     assert once == 1.0
-    assert summarize([heard, tmp_path / "." / "heard", heard / "results.csv"]).minutes.sum() == once
+    assert summarize([results, tmp_path / "." / "results", results / "results.csv"]).minutes.sum() == once

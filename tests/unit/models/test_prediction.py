@@ -8,11 +8,11 @@ import torch
 
 import soundmark
 from soundmark import audio
+from soundmark.audio.windows import windows
 from soundmark.errors import AudioError, SettingsError
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
-from soundmark.models.windows import windows
 from soundmark.spectrograms import Image, Mel
 from soundmark.training import networks, onnx_export
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from soundmark.audio.windows import hop_samples, windows
 from soundmark.errors import SettingsError
-from soundmark.models.windows import WindowCutter, hop_samples, windows
+from soundmark.models.windows import WindowCutter
 
 
 def cut_stream(n: int, window_samples: float, hop: int, block: int) -> list[tuple[int, int, np.ndarray, int]]:

@@ -14,7 +14,7 @@ from soundmark.spectrograms.logmel import FLOOR, MIDDLE, QUIETEST, SPREAD
 from soundmark.training import linear_head, loop, onnx_export
 from soundmark.training.augmentation import partial_views
 from soundmark.training.named_recipes import recipe_named
-from soundmark.training.networks import mobilenet
+from support.models import write_random_mn04
 
 SHAPE, CLASSES, CLIPS = (32, 64), 3, 45
 RECIPE = replace(
@@ -44,14 +44,7 @@ def data() -> loop.TrainingData:
 
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory) -> loop.TrainedNetwork:
-    path = tmp_path_factory.mktemp("weights") / "mn04.pt"
-    torch.manual_seed(0)
-    network = mobilenet.MobileNet(0.4).train()
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = 1.0
-    network(torch.from_numpy(data.features)[:, None])
-    torch.save(network.state_dict(), path)
+    path = write_random_mn04(tmp_path_factory.mktemp("weights") / "mn04.pt", data.features)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "find", lambda *_: path)
         patch.setattr(linear_head, "SHRINKAGES", (0.8, 0.9))

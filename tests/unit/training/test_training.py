@@ -16,7 +16,8 @@ from soundmark.training import augmentation, calibration, engine, linear_head, l
 from soundmark.training.checkpoint import Checkpoint
 from soundmark.training.engine import Engine, choose_engine
 from soundmark.training.named_recipes import recipe_named
-from soundmark.training.networks import mobilenet, resnet
+from soundmark.training.networks import resnet
+from support.models import write_random_mn04
 
 pytestmark = pytest.mark.slow
 
@@ -451,14 +452,7 @@ FINETUNE = replace(
 @pytest.fixture(scope="module")
 def pretrained(data, tmp_path_factory):
     """Use random weights instead of the pretrained ones, with BatchNorm statistics of the clips."""
-    path = tmp_path_factory.mktemp("weights") / "mn04.pt"
-    torch.manual_seed(0)
-    network = mobilenet.MobileNet(0.4).train()
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = 1.0
-    network(torch.from_numpy(data.features)[:, None])
-    torch.save(network.state_dict(), path)
+    path = write_random_mn04(tmp_path_factory.mktemp("weights") / "mn04.pt", data.features)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model_weights, "find", lambda *_: path)
         patch.setattr(linear_head, "SHRINKAGES", (0.8, 0.9))  # faster

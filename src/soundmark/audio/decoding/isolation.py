@@ -23,6 +23,7 @@ from soundmark.audio.decoding import Samples
 from soundmark.audio.decoding.diagnosis import FileSource
 from soundmark.audio.decoding.worker import BLOCK, END, ERROR, HEADER, SOUND
 from soundmark.errors import AudioError, SoundmarkError, processing
+from soundmark.runtime.checks import is_count
 
 WORKER = ("-P", "-m", "soundmark.audio.decoding.worker")  # -P: the current folder may have a numpy.py
 
@@ -59,10 +60,6 @@ class Decoders:
         self._watchdog = threading.Thread(target=self._watch, daemon=True)
         self._watchdog.start()
 
-    def start(self) -> None:
-        """Start a worker now, so that it loads its libraries while the caller does something else."""
-        self._idle.put(self._new_worker())
-
     def __enter__(self) -> Self:
         return self
 
@@ -88,11 +85,9 @@ class Decoders:
         name = decoding.name_of(source)
         with processing(name), decoding.reopenable(source) as again, _path_of(again) as path:
             worker = self._idle_worker()
-            sound = None
             try:
                 worker.request({"path": path, "name": name, "start_s": start_s, "stop_s": stop_s})
-                sound = IsolatedBlocks(worker, name)
-                yield sound
+                yield IsolatedBlocks(worker, name)
             finally:
                 if worker.is_idle:
                     self._idle.put(worker)
@@ -129,7 +124,7 @@ class IsolatedBlocks:
         self._worker = worker
         kind, content = worker.receive(name)
         properties = _parsed(content) if kind == SOUND else None
-        if not isinstance(properties, dict) or not all(_is_count(properties.get(key)) for key in ("rate_hz", "frames")):
+        if not isinstance(properties, dict) or not all(is_count(properties.get(key)) for key in ("rate_hz", "frames")):
             raise _invalid(name)
         self.rate_hz, self.frames = int(properties["rate_hz"]), int(properties["frames"])
         limits.check_file(name, self.frames, self.rate_hz, channels=1)
@@ -240,10 +235,6 @@ def _parsed(content: np.ndarray) -> object:
         return json.loads(content.tobytes())
     except ValueError:
         return {}
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 @contextmanager

@@ -56,13 +56,12 @@ def serve(requests: BinaryIO, out: BinaryIO, threads: int) -> None:
         for line in requests:
             try:
                 for kind, content in _answer(json.loads(line), pool):
-                    out.write(HEADER.pack(kind, len(content)))
-                    out.write(content)
+                    _write(out, kind, content)
             except AudioError as error:
-                _write_json(out, ERROR, str(error))
+                _write(out, ERROR, _json(str(error)))
             except MemoryError:
-                name = json.loads(line)["name"]
-                _write_json(out, ERROR, f"{name} cannot be decoded: this takes more than {MEMORY_BYTES >> 20} MiB.")
+                reason = f"this takes more than {MEMORY_BYTES >> 20} MiB"
+                _write(out, ERROR, _json(f"{json.loads(line)['name']} cannot be decoded: {reason}."))
             out.flush()
 
 
@@ -81,8 +80,7 @@ def _answer(request: dict[str, Any], pool: Executor | None) -> Iterator[tuple[by
         os.ftruncate(2, 0)
 
 
-def _write_json(out: BinaryIO, kind: bytes, value: object) -> None:
-    content = _json(value)
+def _write(out: BinaryIO, kind: bytes, content: Any) -> None:
     out.write(HEADER.pack(kind, len(content)))
     out.write(content)
 

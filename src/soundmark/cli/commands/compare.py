@@ -94,7 +94,7 @@ def compare(
     """
     requirements.require("compare", (*requirements.TRAINING, *requirements.FIGURES))
     from soundmark.cli import console, tables
-    from soundmark.datasets.features import describe_window
+    from soundmark.datasets.clip_windows import describe_window
     from soundmark.evaluation import comparison, report
     from soundmark.evaluation.plan import describe_cost, make_plan, preset_or
     from soundmark.training import named_recipes

@@ -66,7 +66,7 @@ def train(
     """
     requirements.require("train", requirements.TRAINING)
     from soundmark.cli import console, tables
-    from soundmark.datasets.features import describe_window
+    from soundmark.datasets.clip_windows import describe_window
     from soundmark.models.bundle import read_bundle
     from soundmark.training import named_recipes
     from soundmark.training.single_model import prepare, train_model

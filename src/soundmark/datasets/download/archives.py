@@ -193,7 +193,7 @@ def _check_folders(folder: Path, path: Path) -> None:
     for parent in (folder, *(folder / part for part in list(path.parents)[:-1]), folder / path):
         if parent.is_symlink():
             raise DatasetError(
-                f'"{parent}" is a symbolic link: soundmark unpacks only into folders of its own. Remove it.'
+                f'"{parent}" is a symbolic link: soundmark unpacks only into folders that it made. Remove it.'
             )
 
 

@@ -20,12 +20,12 @@ import numpy as np
 
 from soundmark import audio
 from soundmark.audio.folders import SUFFIXES, walk
+from soundmark.audio.windows import WHOLE_WINDOWS
 from soundmark.datasets import Dataset, Skipped
 from soundmark.errors import AudioError, BundleError, OutputError, SettingsError
 from soundmark.models import bundle
 from soundmark.models.classifier import Model
 from soundmark.models.export import front_end, onnx_graph
-from soundmark.models.windows import WHOLE_WINDOWS
 from soundmark.runtime import atomic
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.runtime.text import listed

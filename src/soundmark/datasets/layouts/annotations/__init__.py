@@ -14,7 +14,7 @@ is one data set. In reading order:
     recordings  find the sound files that annotations name
     background  the rest of completely annotated recordings
 
-To support another format, add a module here and its name to ``FORMATS``. It defines ``NAME``, ``matches(text)`` and
+To support another format, add a module here and its name to ``FORMATS``. It defines ``matches(text)`` and
 ``read(text)``.
 """
 
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, cast
@@ -50,7 +50,6 @@ SUFFIXES = (".txt", ".tsv", ".csv", ".json", ".jsonl")
 class Format(Protocol):
     """The interface of a format module."""
 
-    NAME: str
     matches: Callable[[LabelFile], bool]
     read: Callable[[LabelFile], list[Annotation]]
 
@@ -62,7 +61,7 @@ def find(path: Path) -> Path | None:
     True
     """
     if path.is_file():
-        return path if path.suffix.lower() in SUFFIXES and format_of(path) else None
+        return path if path.suffix.lower() in SUFFIXES and recognised(path) else None
     return path if path.is_dir() and _label_files(path) else None
 
 
@@ -95,7 +94,8 @@ def load(location: Path, *, classes: Sequence[str] | None = None, complete: bool
     known = list(names if classes is None else classes)
     found = [replace(clip, label=SEPARATOR.join(labels)) for clip, labels in clips]
     if complete:
-        empty = [path for path in recordings.all() if _is_annotated(path, files, location)]
+        all_looked_through = location.is_dir() and all(sound_beside(file) is not None for file in files)
+        empty = recordings.all() if all_looked_through else []  # a table may leave out recordings
         found += background_clips(found, empty, label="" if several else BACKGROUND)
         known += [] if several or BACKGROUND in known else [BACKGROUND]
     found.sort(key=lambda clip: (clip.path, clip.start_s, clip.stop_s or 0.0))
@@ -110,19 +110,14 @@ def load(location: Path, *, classes: Sequence[str] | None = None, complete: bool
     )
 
 
-def _is_annotated(path: Path, files: Sequence[Path], location: Path) -> bool:
-    """Return whether a sound file without annotations was looked through: in a folder of label files, all were."""
-    return location.is_dir() and all(sound_beside(file) is not None for file in files)
+def recognised(path: Path) -> tuple[Format, LabelFile] | None:
+    """Return a label file and its format; None if it has none of ``FORMATS``.
 
-
-def format_of(path: Path) -> Format | None:
-    """Return the format of a label file; None if it has none of ``FORMATS``.
-
-    >>> format_of(Path(__file__)) is None
+    >>> recognised(Path(__file__)) is None
     True
     """
     text = read_label_file(path)
-    return None if text is None else next((each for each in _formats() if each.matches(text)), None)
+    return None if text is None else next(((each, text) for each in _formats() if each.matches(text)), None)
 
 
 def _formats() -> Iterable[Format]:
@@ -141,35 +136,30 @@ def _label_files(folder: Path) -> list[Path]:
     texts = [path for path in entries if path.suffix.lower() in SUFFIXES]
     if not sounds or not texts:
         return []
-    tables = [path for path in texts if path.stem == "metadata" and path.parent in (folder, *_children(folder, path))]
-    if found := [path for path in tables if format_of(path)]:
+    near = [path for path in texts if len(path.relative_to(folder).parts) <= 2]
+    if found := [path for path in near if path.stem == "metadata" and recognised(path)]:
         return found
-    if found := [path for path in texts if sound_beside(path) is not None and format_of(path)]:
+    if found := [path for path in texts if sound_beside(path) is not None and recognised(path)]:
         return found
     at_top = any(path.parent == folder for path in sounds)
     if not at_top and len({path.relative_to(folder).parts[0] for path in sounds}) > 1:
         return []  # one folder per class
-    found = [path for path in texts if len(path.relative_to(folder).parts) <= 2 and _names_sounds(path, folder)]
+    recordings = Recordings(folder)
+    found = [path for path in near if _names_sounds(path, recordings)]
     if len(found) > 1:
         names = listed([f'"{relative(path, folder)}"' for path in found])
         raise DatasetError(f'"{folder}" has several tables of annotations: {names}. Give the path of one of them.')
     return found
 
 
-def _children(folder: Path, path: Path) -> Iterator[Path]:
-    if path.parent.parent == folder:
-        yield path.parent
-
-
-def _names_sounds(path: Path, folder: Path) -> bool:
-    """Return whether a table is of a known format and its first rows name sound files in ``folder``."""
-    known = format_of(path)
-    text = read_label_file(path)
-    if known is None or text is None:
+def _names_sounds(path: Path, recordings: Recordings) -> bool:
+    """Return whether a table is of a known format and its first rows name some of the ``recordings``."""
+    found = recognised(path)
+    if found is None:
         return False
-    recordings = Recordings(folder)
-    named = [annotation for annotation in known.read(text)[:20] if annotation.file is not None]
-    return any(recordings.find(annotation.file or "") is not None for annotation in named)
+    known, text = found
+    named = [annotation.file for annotation in known.read(text)[:20] if annotation.file is not None]
+    return any(recordings.find(name) is not None for name in named)
 
 
 def _clips_of(
@@ -180,9 +170,10 @@ def _clips_of(
     first: dict[tuple[Path, float, float | None], Annotation] = {}
     skipped: list[Skipped] = []
     for file in files:
-        known, text = format_of(file), read_label_file(file)
-        if known is None or text is None:
+        found = recognised(file)
+        if found is None:
             raise DatasetError(f'"{file}" is not a label file of a known format.')
+        known, text = found
         beside = sound_beside(file)
         for annotation in known.read(text):
             path = recordings.find(annotation.file) if annotation.file is not None else beside

@@ -6,7 +6,7 @@ import codecs
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from soundmark.datasets.layouts.table_reader import MAX_LABEL_CHARS, MAX_TIME_S
@@ -14,9 +14,6 @@ from soundmark.errors import DatasetError
 from soundmark.runtime.text import shortened
 
 MAX_BYTES = 1 << 28  # of a label file
-
-
-HEAD_BYTES = 1 << 16  # by which the format is recognised
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +36,7 @@ class LabelFile:
     path: Path
     text: str
 
-    @property
+    @cached_property
     def lines(self) -> list[str]:
         r"""The lines without their ends.
 
@@ -48,7 +45,7 @@ class LabelFile:
         """
         return self.text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
-    @property
+    @cached_property
     def head(self) -> str:
         r"""The first line that is not empty.
 

@@ -12,8 +12,6 @@ from typing import Any
 from soundmark.datasets.layouts.annotations.annotation import Annotation, LabelFile
 from soundmark.runtime.checks import is_finite, parse_json
 
-NAME = "annotations of Whombat (AOEF)"
-
 
 def matches(text: LabelFile) -> bool:
     """Return whether the text is a JSON object that contains recordings.

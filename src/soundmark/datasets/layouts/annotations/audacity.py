@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from soundmark.datasets.layouts.annotations.annotation import Annotation, LabelFile
 
-NAME = "a label file of Audacity"
-
-
 FREQUENCIES = "\\"  # begins a line with the frequencies of the label before it
 
 

@@ -11,9 +11,6 @@ import csv
 
 from soundmark.datasets.layouts.annotations.annotation import Annotation, LabelFile, read_label_file
 
-NAME = "a segment list of AudioSet"
-
-
 CLASS_NAMES = "class_labels_indices.csv"
 
 

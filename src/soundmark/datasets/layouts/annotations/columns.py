@@ -18,9 +18,6 @@ from soundmark.datasets.layouts.annotations.annotation import Annotation, LabelF
 from soundmark.datasets.layouts.table_reader import MAX_FOLD
 from soundmark.runtime.checks import parse_json
 
-NAME = "a table of annotations"
-
-
 # The first of these columns that a table has is used; all names in lower case.
 FILES = (
     "file_name", "filename", "fname", "filepath", "file_path", "file", "path", "audio_file", "audio_filename",

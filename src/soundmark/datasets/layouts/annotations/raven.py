@@ -13,9 +13,6 @@ from soundmark.datasets.layouts.annotations.annotation import Annotation, LabelF
 from soundmark.datasets.layouts.annotations.columns import LABELS, table_rows
 from soundmark.runtime.text import first_of
 
-NAME = "a selection table of Raven"
-
-
 BEGIN, END = "begin time (s)", "end time (s)"
 
 

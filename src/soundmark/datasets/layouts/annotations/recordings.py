@@ -27,6 +27,16 @@ def is_sound(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
+def sounds_in(folder: Path) -> list[Path]:
+    """Return the sound files in a folder and the folders below it.
+
+    >>> sounds_in(Path(__file__).parent)
+    []
+    """
+    paths = (folder.joinpath(*entry.parts) for entry in walk(str(folder)) if not entry.is_folder)
+    return [path for path in paths if is_sound(path)]
+
+
 def sound_beside(label_file: Path) -> Path | None:
     """Return the sound file that a label file belongs to: of the same name, but for what follows a full stop.
 
@@ -93,14 +103,9 @@ class Recordings:
     @cached_property
     def _by_name(self) -> dict[str, list[Path]]:
         found: dict[str, list[Path]] = defaultdict(list)
-        folders = [self.root]
-        if not any(is_sound(Path(entry.parts[-1])) for entry in walk(str(self.root)) if not entry.is_folder):
-            folders = [folder for name in SOUND_FOLDERS if (folder := self.root.parent / name).is_dir()]
-        for folder in folders:
-            for entry in walk(str(folder)):
-                path = folder.joinpath(*entry.parts)
-                if not entry.is_folder and is_sound(path):
-                    found[path.name.casefold()].append(path)
+        beside = [folder for name in SOUND_FOLDERS if (folder := self.root.parent / name).is_dir()]
+        for path in sounds_in(self.root) or [path for folder in beside for path in sounds_in(folder)]:
+            found[path.name.casefold()].append(path)
         return found
 
     @cached_property
