@@ -30,9 +30,10 @@ from soundmark.models import weights
 from soundmark.models.events import OVERLAP, Event
 from soundmark.models.streaming import RecordingAggregator, WindowScores
 from soundmark.spectrograms import LogMel
-from soundmark.training import calibration, linear_head, networks
-from soundmark.training.augmentation import partial_views
+from soundmark.training import calibration, networks
 from soundmark.training.calibration import EVENT_THRESHOLD, Familiarity, Presence, held_out_familiarity
+from soundmark.training.epochs.augmentation import partial_views
+from soundmark.training.transfer import linear_head
 
 RATE_HZ, MINUTES, CLIPS, WINDOW_S, HOP_S = 22050, 20, 130, 4.0, 1.0
 PARTS = ("noise", "unknown", "silence")

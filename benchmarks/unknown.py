@@ -23,9 +23,11 @@ import torch
 from soundmark.datasets import Dataset, features, splits
 from soundmark.models.pretrained import weights
 from soundmark.runtime import provenance
-from soundmark.training import calibration, linear_head, loop, networks
+from soundmark.training import calibration, networks
 from soundmark.training.calibration import Familiarity
+from soundmark.training.epochs import loop
 from soundmark.training.named_recipes import recipe_named
+from soundmark.training.transfer import linear_head
 
 NEIGHBOURS = 5
 SCORES = {

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 from json_server import serve
 
-from soundmark.training import loop
-from soundmark.training.engine import choose_engine
+from soundmark.training.epochs import loop
+from soundmark.training.epochs.engine import choose_engine
 from soundmark.training.named_recipes import recipe_named
 
 

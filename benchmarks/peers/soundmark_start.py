@@ -24,8 +24,8 @@ from typing import Any  # noqa: E402
 import numpy as np  # noqa: E402
 
 from soundmark.datasets import Dataset, features  # noqa: E402
-from soundmark.training import loop  # noqa: E402
-from soundmark.training.engine import choose_engine  # noqa: E402
+from soundmark.training.epochs import loop  # noqa: E402
+from soundmark.training.epochs.engine import choose_engine  # noqa: E402
 from soundmark.training.named_recipes import recipe_named  # noqa: E402
 
 

@@ -20,11 +20,13 @@ from soundmark.errors import SettingsError
 from soundmark.evaluation import comparison
 from soundmark.evaluation.plan import leakage_warnings, make_plan
 from soundmark.models import bundle
-from soundmark.models.pretrained import weights
 from soundmark.spectrograms import LogMel, Mel
-from soundmark.training import linear_head, loop, networks, onnx_export
+from soundmark.training import networks
+from soundmark.training.epochs import loop, onnx_export
+from soundmark.training.methods import build_features
 from soundmark.training.named_recipes import RECIPES, recipe_named
 from soundmark.training.recipe import Recipe
+from soundmark.training.transfer import head_training, linear_head
 from soundmark.training.unit import Outcome, Unit, train_unit
 
 SMALL = LogMel(
@@ -86,15 +88,13 @@ def training_data(recipe: Recipe, split: Split, dataset: Dataset, stored: Featur
 
 
 def test_the_recipes_that_calibrate():
-    assert [recipe.name for recipe in CALIBRATING] == ["scratch", "transfer", "transfer-finetune"]
+    assert [recipe.name for recipe in CALIBRATING] == ["scratch", "transfer"]
 
 
 @pytest.mark.parametrize("protocol", ["random", "folds", "grouped"])
-@pytest.mark.parametrize("recipe", CALIBRATING, ids=lambda recipe: recipe.name)
-def test_training_data_contain_no_features_or_labels_of_test_clips(city, tmp_path, monkeypatch, recipe, protocol):
+def test_training_data_contain_no_features_or_labels_of_test_clips(city, tmp_path, monkeypatch, protocol):
     monkeypatch.setattr(loop, "train_network", capture)
-    monkeypatch.setattr(weights, "find", lambda *_: None)  # not needed, because nothing is trained
-    plan = make_plan(city, [recipe], protocols=[protocol])
+    plan = make_plan(city, [recipe_named("scratch")], protocols=[protocol])
     with pytest.raises(Captured) as captured:
         comparison.run_plan(plan, tmp_path / "run")
     data: loop.TrainingData = captured.value.args[0]
@@ -112,6 +112,32 @@ def test_training_data_contain_no_features_or_labels_of_test_clips(city, tmp_pat
     np.testing.assert_array_equal(data.targets[others], city.targets[others])
     assert sorted([*data.train, *data.validation]) == others.tolist()
     assert np.isfinite(data.features[others]).all()
+
+
+def test_a_head_is_fitted_on_features_and_labels_of_training_clips_only(city, fold_1, tmp_path, monkeypatch):
+    weights_or_skip()
+    recipe = replace(recipe_named("transfer"), representation=LogMel(size=(128, 100)))
+    stored = build_features(city, recipe)
+    train, given, read = head_training.train_head, [], []
+
+    def train_and_record(views: np.ndarray, targets: np.ndarray, sources: np.ndarray, *rest: object, **options: object):
+        given.append((views, targets, sources))
+        return train(views, targets, sources, *rest, **options)
+
+    def get_and_record(rows: feature_store.Rows, index: np.ndarray) -> np.ndarray:
+        read.append((len(given), np.arange(len(rows))[index]))
+        return get(rows, index)
+
+    get = feature_store.Rows.__getitem__
+    monkeypatch.setattr(head_training, "train_head", train_and_record)
+    monkeypatch.setattr(feature_store.Rows, "__getitem__", get_and_record)
+    train_unit(unit_of(recipe, fold_1, tmp_path / "unit"), city, stored)
+    before = np.concatenate([rows for fitted, rows in read if not fitted])
+    assert set(before.tolist()) == set(fold_1.train.tolist())
+    ((views, targets, sources),) = given
+    np.testing.assert_array_equal(views[0], get(stored.array, fold_1.train)[:, 0])
+    np.testing.assert_array_equal(targets, city.targets[fold_1.train])
+    np.testing.assert_array_equal(sources, city.sources[fold_1.train])
 
 
 def test_training_reads_the_features_of_training_clips_only(city, stored, fold_1, tmp_path, monkeypatch):
@@ -190,7 +216,7 @@ def train_with_true_and_false_labels(
     city: Dataset, recipe: Recipe, split: Split, folder: Path
 ) -> tuple[Outcome, Outcome]:
     """Train twice: with the true labels, and with wrong labels of the test clips."""
-    stored = features.build(city, recipe.representation)
+    stored = build_features(city, recipe)
     return (
         train_unit(unit_of(recipe, split, folder / "true"), city, stored),
         train_unit(unit_of(recipe, split, folder / "false"), relabelled(city, split.test), stored),

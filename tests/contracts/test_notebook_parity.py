@@ -8,8 +8,9 @@ import torch
 from scipy.special import softmax
 
 from soundmark.errors import SettingsError
-from soundmark.training import loop, networks, onnx_export
-from soundmark.training.engine import Engine
+from soundmark.training import networks
+from soundmark.training.epochs import loop, onnx_export
+from soundmark.training.epochs.engine import Engine
 from soundmark.training.named_recipes import recipe_named
 from soundmark.training.networks import notebook_cnn
 

@@ -10,7 +10,8 @@ from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
 from soundmark.spectrograms import LogMel, Mel, Representation
-from soundmark.training import calibration, onnx_export
+from soundmark.training import calibration
+from soundmark.training.epochs import onnx_export
 from soundmark.training.networks.network import Network
 
 REPRESENTATIONS = {

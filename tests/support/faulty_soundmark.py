@@ -170,7 +170,10 @@ def patched_map(map_function):
 def patched_train_unit(train_unit):
     @wraps(train_unit)
     def train_patched_unit(*arguments, **options):
-        from soundmark.training import loop, onnx_export  # imported late: runs killed before training need no torch
+        from soundmark.training.epochs import (  # imported late: runs killed before training need no torch
+            loop,
+            onnx_export,
+        )
 
         if not hasattr(loop.train_network, "__wrapped__"):
             loop.train_network = patched_train_network(loop.train_network)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -11,23 +9,36 @@ from onnx import TensorProto, helper, numpy_helper
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
+from soundmark.models.pretrained.backbone import Backbone, build_backbone
 from soundmark.spectrograms import Mel
-from soundmark.training import networks, onnx_export
-from soundmark.training.networks import mobilenet
+from soundmark.training import networks
+from soundmark.training.epochs import onnx_export
+from soundmark.training.transfer.head_graph import model_graph
+from soundmark.training.transfer.linear_head import fit_head
+from support import torch_mobilenet
 
 TONE_CLASSES = ("low", "high", "background")
 
 
-def write_random_mn04(path: Path, features: np.ndarray) -> Path:
-    """Write random weights of mn04, with the BatchNorm statistics of ``features`` [n, freq, time]; return ``path``."""
-    torch.manual_seed(0)
-    network = mobilenet.MobileNet(0.4).train()
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = 1.0
-    network(torch.from_numpy(features)[:, None])
-    torch.save(network.state_dict(), path)
-    return path
+def random_backbone(shape: tuple[int, int], spectrograms: np.ndarray | None = None) -> Backbone:
+    """The backbone mn04 with random weights, and the BatchNorm statistics of ``spectrograms`` [n, freq, time]."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = torch_mobilenet.MobileNet(0.4).train()
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = 1.0
+        network(torch.randn(8, 1, *shape) if spectrograms is None else torch.from_numpy(spectrograms)[:, None])
+    return build_backbone("mn04", {name: value.numpy() for name, value in network.state_dict().items()}, shape)
+
+
+def random_transfer_graph(shape: tuple[int, int], n_classes: int) -> bytes:
+    """The graph of a model of the recipe transfer, with random weights."""
+    backbone, rng = random_backbone(shape), np.random.default_rng(0)
+    labels = np.arange(4 * n_classes) % n_classes
+    features = rng.normal(size=(len(labels), backbone.n_features)).astype(np.float32)
+    head = fit_head(features, np.eye(n_classes)[labels], np.arange(len(labels)).astype(str))
+    return model_graph(backbone, head, n_classes)
 
 
 def linear_graph(weights: np.ndarray, bias: np.ndarray) -> bytes:

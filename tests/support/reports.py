@@ -17,7 +17,7 @@ from soundmark.metrics import single_label, verdicts
 from soundmark.metrics.intervals import Interval
 from soundmark.metrics.significance import PairedDifference
 from soundmark.models.training_record import Epoch
-from soundmark.training.named_recipes import recipe_named
+from soundmark.training.named_recipes import recipe
 
 # Class names with markup, quotes, other scripts, and a word that is longer than any line.
 HOSTILE = ("<script>alert(1)</script>", "\"double\" & 'single'", "犬の声 été $x_1^2$", "</td></table>" + "long" * 30)
@@ -83,7 +83,7 @@ def make_result(data, recipe, protocol, *, seed):
 def make_evaluation(data, names=("notebook-image", "notebook-mel"), protocols=("random", "folds"), skipped=()):
     """Return an evaluation of recipes under protocols, with the difference of each two consecutive recipes."""
     results = [
-        make_result(data, recipe_named(name), protocol, seed=i)
+        make_result(data, recipe(name), protocol, seed=i)
         for i, (protocol, name) in enumerate((protocol, name) for protocol in protocols for name in names)
     ]
     sources = [clip.source or str(clip.path) for clip in data.clips]

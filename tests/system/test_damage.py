@@ -20,8 +20,8 @@ from soundmark.evaluation.plan import make_plan
 from soundmark.models import bundle
 from soundmark.models.training_record import Epoch
 from soundmark.spectrograms import Mel
-from soundmark.training.checkpoint import Checkpoint
-from soundmark.training.engine import Engine
+from soundmark.training.epochs.checkpoint import Checkpoint
+from soundmark.training.epochs.engine import Engine
 from soundmark.training.named_recipes import recipe_named
 from soundmark.training.single_model import comparison_scores
 from soundmark.training.unit import Unit, find_finished, usable_split

@@ -50,23 +50,21 @@ def files(folder: Path) -> set[Path]:
 @pytest.mark.parametrize(
     ("line", "hidden", "message"),
     [
-        ("compare pets -o run", ("torch",), "compare needs the package torch, which is not installed: [train]"),
         (
             "compare pets -o run",
-            ("matplotlib",),
-            "compare needs the package matplotlib, which is not installed: [plot]",
+            ("torch",),
+            "training notebook-mel needs the package torch, which is not installed: [train]",
         ),
         (
-            "compare pets -o run",
+            "compare pets -o run --preset notebook",
             OPTIONAL,
-            "compare needs the packages torch, onnxscript, safetensors and matplotlib, which are not installed: "
-            "[train]",
+            "training notebook-image and notebook-mel needs the packages torch, onnxscript and safetensors, which are "
+            "not installed: [train]",
         ),
-        ("train pets -o run", ("safetensors",), "train needs the package safetensors, which is not installed: [train]"),
         (
-            "train pets -o run",
+            "train pets -o run --recipe scratch",
             ("torch", "onnxscript"),
-            "train needs the packages torch and onnxscript, which are not installed: [train]",
+            "training scratch needs the packages torch and onnxscript, which are not installed: [train]",
         ),
         ("demo", ("torch",), "demo needs the package torch, which is not installed: [train]"),
         ("demo", ("matplotlib",), "demo needs the package matplotlib, which is not installed: [plot]"),
@@ -135,3 +133,19 @@ def test_a_missing_package_is_named_before_anything_is_written(folder, line, hid
 def test_other_commands_need_no_optional_package(folder, line):
     done = run_without(OPTIONAL, line, folder)
     assert done.returncode == 0, done.stderr
+
+
+def test_training_and_comparing_heads_needs_no_optional_package(folder, mn04_weights, monkeypatch):
+    monkeypatch.setenv("SOUNDMARK_WEIGHTS", str(mn04_weights.parent))
+    for line in (
+        "train pets -o run",
+        "compare pets -o compared --recipe transfer --protocol random",
+        "classify pets -m run/model.onnx",
+        "evaluate pets -m compared/transfer/random/model.onnx -o scores",
+        "compare pets -o compared --recipe transfer --protocol random",
+    ):
+        done = run_without(OPTIONAL, line, folder)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+    report = (folder / "compared" / "report.html").read_text()
+    assert "This figure needs Matplotlib: pip install" in report

@@ -11,7 +11,6 @@ RECIPES = {
     "notebook-image-22k": "notebook-image with all sounds resampled to 22.05 kHz",
     "scratch": "an ensemble of three ResNets, trained from scratch",
     "transfer": "a linear head on a pretrained MobileNet (AudioSet)",
-    "transfer-finetune": "the pretrained MobileNet with all layers fine-tuned",
 }
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from soundmark.errors import SettingsError
 from soundmark.runtime.text import listed
+
+if TYPE_CHECKING:
+    from soundmark.training.recipe import Recipe
 
 EXTRAS = {
     "plot": ("matplotlib",),
@@ -38,6 +42,20 @@ def require(purpose: str, packages: Iterable[str]) -> None:
     missing = [name for name in packages if not _is_installed(name)]
     if missing:
         raise SettingsError(_message(purpose, missing))
+
+
+def require_for_recipes(recipes: Iterable[Recipe]) -> None:
+    """Refuse to start where a recipe needs torch, which is not installed; recipes with a backbone do not.
+
+    Raises:
+        SettingsError: a package is missing.
+
+    >>> from soundmark.training.named_recipes import recipe_named
+    >>> require_for_recipes([recipe_named("transfer")])
+    """
+    networks = [recipe.name for recipe in recipes if recipe.backbone is None]
+    if networks:
+        require(f"training {listed(networks)}", TRAINING)
 
 
 def missing_package(error: ImportError) -> str | None:

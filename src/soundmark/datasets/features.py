@@ -1,10 +1,13 @@
-"""Features of a data set: one array on disk per representation, computed in parallel, resumable and checksummed.
+"""Features of a data set: one array on disk per extractor, computed in parallel, resumable and checksummed.
+
+An extractor is a representation, such as a mel spectrogram, or any other conversion of a sound to an array of a fixed
+shape, such as the embeddings of a network.
 
 The feature stores are in the user's cache directory or in the folder that ``SOUNDMARK_CACHE`` names. The key of a store
-contains the representation with its parameters, and each clip's path, file size, modification time, start and stop.
+contains the extractor's settings, and each clip's path, file size, modification time, start and stop.
 
-A row of the array is a window of a clip (``clip_windows``). Representations that resize any sound to one size (the
-notebook's) use each clip as a whole.
+A row of the array is a window of a clip (``clip_windows``). Extractors that resize any sound to one size (the
+notebook's representations) use each clip as a whole.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -31,7 +34,6 @@ from soundmark.runtime import atomic, parallel
 from soundmark.runtime.cache import cache_folder
 from soundmark.runtime.locks import exclusive
 from soundmark.runtime.progress import Progress, no_progress
-from soundmark.spectrograms import Representation
 
 log = logging.getLogger("soundmark")
 
@@ -43,11 +45,37 @@ WAITING = "waiting for another process that is computing the same features"
 MAX_LISTED = 5  # files that a warning lists by name
 
 
+class Extractor(Protocol):
+    """Converts sounds to arrays of one shape."""
+
+    @property
+    def name(self) -> str:
+        """The name in messages and of the folder of the store."""
+
+    @property
+    def version(self) -> int:
+        """A number that is increased when the same settings give different features."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape of the features of a sound."""
+
+    @property
+    def real_time(self) -> bool:
+        """Whether the features of a longer sound would be other ones, so that long clips are cut into windows."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the features depend on, as JSON values."""
+
+    def __call__(self, samples: np.ndarray, rate_hz: int) -> np.ndarray:
+        """Convert mono samples [n] to float32 features of ``shape``."""
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Features:
     """The features of a data set, as read from its store."""
 
-    array: Rows  # float32 [windows, freq, time], on disk; zeros for windows that could not be read
+    array: Rows  # float32 [windows, *shape], on disk; zeros for windows that could not be read
     windows: ClipWindows  # the rows of ``array``: one for each clip, unless clips were cut into windows
     readable: np.ndarray  # bool [windows]: whether the window could be read
     usable: np.ndarray  # bool [clips]: whether a window of the clip could be read
@@ -75,7 +103,7 @@ class Features:
 
 def build(
     dataset: Dataset,
-    representation: Representation,
+    extractor: Extractor,
     *,
     window_s: float | None = None,
     jobs: int | None = None,
@@ -85,7 +113,7 @@ def build(
     """Return the features of every clip of ``dataset``: read from the store, or computed and stored.
 
     With ``window_s``, clips longer than 1.05 windows are cut into windows, a row for each, if the time axis of the
-    representation is real time; a representation that resizes any sound uses each clip as a whole.
+    extractor is real time; one that resizes any sound uses each clip as a whole.
 
     A clip that cannot be read is listed in ``skipped`` and its row is zeros; the other clips are unaffected. After an
     interruption, the next call resumes with the unfinished chunks.
@@ -98,18 +126,18 @@ def build(
     >>> store.array.shape, store.built, build(city, Mel()).built
     ((60, 64, 64), 60, 0)
     """
-    folder = _folder(dataset, representation)
-    windows = cut_clips(dataset, window_s) if window_s and representation.real_time else whole_clips(dataset)
+    folder = _folder(dataset, extractor)
+    windows = cut_clips(dataset, window_s) if window_s and extractor.real_time else whole_clips(dataset)
     clips = windows.windows.clips
-    store = Store(folder, _key(windows.windows, representation), (len(clips), *representation.shape))
+    store = Store(folder, _key(windows.windows, extractor), (len(clips), *extractor.shape))
     with exclusive(folder, on_wait=partial(progress, WAITING, 0, 0, ""), remedy=REMEDY):
         store.prepare(fresh=fresh)
         finished = store.finished()
         missing = [number for number in range(-(-len(clips) // CHUNK)) if number not in finished]
-        todo = [_Task(store, representation, n, clips[n * CHUNK : (n + 1) * CHUNK]) for n in missing]
+        todo = [_Task(store, extractor, n, clips[n * CHUNK : (n + 1) * CHUNK]) for n in missing]
         cached = len(clips) - sum(len(task.clips) for task in todo)
-        log.debug('%s features: %d of %d clips are cached in "%s"', representation.name, cached, len(clips), folder)
-        finished |= _compute(store, todo, jobs, partial(progress, f"{representation.name} features"))
+        log.debug('%s features: %d of %d clips are cached in "%s"', extractor.name, cached, len(clips), folder)
+        finished |= _compute(store, todo, jobs, partial(progress, f"{extractor.name} features"))
         array = store.rows()
     failures = {clip: reason for chunk in finished.values() for clip, reason in chunk.failures.items()}
     readable = np.ones(len(clips), bool)
@@ -133,7 +161,7 @@ def build(
     )
 
 
-def spectrogram(clip: Clip, representation: Representation) -> np.ndarray:
+def spectrogram(clip: Clip, extractor: Extractor) -> np.ndarray:
     """Compute the features of one clip, float32 ``[freq, time]``, identical to those in a store.
 
     Raises:
@@ -143,7 +171,7 @@ def spectrogram(clip: Clip, representation: Representation) -> np.ndarray:
     >>> spectrogram(city.clips[0], Mel()).shape
     (64, 64)
     """
-    return _read_and_compute(clip, representation)[0]
+    return _read_and_compute(clip, extractor)[0]
 
 
 def report_windows(stores: Iterable[Features]) -> None:
@@ -206,11 +234,11 @@ def warn_skipped(skipped: Sequence[Skipped]) -> None:
     )
 
 
-def _read_and_compute(clip: Clip, representation: Representation) -> tuple[np.ndarray, str, SoundMeasure]:
+def _read_and_compute(clip: Clip, extractor: Extractor) -> tuple[np.ndarray, str, SoundMeasure]:
     """Return a clip's features, a note if its file was decoded only in part, else "", and its digest and level."""
     sound = audio.read(clip.path, start_s=clip.start_s, stop_s=clip.stop_s)
     try:
-        array = representation(sound.samples, sound.rate_hz)
+        array = extractor(sound.samples, sound.rate_hz)
     except AudioError as error:
         raise AudioError(f'"{clip.path.name}": {error}') from error
     note = audio.incomplete_note(str(clip.path), sound.note) if sound.note else ""
@@ -220,7 +248,7 @@ def _read_and_compute(clip: Clip, representation: Representation) -> tuple[np.nd
 @dataclass(frozen=True)
 class _Task:
     store: Store
-    representation: Representation
+    extractor: Extractor
     number: int
     clips: tuple[Clip, ...]
 
@@ -228,14 +256,14 @@ class _Task:
 def _compute_chunk(task: _Task) -> Chunk:
     """Compute one chunk and write it to the store; return only its journal entry, not the array."""
     start = time.perf_counter()
-    array = np.zeros((len(task.clips), *task.representation.shape), np.float32)
+    array = np.zeros((len(task.clips), *task.extractor.shape), np.float32)
     failures: dict[int, str] = {}
     notes = []
     sounds: list[list[Any]] = [[] for _ in task.clips]
     for row, clip in enumerate(task.clips):
         try:
             with processing(f'"{clip.path}"'):
-                array[row], note, measured = _read_and_compute(clip, task.representation)
+                array[row], note, measured = _read_and_compute(clip, task.extractor)
             sounds[row] = [measured.digest, measured.level_dbfs]
             notes += [note] if note else []
         except AudioError as error:
@@ -277,14 +305,14 @@ def _checksum(chunks: dict[int, Chunk]) -> str:
     return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
 
-def _folder(dataset: Dataset, representation: Representation) -> Path:
-    """Return the store's folder: one per data set and representation, so a changed data set replaces its old store."""
-    identity = json.dumps([str(dataset.root.resolve()), dataset.name, representation.settings(), SCHEMA])
-    name = f"{dataset.name}-{representation.name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+def _folder(dataset: Dataset, extractor: Extractor) -> Path:
+    """Return the store's folder: one per data set and extractor, so a changed data set replaces its old store."""
+    identity = json.dumps([str(dataset.root.resolve()), dataset.name, extractor.settings(), SCHEMA])
+    name = f"{dataset.name}-{extractor.name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
     return atomic.make_folder(cache_folder() / "features" / name, REMEDY)
 
 
-def _key(dataset: Dataset, representation: Representation) -> dict[str, Any]:
+def _key(dataset: Dataset, extractor: Extractor) -> dict[str, Any]:
     digest = hashlib.sha256()
     for clip in dataset.clips:
         try:
@@ -295,8 +323,8 @@ def _key(dataset: Dataset, representation: Representation) -> dict[str, Any]:
         digest.update(repr((dataset.relative_path(clip), *stamp, clip.start_s, clip.stop_s)).encode())
     return {
         "schema": SCHEMA,
-        "representation": representation.settings(),
-        "version": representation.version,
+        "representation": extractor.settings(),
+        "version": extractor.version,
         "clips": digest.hexdigest(),
         "dataset": str(dataset.root.resolve()),
     }

@@ -44,8 +44,8 @@ from soundmark.runtime import atomic, provenance
 from soundmark.runtime.checks import check_jobs
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import Progress, no_progress
-from soundmark.spectrograms import Representation
 from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, named_recipes
+from soundmark.training.methods import build_features
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import (
     check_units,
@@ -66,6 +66,7 @@ from soundmark.training.single_model import (
 from soundmark.training.unit import (
     Outcome,
     Unit,
+    check_device,
     check_split,
     engine_for,
     find_finished,
@@ -147,7 +148,7 @@ def compare(
     ]
     named_recipes.check_used(chosen, **fields, window_s=window_s)
     check_jobs(jobs)
-    engine_for([], device)  # check the device before the features are computed
+    check_device(chosen, device)  # before the features are computed
     plan = make_plan(
         prepare(open_dataset(dataset, subset, complete=complete), chosen, window_s=window_s, background=background),
         chosen,
@@ -268,7 +269,7 @@ def run_plan(
             clear_run(output)
         check_same_data(folder, dataset)
         _check_files(output, plan)
-        for name in {recipe.network for recipe, _ in unfinished(plan, folder) if recipe.is_pretrained}:
+        for name in {recipe.backbone for recipe, _ in unfinished(plan, folder) if recipe.backbone}:
             weights.find(name, progress)  # fail early if pretrained weights are missing
         stores = _stores(plan, jobs, fresh, progress)
         usable = np.logical_and.reduce([store.usable for store in stores.values()])
@@ -285,7 +286,7 @@ def run_plan(
             if done:
                 report(f"{unit.name}: already finished", 1, 1, "trainings")
             else:
-                engine = engine_for([*outcomes, *found], device)
+                engine = None if unit.recipe.backbone else engine_for([*outcomes, *found], device)
                 done = train_unit(unit, dataset, stores[unit.recipe.name], engine=engine, progress=report)
             outcomes.append(done)
         _warn_others(folder, units)
@@ -321,21 +322,24 @@ def _write_pooled(folder: Path, dataset: Dataset, plan: Plan, result: Result) ->
 
 
 def _stores(plan: Plan, jobs: int | None, fresh: bool, progress: Progress) -> dict[str, Features]:
-    """Build the feature store of each recipe, by recipe name; recipes with the same representation share one."""
-    built: dict[Representation, Features] = {}
-    for representation in dict.fromkeys(recipe.representation for recipe in plan.recipes):
-        built[representation] = features.build(
-            plan.dataset,
-            representation,
-            window_s=plan.dataset.window_s,
-            jobs=jobs,
-            fresh=fresh,
-            progress=progress,
-        )
+    """Build the feature store of each recipe, by recipe name; recipes with the same features share one."""
+    built: dict[tuple[object, ...], Features] = {}
+    for recipe in plan.recipes:
+        if _features_key(recipe) not in built:
+            built[_features_key(recipe)] = build_features(
+                plan.dataset, recipe, jobs=jobs, fresh=fresh, progress=progress
+            )
     features.warn_incomplete(note for store in built.values() for note in store.notes)
     features.report_windows(built.values())
     features.warn_suspicious(plan.dataset, next(iter(built.values())), range(len(plan.dataset.clips)))
-    return {recipe.name: built[recipe.representation] for recipe in plan.recipes}
+    return {recipe.name: built[_features_key(recipe)] for recipe in plan.recipes}
+
+
+def _features_key(recipe: Recipe) -> tuple[object, ...]:
+    """What the features of a recipe depend on."""
+    if recipe.backbone is None:
+        return (recipe.representation,)
+    return recipe.representation, recipe.backbone, recipe.partial_views, recipe.backgrounds
 
 
 def _units(plan: Plan, folder: Path, usable: np.ndarray) -> list[Unit]:

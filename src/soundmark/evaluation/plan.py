@@ -17,6 +17,7 @@ from soundmark.datasets.protocols import PROTOCOLS, default_protocols
 from soundmark.datasets.splits import Split
 from soundmark.errors import DatasetError, SettingsError, unknown_name
 from soundmark.evaluation import DEFAULT_RECIPES, PRESETS
+from soundmark.models.pretrained.backbone import n_features
 from soundmark.runtime import parallel
 from soundmark.runtime.checks import is_whole
 from soundmark.runtime.text import duration, listed
@@ -25,6 +26,9 @@ from soundmark.training.run_folder import unit_folder
 from soundmark.training.unit import usable_split
 
 MOST_SEEDS = 20
+
+
+HEAD_S = 0.001  # of fitting a linear head, per clip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +56,19 @@ class Plan:
     @property
     def store_bytes(self) -> int:
         """The size of the feature stores on disk, in bytes."""
-        shapes = {json.dumps(r.representation.settings()): r.representation.shape for r in self.recipes}
-        return sum(4 * math.prod(shape) for shape in shapes.values()) * len(self.dataset.clips)
+        sizes = {_features_name(recipe): _values_per_clip(recipe) for recipe in self.recipes}
+        return 4 * sum(sizes.values()) * len(self.dataset.clips)
+
+
+def _features_name(recipe: Recipe) -> str:
+    return json.dumps([recipe.representation.settings(), recipe.backbone, recipe.partial_views])
+
+
+def _values_per_clip(recipe: Recipe) -> int:
+    """The numbers in the features of one window."""
+    if recipe.backbone is None:
+        return math.prod(recipe.representation.shape)
+    return (1 + recipe.partial_views) * n_features(recipe.backbone)
 
 
 def preset_or(recipes: Sequence[Any] | None, preset: str | None) -> Sequence[Any]:
@@ -208,7 +223,8 @@ def describe_cost(plan: Plan, folder: Path, *, device: str = "auto", fresh: bool
         return f"{job}, all finished."
     n_classes = len(plan.dataset.classes)
     seconds = sum(
-        training_time_s(recipe, split, _seconds_per_example(recipe, n_classes, device)) for recipe, split in remaining
+        training_time_s(recipe, split, 0.0 if recipe.backbone else _seconds_per_example(recipe, n_classes, device))
+        for recipe, split in remaining
     )
     finished = f", {plan.trainings - len(remaining)} already finished" if len(remaining) < plan.trainings else ""
     return (
@@ -222,11 +238,11 @@ def training_time_s(recipe: Recipe, split: Split, example_s: float) -> float:
 
     >>> from soundmark.training.named_recipes import recipe_named
     >>> training_time_s(recipe_named("transfer"), Split(np.arange(100), np.arange(100, 150)), example_s=0.02)
-    2.0
+    0.1
     """
     n = len(split.train)
-    if recipe.trainable == "head":
-        return n * example_s
+    if recipe.backbone:
+        return n * HEAD_S
     if not recipe.calibrates:
         return recipe.epochs_for(n) * (n + VALIDATION_COST * len(split.test)) * example_s
     n_validation = round(recipe.validation_fraction * n)  # first trained without the validation clips, then with them
@@ -236,6 +252,6 @@ def training_time_s(recipe: Recipe, split: Split, example_s: float) -> float:
 
 @cache
 def _seconds_per_example(recipe: Recipe, n_classes: int, device: str) -> float:
-    from soundmark.training import loop
+    from soundmark.training.epochs import loop
 
     return loop.seconds_per_example(recipe, n_classes=n_classes, device=device)

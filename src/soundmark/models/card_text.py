@@ -76,8 +76,9 @@ def title(name: str, card: Card, n_bytes: int) -> str:
     >>> title("run/model.onnx", model.card, 5_300_000)
     'run/model.onnx: recipe notebook-mel, network notebook_cnn, 5.3 MB'
     """
-    recipe, network = (shortened(card.recipe.get(key, "unknown"), 20) for key in ("name", "network"))
-    about = f": recipe {recipe}, network {network}, {file_size(n_bytes)}"
+    kind = "backbone" if "backbone" in card.recipe else "network"
+    recipe, network = (shortened(card.recipe.get(key, "unknown"), 20) for key in ("name", kind))
+    about = f": recipe {recipe}, {kind} {network}, {file_size(n_bytes)}"
     return _within(_end_of_path(name, TERMINAL_COLUMNS - _columns(about)) + about, TERMINAL_COLUMNS)
 
 

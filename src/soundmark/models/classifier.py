@@ -363,7 +363,7 @@ class Model:
         if "embedding" not in self.bundle.outputs:
             raise BundleError(
                 f"this model (network {self.card.recipe.get('network', 'unknown')}) has no embedding output: train one "
-                "with the recipe transfer or transfer-finetune."
+                "with the recipe transfer or scratch."
             )
         embeddings = []
         with open_stream(source, rate_hz, self.card.representation.input_rate_hz) as stream:

@@ -28,12 +28,27 @@ FIELDS = {
 }
 AUGMENTATION_FIELDS = {"mixstyle_share": "mixstyle_probability", "mixup_share": "mixup_probability"}
 # Removed fields: last name → default value, and the last version that supports other values. The name of a field of the
-# augmentation is "augmentation.NAME". No field has been removed yet.
-REMOVED_FIELDS: dict[str, tuple[Any, str]] = {}
+# augmentation is "augmentation.NAME".
+REMOVED_FIELDS: dict[str, tuple[Any, str]] = {
+    "trainable": ("all", "0.1.0"),
+    "layer_decay": (1.0, "0.1.0"),
+    "head_lr_scale": (1.0, "0.1.0"),
+    "weight_interpolation": (1.0, "0.1.0"),
+    "refit_head": (False, "0.1.0"),
+}
+BACKBONES = ("mn04", "mn10")  # version 0.1 named them in the field "network"
+# The fields of version 0.1 in its order, which a recipe's file and the key of a checkpoint depend on.
+ORIGINAL_FIELDS = (
+    *("name", "representation", "network", "epochs", "batch_size", "learning_rate", "adam_betas", "adam_epsilon"),
+    *("seed", "trainable", "min_batches", "schedule", "weight_decay", "layer_decay", "head_lr_scale"),
+    *("label_smoothing", "ema_decay", "weight_interpolation", "refit_head", "validation_fraction", "known_quantile"),
+)
 
 
 def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Replace the old names in the settings of a recipe by the current ones.
+
+    A pretrained network of which only the head was trained is a backbone.
 
     >>> current_settings({"name": "seed-mel", "network": "seed_cnn", "averaging": 0.99})
     {'name': 'notebook-mel', 'network': 'notebook_cnn', 'ema_decay': 0.99}
@@ -42,6 +57,9 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     for key, aliases in (("name", RECIPES), ("network", NETWORKS)):
         if isinstance(values.get(key), str):
             values[key] = aliases.get(values[key], values[key])
+    if values.get("network") in BACKBONES and values.get("trainable") == "head":
+        values = {key: value for key, value in values.items() if key not in ("network", "trainable")}
+        values["backbone"] = settings["network"]
     augmentation = values.get("augmentation")
     if isinstance(augmentation, Mapping):
         values["augmentation"] = {AUGMENTATION_FIELDS.get(key, key): value for key, value in augmentation.items()}
@@ -52,12 +70,19 @@ def readable_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Replace the old names in the settings of a recipe by the current ones, and drop removed fields.
 
     Raises:
-        SettingsError: a removed field is not at its default; the message names the version to use.
+        SettingsError: a removed field is not at its default, or all layers of a pretrained network are trained; the
+            message names the version to use.
 
     >>> readable_settings({"name": "seed-mel", "trains": "all"})
-    {'name': 'notebook-mel', 'trainable': 'all'}
+    {'name': 'notebook-mel'}
     """
     kept, changed = split_removed(current_settings(settings))
+    if kept.get("network") in BACKBONES:
+        raise SettingsError(
+            f'the recipe trains all layers of the pretrained network "{kept["network"]}", which was no better than a '
+            f"linear head on it and was removed: use soundmark 0.1.0, or replace network by backbone = "
+            f'"{kept["network"]}", as in the recipe transfer.'
+        )
     for field, value in changed.items():
         default, version = REMOVED_FIELDS[field]
         raise SettingsError(
@@ -90,21 +115,23 @@ ADDED_FIELDS = {"partial_views": 0, "backgrounds": 0}  # fields that version 0.1
 
 
 def original_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace the current names in the settings of a recipe by those of version 0.1, which identify checkpoints.
+    """Return the settings of a recipe as version 0.1 wrote them; they identify its checkpoints.
 
-    >>> original_settings({"name": "notebook-mel", "network": "notebook_cnn", "ema_decay": 0.99})
-    {'name': 'seed-mel', 'network': 'seed_cnn', 'averaging': 0.99}
+    >>> original = original_settings({"name": "notebook-mel", "network": "notebook_cnn", "ema_decay": 0.99})
+    >>> original["name"], original["network"], original["averaging"], original["trains"]
+    ('seed-mel', 'seed_cnn', 0.99, 'all')
 
     Fields that were added later are left out if their value means what version 0.1 did.
     """
     fields, recipes, networks, augmentation = (
         {new: old for old, new in names.items()} for names in (FIELDS, RECIPES, NETWORKS, AUGMENTATION_FIELDS)
     )
-    values = {
-        fields.get(key, key): value
-        for key, value in settings.items()
-        if key not in ADDED_FIELDS or value != ADDED_FIELDS[key]
-    }
+    values = {name: default for name, (default, _) in REMOVED_FIELDS.items()} | dict(settings)
+    if "backbone" in values:
+        values |= {"network": values.pop("backbone"), "trainable": "head"}
+    known = [name for name in ORIGINAL_FIELDS if name in values]
+    later = [name for name in values if name not in known and values[name] != ADDED_FIELDS.get(name, ...)]
+    values = {fields.get(name, name): values[name] for name in (*known, *later)}
     values["name"] = recipes.get(values["name"], values["name"])
     values["network"] = networks.get(values["network"], values["network"])
     if "augmentation" in values:

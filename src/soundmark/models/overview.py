@@ -43,11 +43,12 @@ def lines(bundle: Bundle) -> list[tuple[str, str]]:
     'notebook-mel, network notebook_cnn'
     """
     card = bundle.card
-    recipe, network = (one_line(card.recipe.get(key, "unknown"), 25) for key in ("name", "network"))
+    kind = "backbone" if "backbone" in card.recipe else "network"
+    recipe, network = (one_line(card.recipe.get(key, "unknown"), 25) for key in ("name", kind))
     size = card_text.file_size(len(bundle.graph))
     with suppress(BundleError):  # the graph cannot be parsed
         size += f", {count_parameters(bundle.graph):,} parameters"
-    return [("recipe", f"{recipe}, network {network}"), *card_text.summary(card), ("size", size)]
+    return [("recipe", f"{recipe}, {kind} {network}"), *card_text.summary(card), ("size", size)]
 
 
 def as_text(bundle: Bundle) -> str:

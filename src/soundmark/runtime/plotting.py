@@ -16,6 +16,19 @@ BLUE = "#0072B2"  # from Okabe and Ito's palette, distinct with any colour visio
 SEQUENCE = "cividis"  # for ordered values: readable with any colour vision, and in grey
 
 
+def has_matplotlib() -> bool:
+    """Whether Matplotlib is installed.
+
+    >>> has_matplotlib()
+    True
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 def check_matplotlib() -> None:
     """Check that Matplotlib is installed.
 
@@ -24,10 +37,8 @@ def check_matplotlib() -> None:
 
     >>> check_matplotlib()
     """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise SettingsError('plotting needs Matplotlib: pip install "soundmark[plot]".') from error
+    if not has_matplotlib():
+        raise SettingsError('plotting needs Matplotlib: pip install "soundmark[plot]".')
 
 
 def check_figure_path(path: Path) -> str:

@@ -1,20 +1,18 @@
-"""Train a model from features and a recipe. The only sub-package that imports torch.
+"""Train a model from features and a recipe. Only networks without a backbone need torch: ``networks`` and ``epochs``.
 
-    recipe + features ─ loop ─▶ network ─ calibration, onnx_export ─▶ one unit of a run: model.onnx, predictions.csv
+    dataset + recipe ─ methods ─▶ features ─┬─ transfer ─▶ graph ─ unit ─▶ one unit of a run: model.onnx
+                                            └─ epochs ───▶ graph
 
 In reading order:
 
     networks       one file per network
     recipe         Recipe: all settings of a training
     named_recipes  the built-in recipes
-    augmentation   random augmentation of a batch of spectrograms
-    engine         training data, device, precision, threads
-    optimizer      loss, learning rate schedule, Adam, averages of weights
-    checkpoint     the training state after an epoch, on disk
-    calibration    temperature, thresholds, familiarity
-    onnx_export    a torch network to an ONNX graph
-    linear_head    fit and calibrate a linear head on embeddings
-    loop           the training loop
+    moments        sums of products, from which discriminants and covariances are computed
+    calibration    temperature, thresholds, familiarity, presence
+    transfer       fit a linear head on the features of a backbone
+    epochs         train a network epoch by epoch, with torch
+    methods        the features of a recipe, and one of the two ways to train on a split of a data set
     run_folder     the layout of the folder of a run
     unit           one training of a run: train, export, test, write
     single_model   train one model on all clips, or on all but one fold

@@ -13,11 +13,18 @@ import numpy as np
 
 from soundmark.datasets import splits
 from soundmark.metrics.task import Task
+from soundmark.training.moments import Moments
 
 SHRINKAGE = 0.6  # of the covariances: clips of one recording are more alike than recordings are (benchmarks/UNKNOWN.md)
 
 
-EVENT_THRESHOLD = 0.37  # for events of models with presence: chosen on left-out classes and folds (LOG.md, 2026-11-27)
+EVENT_THRESHOLD = 0.4  # for events of models with presence: chosen on left-out classes and folds (LOG.md, 2026-11-27)
+
+
+RARE = 0.005  # fraction of the training clips whose logit of an AudioSet class is counted as unusual
+
+
+NEVER = -1000.0  # the novelty of features that are no logits: below any other
 
 
 N_FOLDS = 15  # of the cross-validation that measures the familiarity of new recordings of known classes
@@ -70,18 +77,23 @@ class Familiarity:
         >>> bool(familiar(np.full((1, 3), 4.5))[0] < familiar(known).min())  # between the classes
         True
         """
-        x, y = np.asarray(embeddings, np.float64), np.asarray(targets, np.float64)
-        mean, scale = x.mean(0), 1 / (x.std(0) + 1e-6)
-        z = (x - mean) * scale
-        y = y[:, y.sum(0) > 0]
-        classes = y.T @ z / y.sum(0)[:, None]
-        rest = z - (y @ classes) / np.maximum(y.sum(1, keepdims=True), 1)
+        return cls.of_moments(Moments.of(np.asarray(embeddings)[None], np.asarray(targets)))
+
+    @classmethod
+    def of_moments(cls, moments: Moments) -> Familiarity:
+        """Fit to the moments of training clips.
+
+        >>> Familiarity.of_moments(Moments.of(np.zeros((1, 4, 3)), np.eye(2)[np.arange(4) % 2])).classes.shape
+        (2, 3)
+        """
+        mean, scale = moments.mean, 1 / moments.spread
+        classes = (moments.class_means[moments.class_sizes > 0] - mean) * scale
         return cls(
             mean=mean.astype(np.float32),
             scale=scale.astype(np.float32),
             classes=classes.astype(np.float32),
-            within=_inverse(rest.T @ rest / len(z)),
-            overall=_inverse(z.T @ z / len(z)),
+            within=_inverse(moments.residual_covariance() * np.outer(scale, scale)),
+            overall=_inverse(moments.covariance() * np.outer(scale, scale)),
         )
 
     def __call__(self, embeddings: np.ndarray) -> np.ndarray:
@@ -95,8 +107,11 @@ class Familiarity:
     def raw(self, embeddings: np.ndarray) -> np.ndarray:
         """Return the raw familiarity f of ``embeddings`` ``[n, d]``, float64 ``[n]``."""
         z = (np.asarray(embeddings, np.float64) - self.mean) * self.scale
-        distances = [((z - mean) @ self.within * (z - mean)).sum(1) for mean in self.classes.astype(np.float64)]
-        result: np.ndarray = (z @ self.overall * z).sum(1) - np.min(distances, axis=0)
+        means = self.classes.astype(np.float64)
+        products = z @ self.within
+        # (z − m)ᵀA(z − m) = zᵀAz − 2·zᵀAm + mᵀAm, as A is symmetric
+        distances = (products * z).sum(1)[:, None] - 2 * products @ means.T + (means @ self.within * means).sum(1)
+        result: np.ndarray = (z @ self.overall * z).sum(1) - distances.min(1)
         return result
 
     def with_scale_of(self, held_out: np.ndarray) -> Familiarity:
@@ -104,27 +119,27 @@ class Familiarity:
         return replace(self, middle=float(held_out.mean()), spread=float(held_out.std() + 1e-6))
 
 
-def held_out_familiarity(
-    embeddings: np.ndarray, targets: np.ndarray, sources: np.ndarray, *, seed: int = 0
-) -> np.ndarray:
+def held_out_familiarity(views: np.ndarray, targets: np.ndarray, sources: np.ndarray, *, seed: int = 0) -> np.ndarray:
     """Return the raw familiarity of each training clip, float64 ``[n]``, by cross-validation over recordings.
 
-    Each clip is scored by a ``Familiarity`` that was fitted without its recording. ``embeddings`` are ``[n, d]``,
-    ``targets`` ``[n, classes]``, and ``sources`` ``[n]`` names at least two recordings. There are 15 folds: with fewer
-    training clips per fold, all held-out clips would seem less familiar, and the threshold would be too low.
+    Each clip is scored in its first view by a ``Familiarity`` that was fitted on all views without its recording.
+    ``views`` are embeddings ``[v, n, d]``, ``targets`` ``[n, classes]``, and ``sources`` ``[n]`` names at least two
+    recordings. There are 15 folds: with fewer training clips per fold, all held-out clips would seem less familiar, and
+    the threshold would be too low.
 
     >>> rng = np.random.default_rng(0)
-    >>> embeddings = rng.normal(size=(40, 3))
-    >>> held_out_familiarity(embeddings, np.eye(2)[np.arange(40) % 2], (np.arange(40) // 4).astype(str)).shape
+    >>> views = rng.normal(size=(1, 40, 3))
+    >>> held_out_familiarity(views, np.eye(2)[np.arange(40) % 2], (np.arange(40) // 4).astype(str)).shape
     (40,)
     """
     fold_of = splits.assign_folds(sources, targets, k=min(N_FOLDS, len(np.unique(sources))), seed=seed)
-    raw = np.zeros(len(targets))
+    everything, raw = Moments.of(views, targets), np.zeros(len(targets))
     for fold in np.unique(fold_of):
         held_out = fold_of == fold
         if held_out.all():
             continue  # there is only one recording
-        raw[held_out] = Familiarity.of(embeddings[~held_out], targets[~held_out]).raw(embeddings[held_out])
+        others = everything - Moments.of(views[:, held_out], targets[held_out])
+        raw[held_out] = Familiarity.of_moments(others).raw(views[0, held_out])
     return raw
 
 
@@ -147,30 +162,111 @@ def _inverse(covariance: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Novelty:
+    """Novelty: whether a sound is of a kind that a pretrained network knows, but the training clips do not contain.
+
+    Let a_i be the network's logits for AudioSet's classes, q_i their 99.5 % quantiles over the training clips, and s_i
+    their SDs. Then
+
+        novelty = max_i (a_i − q_i) / s_i
+    """
+
+    scale: np.ndarray  # float32 [features]: 1 / s_i; 0 for features that are no logits
+    shift: np.ndarray  # float32 [features]: −q_i / s_i; very low for features that are no logits
+
+    @classmethod
+    def of(cls, views: np.ndarray, first: int) -> Novelty:
+        """Fit to ``views`` ``[v, n, features]`` of training clips, whose logits are the features from ``first`` on.
+
+        >>> fitted = Novelty.of(np.random.default_rng(0).normal(size=(1, 1000, 4)), first=1)
+        >>> bool(fitted(np.zeros((1, 4)))[0] < -2 < 2 < fitted(np.array([[0.0, 0.0, 0.0, 6.0]]))[0])
+        True
+        """
+        logits = views[:, :, first:].reshape(-1, views.shape[2] - first).astype(np.float64)
+        spread = logits.std(0) + 1e-6
+        shift = -np.quantile(logits, 1 - RARE, axis=0) / spread
+        return cls(
+            scale=np.pad(1 / spread, (first, 0)).astype(np.float32),
+            shift=np.pad(shift, (first, 0), constant_values=NEVER).astype(np.float32),
+        )
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Return the novelty ``[n]`` of ``features`` ``[n, features]``."""
+        novelty: np.ndarray = (features * self.scale + self.shift).max(1)
+        return novelty
+
+
+def held_out_novelty(views: np.ndarray, first: int, fold_of: np.ndarray) -> np.ndarray:
+    """Return the novelty of each training clip in its first view, ``[n]``, fitted without the clips of its fold.
+
+    >>> views = np.random.default_rng(0).normal(size=(1, 20, 4))
+    >>> held_out_novelty(views, 1, np.arange(20) % 2).shape
+    (20,)
+    """
+    found = np.zeros(len(fold_of))
+    for fold in np.unique(fold_of):
+        test = fold_of == fold
+        found[test] = Novelty.of(views[:, ~test], first)(views[0, test])
+    return found
+
+
+@dataclass(frozen=True)
+class Standard:
+    """The mean and SD of a measure over held-out clips."""
+
+    mean: float
+    spread: float
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Standard:
+        """Measure ``values``.
+
+        >>> Standard.of(np.array([1.0, 3.0]))(np.array([4.0])).round(3)
+        array([2.])
+        """
+        return cls(float(values.mean()), float(values.std() + 1e-6))
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Return (values − mean) / spread."""
+        return (values - self.mean) / self.spread
+
+
+@dataclass(frozen=True, kw_only=True)
 class Presence:
     """Presence: how likely a window contains a sound of the classes at all, 0 to 1. It decides on events.
 
     Let z_k be the calibrated logits of the classes, b the one of the background, which is one more class of the same
-    discriminant, and f the raw familiarity. With S(x) = 1 / (1 + exp(−x)):
+    discriminant, f the raw familiarity and v the novelty, if there is one. With S(x) = 1 / (1 + exp(−x)), and the
+    second factor standardised over held-out clips,
 
-        known = (f − familiarity) / familiarity_spread + (max z_k − b − margin) / margin_spread
+        known = standardised f + standardised (max z_k − b) − standardised v
         presence = S(ln Σ exp(z_k) − b) · S(known / spread)
-
-    The means and SDs are those of held-out clips.
     """
 
     weights: np.ndarray  # float32 [features], of the background's logit before calibration
     bias: float
     temperature: float
-    familiarity: float  # mean
-    familiarity_spread: float  # SD
-    margin: float
-    margin_spread: float
+    familiarity: Standard
+    margin: Standard
     spread: float
+    novelty: Novelty | None = None
+    novelty_standard: Standard = Standard(0.0, 1.0)
 
     @classmethod
-    def of(cls, logits: np.ndarray, raw: np.ndarray, weights: np.ndarray, bias: float, temperature: float) -> Presence:
+    def of(
+        cls,
+        logits: np.ndarray,
+        raw: np.ndarray,
+        weights: np.ndarray,
+        bias: float,
+        temperature: float,
+        *,
+        novelty: Novelty | None = None,
+        novelties: np.ndarray | None = None,
+    ) -> Presence:
         """Fit to held-out clips: ``logits`` ``[n, classes + 1]``, the last one the background's, and ``raw`` ``[n]``.
+
+        ``novelty`` is fitted on all training clips; ``novelties`` ``[n]`` are those of held-out clips.
 
         >>> rng = np.random.default_rng(0)
         >>> fitted = Presence.of(rng.normal(size=(50, 3)), rng.normal(size=50), np.zeros(4), 0.0, 1.0)
@@ -178,27 +274,33 @@ class Presence:
         (1,)
         """
         z = np.asarray(logits, np.float64) / temperature
-        margin = z[:, :-1].max(1) - z[:, -1]
-        f_mean, f_sd, m_mean, m_sd = raw.mean(), raw.std() + 1e-6, margin.mean(), margin.std() + 1e-6
-        spread = float(((raw - f_mean) / f_sd + (margin - m_mean) / m_sd).std() + 1e-6)
-        return cls(
+        margins = z[:, :-1].max(1) - z[:, -1]
+        fitted = cls(
             weights=np.asarray(weights, np.float32),
             bias=float(bias),
             temperature=float(temperature),
-            familiarity=float(f_mean),
-            familiarity_spread=float(f_sd),
-            margin=float(m_mean),
-            margin_spread=float(m_sd),
-            spread=spread,
+            familiarity=Standard.of(raw),
+            margin=Standard.of(margins),
+            spread=1.0,
+            novelty=novelty,
+            novelty_standard=Standard(0.0, 1.0) if novelties is None else Standard.of(novelties),
         )
+        return replace(fitted, spread=Standard.of(fitted._known(raw, margins, novelties)).spread)
 
-    def __call__(self, logits: np.ndarray, background: np.ndarray, raw: np.ndarray) -> np.ndarray:
-        """Return the presence ``[n]`` for ``logits`` ``[n, classes]``, and ``background`` and ``raw`` ``[n]``."""
+    def __call__(
+        self, logits: np.ndarray, background: np.ndarray, raw: np.ndarray, novelties: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the presence ``[n]``.
+
+        ``logits`` are ``[n, classes]``; ``background``, ``raw`` and ``novelties``, if there is a novelty, ``[n]``.
+        """
         z, b = np.asarray(logits, np.float64) / self.temperature, np.asarray(background, np.float64) / self.temperature
         odds = np.logaddexp.reduce(z, axis=1) - b
-        margin = (z.max(1) - b - self.margin) / self.margin_spread
-        known = ((raw - self.familiarity) / self.familiarity_spread + margin) / self.spread
-        return logistic(odds) * logistic(known)
+        return logistic(odds) * logistic(self._known(raw, z.max(1) - b, novelties) / self.spread)
+
+    def _known(self, raw: np.ndarray, margins: np.ndarray, novelties: np.ndarray | None) -> np.ndarray:
+        known = self.familiarity(raw) + self.margin(margins)
+        return known if novelties is None else known - self.novelty_standard(novelties)
 
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 1000.0

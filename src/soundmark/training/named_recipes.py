@@ -87,7 +87,7 @@ def check_used(recipes: Sequence[Recipe], **options: Any) -> None:
             names = listed([recipe.name for recipe in recipes])
             raise SettingsError(
                 f"the recipe {names} does not use {OPTIONS[option]}: {reasons[0]}. Omit it, or choose another recipe, "
-                "such as transfer-finetune."
+                "such as scratch."
             )
 
 
@@ -129,29 +129,10 @@ RECIPES = {
         Recipe(
             name="transfer",
             representation=spectrograms.LogMel(),
-            network="mn04",
-            trainable="head",
+            backbone="mn04",
             partial_views=2,
             backgrounds=500,
         ),
-        Recipe(
-            name="transfer-finetune",
-            representation=spectrograms.LogMel(),
-            network="mn04",
-            epochs=4,
-            batch_size=32,
-            learning_rate=1e-4,
-            schedule="one-cycle",
-            layer_decay=0.95,
-            head_lr_scale=0.1,
-            ema_decay=0.99,
-            weight_interpolation=0.75,
-            refit_head=True,
-            validation_fraction=0.2,
-            augmentation=Augmentation(
-                roll=True, gain_db=10.0, stretch=0.15, shift_bands=4.0, mixup=1.0, mixup_probability=0.5
-            ),
-        ),
     )
 }
-"""The built-in recipes: two of the notebook, its images at one sample rate for all files, and three by soundmark."""
+"""The built-in recipes: two of the notebook, its images at one sample rate for all files, and two by soundmark."""

@@ -12,25 +12,17 @@ from typing import Any
 from soundmark import spectrograms
 from soundmark.errors import SettingsError, unknown_name
 from soundmark.models import card, legacy
+from soundmark.models.pretrained.backbone import DESCRIPTIONS as BACKBONES
 from soundmark.runtime.checks import is_finite, parse_toml
 from soundmark.spectrograms import Representation
-from soundmark.training.networks import NETWORKS, PRETRAINED
-
-TRAINABLE = {
-    "all": "all layers, epoch by epoch",
-    "head": "only a linear head, on the embeddings of a frozen pretrained network",
-}
-
+from soundmark.training.networks import NETWORKS
 
 SCHEDULES = ("constant", "one-cycle")
 
 
 FRACTIONS = (
-    "layer_decay",
-    "head_lr_scale",
     "label_smoothing",
     "ema_decay",
-    "weight_interpolation",
     "validation_fraction",
     "known_quantile",
 )
@@ -99,32 +91,29 @@ class Recipe:
 
     name: str
     representation: Representation
-    network: str = "notebook_cnn"
+    backbone: str | None = None  # a frozen pretrained network, on whose features a linear head is fitted
+    network: str = "notebook_cnn"  # without a backbone: trained from random weights, with the next fields
     epochs: int = 20
     batch_size: int = 250
     learning_rate: float = 1e-3
     adam_betas: tuple[float, float] = (0.9, 0.999)
     adam_epsilon: float = 1e-7  # Keras' default; PyTorch's own is 1e-8
     seed: int = 0
-    trainable: str = "all"  # one of TRAINABLE
     min_batches: int = 0  # train on a small data set for more epochs, until there were this many batches
     schedule: str = "constant"  # "one-cycle": linear warm-up in the first tenth, then cosine decay to 0
     weight_decay: float = 0.0  # decoupled, of all weights but biases and normalisations
-    # The next two scale the learning rate of a pretrained network.
-    layer_decay: float = 1.0  # of each layer, relative to the next layer
-    head_lr_scale: float = 1.0  # of the head, which starts fitted, relative to the last layer
     label_smoothing: float = 0.0
     ema_decay: float = 0.0  # decay of the exponential moving average of the weights; 0: no average
-    weight_interpolation: float = 1.0  # between a pretrained network's initial weights, 0, and the trained ones, 1
-    refit_head: bool = False  # fit a linear head again after training all layers of a pretrained network
     validation_fraction: float = 0.0  # of the recordings, held out for calibration before training on all clips
     known_quantile: float = 0.95  # fraction of the validation clips that counts as known, not as "unknown"
-    # The next two are for a linear head with softmax: they make events in long recordings reliable.
+    # The next two are for a backbone with softmax: they make events in long recordings reliable.
     partial_views: int = 0  # views of each clip in which only a part of it is audible, over a background
     backgrounds: int = 0  # synthetic backgrounds: examples of none of the classes
     augmentation: Augmentation = Augmentation()
 
     def __post_init__(self) -> None:
+        if self.backbone is not None and (not isinstance(self.backbone, str) or self.backbone not in BACKBONES):
+            raise unknown_name("backbone", self.backbone, BACKBONES)
         if not isinstance(self.network, str) or self.network not in NETWORKS:
             raise unknown_name("network", self.network, NETWORKS)
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name) or self.name.lower() in RESERVED_NAMES:
@@ -146,7 +135,7 @@ class Recipe:
 
     def _repr_html_(self) -> str:
         """An HTML table for Jupyter: the network, and the fields that differ from their defaults."""
-        rows = {"network": self.network, **_changed_fields(self)}
+        rows = {**({} if self.backbone else {"network": self.network}), **_changed_fields(self)}
         cells = (
             f'<tr><th style="text-align:left">{html.escape(key)}</th>'
             f'<td style="text-align:left">{html.escape(value if isinstance(value, str) else repr(value))}</td></tr>'
@@ -202,8 +191,6 @@ class Recipe:
             value = getattr(self, name)
             if not is_finite(value) or not 0 <= value <= 1:
                 raise SettingsError(f"{name} is {value!r}: expected a number from 0 to 1.")
-        if not isinstance(self.refit_head, bool):
-            raise SettingsError(f"refit_head is {self.refit_head!r}: expected true or false.")
         if not is_finite(self.weight_decay) or self.weight_decay < 0:
             raise SettingsError(f"weight_decay is {self.weight_decay!r}: expected a number of at least 0.")
         betas = self.adam_betas
@@ -211,35 +198,12 @@ class Recipe:
             raise SettingsError(f"adam_betas is {betas!r}: expected two numbers, each at least 0 and below 1.")
 
     def _check_names(self) -> None:
-        for field_name, known in (("trainable", TRAINABLE), ("schedule", SCHEDULES)):
-            value = getattr(self, field_name)
-            if not isinstance(value, str) or value not in known:
-                raise unknown_name(field_name, value, known)
-        if self.trainable == "head" and not self.is_pretrained:
-            raise SettingsError(
-                f'the recipe {self.name} trains only the head of the network "{self.network}", which has no pretrained '
-                f'weights: choose one of {", ".join(PRETRAINED)}, or set trainable to "all".'
-            )
-        if self.weight_interpolation < 1 and not self.is_pretrained:
-            raise SettingsError(
-                f'the recipe {self.name} interpolates the weights of the network "{self.network}", which has no '
-                "pretrained weights: leave weight_interpolation at 1."
-            )
-        if self.refit_head and (self.trainable == "head" or not self.is_pretrained):
-            raise SettingsError(
-                f"refit_head is true in the recipe {self.name}: this requires a pretrained network "
-                f'({", ".join(PRETRAINED)}) with all layers trained, not trainable = "{self.trainable}" and the '
-                f'network "{self.network}".'
-            )
+        if not isinstance(self.schedule, str) or self.schedule not in SCHEDULES:
+            raise unknown_name("schedule", self.schedule, SCHEDULES)
         name = self.representation.name
-        if name != "logmel" and (self.is_pretrained or self.augmentation != Augmentation()):
-            part = f'the network "{self.network}"' if self.is_pretrained else "the augmentation"
+        if name != "logmel" and (self.backbone or self.augmentation != Augmentation()):
+            part = f'the backbone "{self.backbone}"' if self.backbone else "the augmentation"
             raise SettingsError(f'{part} of the recipe {self.name} needs the representation "logmel", not "{name}".')
-
-    @property
-    def is_pretrained(self) -> bool:
-        """Whether the network starts from pretrained weights."""
-        return self.network in PRETRAINED
 
     def ignores(self, option: str) -> str | None:
         """Return why a training with this recipe does not use an option, None if it does.
@@ -248,7 +212,7 @@ class Recipe:
         >>> recipe_named("transfer").ignores("epochs"), recipe_named("scratch").ignores("epochs")
         ('it fits a linear head on a frozen network, without epochs, batches or a learning rate', None)
         """
-        if option in ("epochs", "batch_size", "learning_rate") and self.trainable == "head":
+        if option in ("epochs", "batch_size", "learning_rate") and self.backbone:
             return "it fits a linear head on a frozen network, without epochs, batches or a learning rate"
         if option == "window_s" and not self.representation.real_time:
             return "it uses each clip as a whole, as the notebook does"
@@ -261,7 +225,7 @@ class Recipe:
         >>> recipe_named("notebook-mel").steps_for(300), recipe_named("transfer").steps_for(300)
         (40, None)
         """
-        return None if self.trainable == "head" else self.epochs_for(n_train) * -(-n_train // self.batch_size)
+        return None if self.backbone else self.epochs_for(n_train) * -(-n_train // self.batch_size)
 
     @property
     def calibrates(self) -> bool:
@@ -271,7 +235,7 @@ class Recipe:
         >>> recipe_named("transfer").calibrates, recipe_named("notebook-mel").calibrates
         (True, False)
         """
-        return self.trainable == "head" or self.validation_fraction > 0
+        return self.backbone is not None or self.validation_fraction > 0
 
     def epochs_for(self, n_train: int) -> int:
         """Return the number of epochs for ``n_train`` clips: ``epochs``, or more to reach ``min_batches``.
@@ -301,8 +265,12 @@ class Recipe:
         return replace(self, representation=fitted)
 
     def settings(self) -> dict[str, Any]:
-        """Return all fields as plain JSON and TOML values; ``from_settings`` reads them back."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        """Return all fields as plain JSON and TOML values; ``from_settings`` reads them back.
+
+        A recipe has either a backbone or a network.
+        """
+        unused = "backbone" if self.backbone is None else "network"
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != unused}
         return {
             **values,
             "adam_betas": list(self.adam_betas),
@@ -363,8 +331,8 @@ class Recipe:
     def describe(self) -> str:
         """Describe the recipe in one line."""
         size = "×".join(str(n) for n in self.representation.shape)
-        model = f"{self.name}: {self.representation.name} {size} → {self.network}"
-        if self.trainable == "head":
+        model = f"{self.name}: {self.representation.name} {size} → {self.backbone or self.network}"
+        if self.backbone:
             return f"{model} (frozen), linear head"
         at_least = f" (at least {self.min_batches:,} batches)" if self.min_batches else ""
         optimizer = f"{'AdamW' if self.weight_decay else 'Adam'} at {self.learning_rate:g}"

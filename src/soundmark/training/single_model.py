@@ -21,17 +21,17 @@ from soundmark.models import bundle, legacy
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
-from soundmark.models.pretrained import weights
 from soundmark.runtime.checks import check_jobs, is_whole
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, DEFAULT_RECIPE, named_recipes
+from soundmark.training.methods import build_features
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import check_units, clear_run, exclusive_run, is_intact
 from soundmark.training.unit import (
     Unit,
+    check_device,
     check_split,
     differing_settings,
-    engine_for,
     find_finished,
     train_unit,
     usable_split,
@@ -162,17 +162,13 @@ def train_model(
         raise SettingsError("a model with a test fold is scored on that fold: use either --test-fold or --scores.")
     splits.check_classes(dataset)
     recipe = recipe.for_window(dataset.window_s)
-    engine = engine_for([], device)  # refuses an unknown device before the features are computed
+    check_device([recipe], device)  # before the features are computed
     card_scores = {} if scores is None else comparison_scores(scores, recipe, dataset)
     protocol = ALL if test_fold is None else FOLDS
     (split,) = protocol.splits(dataset, None if test_fold is None else [test_fold])
     with exclusive_run(folder) as output:
         check_units(output, [folder])
-        if recipe.is_pretrained and (fresh or not (folder / "model.onnx").exists()):
-            weights.find(recipe.network, progress)  # download before the features are computed
-        store = features.build(
-            dataset, recipe.representation, window_s=dataset.window_s, jobs=jobs, fresh=fresh, progress=progress
-        )
+        store = build_features(dataset, recipe, jobs=jobs, fresh=fresh, progress=progress)
         features.warn_incomplete(store.notes)
         features.report_windows([store])
         unit = Unit(
@@ -187,7 +183,7 @@ def train_model(
         if fresh:
             clear_run(output)
         finished = find_finished(unit, dataset, store)
-        outcome = finished or train_unit(unit, dataset, store, engine=engine, progress=progress)
+        outcome = finished or train_unit(unit, dataset, store, device=device, progress=progress)
         model = bundle.read_bundle(outcome.model)
         if card_scores:
             model = Bundle(model.graph, replace(model.card, scores=card_scores))

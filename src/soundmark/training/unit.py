@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from soundmark.datasets import Dataset, leakage, splits
+from soundmark.datasets import Dataset, features, leakage, splits
 from soundmark.datasets.features import Features
 from soundmark.datasets.protocols import ALL, protocol_of
 from soundmark.datasets.splits import Split, count_recordings
@@ -36,24 +36,23 @@ from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
 from soundmark.models.pretrained import weights
-from soundmark.models.training_record import EngineRecord, Epoch, TrainingRecord
+from soundmark.models.training_record import Epoch, TrainingRecord
 from soundmark.runtime import atomic, provenance
 from soundmark.runtime.progress import Progress, no_progress
+from soundmark.runtime.text import listed
+from soundmark.training import methods
+from soundmark.training.methods import Trained
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import CHECKPOINTS, remove_checkpoints
 
 if TYPE_CHECKING:
-    from soundmark.training import loop
-    from soundmark.training.engine import Engine
+    from soundmark.training.epochs.engine import Engine
 
 
 log = logging.getLogger("soundmark")
 
 
 FEW_STEPS = 100  # fewer training steps give a warning
-
-
-N_CHECKED = 256  # test or training clips on which the graph is compared with the network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +124,12 @@ def train_unit(
     store: Features,
     *,
     engine: Engine | None = None,
+    device: str = "auto",
     progress: Progress = no_progress,
 ) -> Outcome:
     """Train, export, check, score and write ``unit``; resume from its checkpoint if there is one.
+
+    A network is trained on ``engine``, by default the one that ``device`` suggests.
 
     Raises:
         BundleError: the outputs of the exported graph differ from those of the network.
@@ -141,68 +143,46 @@ def train_unit(
     >>> outcome.probabilities.shape, outcome.model.name
     ((20, 10), 'model.onnx')
     """
-    from soundmark.training import loop, onnx_export
-
     atomic.make_folder(unit.folder)
-    split = splits.hold_out_validation(dataset, unit.split, unit.recipe.validation_fraction, seed=unit.recipe.seed)
-    data = _training_data(unit, split, dataset, store)
-    checkpoint = unit.folder / CHECKPOINTS[0]
-    table = unit.folder / "history.csv"
-    report = loop.TrainingProgress(progress, unit.name, lambda epochs: training_record.write(table, epochs))
-    start = time.perf_counter()
-    trained = loop.train_network(
-        data,
-        unit.recipe,
-        checkpoint=checkpoint,
-        engine=engine,
-        on_batch=report.on_batch,
-        on_epoch=report.on_epoch,
-        on_status=report.on_status,
-    )
-    training_s = sum(epoch.seconds for epoch in trained.history) or time.perf_counter() - start
-    exported = onnx_export.export_network(
-        trained.network, store.array.shape[1:], trained.calibration.familiarity, trained.calibration.presence
-    )
+    if unit.recipe.backbone is None:
+        engine = engine or engine_for([], device)
+    trained = _train(unit, dataset, store, engine, progress)
     card = _card(unit, dataset, store, trained)
-    sample = store.array[store.rows(np.concatenate([unit.split.test, unit.split.train])[:N_CHECKED])[:N_CHECKED]]
-    in_torch = Bundle(exported, card).activate(onnx_export.network_logits(trained.network, sample))
-    bundle.check_agreement(Bundle(exported, card), in_torch, sample)
+    model = Bundle(trained.graph, card)
+    bundle.check_agreement(model, model.activate(trained.logits), trained.spectrograms)
     start = time.perf_counter()
-    scored = Model(Bundle(exported, card)).clip_probabilities(store, unit.split.test)
+    if trained.test_logits is None:
+        scored = Model(model).clip_probabilities(store, unit.split.test)
+    else:
+        test, rows = unit.split.test, store.rows(unit.split.test)
+        scored = store.windows.mean_by_clip(model.activate(trained.test_logits), rows, test)
     testing_s = time.perf_counter() - start
     training_record.write(unit.folder / "history.csv", trained.history)
     atomic.write_text(unit.folder / "recipe.toml", unit.recipe.to_toml())
-    card = _with_record(card, history=trained.history, training_s=training_s)
+    card = _with_record(card, history=trained.history, training_s=trained.seconds)
     if len(unit.split.test):
         written = write_predictions(unit.folder / "predictions.csv", dataset, unit.split.test, scored, card.thresholds)
         card = _with_record(card, testing_s=testing_s, predictions_sha256=written)
         card = replace(card, scores=_test_summary(unit, dataset, scored))
-    Bundle(exported, card).write(unit.folder / "model.onnx")
+    Bundle(trained.graph, card).write(unit.folder / "model.onnx")
     remove_checkpoints(unit.folder)
     return _outcome(unit, trained.history, card, scored)
 
 
-def _training_data(unit: Unit, split: Split, dataset: Dataset, store: Features) -> loop.TrainingData:
-    """Return the training data. A recipe that calibrates has no access to the features and labels of test clips.
-
-    The notebook's recipes compute the loss and accuracy of each epoch on the test clips, as the notebook does. These
-    figures are the history's test values and affect nothing else.
-    """
-    from soundmark.training import loop
-
-    clip_of, test = store.windows.clip_of, store.rows(split.test)
-    targets = dataset.targets[clip_of].astype(np.float32)
-    if unit.recipe.calibrates:
-        targets[test] = np.nan
-    return loop.TrainingData(
-        features=store.array.hide(test) if unit.recipe.calibrates else store.array,
-        targets=targets,
-        train=store.rows(split.train),
-        validation=store.rows(split.validation) if unit.recipe.calibrates else test,
-        sources=dataset.sources[clip_of],
-        activation=Task.of(dataset.multi_label).activation,
-        checksum=store.checksum,
-        watches_test=not unit.recipe.calibrates,
+def _train(unit: Unit, dataset: Dataset, store: Features, engine: Engine | None, progress: Progress) -> Trained:
+    if unit.recipe.backbone:
+        return methods.train_head(unit.recipe, unit.split, dataset, store, progress=progress, name=unit.name)
+    table = unit.folder / "history.csv"
+    return methods.train_network(
+        unit.recipe,
+        splits.hold_out_validation(dataset, unit.split, unit.recipe.validation_fraction, seed=unit.recipe.seed),
+        dataset,
+        store,
+        engine=engine,
+        checkpoint=unit.folder / CHECKPOINTS[0],
+        progress=progress,
+        name=unit.name,
+        on_history=lambda epochs: training_record.write(table, epochs),
     )
 
 
@@ -275,8 +255,27 @@ def warn_few_steps(units: Sequence[Unit], store: Features) -> None:
             )
 
 
+def check_device(recipes: Iterable[Recipe], device: str) -> None:
+    """Check that a device is available for the recipes that use one: those without a backbone.
+
+    Raises:
+        SettingsError: it is not available, or no recipe uses it.
+
+    >>> from soundmark.training.named_recipes import recipe_named
+    >>> check_device([recipe_named("transfer")], "cuda")
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: the recipe transfer runs on the CPU only: omit --device, or use --device cpu.
+    """
+    recipes = list(recipes)
+    if any(recipe.backbone is None for recipe in recipes):
+        engine_for([], device)
+    elif device not in ("auto", "cpu"):
+        names = listed(list(dict.fromkeys(recipe.name for recipe in recipes)))
+        raise SettingsError(f"the recipe {names} runs on the CPU only: omit --device, or use --device cpu.")
+
+
 def engine_for(finished: Iterable[Outcome | None], device: str = "auto") -> Engine:
-    """Return the engine of the finished units of the same run, else the one that suits this machine.
+    """Return the engine of the networks that are finished in the same run, else the one that suits this machine.
 
     Raises:
         SettingsError: the device is not available.
@@ -284,10 +283,10 @@ def engine_for(finished: Iterable[Outcome | None], device: str = "auto") -> Engi
     >>> engine_for([], "cpu").device
     'cpu'
     """
-    from soundmark.training.engine import Engine, choose_engine
+    from soundmark.training.epochs.engine import Engine, choose_engine
 
     default = choose_engine(device)
-    earlier = [Engine(**outcome.engine) for outcome in finished if outcome]
+    earlier = [Engine(**outcome.engine) for outcome in finished if outcome and outcome.unit.recipe.backbone is None]
     engine = next((engine for engine in earlier if engine.device == default.device), default)
     log.debug("training on %s: %s, %d threads", engine.device, engine.precision, engine.threads)
     return engine
@@ -359,7 +358,10 @@ def _test_scores(unit: Unit, dataset: Dataset, store: Features, model: Bundle) -
         return read_predictions(path, dataset, test, sha256=expected)
     except (ValueError, OSError) as error:
         log.warning("%s is scored again: %s", unit.name, error)
-    scored = Model(model).clip_probabilities(store, test)
+    spectrograms = store
+    if unit.recipe.backbone:
+        spectrograms = features.build(dataset, unit.recipe.representation, window_s=dataset.window_s)
+    scored = Model(model).clip_probabilities(spectrograms, test)
     written = write_predictions(path, dataset, test, scored, model.card.thresholds)
     if written != expected:  # scored on another machine, with other rounding errors
         Bundle(model.graph, _with_record(model.card, predictions_sha256=written)).write(unit.folder / "model.onnx")
@@ -397,7 +399,7 @@ def _outcome(unit: Unit, epochs: tuple[Epoch, ...], card: Card, probabilities: n
     )
 
 
-def _card(unit: Unit, dataset: Dataset, store: Features, trained: loop.TrainedNetwork) -> Card:
+def _card(unit: Unit, dataset: Dataset, store: Features, trained: Trained) -> Card:
     calibration = trained.calibration
     return Card(
         classes=dataset.classes,
@@ -412,9 +414,9 @@ def _card(unit: Unit, dataset: Dataset, store: Features, trained: loop.TrainedNe
         recipe=unit.recipe.settings(),
         training=replace(
             unit.record(dataset, store),
-            engine=EngineRecord(**asdict(trained.engine)),
+            engine=trained.engine,
             calibrated_on=calibration.clips or None,
-            weights=weights.LICENCE if unit.recipe.is_pretrained else None,
+            weights=weights.LICENCE if unit.recipe.backbone else None,
             n_recordings=count_recordings(dataset, unit.split.train) if dataset.sources_known else None,
         ),
         versions=provenance.versions(),

@@ -86,7 +86,7 @@ def complete(tmp_path_factory):
 def test_bash_completes_commands_options_and_names(complete):
     assert complete("soundmark cla") == ["classify"]
     assert complete("soundmark classify --min") == ["--min-confidence", "--min-conf"]
-    assert complete("soundmark train pets --recipe transfer") == ["transfer", "transfer-finetune"]
+    assert complete("soundmark train pets --recipe notebook-i") == ["notebook-image", "notebook-image-22k"]
     assert complete("soundmark compare pets --protocol ") == ["random", "folds", "grouped"]
     assert complete("soundmark classify a.wav --format js") == ["jsonl", "json"]
     assert complete("soundmark summary out --timezone Europe/Berl") == ["Europe/Berlin"]

@@ -14,6 +14,7 @@ from soundmark.evaluation.results import Comparison, Evaluation
 from soundmark.metrics import calibration_error
 from soundmark.metrics.intervals import Interval
 from soundmark.metrics.verdicts import judge
+from soundmark.training.named_recipes import recipe_named
 from support.comparisons import SMALL_RECIPES, with_clips
 from support.reports import HOSTILE, make_dataset, make_difference, make_evaluation
 
@@ -59,14 +60,14 @@ def hostile_page(hostile) -> str:
     return report.render(hostile)
 
 
-FIVE = ("notebook-image", "notebook-mel", "scratch", "transfer", "transfer-finetune")
+FIVE = ("notebook-image", "notebook-mel", "scratch", "transfer", "scratch-long")
 
 
 @pytest.fixture(scope="session")
 def five_recipes(tmp_path_factory) -> Evaluation:
     """Five recipes under two protocols, all pairs compared; three were calibrated, and transfer has no epochs."""
     data = make_dataset(tmp_path_factory.mktemp("five"), ["air_conditioner", "children_playing", "siren"], per_class=8)
-    found = make_evaluation(data, FIVE)
+    found = make_evaluation(data, (*FIVE[:4], replace(recipe_named("scratch"), name=FIVE[4])))
     results = [
         replace(
             one,

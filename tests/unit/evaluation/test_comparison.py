@@ -24,8 +24,8 @@ from soundmark.metrics import calibration_error, single_label
 from soundmark.metrics.predictions import read_predictions, write_predictions
 from soundmark.models import bundle
 from soundmark.models.classifier import load
-from soundmark.training import engine
-from soundmark.training.engine import Engine
+from soundmark.training.epochs import engine
+from soundmark.training.epochs.engine import Engine
 from soundmark.training.run_folder import exclusive_run
 from soundmark.training.unit import Outcome, Unit
 from support.comparisons import SMALL_RECIPES, UNIT_FILES, find_result, read_metrics, read_table, with_clips
@@ -138,7 +138,7 @@ def test_the_same_seed_gives_the_same_predictions(comparison_run, sibling_city, 
 
 def test_a_second_call_trains_nothing_and_gives_the_same_metrics(comparison_run, sibling_city, tmp_path, monkeypatch):
     folder = shutil.copytree(comparison_run, tmp_path / "run")
-    monkeypatch.setattr("soundmark.training.loop.train_network", None)
+    monkeypatch.setattr("soundmark.training.epochs.loop.train_network", None)
     comparison.run_plan(make_plan(sibling_city, SMALL_RECIPES), folder)
     first, second = (json.loads((run / "metrics.json").read_text()) for run in (comparison_run, folder))
     assert second == first
@@ -274,7 +274,7 @@ def test_damaged_predictions_are_recomputed_without_training(comparison_run, sib
     folder = shutil.copytree(comparison_run, tmp_path / "run")
     path = folder / "notebook-mel" / "random" / "predictions.csv"
     path.write_text(path.read_text() + "\n")
-    monkeypatch.setattr("soundmark.training.loop.train_network", None)
+    monkeypatch.setattr("soundmark.training.epochs.loop.train_network", None)
     comparison.run_plan(make_plan(sibling_city, SMALL_RECIPES), folder)
     assert path.read_bytes() == (comparison_run / "notebook-mel" / "random" / "predictions.csv").read_bytes()
 

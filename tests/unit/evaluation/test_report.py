@@ -369,7 +369,7 @@ def test_a_recipe_without_epochs_has_no_training_curve(five_recipes):
     text = section_text(report.render(five_recipes), "training")
     assert "transfer has no training curve" in text
     assert "Test curves of notebook-image and notebook-mel: computed on the test clips" in text
-    assert "Validation curves of scratch and transfer-finetune: computed on validation clips" in text
+    assert "Validation curves of scratch and scratch-long: computed on validation clips" in text
     only = tuple(one for one in five_recipes.results if one.recipe.name == "transfer")
     page = report.render(replace(five_recipes, results=only, comparisons=()))
     assert "transfer has no training curve" in section_text(page, "training")

@@ -9,7 +9,8 @@ from soundmark.models.card import Card
 from soundmark.models.classifier import Model
 from soundmark.models.training_record import TrainingRecord
 from soundmark.spectrograms import Mel
-from soundmark.training import networks, onnx_export
+from soundmark.training import networks
+from soundmark.training.epochs import onnx_export
 
 CLASSES = (
     *("air_conditioner", "car_horn", "children_playing", "dog_bark", "drilling"),

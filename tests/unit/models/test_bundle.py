@@ -17,7 +17,8 @@ from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.training_record import TrainingRecord
 from soundmark.spectrograms import Image, Mel
-from soundmark.training import networks, onnx_export
+from soundmark.training import networks
+from soundmark.training.epochs import onnx_export
 from soundmark.training.named_recipes import recipe_named
 
 CARD = Card(

@@ -22,7 +22,7 @@ from soundmark.models.card import Card
 from soundmark.models.classifier import Model
 from soundmark.models.explanation import explain
 from soundmark.spectrograms import Image, LogMel, Mel
-from soundmark.training import onnx_export
+from soundmark.training.epochs import onnx_export
 from support.memory import run_measured
 
 pytestmark = pytest.mark.slow

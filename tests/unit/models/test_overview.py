@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
 
 from soundmark.errors import BundleError
 from soundmark.models import overview
@@ -12,8 +11,11 @@ from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
 from soundmark.models.export import int8, onnx_graph
+from soundmark.models.pretrained.graph import Graph
 from soundmark.spectrograms import LogMel
-from soundmark.training import networks, onnx_export
+from soundmark.training.epochs import onnx_export
+from support import torch_mobilenet
+from support.models import random_transfer_graph
 
 pytestmark = pytest.mark.slow
 
@@ -66,31 +68,30 @@ def test_layer_table_is_printed_and_displayed(notebook_model):
     assert table._repr_html_().count("<tr>") == 1 + 12
 
 
-@pytest.fixture(scope="module")
-def pretrained() -> tuple[Model, int]:
-    torch.manual_seed(0)
-    network = networks.build("mn04", shape=(128, 400), n_classes=10)
-    with torch.no_grad():
-        for number in (*network.parameters(), *network.buffers()):
-            if number.is_floating_point():
-                number.add_(0.01 * torch.rand_like(number))
-    card = Card(classes=tuple("abcdefghij"), representation=LogMel(), window_s=4.0)
-    graph = onnx_export.export_network(network, (128, 400))
-    numbers = (*network.parameters(), *network.buffers())
-    return Model(Bundle(graph, card)), sum(number.numel() for number in numbers if number.is_floating_point())
-
-
-def test_shared_weights_are_counted_once(pretrained):
-    model, n_parameters = pretrained
-    table = model.summary()
-    assert table.n_parameters == n_parameters == overview.count_parameters(model.bundle.graph)
+def test_shared_weights_are_counted_once():
+    """Models of the recipe transfer of version 0.1 applied the same layers to two views of the input."""
+    graph = Graph()
+    x, weights = graph.input("spectrogram", (1, 8, 8)), graph.constant("weights", np.ones((10, 64)))
+    flat = graph.node("Flatten", x)
+    views = [graph.node("Gemm", view, weights, transB=1) for view in (flat, graph.node("Relu", flat))]
+    graph.output("logits", graph.node("Add", *views))
+    card = Card(classes=tuple("abcdefghij"), representation=LogMel(size=(8, 8)), window_s=0.08)
+    table = Model(Bundle(graph.to_bytes(), card)).summary()
+    assert table.n_parameters == 640 == overview.count_parameters(graph.to_bytes())
     assert len({layer.name for layer in table}) == len(table)
+
+
+def test_layers_of_a_transfer_model():
+    card = Card(classes=tuple("abcdefghij"), representation=LogMel(size=(128, 100)), window_s=1.0)
+    table = Model(Bundle(random_transfer_graph((128, 100), 10), card)).summary()
+    assert {layer.kind for layer in table} >= {"Dense", "Conv 1×1"}
     assert len(repr(table).encode()) < 2000
 
 
-def test_layers_of_folded_and_int8_graphs(notebook_model, pretrained):
-    folded = overview.layer_table(onnx_graph.with_folded_batch_norm(pretrained[0].bundle.graph))
-    assert {layer.kind for layer in folded} >= {"Dense", "Conv 1×1"}
+def test_layers_of_folded_and_int8_graphs(notebook_model):
+    exported = onnx_export.export_network(torch_mobilenet.TwoViews(), (64, 100))
+    assert "BatchNorm" in {layer.kind for layer in overview.layer_table(exported)}
+    folded = overview.layer_table(onnx_graph.with_folded_batch_norm(exported))
     assert "BatchNorm" not in {layer.kind for layer in folded}
     spectrograms = np.random.default_rng(0).random((4, 64, 64)).astype(np.float32)
     for small in (

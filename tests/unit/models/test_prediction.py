@@ -14,7 +14,8 @@ from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
 from soundmark.spectrograms import Image, Mel
-from soundmark.training import networks, onnx_export
+from soundmark.training import networks
+from soundmark.training.epochs import onnx_export
 
 pytestmark = pytest.mark.slow
 

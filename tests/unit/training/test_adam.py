@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from soundmark.training.optimizer import Adam
+from soundmark.training.epochs.optimizer import Adam
 
 
 def gradients(shapes, steps: int):
@@ -69,15 +69,13 @@ def test_an_incomplete_state_is_rejected():
         adam.load_state_dict(state)
 
 
-@pytest.mark.parametrize("scales", [[], [1.0, 0.5, 0.25, 0.1]])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_weight_decay_is_that_of_pytorchs_adamw_for_matrices_only(scales, dtype):
+def test_weight_decay_is_that_of_pytorchs_adamw_for_matrices_only(dtype):
     shapes = [*SHAPES, (8, 4)]
     ours, theirs = ([torch.nn.Parameter(p.detach().to(dtype)) for p in parameters(shapes)] for _ in range(2))
-    adam = Adam(ours, learning_rate=3e-2, betas=(0.8, 0.99), epsilon=1e-5, weight_decay=0.3, scales=scales)
+    adam = Adam(ours, learning_rate=3e-2, betas=(0.8, 0.99), epsilon=1e-5, weight_decay=0.3)
     groups = [
-        {"params": [parameter], "lr": 3e-2 * scale, "weight_decay": 0.3 if parameter.ndim > 1 else 0.0}
-        for parameter, scale in zip(theirs, scales or [1.0] * 4, strict=True)
+        {"params": [parameter], "lr": 3e-2, "weight_decay": 0.3 if parameter.ndim > 1 else 0.0} for parameter in theirs
     ]
     oracle = torch.optim.AdamW(groups, betas=(0.8, 0.99))
     for step, found in enumerate(gradients(shapes, 12), 1):
@@ -97,9 +95,3 @@ def test_a_parameter_without_a_gradient_does_not_decay():
     before = weight.detach().clone()
     Adam([weight], learning_rate=0.1, weight_decay=0.5).step()
     assert torch.equal(weight, before)
-
-
-def test_every_parameter_needs_a_scale():
-    adam = Adam(parameters([(3,), (2,)]), learning_rate=0.1, scales=[1.0])
-    with pytest.raises(ValueError, match="shorter"):
-        adam.step()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from soundmark.spectrograms.logmel import FLOOR, MIDDLE, SPREAD
-from soundmark.training.augmentation import apply_gain, augment, mixstyle, mixup, warp
+from soundmark.training.epochs.augmentation import apply_gain, augment, mixstyle, mixup, warp
 from soundmark.training.named_recipes import RECIPES
 from soundmark.training.recipe import Augmentation
 

@@ -11,7 +11,7 @@ from scipy.special import expit, log_expit, log_softmax, softmax
 from soundmark.metrics import single_label
 from soundmark.metrics.task import Task
 from soundmark.training import calibration
-from soundmark.training.calibration import Calibration, Familiarity, calibrate, temperature
+from soundmark.training.calibration import Calibration, Familiarity, Novelty, Presence, calibrate, temperature
 
 
 def logits_and_targets(activation: str, n: int, classes: int, t: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -126,11 +126,11 @@ def test_held_out_familiarity_excludes_the_recording_of_each_clip():
     sources = np.repeat(np.arange(calibration.N_FOLDS), 4).astype(str)
     targets = np.eye(3)[np.arange(calibration.N_FOLDS) % 3].repeat(4, axis=0)
     embeddings = targets @ rng.normal(size=(3, 5)) * 4 + rng.normal(size=(len(sources), 5))
-    found = calibration.held_out_familiarity(embeddings, targets, sources)
+    found = calibration.held_out_familiarity(embeddings[None], targets, sources)
     for source in np.unique(sources):
         own = sources == source
         expected = Familiarity.of(embeddings[~own], targets[~own]).raw(embeddings[own])
-        np.testing.assert_allclose(found[own], expected, rtol=1e-9)
+        np.testing.assert_allclose(found[own], expected, rtol=1e-5, atol=1e-4)
 
 
 def test_a_threshold_from_held_out_familiarity_keeps_its_fraction_of_new_recordings():
@@ -142,7 +142,7 @@ def test_a_threshold_from_held_out_familiarity_keeps_its_fraction_of_new_recordi
     clips = (recordings[:, None] + 0.2 * rng.normal(size=(n, 5, d))).reshape(-1, d)
     targets, sources = np.eye(4)[labels].repeat(5, axis=0), np.arange(n).repeat(5).astype(str)
     train = np.arange(len(clips)) < len(clips) // 2
-    raw = calibration.held_out_familiarity(clips[train], targets[train], sources[train])
+    raw = calibration.held_out_familiarity(clips[None, train], targets[train], sources[train])
     new = Familiarity.of(clips[train], targets[train]).raw(clips[~train])
     assert np.mean(new >= np.quantile(raw, 0.05)) == pytest.approx(0.95, abs=0.03)
 
@@ -212,3 +212,35 @@ def test_the_confidence_stays_below_1_if_all_clips_are_classified_correctly():
     fitted = temperature(logits, np.eye(5)[labels])
     confidence = softmax(logits / fitted, axis=1).max(1)
     assert confidence == pytest.approx(1 - 1 / 52 * 4 / 5, abs=1e-4)
+
+
+def test_novelty_is_the_largest_excess_over_the_training_clips_in_their_sd():
+    rng = np.random.default_rng(3)
+    views = rng.normal([5.0, -8.0, -8.0, 100.0], [1.0, 2.0, 0.5, 3.0], (2, 4000, 4)).astype(np.float32)
+    fitted = Novelty.of(views, first=1)
+    x = np.array([[1e6, -8.0, -8.0, 100.0], [5.0, -8.0, -4.0, 100.0], [5.0, -8.0, -8.0, 50.0]], np.float32)
+    logits = np.concatenate(views)[:, 1:]
+    expected = ((x[:, 1:] - np.quantile(logits, 0.995, axis=0)) / logits.std(0)).max(1)
+    np.testing.assert_allclose(fitted(x), expected, rtol=1e-4)
+    assert fitted(x).round(1).tolist() == [-2.5, 5.7, -2.5]
+
+
+def test_held_out_novelty_excludes_the_fold_of_each_clip():
+    rng = np.random.default_rng(4)
+    views = rng.normal(size=(2, 60, 3)).astype(np.float32)
+    fold_of = np.arange(60) % 3
+    found = calibration.held_out_novelty(views, 0, fold_of)
+    for fold in range(3):
+        expected = Novelty.of(views[:, fold_of != fold], 0)(views[0, fold_of == fold])
+        np.testing.assert_allclose(found[fold_of == fold], expected)
+
+
+def test_a_window_of_a_kind_that_the_training_clips_do_not_contain_has_a_lower_presence():
+    rng = np.random.default_rng(5)
+    logits, raw, novelties = rng.normal(3, 1, (200, 3)), rng.normal(size=200), rng.normal(size=200)
+    novelty = Novelty.of(rng.normal(size=(1, 200, 4)), 0)
+    fitted = Presence.of(logits, raw, np.zeros(4), 0.0, 1.0, novelty=novelty, novelties=novelties)
+    same = np.full((3, 2), 3.0), np.zeros(3), np.zeros(3)
+    usual, new, old = fitted(*same, np.array([0.0, 4.0, -4.0]))
+    assert new < 0.4 * usual
+    assert old > usual

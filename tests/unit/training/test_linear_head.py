@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from soundmark.training import linear_head
+from soundmark.training.transfer import linear_head
 
 
 def clusters(per_class: tuple[int, ...], d: int = 12, seed: int = 0, apart: float = 1.0):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from soundmark.spectrograms import Mel
-from soundmark.training import loop
-from soundmark.training.engine import Engine
+from soundmark.training.epochs import loop
+from soundmark.training.epochs.engine import Engine
 from soundmark.training.named_recipes import recipe
 
 RECIPE = recipe("notebook-mel", representation=Mel(size=(24, 24)), epochs=2, batch_size=10)

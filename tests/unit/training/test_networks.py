@@ -6,7 +6,6 @@ import sys
 import pytest
 import torch
 
-from soundmark.models.pretrained import weights
 from soundmark.training import networks
 from soundmark.training.networks import NETWORKS
 from soundmark.training.networks.network import Network
@@ -27,21 +26,8 @@ def test_every_network_has_the_interface_of_the_training_loop(name):
         assert logits.shape == (2, 3)
         if network.has_embedding:
             torch.testing.assert_close(network.head(network.embed(x)), logits)
-        if NETWORKS[name].pretrained:
-            views = network.embed_views(x)
-            torch.testing.assert_close(views[:2].mean(0), network.embed(x))
-            n_features = network.head_features(views[0]).shape[1]
-            network.set_head(torch.zeros(n_features, 3), torch.tensor([1.0, 2.0, 3.0]))
-            assert network(x)[0].tolist() == [1.0, 2.0, 3.0]
-    assert len(network.depths()) in (0, len(list(network.parameters())))
     if network.normalises_input:
         network.normalise(2.0, 3.0)
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_exactly_the_pretrained_networks_have_weights(name):
-    assert (name in weights.WEIGHTS) == NETWORKS[name].pretrained
-    assert NETWORKS[name].name == name
 
 
 def test_a_missing_method_is_reported_with_the_name_of_the_network():

@@ -5,9 +5,7 @@ import pytest
 import torch
 
 from soundmark.metrics.task import Task
-from soundmark.training import networks
-from soundmark.training.named_recipes import recipe
-from soundmark.training.optimizer import OBJECTIVES, optimizer_for
+from soundmark.training.epochs.optimizer import OBJECTIVES
 
 
 @pytest.mark.parametrize(("activation", "n_terms"), [("softmax", 1), ("sigmoid", 5)])
@@ -40,12 +38,3 @@ def test_correctly_classified_clips_are_counted():
     logits = torch.tensor([[2.0, 1.0], [-1.0, -2.0], [0.5, 3.0]])
     assert OBJECTIVES["softmax"].n_correct(logits, torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])) == 2.0
     assert OBJECTIVES["sigmoid"].n_correct(logits, torch.tensor([[1.0, 1.0], [0.0, 0.0], [0.0, 1.0]])) == 2.5
-
-
-def test_layer_decay_lowers_the_learning_rate_of_early_layers():
-    network = networks.build("mn04", shape=(64, 64), n_classes=3)
-    adam = optimizer_for(network, recipe("transfer-finetune", layer_decay=0.5, head_lr_scale=0.1))
-    scales = dict(zip([name for name, _ in network.named_parameters()], adam.scales, strict=True))
-    assert scales["dense.weight"] == 0.1
-    assert scales["backbone.features.16.1.bias"] == 1.0
-    assert scales["backbone.features.0.0.weight"] == 0.5**16

@@ -84,13 +84,14 @@ LOGMEL = 'representation = "logmel"\n'
 @pytest.mark.parametrize(
     ("line", "match"),
     [
-        ('trainable = "heads"', 'no trainable "heads". Did you mean "head"'),
-        ('trainable = ["head"]', "no trainable"),
-        ("trainable = {head = true}", "no trainable"),
+        ('backbone = "mn05"', 'no backbone "mn05". Did you mean "mn'),
+        ('backbone = ["mn04"]', "no backbone"),
         (
-            'trainable = "head"',
-            'trains only the head of the network "notebook_cnn", which has no pretrained weights',
+            'network = "mn04"',
+            'trains all layers of the pretrained network "mn04".* replace network by backbone = "mn04"',
         ),
+        ('trains = "all"\nlayer_decay = 0.9', "layer_decay = 0.9, .* use soundmark 0.1.0"),
+        ('trainable = "head"', "trainable = 'head', but this field was removed: use soundmark 0.1.0"),
         ('schedule = "one cycle"', 'no schedule "one cycle". Did you mean "one-cycle"'),
         ("schedule = 1", "no schedule"),
         ("min_batches = -1", "min_batches is -1: expected a whole number from 0 to 1000000"),
@@ -98,13 +99,8 @@ LOGMEL = 'representation = "logmel"\n'
         ("weight_decay = -0.1", "weight_decay is -0.1: expected a number of at least 0"),
         ("weight_decay = nan", "weight_decay is nan"),
         ('weight_decay = "much"', "weight_decay is 'much'"),
-        ("layer_decay = 1.1", "layer_decay is 1.1: expected a number from 0 to 1"),
         ("label_smoothing = -0.1", "label_smoothing is -0.1: expected a number from 0 to 1"),
         ("ema_decay = 2", "ema_decay is 2: expected a number from 0 to 1"),
-        ("refit_head = 1", "refit_head is 1: expected true or false"),
-        ("refit_head = true", 'not trainable = "all" and the network "notebook_cnn"'),
-        ('network = "mn04"\ntrains = "head"\nhead_anew = true', 'not trainable = "head" and the network "mn04"'),
-        ("weight_interpolation = nan", "weight_interpolation is nan: expected a number from 0 to 1"),
         ("validation_fraction = true", "validation_fraction is True: expected a number from 0 to 1"),
         ("known_quantile = 95", "known_quantile is 95: expected a number from 0 to 1"),
         ("augmentation = 3", "the augmentation is 3: expected a table of parameters"),
@@ -125,18 +121,27 @@ def test_invalid_training_values_are_rejected(line, match):
 
 
 @pytest.mark.parametrize(
-    ("line", "part"), [('network = "mn04"', 'the network "mn04"'), ("[augmentation]\nroll = true", "the augmentation")]
+    ("line", "part"),
+    [('backbone = "mn04"', 'the backbone "mn04"'), ("[augmentation]\nroll = true", "the augmentation")],
 )
-def test_pretrained_networks_and_augmentation_need_logmel(line, part):
+def test_backbones_and_augmentation_need_logmel(line, part):
     with pytest.raises(SettingsError, match=f'{part} of the recipe mine needs the representation "logmel", not "mel"'):
         Recipe.from_toml(f'name = "mine"\nrepresentation = "mel"\n{line}\n')
+
+
+def test_a_recipe_has_a_backbone_or_a_network():
+    transfer = RECIPES["transfer"].settings()
+    assert (transfer["backbone"], "network" in transfer) == ("mn04", False)
+    assert "backbone" not in RECIPES["scratch"].settings()
+    old = {key: value for key, value in transfer.items() if key != "backbone"} | {"network": "mn04", "trains": "head"}
+    assert Recipe.from_settings(old) == RECIPES["transfer"]
 
 
 @pytest.mark.parametrize("name", ["notebook-image", "notebook-mel", "notebook-image-22k"])
 def test_the_notebooks_recipes_have_the_notebooks_settings(name):
     recipe = RECIPES[name]
     assert not recipe.calibrates
-    assert not recipe.is_pretrained
+    assert recipe.backbone is None
     assert recipe.epochs_for(1) == recipe.epochs_for(8732) == 20
     assert (recipe.schedule, recipe.weight_decay, recipe.label_smoothing) == ("constant", 0.0, 0.0)
     assert (recipe.ema_decay, recipe.validation_fraction, recipe.augmentation) == (0.0, 0.0, Augmentation())

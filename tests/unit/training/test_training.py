@@ -1,4 +1,4 @@
-"""The training loop: reproducible weights, resuming, calibration with a refit, pretrained networks."""
+"""The training loop: reproducible weights, resuming, calibration with a refit."""
 
 import csv
 from dataclasses import replace
@@ -10,14 +10,13 @@ from scipy.special import softmax
 
 from soundmark.errors import OutputError, SettingsError
 from soundmark.models import training_record
-from soundmark.models.pretrained import weights as model_weights
 from soundmark.spectrograms import Mel
-from soundmark.training import augmentation, calibration, engine, linear_head, loop, networks, onnx_export, optimizer
-from soundmark.training.checkpoint import Checkpoint
-from soundmark.training.engine import Engine, choose_engine
+from soundmark.training import calibration
+from soundmark.training.epochs import augmentation, engine, loop, network_calibration, onnx_export, optimizer
+from soundmark.training.epochs.checkpoint import Checkpoint
+from soundmark.training.epochs.engine import Engine, choose_engine
 from soundmark.training.named_recipes import recipe_named
 from soundmark.training.networks import resnet
-from support.models import write_random_mn04
 
 pytestmark = pytest.mark.slow
 
@@ -304,23 +303,6 @@ def test_the_result_is_the_moving_average_of_the_weights(narrow, small, monkeypa
             torch.testing.assert_close(average, expected, atol=1e-6, rtol=1e-5)
 
 
-def test_weight_interpolation_of_one_half_is_the_mean_of_initial_and_trained_weights(narrow, small):
-    torch.manual_seed(SCRATCH.seed)
-    initial = networks.build("resnet", shape=(16, 16), n_classes=2).state_dict()
-    network = train(small, replace(SCRATCH, epochs=1)).network
-    trained = {name: value.clone() for name, value in network.state_dict().items()}
-    optimizer.interpolate_weights(network, initial, 0.5)
-    for name, value in network.state_dict().items():
-        if value.is_floating_point():
-            torch.testing.assert_close(value, (initial[name] + trained[name]) / 2, atol=1e-6, rtol=1e-5)
-            assert name.endswith("bias") or not torch.equal(trained[name], initial[name])
-
-
-def test_weight_interpolation_needs_a_pretrained_network():
-    with pytest.raises(SettingsError, match="which has no pretrained weights: leave weight_interpolation at 1"):
-        replace(SCRATCH, weight_interpolation=0.5)
-
-
 def test_the_network_is_normalised_by_mean_and_sd_of_the_training_clips(narrow, small):
     features = small.features.copy()
     features[40:] += 100  # validation clips are not used
@@ -376,12 +358,12 @@ def test_the_calibration_comes_from_a_network_trained_without_the_validation_cli
     """Only the class means of the familiarity are computed with the refit network, on all clips."""
     first = train(with_validation, SCRATCH)
     refit = train(with_validation, WITH_REFIT)
-    expected = linear_head.calibrate_network(first.network, with_validation, WITH_REFIT)
+    expected = network_calibration.calibrate_network(first.network, with_validation, WITH_REFIT)
     found = refit.calibration
     assert (found.temperature, found.unknown, found.clips) == (expected.temperature, expected.unknown, 20)
     assert found.familiarity.middle == expected.familiarity.middle
     assert found.familiarity.spread == expected.familiarity.spread
-    embeddings = linear_head.embed(refit.network, with_validation, np.arange(50))
+    embeddings = network_calibration.embed(refit.network, with_validation, np.arange(50))
     familiarity = calibration.Familiarity.of(embeddings, with_validation.targets)
     np.testing.assert_array_equal(found.familiarity.classes, familiarity.classes)
 
@@ -417,75 +399,3 @@ def test_without_validation_clips_there_is_no_refit(narrow, with_validation):
     trained = train(all_clips, WITH_REFIT)
     assert len(trained.history) == 3
     assert trained.calibration.clips == 0
-
-
-def test_a_head_fitted_on_a_single_recording_is_not_calibrated():
-    rng = np.random.default_rng(0)
-    labels = np.arange(60) % 2
-    embeddings = rng.normal(size=(60, 5)) + labels[:, None]
-    targets = np.eye(2, dtype=np.float32)[labels]
-    for sources, clips in ((np.full(60, "r"), 0), (np.arange(60).astype(str), 60)):
-        data = loop.TrainingData(
-            features=np.zeros((60, 1, 1), np.float32),
-            targets=targets,
-            train=np.arange(60),
-            validation=np.arange(0),
-            sources=sources,
-        )
-        fitted = linear_head.FittedHead(linear_head.fit_head(embeddings, targets, sources), embeddings)
-        found = linear_head.calibrate_fitted_head(fitted, data, recipe_named("transfer"))
-        assert (found.clips, found.unknown is None) == (clips, clips == 0)
-
-
-# --- All layers of a pretrained network -------------------------------------------------------------------------------
-
-FINETUNE = replace(
-    recipe_named("transfer-finetune"),
-    representation=replace(recipe_named("transfer-finetune").representation, size=(32, 32)),
-    epochs=2,
-    batch_size=16,
-    learning_rate=1e-3,
-    validation_fraction=0.0,
-)
-
-
-@pytest.fixture(scope="module")
-def pretrained(data, tmp_path_factory):
-    """Use random weights instead of the pretrained ones, with BatchNorm statistics of the clips."""
-    path = write_random_mn04(tmp_path_factory.mktemp("weights") / "mn04.pt", data.features)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model_weights, "find", lambda *_: path)
-        patch.setattr(linear_head, "SHRINKAGES", (0.8, 0.9))  # faster
-        patch.setattr(linear_head, "FOLDS", 2)
-        yield
-
-
-def test_refit_head_fits_a_head_on_the_trained_layers(pretrained, data):
-    trained = train(data, FINETUNE).network
-    without = train(data, replace(FINETUNE, refit_head=False)).network
-    assert_same_weights(trained.backbone, without.backbone)
-    assert not torch.equal(trained.dense.weight, without.dense.weight)
-    with torch.no_grad():
-        views = trained.embed_views(torch.from_numpy(data.features[:40])[:, None])
-        features, *view_features = (trained.head_features(each).numpy() for each in (views[:2].mean(0), *views))
-    head = linear_head.fit_head(features, data.targets[:40], data.sources[:40], views=np.stack(view_features))
-    np.testing.assert_allclose(
-        trained.dense.weight.detach().numpy().T, head.weights / head.temperature, rtol=0.01, atol=1e-3
-    )
-
-
-def test_the_calibrated_head_was_fitted_without_the_validation_clips(pretrained, data):
-    """The calibration comes from a first network, and the final head is fitted on all clips."""
-    with_validation = replace(data, train=np.arange(30), validation=np.arange(30, 50))
-    first = train(with_validation, FINETUNE).network
-    refit = train(with_validation, replace(FINETUNE, validation_fraction=0.2))
-    expected = linear_head.calibrate_network(first, with_validation, FINETUNE)
-    assert (refit.calibration.temperature, refit.calibration.unknown) == (expected.temperature, expected.unknown)
-    all_clips = replace(with_validation, train=np.arange(50), validation=np.arange(0))
-    assert_same_weights(refit.network, train(all_clips, FINETUNE).network)
-
-
-@pytest.mark.parametrize("batch", [2, 4, 6])
-def test_interrupted_fine_tuning_resumes_to_the_same_weights(pretrained, data, tmp_path, batch):
-    resumed, _ = interrupt_and_resume(data, FINETUNE, tmp_path / "checkpoint.safetensors", batch)
-    assert_same(resumed, train(data, FINETUNE))

@@ -92,7 +92,6 @@ def compare(
     accuracy or mAP with confidence intervals, macro F1 and calibration error; two recipes are compared with a paired
     test, and a verdict says whether the data decide. Run the same command again to resume.
     """
-    requirements.require("compare", (*requirements.TRAINING, *requirements.FIGURES))
     from soundmark.cli import console, tables
     from soundmark.datasets.clip_windows import describe_window
     from soundmark.evaluation import comparison, report
@@ -107,6 +106,7 @@ def compare(
         for name in preset_or(recipe or None, preset)
     ]
     named_recipes.check_used(chosen, **fields, window_s=window)
+    requirements.require_for_recipes(chosen)
     data = prepare(open_dataset(dataset, subset, complete=complete), chosen, window_s=window, background=background)
     console.say(describe_window(data))
     plan = make_plan(data, chosen, protocols=protocol, folds=options.fold_numbers(folds), seeds=seeds)

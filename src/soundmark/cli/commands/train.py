@@ -64,7 +64,6 @@ def train(
 
     Writes DIR/model.onnx. Run the same command again to resume an interrupted training.
     """
-    requirements.require("train", requirements.TRAINING)
     from soundmark.cli import console, tables
     from soundmark.datasets.clip_windows import describe_window
     from soundmark.models.bundle import read_bundle
@@ -76,6 +75,7 @@ def train(
         recipe, **fields, seed=seed, time_expansion=time_expansion, band=options.frequency_band(band)
     )
     named_recipes.check_used([chosen], **fields, window_s=window)
+    requirements.require_for_recipes([chosen])
     data = prepare(open_dataset(dataset, subset, complete=complete), [chosen], window_s=window, background=background)
     console.say(describe_window(data))
     with console.progress(quiet) as progress:

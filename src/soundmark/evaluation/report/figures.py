@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 
 from soundmark.datasets.protocols import protocol_of
-from soundmark.evaluation.report.markup import Html, text
+from soundmark.evaluation.report.markup import Html, element, text
 from soundmark.metrics import intervals
 from soundmark.models.training_record import QUANTITIES, epochs_with_validation, held_out_name
+from soundmark.runtime import plotting
 
 if TYPE_CHECKING:
     from soundmark.evaluation.results import Result
@@ -76,6 +78,22 @@ class Mark:
     colour: str
 
 
+Arguments = ParamSpec("Arguments")
+
+
+def _with_matplotlib(draw: Callable[Arguments, Html]) -> Callable[Arguments, Html]:
+    """Replace a figure by a note where Matplotlib, an optional package, is not installed."""
+
+    @wraps(draw)
+    def drawn(*arguments: Arguments.args, **options: Arguments.kwargs) -> Html:
+        if not plotting.has_matplotlib():
+            note = 'This figure needs Matplotlib: pip install "soundmark[plot]", and run the same command again.'
+            return element("p", note, class_="quiet")
+        return draw(*arguments, **options)
+
+    return drawn
+
+
 def recipe_colour(index: int) -> str:
     """Return the placeholder for the colour of recipe ``index``.
 
@@ -85,6 +103,7 @@ def recipe_colour(index: int) -> str:
     return RECIPES[index % len(RECIPES)]
 
 
+@_with_matplotlib
 def curves(results: Sequence[Result], colours: Sequence[str], *, quantity: str) -> Html:
     """Draw ``quantity`` ("loss" or "accuracy") by epoch as SVG, training dashed and validation or test solid.
 
@@ -157,6 +176,7 @@ def _draw_folds(axes: Any, lines: Sequence[np.ndarray], colour: str, dashes: Any
         axes.plot(np.arange(1, shared + 1), mean, color=colour, linestyle=dashes, linewidth=1.8)
 
 
+@_with_matplotlib
 def reliability(results: Sequence[Result], colours: Sequence[str]) -> Html:
     """Draw a reliability diagram as SVG: accuracy by confidence bin; the area of a dot is the bin's share of clips."""
     protocol = protocol_of(results[0].protocol).title
@@ -181,6 +201,7 @@ def draw_reliability(axes: Any, results: Sequence[Result], colours: Sequence[str
     _percent_axis(axes, "y")
 
 
+@_with_matplotlib
 def score_chart(marks: Sequence[Mark], *, name: str, description: str, axis: str, chance: float) -> Html:
     """Draw a dot per mark on a common scale from 0 to 100 %, with its interval and the chance level, as SVG."""
     with _panel(name, description, inches=(4.6, 0.8 + 0.3 * len(marks))) as panel:

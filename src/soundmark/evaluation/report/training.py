@@ -59,7 +59,7 @@ def _explanations(view: View) -> list[str]:
             f"{listed(none)} {'have' if len(none) > 1 else 'has'} no training curve: the pretrained backbone is "
             "frozen, and the linear head on its embeddings has a closed-form solution. Its regularisation is selected "
             "by cross-validation on the training set."
-            if all(one.recipe.trainable == "head" for one in view.first_of_recipe if one.recipe.name in none)
+            if all(one.recipe.backbone for one in view.first_of_recipe if one.recipe.name in none)
             else f"{listed(none)}: no training history."
         )
     return lines

@@ -8,5 +8,6 @@ In reading order:
     pytorch_file  read the tensors of a PyTorch file as data
     graph         write an ONNX graph node by node
     mobilenet     EfficientAT's MobileNetV3: mn04 and mn10
+    backbone      frozen networks from a spectrogram to the features of a linear head
     named_models  load a model by name or by path: load("audioset")
 """

@@ -1,4 +1,4 @@
-"""Write an ONNX graph node by node."""
+"""Write an ONNX graph node by node, from nothing or from an existing graph."""
 
 from __future__ import annotations
 
@@ -21,12 +21,38 @@ class Graph:
     True
     """
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix  # of the names of new nodes
         self._nodes: list[Any] = []
         self._constants: dict[str, npt.NDArray[np.generic]] = {}
         self._inputs: dict[str, tuple[int, ...]] = {}
         self._outputs: list[str] = []
         self._n_names: Counter[str] = Counter()
+
+    @classmethod
+    def of(cls, data: bytes, prefix: str) -> Graph:
+        """Return the graph in an ONNX file, without its outputs; the names of new nodes start with ``prefix``.
+
+        >>> graph = Graph()
+        >>> graph.output("y", graph.node("Relu", graph.input("x", (4,))))
+        >>> more = Graph.of(graph.to_bytes(), "head/")
+        >>> more.output("z", more.node("Neg", "y"))
+        >>> len(more.to_bytes()) > len(graph.to_bytes())
+        True
+        """
+        import onnx
+        from onnx import numpy_helper, version_converter
+
+        model = onnx.load_from_string(data)
+        if next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")) != OPSET:
+            model = version_converter.convert_version(model, OPSET)
+        graph = cls(prefix)
+        graph._nodes = list(model.graph.node)
+        graph._constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        for value in model.graph.input:
+            if value.name not in graph._constants:
+                graph._inputs[value.name] = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim[1:])
+        return graph
 
     def input(self, name: str, shape: tuple[int, ...]) -> str:
         """Add a float32 input of the shape ``[batch, *shape]``; return its name."""
@@ -45,7 +71,7 @@ class Graph:
         from onnx import helper
 
         self._n_names[operator] += 1
-        output = f"{operator.lower()}_{self._n_names[operator]}"
+        output = f"{self._prefix}{operator.lower()}_{self._n_names[operator]}"
         self._nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
         return output
 
@@ -53,7 +79,8 @@ class Graph:
         """Make ``value`` an output called ``name``."""
         from onnx import helper
 
-        self._nodes.append(helper.make_node("Identity", [value], [name], name=name))
+        if value != name:
+            self._nodes.append(helper.make_node("Identity", [value], [name], name=name))
         self._outputs.append(name)
 
     def to_bytes(self) -> bytes:

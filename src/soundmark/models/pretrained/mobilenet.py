@@ -219,7 +219,10 @@ class _Layers:
         bias = self.graph.constant(f"{key}.bias", shift - mean * factor)
         pad = (kernel.shape[-1] - 1) // 2
         groups = len(kernel) if depthwise else 1
-        y = self.graph.node("Conv", x, weights, bias, strides=[stride, stride], pads=[pad] * 4, group=groups)
+        kernel_shape = list(kernel.shape[2:])
+        y = self.graph.node(
+            "Conv", x, weights, bias, kernel_shape=kernel_shape, strides=[stride, stride], pads=[pad] * 4, group=groups
+        )
         return y if activation is None else self.activation(y, activation)
 
     def squeeze_excitation(self, x: str, key: str) -> str:
@@ -231,7 +234,8 @@ class _Layers:
     def _pointwise(self, x: str, key: str) -> str:
         """A dense layer as a 1×1 convolution, which keeps the four axes."""
         weights = self.graph.constant(f"{key}.weight", self.tensors[f"{key}.weight"][:, :, None, None])
-        return self.graph.node("Conv", x, weights, self.graph.constant(f"{key}.bias", self.tensors[f"{key}.bias"]))
+        bias = self.graph.constant(f"{key}.bias", self.tensors[f"{key}.bias"])
+        return self.graph.node("Conv", x, weights, bias, kernel_shape=[1, 1])
 
     def dense(self, x: str, key: str) -> str:
         """A dense layer."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PRETRAINED = ("audioset",)
 
 
-BUILD = 2  # the built models that earlier versions stored are not used
+BUILD = 3  # the built models that earlier versions stored are not used
 
 
 BACKBONE = "mn04"

@@ -9,7 +9,6 @@ In reading order:
     network         the base class, with the interface that the training loop uses
     notebook_cnn    the notebook's network
     resnet          three small residual networks
-    mobilenet       EfficientAT's MobileNetV3
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ class NetworkInfo:
     name: str
     description: str
     module: str  # the module in this package that builds it
-    pretrained: bool = False  # whether ``pretrained.weights`` has weights of this name
 
 
 NETWORKS = {
@@ -47,23 +45,8 @@ NETWORKS = {
             description="an ensemble of three small residual networks: 1.45 million parameters for ten classes",
             module="resnet",
         ),
-        NetworkInfo(
-            name="mn04",
-            description="EfficientAT's MobileNetV3 of width 0.4, trained on AudioSet: 0.98 million parameters",
-            module="mobilenet",
-            pretrained=True,
-        ),
-        NetworkInfo(
-            name="mn10",
-            description="EfficientAT's MobileNetV3 of width 1.0, trained on AudioSet: 4.88 million parameters",
-            module="mobilenet",
-            pretrained=True,
-        ),
     )
 }
-
-
-PRETRAINED = tuple(info.name for info in NETWORKS.values() if info.pretrained)
 
 
 def build(name: str, *, shape: tuple[int, int], n_classes: int) -> Network:

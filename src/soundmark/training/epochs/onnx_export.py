@@ -11,19 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from soundmark.models.export import onnx_graph
-from soundmark.training.calibration import Familiarity, Presence
+from soundmark.training.calibration import Familiarity
 
 
-def export_network(
-    network: nn.Module,
-    shape: tuple[int, int],
-    familiarity: Familiarity | None = None,
-    presence: Presence | None = None,
-) -> bytes:
+def export_network(network: nn.Module, shape: tuple[int, int], familiarity: Familiarity | None = None) -> bytes:
     """Export ``network`` as ONNX: input ``spectrogram`` ``[batch, 1, freq, time]``, output ``logits``.
 
-    A network with an embedding also gets the output ``embedding`` ``[batch, d]``, and ``familiarity`` and
-    ``presence`` ``[batch]`` if these arguments are given; presence requires familiarity.
+    A network with an embedding also gets the output ``embedding`` ``[batch, d]``, and ``familiarity`` ``[batch]`` if
+    it is given.
 
     >>> from soundmark.training import networks
     >>> graph = export_network(networks.build("notebook_cnn", shape=(22, 22), n_classes=3), (22, 22))
@@ -34,8 +29,8 @@ def export_network(
     network = network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     outputs = ["logits"]
     if getattr(network, "has_embedding", False):
-        network = _WithEmbedding(network, familiarity, presence).eval()
-        outputs += ["embedding"] + ["familiarity"] * (familiarity is not None) + ["presence"] * (presence is not None)
+        network = _WithEmbedding(network, familiarity).eval()
+        outputs += ["embedding"] + ["familiarity"] * (familiarity is not None)
     with warnings.catch_warnings(), _quiet("torch.onnx"):
         warnings.simplefilter("ignore", FutureWarning)  # raised by the exporter itself
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -53,13 +48,11 @@ def export_network(
 
 
 class _WithEmbedding(nn.Module):
-    """A network with the outputs logits, embedding and, if given, familiarity and presence."""
+    """A network with the outputs logits, embedding and, if given, familiarity."""
 
-    def __init__(self, network: nn.Module, familiarity: Familiarity | None, presence: Presence | None) -> None:
+    def __init__(self, network: nn.Module, familiarity: Familiarity | None) -> None:
         super().__init__()
-        self.network, self.familiarity, self.presence = network, familiarity, presence
-        if presence:
-            self.register_buffer("background", torch.from_numpy(presence.weights))
+        self.network, self.familiarity = network, familiarity
         if familiarity:
             for name in ("mean", "scale", "classes", "within", "overall"):
                 self.register_buffer(name, torch.from_numpy(getattr(familiarity, name)))
@@ -74,23 +67,7 @@ class _WithEmbedding(nn.Module):
         offsets = z[:, None] - self.classes
         nearest = ((offsets @ self.within) * offsets).sum(2).amin(1)
         raw = ((z @ self.overall) * z).sum(1) - nearest
-        familiarity = ((raw - self.familiarity.middle) / self.familiarity.spread).sigmoid()
-        if self.presence is None:
-            return logits, embedding, familiarity
-        return logits, embedding, familiarity, self._presence(self.presence, logits, embedding, raw)
-
-    def _presence(self, fitted: Presence, logits: Tensor, embedding: Tensor, raw: Tensor) -> Tensor:
-        """Return the presence ``[batch]``, computed like ``calibration.Presence``."""
-        features: Tensor = self.network.head_features(embedding)  # type: ignore[operator]
-        weights = self.background
-        assert isinstance(weights, Tensor)  # a registered buffer
-        background = ((features * weights).sum(1) + fitted.bias) / fitted.temperature
-        z = logits / fitted.temperature
-        largest = z.amax(1)
-        odds = (z - largest[:, None]).exp().sum(1).log() + largest - background
-        margin = (largest - background - fitted.margin) / fitted.margin_spread
-        known = ((raw - fitted.familiarity) / fitted.familiarity_spread + margin) / fitted.spread
-        return odds.sigmoid() * known.sigmoid()
+        return logits, embedding, ((raw - self.familiarity.middle) / self.familiarity.spread).sigmoid()
 
 
 class _quiet(AbstractContextManager[None]):  # noqa: N801 (used like a function)

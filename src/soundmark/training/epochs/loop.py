@@ -19,35 +19,28 @@ import torch
 from torch import nn
 
 from soundmark.errors import SettingsError
-from soundmark.models.pretrained import weights
 from soundmark.models.training_record import Epoch, held_out_name
 from soundmark.runtime.progress import Progress
 from soundmark.training import networks
-from soundmark.training.augmentation import augment
 from soundmark.training.calibration import Calibration
-from soundmark.training.checkpoint import Checkpoint, fingerprint
-from soundmark.training.engine import Engine, TrainingData, choose_engine
-from soundmark.training.linear_head import (
-    FittedHead,
-    OnBatch,
-    calibrate_fitted_head,
-    calibrate_network,
-    embed_views,
-    fit_network_head,
-    transfer_calibration,
-)
-from soundmark.training.networks.network import Network
-from soundmark.training.optimizer import (
+from soundmark.training.epochs.augmentation import augment
+from soundmark.training.epochs.checkpoint import Checkpoint, fingerprint
+from soundmark.training.epochs.engine import Engine, TrainingData, choose_engine
+from soundmark.training.epochs.network_calibration import calibrate_network, transfer_calibration
+from soundmark.training.epochs.optimizer import (
     OBJECTIVES,
     Adam,
-    interpolate_weights,
     learning_rate,
     optimizer_for,
     update_average,
 )
+from soundmark.training.networks.network import Network
 from soundmark.training.recipe import Augmentation, Recipe
 
 REFIT = "refit.safetensors"  # the checkpoint of the refit on all clips
+
+
+OnBatch = Callable[[int, int], None]
 
 
 OnEpoch = Callable[[tuple[Epoch, ...]], None]
@@ -100,8 +93,6 @@ def train_network(
     >>> [epoch.epoch for epoch in trained.history]
     [1, 2]
     """
-    if recipe.trainable == "head":
-        return _train_head(data, recipe, engine or choose_engine(), on_batch)
     report = _Report(on_batch, on_epoch, on_status, _batches(data, recipe), recipe.epochs_for(len(data.train)))
     if not recipe.validation_fraction or not len(data.validation):
         return _train_all(data, recipe, checkpoint, engine, report)
@@ -197,15 +188,6 @@ class TrainingProgress:
         self.progress(self.name, self.done, self.total, "batches", *status)
 
 
-def _train_head(data: TrainingData, recipe: Recipe, engine: Engine, on_batch: OnBatch) -> TrainedNetwork:
-    """Fit a linear head on the unchanged pretrained network, and calibrate it by the same cross-validation."""
-    torch.set_num_threads(engine.threads)
-    network, fitted = _initialize(data, recipe, on_batch)
-    assert fitted is not None
-    calibration = calibrate_fitted_head(fitted, data, recipe)
-    return TrainedNetwork(network=network.eval(), history=(), engine=engine, calibration=calibration)
-
-
 def _train_all(
     data: TrainingData, recipe: Recipe, checkpoint: Path | None, engine: Engine | None, report: _Report
 ) -> TrainedNetwork:
@@ -214,10 +196,7 @@ def _train_all(
     saved = Checkpoint.load(checkpoint, fingerprint(data, recipe), engine.device) if checkpoint else None
     engine = saved.engine if saved else engine
     torch.set_num_threads(engine.threads)
-    network, _ = _initialize(data, recipe)
-    initial = {}
-    if recipe.weight_interpolation < 1:
-        initial = {name: value.clone() for name, value in network.state_dict().items()}
+    network = _initialize(data, recipe)
     network.to(engine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval() if recipe.ema_decay else None
     optimizer = optimizer_for(network, recipe)
@@ -232,30 +211,19 @@ def _train_all(
             state = Checkpoint.of(network, optimizer, history, engine, average)
             state.save(checkpoint, fingerprint(data, recipe))
     network = (average or network).to("cpu").eval()
-    if initial:
-        interpolate_weights(network, initial, recipe.weight_interpolation)
-    if recipe.refit_head:
-        fit_network_head(network, data, recipe)
     return TrainedNetwork(network=network, history=tuple(history), engine=engine)
 
 
-def _initialize(
-    data: TrainingData, recipe: Recipe, on_batch: OnBatch = lambda done, total: None
-) -> tuple[Network, FittedHead | None]:
-    """Return the network before its first epoch and, for a pretrained network, its fitted head.
+def _initialize(data: TrainingData, recipe: Recipe) -> Network:
+    """Return the network before its first epoch.
 
-    A network that normalises its input is given the mean and SD of the training data. A pretrained network starts with
-    a linear head that is fitted on its embeddings of the training clips.
+    A network that normalises its input is given the mean and SD of the training data.
     """
     torch.manual_seed(recipe.seed)
     network = networks.build(recipe.network, shape=data.features.shape[1:], n_classes=data.n_classes)
     if network.normalises_input:
         network.normalise(*data.mean_and_spread())
-    if not recipe.is_pretrained:
-        return network, None
-    network.load_pretrained(weights.find(recipe.network))
-    reported = {"on_batch": on_batch} if recipe.trainable == "head" else {}
-    return network, fit_network_head(network, data, recipe, **reported)
+    return network
 
 
 def _train_and_validate(
@@ -382,10 +350,7 @@ def seconds_per_example(recipe: Recipe, *, n_classes: int, device: str = "auto")
     seconds = []
     for epoch in range(3):
         start = time.perf_counter()
-        if recipe.trainable == "head":
-            embed_views(network, data, data.train)
-        else:
-            _train_epoch(network, None, optimizer, data, recipe, engine, epoch + 1, lambda *_: None)
+        _train_epoch(network, None, optimizer, data, recipe, engine, epoch + 1, lambda *_: None)
         seconds.append(time.perf_counter() - start)
     return min(seconds[1:]) / n
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from soundmark.spectrograms.logmel import FLOOR, MIDDLE, QUIETEST, SPREAD
+from soundmark.spectrograms.logmel import FLOOR, MIDDLE, SPREAD
 from soundmark.training.recipe import Augmentation
 
 SD_FLOOR = 1e-3  # added to a band's SD over time, so that a constant band is not amplified
@@ -120,41 +120,3 @@ def mixup(x: Tensor, targets: Tensor, share: Tensor, partner: Tensor) -> tuple[T
     mixture = own * power + (1 - own) * power[partner]
     x = (mixture.log() - MIDDLE) / SPREAD
     return x, own[:, 0, 0] * targets + (1 - own[:, 0, 0]) * targets[partner]
-
-
-SHORTEST_PART = 0.3  # of a clip in a partial view
-
-
-MAX_SNR_DB = 60.0
-
-
-def partial_views(spectrograms: np.ndarray, backgrounds: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Return views of the clips as the windows of a long recording contain them: in part, shifted, over a background.
-
-    A random part of each of ``spectrograms`` ``[n, freq, time]``, at least 0.3 of it, is placed at the start, at the
-    end, or anywhere in the window. One of ``backgrounds`` ``[m, freq, time]`` is added to all of it, 0 to 60 dB below
-    the clip's mean power.
-
-    >>> clips, noise = np.ones((2, 4, 10), np.float32), np.zeros((3, 4, 10), np.float32)
-    >>> partial_views(clips, noise, np.random.default_rng(0)).shape
-    (2, 4, 10)
-    """
-    return np.stack([_partial_view(one, backgrounds, generator) for one in spectrograms])
-
-
-def _partial_view(spectrogram: np.ndarray, backgrounds: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    clip, width = _power(spectrogram), spectrogram.shape[1]
-    frames = max(1, int(generator.uniform(SHORTEST_PART, 1.0) * width))
-    first = int(generator.integers(0, width - frames + 1))
-    position = int(generator.choice([0, width - frames, generator.integers(0, width - frames + 1)]))
-    background = _power(backgrounds[generator.integers(len(backgrounds))])
-    snr_db = generator.uniform(0, MAX_SNR_DB)
-    view = background * (clip.mean() * 10 ** (-snr_db / 10) / max(float(background.mean()), QUIETEST * 1e-3))
-    view[:, position : position + frames] += clip[:, first : first + frames]
-    result: np.ndarray = ((np.log(view + QUIETEST) - MIDDLE) / SPREAD).astype(np.float32)
-    return result
-
-
-def _power(spectrogram: np.ndarray) -> np.ndarray:
-    """Return the mel powers of a ``logmel`` spectrogram."""
-    return np.maximum(np.exp(np.asarray(spectrogram, np.float64) * SPREAD + MIDDLE) - QUIETEST, 0.0)

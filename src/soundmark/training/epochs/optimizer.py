@@ -8,14 +8,13 @@ computed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundmark.training.networks.network import Network
 from soundmark.training.recipe import Recipe
 
 WARM_UP = 0.1  # fraction of a one-cycle training in which the learning rate rises
@@ -87,10 +86,9 @@ class Adam:
 
         w −= lr · √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε)
 
-    (Keras 3, ``keras/src/optimizers/adam.py``). The learning rate lr of each parameter is multiplied by its entry in
-    ``scales``. ``weight_decay`` first shrinks every matrix by the fraction lr · decay, but no biases and normalisations
-    (I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019). PyTorch divides √v by √(1 − β₂ᵗ)
-    before it adds ε, so its ε has thirty times less effect at the first step.
+    (Keras 3, ``keras/src/optimizers/adam.py``). ``weight_decay`` first shrinks every matrix by the fraction lr · decay,
+    but no biases and normalisations (I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019).
+    PyTorch divides √v by √(1 − β₂ᵗ) before it adds ε, so its ε has thirty times less effect at the first step.
 
     >>> weight = nn.Parameter(torch.ones(1, dtype=torch.float64))
     >>> weight.grad = torch.ones(1, dtype=torch.float64)
@@ -107,12 +105,10 @@ class Adam:
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-7,
         weight_decay: float = 0.0,
-        scales: Sequence[float] = (),
     ) -> None:
         self.parameters = list(parameters)
         self.learning_rate, self.betas, self.epsilon = learning_rate, betas, epsilon
         self.weight_decay = weight_decay
-        self.scales = list(scales) or [1.0] * len(self.parameters)
         self.steps = 0
         self.means = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.squares = [torch.zeros_like(parameter) for parameter in self.parameters]
@@ -125,13 +121,13 @@ class Adam:
         rate = self.learning_rate / (1 - beta1**self.steps)
         root = math.sqrt(1 - beta2**self.steps)
         # √v and ε are both divided by root. So the result is bit-identical to PyTorch's with ε set to ε / root.
-        for weight, mean, square, scale in zip(self.parameters, self.means, self.squares, self.scales, strict=True):
+        for weight, mean, square in zip(self.parameters, self.means, self.squares, strict=True):
             if weight.grad is not None:
                 if self.weight_decay and weight.ndim > 1:
-                    weight.mul_(1 - self.learning_rate * scale * self.weight_decay)
+                    weight.mul_(1 - self.learning_rate * self.weight_decay)
                 mean.lerp_(weight.grad, 1 - beta1)
                 square.mul_(beta2).addcmul_(weight.grad, weight.grad, value=1 - beta2)
-                weight.addcdiv_(mean, square.sqrt().div_(root).add_(self.epsilon / root), value=-rate * scale)
+                weight.addcdiv_(mean, square.sqrt().div_(root).add_(self.epsilon / root), value=-rate)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the state that later steps depend on, by name."""
@@ -151,23 +147,19 @@ class Adam:
             self.squares[i].copy_(state[f"square.{i}"])
 
 
-def optimizer_for(network: Network, recipe: Recipe) -> Adam:
-    """Create the optimizer of a recipe; if the network has depths, each layer's learning rate is scaled by its depth.
+def optimizer_for(network: nn.Module, recipe: Recipe) -> Adam:
+    """Create the optimizer of a recipe.
 
-    >>> from soundmark.training import networks
     >>> from soundmark.training.named_recipes import recipe_named
-    >>> network = networks.build("resnet", shape=(64, 128), n_classes=2)
-    >>> set(optimizer_for(network, recipe_named("scratch")).scales)
-    {1.0}
+    >>> optimizer_for(nn.Linear(1, 1), recipe_named("scratch")).weight_decay
+    0.02
     """
-    scales = [recipe.layer_decay ** (depth - 1) if depth else recipe.head_lr_scale for depth in network.depths()]
     return Adam(
         network.parameters(),
         learning_rate=recipe.learning_rate,
         betas=recipe.adam_betas,
         epsilon=recipe.adam_epsilon,
         weight_decay=recipe.weight_decay,
-        scales=scales,
     )
 
 
@@ -185,20 +177,3 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
     for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
         if mean.is_floating_point():
             mean.lerp_(value, 1 - decay)
-
-
-@torch.no_grad()
-def interpolate_weights(network: nn.Module, initial: Mapping[str, Tensor], share: float) -> None:
-    """Interpolate the weights linearly: ``share`` 0 gives the ``initial`` weights, 1 the current ones.
-
-    Source: M. Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
-
-    >>> layer = nn.Linear(1, 1, bias=False)
-    >>> _ = nn.init.constant_(layer.weight, 4.0)
-    >>> interpolate_weights(layer, {"weight": torch.zeros(1, 1)}, 0.75)
-    >>> layer.weight.item()
-    3.0
-    """
-    for name, value in network.state_dict().items():
-        if value.is_floating_point():
-            value.copy_(initial[name].lerp(value, share))

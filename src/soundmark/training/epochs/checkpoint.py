@@ -15,8 +15,8 @@ from soundmark.errors import OutputError
 from soundmark.models import legacy
 from soundmark.models.training_record import Epoch
 from soundmark.runtime import atomic
-from soundmark.training.engine import Engine, TrainingData
-from soundmark.training.optimizer import Adam
+from soundmark.training.epochs.engine import Engine, TrainingData
+from soundmark.training.epochs.optimizer import Adam
 from soundmark.training.recipe import Recipe
 
 SCHEMA = 2

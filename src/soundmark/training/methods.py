@@ -1,0 +1,200 @@
+"""The features of a recipe, and the two ways to train: a linear head on a backbone, or a network epoch by epoch.
+
+Both ways give a graph, its calibration, and its logits on some clips, computed without that graph, to check it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from soundmark.datasets import Dataset, features
+from soundmark.datasets.features import Features
+from soundmark.datasets.splits import Split
+from soundmark.metrics.task import Task
+from soundmark.models.pretrained.backbone import load_backbone
+from soundmark.models.training_record import EngineRecord, Epoch
+from soundmark.runtime import parallel
+from soundmark.runtime.progress import Progress, no_progress
+from soundmark.spectrograms import Representation
+from soundmark.training.calibration import Calibration
+from soundmark.training.recipe import Recipe
+from soundmark.training.transfer import head_training
+from soundmark.training.transfer.embeddings import Embeddings
+
+if TYPE_CHECKING:
+    from soundmark.training.epochs.engine import Engine, TrainingData
+
+N_CHECKED = 256  # test or training clips on which the graph is compared with the network
+N_READ_AGAIN = 16  # the same for a head: their spectrograms are not stored
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A trained graph, its calibration, and how it was trained."""
+
+    graph: bytes
+    calibration: Calibration
+    history: tuple[Epoch, ...]
+    engine: EngineRecord
+    seconds: float
+    spectrograms: np.ndarray  # float32 [m, freq, time], of clips on which the graph is checked
+    logits: np.ndarray  # float32 [m, classes], of these, by the network itself
+    test_logits: np.ndarray | None  # float32 [windows, classes] of the test clips; None: the graph computes them
+
+
+def extractor_of(recipe: Recipe, progress: Progress = no_progress) -> Representation | Embeddings:
+    """Return what converts a sound to the stored features of a recipe.
+
+    Raises:
+        WeightsError: the weights of the backbone are missing and cannot be downloaded, or are damaged.
+
+    >>> extractor_of(recipe) is recipe.representation
+    True
+    """
+    if recipe.backbone is None:
+        return recipe.representation
+    backbone = load_backbone(recipe.backbone, recipe.representation.shape, progress)
+    return Embeddings(representation=recipe.representation, backbone=backbone, partial_views=recipe.partial_views)
+
+
+def build_features(
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    jobs: int | None = None,
+    fresh: bool = False,
+    progress: Progress = no_progress,
+) -> Features:
+    """Return the features of all clips for a recipe, and store those of its backgrounds.
+
+    Raises:
+        WeightsError: the weights of the backbone are missing and cannot be downloaded, or are damaged.
+        OutputError: the cache folder cannot be written.
+
+    >>> build_features(city, recipe, jobs=1).array.shape
+    (60, 24, 24)
+    """
+    extractor = extractor_of(recipe, progress)
+    store = features.build(dataset, extractor, window_s=dataset.window_s, jobs=jobs, fresh=fresh, progress=progress)
+    if isinstance(extractor, Embeddings) and recipe.backgrounds:
+        extractor.of_backgrounds(recipe.backgrounds, jobs=jobs, progress=progress)
+    return store
+
+
+def train_head(
+    recipe: Recipe, split: Split, dataset: Dataset, store: Features, *, progress: Progress, name: str
+) -> Trained:
+    """Fit a linear head on the stored features of the training clips; test clips are not read before it is fitted.
+
+    >>> from soundmark.training.named_recipes import recipe_named
+    >>> transfer = recipe_named("transfer")
+    >>> store, split = build_features(city, transfer), Split(np.arange(40), np.arange(40, 60))  # doctest: +SKIP
+    >>> train_head(transfer, split, city, store, progress=no_progress, name="transfer").history  # doctest: +SKIP
+    ()
+    """
+    extractor = extractor_of(recipe)
+    assert isinstance(extractor, Embeddings)
+    train, test = store.rows(split.train), store.rows(split.test)
+    clip_of, start = store.windows.clip_of[train], time.perf_counter()
+    progress(name, 0, 1, "fits")
+    trained = head_training.train_head(
+        np.moveaxis(store.array.hide(test)[train], 1, 0),
+        dataset.targets[clip_of].astype(np.float64),
+        dataset.sources[clip_of],
+        extractor.backbone,
+        recipe,
+        backgrounds=extractor.of_backgrounds(recipe.backgrounds) if recipe.backgrounds else None,
+        activation=Task.of(dataset.multi_label).activation,
+    )
+    seconds = time.perf_counter() - start
+    checked = np.concatenate([test, train])[:N_READ_AGAIN]
+    clips = [store.windows.windows.clips[row] for row in checked.tolist()]
+    progress(name, 1, 1, "fits")
+    return Trained(
+        graph=trained.graph(),
+        calibration=trained.calibration,
+        history=(),
+        engine=EngineRecord(device="cpu", precision="float32", threads=parallel.available_cores()),
+        seconds=seconds,
+        spectrograms=np.stack([features.spectrogram(clip, recipe.representation) for clip in clips]),
+        logits=trained.logits(store.array[checked][:, 0]),
+        test_logits=trained.logits(store.array[test][:, 0]),
+    )
+
+
+def train_network(
+    recipe: Recipe,
+    split: Split,
+    dataset: Dataset,
+    store: Features,
+    *,
+    engine: Engine | None,
+    checkpoint: Path,
+    progress: Progress,
+    name: str,
+    on_history: Callable[[tuple[Epoch, ...]], None],
+) -> Trained:
+    """Train a network epoch by epoch; resume from ``checkpoint`` if it exists. Needs torch.
+
+    >>> trained = train_network(
+    ...     recipe, Split(np.arange(40), np.arange(40, 60)), city, build_features(city, recipe, jobs=1), engine=None,
+    ...     checkpoint=folder / "checkpoint.safetensors", progress=no_progress, name="mel", on_history=lambda _: None,
+    ... )
+    >>> trained.logits.shape, len(trained.history) == recipe.epochs
+    ((60, 10), True)
+    """
+    from soundmark.training.epochs import loop, onnx_export
+
+    data = _training_data(recipe, split, dataset, store)
+    report, start = loop.TrainingProgress(progress, name, on_history), time.perf_counter()
+    trained = loop.train_network(
+        data,
+        recipe,
+        checkpoint=checkpoint,
+        engine=engine,
+        on_batch=report.on_batch,
+        on_epoch=report.on_epoch,
+        on_status=report.on_status,
+    )
+    checked = store.rows(np.concatenate([split.test, split.train])[:N_CHECKED])[:N_CHECKED]
+    spectrograms = store.array[checked]
+    return Trained(
+        graph=onnx_export.export_network(trained.network, store.array.shape[1:], trained.calibration.familiarity),
+        calibration=trained.calibration,
+        history=trained.history,
+        engine=EngineRecord(**asdict(trained.engine)),
+        seconds=sum(epoch.seconds for epoch in trained.history) or time.perf_counter() - start,
+        spectrograms=spectrograms,
+        logits=onnx_export.network_logits(trained.network, spectrograms),
+        test_logits=None,
+    )
+
+
+def _training_data(recipe: Recipe, split: Split, dataset: Dataset, store: Features) -> TrainingData:
+    """Return the training data. A recipe that calibrates has no access to the features and labels of test clips.
+
+    The notebook's recipes compute the loss and accuracy of each epoch on the test clips, as the notebook does. These
+    figures are the history's test values and affect nothing else.
+    """
+    from soundmark.training.epochs.engine import TrainingData
+
+    clip_of, test = store.windows.clip_of, store.rows(split.test)
+    targets = dataset.targets[clip_of].astype(np.float32)
+    if recipe.calibrates:
+        targets[test] = np.nan
+    return TrainingData(
+        features=store.array.hide(test) if recipe.calibrates else store.array,
+        targets=targets,
+        train=store.rows(split.train),
+        validation=store.rows(split.validation) if recipe.calibrates else test,
+        sources=dataset.sources[clip_of],
+        activation=Task.of(dataset.multi_label).activation,
+        checksum=store.checksum,
+        watches_test=not recipe.calibrates,
+    )

@@ -1,0 +1,12 @@
+"""Fit a linear head on the features of a frozen backbone, without torch.
+
+    clips ─ embeddings ─▶ features ─ linear_head ─▶ head ─ calibration ─▶ TransferModel ─ head_graph ─▶ graph
+
+In reading order:
+
+    partial_views  clips as the windows of a long recording contain them
+    embeddings     the features of clips and of synthetic backgrounds
+    linear_head    linear discriminant analysis with shrinkage
+    head_graph     add a head to the graph of a backbone
+    head_training  fit and calibrate a head
+"""

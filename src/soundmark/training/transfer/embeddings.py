@@ -1,0 +1,148 @@
+"""The features that a linear head is fitted on: those of clips, stored like spectrograms, and those of backgrounds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from soundmark.audio.backgrounds import background
+from soundmark.models.card import ASSUMED_RATE_HZ
+from soundmark.models.pretrained.backbone import Backbone
+from soundmark.runtime import atomic, parallel
+from soundmark.runtime.cache import cache_folder
+from soundmark.runtime.progress import Progress, no_progress
+from soundmark.spectrograms import Representation
+from soundmark.training.transfer.partial_views import partial_view
+
+VERSION = 1  # incremented when the same parameters give different features
+
+
+N_MIXED = 64  # backgrounds that partial views are mixed with
+
+
+BATCH = 32  # backgrounds per work item
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embeddings:
+    """Converts a sound to the features of a backbone in several views, float32 ``[1 + partial_views, f]``.
+
+    The first view is the sound; the others contain a part of it, over a background. They are random, but depend only on
+    the sound.
+    """
+
+    representation: Representation
+    backbone: Backbone
+    partial_views: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name in messages and of the folder of the store."""
+        return self.backbone.name
+
+    @property
+    def version(self) -> int:
+        """The version of the features."""
+        return VERSION
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape of the result, [views, f]."""
+        return 1 + self.partial_views, self.backbone.n_features
+
+    @property
+    def real_time(self) -> bool:
+        """Whether long clips are cut into windows; see ``Representation``."""
+        return self.representation.real_time
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the features depend on, as JSON values."""
+        return {
+            "name": self.name,
+            "backbone": self.backbone.digest,
+            "representation": self.representation.settings(),
+            "representation_version": self.representation.version,
+            "partial_views": self.partial_views,
+        }
+
+    def __call__(self, samples: npt.ArrayLike, rate_hz: int) -> np.ndarray:
+        """Compute the features of samples [n] at ``rate_hz``.
+
+        Raises:
+            AudioError: the samples are empty, not mono or not finite.
+        """
+        spectrogram = self.representation(samples, rate_hz)
+        views = [spectrogram]
+        if self.partial_views:
+            seed = int.from_bytes(hashlib.sha256(spectrogram.tobytes()).digest()[:8], "little")
+            generator = np.random.default_rng(seed)
+            mixed = _mixed_backgrounds(self.representation)
+            views += [partial_view(spectrogram, mixed, generator) for _ in range(self.partial_views)]
+        return self.backbone.features(np.stack(views))
+
+    def of_backgrounds(
+        self, n: int, *, jobs: int | None = None, progress: Progress = no_progress
+    ) -> npt.NDArray[np.float32]:
+        """Return the features ``[n, f]`` of ``n`` synthetic backgrounds, from the cache if they were computed before.
+
+        Raises:
+            OutputError: the cache folder cannot be written.
+        """
+        key = hashlib.sha256(json.dumps([self.settings(), n]).encode()).hexdigest()[:16]
+        path = cache_folder() / "features" / f"backgrounds-{self.name}-{key}.npy"
+        stored = _read(path, (n, self.backbone.n_features))
+        if stored is not None:
+            return stored
+        items = [(self, range(start, min(start + BATCH, n))) for start in range(0, n, BATCH)]
+        found: dict[int, np.ndarray] = {}
+        for index, computed in parallel.map_unordered(_background_features, items, jobs=jobs):
+            found[index] = computed
+            progress("backgrounds", sum(map(len, found.values())), n, "sounds")
+        result = np.concatenate([found[index] for index in range(len(items))])
+        atomic.make_folder(path.parent, "Set SOUNDMARK_CACHE to another folder.")
+        atomic.write_bytes(path, result.tobytes() + hashlib.sha256(result.tobytes()).digest())
+        return result
+
+
+def _read(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
+    """Return a stored array; None if it is missing or damaged."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    content, digest = data[:-32], data[-32:]
+    if len(content) != 4 * shape[0] * shape[1] or hashlib.sha256(content).digest() != digest:
+        return None
+    return np.frombuffer(content, np.float32).reshape(shape)
+
+
+def _background_features(item: tuple[Embeddings, Sequence[int]]) -> np.ndarray:
+    embeddings, numbers = item
+    spectrograms = [background_spectrogram(embeddings.representation, number) for number in numbers]
+    return embeddings.backbone.features(np.stack(spectrograms))
+
+
+@lru_cache(maxsize=2)
+def _mixed_backgrounds(representation: Representation) -> np.ndarray:
+    """Return the backgrounds of partial views, float32 ``[N_MIXED, freq, time]``."""
+    return np.stack([background_spectrogram(representation, number) for number in range(N_MIXED)])
+
+
+def background_spectrogram(representation: Representation, number: int) -> np.ndarray:
+    """Compute the spectrogram of a synthetic background; the same number is the same background.
+
+    >>> from soundmark.spectrograms import LogMel
+    >>> background_spectrogram(LogMel(size=(32, 50)), 3).shape
+    (32, 50)
+    """
+    rate_hz = representation.input_rate_hz or ASSUMED_RATE_HZ
+    n_samples = representation.shape[1] * representation.settings()["hop_samples"]
+    return representation(background(np.random.default_rng([0, number]), n_samples, rate_hz), rate_hz)

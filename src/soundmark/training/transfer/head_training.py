@@ -1,0 +1,127 @@
+"""Train a linear head on the stored features of a frozen backbone, and calibrate it; without torch.
+
+    features of clips and backgrounds ─ linear_head ─▶ head ─ calibration ─▶ TransferModel ─ head_graph ─▶ graph
+
+The backgrounds are one more class of the discriminant, which the model leaves out: they make its events reliable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from soundmark.models.pretrained.backbone import Backbone
+from soundmark.training import calibration
+from soundmark.training.calibration import (
+    Calibration,
+    Familiarity,
+    Novelty,
+    Presence,
+    held_out_familiarity,
+    held_out_novelty,
+)
+from soundmark.training.moments import Moments
+from soundmark.training.recipe import Recipe
+from soundmark.training.transfer import head_graph, linear_head
+from soundmark.training.transfer.linear_head import LinearHead
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferModel:
+    """A fitted head for ``n_classes``, its backbone and its calibration."""
+
+    backbone: Backbone
+    head: LinearHead
+    n_classes: int
+    calibration: Calibration
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Compute logits float32 ``[n, n_classes]`` of ``features`` ``[n, f]``."""
+        weights, bias = self.head.weights[:, : self.n_classes], self.head.bias[: self.n_classes]
+        logits: np.ndarray = features @ weights + bias
+        return logits
+
+    def graph(self) -> bytes:
+        """Return the ONNX graph from spectrograms to logits, embedding, familiarity and presence."""
+        found = self.calibration
+        return head_graph.model_graph(self.backbone, self.head, self.n_classes, found.familiarity, found.presence)
+
+
+def train_head(
+    views: np.ndarray,
+    targets: np.ndarray,
+    sources: np.ndarray,
+    backbone: Backbone,
+    recipe: Recipe,
+    *,
+    backgrounds: np.ndarray | None = None,
+    activation: str = "softmax",
+) -> TransferModel:
+    """Fit and calibrate a head.
+
+    ``views`` ``[v, n, f]`` are the features of n clips, whose first view is the complete clip, with ``targets`` ``[n,
+    classes]`` from the recordings ``sources``. ``backgrounds`` ``[m, f]`` are used with softmax only.
+
+    >>> rng = np.random.default_rng(0)
+    >>> targets, sources = np.eye(2)[np.arange(40) % 2], np.arange(40).astype(str)
+    >>> views = rng.normal(size=(1, 40, 3)) + targets[:, :1]
+    >>> backbone = Backbone(name="test", graph=b"", n_features=3, embedding_size=3)
+    >>> train_head(views, targets, sources, backbone, recipe).calibration.clips
+    40
+    """
+    n_classes = targets.shape[1]
+    is_used = backgrounds is not None and activation == "softmax" and len(np.unique(sources)) > 1
+    examples, y, names = views, targets, sources.astype(str)
+    if backgrounds is not None and is_used:
+        examples, y, names = linear_head.with_backgrounds(views, targets, sources, backgrounds)
+    head = linear_head.fit_head(examples[0], y, names, views=examples, activation=activation, seed=recipe.seed)
+    found = _calibrate(head, views, targets, sources, activation, recipe, backbone, has_background=is_used)
+    return TransferModel(backbone=backbone, head=head, n_classes=n_classes, calibration=found)
+
+
+def _calibrate(
+    head: LinearHead,
+    views: np.ndarray,
+    targets: np.ndarray,
+    sources: np.ndarray,
+    activation: str,
+    recipe: Recipe,
+    backbone: Backbone,
+    *,
+    has_background: bool,
+) -> Calibration:
+    """Calibrate a head on its held-out logits; with a single recording, calibrate nothing.
+
+    Familiarity is fitted on all views, so that the windows of a long recording, which contain parts of sounds, are not
+    unknown; its scale and threshold are those of complete held-out clips.
+    """
+    if len(np.unique(head.fold_of)) < 2:
+        return Calibration()
+    n, n_classes = targets.shape
+    embeddings = views[:, :, : backbone.embedding_size]
+    raw = held_out_familiarity(embeddings, targets, sources, seed=recipe.seed)
+    found = calibration.calibrate(
+        head.held_out[:n, :n_classes],
+        targets,
+        activation,
+        familiarity=Familiarity.of_moments(Moments.of(embeddings, targets)),
+        raw=raw,
+        kept=recipe.known_quantile,
+    )
+    if not has_background or found.familiarity is None:
+        return found
+    novelty, novelties = None, None
+    if backbone.n_features > backbone.embedding_size:
+        novelty = Novelty.of(views, backbone.embedding_size)
+        novelties = held_out_novelty(views, backbone.embedding_size, head.fold_of[:n])
+    presence = Presence.of(
+        head.held_out[:n],
+        raw,
+        head.weights[:, -1],
+        float(head.bias[-1]),
+        found.temperature,
+        novelty=novelty,
+        novelties=novelties,
+    )
+    return replace(found, presence=presence, event_thresholds=(calibration.EVENT_THRESHOLD,) * n_classes)

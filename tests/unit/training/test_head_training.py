@@ -1,0 +1,152 @@
+"""A head on a backbone: its graph against the formulas in NumPy, backgrounds as one more class, calibration."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from soundmark.models.bundle import Bundle, graph_check
+from soundmark.models.card import Card
+from soundmark.models.classifier import Model
+from soundmark.models.pretrained import backbone
+from soundmark.training.named_recipes import recipe_named
+from soundmark.training.transfer import head_training
+from soundmark.training.transfer.embeddings import Embeddings, background_spectrogram
+from support.models import random_backbone
+
+SHAPE, CLASSES, CLIPS = (32, 64), 3, 45
+RECIPE = replace(
+    recipe_named("transfer"),
+    representation=replace(recipe_named("transfer").representation, size=SHAPE),
+    backgrounds=24,
+)
+TARGETS = np.eye(CLASSES)[np.arange(CLIPS) % CLASSES]
+SOURCES = (np.arange(CLIPS) // 2).astype(str)
+
+
+@pytest.fixture(scope="module")
+def spectrograms() -> np.ndarray:
+    """Clips of three classes, each loud in other bands."""
+    rng = np.random.default_rng(0)
+    spectrograms = rng.normal(-0.6, 0.2, (CLIPS, *SHAPE)).astype(np.float32)
+    for clip, label in zip(spectrograms, TARGETS.argmax(1), strict=True):
+        clip[8 * label : 8 * label + 8] += 1.0
+    return spectrograms
+
+
+@pytest.fixture(scope="module")
+def network(spectrograms) -> backbone.Backbone:
+    return random_backbone(SHAPE, spectrograms)
+
+
+@pytest.fixture(scope="module")
+def views(network, spectrograms) -> np.ndarray:
+    features = network.features(spectrograms)
+    return np.stack([features, features + np.random.default_rng(1).normal(0, 0.01, features.shape)])
+
+
+@pytest.fixture(scope="module")
+def backgrounds(network) -> np.ndarray:
+    return network.features(np.stack([background_spectrogram(RECIPE.representation, n) for n in range(24)]))
+
+
+@pytest.fixture(scope="module")
+def trained(network, views, backgrounds) -> head_training.TransferModel:
+    return head_training.train_head(views, TARGETS, SOURCES, network, RECIPE, backgrounds=backgrounds)
+
+
+def model_of(trained: head_training.TransferModel) -> Model:
+    found = trained.calibration
+    card = Card(
+        classes=("a", "b", "c"),
+        representation=RECIPE.representation,
+        window_s=0.64,
+        temperature=found.temperature,
+        unknown=found.unknown,
+        event_thresholds=found.event_thresholds,
+    )
+    return Model(Bundle(trained.graph(), card))
+
+
+def test_the_graph_computes_logits_familiarity_and_presence_as_numpy_does(trained, network, views, spectrograms):
+    fitted = trained.calibration
+    assert fitted.familiarity is not None
+    assert fitted.presence is not None
+    outputs = ("logits", "embedding", "familiarity", "presence")
+    logits, embedding, familiarity, presence = model_of(trained).bundle.run_for(spectrograms, outputs)
+    features = views[0]
+    np.testing.assert_allclose(embedding, features[:, : network.embedding_size], atol=1e-5)
+    np.testing.assert_allclose(logits, trained.logits(features), atol=1e-3)
+    np.testing.assert_allclose(familiarity, fitted.familiarity(embedding), atol=2e-3)
+    background = features @ fitted.presence.weights + fitted.presence.bias
+    assert fitted.presence.novelty is not None
+    raw, novelties = fitted.familiarity.raw(embedding), fitted.presence.novelty(features)
+    expected = fitted.presence(logits, background, raw, novelties)
+    np.testing.assert_allclose(presence, expected, atol=2e-3)
+    assert np.ptp(presence) > 0.05
+
+
+def test_the_graph_passes_the_check_of_untrusted_models(trained):
+    checked = graph_check.check(trained.graph(), "model.onnx")
+    assert checked.inputs == {"spectrogram": (1, 1, *SHAPE)}
+    assert checked.outputs == {"logits": (1, 3), "embedding": (1, 384), "familiarity": (1,), "presence": (1,)}
+
+
+def test_backgrounds_are_no_class_of_the_model_and_clips_are_classified(trained, views):
+    assert trained.head.weights.shape == (911, CLASSES + 1)
+    assert trained.calibration.event_thresholds == (0.4,) * CLASSES
+    assert (trained.logits(views[0]).argmax(1) == TARGETS.argmax(1)).mean() > 0.8
+
+
+def test_the_same_clips_give_the_same_model(trained, network, views, backgrounds):
+    again = head_training.train_head(views, TARGETS, SOURCES, network, RECIPE, backgrounds=backgrounds)
+    assert again.graph() == trained.graph()
+    assert again.calibration.temperature == trained.calibration.temperature
+
+
+def test_a_model_with_presence_overlaps_windows_and_scores_no_pieces(trained):
+    model = model_of(trained)
+    assert (model.has_presence, model.overlap, model.threshold().tolist()) == (True, 0.25, [0.4, 0.4, 0.4])
+    samples = np.random.default_rng(0).normal(0, 0.1, 32000 * 4).astype(np.float32)
+    assert model.events(samples, 32000) == model.events(samples, 32000, overlap=0.25)
+    silent = model.events(np.zeros(32000 * 4, np.float32), 32000)
+    assert all(event.level_dbfs == -160.0 for event in silent)
+
+
+@pytest.mark.parametrize(("sources", "activation"), [(SOURCES, "sigmoid"), (np.full(CLIPS, "one"), "softmax")])
+def test_several_labels_or_a_single_recording_have_no_presence(network, views, backgrounds, sources, activation):
+    found = head_training.train_head(
+        views, TARGETS, sources, network, RECIPE, backgrounds=backgrounds, activation=activation
+    )
+    assert found.head.weights.shape == (911, CLASSES)
+    assert found.calibration.presence is None
+    assert (found.calibration.unknown is None) == (sources is not SOURCES)
+
+
+def test_embeddings_depend_on_the_sound_only(network):
+    extractor = Embeddings(representation=RECIPE.representation, backbone=network, partial_views=2)
+    rng = np.random.default_rng(0)
+    first, second = (rng.normal(0, 0.1, 24000).astype(np.float32) for _ in range(2))
+    expected = extractor(first, 32000)
+    assert expected.shape == extractor.shape == (3, 911)
+    assert not np.array_equal(extractor(second, 32000), expected)
+    np.testing.assert_array_equal(extractor(first, 32000), expected)
+    np.testing.assert_array_equal(expected[0], network.features(RECIPE.representation(first, 32000)[None])[0])
+    assert not np.array_equal(expected[1], expected[2])
+    whole = replace(extractor, partial_views=0)
+    np.testing.assert_allclose(whole(first, 32000)[0], expected[0], atol=1e-5)
+    assert whole.settings() != extractor.settings()
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: b"\0" * len(data), lambda data: b""])
+def test_features_of_backgrounds_are_stored_and_damage_is_noticed(network, tmp_path, monkeypatch, damage):
+    monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path))
+    extractor = Embeddings(representation=RECIPE.representation, backbone=network)
+    first = extractor.of_backgrounds(40, jobs=1)
+    (stored,) = (tmp_path / "features").glob("backgrounds-*")
+    data = stored.read_bytes()
+    stored.write_bytes(damage(data))
+    np.testing.assert_array_equal(extractor.of_backgrounds(40, jobs=1), first)
+    assert stored.read_bytes() == data
+    monkeypatch.setattr(backbone.Backbone, "features", None)  # read from the cache: nothing is computed
+    np.testing.assert_array_equal(extractor.of_backgrounds(40, jobs=1), first)
