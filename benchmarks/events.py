@@ -4,8 +4,8 @@
 
 Each hour contains 130 foreground clips of one official fold, 20 minutes each over white noise of −66 dBFS, over clips
 of two classes that are left out of training, at −10 dB, and over digital silence. Heads are trained on the other
-folds. The network runs once on the clips and once on each hour; its embeddings are kept in DIR, and each row of the
-table is a choice of head and decision, made with soundmark's own code.
+folds. The backbone runs once on the clips and once on each hour; its features are kept in DIR. Each row of the table is
+a choice of head and decision, made with soundmark's own code.
 
 *Found*: an event of the clip's class covers more than half of it. *False*: an event that overlaps no clip by more than
 0.3 s. *Wrong class*: one that overlaps clips, but none of its class.
@@ -16,24 +16,21 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import torch
 
 from soundmark.audio import resample
-from soundmark.audio.backgrounds import background
 from soundmark.datasets import Clip, Dataset, features
-from soundmark.models import weights
 from soundmark.models.events import OVERLAP, Event
+from soundmark.models.pretrained.backbone import load_backbone
 from soundmark.models.streaming import RecordingAggregator, WindowScores
-from soundmark.spectrograms import LogMel
-from soundmark.training import calibration, networks
-from soundmark.training.calibration import EVENT_THRESHOLD, Familiarity, Presence, held_out_familiarity
-from soundmark.training.epochs.augmentation import partial_views
-from soundmark.training.transfer import linear_head
+from soundmark.training.calibration import EVENT_THRESHOLD
+from soundmark.training.named_recipes import recipe_named
+from soundmark.training.transfer.embeddings import Embeddings
+from soundmark.training.transfer.head_training import train_head
 
 RATE_HZ, MINUTES, CLIPS, WINDOW_S, HOP_S = 22050, 20, 130, 4.0, 1.0
 PARTS = ("noise", "unknown", "silence")
@@ -55,23 +52,21 @@ class Variant:
     partial: int = 0
     backgrounds: bool = False
     presence: bool = False
+    novelty: bool = False
     smoothing: bool = False
     threshold: float = 0.5
 
 
-OLD = Variant(name="before: no overlap")
-NEW = {"overlap": OVERLAP, "partial": 2, "backgrounds": True, "presence": True, "smoothing": True}
+OLD = Variant(name="clips only, no overlap")
+NOW = {"overlap": OVERLAP, "partial": 2, "backgrounds": True, "presence": True, "novelty": True, "smoothing": True}
 VARIANTS = (
     OLD,
-    Variant(name="before, threshold 0.7", threshold=0.7),
-    Variant(name="before, overlap 0.5, without pieces", overlap=0.5),
+    Variant(name="clips only, threshold 0.7", threshold=0.7),
     Variant(name="overlap 0.25 + partial views", overlap=OVERLAP, partial=2),
-    Variant(name="overlap 0.25 + backgrounds", overlap=OVERLAP, backgrounds=True),
-    Variant(name="overlap 0.25 + both", overlap=OVERLAP, partial=2, backgrounds=True),
-    Variant(name="+ presence", **NEW | {"smoothing": False}, threshold=EVENT_THRESHOLD),
-    Variant(name="now: + averages", **NEW, threshold=EVENT_THRESHOLD),
-    *(Variant(name=f"now, threshold {t:g}", **NEW, threshold=t) for t in (0.33, 0.41, 0.45)),
-    *(Variant(name=f"now, overlap 0.5, threshold {t:g}", **NEW | {"overlap": 0.5}, threshold=t) for t in (0.37, 0.41)),
+    Variant(name="+ presence", **NOW | {"smoothing": False, "novelty": False}, threshold=EVENT_THRESHOLD),
+    Variant(name="+ averages", **NOW | {"novelty": False}, threshold=EVENT_THRESHOLD),
+    Variant(name="now: + novelty", **NOW, threshold=EVENT_THRESHOLD),
+    *(Variant(name=f"now, threshold {t:g}", **NOW, threshold=t) for t in (0.37, 0.43, 0.46, 0.5)),
 )
 
 
@@ -105,121 +100,82 @@ def _samples(clip: Clip) -> np.ndarray:
     return resample(sound.samples, sound.rate_hz, RATE_HZ)
 
 
-class Embedder:
-    """The pretrained network, and its embeddings of clips and hours, kept in a folder."""
+class Hours:
+    """The features of the clips and of the windows of hours, kept in a folder."""
 
     def __init__(self, dataset: Dataset, folder: Path) -> None:
-        self.dataset, self.folder = dataset, folder
+        self.dataset, self.folder, recipe = dataset, folder, recipe_named("transfer")
         folder.mkdir(parents=True, exist_ok=True)
-        self.network = networks.build("mn04", shape=LogMel().shape, n_classes=len(dataset.classes)).eval()
-        self.network.load_pretrained(weights.find("mn04"))
-
-    def _embed(self, spectrograms: np.ndarray, *, views: bool = False) -> np.ndarray:
-        compute = self.network.embed_views if views else self.network.embed
-        with torch.no_grad():
-            parts = [
-                compute(torch.from_numpy(np.asarray(spectrograms[i : i + 32]))[:, None]).numpy()
-                for i in range(0, len(spectrograms), 32)
-            ]
-        return np.concatenate(parts, axis=-2)
-
-    def clips(self) -> dict[str, np.ndarray]:
-        """The embeddings of the clips in four views, of partial views, and of backgrounds."""
-        path, rng = self.folder / "clips.npz", np.random.default_rng(0)
-        if not path.exists():
-            store = features.build(self.dataset, LogMel())
-            spectrograms = np.concatenate([store.array[np.array([i])] for i in range(len(self.dataset.clips))])
-            noises = np.stack([LogMel()(background(rng, 128000, 32000), 32000) for _ in range(500)])
-            partial = np.stack([self._embed(partial_views(spectrograms, noises, rng)) for _ in range(2)])
-            views, negatives = (self._embed(each, views=True) for each in (spectrograms, noises))
-            np.savez(path, views=views, partial=partial, negatives=negatives)
-        return dict(np.load(path))
+        self.representation = recipe.representation.for_window(WINDOW_S)
+        self.backbone = load_backbone("mn04", self.representation.shape)
+        extractor = Embeddings(
+            representation=self.representation, backbone=self.backbone, partial_views=recipe.partial_views
+        )
+        store = features.build(dataset, extractor, window_s=WINDOW_S)
+        self.clips = np.moveaxis(store.array[np.arange(len(dataset.clips))], 1, 0)
+        self.backgrounds = extractor.of_backgrounds(recipe.backgrounds)
 
     def hour(self, fold: int, draw: int) -> tuple[np.ndarray, list[list]]:
-        """The embeddings of the windows of an hour, one every ``HOP_S``, and its clips."""
+        """The features of the windows of an hour, one every ``HOP_S``, and its clips."""
         path = self.folder / f"hour-{fold}-{draw}.npz"
         if not path.exists():
             samples, placed = make_hour(self.dataset, fold, LEFT_OUT[draw], draw)
-            spectrogram = LogMel().natural(resample(samples, RATE_HZ, 32000))
+            spectrogram = self.representation.natural(resample(samples, RATE_HZ, 32000))
             starts = range(0, spectrogram.shape[1] - 400 + 1, round(HOP_S * 100))
-            embedded = np.concatenate(
-                [
-                    self._embed(np.stack([spectrogram[:, s : s + 400] for s in starts[i : i + 256]]))
-                    for i in range(0, len(starts), 256)
-                ]
-            )
-            np.savez(path, embeddings=embedded, placed=json.dumps(placed))
+            found = [
+                self.backbone.features(np.stack([spectrogram[:, s : s + 400] for s in starts[i : i + 32]]))
+                for i in range(0, len(starts), 32)
+            ]
+            np.savez(path, features=np.concatenate(found), placed=json.dumps(placed))
         found = np.load(path)
-        return found["embeddings"], json.loads(str(found["placed"]))
-
-    def head_features(self, embeddings: np.ndarray) -> np.ndarray:
-        """The input of a head."""
-        with torch.no_grad():
-            return self.network.head_features(torch.from_numpy(np.ascontiguousarray(embeddings, np.float32))).numpy()
+        return found["features"], json.loads(str(found["placed"]))
 
 
 class Fitted:
     """A head and its calibration, fitted on the clips of two folds without the classes that are left out."""
 
-    def __init__(self, embedder: Embedder, fold: int, unknown: Sequence[str], variant: Variant) -> None:
-        data, stored, self.embedder, self.variant = embedder.dataset, embedder.clips(), embedder, variant
+    def __init__(self, hours: Hours, fold: int, unknown: Sequence[str], variant: Variant) -> None:
+        data = hours.dataset
         known = np.array([clip.label not in unknown for clip in data.clips])
-        self.classes = tuple(label for label in data.classes if label not in unknown)
-        self.test = np.flatnonzero(known & (data.fold_of == fold))
-        train = np.flatnonzero(known & (data.fold_of != fold))
-        targets = data.targets[train][:, [label not in unknown for label in data.classes]]
+        self.hours, self.classes = hours, tuple(label for label in data.classes if label not in unknown)
+        self.test, train = (np.flatnonzero(known & chosen) for chosen in (data.fold_of == fold, data.fold_of != fold))
         self.truth = np.array([self.classes.index(data.clips[i].label) for i in self.test])
-        views, partial = stored["views"][:, train], list(stored["partial"][: variant.partial, train])
-        embeddings, sources, n = (views[0] + views[1]) / 2, data.sources[train].astype(str), len(train)
-        base, everything, y, names = embeddings, [*views, *partial], targets, sources
-        if variant.backgrounds:
-            base, everything, y, names = linear_head.with_negatives(base, everything, y, names, stored["negatives"])
-        self.head = linear_head.fit_head(
-            embedder.head_features(base), y, names, views=np.stack([embedder.head_features(e) for e in everything])
+        self.trained = train_head(
+            hours.clips[: 1 + variant.partial, train],
+            data.targets[train][:, [label not in unknown for label in data.classes]].astype(np.float64),
+            data.sources[train],
+            hours.backbone,
+            recipe_named("transfer"),
+            backgrounds=hours.backgrounds if variant.backgrounds else None,
         )
-        k = len(self.classes)
-        all_embeddings, repeats = np.concatenate([embeddings, *partial]), 1 + len(partial)
-        self.familiarity = Familiarity.of(all_embeddings, np.concatenate([targets] * repeats))
-        raw = held_out_familiarity(all_embeddings, np.concatenate([targets] * repeats), np.tile(sources, repeats))[:n]
-        self.unknown = float(np.quantile(raw, 0.05))
-        self.temperature = calibration.temperature(self.head.held_out[:n, :k], targets)
-        self.presence = None
-        if variant.presence:
-            last = self.head.weights[:, -1], float(self.head.bias[-1])
-            self.presence = Presence.of(self.head.held_out[:n], raw, *last, self.temperature)
-
-    def logits(self, embeddings: np.ndarray) -> np.ndarray:
-        """The logits of the classes, and of the background if there is one."""
-        return self.embedder.head_features(embeddings) @ self.head.weights + self.head.bias
 
     def accuracy(self) -> float:
         """The accuracy on the test clips."""
-        views = self.embedder.clips()["views"][:2, self.test]
-        logits = self.logits((views[0] + views[1]) / 2)[:, : len(self.classes)]
-        return float((logits.argmax(1) == self.truth).mean())
+        return float((self.trained.logits(self.hours.clips[0, self.test]).argmax(1) == self.truth).mean())
 
-    def events(self, embeddings: np.ndarray, variant: Variant) -> list[Event]:
-        """The events of a recording, decided as in soundmark; ``embeddings`` are of windows every ``HOP_S``."""
+    def events(self, found: np.ndarray, variant: Variant) -> list[Event]:
+        """The events of a recording, decided as in soundmark; ``found`` are features of windows every ``HOP_S``."""
         step = round(WINDOW_S * (1 - variant.overlap) / HOP_S)
-        embeddings, k = embeddings[::step], len(self.classes)
-        logits, raw = self.logits(embeddings), self.familiarity.raw(embeddings)
-        z = logits[:, :k] / self.temperature
+        found, k, fitted = found[::step], len(self.classes), self.trained.calibration
+        logits, raw = self.trained.logits(found), fitted.familiarity.raw(found[:, : self.hours.backbone.embedding_size])
+        z = logits / fitted.temperature
         p = np.exp(z - np.logaddexp.reduce(z, axis=1)[:, None]).astype(np.float32)
         presence = None
-        if self.presence:
-            presence = self.presence(logits[:, :k], logits[:, -1], raw)
-        elif variant.backgrounds:  # without presence: the joint softmax
-            p *= (1 / (1 + np.exp(logits[:, -1] / self.temperature - np.logaddexp.reduce(z, axis=1))))[:, None]
+        if variant.presence:
+            decides = fitted.presence if variant.novelty else replace(fitted.presence, novelty=None)
+            background = found @ decides.weights + decides.bias
+            presence = decides(logits, background, raw, decides.novelty(found) if decides.novelty else None)
         model = SimpleNamespace(
             classes=self.classes,
             threshold=lambda given: np.full(k, variant.threshold),
             thresholds=None,
             has_presence=variant.smoothing,
-            card=SimpleNamespace(window_s=WINDOW_S, unknown=self.unknown),
+            card=SimpleNamespace(window_s=WINDOW_S, unknown=fitted.unknown, background_rows=()),
         )
         aggregator = RecordingAggregator(model, threshold=variant.threshold, hop_s=HOP_S * step)
         starts = np.arange(len(p)) * HOP_S * step
-        part = WindowScores(starts, starts + WINDOW_S, p, raw, [()] * len(p), presence)
+        familiarity = fitted.familiarity.scale_raw(raw)
+        part = WindowScores(starts, starts + WINDOW_S, p, familiarity, [()] * len(p), presence)
         return [*aggregator.add(part), *aggregator.end()]
 
 
@@ -257,18 +213,18 @@ def main() -> None:
     parser.add_argument("--only-before-and-now", action="store_true")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    embedder = Embedder(Dataset.open(options.dataset), options.cache)
-    variants = [v for v in VARIANTS if not options.only_before_and_now or v.name.startswith(("before: ", "now"))]
+    hours = Hours(Dataset.open(options.dataset), options.cache)
+    variants = [v for v in VARIANTS if not options.only_before_and_now or v == OLD or v.name.startswith("now")]
     rows: dict[tuple[str, object], list[dict[str, float]]] = {}
     for draw in range(options.draws):
-        for fold in embedder.dataset.folds:
-            embeddings, placed = embedder.hour(fold, draw)
+        for fold in hours.dataset.folds:
+            found, placed = hours.hour(fold, draw)
             fitted: dict[tuple, Fitted] = {}
             for variant in variants:
-                key = (variant.partial, variant.backgrounds, variant.presence)
+                key = (variant.partial, variant.backgrounds)
                 if key not in fitted:
-                    fitted[key] = Fitted(embedder, fold, LEFT_OUT[draw], variant)
-                row = {"accuracy": fitted[key].accuracy(), **score(fitted[key].events(embeddings, variant), placed)}
+                    fitted[key] = Fitted(hours, fold, LEFT_OUT[draw], variant)
+                row = {"accuracy": fitted[key].accuracy(), **score(fitted[key].events(found, variant), placed)}
                 print(fold, draw, variant.name, row, flush=True)
                 for group in (fold, "all"):
                     rows.setdefault((variant.name, group), []).append(row)

@@ -34,7 +34,6 @@ COMMANDS = (
 COMPARISONS = {
     "compare (the notebook's two recipes)": ("notebook-image", "notebook-mel"),
     "compare --recipe transfer": ("transfer",),
-    "compare --recipe transfer-finetune": ("transfer-finetune",),
     "compare --recipe scratch": ("scratch",),
 }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import soundmark as sm
 from soundmark import audio
 from support.sounds import RATE_HZ, wave
 
@@ -55,6 +56,10 @@ def folder(random_model, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("folder")
     random_model.bundle.write(folder / "model.onnx")
     audio.write(folder / "long.wav", wave(9.5, 3), RATE_HZ)
+    for number in range(12):
+        path = folder / "pets" / ("dog", "cat")[number % 2] / f"{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        audio.write(path, wave(1.0, number), RATE_HZ)
     return folder
 
 
@@ -123,12 +128,37 @@ def test_the_card_is_shown(base, folder):
     assert b"classes      " in done.stdout
 
 
-def test_training_names_the_missing_packages(base, folder):
-    command = [str(base / "soundmark"), "train", "pets", "-o", "run"]
+def test_a_network_names_the_missing_packages(base, folder):
+    command = [str(base / "soundmark"), "train", str(folder / "pets"), "-o", "run", "--recipe", "scratch"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     assert done.returncode == 2
     assert done.stderr == (
-        "soundmark: train needs the packages torch, onnxscript and safetensors, which are not installed: "
+        "soundmark: training scratch needs the packages torch, onnxscript and safetensors, which are not installed: "
         'pip install "soundmark[train]".\n'
     )
     assert not (folder / "run").exists()
+
+
+def test_heads_are_trained_compared_and_used_as_with_torch_installed(base, folder, mn04_weights, tmp_path, monkeypatch):
+    """The base install writes the same model as this environment, in which torch is installed."""
+    monkeypatch.setenv("SOUNDMARK_WEIGHTS", str(mn04_weights.parent))
+    monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path / "cache"))
+    for line in ("train pets -o run", "compare pets -o compared --recipe transfer", "classify pets -m run/model.onnx"):
+        done = subprocess.run(
+            [str(base / "soundmark"), *line.split()],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=folder,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+    assert "This figure needs Matplotlib" in (folder / "compared" / "report.html").read_text()
+    monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path / "cache here"))
+    here = sm.train(folder / "pets", folder=tmp_path / "run", quiet=True)
+    there = sm.load(folder / "run" / "model.onnx")
+    sounds = sorted((folder / "pets").rglob("*.wav"))
+    for path in sounds:
+        expected = {answer["label"]: answer["score"] for answer in here.classify(path)}
+        found = {answer["label"]: answer["score"] for answer in there.classify(path)}
+        assert found == pytest.approx(expected, abs=1e-4)
