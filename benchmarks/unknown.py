@@ -18,14 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from soundmark.datasets import Dataset, features, splits
-from soundmark.models.pretrained import weights
+from soundmark.datasets import Dataset, splits
+from soundmark.models.pretrained import mobilenet
 from soundmark.runtime import provenance
-from soundmark.training import calibration, networks
+from soundmark.training import calibration, methods
 from soundmark.training.calibration import Familiarity
-from soundmark.training.epochs import loop
 from soundmark.training.named_recipes import recipe_named
 from soundmark.training.transfer import linear_head
 
@@ -113,24 +111,16 @@ def _unit_vectors(x: np.ndarray) -> np.ndarray:
 
 
 def embed_clips(dataset: Dataset, progress: Callable[..., None]) -> ClipEmbeddings:
-    """Compute the embeddings of all clips with the pretrained network of ``transfer``."""
+    """Return the features of all clips by the backbone of ``transfer``."""
     recipe = recipe_named("transfer").for_window(dataset.window_s)
-    store = features.build(dataset, recipe.representation, progress=progress)
+    store = methods.build_features(dataset, recipe, progress=progress)
     if store.skipped:
         raise SystemExit(f"{len(store.skipped)} clips cannot be decoded; the first is {store.skipped[0].path}.")
-    targets = dataset.targets.astype(np.float32)
-    everything, nothing = np.arange(len(dataset.clips)), np.arange(0)
-    data = loop.TrainingData(
-        features=store.array, targets=targets, train=everything, validation=nothing, sources=dataset.sources
+    found = store.array[np.arange(len(dataset.clips))][:, 0]
+    size = mobilenet.embedding_size(recipe.backbone or "")
+    return ClipEmbeddings(
+        embeddings=found[:, :size], head_features=found, targets=dataset.targets, sources=dataset.sources
     )
-    network = networks.build(recipe.network, shape=recipe.representation.shape, n_classes=data.n_classes)
-    network.load_pretrained(weights.find(recipe.network))
-    embeddings = linear_head.embed(
-        network, data, everything, lambda done, total: progress("embedded", done, total, "batches")
-    )
-    with torch.no_grad():
-        head_features = network.head_features(torch.from_numpy(embeddings)).numpy()
-    return ClipEmbeddings(embeddings=embeddings, head_features=head_features, targets=targets, sources=dataset.sources)
 
 
 def compute_scores(
@@ -203,7 +193,7 @@ def as_markdown(by_class: dict[str, dict[str, ScoreQuality]], dataset: Dataset, 
         f"Data: {dataset.name}, {len(dataset.clips):,} clips, official folds {', '.join(map(str, dataset.folds))}, "
         "each tested once and trained on the others, with the recipe `transfer`.  ",
         f"Machine: {machine['processor']}, {machine['cores']} core{'s' if machine['cores'] > 1 else ''}; "
-        f"Python {versions['python']}, torch {torch.__version__}; {seconds / 60:.0f} minutes.  ",
+        f"Python {versions['python']}, onnxruntime {versions['onnxruntime']}; {seconds / 60:.0f} minutes.  ",
         "Command: `python benchmarks/unknown.py DATASET`.",
     ]
     return "\n".join(lines) + "\n"

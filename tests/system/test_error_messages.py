@@ -1217,3 +1217,13 @@ def zip_of_esc50(folder: Path, files: dict[str, bytes]) -> None:
     with zipfile.ZipFile(folder / "data" / "ESC-50-master.zip", "w") as archive:
         for name, content in files.items():
             archive.writestr(name, content)
+
+
+setup_of(230, 231, 232)(no_files)
+
+
+@setup_of(233)
+def fine_tuning(folder: Path) -> None:
+    shutil.copy(
+        Path(__file__).parents[1] / "data" / "v0.1" / "recipes" / "transfer-finetune.toml", folder / "mine.toml"
+    )

@@ -14,6 +14,12 @@ RECIPES = {
 }
 
 
+BACKBONES = {
+    "mn04": "EfficientAT's MobileNetV3 of width 0.4, 0.98 million parameters",
+    "mn10": "EfficientAT's MobileNetV3 of width 1.0, 4.88 million parameters",
+}
+
+
 PRESETS = {
     "notebook": "the notebook's experiment: notebook-image and notebook-mel",
 }

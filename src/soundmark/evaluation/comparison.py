@@ -92,6 +92,7 @@ def compare(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    backbone: str | None = None,
     seed: int | None = None,
     window_s: float | None = None,
     background: str | Sequence[str] = DEFAULT_BACKGROUND,
@@ -120,6 +121,7 @@ def compare(
         epochs: overrides the recipes' number of epochs.
         batch_size: overrides the recipes' batch size.
         learning_rate: overrides the recipes' learning rate.
+        backbone: "mn04" or "mn10", the pretrained network of recipes with a backbone.
         seed: overrides the recipes' seed, of initial weights, clip order and dropout.
         window_s: window of the model in seconds; longer clips are cut into windows. Default: from the durations.
         background: "auto", "none", or labels that mean "none of these"; see ``with_background``.
@@ -141,7 +143,7 @@ def compare(
     """
     command = _call_text(dict(locals()))
     folder = results_folder(folder)
-    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
     chosen = [
         named_recipes.recipe(one, **fields, seed=seed, time_expansion=time_expansion, band=band)
         for one in preset_or(_recipe_names(recipes), preset)

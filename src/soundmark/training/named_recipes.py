@@ -23,7 +23,8 @@ from soundmark.training.recipe import Augmentation, Recipe
 def recipe(given: str | os.PathLike[str] | Recipe, /, **changes: Any) -> Recipe:
     """Return a recipe by name, from a ``.toml`` file, or as given, with ``changes`` to some fields.
 
-    A field given as ``None`` is not changed. ``Recipe.with_changes`` describes the accepted values.
+    A field given as ``None`` is not changed. A ``backbone`` changes recipes that have one; ``check_used`` refuses it if
+    none has. ``Recipe.with_changes`` describes the accepted values.
 
     Raises:
         SettingsError: an unknown recipe or field (the message names the nearest one), or an invalid value.
@@ -32,11 +33,12 @@ def recipe(given: str | os.PathLike[str] | Recipe, /, **changes: Any) -> Recipe:
     >>> named_recipes.recipe("notebook-mel", epochs=5, learning_rate=3e-4)
     Recipe(name='notebook-mel', representation=Mel(...), epochs=5, learning_rate=0.0003)
     """
-    if isinstance(given, Recipe):
-        return given.with_changes(**changes)
-    if not isinstance(given, str | os.PathLike):
+    if not isinstance(given, Recipe | str | os.PathLike):
         raise SettingsError(f"the recipe is {given!r}: expected the name of a recipe, a .toml file or a Recipe.")
-    return recipe_named(os.fspath(given)).with_changes(**changes)
+    found = given if isinstance(given, Recipe) else recipe_named(os.fspath(given))
+    if found.backbone is None:
+        changes = {key: value for key, value in changes.items() if key != "backbone"}
+    return found.with_changes(**changes)
 
 
 def recipe_named(name: str) -> Recipe:
@@ -68,6 +70,7 @@ OPTIONS = {
     "batch_size": "--batch-size",
     "learning_rate": "--learning-rate",
     "window_s": "--window",
+    "backbone": "--backbone",
 }
 
 
@@ -85,9 +88,10 @@ def check_used(recipes: Sequence[Recipe], **options: Any) -> None:
         reasons = [recipe.ignores(option) for recipe in recipes]
         if value is not None and recipes and all(reasons):
             names = listed([recipe.name for recipe in recipes])
+            other = "transfer" if option == "backbone" else "scratch"
             raise SettingsError(
                 f"the recipe {names} does not use {OPTIONS[option]}: {reasons[0]}. Omit it, or choose another recipe, "
-                "such as scratch."
+                f"such as {other}."
             )
 
 

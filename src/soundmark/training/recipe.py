@@ -214,6 +214,8 @@ class Recipe:
         """
         if option in ("epochs", "batch_size", "learning_rate") and self.backbone:
             return "it fits a linear head on a frozen network, without epochs, batches or a learning rate"
+        if option == "backbone" and self.backbone is None:
+            return "it trains a network from random weights"
         if option == "window_s" and not self.representation.real_time:
             return "it uses each clip as a whole, as the notebook does"
         return None

@@ -64,6 +64,7 @@ def train(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    backbone: str | None = None,
     seed: int | None = None,
     window_s: float | None = None,
     background: str | Sequence[str] = DEFAULT_BACKGROUND,
@@ -90,6 +91,7 @@ def train(
         epochs: overrides the recipe's value.
         batch_size: overrides the recipe's value.
         learning_rate: overrides the recipe's value.
+        backbone: "mn04" or "mn10", the pretrained network of recipes with a backbone.
         seed: of weights, order of clips and dropout; overrides the recipe's value.
         window_s: window of the model in seconds; longer clips are cut into windows. Default: from the durations.
         background: "auto", "none", or labels that mean "none of these"; see ``with_background``.
@@ -108,7 +110,7 @@ def train(
     >>> train(city, recipe, folder / "final", epochs=1, quiet=True).classify(city.clips[0].path, top_k=1)
     [{'label': ..., 'score': ...}]
     """
-    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
     chosen = named_recipes.recipe(recipe, **fields, seed=seed, time_expansion=time_expansion, band=band)
     named_recipes.check_used([chosen], **fields, window_s=window_s)
     folder = results_folder(folder)

@@ -14,6 +14,7 @@ from soundmark.cli.commands import app
 from soundmark.datasets.download.sources import SOURCES
 from soundmark.datasets.protocols import PROTOCOLS
 from soundmark.detection import output_formats
+from soundmark.models.pretrained.backbone import DESCRIPTIONS
 from soundmark.training.named_recipes import RECIPES
 
 GROUP = get_command(app)
@@ -66,6 +67,7 @@ def test_the_main_page_describes_each_command_in_one_line():
     ("described", "registered"),
     [
         (choices.RECIPES, RECIPES),
+        (choices.BACKBONES, DESCRIPTIONS),
         (choices.DOWNLOADS, SOURCES),
         (choices.PROTOCOLS, PROTOCOLS),
         (choices.RESULT_FORMATS, ("table", *output_formats.FORMATS)),

@@ -7,7 +7,7 @@ import pytest
 from soundmark import spectrograms
 from soundmark.errors import SettingsError
 from soundmark.spectrograms import LogMel
-from soundmark.training.named_recipes import RECIPES, recipe, recipe_named
+from soundmark.training.named_recipes import RECIPES, check_used, recipe, recipe_named
 from soundmark.training.recipe import Augmentation, Recipe
 
 
@@ -71,3 +71,11 @@ def test_the_table_has_only_the_fields_that_differ_from_the_defaults():
     assert ">network</th>" in shown
     assert "notebook_cnn" in shown
     assert "learning_rate" not in shown
+
+
+def test_a_backbone_changes_the_recipes_that_have_one():
+    assert recipe("transfer", backbone="mn10").backbone == "mn10"
+    assert recipe("scratch", backbone="mn10") == recipe_named("scratch")
+    check_used([recipe_named("scratch"), recipe_named("transfer")], backbone="mn10")
+    with pytest.raises(SettingsError, match="scratch does not use --backbone: it trains a network from random weights"):
+        check_used([recipe_named("scratch")], backbone="mn10")

@@ -76,6 +76,7 @@ def compare(
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     learning_rate: options.LearningRate = None,
+    backbone: options.Backbone = None,
     seed: options.Seed = None,
     window: options.Window = None,
     background: options.Background = DEFAULT_BACKGROUND,
@@ -99,7 +100,7 @@ def compare(
     from soundmark.training import named_recipes
     from soundmark.training.single_model import prepare
 
-    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
     hertz = options.frequency_band(band)
     chosen = [
         named_recipes.recipe(name, **fields, seed=seed, time_expansion=time_expansion, band=hertz)

@@ -50,6 +50,7 @@ def train(
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     learning_rate: options.LearningRate = None,
+    backbone: options.Backbone = None,
     seed: options.Seed = None,
     window: options.Window = None,
     background: options.Background = DEFAULT_BACKGROUND,
@@ -70,7 +71,7 @@ def train(
     from soundmark.training import named_recipes
     from soundmark.training.single_model import prepare, train_model
 
-    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
     chosen = named_recipes.recipe(
         recipe, **fields, seed=seed, time_expansion=time_expansion, band=options.frequency_band(band)
     )

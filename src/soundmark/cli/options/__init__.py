@@ -292,6 +292,18 @@ Background = Annotated[
 ]
 
 
+Backbone = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Pretrained network of a recipe with a backbone: mn04, or mn10 (ten times the arithmetic).",
+        show_default="the recipe's",
+        autocompletion=completion.names(choices.BACKBONES),
+        rich_help_panel="Training",
+    ),
+]
+
+
 TimeExpansion = Annotated[
     float | None,
     typer.Option(
