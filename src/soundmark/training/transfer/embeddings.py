@@ -97,7 +97,7 @@ class Embeddings:
             OutputError: the cache folder cannot be written.
         """
         key = hashlib.sha256(json.dumps([self.settings(), n]).encode()).hexdigest()[:16]
-        path = cache_folder() / "features" / f"backgrounds-{self.name}-{key}.npy"
+        path = cache_folder() / "features" / f"backgrounds-{self.name}-{key}.bin"
         stored = _read(path, (n, self.backbone.n_features))
         if stored is not None:
             return stored
