@@ -13,6 +13,7 @@ import soundfile
 
 from soundmark import audio
 from soundmark.audio import limits
+from soundmark.audio.decoding import last_block
 from soundmark.errors import AudioError
 from support.memory import run_measured
 
@@ -154,3 +155,8 @@ def test_a_short_last_block_that_the_header_declares_is_read_without_a_note(chan
     assert part.note is None
     assert len(part.samples) == len(whole.samples) - 200
     assert np.array_equal(part.samples, whole.samples[: len(part.samples)])
+
+
+def test_a_damaged_size_of_a_chunk_before_the_samples_is_no_error():
+    file = io.BytesIO(b"riff".ljust(40, b"\0") + b"junk".ljust(16, b"\0") + b"\xff" * 8)
+    assert last_block.complete_frames(file, "W64", "GSM610", 1, "Block Align : 65\nSamples/Block : 320") is None

@@ -91,6 +91,8 @@ def _sample_bytes(file: BinaryIO, container: _Container) -> int | None:
     size_bytes = struct.calcsize(container.size)
     head_bytes = container.name_bytes + size_bytes
     for _ in range(MOST_CHUNKS):
+        if at > end:  # a damaged size
+            return None
         file.seek(at)
         head = file.read(head_bytes)
         if len(head) < head_bytes:
