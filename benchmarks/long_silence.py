@@ -1,6 +1,6 @@
 """Measure the memory and the time of every command for ten hours of silence next to ordinary clips.
 
-    python benchmarks/long_silence.py [CLIPS] [--hours 10] [--only train,evaluate]
+    python benchmarks/long_silence.py [CLIPS] [--hours 10] [--only train,evaluate] [--model audioset]
 
 CLIPS is a folder with one folder of clips per class; by default, synthetic clips of two classes are used. Ten hours of
 silence in FLAC at 44.1 kHz, 5.4 MB, are added as one more clip, of a class of its own. The memory is the largest sum
@@ -60,9 +60,9 @@ def write_clips(folder: Path) -> None:
             audio.write(folder / label / f"{n}.wav", samples.astype(np.float32), 22_050)
 
 
-def commands(data: Path, recording: Path, out: Path) -> dict[str, list[object]]:
-    """Return the commands by name; ``evaluate`` and the others use the models that ``train`` writes."""
-    model, mel_model = out / "train" / "model.onnx", out / "train-mel" / "model.onnx"
+def commands(data: Path, recording: Path, out: Path, model: str | Path | None) -> dict[str, list[object]]:
+    """Return the commands by name; ``evaluate`` and the others use ``model``, or the one that ``train`` writes."""
+    model, mel_model = model or out / "train" / "model.onnx", out / "train-mel" / "model.onnx"
     mel = ("--recipe", "notebook-mel", "--epochs", "2")
     return {
         "train": ["train", data, "-o", out / "train", *BASE],
@@ -125,6 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path, nargs="?", metavar="CLIPS")
     parser.add_argument("--hours", type=float, default=10, metavar="N", help="Duration of the silence. Default: 10.")
+    parser.add_argument("--model", help="Use this model instead of the one that is trained.")
     parser.add_argument("--only", help="Measure the commands that begin with one of these words.")
     arguments = parser.parse_args()
     only = tuple(arguments.only.split(",")) if arguments.only else ("",)
@@ -139,7 +140,7 @@ def main() -> None:
         write_silence(recording, arguments.hours)
         print(f"{arguments.hours:g} hours of silence: {recording.stat().st_size / 1e6:.1f} MB\n")
         print("| command | time | peak memory | exit status |\n|---|---:|---:|---:|", flush=True)
-        for name, command in commands(data, recording, Path(root)).items():
+        for name, command in commands(data, recording, Path(root), arguments.model).items():
             if name.startswith(only):
                 run = measured(command, Path(root) / "cache")
                 message = "" if run.status == 0 else f": {run.message[:300]}"

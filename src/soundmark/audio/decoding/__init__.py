@@ -242,9 +242,10 @@ def held_frames(source: FileSource, file: Any) -> int:
     8000
     """
     declared = int(file.frames)
-    is_compressed = file.format == "FLAC"  # its subtype is that of the decoded samples
-    held = None if is_compressed else limits.held_frames(_n_bytes(source), file.subtype, file.channels)
-    return min(n for n in (declared, held, _complete_frames(source, file)) if n is not None)
+    subtype = file.subtype  # of FLAC, that of the decoded samples
+    held = None if file.format == "FLAC" else limits.held_frames(_n_bytes(source), subtype, file.channels)
+    complete = _complete_frames(source, file) if subtype in last_block.SUBTYPES else None
+    return min(n for n in (declared, held, complete) if n is not None)
 
 
 def overstated_note(held: int, file: Any) -> str | None:
@@ -256,6 +257,8 @@ def overstated_note(held: int, file: Any) -> str | None:
     >>> with opened(encoded.getvalue(), UNNAMED) as file:
     ...     overstated_note(held_frames(encoded.getvalue(), file), file)
     """
+    if held == file.frames:
+        return None
     block = last_block.block_of(file.format, file.subtype, file.extra_info)
     if file.frames - held <= (block[1] if block else 0):  # the last block may be shorter, or only a byte that pads
         return None

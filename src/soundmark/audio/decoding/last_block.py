@@ -12,6 +12,9 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
+SUBTYPES = ("IMA_ADPCM", "GSM610")
+
+
 MOST_CHUNKS = 1000  # before the samples
 
 
@@ -51,7 +54,7 @@ def block_of(container: str, subtype: str, log: str) -> tuple[int, int] | None:
     >>> block_of("WAV", "IMA_ADPCM", "Block Align : 256\nSamples/Block : 505"), block_of("WAV", "PCM_16", "")
     ((256, 505), None)
     """
-    if subtype not in ("IMA_ADPCM", "GSM610") or container not in _CONTAINERS:
+    if subtype not in SUBTYPES or container not in _CONTAINERS:
         return None
     if container == "AIFF":  # of IMA ADPCM in AIFF, libsndfile decodes complete blocks only
         return _GSM_OF_AIFF if subtype == "GSM610" else None
