@@ -14,7 +14,7 @@ The sub-packages, in reading order. Each imports only those above it; training a
     datasets          path → Dataset of Clips: layouts, splits, inspection, features
     metrics           labels and scores → metrics with confidence intervals
     models            trained models: scores, events, explanations, export
-    training          features and a recipe → trained model; the only sub-package that imports torch
+    training          features and a recipe → trained model; torch for networks only
     detection         recordings → events: files, folders, live audio
     evaluation        recipes × protocols × folds → Evaluation and report
     cli               the command line

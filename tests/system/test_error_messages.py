@@ -1212,6 +1212,21 @@ def an_archive_with_one_clip(folder: Path) -> None:
     zip_of_esc50(folder, {"ESC-50-master/audio/1-1-A-0.wav": b"x", "ESC-50-master/meta/esc50.csv": table})
 
 
+@setup_of(234)
+def a_table_with_too_many_rows(folder: Path) -> None:
+    (folder / "rows.csv").write_text("path,label\n" + "a,b\n" * 1_100_000)
+
+
+@setup_of(235)
+def a_table_with_a_long_row(folder: Path) -> None:
+    (folder / "wide.csv").write_text("a," * 600_000 + "path,label\n")
+
+
+@setup_of(236)
+def a_label_file_with_too_many_labels(folder: Path) -> None:
+    (folder / "dawn.txt").write_text("1\t2\twren\n" * 1_100_000)
+
+
 def zip_of_esc50(folder: Path, files: dict[str, bytes]) -> None:
     (folder / "data").mkdir()
     with zipfile.ZipFile(folder / "data" / "ESC-50-master.zip", "w") as archive:

@@ -8,6 +8,8 @@ import numpy.typing as npt
 from soundmark.audio.decoding import Samples
 from soundmark.errors import AudioError
 
+BLOCK_SAMPLES = 1 << 22  # resampled at once: a long sound is not in memory several times
+
 
 def resample(samples: npt.ArrayLike, from_hz: int, to_hz: int) -> Samples:
     """Resample [n] samples at ``from_hz`` to [ceil(n · to_hz / from_hz)] at ``to_hz``, float32, with soxr's HQ.
@@ -23,7 +25,12 @@ def resample(samples: npt.ArrayLike, from_hz: int, to_hz: int) -> Samples:
     resampler = Resampler(from_hz, to_hz)
     if from_hz == to_hz or not len(array):
         return array
-    return np.concatenate([resampler.push(array), resampler.end()])
+    result, n = np.empty(-(-len(array) * to_hz // from_hz), np.float32), 0
+    for block in (*(array[at : at + BLOCK_SAMPLES] for at in range(0, len(array), BLOCK_SAMPLES)), None):
+        part = resampler.end() if block is None else resampler.push(block)
+        result[n : n + len(part)] = part
+        n += len(part)
+    return result
 
 
 class Resampler:

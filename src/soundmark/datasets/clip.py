@@ -26,7 +26,7 @@ DEFAULT_WINDOW_S = 4.0  # of a data set whose clips cannot be read
 LONGEST_WINDOW_S = 10.0  # of the default: the clips of AudioSet, which pretrained networks were trained on, last 10 s
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, slots=True)
 class Clip:
     """A labelled section of a sound file.
 
@@ -146,7 +146,7 @@ class Clip:
         return Audio(data=sound.samples, rate=sound.rate_hz, normalize=bool(np.any(sound.samples)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Skipped:
     """A file of the data set that could not be used, and the reason.
 

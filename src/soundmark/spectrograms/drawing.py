@@ -24,8 +24,8 @@ def draw(image: SpectrogramImage, path: Path, *, colours: str, axes: bool, title
     import matplotlib
 
     if not axes:
-        rgba = matplotlib.colormaps[colours](image.pixels)
-        save_pixels((255 * rgba[..., :3]).round().astype(np.uint8), path)
+        rgb = (255 * matplotlib.colormaps[colours](np.arange(256))[:, :3]).round().astype(np.uint8)
+        save_pixels(rgb[image.pixels], path)
         return
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -14,10 +14,23 @@ from soundmark.errors import SettingsError
 from soundmark.runtime.checks import is_finite, is_whole
 from soundmark.spectrograms.banded import Float32
 from soundmark.spectrograms.fourier import hann, power_spectra
-from soundmark.spectrograms.representation import Pixels, Representation, Spectrogram, SpectrogramImage
+from soundmark.spectrograms.representation import (
+    Pixels,
+    Representation,
+    Spectrogram,
+    SpectrogramImage,
+    averaged,
+    frames_per_column,
+)
 from soundmark.spectrograms.resize import skimage_linear
 
 LARGEST_DB = 200  # the power at this level is a float32 number
+
+
+MOST_FRAMES = 1 << 18  # before resizing: 25 minutes at 44.1 kHz, 256 MiB; further frames are averaged
+
+
+BLOCK_FRAMES = 1 << 14  # computed at once, where frames are averaged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +110,7 @@ class Image(Representation):
         (224, 224)
         """
         rows, columns = self.image_shape
-        log_power = self._log_power(samples)
+        log_power = self._averaged_log_power(samples, MOST_FRAMES)
         resized = skimage_linear(len(log_power), columns).down(log_power)
         resized = skimage_linear(log_power.shape[1], rows).along(resized)
         # A level of 0 is exactly 0 so far, so white is exactly 1. Black can differ from 0 by a rounding error.
@@ -112,7 +125,7 @@ class Image(Representation):
         """
         duration_s = np.size(samples) / rate_hz
         samples, rate_hz = self.prepare(samples, rate_hz)
-        levels = self._log_power(samples) * np.float32(255 / self._span)
+        levels = self._averaged_log_power(samples) * np.float32(255 / self._span)
         pixels = np.round(np.minimum(levels, 255)).astype(np.uint8).T[::-1]
         centres_hz = np.arange(pixels.shape[0])[::-1] * (rate_hz * self.time_expansion / self.segment_samples)
         f_max_hz = rate_hz * self.time_expansion / 2
@@ -132,6 +145,17 @@ class Image(Representation):
     def _span(self) -> float:
         """The difference between ``db_max`` and ``db_min`` as the natural logarithm of a power ratio."""
         return (self.db_max - self.db_min) * math.log(10) / 10
+
+    def _averaged_log_power(self, samples: Samples, most: int | None = None) -> Float32:
+        """Return ``_log_power``, averaged to at most ``most`` frames (None: the columns of a picture)."""
+        segment, hop = self.segment_samples, self.segment_samples - self.overlap_samples
+        n_frames = 1 + (len(samples) - segment) // hop
+        n = frames_per_column(n_frames, most)
+        if n == 1:
+            return self._log_power(samples)
+        step = n * max(1, BLOCK_FRAMES // n)
+        blocks = (samples[first * hop : (first + step - 1) * hop + segment] for first in range(0, n_frames, step))
+        return np.concatenate([averaged(self._log_power(block), n) for block in blocks])
 
     def _log_power(self, samples: Samples) -> Float32:
         """Return ln(power / power at ``db_min``), clipped to 0…``_span``: [frames, segment // 2 + 1]."""

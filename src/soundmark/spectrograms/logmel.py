@@ -14,7 +14,13 @@ from soundmark.audio import Samples
 from soundmark.runtime.checks import is_finite
 from soundmark.spectrograms.banded import Banded, Float32, Float64
 from soundmark.spectrograms.fourier import power_spectra
-from soundmark.spectrograms.representation import Representation, Spectrogram, SpectrogramImage
+from soundmark.spectrograms.representation import (
+    Representation,
+    Spectrogram,
+    SpectrogramImage,
+    averaged,
+    frames_per_column,
+)
 
 QUIETEST = 1e-5  # added to each power before the logarithm
 
@@ -142,7 +148,9 @@ class LogMel(Representation):
         """
         duration_s = np.size(samples) / rate_hz
         samples, rate_hz = self.prepare(samples, rate_hz)
-        db = (self.natural(samples)[::-1] * SPREAD + MIDDLE) * (10 / np.log(10))
+        natural = self.natural(samples)
+        natural = averaged(natural.T, frames_per_column(natural.shape[1])).T
+        db = (natural[::-1] * SPREAD + MIDDLE) * (10 / np.log(10))
         top = max(float(db.max()), -50 + 80.0)
         pixels = np.round(255 * np.clip(1 + (db - top) / 80, 0, 1)).astype(np.uint8)
         centres_hz, f_max_hz = self._edges_hz()[-2:0:-1], self.f_max_hz * self.time_expansion

@@ -14,7 +14,13 @@ from soundmark.audio import Samples
 from soundmark.runtime.checks import is_finite
 from soundmark.spectrograms.banded import Banded, Float32, Float64
 from soundmark.spectrograms.fourier import hann, power_spectra
-from soundmark.spectrograms.representation import Representation, Spectrogram, SpectrogramImage
+from soundmark.spectrograms.representation import (
+    Representation,
+    Spectrogram,
+    SpectrogramImage,
+    averaged,
+    frames_per_column,
+)
 from soundmark.spectrograms.resize import opencv_area
 
 QUIETEST = 1e-5  # ``amin`` of librosa's amplitude_to_db, applied to a power: the lower limit of a value
@@ -91,7 +97,8 @@ class Mel(Representation):
         """
         duration_s = np.size(samples) / rate_hz
         samples, rate_hz = self.prepare(samples, rate_hz)
-        db = self._log_power(samples, rate_hz).T[::-1] * (20 / math.log(10))
+        log_power = self._log_power(samples, rate_hz)
+        db = averaged(log_power, frames_per_column(len(log_power))).T[::-1] * (20 / math.log(10))
         pixels = np.round(255 * (1 + db / self.top_db)).astype(np.uint8)
         centres_hz = self._edges_hz()[-2:0:-1]
         f_max_hz = (self.f_max_hz or rate_hz / 2) * self.time_expansion

@@ -22,9 +22,35 @@ Pixels = npt.NDArray[np.uint8]  # [height, width]
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 40, 1_000_000
 
 
+MOST_COLUMNS = 1 << 14  # of a picture: 95 s at 44.1 kHz, three minutes of mel; further frames are averaged
+
+
+def averaged(frames: npt.NDArray[np.float32], n: int) -> npt.NDArray[np.float32]:
+    """Average each ``n`` consecutive frames [frames, bins]; the last ones may be fewer.
+
+    >>> averaged(np.array([[1.0], [3.0], [5.0]], np.float32), 2)
+    array([[2.],
+           [5.]], dtype=float32)
+    """
+    if n == 1:
+        return frames
+    starts = np.arange(0, len(frames), n)
+    sizes = np.diff(np.append(starts, len(frames))).astype(np.float32)
+    return (np.add.reduceat(frames, starts, axis=0) / sizes[:, None]).astype(np.float32, copy=False)
+
+
+def frames_per_column(frames: int, columns: int | None = None) -> int:
+    """Return how many of ``frames`` are averaged to get at most so many ``columns`` (None: ``MOST_COLUMNS``).
+
+    >>> frames_per_column(16_384), frames_per_column(16_385)
+    (1, 2)
+    """
+    return max(1, -(-frames // (columns or MOST_COLUMNS)))
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class SpectrogramImage:
-    """A spectrogram at full resolution, for display.
+    """A spectrogram at full resolution, for display. Frames of a long sound are averaged to ``MOST_COLUMNS``.
 
     ``pixels`` [height, width]: 0 is ``db_min`` or below, 255 is ``db_max`` or above. Row 0 is the highest frequency,
     column 0 the start of the sound. ``frequencies_hz`` [height] contains the centre frequency of each row, descending,

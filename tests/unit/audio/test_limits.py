@@ -13,6 +13,7 @@ import soundfile
 
 from soundmark import audio
 from soundmark.audio import limits
+from soundmark.audio.decoding import last_block
 from soundmark.errors import AudioError
 from support.memory import run_measured
 
@@ -124,3 +125,38 @@ def test_a_header_cannot_declare_more_than_the_file_holds(tmp_path, subtype, dec
             r"is damaged: its header declares \d+\.\d+ s, and a file of this size holds at most 1", info.note
         )
         assert sound.note == info.note
+
+
+@pytest.mark.parametrize(("container", "subtype"), [("WAV", "IMA_ADPCM"), ("W64", "IMA_ADPCM"), ("WAV", "GSM610")])
+@pytest.mark.parametrize("cut", [2, 10, 64, 100])
+def test_a_last_block_that_is_cut_off_is_not_completed_with_noise(container, subtype, cut):
+    file = io.BytesIO()
+    tone = 0.3 * np.sin(0.3 * np.arange(8000))
+    soundfile.write(file, tone, 8000, format=container, subtype=subtype)
+    whole, part = audio.read(file.getvalue()), audio.read(file.getvalue()[:-cut])
+    n = len(part.samples)
+    assert whole.note is None
+    assert len(whole.samples) - 700 < n < len(whole.samples)
+    assert np.array_equal(part.samples, whole.samples[:n])
+    assert part.note.startswith("is truncated: ")
+    assert audio.info(file.getvalue()[:-cut]).frames == n
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_short_last_block_that_the_header_declares_is_read_without_a_note(channels):
+    file = io.BytesIO()
+    soundfile.write(file, np.full((1200, channels), 0.3), 8000, format="WAV", subtype="IMA_ADPCM")
+    whole = audio.read(file.getvalue())
+    shorter = bytearray(file.getvalue()[: -100 * channels])
+    struct.pack_into("<I", shorter, 4, len(shorter) - 8)
+    at = shorter.index(b"data")
+    struct.pack_into("<I", shorter, at + 4, len(shorter) - at - 8)
+    part = audio.read(bytes(shorter))
+    assert part.note is None
+    assert len(part.samples) == len(whole.samples) - 200
+    assert np.array_equal(part.samples, whole.samples[: len(part.samples)])
+
+
+def test_a_damaged_size_of_a_chunk_before_the_samples_is_no_error():
+    file = io.BytesIO(b"riff".ljust(40, b"\0") + b"junk".ljust(16, b"\0") + b"\xff" * 8)
+    assert last_block.complete_frames(file, "W64", "GSM610", 1, "Block Align : 65\nSamples/Block : 320") is None

@@ -5,11 +5,12 @@ memory use does not grow with the length of a recording. A sound that cannot be 
 
 In reading order:
 
-    diagnosis  explain why a file cannot be decoded
-    integrity  find damage that libsndfile conceals, in Ogg, MP3 and ALAC
-    spool      copy a pipe to a temporary file
-    worker     the process that decodes untrusted files
-    isolation  decode untrusted files in worker processes with limits
+    diagnosis   explain why a file cannot be decoded
+    last_block  count the frames of a last block that is cut off
+    integrity   find damage that libsndfile conceals, in Ogg, MP3 and ALAC
+    spool       copy a pipe to a temporary file
+    worker      the process that decodes untrusted files
+    isolation   decode untrusted files in worker processes with limits
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from soundmark.audio import limits
-from soundmark.audio.decoding import integrity
+from soundmark.audio.decoding import integrity, last_block
 from soundmark.audio.decoding.diagnosis import FileSource, damage, header_note, why_unreadable
 from soundmark.audio.decoding.spool import spooled
 from soundmark.errors import AudioError, processing
@@ -241,9 +242,10 @@ def held_frames(source: FileSource, file: Any) -> int:
     8000
     """
     declared = int(file.frames)
-    is_compressed = file.format == "FLAC"  # its subtype is that of the decoded samples
-    held = None if is_compressed else limits.held_frames(_n_bytes(source), file.subtype, file.channels)
-    return declared if held is None else min(declared, held)
+    subtype = file.subtype  # of FLAC, that of the decoded samples
+    held = None if file.format == "FLAC" else limits.held_frames(_n_bytes(source), subtype, file.channels)
+    complete = _complete_frames(source, file) if subtype in last_block.SUBTYPES else None
+    return min(n for n in (declared, held, complete) if n is not None)
 
 
 def overstated_note(held: int, file: Any) -> str | None:
@@ -257,10 +259,30 @@ def overstated_note(held: int, file: Any) -> str | None:
     """
     if held == file.frames:
         return None
+    block = last_block.block_of(file.format, file.subtype, file.extra_info)
+    if file.frames - held <= (block[1] if block else 0):  # the last block may be shorter, or only a byte that pads
+        return None
     return (
         f"is damaged: its header declares {file.frames / file.samplerate:.3f} s, and a file of this size holds at most "
         f"{held / file.samplerate:.3f} s"
     )
+
+
+def _complete_frames(source: FileSource, file: Any) -> int | None:
+    """Return the frames that the blocks of ``file`` hold; None if its encoding has no blocks that can be cut off."""
+    about = file.format, file.subtype, file.channels, file.extra_info
+    if last_block.block_of(file.format, file.subtype, file.extra_info) is None:
+        return None
+    if isinstance(source, bytes):
+        return last_block.complete_frames(io.BytesIO(source), *about)
+    if isinstance(source, str | os.PathLike):
+        with Path(source).open("rb") as raw:
+            return last_block.complete_frames(raw, *about)
+    position = source.tell()
+    try:
+        return last_block.complete_frames(source, *about)
+    finally:
+        source.seek(position)
 
 
 def _n_bytes(source: FileSource) -> int:

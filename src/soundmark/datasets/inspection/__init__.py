@@ -59,6 +59,9 @@ CHUNK = 32  # clips per task, to limit the communication between processes
 QUIET_DBFS = -70.0  # a clip with a lower RMS level gives a warning: in 16 bits, fewer than 4 of them are used
 
 
+MEASURED_SAMPLES = 1 << 22  # at once: squares in float64 take twice the memory of the sound
+
+
 @dataclass(frozen=True)
 class SoundMeasure:
     """A digest of the samples of a sound, and its RMS level in dB of full scale (−inf for digital silence)."""
@@ -73,8 +76,10 @@ def measure(samples: NDArray[np.float32], rate_hz: int) -> SoundMeasure:
     >>> measure(np.full(8, 0.1, np.float32), 8000).level_dbfs
     -20.0
     """
-    digest = hashlib.sha256(rate_hz.to_bytes(8, "little") + np.ascontiguousarray(samples).tobytes())
-    power = float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
+    digest = hashlib.sha256(rate_hz.to_bytes(8, "little"))
+    digest.update(np.ascontiguousarray(samples).data)
+    blocks = (samples[at : at + MEASURED_SAMPLES] for at in range(0, len(samples), MEASURED_SAMPLES))
+    power = sum(float(np.square(block, dtype=np.float64).sum()) for block in blocks) / max(1, len(samples))
     level = round(10 * math.log10(power), 1) if power > 0 else -math.inf
     return SoundMeasure(digest.hexdigest()[:16], level)
 

@@ -5,7 +5,7 @@ K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", ACM Multime
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from soundmark.datasets.dataset import Clip, Dataset
@@ -58,14 +58,14 @@ def load(root: Path, *, subset: str | None = None) -> Dataset:
     if subset not in (None, "esc10"):
         raise unknown_name("subset of ESC-50", str(subset), ["esc10"])
     table = next(root / name for name in TABLES if (root / name).is_file())
-    rows = [row for row in read_rows(table, COLUMNS) if _in_esc10(row) or subset is None]
-    if not rows:
+    classes = _classes(_rows(table, subset))
+    if not classes:
         raise DatasetError(f'"{table}" has no clip of the subset esc10: open it without the subset.')
-    clips, skipped = existing_clips(root, [(row, _clip(row, root / "audio")) for row in rows])
+    clips, skipped = existing_clips(root, ((row, _clip(row, root / "audio")) for row in _rows(table, subset)))
     return Dataset(
         name="ESC-50" if subset is None else "ESC-10",
         root=root,
-        classes=_classes(rows),
+        classes=classes,
         clips=clips,
         skipped=skipped,
         complete_size=2000 if subset is None else 400,
@@ -73,6 +73,10 @@ def load(root: Path, *, subset: str | None = None) -> Dataset:
         licence="CC BY-NC 3.0" if subset is None else "CC BY 3.0",
         citation=CITATION,
     )
+
+
+def _rows(table: Path, subset: str | None) -> Iterator[Row]:
+    return (row for row in read_rows(table, COLUMNS) if _in_esc10(row) or subset is None)
 
 
 def _clip(row: Row, audio: Path) -> Clip:
@@ -92,7 +96,7 @@ def _in_esc10(row: Row) -> bool:
     return value == "true"
 
 
-def _classes(rows: Sequence[Row]) -> tuple[str, ...]:
+def _classes(rows: Iterable[Row]) -> tuple[str, ...]:
     """Return the categories ordered by target; check that categories and targets correspond one to one."""
     category_of: dict[int, str] = {}
     target_of: dict[str, int] = {}

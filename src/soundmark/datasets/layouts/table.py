@@ -10,7 +10,9 @@ semicolon). One such cell makes the table multi-label: a clip then has any numbe
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from soundmark.datasets.dataset import SEPARATOR, Clip, Dataset, Skipped, relative, split_label, typical_length_s
@@ -54,15 +56,18 @@ def load(path: Path, *, classes: Sequence[str] | None = None) -> Dataset:
     >>> data.multi_label, data.classes, [clip.label for clip in data.clips]
     (True, ('dog', 'siren'), ['dog;siren', ''])
     """
-    rows = read_rows(path, ("path", "label"))
+    columns = ("path", "label")
     # A label with a semicolon is a single class name only if ``classes`` contains it.
     given = frozenset(classes or ())
-    several = any(SEPARATOR in row.get("label") and row.get("label") not in given for row in rows)
-    names = [split_label(row.get("label")) if several else (row.label("label"),) for row in rows]
-    known = tuple(classes) if classes is not None else tuple(dict.fromkeys(name for found in names for name in found))
+    several = any(SEPARATOR in row.get("label") and row.get("label") not in given for row in read_rows(path, columns))
+    if classes is None:
+        found = (name for row in read_rows(path, columns) for name in _names(row, several))
+        known = tuple(dict.fromkeys(found))
+    else:
+        known = tuple(classes)
     position = {name: number for number, name in enumerate(known)}
-    listed = [(row, _clip(row, _label(row, found, position))) for row, found in zip(rows, names, strict=True)]
-    clips, skipped = existing_clips(path.parent, _without_duplicates(path.parent, listed))
+    rows = ((row, _clip(row, _label(row, _names(row, several), position))) for row in read_rows(path, columns))
+    clips, skipped = existing_clips(path.parent, _without_duplicates(path.parent, rows))
     return Dataset(
         name=path.stem,
         root=path.parent,
@@ -72,6 +77,11 @@ def load(path: Path, *, classes: Sequence[str] | None = None) -> Dataset:
         skipped=skipped,
         window_s=typical_length_s(clips),
     )
+
+
+def _names(row: Row, several: bool) -> tuple[str, ...]:
+    """Return the class names of a row: any number in multi-label data, else one."""
+    return split_label(row.get("label")) if several else (row.label("label"),)
 
 
 def _label(row: Row, names: Sequence[str], position: Mapping[str, int]) -> str:
@@ -87,8 +97,8 @@ def _clip(row: Row, label: str) -> Clip:
     if stop_s is not None and stop_s <= start_s:
         raise row.error("end", f"must be greater than start={start_s:g}")
     return Clip(
-        path=row.table.parent / row.text("path").replace("\\", "/"),
-        label=label,
+        path=_path(row.table.parent, row.text("path").replace("\\", "/")),
+        label=sys.intern(label),
         start_s=start_s,
         stop_s=stop_s,
         fold=row.whole_number("fold", minimum=1, maximum=MAX_FOLD) if row.get("fold") else None,
@@ -98,7 +108,12 @@ def _clip(row: Row, label: str) -> Clip:
     )
 
 
-def _without_duplicates(root: Path, rows: Sequence[tuple[Row, Clip]]) -> Iterable[tuple[Row, Clip | Skipped]]:
+@lru_cache(maxsize=256)  # sections of one file have one path: it takes more memory than the rest of a clip
+def _path(folder: Path, name: str) -> Path:
+    return folder / name
+
+
+def _without_duplicates(root: Path, rows: Iterable[tuple[Row, Clip]]) -> Iterable[tuple[Row, Clip | Skipped]]:
     """Yield each row with its clip, or with ``Skipped`` if an earlier row has the same section and label."""
     first: dict[tuple[Path, float, float | None, str], int] = {}
     for row, clip in rows:

@@ -1,15 +1,21 @@
-"""Read the CSV tables of data sets and validate their cells; errors name the row and the column."""
+"""Read the CSV tables of data sets and validate their cells; errors name the row and the column.
+
+Tables are read row by row, and only the cells that are needed are kept: a cell of one letter takes many times its size
+in memory.
+"""
 
 from __future__ import annotations
 
+import codecs
 import csv
-import io
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 from soundmark.audio.folders import FolderListing
 from soundmark.datasets.dataset import Clip, Skipped, relative
@@ -38,6 +44,15 @@ def root_of(path: Path, tables: Iterable[str], unpacked_as: Iterable[str]) -> Pa
 MAX_LISTED = 20  # columns named in a message
 
 
+MAX_ROWS = 1 << 20  # of a table: as many as a spreadsheet can have
+
+
+MAX_ROW_CHARS = 1 << 20  # of one row
+
+
+DIVIDE = "Divide it into several tables."
+
+
 MAX_FOLD = 10_000  # a larger number is a typing error, a date or an id
 
 
@@ -63,7 +78,7 @@ def existing_clips(
     Traceback (most recent call last):
     soundmark.errors.DatasetError: none of the 1 files listed in "labels.csv" exists; row 2: "pets/rex.wav". ...
     """
-    listing, clips, skipped, missing = FolderListing(), [], [], []
+    listing, clips, skipped, n_missing, first_missing = FolderListing(), [], [], 0, None
     for row, clip in rows:
         if isinstance(clip, Skipped):
             skipped.append(clip)
@@ -71,14 +86,15 @@ def existing_clips(
             clips.append(clip)
         else:
             skipped.append(Skipped(relative(clip.path, root), f"row {row.number}: {_reason_missing(clip.path)}"))
-            missing.append((row, clip))
-    if not clips and not missing:
+            n_missing += 1
+            first_missing = first_missing or (row, clip)
+    if not clips and first_missing is None:
         problem = f'"{skipped[0].path}": {skipped[0].reason}' if skipped else "it has no rows of clips"
         raise DatasetError(f'the table of "{root}" lists no usable clip: {problem}. Correct the table.')
-    if not clips:
-        row, clip = missing[0]
+    if not clips and first_missing is not None:
+        row, clip = first_missing
         raise DatasetError(
-            f'none of the {len(missing)} files listed in "{row.table}" exists; row {row.number}: "{clip.path}". Add '
+            f'none of the {n_missing} files listed in "{row.table}" exists; row {row.number}: "{clip.path}". Add '
             "the sound files, or correct the paths: they are relative to the table's folder."
         )
     return tuple(clips), tuple(skipped)
@@ -182,11 +198,12 @@ class Row:
         return f'"{self.table}", row {self.number}'
 
 
-def read_rows(path: Path, required: Sequence[str]) -> list[Row]:
+def read_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
     r"""Read the rows of a CSV file delimited by commas, semicolons or tabs; column names are case-insensitive.
 
     Raises:
-        DatasetError: the file is not UTF-8 text, a ``required`` column is missing, or there are no rows.
+        DatasetError: the file is not UTF-8 text, a ``required`` column is missing, there are no rows, or the table has
+            more than ``MAX_ROWS`` rows, or more than ``MAX_ROW_CHARS`` characters in a row.
 
     >>> import tempfile
     >>> table = Path(tempfile.mkdtemp()) / "labels.csv"
@@ -195,35 +212,93 @@ def read_rows(path: Path, required: Sequence[str]) -> list[Row]:
     [(2, 'a;b.wav', 'dog')]
     """
     records = _records(path)
-    columns = _header(path, records[0][1] if records else [], required)
-    rows = [_row(path, number, columns, record) for number, record in records[1:]]
-    if not rows:
+    columns = _header(path, next(records, (0, []))[1], required)
+    number = 0
+    for number, record in records:
+        yield _row(path, number, columns, record)
+    if not number:
         raise DatasetError(f'"{path}" lists no clips: it has a header but no rows.')
-    return rows
 
 
-def _records(path: Path) -> list[tuple[int, list[str]]]:
-    """Return the non-empty rows with their row numbers."""
+def numbered_rows(
+    path: Path, lines: Iterable[str], delimiter: str, *, strict: bool = False
+) -> Iterator[tuple[int, list[str]]]:
+    r"""Yield the rows of a delimited table that are not empty, with their numbers; ``lines`` keep their ends.
+
+    Raises:
+        csv.Error: the quotes are not closed.
+        DatasetError: the table ``path`` has too many rows, or a row has too many characters.
+
+    >>> list(numbered_rows(Path("labels.csv"), ["path,label\n", "\n", "rex.wav,dog\n"], ","))
+    [(1, ['path', 'label']), (3, ['rex.wav', 'dog'])]
+    """
+    number = n_chars = 0
+
+    def limited() -> Iterator[str]:
+        nonlocal n_chars
+        for line in lines:
+            n_chars += len(line)
+            if n_chars > MAX_ROW_CHARS:
+                raise DatasetError(
+                    f'"{path}", row {number + 1} has more than {MAX_ROW_CHARS:,} characters: it is not a table of '
+                    "clips, or a quote is not closed."
+                )
+            yield line
+
+    for number, record in enumerate(csv.reader(limited(), delimiter=delimiter, strict=strict), 1):
+        if number > MAX_ROWS:
+            raise DatasetError(f'"{path}" has more than {MAX_ROWS:,} rows, the most that a table may have. {DIVIDE}')
+        n_chars = 0
+        if any(map(str.strip, record)):
+            yield number, record
+
+
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the non-empty rows with their row numbers."""
     try:
-        data = path.read_bytes()
-        text = data.decode("utf-8-sig")
-        first, second, *_ = [*re.split("\r\n|\r|\n", text.lstrip("\r\n"), maxsplit=2), ""]
-        declared = re.fullmatch("sep=(.)", first)  # a first row that declares the delimiter for spreadsheets
-        header = second if declared else first
-        delimiter = declared[1] if declared else max(",;\t", key=header.count)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        records = [(number, record) for number, record in enumerate(reader, 1) if any(map(str.strip, record))]
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            delimiter, declared = _delimiter(file)
+            file.seek(0)
+            rows = numbered_rows(path, _lines(file), delimiter, strict=True)
+            if declared:
+                next(rows)
+            yield from rows
     except UnicodeDecodeError as error:
-        row = data.count(b"\n", 0, error.start) + 1
+        row, byte = _undecodable(path)
         raise DatasetError(
-            f'"{path}" is not UTF-8 text (row {row} contains the byte 0x{data[error.start]:02X}): save it as '
-            '"CSV UTF-8".'
+            f'"{path}" is not UTF-8 text (row {row} contains the byte 0x{byte:02X}): save it as "CSV UTF-8".'
         ) from error
     except csv.Error as error:
         raise DatasetError(f'"{path}" is not a valid CSV table ({error}): check that all quotes are closed.') from error
     except OSError as error:
         raise DatasetError(f'"{path}" cannot be read: {error.strerror}.') from error
-    return records[1:] if declared else records
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    """Yield the lines with their ends; a line that is longer than a row may be is yielded in parts."""
+    return iter(lambda: file.readline(MAX_ROW_CHARS + 1), "")
+
+
+def _delimiter(file: TextIO) -> tuple[str, bool]:
+    """Return the delimiter, and whether a first row, "sep=;", declares it for spreadsheets."""
+    lines = (line.rstrip("\r\n") for line in _lines(file))
+    first = next((line for line in islice(lines, MAX_ROWS) if line), "")
+    declared = re.fullmatch("sep=(.)", first)
+    header = next(lines, "") if declared else first
+    return (declared[1], True) if declared else (max(",;\t", key=header.count), False)
+
+
+def _undecodable(path: Path) -> tuple[int, int]:
+    """Return the row and the value of the first byte that is not UTF-8."""
+    decoder, row = codecs.getincrementaldecoder("utf-8")(), 1
+    with path.open("rb") as file:
+        while True:
+            block = file.read(1 << 16)
+            try:
+                decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                return row + error.object.count(b"\n", 0, error.start), error.object[error.start]
+            row += block.count(b"\n")
 
 
 def _header(path: Path, names: Sequence[str], required: Sequence[str]) -> list[str]:

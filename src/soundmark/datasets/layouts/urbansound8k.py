@@ -81,7 +81,7 @@ def load(root: Path) -> Dataset:
             f'this is a data set with one folder per class, give "{root / "audio"}".'
         )
     audio = root / "audio" if (root / "audio").is_dir() else root
-    clips, skipped = existing_clips(root, [(row, _clip(row, audio)) for row in read_rows(table, COLUMNS)])
+    clips, skipped = existing_clips(root, ((row, _clip(row, audio)) for row in read_rows(table, COLUMNS)))
     if (root / STAMP).is_file():
         return Dataset(
             name="synthetic city", root=root, classes=CLASSES, clips=clips, skipped=skipped, licence="CC0 1.0"

@@ -23,13 +23,19 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, cast
 
 from soundmark.audio.folders import walk
 from soundmark.datasets.dataset import SEPARATOR, Clip, Dataset, Skipped, relative, typical_length_s
-from soundmark.datasets.layouts.annotations.annotation import Annotation, LabelFile, read_label_file
+from soundmark.datasets.layouts.annotations.annotation import (
+    Annotation,
+    LabelFile,
+    read_head,
+    read_label_file,
+    too_large,
+)
 from soundmark.datasets.layouts.annotations.background import BACKGROUND, background_clips
 from soundmark.datasets.layouts.annotations.recordings import Recordings, is_sound, sound_beside
 from soundmark.errors import DatasetError, unknown_name
@@ -51,7 +57,7 @@ class Format(Protocol):
     """The interface of a format module."""
 
     matches: Callable[[LabelFile], bool]
-    read: Callable[[LabelFile], list[Annotation]]
+    read: Callable[[LabelFile], Iterable[Annotation]]
 
 
 def find(path: Path) -> Path | None:
@@ -86,13 +92,12 @@ def load(location: Path, *, classes: Sequence[str] | None = None, complete: bool
     root = location if location.is_dir() else location.parent
     files = _label_files(location) if location.is_dir() else [location]
     recordings = Recordings(root)
-    clips, skipped = _clips_of(files, recordings)
-    several = any(len(labels) > 1 for _, labels in clips)
-    names = sorted({label for _, labels in clips for label in labels}, key=lambda name: (name.casefold(), name))
+    found, label_sets, skipped = _clips_of(files, recordings)
+    several = any(len(labels) > 1 for labels in label_sets)
+    names = sorted({name for labels in label_sets for name in labels}, key=lambda name: (name.casefold(), name))
     if classes is not None and (unknown := [name for name in names if name not in classes]):
         raise DatasetError(f'"{location}": {unknown_name("class", unknown[0], classes)}')
     known = list(names if classes is None else classes)
-    found = [replace(clip, label=SEPARATOR.join(labels)) for clip, labels in clips]
     if complete:
         all_looked_through = location.is_dir() and all(sound_beside(file) is not None for file in files)
         empty = recordings.all() if all_looked_through else []  # a table may leave out recordings
@@ -113,11 +118,19 @@ def load(location: Path, *, classes: Sequence[str] | None = None, complete: bool
 def recognised(path: Path) -> tuple[Format, LabelFile] | None:
     """Return a label file and its format; None if it has none of ``FORMATS``.
 
+    Raises:
+        DatasetError: it is of a known format, and too large.
+
     >>> recognised(Path(__file__)) is None
     True
     """
     text = read_label_file(path)
-    return None if text is None else next(((each, text) for each in _formats() if each.matches(text)), None)
+    if text is None:
+        head = read_head(path)
+        if head is not None and any(each.matches(head) for each in _formats()):
+            raise too_large(path)
+        return None
+    return next(((each, text) for each in _formats() if each.matches(text)), None)
 
 
 def _formats() -> Iterable[Format]:
@@ -158,16 +171,18 @@ def _names_sounds(path: Path, recordings: Recordings) -> bool:
     if found is None:
         return False
     known, text = found
-    named = [annotation.file for annotation in known.read(text)[:20] if annotation.file is not None]
+    named = [annotation.file for annotation in islice(known.read(text), 20) if annotation.file is not None]
     return any(recordings.find(name) is not None for name in named)
+
+
+_Section = tuple[Path, float, float | None]
 
 
 def _clips_of(
     files: Sequence[Path], recordings: Recordings
-) -> tuple[list[tuple[Clip, tuple[str, ...]]], list[Skipped]]:
-    """Return the clips with their labels, and the annotations that cannot be used, with the reason."""
-    sections: dict[tuple[Path, float, float | None], dict[str, None]] = {}
-    first: dict[tuple[Path, float, float | None], Annotation] = {}
+) -> tuple[list[Clip], Iterable[tuple[str, ...]], list[Skipped]]:
+    """Return the clips, the sets of labels that they have, and the annotations that cannot be used, with the reason."""
+    sections: dict[_Section, tuple[str | None, int | None, tuple[str, ...]]] = {}  # source, fold and labels
     skipped: list[Skipped] = []
     for file in files:
         found = recognised(file)
@@ -187,20 +202,24 @@ def _clips_of(
                 skipped.append(Skipped(relative(path, recordings.root), f"{where}: {reason}"))
                 continue
             key = (path, annotation.start_s, stop_s)
-            first.setdefault(key, annotation)
-            sections.setdefault(key, {}).update(dict.fromkeys(annotation.labels))
+            source, fold, labels = sections.get(key, (annotation.source, annotation.fold, ()))
+            sections[key] = source, fold, (*labels, *annotation.labels)
     if not sections:
         raise DatasetError(_nothing_usable(files, skipped))
-    return [
-        (_clip(key, first[key], recordings.root), tuple(sorted(labels))) for key, labels in sections.items()
-    ], skipped
+    texts: dict[tuple[str, ...], str] = {}  # of each set of labels, kept once
+    clips = []
+    while sections:
+        key, (source, fold, labels) = sections.popitem()
+        labels = tuple(sorted(set(labels)))
+        clips.append(_clip(key, texts.setdefault(labels, SEPARATOR.join(labels)), source, fold, recordings.root))
+    return clips[::-1], texts, skipped
 
 
-def _clip(section: tuple[Path, float, float | None], annotation: Annotation, root: Path) -> Clip:
+def _clip(section: _Section, label: str, source: str | None, fold: int | None, root: Path) -> Clip:
     path, start_s, stop_s = section
     is_slice = start_s > 0 or stop_s is not None
-    source = annotation.source or (relative(path, root) if is_slice else None)
-    return Clip(path=path, label="", start_s=start_s, stop_s=stop_s, fold=annotation.fold, source=source)
+    source = source or (relative(path, root) if is_slice else None)
+    return Clip(path=path, label=label, start_s=start_s, stop_s=stop_s, fold=fold, source=source)
 
 
 def _nothing_usable(files: Sequence[Path], skipped: Sequence[Skipped]) -> str:

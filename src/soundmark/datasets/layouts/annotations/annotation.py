@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import codecs
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from soundmark.datasets.layouts.table_reader import MAX_LABEL_CHARS, MAX_TIME_S
+from soundmark.datasets.layouts.table_reader import DIVIDE, MAX_LABEL_CHARS, MAX_ROW_CHARS, MAX_ROWS, MAX_TIME_S
 from soundmark.errors import DatasetError
 from soundmark.runtime.text import shortened
 
-MAX_BYTES = 1 << 28  # of a label file
+MAX_BYTES = 1 << 26  # of a label file
 
 
-@dataclass(frozen=True, kw_only=True)
+HEAD_BYTES = 1 << 16  # of a larger file, to recognise its format
+
+
+_TEXT, _END = re.compile(r"\S"), re.compile(r"[\r\n]")
+
+
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Annotation:
     """The labels of a section of a sound file; ``row`` is its row in the label file, for messages."""
 
@@ -36,23 +46,53 @@ class LabelFile:
     path: Path
     text: str
 
-    @cached_property
-    def lines(self) -> list[str]:
-        r"""The lines without their ends.
+    def lines(self, *, ends: bool = False) -> Iterator[str]:
+        r"""Yield the lines, one by one: a list of short lines takes many times their size; ``ends`` keeps their ends.
 
-        >>> LabelFile(Path("a.txt"), "one\r\ntwo").lines
+        >>> list(LabelFile(Path("a.txt"), "one\r\ntwo").lines())
         ['one', 'two']
         """
-        return self.text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        lines = (found[0] for found in _LINE.finditer(self.text))
+        return lines if ends else (line.rstrip("\r\n") for line in lines)
+
+    def check_rows(self) -> None:
+        """Raise an error if there are more lines than a table may have rows.
+
+        >>> LabelFile(Path("a.txt"), "one").check_rows()
+        """
+        if max(map(self.text.count, "\r\n")) > MAX_ROWS:
+            raise too_large(self.path)
+
+    def numbered_lines(self) -> Iterator[tuple[int, str]]:
+        r"""Yield the lines that are not empty, with their numbers.
+
+        Raises:
+            DatasetError: there are too many lines, or a line is too long.
+
+        >>> list(LabelFile(Path("a.txt"), "one\n\ntwo").numbered_lines())
+        [(1, 'one'), (3, 'two')]
+        """
+        self.check_rows()
+        for row, line in enumerate(self.lines(), 1):
+            if len(line) > MAX_ROW_CHARS:
+                raise self.error(row, f"it has more than {MAX_ROW_CHARS:,} characters")
+            if line.strip():
+                yield row, line
 
     @cached_property
     def head(self) -> str:
-        r"""The first line that is not empty.
+        r"""The first line that is not empty, at most ``MAX_ROW_CHARS`` of it.
 
         >>> LabelFile(Path("a.txt"), "\n\nSelection\tView\n").head
         'Selection\tView'
         """
-        return next((line for line in self.lines if line.strip()), "")
+        text = self.text
+        first = _TEXT.search(text)
+        if first is None:
+            return ""
+        start = 1 + max(text.rfind("\n", 0, first.start()), text.rfind("\r", 0, first.start()))
+        end = _END.search(text, first.start())
+        return text[start : min(end.start() if end else len(text), start + MAX_ROW_CHARS)]
 
     def error(self, row: int, problem: str) -> DatasetError:
         """Return the error for a row of the file.
@@ -110,8 +150,20 @@ class LabelFile:
         return found
 
 
+def too_large(path: Path) -> DatasetError:
+    """Return the error for a label file with too many bytes or rows.
+
+    >>> print(too_large(Path("a.csv")))
+    "a.csv" is too large: a table of annotations may have at most 64 MiB and 1,048,576 rows. Divide it into several...
+    """
+    return DatasetError(
+        f'"{path}" is too large: a table of annotations may have at most {MAX_BYTES >> 20} MiB and {MAX_ROWS:,} rows. '
+        f"{DIVIDE}"
+    )
+
+
 def read_label_file(path: Path) -> LabelFile | None:
-    r"""Read a text file in UTF-8, or in UTF-16 with a byte order mark; None if it is neither, or larger than 256 MiB.
+    r"""Read a text file in UTF-8, or in UTF-16 with a byte order mark; None if it is neither, or larger than 64 MiB.
 
     Raises:
         DatasetError: the file cannot be read.
@@ -122,22 +174,41 @@ def read_label_file(path: Path) -> LabelFile | None:
     >>> read_label_file(path).head
     '1\t2\twren'
     """
+    return _read(path, None)
+
+
+def read_head(path: Path) -> LabelFile | None:
+    """Read the complete lines at the start of a label file that is larger than 64 MiB; None if it is not larger.
+
+    Raises:
+        DatasetError: the file cannot be read.
+
+    >>> read_head(Path(__file__)) is None
+    True
+    """
+    return _read(path, HEAD_BYTES)
+
+
+def _read(path: Path, head: int | None) -> LabelFile | None:
     try:
         state = path.stat()
-        return _read(path, state.st_mtime_ns, state.st_size)
+        too_long = state.st_size > MAX_BYTES
+        if too_long is (head is None):
+            return None
+        return _text_of(path, state.st_mtime_ns, state.st_size, head)
     except OSError as error:
         raise DatasetError(f'"{path}" cannot be read: {error.strerror}.') from error
 
 
-@lru_cache(maxsize=8)
-def _read(path: Path, changed_ns: int, size: int) -> LabelFile | None:
-    """Read a file; its format is determined, and then it is read. ``changed_ns`` makes the cache current."""
-    if size > MAX_BYTES:
-        return None
-    data = path.read_bytes()
+@lru_cache(maxsize=2)
+def _text_of(path: Path, changed_ns: int, size: int, head: int | None) -> LabelFile | None:
+    """Read a file, or its ``head``; its format is determined, and then it is read. ``changed_ns`` makes it current."""
+    with path.open("rb") as file:
+        data = file.read(-1 if head is None else head)
     is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = data.decode("utf-16" if is_utf16 else "utf-8-sig")
+        decoder = codecs.getincrementaldecoder("utf-16" if is_utf16 else "utf-8-sig")()
+        text = decoder.decode(data, final=head is None)
     except UnicodeDecodeError:
         return None
     return None if "\0" in text else LabelFile(path, text)

@@ -12,6 +12,8 @@ from typing import Any
 from soundmark.datasets.layouts.annotations.annotation import Annotation, LabelFile
 from soundmark.runtime.checks import is_finite, parse_json
 
+MAX_VALUES = 1 << 22  # of the JSON: each takes up to 64 bytes of memory more than in the file
+
 
 def matches(text: LabelFile) -> bool:
     """Return whether the text is a JSON object that contains recordings.
@@ -28,12 +30,14 @@ def read(text: LabelFile) -> list[Annotation]:
     """Read the annotated sound events, and the tags of clips. The labels are the tags with the most frequent key.
 
     Raises:
-        DatasetError: it is not valid JSON, or not of this format.
+        DatasetError: it is not valid JSON, or not of this format, or it has too many values.
 
     >>> from pathlib import Path
     >>> read(LabelFile(Path("project.json"), '{"data": {"recordings": []}}'))
     []
     """
+    if sum(map(text.text.count, ",[{")) > MAX_VALUES:
+        raise text.error(1, f"it has more than {MAX_VALUES:,} values: divide it into several files")
     try:
         data = parse_json(text.text)["data"]
         recordings = {one["uuid"]: str(one["path"]) for one in data["recordings"]}

@@ -6,6 +6,8 @@ Source: Audacity Manual, "Importing and Exporting Labels".
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from soundmark.datasets.layouts.annotations.annotation import Annotation, LabelFile
 
 FREQUENCIES = "\\"  # begins a line with the frequencies of the label before it
@@ -22,7 +24,7 @@ def matches(text: LabelFile) -> bool:
     return len(cells) in (2, 3) and all(_is_number(cell) for cell in cells[:2])
 
 
-def read(text: LabelFile) -> list[Annotation]:
+def read(text: LabelFile) -> Iterator[Annotation]:
     r"""Read the labels; labels without text, and those of a moment, are no annotations.
 
     Raises:
@@ -32,9 +34,8 @@ def read(text: LabelFile) -> list[Annotation]:
     >>> [annotation.labels for annotation in read(LabelFile(Path("dawn.txt"), "1.0\t2.5\twren\n3\t3\tmark\n"))]
     [('wren',)]
     """
-    found = []
-    for row, line in enumerate(text.lines, 1):
-        if not line.strip() or line.startswith(FREQUENCIES):
+    for row, line in text.numbered_lines():
+        if line.startswith(FREQUENCIES):
             continue
         cells = line.split("\t")
         if len(cells) < 2:
@@ -42,8 +43,7 @@ def read(text: LabelFile) -> list[Annotation]:
         start_s, stop_s = text.section(row, cells[0], cells[1])
         labels = text.labels(row, cells[2:3])
         if labels and stop_s > start_s:
-            found.append(Annotation(row=row, labels=labels, start_s=start_s, stop_s=stop_s))
-    return found
+            yield Annotation(row=row, labels=labels, start_s=start_s, stop_s=stop_s)
 
 
 def _is_number(cell: str) -> bool:

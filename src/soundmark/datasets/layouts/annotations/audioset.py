@@ -8,6 +8,8 @@ is the segment itself, as downloaders write it.
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from itertools import islice
 
 from soundmark.datasets.layouts.annotations.annotation import Annotation, LabelFile, read_label_file
 
@@ -21,10 +23,10 @@ def matches(text: LabelFile) -> bool:
     >>> matches(LabelFile(Path("eval.csv"), "# Segments csv\n# YTID, start_seconds, end_seconds, positive_labels\n"))
     True
     """
-    return any(line.startswith("# YTID") for line in text.lines[:5])
+    return any(line.startswith("# YTID") for line in islice(text.lines(), 5))
 
 
-def read(text: LabelFile) -> list[Annotation]:
+def read(text: LabelFile) -> Iterator[Annotation]:
     r"""Read the segments; the times are those of the video, so each file is one whole segment.
 
     Raises:
@@ -32,13 +34,12 @@ def read(text: LabelFile) -> list[Annotation]:
 
     >>> from pathlib import Path
     >>> text = LabelFile(Path("eval.csv"), '# YTID, start_seconds\n-0p, 30.000, 40.000, "/m/09x0r,/t/dd00125"\n')
-    >>> read(text)[0].labels
+    >>> next(read(text)).labels
     ('/m/09x0r', '/t/dd00125')
     """
     names = _class_names(text)
-    found = []
-    for row, line in enumerate(text.lines, 1):
-        if line.startswith("#") or not line.strip():
+    for row, line in text.numbered_lines():
+        if line.startswith("#"):
             continue
         cells = next(csv.reader([line], skipinitialspace=True))
         if len(cells) < 4:
@@ -46,8 +47,7 @@ def read(text: LabelFile) -> list[Annotation]:
         text.section(row, cells[1], cells[2])
         labels = text.labels(row, [names.get(mid.strip(), mid) for mid in ",".join(cells[3:]).split(",")])
         if labels:
-            found.append(Annotation(row=row, labels=labels, file=cells[0].strip()))
-    return found
+            yield Annotation(row=row, labels=labels, file=cells[0].strip())
 
 
 def _class_names(text: LabelFile) -> dict[str, str]:
@@ -55,5 +55,5 @@ def _class_names(text: LabelFile) -> dict[str, str]:
     known = read_label_file(path) if path.is_file() else None
     if known is None:
         return {}
-    rows = csv.DictReader(known.lines)
+    rows = csv.DictReader(line for _, line in known.numbered_lines())
     return {row["mid"]: row["display_name"] for row in rows if row.get("mid") and row.get("display_name")}

@@ -9,13 +9,12 @@ Face's audiofolder (``file_name``), and ESC-50's columns (``filename,category``)
 from __future__ import annotations
 
 import csv
-import io
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from soundmark.datasets.layouts.annotations.annotation import Annotation, LabelFile
-from soundmark.datasets.layouts.table_reader import MAX_FOLD
+from soundmark.datasets.layouts.table_reader import MAX_FOLD, numbered_rows
 from soundmark.runtime.checks import parse_json
 
 # The first of these columns that a table has is used; all names in lower case.
@@ -93,22 +92,26 @@ def _names(text: LabelFile) -> set[str]:
     return {cell.strip().strip('"').lower() for cell in text.head.split(_delimiter(text.head))}
 
 
-def read(text: LabelFile) -> list[Annotation]:
+def read(text: LabelFile) -> Iterator[Annotation]:
     r"""Read the rows; a row without a label, or with an empty section, is no annotation.
 
     Raises:
         DatasetError: a row or a time is invalid.
 
     >>> from pathlib import Path
-    >>> read(LabelFile(Path("events.csv"), "filename,onset,offset,event_label\ndawn.wav,1,2.5,wren\n"))
+    >>> list(read(LabelFile(Path("events.csv"), "filename,onset,offset,event_label\ndawn.wav,1,2.5,wren\n")))
     [Annotation(row=2, labels=('wren',), file='dawn.wav', start_s=1.0, stop_s=2.5, source=None, fold=None)]
     """
-    rows = _json_rows(text) if text.head.lstrip().startswith("{") else table_rows(text, _delimiter(text.head))
-    names = list(dict.fromkeys(name for _, row in rows for name in row))
+    is_json = text.head.lstrip().startswith("{")
+
+    def rows() -> Iterator[tuple[int, dict[str, str]]]:
+        return _json_rows(text) if is_json else table_rows(text, _delimiter(text.head))
+
+    names = list(dict.fromkeys(name for _, row in rows() for name in row))
     columns = {part: _first(names, known) for part, known in (
         ("file", FILES), ("label", LABELS), ("start", STARTS), ("stop", STOPS), ("split", SPLITS), ("source", SOURCES)
     )}  # fmt: skip
-    return [found for number, row in rows if (found := _annotation(text, number, row, columns)) is not None]
+    return (found for number, row in rows() if (found := _annotation(text, number, row, columns)) is not None)
 
 
 def _annotation(
@@ -165,46 +168,40 @@ def _first(names: Iterable[str], known: Sequence[str]) -> str | None:
     return next((name for name in known if name in present), None)
 
 
-def table_rows(text: LabelFile, delimiter: str) -> list[tuple[int, dict[str, str]]]:
-    r"""Return the rows of a delimited table with their numbers; cells by column, names in lower case.
+def table_rows(text: LabelFile, delimiter: str) -> Iterator[tuple[int, dict[str, str]]]:
+    r"""Yield the rows of a delimited table with their numbers; cells by column, names in lower case.
 
     Raises:
-        DatasetError: the quotes are not closed, or a row has more cells than the header.
+        DatasetError: the quotes are not closed, a row has more cells than the header, or the table is too large.
 
     >>> from pathlib import Path
-    >>> table_rows(LabelFile(Path("events.csv"), "File,Label\na.wav,dog\n"), ",")
+    >>> list(table_rows(LabelFile(Path("events.csv"), "File,Label\na.wav,dog\n"), ","))
     [(2, {'file': 'a.wav', 'label': 'dog'})]
     """
+    text.check_rows()
+    header = HEADERLESS if _is_headerless(text.head) else None
     try:
-        records = list(csv.reader(io.StringIO(text.text, newline=""), delimiter=delimiter))
+        for row, record in numbered_rows(text.path, text.lines(ends=True), delimiter):
+            cells = [cell.strip() for cell in record]
+            if header is None:
+                header = [cell.lower() for cell in cells]
+                continue
+            if any(cells[len(header) :]):
+                raise text.error(row, f"it has {len(cells)} cells, and the header has {len(header)} columns")
+            yield row, dict(zip(header, cells, strict=False))
     except csv.Error as error:
         raise text.error(1, f"it is not a valid table ({error})") from error
-    numbered = [(row, [cell.strip() for cell in cells]) for row, cells in enumerate(records, 1) if any(cells)]
-    if not numbered:
-        return []
-    if _is_headerless(text.head):
-        header, body = HEADERLESS, numbered
-    else:
-        header, body = [cell.lower() for cell in numbered[0][1]], numbered[1:]
-    for row, cells in body:
-        if any(cells[len(header) :]):
-            raise text.error(row, f"it has {len(cells)} cells, and the header has {len(header)} columns")
-    return [(row, dict(zip(header, cells, strict=False))) for row, cells in body]
 
 
-def _json_rows(text: LabelFile) -> list[tuple[int, dict[str, str]]]:
-    rows = []
-    for number, line in enumerate(text.lines, 1):
-        if not line.strip():
-            continue
+def _json_rows(text: LabelFile) -> Iterator[tuple[int, dict[str, str]]]:
+    for number, line in text.numbered_lines():
         try:
             values = parse_json(line)
         except ValueError as error:
             raise text.error(number, f"it is not JSON ({error})") from error
         if not isinstance(values, dict):
             raise text.error(number, "expected a JSON object")
-        rows.append((number, {name.lower(): _cell(value) for name, value in values.items()}))
-    return rows
+        yield number, {name.lower(): _cell(value) for name, value in values.items()}
 
 
 def _cell(value: object) -> str:

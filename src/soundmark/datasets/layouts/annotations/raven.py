@@ -7,7 +7,7 @@ Source: Raven Pro User's Manual, "Selection Tables"; crowsetta's format "raven".
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 
 from soundmark.datasets.layouts.annotations.annotation import Annotation, LabelFile
 from soundmark.datasets.layouts.annotations.columns import LABELS, table_rows
@@ -50,7 +50,7 @@ def matches(text: LabelFile) -> bool:
     return {BEGIN, END} <= header
 
 
-def read(text: LabelFile) -> list[Annotation]:
+def read(text: LabelFile) -> Iterator[Annotation]:
     r"""Read the selections; each counts once, whatever its number of views.
 
     The annotation is the column of the usual names (``columns.LABELS``), else the only other column with text.
@@ -63,28 +63,29 @@ def read(text: LabelFile) -> list[Annotation]:
     >>> [(one.start_s, one.stop_s, one.labels) for one in read(LabelFile(Path("dawn.txt"), table))]
     [(1.0, 2.5, ('wren',))]
     """
-    rows = table_rows(text, "\t")
-    label = _label_column(text, rows)
-    found: dict[tuple[str, str | None, float, float], Annotation] = {}
-    for number, row in rows:
+    label = _label_column(text)
+    found: set[tuple[str, str | None, float, float]] = set()
+    for number, row in table_rows(text, "\t"):
         start_s, stop_s = text.section(number, row[BEGIN], row[END])
         if row.get(OFFSET):
             offset_s = text.seconds(number, OFFSET, row[OFFSET])
             start_s, stop_s = offset_s, offset_s + stop_s - start_s
         labels = text.labels(number, [row.get(label, "")])
         file = next((row[name] for name in FILES if row.get(name)), None)
-        if labels and stop_s > start_s:
-            key = (row.get("selection", str(number)), file, start_s, stop_s)
-            found.setdefault(key, Annotation(row=number, labels=labels, file=file, start_s=start_s, stop_s=stop_s))
-    return list(found.values())
+        key = (row.get("selection", str(number)), file, start_s, stop_s)
+        if labels and stop_s > start_s and key not in found:
+            found.add(key)
+            yield Annotation(row=number, labels=labels, file=file, start_s=start_s, stop_s=stop_s)
 
 
-def _label_column(text: LabelFile, rows: Sequence[tuple[int, Mapping[str, str]]]) -> str:
-    names = list(rows[0][1]) if rows else []
+def _label_column(text: LabelFile) -> str:
+    names = list(next(table_rows(text, "\t"), (0, {}))[1])
     for name in LABELS:
         if name in names:
             return name
-    others = [name for name in names if name not in MEASURED and any(_is_text(row.get(name, "")) for _, row in rows)]
+    others = [name for name in names if name not in MEASURED]
+    with_text = {name for _, row in table_rows(text, "\t") for name in others if _is_text(row.get(name, ""))}
+    others = [name for name in others if name in with_text]
     if len(others) != 1:
         what = "no column with the annotation" if not others else f"several columns of text: {first_of(others)}"
         raise text.error(1, f"the selection table has {what}; name the column of the labels Annotation")
