@@ -75,7 +75,7 @@ def commands(data: Path, recording: Path, out: Path, model: str | Path | None) -
         "spectrograms": ["spectrograms", data, out / "pictures", *BASE],
         "classify": ["classify", recording, "-m", model, "-o", out / "classify", *BASE],
         "classify --isolate": ["classify", recording, "-m", model, "--isolate", *BASE],
-        "explain": ["explain", recording, "-m", model, "-o", out / "explain.png", "--quiet"],
+        "explain": ["explain", recording, "-m", model, "-o", out / "explain.png"],
         "export --calibrate": ["export", model, "--int8", "--calibrate", data, "-o", out / "int8.onnx", "--quiet"],
     }  # fmt: skip
 
