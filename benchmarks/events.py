@@ -58,11 +58,11 @@ class Variant:
 
 
 OLD = Variant(name="clips only, no overlap")
-NOW = {"overlap": OVERLAP, "partial": 2, "backgrounds": True, "presence": True, "novelty": True, "smoothing": True}
+NOW = {"overlap": OVERLAP, "partial": 1, "backgrounds": True, "presence": True, "novelty": True, "smoothing": True}
 VARIANTS = (
     OLD,
     Variant(name="clips only, threshold 0.7", threshold=0.7),
-    Variant(name="overlap 0.25 + partial views", overlap=OVERLAP, partial=2),
+    Variant(name="overlap 0.25 + partial views", overlap=OVERLAP, partial=1),
     Variant(name="+ presence", **NOW | {"smoothing": False, "novelty": False}, threshold=EVENT_THRESHOLD),
     Variant(name="+ averages", **NOW | {"novelty": False}, threshold=EVENT_THRESHOLD),
     Variant(name="now: + novelty", **NOW, threshold=EVENT_THRESHOLD),

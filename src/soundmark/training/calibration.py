@@ -182,8 +182,8 @@ class Novelty:
         >>> bool(fitted(np.zeros((1, 4)))[0] < -2 < 2 < fitted(np.array([[0.0, 0.0, 0.0, 6.0]]))[0])
         True
         """
-        logits = views[:, :, first:].reshape(-1, views.shape[2] - first).astype(np.float64)
-        spread = logits.std(0) + 1e-6
+        logits = views[:, :, first:].reshape(-1, views.shape[2] - first)
+        spread = logits.std(0, dtype=np.float64) + 1e-6
         shift = -np.quantile(logits, 1 - RARE, axis=0) / spread
         return cls(
             scale=np.pad(1 / spread, (first, 0)).astype(np.float32),

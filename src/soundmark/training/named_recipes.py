@@ -134,8 +134,8 @@ RECIPES = {
             name="transfer",
             representation=spectrograms.LogMel(),
             backbone="mn04",
-            partial_views=2,
-            backgrounds=500,
+            partial_views=1,
+            backgrounds=100,
         ),
     )
 }
