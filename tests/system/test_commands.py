@@ -69,6 +69,21 @@ def test_compare_prints_a_table_and_writes_the_report(soundmark, city_folder, tm
     assert "all finished" in again.stderr
 
 
+def test_curve_states_its_cost_and_prints_tables_for_80_columns(soundmark, city_folder, tmp_path):
+    run = tmp_path / "curve"
+    command = ("curve", city_folder, "-o", run, "--recipe", "notebook-mel", "--draws", 1, *SMALL)
+    done = run_soundmark(*command, env={"COLUMNS": 80, "SOUNDMARK_CACHE": tmp_path / "cache"})
+    assert done.returncode == 0, done.stderr
+    assert "6 trainings on 1 recording per class, and on all (2.0): about" in " ".join(done.stderr.split())
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "accuracy % [95 %]" in lines[1]
+    assert re.search(r"^ +all +20 +1 +[0-9.]+ \[", done.stdout, flags=re.MULTILINE)
+    assert "The curve cannot be extrapolated: that needs at least 3 sizes" in done.stdout
+    assert (run / "curve.png").stat().st_size > 10_000
+    assert len(json.loads((run / "curve.json").read_text())["points"]) == 2
+
+
 def test_train_evaluate_show(soundmark, city_folder, model, tmp_path):
     shown = soundmark("show", model)
     assert shown.returncode == 0

@@ -29,7 +29,7 @@ from soundmark.models import bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import load
 from soundmark.models.export import waveform
-from soundmark.runtime import atomic, output_folder
+from soundmark.runtime import atomic, checksums, output_folder
 from soundmark.spectrograms import Image, Mel
 from support.commands import run_soundmark
 
@@ -1217,3 +1217,19 @@ def zip_of_esc50(folder: Path, files: dict[str, bytes]) -> None:
     with zipfile.ZipFile(folder / "data" / "ESC-50-master.zip", "w") as archive:
         for name, content in files.items():
             archive.writestr(name, content)
+
+
+@setup_of(230)
+def two_sounds(folder: Path) -> None:
+    for name in ("cat", "dog"):
+        tone(folder / "few" / name / "0.wav", 440)
+
+
+@setup_of(231)
+def a_learning_curve_of_other_data(folder: Path) -> None:
+    (folder / "run").mkdir()
+    found = checksums.with_checksum({"dataset": {"fingerprint": "0"}, "recipe": {}})
+    (folder / "run" / "curve.json").write_text(json.dumps(found))
+
+
+setup_of(232)(no_files)

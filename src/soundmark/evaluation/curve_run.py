@@ -101,6 +101,20 @@ def make_curve_plan(dataset: Dataset, recipe: Recipe, *, draws: int | None = Non
     splits.check_classes(dataset)
     protocol = PROTOCOLS[most_trusted(default_protocols(dataset))]
     chosen = tuple(_apart(dataset, split) for split in protocol.splits(dataset))
+    return plan_for_splits(dataset, recipe, protocol.name, chosen, draws=draws)
+
+
+def plan_for_splits(
+    dataset: Dataset, recipe: Recipe, protocol: str, chosen: Sequence[Split], *, draws: int
+) -> CurvePlan:
+    """Plan a curve for given splits, which keep recordings apart.
+
+    Raises:
+        DatasetError: the splits have fewer than two training recordings per class.
+
+    >>> plan_for_splits(city, recipe, "folds", splits.official_folds(city)[:1], draws=3).trainings
+    4
+    """
     recordings = [splits.count_recordings(dataset, split.train) for split in chosen]
     per_class = float(np.mean(recordings)) / len(dataset.classes)
     if per_class < 2:
@@ -112,8 +126,8 @@ def make_curve_plan(dataset: Dataset, recipe: Recipe, *, draws: int | None = Non
     return CurvePlan(
         dataset=dataset,
         recipe=recipe.for_window(dataset.window_s),
-        protocol=protocol.name,
-        splits=chosen,
+        protocol=protocol,
+        splits=tuple(chosen),
         sizes=sizes,
         draws=draws,
         per_class=per_class,
@@ -141,6 +155,7 @@ class _Ranking:
         np.add.at(counts, recording_of, dataset.targets[split.train])
         rarity = np.where(counts > 0, (counts > 0).sum(axis=0), np.inf) if dataset.multi_label else -counts
         class_of = rarity.argmin(axis=1)  # the class of most clips; multi-label: the rarest class
+        class_of[~counts.any(axis=1)] = len(dataset.classes)  # no class at all
         random = np.random.default_rng(list(seed))
         rank, size = np.empty(len(counts), np.int64), np.empty(len(counts), np.int64)
         for one in np.unique(class_of):
@@ -278,18 +293,30 @@ def run_curve(
         usable = replace(plan, splits=tuple(usable_split(split, store.usable) for split in plan.splits))
         for split in usable.splits:
             check_split(_unit(usable, folder, None, 0, split), dataset)
-        trainer = _score_heads if plan.recipe.backbone else _score_networks
-        curve = measure(
-            dataset,
-            plan.recipe,
-            plan.protocol,
-            np.concatenate([split.test for split in usable.splits]),
-            _collected(usable, trainer(usable, store, folder, device, progress)),
-            skipped=(*dataset.skipped, *store.skipped),
-            seconds=time.perf_counter() - start,
-        )
+        curve = measure_curve(usable, store, folder, device=device, progress=progress)
+        curve = replace(curve, seconds=time.perf_counter() - start)
         _write(curve, folder)
     return curve
+
+
+def measure_curve(
+    plan: CurvePlan, store: Features, folder: Path, *, device: str = DEFAULT_DEVICE, progress: Progress = no_progress
+) -> LearningCurve:
+    """Train and score all draws of ``plan``, whose clips can all be read; only networks are written to ``folder``.
+
+    >>> plan = make_curve_plan(city, recipe, draws=1)
+    >>> measure_curve(plan, build_features(city, recipe, jobs=1), folder).points[0].size
+    1
+    """
+    scored = (_score_heads if plan.recipe.backbone else _score_networks)(plan, store, folder, device, progress)
+    return measure(
+        plan.dataset,
+        plan.recipe,
+        plan.protocol,
+        np.concatenate([split.test for split in plan.splits]),
+        _collected(plan, scored),
+        skipped=(*plan.dataset.skipped, *store.skipped),
+    )
 
 
 Scored = Iterator[tuple[int | None, int, Split, np.ndarray]]  # size, draw, split, probabilities of its test clips

@@ -24,7 +24,10 @@ TYPICAL_EXPONENT = 0.25  # learning curves of classifiers have exponents of 0.07
 TYPICAL_WEIGHT = 2.0  # of the typical exponent, relative to a sum of squares of ln(n); see ``fit_power_law``
 
 
-LEAST_ERROR = 1e-3  # a smaller error is set to this value: its logarithm would dominate
+LEAST_ERROR = 0.1  # of the largest error of a curve; a smaller one is set to it: its logarithm would dominate
+
+
+TINY = 1e-6  # the least error if all scores are 1
 
 
 REPLICATES = 1000  # random curves from which an interval is computed
@@ -50,14 +53,15 @@ def fit_power_law(sizes: Floats, scores: Floats) -> PowerLaws:
 
     With x = ln n and e = ln(1 − score), it minimises Σ w·(e − a + c·x)² + W·(c − C)², where C is the typical exponent
     and W its weight. The weights w are proportional to the squared errors of the first row, so that all scores are
-    fitted with the same absolute accuracy; their mean is 1.
+    fitted with the same absolute accuracy; their mean is 1. Scores of 1 are fitted as almost 1.
 
     >>> sizes = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
     >>> found = fit_power_law(sizes, 1 - 0.4 * sizes[None] ** -0.25)
     >>> found.scale.round(6).tolist(), found.exponent.round(6).tolist(), found.at(32.0).round(3).tolist()
     ([0.4], [0.25], [0.832])
     """
-    x, e = np.log(sizes), np.log(np.clip(1 - scores, LEAST_ERROR, 1))
+    errors = np.clip(1 - scores, TINY, 1)
+    x, e = np.log(sizes), np.log(np.maximum(errors, LEAST_ERROR * errors.max(axis=1, keepdims=True)))
     w = np.exp(2 * e[0])
     w /= w.mean()
     middle_x, middle_e = (w * x).sum() / w.sum(), (e @ w) / w.sum()
@@ -72,16 +76,22 @@ class Extrapolation:
     """The score expected of a new measurement with ``factor`` times the recordings, which include the present ones."""
 
     factor: float
+    present: float  # the present score
     score: float
-    interval: Interval  # of the score, with the confidence level LEVEL
-    gain: float  # score minus the present one
+    interval: Interval  # of the score; the confidence level of all intervals here is LEVEL
     exponent: float
+    curve_gain: float  # gain along the fitted curve: what remains if the measurements do not vary
+    curve_gain_interval: Interval
+
+    @property
+    def gain(self) -> float:
+        """The score minus the present one."""
+        return self.score - self.present
 
     @property
     def gain_interval(self) -> Interval:
         """The interval of the gain: that of the score, minus the present score."""
-        present = self.score - self.gain
-        return Interval(self.interval.low - present, self.interval.high - present)
+        return Interval(self.interval.low - self.present, self.interval.high - self.present)
 
 
 def extrapolate(
@@ -115,15 +125,21 @@ def extrapolate(
     random = np.random.default_rng(seed).multivariate_normal(scores, spread, REPLICATES, method="eigh")
     curves = fit_power_law(sizes, np.vstack([scores, random]))
     reached = curves.at(factor * sizes[-1])
-    low, high = np.quantile(reached[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    score = float(reached[0])
+    gains = reached - curves.at(sizes[-1])
     return Extrapolation(
         factor=factor,
-        score=score,
-        interval=Interval(float(low), float(high)),
-        gain=score - float(scores[-1]),
+        present=float(scores[-1]),
+        score=float(reached[0]),
+        interval=_central(reached[1:]),
         exponent=float(curves.exponent[0]),
+        curve_gain=float(gains[0]),
+        curve_gain_interval=_central(gains[1:]),
     )
+
+
+def _central(values: Floats) -> Interval:
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(high))
 
 
 def _training_variance(sizes: Floats, draw_variances: Floats) -> float:

@@ -1,6 +1,6 @@
 """``LearningCurve``: the score on held-out recordings by the number of training recordings, as text, table and figure.
 
-    scores by size, draw and clip ─ measure ─▶ LearningCurve ─▶ curve.json, table, figure
+scores by size, draw and clip ─ measure ─▶ LearningCurve ─▶ curve.json, table, figure
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from soundmark.datasets import Dataset, Skipped
 from soundmark.datasets.protocols import protocol_of
-from soundmark.evaluation.extrapolation import LEVEL, Extrapolation, extrapolate
+from soundmark.evaluation.extrapolation import FACTOR, LEVEL, Extrapolation, extrapolate
 from soundmark.metrics import student_t
 from soundmark.metrics.intervals import LEVEL as INTERVAL_LEVEL
 from soundmark.metrics.intervals import UNKNOWN, Floats, Interval, bounds, finite_or_none
@@ -21,7 +21,7 @@ from soundmark.metrics.task import Task
 from soundmark.runtime import plotting
 from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.plotting import BLUE, without_mathtext
-from soundmark.runtime.text import aligned, html_table, percent
+from soundmark.runtime.text import aligned, counted, html_table, percent
 from soundmark.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ ORANGE = "#d55e00"  # from Okabe and Ito's palette, as BLUE
 
 COLUMNS = ("recordings per class", "recordings", "draws", "{figure} % [95 %]")
 
-CLASS_COLUMNS = ("recordings", "{figure} %", "× {factor:g} [80 %]", "gain")
+CLASS_COLUMNS = ("recordings", "{figure} %", "gain from {factor} as many [80 %]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,18 +115,13 @@ class LearningCurve:
     @property
     def class_header(self) -> list[str]:
         """The titles of the columns of ``class_rows``."""
-        factor = self.extrapolation.factor if self.extrapolation else 2.0
+        factor = _times(FACTOR).lower()
         return ["class", *(title.format(figure=self.task.class_figure, factor=factor) for title in CLASS_COLUMNS)]
 
     def class_rows(self) -> list[list[str]]:
         """Return the cells of the table of classes, largest expected gain first."""
         return [
-            [one.label, f"{one.recordings:,}", percent(one.scores[-1])]
-            + (
-                [f"{percent(found.score)} {_range(found.interval)}", f"{100 * found.gain:+.1f}"]
-                if (found := one.extrapolation)
-                else ["?", "?"]
-            )
+            [one.label, f"{one.recordings:,}", percent(one.scores[-1]), _gain_text(one.extrapolation)]
             for one in self.classes
         ]
 
@@ -135,20 +130,20 @@ class LearningCurve:
         found, figure = self.extrapolation, self.task.figure
         if found is None:
             return [
-                f"{self.dataset.name} has too few recordings to extrapolate: a curve needs {LEAST_SIZES} sizes, and this "
-                f"one has {len(self.points)}."
+                f"The curve cannot be extrapolated: that needs at least {LEAST_SIZES} sizes and 2 draws, and it has "
+                f"{counted(len(self.points), 'size')} and {counted(len(self.points[0].scores), 'draw')}."
             ]
         gain = found.gain_interval
         lines = [
-            f"{_times(found.factor)} as many recordings: {figure} {100 * found.gain:+.1f} points "
-            f"[{100 * gain.low:+.1f}, {100 * gain.high:+.1f}], to {percent(found.score)} % {_range(found.interval)} "
-            f"({100 * LEVEL:.0f} % interval)."
+            f"{_times(found.factor)} as many recordings: {figure} {percent(found.gain, '+')} points "
+            f"[{percent(gain.low, '+')}, {percent(gain.high, '+')}], to {percent(found.score)} % "
+            f"{_range(found.interval)} ({100 * LEVEL:.0f} % interval)."
         ]
-        first = next((one for one in self.classes if one.extrapolation and one.extrapolation.gain > 0), None)
-        if first and first.extrapolation:
+        first = self.classes[0]
+        if first.extrapolation:
             lines.append(
                 f"The class {first.label} ({first.recordings} recordings) would gain most: {self.task.class_figure} "
-                f"{100 * first.extrapolation.gain:+.1f} points."
+                f"{_gain_text(first.extrapolation)} points."
             )
         return lines
 
@@ -167,7 +162,13 @@ class LearningCurve:
             SettingsError: pandas is not installed.
         """
         rows = [
-            {"size": point.size, "recordings_per_class": point.per_class, "recordings": point.recordings, "draw": draw, "score": score}
+            {
+                "size": point.size,
+                "recordings_per_class": point.per_class,
+                "recordings": point.recordings,
+                "draw": draw,
+                "score": score,
+            }
             for point in self.points
             for draw, score in enumerate(point.scores)
         ]
@@ -205,6 +206,13 @@ def _range(interval: Interval) -> str:
     return f"[{percent(interval.low)}, {percent(interval.high)}]" if interval.known else ""
 
 
+def _gain_text(found: Extrapolation | None) -> str:
+    if found is None:
+        return "?"
+    ends = found.curve_gain_interval
+    return f"{percent(found.curve_gain, '+')} [{percent(ends.low, '+')}, {percent(ends.high, '+')}]"
+
+
 def _times(factor: float) -> str:
     return "Twice" if factor == 2 else f"{factor:g} times"
 
@@ -212,8 +220,14 @@ def _times(factor: float) -> str:
 def _extrapolation_json(found: Extrapolation | None) -> dict[str, Any] | None:
     if found is None:
         return None
-    gain = bounds(found.gain_interval)
-    return {**asdict(found), "interval": bounds(found.interval), "gain_interval": gain, "level": LEVEL}
+    return {
+        **asdict(found),
+        "interval": bounds(found.interval),
+        "gain": found.gain,
+        "gain_interval": bounds(found.gain_interval),
+        "curve_gain_interval": bounds(found.curve_gain_interval),
+        "level": LEVEL,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,7 +293,7 @@ def measure(
         protocol=protocol,
         points=tuple(points),
         extrapolation=figures.extrapolated(0, sizes, seed=recipe.seed),
-        classes=tuple(sorted(classes, key=lambda one: -one.extrapolation.gain if one.extrapolation else np.inf)),
+        classes=tuple(sorted(classes, key=lambda one: -one.extrapolation.curve_gain if one.extrapolation else np.inf)),
         skipped=tuple(skipped),
         seconds=seconds,
     )
