@@ -84,6 +84,33 @@ def test_curve_states_its_cost_and_prints_tables_for_80_columns(soundmark, city_
     assert len(json.loads((run / "curve.json").read_text())["points"]) == 2
 
 
+def test_inspect_lists_contradicted_labels_and_writes_a_table_and_a_page(
+    soundmark, city_folder, mn04_weights, tmp_path
+):
+    done = soundmark("inspect", city_folder, "--labels", "transfer", "-o", tmp_path / "labels.csv")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].split() == [
+        "recording",
+        "label",
+        "predicted",
+        "log",
+        "odds",
+        "clips",
+        "first",
+        "clip",
+    ]
+    assert "transfer contradicts the labels of" in done.stdout
+    table = list(csv.DictReader((tmp_path / "labels.csv").open(newline="")))
+    odds = [float(row["log odds"]) for row in table]
+    assert len(table) == len({clip.source for clip in Dataset.open(city_folder).clips})
+    assert odds == sorted(odds)
+    again = soundmark("inspect", city_folder, "--labels", "transfer", "-o", tmp_path / "labels.csv")
+    assert again.returncode == 2  # it exists
+    page = soundmark("inspect", city_folder, "--labels", "transfer", "-o", tmp_path / "labels.html")
+    assert page.stdout == done.stdout
+    assert (tmp_path / "labels.html").read_text().count("<audio") == 5
+
+
 def test_train_evaluate_show(soundmark, city_folder, model, tmp_path):
     shown = soundmark("show", model)
     assert shown.returncode == 0

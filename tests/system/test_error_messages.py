@@ -1232,4 +1232,4 @@ def a_learning_curve_of_other_data(folder: Path) -> None:
     (folder / "run" / "curve.json").write_text(json.dumps(found))
 
 
-setup_of(232)(no_files)
+setup_of(232, 233, 234)(no_files)

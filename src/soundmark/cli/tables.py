@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from soundmark.detection.results_folder import FolderResult
     from soundmark.detection.summary import Summary
     from soundmark.evaluation.event_evaluation import EventEvaluation
+    from soundmark.evaluation.label_check import LabelCheck
     from soundmark.evaluation.learning_curve import LearningCurve
     from soundmark.evaluation.model_evaluation import ModelEvaluation
     from soundmark.evaluation.results import Evaluation, Result
@@ -156,6 +157,15 @@ def show_curve(curve: LearningCurve) -> None:
     out.print()
     for sentence in curve.sentences():
         print_result(sentence)
+
+
+def show_labels(found: LabelCheck) -> None:
+    """Print the recordings whose labels are contradicted most."""
+    kinds = ("text", "text", "text", "number", "number", "path")
+    columns = [Column(title, kind) for title, kind in zip(found.header, kinds, strict=True)]
+    print_table(columns, found.rows(found.listed))
+    out.print()
+    print_result(found.sentence)
 
 
 def name_skipped(skipped: Sequence[Skipped]) -> None:

@@ -15,6 +15,7 @@ In reading order:
     curve_run         train on draws of the recordings, and measure the curve
     quantisation      int8 models and their loss of accuracy
     report            write an Evaluation as one HTML file
+    label_check       find recordings whose label held-out predictions contradict
     results_text      an Evaluation as text and as a table in Jupyter
     results_figures   an Evaluation as figures for a notebook or a paper
 """

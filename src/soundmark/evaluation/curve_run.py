@@ -46,6 +46,9 @@ MOST_DRAWS = 100
 HEAD_DRAWS, NETWORK_DRAWS = 10, 2  # default number of draws at each size
 
 
+SELECT_S, FIT_S = 1.2, 0.15  # seconds of fitting a head with and without selecting the shrinkage
+
+
 NEXT_SIZE = 0.8  # a size above this fraction of all recordings is left out
 
 
@@ -175,19 +178,22 @@ def describe_curve(plan: CurvePlan, *, device: str = DEFAULT_DEVICE) -> str:
     >>> describe_curve(make_curve_plan(city, recipe, draws=3))
     'notebook-mel...; 12 trainings on 1 recording per class, and on all (2.0): about ... cores.'
     """
-    recipe, n_classes = plan.recipe, len(plan.dataset.classes)
-    example_s = 0.0
-    if recipe.backbone is None:
-        from soundmark.training.epochs import loop
-
-        example_s = loop.seconds_per_example(recipe, n_classes=n_classes, device=device)
-    seconds = sum(training_time_s(recipe, split, example_s) for _, _, split in plan.jobs())
     sizes = ", ".join(map(str, plan.sizes))
     noun = "recording" if plan.sizes == (1,) else "recordings"
     return (
-        f"{recipe.describe()}; {plan.trainings} trainings on {sizes} {noun} per class, and on all "
-        f"({plan.per_class:.1f}): about {duration(seconds)} on {parallel.available_cores()} cores."
+        f"{plan.recipe.describe()}; {plan.trainings} trainings on {sizes} {noun} per class, and on all "
+        f"({plan.per_class:.1f}): about {duration(_estimated_s(plan, device))} on {parallel.available_cores()} cores."
     )
+
+
+def _estimated_s(plan: CurvePlan, device: str) -> float:
+    if plan.recipe.backbone:
+        selecting = len(plan.splits) * (len(plan.sizes) + 1)
+        return selecting * SELECT_S + (plan.trainings - selecting) * FIT_S
+    from soundmark.training.epochs import loop
+
+    example_s = loop.seconds_per_example(plan.recipe, n_classes=len(plan.dataset.classes), device=device)
+    return sum(training_time_s(plan.recipe, split, example_s) for _, _, split in plan.jobs())
 
 
 def learning_curve(

@@ -175,6 +175,32 @@ def head_scores(
     return store.windows.mean_by_clip(scored, test, split.test), head.shrinkage
 
 
+def held_out_scores(
+    recipe: Recipe, dataset: Dataset, store: Features, clips: np.ndarray, *, backgrounds: np.ndarray | None = None
+) -> np.ndarray:
+    """Score each of ``clips`` by a head that was fitted without its recording; float64 ``[clips, classes]``.
+
+    ``backgrounds`` are those of ``background_features``.
+
+    >>> from soundmark.training.named_recipes import recipe_named
+    >>> transfer = recipe_named("transfer")
+    >>> store = build_features(city, transfer)  # doctest: +SKIP
+    >>> held_out_scores(transfer, city, store, np.arange(60)).shape  # doctest: +SKIP
+    (60, 10)
+    """
+    task, rows = Task.of(dataset.multi_label), store.rows(clips)
+    clip_of = store.windows.clip_of[rows]
+    logits = head_training.held_out_logits(
+        np.moveaxis(store.array[rows], 1, 0),
+        dataset.targets[clip_of].astype(np.float64),
+        dataset.sources[clip_of],
+        backgrounds=backgrounds,
+        activation=task.activation,
+        seed=recipe.seed,
+    )
+    return store.windows.mean_by_clip(task.probabilities(logits), rows, clips)
+
+
 def train_network(
     recipe: Recipe,
     split: Split,

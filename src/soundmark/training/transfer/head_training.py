@@ -119,6 +119,31 @@ def train_uncalibrated(
     return UncalibratedHead(weights=weights[:, :n_classes], bias=bias[:n_classes], shrinkage=shrinkage)
 
 
+def held_out_logits(
+    views: np.ndarray,
+    targets: np.ndarray,
+    sources: np.ndarray,
+    *,
+    backgrounds: np.ndarray | None = None,
+    activation: str = "softmax",
+    seed: int = 0,
+) -> np.ndarray:
+    """Return the logits float32 ``[n, classes]`` of each clip by a head fitted without its recording, calibrated.
+
+    Arguments as in ``train_head``; they need at least two recordings.
+
+    >>> targets, sources = np.eye(2)[np.arange(40) % 2], np.arange(40).astype(str)
+    >>> views = np.random.default_rng(0).normal(0, 0.1, (1, 40, 3)) + targets[:, :1]
+    >>> held_out_logits(views, targets, sources).argmax(1)[:4].tolist()
+    [0, 1, 0, 1]
+    """
+    n, n_classes = targets.shape
+    examples, y, names = _examples(views, targets, sources, backgrounds, activation)
+    head = linear_head.fit_head(examples[0], y, names, views=examples, activation=activation, seed=seed)
+    logits: np.ndarray = head.held_out[:n, :n_classes] / np.float32(head.temperature)
+    return logits
+
+
 def _examples(
     views: np.ndarray, targets: np.ndarray, sources: np.ndarray, backgrounds: np.ndarray | None, activation: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
