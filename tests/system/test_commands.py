@@ -69,6 +69,48 @@ def test_compare_prints_a_table_and_writes_the_report(soundmark, city_folder, tm
     assert "all finished" in again.stderr
 
 
+def test_curve_states_its_cost_and_prints_tables_for_80_columns(city_folder, tmp_path):
+    run = tmp_path / "curve"
+    command = ("curve", city_folder, "-o", run, "--recipe", "notebook-mel", "--draws", 1, *SMALL)
+    done = run_soundmark(*command, env={"COLUMNS": 80, "SOUNDMARK_CACHE": tmp_path / "cache"})
+    assert done.returncode == 0, done.stderr
+    assert "6 trainings on 1 recording per class, and on all (2.0): about" in " ".join(done.stderr.split())
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines[:-1])) <= 80  # sentences are wrapped in a terminal only
+    assert "accuracy % [95 %]" in lines[1]
+    assert re.search(r"^ +all +20 +1 +[0-9.]+ \[", done.stdout, flags=re.MULTILINE)
+    assert "The curve cannot be extrapolated: that needs at least 3 sizes" in done.stdout
+    assert (run / "curve.png").stat().st_size > 10_000
+    assert len(json.loads((run / "curve.json").read_text())["points"]) == 2
+
+
+def test_inspect_lists_contradicted_labels_and_writes_a_table_and_a_page(
+    soundmark, city_folder, mn04_weights, tmp_path
+):
+    done = soundmark("inspect", city_folder, "--labels", "transfer", "-o", tmp_path / "labels.csv")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].split() == [
+        "recording",
+        "label",
+        "predicted",
+        "log",
+        "odds",
+        "clips",
+        "first",
+        "clip",
+    ]
+    assert "transfer contradicts the labels of" in done.stdout
+    table = list(csv.DictReader(io.StringIO((tmp_path / "labels.csv").read_text())))
+    odds = [float(row["log odds"]) for row in table]
+    assert len(table) == len({clip.source for clip in Dataset.open(city_folder).clips})
+    assert odds == sorted(odds)
+    again = soundmark("inspect", city_folder, "--labels", "transfer", "-o", tmp_path / "labels.csv")
+    assert again.returncode == 2  # it exists
+    page = soundmark("inspect", city_folder, "--labels", "transfer", "-o", tmp_path / "labels.html")
+    assert page.stdout == done.stdout
+    assert (tmp_path / "labels.html").read_text().count("<audio") == 5
+
+
 def test_train_evaluate_show(soundmark, city_folder, model, tmp_path):
     shown = soundmark("show", model)
     assert shown.returncode == 0

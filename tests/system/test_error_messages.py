@@ -29,7 +29,7 @@ from soundmark.models import bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import load
 from soundmark.models.export import waveform
-from soundmark.runtime import atomic, output_folder
+from soundmark.runtime import atomic, checksums, output_folder
 from soundmark.spectrograms import Image, Mel
 from support.commands import run_soundmark
 
@@ -1242,3 +1242,19 @@ def fine_tuning(folder: Path) -> None:
     shutil.copy(
         Path(__file__).parents[1] / "data" / "v0.1" / "recipes" / "transfer-finetune.toml", folder / "mine.toml"
     )
+
+
+@setup_of(237)
+def two_sounds(folder: Path) -> None:
+    for name in ("cat", "dog"):
+        tone(folder / "few" / name / "0.wav", 440)
+
+
+@setup_of(238)
+def a_learning_curve_of_other_data(folder: Path) -> None:
+    (folder / "run").mkdir()
+    found = checksums.with_checksum({"dataset": {"fingerprint": "0"}, "recipe": {}})
+    (folder / "run" / "curve.json").write_text(json.dumps(found))
+
+
+setup_of(239, 240, 241)(no_files)

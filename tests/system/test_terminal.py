@@ -84,3 +84,11 @@ def test_progress_and_results_of_a_training_wrap_between_words(folder):
     assert max(map(len, lines(text))) <= COLUMNS
     for word in ("features", "clips", "epoch", "loss", "calibration"):
         assert word in text.split(), word
+
+
+def test_a_learning_curve_fits(folder):
+    options = ("--recipe", "notebook-mel", "--epochs", 1, "--draws", 2)
+    text = in_terminal("curve", "pets", "-o", "curve", *options, cwd=folder)
+    assert max(map(len, lines(text))) <= COLUMNS
+    for word in ("recordings", "extrapolated:", "trainings"):
+        assert word in text.split(), word

@@ -8,7 +8,12 @@ import pytest
 
 import soundmark
 
-COMMANDS = {"compare": soundmark.compare, "train": soundmark.train, "evaluate": soundmark.evaluate}
+COMMANDS = {
+    "compare": soundmark.compare,
+    "train": soundmark.train,
+    "evaluate": soundmark.evaluate,
+    "curve": soundmark.learning_curve,
+}
 OTHER_NAMES = {
     "output": "folder",
     "min_confidence": "threshold",
@@ -33,11 +38,11 @@ def test_every_lazily_imported_name_is_public():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_function_has_the_options_and_defaults_of_its_command(command):
     from soundmark.cli import commands
-    from soundmark.cli.commands import compare, evaluate, train
+    from soundmark.cli.commands import compare, curve, evaluate, train
 
     assert commands
     command_line = inspect.signature(
-        getattr({"compare": compare, "train": train, "evaluate": evaluate}[command], command)
+        getattr({"compare": compare, "train": train, "evaluate": evaluate, "curve": curve}[command], command)
     )
     function = inspect.signature(COMMANDS[command]).parameters
     renamed = OTHER_NAMES | (PLURALS if command == "compare" else {})

@@ -20,7 +20,7 @@ class _Commands(help_page.CommandGroups):
     groups = {  # noqa: RUF012 - of the class, as click instantiates it
         "Start": ("demo",),
         "Data": ("download", "inspect", "spectrograms"),
-        "Train and evaluate": ("compare", "train", "evaluate"),
+        "Train and evaluate": ("compare", "train", "evaluate", "curve"),
         "Use a model": ("classify", "listen", "summary", "explain", "show", "export"),
     }
 

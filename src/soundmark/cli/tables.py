@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from soundmark.detection.results_folder import FolderResult
     from soundmark.detection.summary import Summary
     from soundmark.evaluation.event_evaluation import EventEvaluation
+    from soundmark.evaluation.label_check import LabelCheck
+    from soundmark.evaluation.learning_curve import LearningCurve
     from soundmark.evaluation.model_evaluation import ModelEvaluation
     from soundmark.evaluation.results import Evaluation, Result
     from soundmark.models.bundle import Bundle
@@ -144,6 +146,26 @@ def show_scored_events(found: EventEvaluation) -> None:
     for text in found.headings():
         print_result(text)
     print_table([Column("class"), *(Column(title, "number") for title in COLUMNS)], found.rows())
+
+
+def show_curve(curve: LearningCurve) -> None:
+    """Print the table of a learning curve, that of its classes, and what more recordings would give."""
+    print_table([Column(title, "number") for title in curve.header], curve.rows(), title=curve.title)
+    out.print()
+    titles = curve.class_header
+    print_table([Column(titles[0]), *(Column(title, "number") for title in titles[1:])], curve.class_rows())
+    out.print()
+    for sentence in curve.sentences():
+        print_result(sentence)
+
+
+def show_labels(found: LabelCheck) -> None:
+    """Print the recordings whose labels are contradicted most."""
+    kinds = ("text", "text", "text", "number", "number", "path")
+    columns = [Column(title, kind) for title, kind in zip(found.header, kinds, strict=True)]
+    print_table(columns, found.rows(found.listed))
+    out.print()
+    print_result(found.sentence)
 
 
 def name_skipped(skipped: Sequence[Skipped]) -> None:

@@ -44,6 +44,7 @@ class Task(ABC):
     activation: str
     figure: str  # name of the main metric
     key: str  # its key in metrics.json and in a model card
+    class_figure: str  # name of the main metric of a class
     words: TaskWords
     has_thresholds: bool  # whether each class has a threshold
     lookup_is_comparable: bool  # whether the accuracy of the leakage lookup is comparable with the main metric
@@ -134,6 +135,10 @@ class Task(ABC):
     @abstractmethod
     def headline(self, truth: NDArray[Any], probabilities: NDArray[Any]) -> float:
         """Compute only the main metric."""
+
+    @abstractmethod
+    def class_headline(self, truth: NDArray[Any], probabilities: NDArray[Any]) -> Floats:
+        """Compute only the main metric of each class, ``class_figure``, float64 [classes]; NaN if it is undefined."""
 
     @abstractmethod
     def paired_difference(
@@ -230,6 +235,13 @@ class SingleLabel(Task):
     def headline(self, truth: NDArray[Any], probabilities: NDArray[Any]) -> float:  # noqa: D102
         return single_label.accuracy(truth, single_label.top_class(probabilities))
 
+    def class_headline(self, truth: NDArray[Any], probabilities: NDArray[Any]) -> Floats:
+        """Compute the F1 of each class; NaN for a class without clips."""
+        n = probabilities.shape[1]
+        table = single_label.confusion(truth, single_label.top_class(probabilities), n_classes=n)
+        found = single_label.class_scores(table, [str(i) for i in range(n)])
+        return np.array([one.f1 if one.support else np.nan for one in found], np.float64)
+
     def paired_difference(  # noqa: D102
         self, truth: NDArray[Any], a: NDArray[Any], b: NDArray[Any], *, sources: ArrayLike, seed: int = 0
     ) -> PairedDifference:
@@ -310,6 +322,10 @@ class MultiLabel(Task):
     def headline(self, truth: NDArray[Any], probabilities: NDArray[Any]) -> float:  # noqa: D102
         return multi_label.mean_average_precision(truth, probabilities)
 
+    def class_headline(self, truth: NDArray[Any], probabilities: NDArray[Any]) -> Floats:
+        """Compute the average precision of each class; NaN for a class without clips."""
+        return multi_label.average_precision(truth, probabilities)
+
     def paired_difference(  # noqa: D102
         self, truth: NDArray[Any], a: NDArray[Any], b: NDArray[Any], *, sources: ArrayLike, seed: int = 0
     ) -> PairedDifference:
@@ -335,6 +351,7 @@ TASKS: dict[str, Task] = {
             activation="softmax",
             figure="accuracy",
             key="accuracy",
+            class_figure="F1",
             words=task_words.SINGLE_LABEL,
             has_thresholds=False,
             lookup_is_comparable=True,
@@ -344,6 +361,7 @@ TASKS: dict[str, Task] = {
             activation="sigmoid",
             figure="mAP",
             key="mean_average_precision",
+            class_figure="AP",
             words=task_words.MULTI_LABEL,
             has_thresholds=True,
             lookup_is_comparable=False,

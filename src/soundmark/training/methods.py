@@ -128,6 +128,79 @@ def train_head(
     )
 
 
+def background_features(recipe: Recipe) -> np.ndarray | None:
+    """Return the features ``[m, f]`` of the backgrounds that the head of a recipe is fitted on; None if there are none.
+
+    >>> background_features(recipe) is None
+    True
+    """
+    extractor = extractor_of(recipe)
+    if not isinstance(extractor, Embeddings) or not recipe.backgrounds:
+        return None
+    return extractor.of_backgrounds(recipe.backgrounds)
+
+
+def head_scores(
+    recipe: Recipe,
+    split: Split,
+    dataset: Dataset,
+    store: Features,
+    *,
+    backgrounds: np.ndarray | None = None,
+    shrinkage: float | None = None,
+) -> tuple[np.ndarray, float]:
+    """Fit a linear head like ``train_head``, but do not calibrate it; score the test clips.
+
+    ``backgrounds`` are those of ``background_features``. Returns the probabilities ``[n_test, classes]`` in the order
+    of the test clips, and the shrinkage of the head. A given ``shrinkage`` saves most of the time.
+
+    >>> from soundmark.training.named_recipes import recipe_named
+    >>> transfer = recipe_named("transfer")
+    >>> store, split = build_features(city, transfer), Split(np.arange(40), np.arange(40, 60))  # doctest: +SKIP
+    >>> head_scores(transfer, split, city, store)[0].shape  # doctest: +SKIP
+    (20, 10)
+    """
+    task, train, test = Task.of(dataset.multi_label), store.rows(split.train), store.rows(split.test)
+    clip_of = store.windows.clip_of[train]
+    head = head_training.train_uncalibrated(
+        np.moveaxis(store.array.hide(test)[train], 1, 0),
+        dataset.targets[clip_of].astype(np.float64),
+        dataset.sources[clip_of],
+        backgrounds=backgrounds,
+        activation=task.activation,
+        seed=recipe.seed,
+        shrinkage=shrinkage,
+    )
+    scored = task.probabilities(head.logits(store.array[test][:, 0]))
+    return store.windows.mean_by_clip(scored, test, split.test), head.shrinkage
+
+
+def held_out_scores(
+    recipe: Recipe, dataset: Dataset, store: Features, clips: np.ndarray, *, backgrounds: np.ndarray | None = None
+) -> np.ndarray:
+    """Score each of ``clips`` by a head that was fitted without its recording; float64 ``[clips, classes]``.
+
+    ``backgrounds`` are those of ``background_features``.
+
+    >>> from soundmark.training.named_recipes import recipe_named
+    >>> transfer = recipe_named("transfer")
+    >>> store = build_features(city, transfer)  # doctest: +SKIP
+    >>> held_out_scores(transfer, city, store, np.arange(60)).shape  # doctest: +SKIP
+    (60, 10)
+    """
+    task, rows = Task.of(dataset.multi_label), store.rows(clips)
+    clip_of = store.windows.clip_of[rows]
+    logits = head_training.held_out_logits(
+        np.moveaxis(store.array[rows], 1, 0),
+        dataset.targets[clip_of].astype(np.float64),
+        dataset.sources[clip_of],
+        backgrounds=backgrounds,
+        activation=task.activation,
+        seed=recipe.seed,
+    )
+    return store.windows.mean_by_clip(task.probabilities(logits), rows, clips)
+
+
 def train_network(
     recipe: Recipe,
     split: Split,

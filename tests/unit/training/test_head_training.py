@@ -150,3 +150,14 @@ def test_features_of_backgrounds_are_stored_and_damage_is_noticed(network, tmp_p
     assert stored.read_bytes() == data
     monkeypatch.setattr(backbone.Backbone, "features", None)  # read from the cache: nothing is computed
     np.testing.assert_array_equal(extractor.of_backgrounds(40, jobs=1), first)
+
+
+@pytest.mark.parametrize("with_backgrounds", [True, False])
+def test_an_uncalibrated_head_is_the_same_head(network, views, backgrounds, with_backgrounds):
+    used = backgrounds if with_backgrounds else None
+    model = head_training.train_head(views, TARGETS, SOURCES, network, RECIPE, backgrounds=used)
+    head = head_training.train_uncalibrated(views, TARGETS, SOURCES, backgrounds=used, seed=RECIPE.seed)
+    given = head_training.train_uncalibrated(views, TARGETS, SOURCES, backgrounds=used, shrinkage=head.shrinkage)
+    assert head.shrinkage == model.head.shrinkage
+    np.testing.assert_array_equal(head.logits(views[0]), model.logits(views[0]))
+    np.testing.assert_allclose(given.logits(views[0]), head.logits(views[0]), rtol=1e-6, atol=1e-6)

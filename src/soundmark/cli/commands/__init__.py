@@ -4,6 +4,7 @@ from soundmark.cli.app import app
 from soundmark.cli.commands import (
     classify,
     compare,
+    curve,
     demo,
     download,
     evaluate,
@@ -18,6 +19,6 @@ from soundmark.cli.commands import (
 )
 
 __all__ = [
-    "app", "classify", "compare", "demo", "download", "evaluate", "explain", "export", "inspect", "listen", "show",
-    "spectrograms", "summary", "train",
+    "app", "classify", "compare", "curve", "demo", "download", "evaluate", "explain", "export", "inspect", "listen",
+    "show", "spectrograms", "summary", "train",
 ]  # fmt: skip

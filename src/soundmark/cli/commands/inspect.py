@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
 from soundmark.cli import help_page, options, requirements
 from soundmark.cli.app import app, open_dataset
 
+if TYPE_CHECKING:
+    from soundmark.datasets import Dataset
+
 
 @app.command(
-    epilog=help_page.page_end(["soundmark inspect UrbanSound8K", "soundmark inspect recordings.csv -o overview.png"])
+    epilog=help_page.page_end(
+        [
+            "soundmark inspect UrbanSound8K",
+            "soundmark inspect recordings.csv -o overview.png",
+            "soundmark inspect sounds --labels transfer -o labels.html",
+        ]
+    )
 )
 def inspect(
     dataset: options.DatasetPath,
-    output: options.Figure = None,
+    labels: Annotated[
+        str | None,
+        options.recipe_option(
+            "Check the labels instead, with predictions of this recipe from models trained without the recording.",
+            group="Evaluation",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        options.output_option("FILE", "Figure to write; with --labels, a table (.csv) or a page with players (.html)."),
+    ] = None,
     overwrite: options.Overwrite = False,
     subset: options.Subset = None,
     complete: options.Complete = False,
@@ -23,9 +46,12 @@ def inspect(
     """List the classes, formats and problems of a data set.
 
     Every clip is decoded. Reports clips per class and fold, durations, encodings, and clips that are unreadable,
-    truncated, silent, clipped or duplicate, or whose recording occurs in several folds. Exit status 1: a clip cannot
-    be read.
+    truncated, silent, clipped or duplicate, or whose recording occurs in several folds. With --labels, lists the
+    recordings whose labels are contradicted most, wrong labels perhaps. Exit status 1: a clip cannot be read.
     """
+    if labels:
+        data = open_dataset(dataset, subset, complete=complete)
+        raise typer.Exit(_check_labels(data, labels, output, overwrite, jobs, quiet))
     if output:
         requirements.require("a figure", requirements.FIGURES)
     from soundmark.cli import console, tables
@@ -45,3 +71,30 @@ def inspect(
         found.save(output)
         console.say(f"Figure: {output}.")
     raise typer.Exit(1 if found.unreadable or data.faults(data.skipped) else 0)
+
+
+def _check_labels(
+    data: Dataset, labels: str, output: Path | None, overwrite: bool, jobs: int | None, quiet: bool
+) -> int:
+    """Print the recordings with contradicted labels; return the exit status."""
+    from soundmark.cli import console, tables
+    from soundmark.evaluation import label_check
+    from soundmark.runtime import atomic
+    from soundmark.training import named_recipes
+    from soundmark.training.single_model import prepare
+
+    recipe = named_recipes.recipe(labels)
+    label_check.check_recipe(recipe)
+    if output:
+        label_check.check_suffix(output)
+        atomic.check_new_file(output, overwrite=overwrite)
+    data = prepare(data, [recipe])
+    with console.progress(quiet) as progress:
+        found = label_check.find_suspects(data, recipe, jobs=jobs, progress=progress)
+    tables.show_labels(found)
+    if output:
+        found.save(output)
+        console.say(f"Labels: {output}.")
+    faults = data.faults(found.skipped)
+    tables.name_skipped(faults)
+    return 1 if faults else 0

@@ -71,13 +71,86 @@ def train_head(
     40
     """
     n_classes = targets.shape[1]
-    is_used = backgrounds is not None and activation == "softmax" and len(np.unique(sources)) > 1
-    examples, y, names = views, targets, sources.astype(str)
-    if backgrounds is not None and is_used:
-        examples, y, names = linear_head.with_backgrounds(views, targets, sources, backgrounds)
+    examples, y, names = _examples(views, targets, sources, backgrounds, activation)
+    is_used = y.shape[1] > n_classes
     head = linear_head.fit_head(examples[0], y, names, views=examples, activation=activation, seed=recipe.seed)
     found = _calibrate(head, views, targets, sources, activation, recipe, backbone, has_background=is_used)
     return TransferModel(backbone=backbone, head=head, n_classes=n_classes, calibration=found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UncalibratedHead:
+    """A head without calibration: it ranks the classes, but has no probabilities that can be trusted."""
+
+    weights: np.ndarray  # float32 [f, classes]
+    bias: np.ndarray  # float32 [classes]
+    shrinkage: float
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Compute logits float32 ``[n, classes]`` of ``features`` ``[n, f]``."""
+        logits: np.ndarray = features @ self.weights + self.bias
+        return logits
+
+
+def train_uncalibrated(
+    views: np.ndarray,
+    targets: np.ndarray,
+    sources: np.ndarray,
+    *,
+    backgrounds: np.ndarray | None = None,
+    activation: str = "softmax",
+    seed: int = 0,
+    shrinkage: float | None = None,
+) -> UncalibratedHead:
+    """Fit only the head that ``train_head`` fits; a given ``shrinkage`` saves the cross-validation that selects it.
+
+    >>> targets, sources = np.eye(2)[np.arange(40) % 2], np.arange(40).astype(str)
+    >>> views = np.random.default_rng(0).normal(0, 0.1, (1, 40, 3)) + targets[:, :1]
+    >>> train_uncalibrated(views, targets, sources).logits(views[0]).argmax(1)[:4].tolist()
+    [0, 1, 0, 1]
+    """
+    n_classes = targets.shape[1]
+    examples, y, names = _examples(views, targets, sources, backgrounds, activation)
+    if shrinkage is None:
+        head = linear_head.fit_head(examples[0], y, names, views=examples, activation=activation, seed=seed)
+        weights, bias, shrinkage = head.weights, head.bias, head.shrinkage
+    else:
+        weights, bias = linear_head.fit_weights(examples, y, shrinkage, activation=activation)
+    return UncalibratedHead(weights=weights[:, :n_classes], bias=bias[:n_classes], shrinkage=shrinkage)
+
+
+def held_out_logits(
+    views: np.ndarray,
+    targets: np.ndarray,
+    sources: np.ndarray,
+    *,
+    backgrounds: np.ndarray | None = None,
+    activation: str = "softmax",
+    seed: int = 0,
+) -> np.ndarray:
+    """Return the logits float32 ``[n, classes]`` of each clip by a head fitted without its recording, calibrated.
+
+    Arguments as in ``train_head``; they need at least two recordings.
+
+    >>> targets, sources = np.eye(2)[np.arange(40) % 2], np.arange(40).astype(str)
+    >>> views = np.random.default_rng(0).normal(0, 0.1, (1, 40, 3)) + targets[:, :1]
+    >>> held_out_logits(views, targets, sources).argmax(1)[:4].tolist()
+    [0, 1, 0, 1]
+    """
+    n, n_classes = targets.shape
+    examples, y, names = _examples(views, targets, sources, backgrounds, activation)
+    head = linear_head.fit_head(examples[0], y, names, views=examples, activation=activation, seed=seed)
+    logits: np.ndarray = head.held_out[:n, :n_classes] / np.float32(head.temperature)
+    return logits
+
+
+def _examples(
+    views: np.ndarray, targets: np.ndarray, sources: np.ndarray, backgrounds: np.ndarray | None, activation: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return views, targets and sources of all examples: with softmax and several recordings, with backgrounds too."""
+    if backgrounds is None or activation != "softmax" or len(np.unique(sources)) < 2:
+        return views, targets, sources.astype(str)
+    return linear_head.with_backgrounds(views, targets, sources, backgrounds)
 
 
 def _calibrate(

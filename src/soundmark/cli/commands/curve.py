@@ -1,0 +1,81 @@
+"""``soundmark curve``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from soundmark.cli import choices, help_page, options, requirements
+from soundmark.cli.app import app, open_dataset
+from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, DEFAULT_RECIPE
+
+
+@app.command(
+    epilog=help_page.page_end(
+        [
+            "soundmark curve sounds -o curve",
+            "soundmark curve UrbanSound8K -o curve --recipe notebook-mel --draws 1",
+        ],
+        Recipes=choices.RECIPES,
+    )
+)
+def curve(
+    dataset: options.DatasetPath,
+    output: options.Output,
+    recipe: Annotated[str, options.recipe_option("Recipe, or a .toml file. See Recipes.")] = DEFAULT_RECIPE,
+    draws: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Random draws of training recordings at each size.",
+            show_default="10; of recipes without a backbone 2",
+            parser=options.positive_integer,
+            rich_help_panel="Evaluation",
+        ),
+    ] = None,
+    subset: options.Subset = None,
+    complete: options.Complete = False,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    learning_rate: options.LearningRate = None,
+    seed: options.Seed = None,
+    window: options.Window = None,
+    background: options.Background = DEFAULT_BACKGROUND,
+    time_expansion: options.TimeExpansion = None,
+    band: options.Band = None,
+    jobs: options.Jobs = None,
+    device: options.Device = DEFAULT_DEVICE,
+    quiet: options.Quiet = False,
+    fresh: options.Fresh = False,
+) -> None:
+    """Measure how the score grows with the labelled recordings.
+
+    Trains on 1, 2, 4, … recordings per class and on all, always tests on the same held-out recordings, and extrapolates
+    to twice as many recordings: in all, and for each class. Writes DIR/curve.json and DIR/curve.png. Run the same
+    command again to resume.
+    """
+    from soundmark.cli import console, tables
+    from soundmark.evaluation import curve_run
+    from soundmark.runtime.plotting import has_matplotlib
+    from soundmark.training import named_recipes
+    from soundmark.training.single_model import prepare
+    from soundmark.training.unit import check_device
+
+    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    hertz = options.frequency_band(band)
+    chosen = named_recipes.recipe(recipe, **fields, seed=seed, time_expansion=time_expansion, band=hertz)
+    named_recipes.check_used([chosen], **fields, window_s=window)
+    requirements.require_for_recipes([chosen])
+    check_device([chosen], device)
+    data = prepare(open_dataset(dataset, subset, complete=complete), [chosen], window_s=window, background=background)
+    plan = curve_run.make_curve_plan(data, chosen, draws=draws)
+    console.say(curve_run.describe_curve(plan, device=device))
+    with console.progress(quiet) as progress:
+        found = curve_run.run_curve(plan, output, jobs=jobs, device=device, fresh=fresh, progress=progress)
+    tables.show_curve(found)
+    faults = data.faults(found.skipped)
+    tables.name_skipped(faults)
+    figure = f"Figure: {output / curve_run.FIGURE}. " if has_matplotlib() else ""
+    console.say(f"{figure}Numbers: {output / curve_run.NAME}.")
+    raise typer.Exit(1 if faults else 0)
