@@ -128,37 +128,35 @@ def test_the_card_is_shown(base, folder):
     assert b"classes      " in done.stdout
 
 
-def test_a_network_names_the_missing_packages(base, folder):
-    command = [str(base / "soundmark"), "train", str(folder / "pets"), "-o", "run", "--recipe", "scratch"]
+def test_a_network_names_the_missing_packages(base, folder, tmp_path):
+    command = [str(base / "soundmark"), "train", str(folder / "pets"), "-o", str(tmp_path), "--recipe", "scratch"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     assert done.returncode == 2
     assert done.stderr == (
         "soundmark: training scratch needs the packages torch, onnxscript and safetensors, which are not installed: "
         'pip install "soundmark[train]".\n'
     )
-    assert not (folder / "run").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_heads_are_trained_compared_and_used_as_with_torch_installed(base, folder, mn04_weights, tmp_path, monkeypatch):
     """The base install writes the same model as this environment, in which torch is installed."""
     monkeypatch.setenv("SOUNDMARK_WEIGHTS", str(mn04_weights.parent))
     monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path / "cache"))
-    for line in ("train pets -o run", "compare pets -o compared --recipe transfer", "classify pets -m run/model.onnx"):
-        done = subprocess.run(
-            [str(base / "soundmark"), *line.split()],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=folder,
-            timeout=300,
-        )
+    pets = folder / "pets"
+    for line in (
+        f"train {pets} -o run",
+        f"compare {pets} -o both --recipe transfer",
+        f"classify {pets} -m run/model.onnx",
+    ):
+        command = [str(base / "soundmark"), *line.split()]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300)
         assert done.returncode == 0, done.stderr
-    assert "This figure needs Matplotlib" in (folder / "compared" / "report.html").read_text()
+    assert "This figure needs Matplotlib" in (tmp_path / "both" / "report.html").read_text()
     monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path / "cache here"))
-    here = sm.train(folder / "pets", folder=tmp_path / "run", quiet=True)
-    there = sm.load(folder / "run" / "model.onnx")
-    sounds = sorted((folder / "pets").rglob("*.wav"))
-    for path in sounds:
+    here = sm.train(pets, folder=tmp_path / "here", quiet=True)
+    there = sm.load(tmp_path / "run" / "model.onnx")
+    for path in sorted(pets.rglob("*.wav")):
         expected = {answer["label"]: answer["score"] for answer in here.classify(path)}
         found = {answer["label"]: answer["score"] for answer in there.classify(path)}
         assert found == pytest.approx(expected, abs=1e-4)

@@ -15,6 +15,7 @@ from soundmark.runtime.checks import is_finite
 from soundmark.spectrograms.banded import Banded, Float32, Float64
 from soundmark.spectrograms.fourier import power_spectra
 from soundmark.spectrograms.representation import (
+    NARROWEST_HZ,
     Representation,
     Spectrogram,
     SpectrogramImage,
@@ -73,8 +74,8 @@ class LogMel(Representation):
         self.require(self.window_samples <= self.n_fft, "window_samples", "no more than n_fft")
         in_range = is_finite(self.f_max_hz) and 0 < self.f_max_hz <= self.rate_hz / 2
         self.require(in_range, "f_max_hz", "above 0 and at most half of rate_hz")
-        has_band = is_finite(self.f_min_hz) and 0 <= self.f_min_hz < self.f_max_hz
-        self.require(has_band, "f_min_hz", "at least 0 and below f_max_hz")
+        has_band = is_finite(self.f_min_hz) and 0 <= self.f_min_hz <= self.f_max_hz - NARROWEST_HZ
+        self.require(has_band, "f_min_hz", f"at least 0, and at least {NARROWEST_HZ} Hz below f_max_hz")
         self.require(
             is_finite(self.pre_emphasis) and 0 <= self.pre_emphasis < 1, "pre_emphasis", "at least 0 and below 1"
         )

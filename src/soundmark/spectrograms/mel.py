@@ -15,6 +15,7 @@ from soundmark.runtime.checks import is_finite
 from soundmark.spectrograms.banded import Banded, Float32, Float64
 from soundmark.spectrograms.fourier import hann, power_spectra
 from soundmark.spectrograms.representation import (
+    NARROWEST_HZ,
     Representation,
     Spectrogram,
     SpectrogramImage,
@@ -77,8 +78,8 @@ class Mel(Representation):
         top_hz = self.rate_hz / 2
         in_range = self.f_max_hz is None or (is_finite(self.f_max_hz) and 0 < self.f_max_hz <= top_hz)
         self.require(in_range, "f_max_hz", "above 0 and at most half of rate_hz")
-        has_band = is_finite(self.f_min_hz) and 0 <= self.f_min_hz < (self.f_max_hz or top_hz)
-        self.require(has_band, "f_min_hz", "at least 0 and below f_max_hz")
+        has_band = is_finite(self.f_min_hz) and 0 <= self.f_min_hz <= (self.f_max_hz or top_hz) - NARROWEST_HZ
+        self.require(has_band, "f_min_hz", f"at least 0, and at least {NARROWEST_HZ} Hz below f_max_hz")
 
     def compute(self, samples: Samples, rate_hz: int) -> Spectrogram:
         """Convert samples [n] at ``rate_hz`` to ``size``, in dB."""

@@ -22,6 +22,9 @@ Pixels = npt.NDArray[np.uint8]  # [height, width]
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 40, 1_000_000
 
 
+NARROWEST_HZ = 0.01  # a band of frequencies; in narrower ones, the width of a filter is a rounding error
+
+
 MOST_COLUMNS = 1 << 14  # of a picture: 95 s at 44.1 kHz, three minutes of mel; further frames are averaged
 
 

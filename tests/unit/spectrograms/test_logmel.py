@@ -7,7 +7,7 @@ import soxr
 import torch
 
 from soundmark.errors import SettingsError
-from soundmark.spectrograms import LogMel
+from soundmark.spectrograms import LogMel, Mel
 from soundmark.spectrograms.logmel import kaldi_bank
 
 TOLERANCE = 1e-3
@@ -102,3 +102,10 @@ def test_filters_equal_kaldi(parameters):
 def test_invalid_parameters_are_rejected(parameters, message):
     with pytest.raises(SettingsError, match=message):
         LogMel(**parameters)
+
+
+@pytest.mark.parametrize("kind", [LogMel, Mel])
+@pytest.mark.parametrize("f_max_hz", [1e-310, 1e-9, 0.005])
+def test_a_band_without_width_is_refused(kind, f_max_hz):
+    with pytest.raises(SettingsError, match="f_min_hz of .* is 0.0; it must be at least 0, and at least 0.01 Hz below"):
+        kind(f_max_hz=f_max_hz)
