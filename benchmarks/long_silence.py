@@ -3,7 +3,7 @@
     python benchmarks/long_silence.py [CLIPS] [--hours 10] [--only train,evaluate] [--model audioset]
 
 CLIPS is a folder with one folder of clips per class; by default, synthetic clips of two classes are used. Ten hours of
-silence in FLAC at 44.1 kHz, 5.4 MB, are added as one more clip, of a class of its own. The memory is the largest sum
+silence in FLAC at 44.1 kHz, 5.4 MB, are added as one more clip, of a separate class. The memory is the largest sum
 over all processes of the command (proportional set size, sampled 20 times a second), so it needs Linux. The first run
 of a recipe computes the features, so run all commands. Prints a table.
 """

@@ -43,9 +43,9 @@ from soundmark.models.pretrained import weights
 from soundmark.runtime import atomic, provenance
 from soundmark.runtime.checks import check_jobs
 from soundmark.runtime.output_folder import OutputFolder
-from soundmark.runtime.progress import Progress, no_progress
+from soundmark.runtime.progress import Progress, no_progress, numbered
 from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, named_recipes
-from soundmark.training.methods import build_features
+from soundmark.training.methods import build_features, features_key
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import (
     check_units,
@@ -284,7 +284,7 @@ def run_plan(
             log.warning("%s", warning)
         outcomes: list[Outcome] = []
         for number, (unit, done) in enumerate(zip(units, found, strict=True), 1):
-            report = _numbered(progress, number, len(units))
+            report = numbered(progress, number, len(units))
             if done:
                 report(f"{unit.name}: already finished", 1, 1, "trainings")
             else:
@@ -338,10 +338,8 @@ def _stores(plan: Plan, jobs: int | None, fresh: bool, progress: Progress) -> di
 
 
 def _features_key(recipe: Recipe) -> tuple[object, ...]:
-    """What the features of a recipe depend on."""
-    if recipe.backbone is None:
-        return (recipe.representation,)
-    return recipe.representation, recipe.backbone, recipe.partial_views, recipe.backgrounds
+    """What the features of a recipe and of its backgrounds depend on."""
+    return *features_key(recipe), recipe.backgrounds if recipe.backbone else 0
 
 
 def _units(plan: Plan, folder: Path, usable: np.ndarray) -> list[Unit]:
@@ -372,10 +370,6 @@ def _skipped(dataset: Dataset, stores: Mapping[str, Features]) -> tuple[Skipped,
         for clip, item in zip(np.flatnonzero(~store.usable), store.skipped, strict=True)
     }
     return (*dataset.skipped, *(unreadable[clip] for clip in sorted(unreadable)))
-
-
-def _numbered(progress: Progress, number: int, total: int) -> Progress:
-    return lambda description, *rest: progress(f"[{number}/{total}] {description}", *rest)
 
 
 def _warn_others(folder: Path, units: Sequence[Unit]) -> None:

@@ -28,7 +28,7 @@ from soundmark.evaluation.plan import training_time_s
 from soundmark.runtime import atomic, checksums, parallel, plotting
 from soundmark.runtime.checks import check_jobs, is_whole
 from soundmark.runtime.output_folder import OutputFolder
-from soundmark.runtime.progress import Progress, no_progress
+from soundmark.runtime.progress import Progress, no_progress, numbered
 from soundmark.runtime.text import duration
 from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, DEFAULT_RECIPE, named_recipes
 from soundmark.training.methods import background_features, build_features, head_scores
@@ -350,10 +350,7 @@ def _score_networks(plan: CurvePlan, store: Features, folder: Path, device: str,
     engine = engine_for([], device)
     for number, (size, draw, split) in enumerate(plan.jobs(), 1):
         unit = _unit(plan, folder, size, draw, split)
-
-        def report(description: str, *rest: object, number: int = number) -> None:
-            progress(f"[{number}/{plan.trainings}] {description}", *rest)  # type: ignore[arg-type]
-
+        report = numbered(progress, number, plan.trainings)
         outcome = find_finished(unit, plan.dataset, store) if (unit.folder / "model.onnx").exists() else None
         if outcome is None:
             outcome = train_unit(unit, plan.dataset, store, engine=engine, progress=report)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from soundmark.models.pretrained.backbone import n_features
 from soundmark.runtime import parallel
 from soundmark.runtime.checks import is_whole
 from soundmark.runtime.text import duration, listed
+from soundmark.training.methods import features_key
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import unit_folder
 from soundmark.training.unit import usable_split
@@ -56,12 +56,8 @@ class Plan:
     @property
     def store_bytes(self) -> int:
         """The size of the feature stores on disk, in bytes."""
-        sizes = {_features_name(recipe): _values_per_clip(recipe) for recipe in self.recipes}
+        sizes = {features_key(recipe): _values_per_clip(recipe) for recipe in self.recipes}
         return 4 * sum(sizes.values()) * len(self.dataset.clips)
-
-
-def _features_name(recipe: Recipe) -> str:
-    return json.dumps([recipe.representation.settings(), recipe.backbone, recipe.partial_views])
 
 
 def _values_per_clip(recipe: Recipe) -> int:

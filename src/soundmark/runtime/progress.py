@@ -108,3 +108,12 @@ def _size(path: str) -> int:
         return os.stat(path).st_size or 1  # noqa: PTH116 - accepts undecodable names
     except (OSError, ValueError):
         return 1
+
+
+def numbered(progress: Progress, number: int, total: int) -> Progress:
+    """Return a ``Progress`` whose descriptions start with the number of the current part.
+
+    >>> numbered(print, 2, 3)("scratch, fold 1", 0, 8, "batches")
+    [2/3] scratch, fold 1 0 8 batches
+    """
+    return lambda description, *rest: progress(f"[{number}/{total}] {description}", *rest)

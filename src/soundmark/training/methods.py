@@ -63,6 +63,17 @@ def extractor_of(recipe: Recipe, progress: Progress = no_progress) -> Representa
     return Embeddings(representation=recipe.representation, backbone=backbone, partial_views=recipe.partial_views)
 
 
+def features_key(recipe: Recipe) -> tuple[object, ...]:
+    """Return what the stored features of a recipe depend on; recipes with an equal key share them.
+
+    >>> features_key(recipe) == (recipe.representation,)
+    True
+    """
+    if recipe.backbone is None:
+        return (recipe.representation,)
+    return recipe.representation, recipe.backbone, recipe.partial_views
+
+
 def build_features(
     dataset: Dataset,
     recipe: Recipe,
@@ -82,8 +93,7 @@ def build_features(
     """
     extractor = extractor_of(recipe, progress)
     store = features.build(dataset, extractor, window_s=dataset.window_s, jobs=jobs, fresh=fresh, progress=progress)
-    if isinstance(extractor, Embeddings) and recipe.backgrounds:
-        extractor.of_backgrounds(recipe.backgrounds, jobs=jobs, progress=progress)
+    _background_features(recipe, extractor, jobs=jobs, progress=progress)
     return store
 
 
@@ -101,15 +111,13 @@ def train_head(
     extractor = extractor_of(recipe)
     assert isinstance(extractor, Embeddings)
     train, test = store.rows(split.train), store.rows(split.test)
-    clip_of, start = store.windows.clip_of[train], time.perf_counter()
+    start = time.perf_counter()
     progress(name, 0, 1, "fits")
     trained = head_training.train_head(
-        np.moveaxis(store.array.hide(test)[train], 1, 0),
-        dataset.targets[clip_of].astype(np.float64),
-        dataset.sources[clip_of],
+        *_examples(dataset, store, train, hidden=test),
         extractor.backbone,
         recipe,
-        backgrounds=extractor.of_backgrounds(recipe.backgrounds) if recipe.backgrounds else None,
+        backgrounds=_background_features(recipe, extractor),
         activation=Task.of(dataset.multi_label).activation,
     )
     seconds = time.perf_counter() - start
@@ -134,10 +142,31 @@ def background_features(recipe: Recipe) -> np.ndarray | None:
     >>> background_features(recipe) is None
     True
     """
-    extractor = extractor_of(recipe)
+    return _background_features(recipe, extractor_of(recipe))
+
+
+def _background_features(
+    recipe: Recipe,
+    extractor: Representation | Embeddings,
+    *,
+    jobs: int | None = None,
+    progress: Progress = no_progress,
+) -> np.ndarray | None:
     if not isinstance(extractor, Embeddings) or not recipe.backgrounds:
         return None
-    return extractor.of_backgrounds(recipe.backgrounds)
+    return extractor.of_backgrounds(recipe.backgrounds, jobs=jobs, progress=progress)
+
+
+def _examples(
+    dataset: Dataset, store: Features, rows: np.ndarray, *, hidden: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return views ``[v, n, f]``, targets ``[n, classes]`` and sources ``[n]`` of the windows ``rows`` of a store.
+
+    Reading a window in ``hidden`` raises an error.
+    """
+    clip_of = store.windows.clip_of[rows]
+    views = np.moveaxis(store.array.hide(hidden)[rows], 1, 0)
+    return views, dataset.targets[clip_of].astype(np.float64), dataset.sources[clip_of]
 
 
 def head_scores(
@@ -161,11 +190,8 @@ def head_scores(
     (20, 10)
     """
     task, train, test = Task.of(dataset.multi_label), store.rows(split.train), store.rows(split.test)
-    clip_of = store.windows.clip_of[train]
     head = head_training.train_uncalibrated(
-        np.moveaxis(store.array.hide(test)[train], 1, 0),
-        dataset.targets[clip_of].astype(np.float64),
-        dataset.sources[clip_of],
+        *_examples(dataset, store, train, hidden=test),
         backgrounds=backgrounds,
         activation=task.activation,
         seed=recipe.seed,
@@ -189,11 +215,8 @@ def held_out_scores(
     (60, 10)
     """
     task, rows = Task.of(dataset.multi_label), store.rows(clips)
-    clip_of = store.windows.clip_of[rows]
     logits = head_training.held_out_logits(
-        np.moveaxis(store.array[rows], 1, 0),
-        dataset.targets[clip_of].astype(np.float64),
-        dataset.sources[clip_of],
+        *_examples(dataset, store, rows, hidden=np.arange(0)),
         backgrounds=backgrounds,
         activation=task.activation,
         seed=recipe.seed,

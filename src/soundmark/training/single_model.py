@@ -32,6 +32,7 @@ from soundmark.training.unit import (
     check_device,
     check_split,
     differing_settings,
+    engine_for,
     find_finished,
     train_unit,
     usable_split,
@@ -185,7 +186,10 @@ def train_model(
         if fresh:
             clear_run(output)
         finished = find_finished(unit, dataset, store)
-        outcome = finished or train_unit(unit, dataset, store, device=device, progress=progress)
+        outcome = finished
+        if outcome is None:
+            engine = None if recipe.backbone else engine_for([], device)
+            outcome = train_unit(unit, dataset, store, engine=engine, progress=progress)
         model = bundle.read_bundle(outcome.model)
         if card_scores:
             model = Bundle(model.graph, replace(model.card, scores=card_scores))

@@ -124,12 +124,11 @@ def train_unit(
     store: Features,
     *,
     engine: Engine | None = None,
-    device: str = "auto",
     progress: Progress = no_progress,
 ) -> Outcome:
     """Train, export, check, score and write ``unit``; resume from its checkpoint if there is one.
 
-    A network is trained on ``engine``, by default the one that ``device`` suggests.
+    A network is trained on ``engine``, by default the one that suits this machine; a head needs none.
 
     Raises:
         BundleError: the outputs of the exported graph differ from those of the network.
@@ -144,8 +143,6 @@ def train_unit(
     ((20, 10), 'model.onnx')
     """
     atomic.make_folder(unit.folder)
-    if unit.recipe.backbone is None:
-        engine = engine or engine_for([], device)
     trained = _train(unit, dataset, store, engine, progress)
     card = _card(unit, dataset, store, trained)
     model = Bundle(trained.graph, card)

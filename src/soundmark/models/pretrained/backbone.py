@@ -12,7 +12,6 @@ import numpy as np
 from soundmark.errors import unknown_name
 from soundmark.models import bundle
 from soundmark.models.pretrained import mobilenet, weights
-from soundmark.models.pretrained.graph import Graph
 from soundmark.models.pretrained.pytorch_file import read_tensors
 from soundmark.runtime.progress import Progress, no_progress
 
@@ -96,10 +95,7 @@ def build_backbone(name: str, tensors: mobilenet.Tensors, shape: tuple[int, int]
     Traceback (most recent call last):
     soundmark.errors.WeightsError: the weights are not those of mn04: the tensor "features.0.0.weight" is missing.
     """
-    mobilenet.check_tensors(name, tensors)
-    graph = Graph()
-    embedding = mobilenet.add_embedding(graph, graph.input("spectrogram", (1, *shape)), name, tensors)
-    logits = mobilenet.add_tags(graph, embedding, tensors)
+    graph, embedding, logits = mobilenet.build(name, tensors, shape)
     graph.output("embedding", embedding)
     graph.output("features", graph.node("Concat", embedding, logits, axis=1))
     size = mobilenet.embedding_size(name)

@@ -185,6 +185,27 @@ def add_tags(graph: Graph, embedding: str, tensors: Tensors) -> str:
     return layers.dense(layers.activation(layers.dense(embedding, "classifier.2"), _HS), "classifier.5")
 
 
+def build(name: str, tensors: Tensors, shape: tuple[int, int]) -> tuple[Graph, str, str]:
+    """Return the network called ``name`` as a graph, from ``spectrogram`` ``[batch, 1, *shape]``, without outputs yet.
+
+    With it come the names of the embedding ``[batch, d]`` and of the AudioSet logits ``[batch, 527]``.
+
+    Raises:
+        WeightsError: ``tensors`` are not the weights of this network.
+
+    >>> random = np.random.default_rng(0)
+    >>> tensors = {key: random.random(size, np.float32) for key, size in _shapes(0.4).items()}
+    >>> build("mn04", tensors, (128, 400))[1:]
+    ('flatten_1', 'gemm_2')
+    """
+    from soundmark.models.pretrained.graph import Graph
+
+    check_tensors(name, tensors)
+    graph = Graph()
+    embedding = add_embedding(graph, graph.input("spectrogram", (1, *shape)), name, tensors)
+    return graph, embedding, add_tags(graph, embedding, tensors)
+
+
 @dataclass(frozen=True)
 class _Layers:
     """Adds layers with the weights ``tensors`` to a ``graph``; each returns the name of its output."""

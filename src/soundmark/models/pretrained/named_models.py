@@ -182,17 +182,12 @@ def build_audioset() -> Bundle:
     10.0
     """
     from soundmark.models.pretrained import mobilenet, weights
-    from soundmark.models.pretrained.graph import Graph
     from soundmark.models.pretrained.pytorch_file import read_tensors
     from soundmark.spectrograms import LogMel
 
-    tensors = read_tensors(weights.find(BACKBONE))
-    mobilenet.check_tensors(BACKBONE, tensors)
     representation = LogMel().for_window(WINDOW_S)
-    graph = Graph()
-    x = graph.input("spectrogram", (1, *representation.shape))
-    embedding = mobilenet.add_embedding(graph, x, BACKBONE, tensors)
-    graph.output("logits", mobilenet.add_tags(graph, embedding, tensors))
+    graph, embedding, logits = mobilenet.build(BACKBONE, read_tensors(weights.find(BACKBONE)), representation.shape)
+    graph.output("logits", logits)
     graph.output("embedding", embedding)
     return Bundle(graph.to_bytes(), _card(representation))
 

@@ -71,10 +71,9 @@ def train_head(
     40
     """
     n_classes = targets.shape[1]
-    examples, y, names = _examples(views, targets, sources, backgrounds, activation)
-    is_used = y.shape[1] > n_classes
-    head = linear_head.fit_head(examples[0], y, names, views=examples, activation=activation, seed=recipe.seed)
-    found = _calibrate(head, views, targets, sources, activation, recipe, backbone, has_background=is_used)
+    head = _fit(*_examples(views, targets, sources, backgrounds, activation), activation, recipe.seed)
+    has_background = head.weights.shape[1] > n_classes
+    found = _calibrate(head, views, targets, sources, activation, recipe, backbone, has_background=has_background)
     return TransferModel(backbone=backbone, head=head, n_classes=n_classes, calibration=found)
 
 
@@ -112,7 +111,7 @@ def train_uncalibrated(
     n_classes = targets.shape[1]
     examples, y, names = _examples(views, targets, sources, backgrounds, activation)
     if shrinkage is None:
-        head = linear_head.fit_head(examples[0], y, names, views=examples, activation=activation, seed=seed)
+        head = _fit(examples, y, names, activation, seed)
         weights, bias, shrinkage = head.weights, head.bias, head.shrinkage
     else:
         weights, bias = linear_head.fit_weights(examples, y, shrinkage, activation=activation)
@@ -138,8 +137,7 @@ def held_out_logits(
     [0, 1, 0, 1]
     """
     n, n_classes = targets.shape
-    examples, y, names = _examples(views, targets, sources, backgrounds, activation)
-    head = linear_head.fit_head(examples[0], y, names, views=examples, activation=activation, seed=seed)
+    head = _fit(*_examples(views, targets, sources, backgrounds, activation), activation, seed)
     logits: np.ndarray = head.held_out[:n, :n_classes] / np.float32(head.temperature)
     return logits
 
@@ -151,6 +149,11 @@ def _examples(
     if backgrounds is None or activation != "softmax" or len(np.unique(sources)) < 2:
         return views, targets, sources.astype(str)
     return linear_head.with_backgrounds(views, targets, sources, backgrounds)
+
+
+def _fit(examples: np.ndarray, targets: np.ndarray, sources: np.ndarray, activation: str, seed: int) -> LinearHead:
+    """Fit a head on all views; the complete clip, the first view, is held out."""
+    return linear_head.fit_head(examples[0], targets, sources, views=examples, activation=activation, seed=seed)
 
 
 def _calibrate(
