@@ -128,6 +128,16 @@ def test_the_card_is_shown(base, folder):
     assert b"classes      " in done.stdout
 
 
+def test_every_file_of_the_package_is_installed(base):
+    """A missing table of class names would end the first command of a newcomer, `soundmark classify street.wav`."""
+    code = "import soundmark; print(soundmark.__path__[0])"
+    found = subprocess.run([str(base / "python"), "-I", "-c", code], capture_output=True, text=True, check=True)
+    installed, source = Path(found.stdout.strip()), ROOT / "src" / "soundmark"
+    files = {path.relative_to(source) for path in source.rglob("*.*") if path.suffix != ".pyc" and path.is_file()}
+    assert Path("models/pretrained/audioset_classes.csv") in files
+    assert not [path for path in sorted(files) if not (installed / path).is_file()]
+
+
 def test_a_network_names_the_missing_packages(base, folder, tmp_path):
     command = [str(base / "soundmark"), "train", str(folder / "pets"), "-o", str(tmp_path), "--recipe", "scratch"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
