@@ -64,7 +64,8 @@ def recording_start(path: str | PathLike[str], *, zone: str = "UTC") -> datetime
     (2, None)
     """
     local = timezone_named(zone)
-    found = _in_file(Path(path), local) or _in_name(Path(path).stem, local)
+    path = Path(path)
+    found = _in_file(path, local) or _in_name(path.stem, local)
     return found.astimezone(UTC) if found else None
 
 

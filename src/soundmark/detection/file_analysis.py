@@ -113,6 +113,7 @@ def analyze_files(
     ['FileResult', 'Failure']
     """
     jobs = jobs or parallel.available_cores()
+    settings = settings.for_model(model)
     settings.threshold(model)  # check the settings before any file is read
     stopped = Event()
 

@@ -63,18 +63,27 @@ def without_repeats(found: Iterable[Input | Failure]) -> tuple[list[Input | Fail
     (['a.wav'], 1)
     """
     items = list(found)
+    folders: dict[Path, Path] = {}
     first: dict[tuple[type, str], Input | Failure] = {}
     for item in items:
         path = item.path if isinstance(item, Input) else item.file
-        first.setdefault((type(item), _resolved(path)), item)
+        first.setdefault((type(item), _resolved(path, folders)), item)
     return list(first.values()), len(items) - len(first)
 
 
-def _resolved(path: str) -> str:
+def _resolved(text: str, folders: dict[Path, Path]) -> str:
+    """Return the absolute path without links; ``folders`` keeps those of the folders, for many files in each."""
+    if text == STANDARD_INPUT:
+        return text
+    path = Path(text)
     try:
-        return path if path == STANDARD_INPUT else str(Path(path).resolve())
+        if not path.name or path.name == ".." or path.is_symlink():
+            return str(path.resolve())
+        if (folder := path.parent) not in folders:
+            folders[folder] = folder.resolve()
+        return str(folders[folder] / path.name)
     except (OSError, ValueError, RuntimeError):  # reported when the file is read
-        return path
+        return text
 
 
 def read_file_list(path: str) -> Iterator[str]:

@@ -175,9 +175,8 @@ class Blocks:
 
     def _conclude(self, decoding_error: str | None) -> None:
         expected_s, decoded_s = self._stop / self.rate_hz, (self._start + self._decoded) / self.rate_hz
-        slack = MPEG_SLACK_FRAMES if self._file.format == "MP3" else 0
         end = f"ends after {decoded_s:.3f} s of the expected {expected_s:.3f} s"
-        truncation = end if self._decoded + slack < self.frames else None
+        truncation = end if self._is_truncated() else None
         overstated = overstated_note(self._held, self._file)
         self.note = decoding_error or header_note(self._file.extra_info) or overstated or truncation
         if self.note is truncation:
@@ -191,6 +190,10 @@ class Blocks:
                 f"{self.name} contains {values} (NaN, infinite or beyond ±1e30): export it again from its source, "
                 "or remove it from the inputs."
             )
+
+    def _is_truncated(self) -> bool:
+        missing = self.frames - self._decoded
+        return missing > 0 and (missing > MPEG_SLACK_FRAMES or self._file.format != "MP3")
 
     def _damage_note(self) -> str | None:
         frames = self._start, self._stop
@@ -298,16 +301,17 @@ def _n_bytes(source: FileSource) -> int:
 
 def _read(file: Any, frames: int) -> tuple[npt.NDArray[Any], float]:
     """Read the next ``frames`` of an open file, [n, channels]; return them and the factor that scales them to −1…1."""
-    kind = INTEGER_TYPES.get(file.subtype, "float32")
+    subtype = file.subtype  # looked up by libsndfile at each access
+    kind = INTEGER_TYPES.get(subtype, "float32")
     scale = {"int16": 2.0**-15, "int32": 2.0**-31, "float32": 1.0}[kind]
-    if file.format == "MP3" and file.tell() > file.frames:  # libsndfile seeks beyond the end of a damaged one
+    if subtype.startswith("MPEG") and file.tell() > file.frames:  # libsndfile seeks beyond the end of a damaged one
         return np.empty((0, file.channels), kind), scale
     return file.read(frames, dtype=kind, always_2d=True), scale
 
 
 def _n_not_finite(file: Any, block: npt.NDArray[Any]) -> int:
     """Count the values of a block that are NaN or infinite, or as large as if they were."""
-    if file.subtype in NEVER_NAN:
+    if block.dtype.kind == "i" or file.subtype in NEVER_NAN:
         return 0
     n_valid = np.count_nonzero((block >= -LARGEST_FINITE) & (block <= LARGEST_FINITE))
     return block.size - int(n_valid)
@@ -321,7 +325,7 @@ def _seek(file: Any, start: int) -> None:
     the one to which it seeks as the first.
     """
     safe = max(0, file.frames - VORBIS_PAGE_FRAMES)
-    if file.subtype == "VORBIS" and start > safe:
+    if start > safe and file.subtype == "VORBIS":
         file.seek(safe)
         file.read(start - safe, dtype="float32")
     elif start or file.format == "AU":
