@@ -74,7 +74,7 @@ def fit_head(
     for fold in np.unique(fold_of) if recordings > 1 else ():
         test = fold_of == fold
         others = everything - Moments.of(examples[:, test], y[test])
-        for index, (weights, bias) in enumerate(_discriminants(others, SHRINKAGES, activation)):
+        for index, (weights, bias) in enumerate(_discriminants(others, SHRINKAGES, activation, np.float32)):
             held_out[index, test] = x[test] @ weights + bias
     # With a single recording, nothing was held out: no temperature can be fitted.
     temperatures = [calibration.temperature(logits, y, activation) if recordings > 1 else 1.0 for logits in held_out]
@@ -112,17 +112,24 @@ def fit_weights(
     return weights.astype(np.float32), bias.astype(np.float32)
 
 
-def _discriminants(moments: Moments, shrinkages: tuple[float, ...], activation: str) -> list[tuple[Floats, Floats]]:
-    """Return weights ``[d, classes]`` and bias ``[classes]`` for unstandardised features, for each shrinkage."""
+def _discriminants(
+    moments: Moments, shrinkages: tuple[float, ...], activation: str, precision: type[np.floating] = np.float64
+) -> list[tuple[Floats, Floats]]:
+    """Return weights ``[d, classes]`` and bias ``[classes]`` for unstandardised features, for each shrinkage.
+
+    Single ``precision`` solves the equations in half the time, and is enough to compare shrinkages: the condition
+    number of a shrunken covariance is below 10⁴.
+    """
     mean, spread = moments.mean, moments.spread
     covariance = moments.residual_covariance() / np.outer(spread, spread)
     present = (moments.class_means - mean) / spread
     present[moments.class_sizes == 0] = 0
     absent = (moments.other_means - mean) / spread
+    direction = (present if activation == "softmax" else present - absent).T
     heads = []
     for shrinkage in shrinkages:
-        shrunk = calibration.shrunken(covariance, shrinkage)
-        solved = np.linalg.solve(shrunk, (present if activation == "softmax" else present - absent).T)
+        shrunk = calibration.shrunken(covariance, shrinkage).astype(precision, copy=False)
+        solved = np.linalg.solve(shrunk, direction.astype(precision, copy=False)).astype(np.float64, copy=False)
         midpoint = present if activation == "softmax" else present + absent
         bias = -0.5 * (midpoint * solved.T).sum(1)
         weights = solved / spread[:, None]
