@@ -8,7 +8,11 @@ files. Opening a file executes no code from it: ONNX Runtime gets only graphs th
 In reading order:
 
     wire_format     the protobuf messages of an ONNX file, read with limits
-    shapes          the allowed operators, the shapes that they produce, and their cost
+    shapes          the shapes that the operators of networks produce, and their cost
+    array_shapes    the same for operators on arrays
+    signal_shapes   the same for Fourier transforms and resizing
+    known_numbers   the numbers in small tensors that are known before a graph runs
+    operators       the allowed operators
     graph_check     refuses graphs with forbidden contents or an unbounded cost
 """
 
