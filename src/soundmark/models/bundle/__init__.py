@@ -1,6 +1,6 @@
 """A trained model as one ``.onnx`` file: the graph, and the model card in the file's metadata.
 
-The graph's input is ``spectrogram`` float32 ``[batch, 1, freq, time]``. Its outputs are ``logits`` ``[batch, classes]``
+The graph's input is ``spectrogram`` float32 ``[batch, 1, freq, time]``, or ``waveform`` ``[batch, samples]``. Its outputs are ``logits`` ``[batch, classes]``
 and, for some models, ``embedding`` ``[batch, d]``, ``familiarity`` and ``presence`` ``[batch]``. The metadata key
 ``soundmark`` contains the ``Card`` as JSON, ``soundmark_sha256`` the SHA-256 of card and graph, which reveals damaged
 files. Opening a file executes no code from it: ONNX Runtime gets only graphs that ``graph_check`` allows.
@@ -124,9 +124,10 @@ class Bundle:
     def _run_rows(
         self, session: onnxruntime.InferenceSession, spectrograms: np.ndarray, outputs: Sequence[str]
     ) -> tuple[np.ndarray, ...]:
-        batch = np.ascontiguousarray(spectrograms[:, np.newaxis], np.float32)
+        representation = self.card.representation
+        batch = representation.batch(spectrograms)
         with _runtime_errors(f'"{self.name}" cannot be run'):
-            found = session.run(list(outputs), {"spectrogram": batch})
+            found = session.run(list(outputs), {representation.input_name: batch})
         for name, values in zip(outputs, found, strict=True):
             self._check_output(name, values, len(batch))
         return tuple(found)
@@ -290,16 +291,17 @@ def _check_matches_card(session: onnxruntime.InferenceSession, card: Card, path:
     """Raise ``BundleError`` if the inputs and outputs of the graph do not match the card."""
     inputs = {node.name: [node.type, *node.shape[1:]] for node in session.get_inputs()}
     outputs = {node.name: [node.type, *node.shape[1:]] for node in session.get_outputs()}
-    n, size = len(card.classes), card.representation.shape
-    if inputs != {"spectrogram": ["tensor(float)", 1, *size]} or outputs.get("logits") != ["tensor(float)", n]:
+    n, kind = len(card.classes), card.representation
+    expected = {kind.input_name: ["tensor(float)", *kind.input_shape]}
+    if inputs != expected or outputs.get("logits") != ["tensor(float)", n]:
+        size = "×".join(map(str, kind.input_shape[-2:]))
         raise BundleError(
-            f'the card of "{path}" does not match its graph: the card describes {size[0]}×{size[1]} spectrograms and '
+            f'the card of "{path}" does not match its graph: the card describes {kind.input_name}s of {size} and '
             f"{n} classes, the graph has the inputs {inputs} and the outputs {outputs}. Train or download the model "
             "again."
         )
-    if any(
-        isinstance(side, int) for node in (*session.get_inputs(), *session.get_outputs()) for side in node.shape[:1]
-    ):
+    sides = [side for node in (*session.get_inputs(), *session.get_outputs()) for side in node.shape[:1]]
+    if session.get_inputs()[0].shape[0] != 1 and any(isinstance(side, int) for side in sides):
         raise BundleError(
             f'the graph of "{path}" has a fixed batch size; soundmark needs a variable one. Train or download the '
             "model again."
