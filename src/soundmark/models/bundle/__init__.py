@@ -296,7 +296,7 @@ def _check_matches_card(session: onnxruntime.InferenceSession, card: Card, path:
     if inputs != expected or outputs.get("logits") != ["tensor(float)", n]:
         size = "×".join(map(str, kind.input_shape[-2:]))
         raise BundleError(
-            f'the card of "{path}" does not match its graph: the card describes {kind.input_name}s of {size} and '
+            f'the card of "{path}" does not match its graph: the card describes {size} {kind.input_name}s and '
             f"{n} classes, the graph has the inputs {inputs} and the outputs {outputs}. Train or download the model "
             "again."
         )
