@@ -195,7 +195,12 @@ def signals() -> Iterator[tuple[str, ModelProto, str]]:
     sizes = [integers("sides", -1, 64), integers("more", 0, 0, 0, 1 << 16)]
     sizes += [numpy_helper.from_array(np.array(n), name) for name, n in (("step", 1), ("length", 1 << 15))]
     yield "stft", model(long, sizes), "needs .* or more for"
-    rank = [flat, node("Shape", "flat_sound", output="n"), node("Mul", "n", "scale", output="m"), node("Expand", "one", "m")]
+    rank = [
+        flat,
+        node("Shape", "flat_sound", output="n"),
+        node("Mul", "n", "scale", output="m"),
+        node("Expand", "one", "m"),
+    ]
     yield "shape", model(rank, [integers("sides", -1, 64), integers("scale", 1 << 20, 1 << 10), one]), numbers
     for rows in (7, 13):  # small for one window and for many, but not for so many
         bomb = [
@@ -317,7 +322,8 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 KINDS = (
-    external_data, functions, subgraphs, operators, constants, shapes, signals, types, not_finite, opsets, texts, nesting, sizes,
+    external_data, functions, subgraphs, operators, constants, shapes, signals, types, not_finite, opsets, texts,
+    nesting, sizes,
 )  # fmt: skip
 
 

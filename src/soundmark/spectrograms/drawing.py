@@ -11,7 +11,6 @@ from soundmark.errors import unknown_name
 from soundmark.runtime.plotting import glyphs_may_be_missing
 from soundmark.spectrograms.representation import SpectrogramImage
 
-
 MOST_POINTS = 2000  # of a waveform
 
 

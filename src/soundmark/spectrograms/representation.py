@@ -240,7 +240,7 @@ class Representation(ABC):
         return (array if to_hz == rate_hz else resample(array, rate_hz, to_hz)), self.rate_hz
 
     def batch(self, arrays: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return results ``[n, freq, time]`` as the input of a graph: ``[n, 1, freq, time]``, waveforms ``[n, samples]``.
+        """Return results ``[n, freq, time]`` as the input of a graph: ``[n, 1, freq, time]``, or ``[n, samples]``.
 
         >>> from soundmark.spectrograms import from_settings
         >>> from_settings({"name": "mel"}).batch(np.zeros((2, 64, 64), np.float32)).shape

@@ -84,8 +84,8 @@ class Waveform(Representation):
         soundmark.errors.SettingsError: the band 50-8000 Hz cannot be set for a backbone that takes waveforms: ...
         """
         raise SettingsError(
-            f"the band {low_hz:g}-{high_hz:g} Hz cannot be set for a backbone that takes waveforms: it computes its own "
-            "spectrogram. Omit the band."
+            f"the band {low_hz:g}-{high_hz:g} Hz cannot be set for a backbone that takes waveforms: it computes its "
+            "own spectrogram. Omit the band."
         )
 
     def compute(self, samples: Samples, rate_hz: int) -> Spectrogram:

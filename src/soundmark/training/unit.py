@@ -196,7 +196,10 @@ def differing_settings(recipe: Recipe, recorded: Mapping[str, Any]) -> list[str]
     recorded, removed = legacy.split_removed(legacy.current_settings(recorded))
     with suppress(SettingsError):  # settings of a later soundmark: compare them as they are
         recorded = Recipe.from_settings(recorded).settings()
-    return [*(key for key, value in recipe.settings().items() if recorded.get(key) != value), *removed]
+    differing = [key for key, value in recipe.settings().items() if recorded.get(key) != value]
+    if recipe.has_backbone_file and "backbone_sha256" not in differing:  # the same file, perhaps in another folder
+        differing = [key for key in differing if key != "backbone"]
+    return [*differing, *removed]
 
 
 def usable_split(split: Split, readable: np.ndarray) -> Split:
@@ -408,16 +411,30 @@ def _card(unit: Unit, dataset: Dataset, store: Features, trained: Trained) -> Ca
         thresholds=calibration.thresholds,
         event_thresholds=calibration.event_thresholds,
         unknown=calibration.unknown,
-        recipe=unit.recipe.settings(),
+        recipe=_card_settings(unit.recipe),
         training=replace(
             unit.record(dataset, store),
             engine=trained.engine,
             calibrated_on=calibration.clips or None,
-            weights=weights.LICENCE if unit.recipe.backbone else None,
+            weights=_weights(unit.recipe),
             n_recordings=count_recordings(dataset, unit.split.train) if dataset.sources_known else None,
         ),
         versions=provenance.versions(),
     )
+
+
+def _card_settings(recipe: Recipe) -> dict[str, Any]:
+    """Return the settings of a recipe for a model's card, with the name of a backbone's file instead of its path."""
+    settings = recipe.settings()
+    return {**settings, "backbone": Path(settings["backbone"]).name} if recipe.has_backbone_file else settings
+
+
+def _weights(recipe: Recipe) -> str | None:
+    """Return the source and the licence of pretrained weights, for a model's card."""
+    if not recipe.has_backbone_file:
+        return weights.LICENCE if recipe.backbone else None
+    name = f"{Path(recipe.backbone or '').name} (SHA-256 {recipe.backbone_sha256})"
+    return f"{name}: {recipe.backbone_licence} licence" if recipe.backbone_licence else f"{name}: see its source"
 
 
 def _with_record(card: Card, **changes: Any) -> Card:

@@ -176,7 +176,10 @@ NUMBERS = [
 
 @pytest.mark.parametrize(("operator", "constants", "attributes"), NUMBERS)
 def test_known_numbers_are_those_of_onnx_runtime(operator, constants, attributes, monkeypatch):
-    nodes = [helper.make_node(operator, list(constants), ["n"], **attributes), helper.make_node("Identity", ["x"], ["y"])]
+    nodes = [
+        helper.make_node(operator, list(constants), ["n"], **attributes),
+        helper.make_node("Identity", ["x"], ["y"]),
+    ]
     data = graph(nodes, constants, outputs=("n", "y"))
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     (expected,) = session.run(["n"], {"x": np.ones((1, 3, 40), np.float32)})

@@ -123,7 +123,9 @@ def test_unknown_sizes_are_rejected(representation):
 @FAMILY
 def test_unknown_parameters_versions_and_values_are_rejected(representation):
     settings = representation.settings()
-    with pytest.raises(SettingsError, match=rf'{representation.name} has no parameter "rate". Did you mean "rate_hz"\?'):
+    with pytest.raises(
+        SettingsError, match=rf'{representation.name} has no parameter "rate". Did you mean "rate_hz"\?'
+    ):
         from_settings({**settings, "rate": 8000})
     with pytest.raises(SettingsError, match=rf"these settings are for version 99 of {representation.name}"):
         from_settings({**settings, "version": 99})

@@ -17,6 +17,7 @@ from soundmark.models.bundle.shapes import (
     within,
 )
 
+
 def _shape(call: Call) -> Result:
     first, last = shape_section(call)
     return Result(((max(0, last - first),),), 1)
@@ -165,8 +166,8 @@ def _einsum(call: Call) -> Result:
 ARRAY_RULES: dict[Callable[[Call], Result], str] = {
     elementwise: "And Equal Greater GreaterOrEqual Less LessOrEqual Mod Or Where Xor",
     same: (
-        "Acos Acosh Asin Asinh Atan Atanh CastLike Cos Cosh CumSum EyeLike IsInf IsNaN Not ScatterElements ScatterND Sin "
-        "Sinh Tan Trilu"
+        "Acos Acosh Asin Asinh Atan Atanh CastLike Cos Cosh CumSum EyeLike IsInf IsNaN Not ScatterElements ScatterND "
+        "Sin Sinh Tan Trilu"
     ),
     _shape: "Shape",
     _size: "Size",

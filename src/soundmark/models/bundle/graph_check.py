@@ -47,6 +47,9 @@ MAX_COMPUTED, MAX_COMPUTED_PER_STORED = 1 << 20, 8
 MAX_ROWS_THAT_ARE_READ = 16
 
 
+MAX_REFUSED_BYTES = 1 << 20  # of refused parts that an unused output of a backbone may need
+
+
 OPSETS = range(7, 27)
 
 
@@ -106,8 +109,11 @@ class CheckedGraph:
     outputs: dict[str, Shape]
 
 
-def check(data: bytes, name: str) -> CheckedGraph:
-    """Check the bytes of an ONNX file; ``name`` is the model in messages.
+REMEDY = "Give a model that soundmark wrote, or report this if it did."
+
+
+def check(data: bytes, name: str, remedy: str = REMEDY) -> CheckedGraph:
+    """Check the bytes of an ONNX file; messages name it ``name``, and end with ``remedy``.
 
     Raises:
         BundleError: the graph is refused; the message has the reason.
@@ -119,9 +125,72 @@ def check(data: bytes, name: str) -> CheckedGraph:
     try:
         return _check_model(WireReader(data).read("model"))
     except (_RefusedError, WireError) as error:
-        raise BundleError(
-            f'the graph of "{name}" is refused: {error}. Give a model that soundmark wrote, or report this if it did.'
-        ) from error
+        raise BundleError(f'the graph of "{name}" is refused: {error}. {remedy}') from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interface:
+    """The inputs and outputs of an ONNX file of any program, and the tensors that each operator reads and writes.
+
+    An input is its type (1: float32) and its sides, 0 if variable; weights are no inputs.
+    """
+
+    inputs: dict[str, tuple[int, Shape]]
+    outputs: tuple[str, ...]
+    operators: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+    metadata: dict[str, str]
+
+
+def read_interface(data: bytes, name: str, remedy: str = REMEDY) -> Interface:
+    """Read the interface of an ONNX file, whose operators and sizes are not checked yet.
+
+    Raises:
+        BundleError: these are not the bytes of an ONNX file.
+
+    >>> read_interface(model.bundle.graph, "model.onnx").inputs
+    {'spectrogram': (1, (0, 1, 24, 24))}
+    """
+    try:
+        proto = WireReader(data).read("model")
+        if len(proto.get("graph", [])) != 1:
+            raise _RefusedError(f"it has {len(proto.get('graph', []))} graphs instead of one")
+        if (refused := _refused_bytes(proto)) > MAX_REFUSED_BYTES:
+            raise _RefusedError(
+                f"it has {refused:,} bytes of subgraphs, functions and the like; allowed: {MAX_REFUSED_BYTES:,}"
+            )
+        graph = proto["graph"][0]
+        tensors = {_last(tensor, "name", "") for tensor in graph.get("initializer", [])}
+        inputs = {name: found for name, found in map(_declared, graph.get("input", [])) if name not in tensors}
+    except (_RefusedError, WireError) as error:
+        raise BundleError(f'"{name}" is not an ONNX file that can be used: {error}. {remedy}') from error
+    return Interface(
+        inputs=inputs,
+        outputs=tuple(_last(value, "name", "") for value in graph.get("output", [])),
+        operators=tuple(
+            (tuple(node.get("input", [])), tuple(node.get("output", []))) for node in graph.get("node", [])
+        ),
+        metadata={_last(entry, "key", ""): _last(entry, "value", "") for entry in proto.get("metadata_props", [])},
+    )
+
+
+def _refused_bytes(value: Any) -> int:
+    """The bytes of all fields that are refused, which the reader does not descend into."""
+    if isinstance(value, list):
+        return sum(map(_refused_bytes, value))
+    if not isinstance(value, dict):
+        return 0
+    return sum(
+        sum(len(each) for each in found if isinstance(each, memoryview)) if key in REFUSED else _refused_bytes(found)
+        for key, found in value.items()
+    )
+
+
+def _declared(value: Message) -> tuple[str, tuple[int, Shape]]:
+    """The name of an input, its type, and its sides; 0 if variable."""
+    tensor_type = _check_type(value)
+    dims = _last(tensor_type, "shape", {}).get("dim", [])
+    sides = tuple(max(0, _last(side, "dim_value", 0)) for side in dims)
+    return _last(value, "name", ""), (_last(tensor_type, "elem_type", 0), sides)
 
 
 def read_metadata(data: bytes) -> dict[str, str] | None:
@@ -238,7 +307,9 @@ class _Graph:
         if any(shape[0] > 1 for shape in batched.values()):
             raise _RefusedError(f"its batch size is fixed at {max(shape[0] for shape in batched.values())}; allowed: 1")
         self.inputs = {name: (1, *shape[1:]) for name, shape in batched.items()}
-        self.varying: frozenset[str] = frozenset()  # tensors whose shape depends on the number of windows, if one is read
+        self.varying: frozenset[str] = (
+            frozenset()
+        )  # tensors whose shape depends on the number of windows, if one is read
         for value in graph.get("output", []):
             _check_type(value)
         self.outputs = [_last(value, "name", "") for value in graph.get("output", [])]

@@ -98,7 +98,7 @@ def _filled(call: Call, arrays: Arrays, shape: Shape) -> np.ndarray | None:
 
 
 def _counted(call: Call, arrays: Arrays, shape: Shape) -> np.ndarray:
-    start, limit, step = (array.item() for array in arrays)
+    start, _, step = (array.item() for array in arrays)
     return np.asarray(start + step * np.arange(prod(shape))).astype(arrays[0].dtype)
 
 

@@ -345,9 +345,9 @@ NETWORK_RULES: dict[Callable[[Call], Result], str] = {
     elementwise: "Add Div Max Mean Min Mul Pow PRelu Sub Sum",
     same: (
         "Abs BatchNormalization Ceil Celu Clip DequantizeLinear Dropout Elu Erf Exp Floor Gelu HardSigmoid HardSwish "
-        "GroupNormalization Hardmax Identity InstanceNormalization LayerNormalization LeakyRelu Log LogSoftmax LpNormalization "
-        "LRN MeanVarianceNormalization Mish Neg QuantizeLinear RMSNormalization Reciprocal Relu Round Selu Sigmoid Sign "
-        "Softmax Softplus Softsign Sqrt Swish Tanh ThresholdedRelu"
+        "GroupNormalization Hardmax Identity InstanceNormalization LayerNormalization LeakyRelu Log LogSoftmax "
+        "LpNormalization LRN MeanVarianceNormalization Mish Neg QuantizeLinear RMSNormalization Reciprocal Relu Round "
+        "Selu Sigmoid Sign Softmax Softplus Softsign Sqrt Swish Tanh ThresholdedRelu"
     ),
     _cast: "Cast",
     _constant: "Constant",  # its tensor is checked like the weights
@@ -361,11 +361,11 @@ NETWORK_RULES: dict[Callable[[Call], Result], str] = {
     _flatten: "Flatten",
     _transpose: "Transpose",
     reduce: (
-        "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare"
+        "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
+        "ReduceSumSquare"
     ),
     _concat: "Concat",
     _split: "Split",
     _squeeze: "Squeeze",
     _unsqueeze: "Unsqueeze",
 }
-

@@ -70,9 +70,9 @@ def _resize(call: Call) -> Result:
         raise ShapeError("its antialias or axes are not supported")
     scales = call.inputs[2] if len(call.inputs) > 2 else None
     sizes = call.numbers("sizes", 3)
-    if sizes is None and (scales is None or scales.numbers is None or scales.kind != "float32"):
-        raise ShapeError("its sizes or scales are not a constant")
     if sizes is None:
+        if scales is None or scales.numbers is None or scales.kind != "float32":
+            raise ShapeError("its sizes or scales are not a constant")
         exact = [float(np.float32(x[a]) * np.float32(s)) for a, s in zip(chosen, scales.numbers, strict=False)]
         if any(not 1 <= side < 1 << 31 or side != int(side) for side in exact):
             raise ShapeError("its scales do not give whole numbers")
