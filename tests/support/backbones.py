@@ -17,7 +17,7 @@ MN04_RATE_HZ = 32000
 
 
 def write_mn04(path: Path, backbone: Backbone, window_s: float, metadata: Mapping[str, str] | None = None) -> Path:
-    """Write a backbone for ``logmel`` spectrograms with its front end: waveform [batch, samples] to embedding and logits.
+    """Write a backbone for ``logmel`` spectrograms with its front end: waveform [batch, samples] to its outputs.
 
     The front end consists of ONNX operators in float32. ``metadata`` are those of OpenSoundscape by default.
     """

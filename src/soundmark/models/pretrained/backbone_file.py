@@ -92,7 +92,7 @@ def read_backbone_file(
     >>> (folder / "backbone.onnx").write_bytes(model.bundle.graph) > 0
     True
     >>> read_backbone_file(str(folder / "backbone.onnx"), model.card.representation).output
-    'embedding'
+    'logits'
     """
     data = _read(path)
     interface = _interface(path, data)
@@ -129,6 +129,13 @@ def load_backbone_file(path: str, representation: Representation, output: str, s
     Raises:
         BundleError: the file changed, an operator is not allowed, it needs too much memory or time, or gives no
             embedding.
+
+    >>> path = str(folder / "backbone.onnx")
+    >>> (folder / "backbone.onnx").write_bytes(model.bundle.graph) > 0
+    True
+    >>> found = read_backbone_file(path, model.card.representation)
+    >>> load_backbone_file(path, found.representation, found.output, found.sha256)
+    Backbone('backbone', 10 features)
     """
     try:
         found = Path(path).expanduser().stat()
