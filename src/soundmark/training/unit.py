@@ -197,8 +197,8 @@ def differing_settings(recipe: Recipe, recorded: Mapping[str, Any]) -> list[str]
     with suppress(SettingsError):  # settings of a later soundmark: compare them as they are
         recorded = Recipe.from_settings(recorded).settings()
     differing = [key for key, value in recipe.settings().items() if recorded.get(key) != value]
-    if recipe.has_backbone_file and "backbone_sha256" not in differing:  # the same file, perhaps in another folder
-        differing = [key for key in differing if key != "backbone"]
+    if recipe.has_backbone_file and Path(str(recorded.get("backbone"))).name == Path(recipe.backbone or "").name:
+        differing = [key for key in differing if key != "backbone"]  # the file may be in another folder
     return [*differing, *removed]
 
 
