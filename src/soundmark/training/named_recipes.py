@@ -94,10 +94,11 @@ def check_used(recipes: Sequence[Recipe], **options: Any) -> None:
         reasons = [recipe.ignores(option) for recipe in recipes]
         if value is not None and recipes and all(reasons):
             names = listed([recipe.name for recipe in recipes])
-            other = "transfer" if option.startswith("backbone") else "scratch"
+            remedy = f"choose another recipe, such as {'transfer' if option == 'backbone' else 'scratch'}"
+            if option.startswith("backbone_"):
+                remedy = "give a file with --backbone"
             raise SettingsError(
-                f"the recipe {names} does not use {OPTIONS[option]}: {reasons[0]}. Omit it, or choose another recipe, "
-                f"such as {other}."
+                f"the recipe {names} does not use {OPTIONS[option]}: {reasons[0]}. Omit it, or {remedy}."
             )
 
 

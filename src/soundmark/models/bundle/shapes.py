@@ -241,6 +241,26 @@ def _matmul(call: Call) -> Result:
     return Result((shape,), prod(shape) * a[-1])
 
 
+def _attention(call: Call) -> Result:
+    """Queries, keys and values, [batch, heads, n, d] each or [batch, n, heads · d], without earlier keys and values."""
+    q, k, v = (call.shape(i) for i in range(3))
+    if call.n_outputs > 1 or any(call.inputs[4:]):
+        raise ShapeError("it has earlier keys and values, or several outputs")
+    if len(q) == 3:
+        heads = call.integer("q_num_heads", 0), *(call.integer("kv_num_heads", 0),) * 2
+        if any(n < 1 or len(x) != 3 or x[2] % n for n, x in zip(heads, (q, k, v), strict=True)):
+            raise ShapeError(f"its numbers of heads {list(heads)} do not fit its inputs")
+        wide = [(x[0], n, x[1], x[2] // n) for n, x in zip(heads, (q, k, v), strict=True)]
+    else:
+        wide = [q, k, v]  # type: ignore[list-item]  # their length is checked next
+    fits = all(len(x) == 4 for x in wide) and wide[0][3] == wide[1][3] and wide[1][:3] == wide[2][:3]
+    if not fits or wide[0][0] != wide[1][0] or wide[0][1] % wide[1][1]:
+        raise ShapeError(f"its inputs have the shapes {list(q)}, {list(k)} and {list(v)}")
+    weights = prod(wide[0][:3]) * wide[1][2]
+    shape = (*wide[0][:3], wide[2][3]) if len(q) == 4 else (q[0], q[1], wide[0][1] * wide[2][3])
+    return Result((shape,), weights * (wide[0][3] + wide[2][3]), scratch=3 * weights + 2 * prod(q) + prod(k) + prod(v))
+
+
 def _gemm(call: Call) -> Result:
     a, b = (
         call.shape(i)[::-1] if call.integer(key, 0) else call.shape(i) for i, key in enumerate(("transA", "transB"))
@@ -356,6 +376,7 @@ NETWORK_RULES: dict[Callable[[Call], Result], str] = {
     _pool: "AveragePool MaxPool",
     _global_pool: "GlobalAveragePool GlobalMaxPool",
     _matmul: "MatMul",
+    _attention: "Attention",
     _gemm: "Gemm",
     _reshape: "Reshape",
     _flatten: "Flatten",
