@@ -31,7 +31,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """STFT, mel bands in decibels limited to 120 dB, BatchNorm, patches with positions in time and frequency, blocks."""
+    """STFT, mel bands in decibels limited to 120 dB, BatchNorm, patches with their positions, and blocks."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -225,3 +225,17 @@ def test_a_fixed_batch_of_one_window_is_run_window_by_window():
 def test_every_rule_is_an_operator_of_onnx():
     for name in operators.RULES:
         assert onnx.defs.has(name), name
+
+
+@pytest.mark.parametrize("sides", [(40, 24), (4, 10, 24)])
+def test_the_shape_of_attention_is_that_of_onnx(sides):
+    """ONNX Runtime computes it from version 1.23 on; ONNX itself infers the shape."""
+    heads = {"q_num_heads": 4, "kv_num_heads": 4} if len(sides) == 2 else {}
+    data = graph([helper.make_node("Attention", ["x", "x", "x"], ["y"], **heads)], {}, sides=sides, opset=23)
+    assert graph_check.check(data, "backbone.onnx").outputs["y"] == (1, *sides)
+
+
+def test_attention_with_earlier_keys_is_refused():
+    attention = helper.make_node("Attention", ["x", "x", "x", "", "x", "x"], ["y"])
+    with pytest.raises(BundleError, match="it has earlier keys and values"):
+        graph_check.check(graph([attention], {}, sides=(4, 10, 24), opset=23), "backbone.onnx")
