@@ -14,6 +14,7 @@ from soundmark.errors import OutputError, SettingsError
 from soundmark.evaluation.comparison import compare
 from soundmark.evaluation.curve_run import learning_curve
 from soundmark.evaluation.label_check import check_labels
+from soundmark.evaluation.quantisation import quantise
 from soundmark.models.classifier import Model, load
 from soundmark.models.export.waveform import check_export, export_metadata, with_front_end
 from soundmark.models.pretrained.backbone import load_backbone
@@ -123,6 +124,11 @@ def test_its_export_agrees(trained):
     exported = with_front_end(model, dynamic=dynamic)
     assert check_export(model, exported).segments >= 6
     assert export_metadata(model, dynamic=dynamic)["inside"] == ["temperature", "softmax"]
+
+
+def test_eight_bits_are_refused(trained, city):
+    with pytest.raises(SettingsError, match="computes its own spectrogram from the waveform, which is too inaccurate"):
+        quantise(trained[0], city)
 
 
 def test_embeddings_and_evaluation(trained, city, tmp_path):
