@@ -29,7 +29,7 @@ from soundmark.runtime import atomic, checksums, parallel, plotting
 from soundmark.runtime.checks import check_jobs, is_whole
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import Progress, no_progress, numbered
-from soundmark.runtime.text import duration
+from soundmark.runtime.text import estimate
 from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, DEFAULT_RECIPE, named_recipes
 from soundmark.training.methods import background_features, build_features, head_scores
 from soundmark.training.recipe import Recipe
@@ -182,7 +182,7 @@ def describe_curve(plan: CurvePlan, *, device: str = DEFAULT_DEVICE) -> str:
     noun = "recording" if plan.sizes == (1,) else "recordings"
     return (
         f"{plan.recipe.describe()}; {plan.trainings} trainings on {sizes} {noun} per class, and on all "
-        f"({plan.per_class:.1f}): about {duration(_estimated_s(plan, device))} on {parallel.available_cores()} cores."
+        f"({plan.per_class:.1f}): {estimate(_estimated_s(plan, device))} on {parallel.available_cores()} cores."
     )
 
 

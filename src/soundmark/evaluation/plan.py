@@ -17,7 +17,7 @@ from soundmark.errors import DatasetError, SettingsError, unknown_name
 from soundmark.evaluation import DEFAULT_RECIPES, PRESETS
 from soundmark.runtime import parallel
 from soundmark.runtime.checks import is_whole
-from soundmark.runtime.text import duration, listed
+from soundmark.runtime.text import estimate, listed
 from soundmark.training.methods import features_key, n_features
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import unit_folder
@@ -215,7 +215,7 @@ def describe_cost(plan: Plan, folder: Path, *, device: str = "auto", fresh: bool
     )
     finished = f", {plan.trainings - len(remaining)} already finished" if len(remaining) < plan.trainings else ""
     return (
-        f"{job}{finished}: about {duration(seconds)} on {parallel.available_cores()} cores, after the features are "
+        f"{job}{finished}: {estimate(seconds)} on {parallel.available_cores()} cores, after the features are "
         f"computed once ({plan.store_bytes / 1e6:,.0f} MB on disk)."
     )
 

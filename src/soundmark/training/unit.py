@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ from soundmark.models.training_record import Epoch, TrainingRecord
 from soundmark.runtime import atomic, provenance
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.runtime.text import listed
-from soundmark.training import methods
+from soundmark.training import NETWORK_PACKAGES, methods
 from soundmark.training.methods import Trained
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import CHECKPOINTS, remove_checkpoints
@@ -259,7 +260,7 @@ def check_device(recipes: Iterable[Recipe], device: str) -> None:
     """Check that a device is available for the recipes that use one: those without a backbone.
 
     Raises:
-        SettingsError: it is not available, or no recipe uses it.
+        SettingsError: it is not available, no recipe uses it, or the packages that train networks are not installed.
 
     >>> from soundmark.training.named_recipes import recipe_named
     >>> check_device([recipe_named("transfer")], "cuda")
@@ -267,11 +268,30 @@ def check_device(recipes: Iterable[Recipe], device: str) -> None:
     soundmark.errors.SettingsError: the recipe transfer runs on the CPU only: omit --device, or use --device cpu.
     """
     recipes = list(recipes)
-    if any(recipe.backbone is None for recipe in recipes):
+    if networks := [recipe.name for recipe in recipes if recipe.backbone is None]:
+        _check_installed(networks)
         engine_for([], device)
     elif device not in ("auto", "cpu"):
         names = listed(list(dict.fromkeys(recipe.name for recipe in recipes)))
         raise SettingsError(f"the recipe {names} runs on the CPU only: omit --device, or use --device cpu.")
+
+
+def _check_installed(networks: Sequence[str]) -> None:
+    """Raise ``SettingsError`` if a package that trains ``networks`` is not installed, as the command line does."""
+    missing = [name for name in NETWORK_PACKAGES if not _is_installed(name)]
+    if missing:
+        noun, verb = ("package", "is") if len(missing) == 1 else ("packages", "are")
+        raise SettingsError(
+            f"training {listed(list(dict.fromkeys(networks)))} needs the {noun} {listed(missing)}, which {verb} not "
+            'installed: pip install "soundmark[train]".'
+        )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):  # ValueError: loaded without a specification
+        return False
 
 
 def engine_for(finished: Iterable[Outcome | None], device: str = "auto") -> Engine:
