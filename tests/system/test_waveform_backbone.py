@@ -139,13 +139,14 @@ def test_embeddings_and_evaluation(trained, city, tmp_path):
     assert "accuracy" in evaluated.stdout
 
 
-def test_training_resumes_only_with_the_same_file(city, tmp_path):
+def test_training_resumes_only_with_the_same_file(city, tmp_path, caplog):
     path = write_small(tmp_path / "backbone.onnx")
     first = train(city, "transfer", tmp_path / "run", backbone=str(path), quiet=True)
     (tmp_path / "elsewhere").mkdir()
     moved = path.rename(tmp_path / "elsewhere" / "backbone.onnx")
     again = train(city, "transfer", tmp_path / "run", backbone=str(moved), quiet=True)
     assert again.card == first.card
+    assert "recreated" not in caplog.text
     write_small(moved, metadata={"sample_rate": "16000", "license": "MIT"})
     with pytest.raises(OutputError, match=r"another run: it differs in recipe.backbone_sha256"):
         train(city, "transfer", tmp_path / "run", backbone=str(moved), quiet=True)

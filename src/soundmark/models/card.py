@@ -148,6 +148,8 @@ class Card:
             return f'its activation is "{self.activation}", not one of {", ".join(activations)}'
         if not is_finite(self.window_s) or not SHORTEST_WINDOW_S <= self.window_s < 86_400:
             return f"its window_s is {self.window_s!r}, not a number of seconds from {SHORTEST_WINDOW_S:g} to 86400"
+        if isinstance(self.representation, Waveform) and not 0.5 <= self.representation.window_s / self.window_s <= 2:
+            return f"its window_s is {self.window_s!r}, but its waveforms last {self.representation.window_s:g} s"
         if not is_finite(self.temperature) or not LOWEST_TEMPERATURE <= self.temperature <= LARGEST_TEMPERATURE:
             return (
                 f"its temperature is {self.temperature!r}, not a number from {LOWEST_TEMPERATURE:g} to "

@@ -337,7 +337,8 @@ def find_finished(unit: Unit, dataset: Dataset, store: Features) -> Outcome | No
         log.warning("%s is trained again: %s", unit.name, error)
         return None
     _restore(unit.folder / "history.csv", training_record.to_csv(epochs))
-    _restore(unit.folder / "recipe.toml", unit.recipe.to_toml(), unit.recipe.to_toml(original_names=True))
+    if not _names_the_same_file(unit.folder / "recipe.toml", unit.recipe):
+        _restore(unit.folder / "recipe.toml", unit.recipe.to_toml(), unit.recipe.to_toml(original_names=True))
     if not unit.recipe.calibrates:
         epochs = tuple(epoch.on_test_clips() for epoch in epochs)  # earlier versions wrote these as validation values
     outcome = _outcome(unit, epochs, model.card, _test_scores(unit, dataset, store, model))
@@ -354,6 +355,17 @@ def _epochs(path: Path, record: TrainingRecord) -> tuple[Epoch, ...]:
     if record.history is None or record.engine is None:
         raise BundleError(f'"{path}" contains no training history')
     return record.history
+
+
+def _names_the_same_file(path: Path, recipe: Recipe) -> bool:
+    """Whether the recipe in a file is ``recipe``, with the file of its backbone in another folder."""
+    if not recipe.has_backbone_file:
+        return False
+    try:
+        found = Recipe.from_toml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # SettingsError is a ValueError
+        return False
+    return replace(found, backbone=recipe.backbone) == recipe
 
 
 def _restore(path: Path, text: str, earlier: str = "") -> None:

@@ -339,9 +339,9 @@ class _Graph:
 
     def reads_rows(self, first: _Cost) -> bool:
         """Whether an operator reads the number of windows, as part of a shape; ``first`` is the cost of one window."""
-        second = self.run(2)
-        varying = frozenset(name for name, shape in second.shapes.items() if first.shapes.get(name) != shape)
         readers = [names[0] for call, names, _ in self.calls if call.operator in ("Shape", "Size") and names]
+        shapes = self.run(2).shapes if readers else {}
+        varying = frozenset(name for name, shape in shapes.items() if first.shapes.get(name) != shape)
         self.varying = varying if varying.intersection(readers) else frozenset()
         return bool(self.varying)
 
