@@ -173,6 +173,19 @@ def test_compare_curve_and_labels_use_it(city, tmp_path):
     assert len(check_labels(city, "transfer", backbone=str(path), quiet=True).suspects) == 30
 
 
+@pytest.mark.parametrize("command", ["train", "compare", "curve", "inspect"])
+def test_the_commands_take_a_file(command, city, tmp_path):
+    write_small(tmp_path / "backbone.onnx", metadata={})
+    chosen = ("--backbone", "backbone.onnx", "--backbone-rate", "16000", "--backbone-output", "scores")
+    more = {"compare": ("--recipe", "transfer", "--protocol", "folds"), "curve": ("--draws", "1")}
+    output = ("--labels", "transfer", "-o", "labels.csv") if command == "inspect" else ("-o", "run")
+    done = run_soundmark(command, city.root, *output, *chosen, *more.get(command, ()), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / ("labels.csv" if command == "inspect" else "run")).exists()
+    if command == "train":
+        assert load(tmp_path / "run" / "model.onnx").embed(city.clips[0].path).shape[1] == 5
+
+
 def test_a_recipe_may_be_its_backbone(city, tmp_path):
     path = write_small(tmp_path / "my backbone.onnx")
     recipe = Recipe(backbone=str(path))

@@ -16,7 +16,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,8 @@ def read_backbone_file(
     card = _soundmark_card(interface.metadata)
     if len(sides) == 4:
         kind = _card_representation(card) or representation
+        if kind.real_time and sides[2] == kind.shape[0]:
+            kind = replace(kind, size=sides[2:])  # as many frames as the network takes
         if kind.input_name != "spectrogram" or (1, *sides[1:]) != (1, *kind.input_shape):
             raise BundleError(
                 f'the backbone "{path}" takes spectrograms {list(sides[1:])}, but the representation of the recipe is '
@@ -345,7 +347,7 @@ def _cut(data: bytes, needed: set[str], graph_input: str, output: str, represent
 
 def _with_embedding(cut: bytes, shape: tuple[int, ...]) -> bytes:
     """Return the graph with the outputs ``embedding`` and ``features``, both the mean over the middle axes."""
-    graph = Graph.of(cut, "backbone/")
+    graph = Graph.of(cut, "backbone_output/")
     mean = CUT
     if len(shape) > 2:
         axes = graph.constant("backbone_output/axes", np.arange(1, len(shape) - 1))
