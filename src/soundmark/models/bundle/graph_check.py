@@ -402,7 +402,10 @@ def _check_operator(node: Message) -> None:
     domain = _last(node, "domain", "")
     if domain not in DOMAINS or operator not in RULES:
         full = operator if domain in DOMAINS else f"{domain}.{operator}"
-        raise _RefusedError(f"the operator {one_line(full, 60)} is not allowed; allowed: {', '.join(sorted(RULES))}")
+        raise _RefusedError(
+            f"the operator {one_line(full, 60)} is not allowed; allowed: those of ONNX without subgraphs, whose result "
+            "has a size that is known in advance"
+        )
     if _last(node, "overload", ""):
         raise _RefusedError(f"its operator {operator} is an overloaded function")
     _refuse_fields(node, f"its operator {operator}")
