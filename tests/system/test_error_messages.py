@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import soundfile
 from onnx import TensorProto, helper
@@ -31,6 +32,7 @@ from soundmark.models.classifier import load
 from soundmark.models.export import waveform
 from soundmark.runtime import atomic, checksums, output_folder
 from soundmark.spectrograms import Image, Mel
+from support.backbones import write_small
 from support.commands import run_soundmark
 
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
@@ -1258,3 +1260,19 @@ def a_learning_curve_of_other_data(folder: Path) -> None:
 
 
 setup_of(239, 240, 241)(no_files)
+
+
+@setup_of(242, 243, 244, 245, 246, 247, 248, 249)
+def backbone_files(folder: Path) -> None:
+    (folder / "text.onnx").write_text("not a network")
+    small = write_small(folder / "small.onnx", metadata={})
+    proto = onnx.load(small)
+    proto.graph.output[1].name = "mean"
+    onnx.save(proto, folder / "outputs.onnx")
+    proto = onnx.load(small)
+    helper.set_model_props(proto, {"sample_rate": "16000", "embedding_outputs_key": "found"})
+    proto.graph.node.append(helper.make_node("NonZero", ["embedding"], ["found"]))
+    onnx.save(proto, folder / "loop.onnx")
+
+
+setup_of(250, 251)(no_files)

@@ -149,3 +149,21 @@ def test_training_and_comparing_heads_needs_no_optional_package(folder, mn04_wei
         assert "Traceback" not in done.stderr
     report = (folder / "compared" / "report.html").read_text()
     assert "This figure needs Matplotlib: pip install" in report
+
+
+@pytest.mark.parametrize("call", ["train", "compare", "learning_curve"])
+def test_python_names_the_missing_package_too(folder, call):
+    code = f"""
+import soundmark
+try:
+    soundmark.{call}("pets", "notebook-mel", "run", quiet=True)
+except soundmark.errors.SettingsError as error:
+    print(error)
+"""
+    hidden = HIDE.format(hidden=("torch",))
+    done = subprocess.run(
+        [sys.executable, "-c", hidden + code], cwd=folder, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout == (
+        'training notebook-mel needs the package torch, which is not installed: pip install "soundmark[train]".\n'
+    ), done.stderr

@@ -19,6 +19,7 @@ OTHER_NAMES = {
     "min_confidence": "threshold",
     "merge_gap": "merge_gap_s",
     "window": "window_s",
+    "backbone_rate": "backbone_rate_hz",
 }  # command: Python keyword
 PLURALS = {"recipe": "recipes", "protocol": "protocols"}  # options that may be repeated: Python keyword
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from soundmark.errors import SettingsError
 from soundmark.runtime.text import listed
+from soundmark.training import NETWORK_PACKAGES
 
 if TYPE_CHECKING:
     from soundmark.training.recipe import Recipe
@@ -20,9 +21,6 @@ EXTRAS = {
     "train": ("torch", "onnxscript", "safetensors", "matplotlib"),
 }
 """The extras of pyproject.toml and their packages, the smallest download first."""
-
-
-TRAINING = ("torch", "onnxscript", "safetensors")
 
 
 FIGURES = ("matplotlib",)
@@ -55,7 +53,7 @@ def require_for_recipes(recipes: Iterable[Recipe]) -> None:
     """
     networks = [recipe.name for recipe in recipes if recipe.backbone is None]
     if networks:
-        require(f"training {listed(networks)}", TRAINING)
+        require(f"training {listed(networks)}", NETWORK_PACKAGES)
 
 
 def missing_package(error: ImportError) -> str | None:

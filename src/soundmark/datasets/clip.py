@@ -101,6 +101,8 @@ class Clip:
     ) -> Any:
         """Plot the clip's spectrogram at full resolution, with axes in seconds and hertz; return Matplotlib ``Axes``.
 
+        The representation "waveform" plots the samples.
+
         Args:
             representation: name, settings or object of the representation.
             ax: the Axes to draw on (default: a new figure with a colour bar).
@@ -120,11 +122,14 @@ class Clip:
         check_matplotlib()
         drawing.check_colour_map(colours)
         chosen, sound = representation_named(representation), self.read()
-        spectrogram = chosen.render(sound.samples, sound.rate_hz)
-        axes = axes_or_new(ax, figsize=(6.8, 3.8))
-        shown = drawing.show_on_axes(axes, spectrogram, colours=colours)
+        axes, shown = axes_or_new(ax, figsize=(6.8, 3.8)), None
+        if chosen.name == "waveform":
+            drawing.show_waveform(axes, *chosen.prepare(sound.samples, sound.rate_hz))
+        else:
+            spectrogram = chosen.render(sound.samples, sound.rate_hz)
+            shown = drawing.show_on_axes(axes, spectrogram, colours=colours)
         axes.set_title(f"{shortened(self.label)}: {self.path.name}" if title is None else title, parse_math=False)
-        if ax is None:
+        if ax is None and shown is not None:
             axes.figure.colorbar(shown, label="level (dB)")
         return axes
 

@@ -19,11 +19,11 @@ import numpy as np
 
 from soundmark import audio
 from soundmark.datasets.dataset import Clip, Dataset, Skipped
-from soundmark.errors import AudioError, OutputError, processing
+from soundmark.errors import AudioError, OutputError, SettingsError, processing
 from soundmark.runtime import atomic, output_folder, parallel
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import Progress, no_progress
-from soundmark.spectrograms import Image, Representation
+from soundmark.spectrograms import Image, Representation, Waveform
 from soundmark.spectrograms.drawing import check_colour_map, draw, save_pixels
 
 CHUNK = 16  # clips per task of a worker
@@ -72,7 +72,7 @@ def save_images(
     Raises:
         OutputError: the folder cannot be written, is in use by another process, or contains images of another data set
             or of another program.
-        SettingsError: the colour map is unknown.
+        SettingsError: the colour map is unknown, or the representation is a waveform.
 
     >>> save_images(city.select([0]), Image(), folder / "images", jobs=1).count
     1
@@ -81,6 +81,10 @@ def save_images(
     """
     if colours is not None:
         check_colour_map(colours)
+    if isinstance(representation, Waveform):
+        raise SettingsError(
+            "a waveform has no frequencies to draw: choose another representation, such as image, mel or logmel."
+        )
     outputs = [(clip, folder / name) for clip, name in zip(dataset.clips, image_names(dataset), strict=True)]
     metadata = {
         "dataset": [str(dataset.root.resolve()), dataset.name],

@@ -93,6 +93,8 @@ def compare(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     backbone: str | None = None,
+    backbone_output: str | None = None,
+    backbone_rate_hz: int | None = None,
     seed: int | None = None,
     window_s: float | None = None,
     background: str | Sequence[str] = DEFAULT_BACKGROUND,
@@ -121,7 +123,9 @@ def compare(
         epochs: overrides the recipes' number of epochs.
         batch_size: overrides the recipes' batch size.
         learning_rate: overrides the recipes' learning rate.
-        backbone: "mn04" or "mn10", the pretrained network of recipes with a backbone.
+        backbone: "mn04", "mn10" or an .onnx file, the pretrained network of recipes with a backbone.
+        backbone_output: the output of the file that is the embedding, if its metadata do not say so.
+        backbone_rate_hz: the sample rate of the file's input, if its metadata do not say so.
         seed: overrides the recipes' seed, of initial weights, clip order and dropout.
         window_s: window of the model in seconds; longer clips are cut into windows. Default: from the durations.
         background: "auto", "none", or labels that mean "none of these"; see ``with_background``.
@@ -144,6 +148,7 @@ def compare(
     command = _call_text(dict(locals()))
     folder = results_folder(folder)
     fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
+    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate_hz}
     chosen = [
         named_recipes.recipe(one, **fields, seed=seed, time_expansion=time_expansion, band=band)
         for one in preset_or(_recipe_names(recipes), preset)
@@ -271,7 +276,7 @@ def run_plan(
             clear_run(output)
         check_same_data(folder, dataset)
         _check_files(output, plan)
-        for name in {recipe.backbone for recipe, _ in unfinished(plan, folder) if recipe.backbone}:
+        for name in {recipe.backbone for recipe, _ in unfinished(plan, folder) if recipe.backbone in weights.WEIGHTS}:
             weights.find(name, progress)  # fail early if pretrained weights are missing
         stores = _stores(plan, jobs, fresh, progress)
         usable = np.logical_and.reduce([store.usable for store in stores.values()])

@@ -29,7 +29,7 @@ from soundmark.runtime import atomic, checksums, parallel, plotting
 from soundmark.runtime.checks import check_jobs, is_whole
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import Progress, no_progress, numbered
-from soundmark.runtime.text import duration
+from soundmark.runtime.text import estimate
 from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, DEFAULT_RECIPE, named_recipes
 from soundmark.training.methods import background_features, build_features, head_scores
 from soundmark.training.recipe import Recipe
@@ -182,7 +182,7 @@ def describe_curve(plan: CurvePlan, *, device: str = DEFAULT_DEVICE) -> str:
     noun = "recording" if plan.sizes == (1,) else "recordings"
     return (
         f"{plan.recipe.describe()}; {plan.trainings} trainings on {sizes} {noun} per class, and on all "
-        f"({plan.per_class:.1f}): about {duration(_estimated_s(plan, device))} on {parallel.available_cores()} cores."
+        f"({plan.per_class:.1f}): {estimate(_estimated_s(plan, device))} on {parallel.available_cores()} cores."
     )
 
 
@@ -207,6 +207,9 @@ def learning_curve(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    backbone: str | None = None,
+    backbone_output: str | None = None,
+    backbone_rate_hz: int | None = None,
     seed: int | None = None,
     window_s: float | None = None,
     background: str | Sequence[str] = DEFAULT_BACKGROUND,
@@ -232,6 +235,9 @@ def learning_curve(
         epochs: overrides the recipe's value.
         batch_size: overrides the recipe's value.
         learning_rate: overrides the recipe's value.
+        backbone: "mn04", "mn10" or an .onnx file, the pretrained network of recipes with a backbone.
+        backbone_output: the output of the file that is the embedding, if its metadata do not say so.
+        backbone_rate_hz: the sample rate of the file's input, if its metadata do not say so.
         seed: of the draws and of the trainings; overrides the recipe's value.
         window_s: window of the model in seconds; longer clips are cut into windows. Default: from the durations.
         background: "auto", "none", or labels that mean "none of these"; see ``with_background``.
@@ -251,7 +257,8 @@ def learning_curve(
     >>> [(point.size, point.recordings) for point in found.points]
     [(1, 10.0), (None, 20.0)]
     """
-    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
+    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate_hz}
     chosen = named_recipes.recipe(recipe, **fields, seed=seed, time_expansion=time_expansion, band=band)
     named_recipes.check_used([chosen], **fields, window_s=window_s)
     folder = results_folder(folder)

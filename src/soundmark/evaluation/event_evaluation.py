@@ -62,7 +62,7 @@ class EventEvaluation:
             f"Scored {counted(s.recordings, 'recording')}, {s.hours:.2f} hours: {self.note}.",
             f"Rule: a detection is correct if at least {percent(s.min_overlap)} % of it lies within annotations of its "
             f"class; an annotation is found if correct detections cover at least {percent(s.min_overlap)} % of it.",
-            f"False detections: {s.false_per_hour:.1f} per hour{_range(false.low, false.high)}; of these "
+            f"False detections: {s.total.false_per_hour:.1f} per hour{_range(false.low, false.high)}; of these "
             f"{s.background_per_hour:.1f}{_range(background.low, background.high)} where nothing is annotated.",
         ]
 
@@ -218,7 +218,7 @@ def _to_json(found: EventEvaluation) -> dict[str, Any]:
         "background_s": BACKGROUND_S,
         "recordings": summary.recordings,
         "hours": summary.hours,
-        "false_per_hour": finite_or_none(summary.false_per_hour),
+        "false_per_hour": finite_or_none(summary.total.false_per_hour),
         "false_per_hour_interval": bounds(summary.false_per_hour_interval),
         "background_per_hour": finite_or_none(summary.background_per_hour),
         "background_per_hour_interval": bounds(summary.background_per_hour_interval),

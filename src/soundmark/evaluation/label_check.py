@@ -193,6 +193,9 @@ def check_labels(
     *,
     subset: str | None = None,
     complete: bool = False,
+    backbone: str | None = None,
+    backbone_output: str | None = None,
+    backbone_rate_hz: int | None = None,
     jobs: int | None = None,
     quiet: bool = False,
 ) -> LabelCheck:
@@ -203,6 +206,9 @@ def check_labels(
         recipe: a recipe with a backbone: its name, a .toml file, or a ``Recipe``.
         subset: a named part of the data set, such as "esc10" of ESC-50.
         complete: everything of interest is annotated, as in ``Dataset.open``.
+        backbone: "mn04", "mn10" or an .onnx file, the pretrained network of the recipe.
+        backbone_output: the output of the file that is the embedding, if its metadata do not say so.
+        backbone_rate_hz: the sample rate of the file's input, if its metadata do not say so.
         jobs: parallel workers for the features; default: all cores.
         quiet: show no progress.
 
@@ -214,8 +220,10 @@ def check_labels(
     Traceback (most recent call last):
     soundmark.errors.SettingsError: the recipe notebook-mel cannot check labels: ...
     """
-    chosen = named_recipes.recipe(recipe)
+    fields = {"backbone": backbone, "backbone_output": backbone_output, "backbone_rate_hz": backbone_rate_hz}
+    chosen = named_recipes.recipe(recipe, **fields)
     check_recipe(chosen)
+    named_recipes.check_used([chosen], **fields)
     check_jobs(jobs)
     data = prepare(open_dataset(dataset, subset, complete=complete), [chosen])
     from soundmark.runtime.progress_bars import progress_bars  # imports rich, which is slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,11 +15,10 @@ from soundmark.datasets.protocols import PROTOCOLS, default_protocols
 from soundmark.datasets.splits import Split
 from soundmark.errors import DatasetError, SettingsError, unknown_name
 from soundmark.evaluation import DEFAULT_RECIPES, PRESETS
-from soundmark.models.pretrained.backbone import n_features
 from soundmark.runtime import parallel
 from soundmark.runtime.checks import is_whole
-from soundmark.runtime.text import duration, listed
-from soundmark.training.methods import features_key
+from soundmark.runtime.text import estimate, listed
+from soundmark.training.methods import features_key, n_features
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import unit_folder
 from soundmark.training.unit import usable_split
@@ -56,15 +54,8 @@ class Plan:
     @property
     def store_bytes(self) -> int:
         """The size of the feature stores on disk, in bytes."""
-        sizes = {features_key(recipe): _values_per_clip(recipe) for recipe in self.recipes}
+        sizes = {features_key(recipe): n_features(recipe) for recipe in self.recipes}
         return 4 * sum(sizes.values()) * len(self.dataset.clips)
-
-
-def _values_per_clip(recipe: Recipe) -> int:
-    """The numbers in the features of one window."""
-    if recipe.backbone is None:
-        return math.prod(recipe.representation.shape)
-    return (1 + recipe.partial_views) * n_features(recipe.backbone)
 
 
 def preset_or(recipes: Sequence[Any] | None, preset: str | None) -> Sequence[Any]:
@@ -224,7 +215,7 @@ def describe_cost(plan: Plan, folder: Path, *, device: str = "auto", fresh: bool
     )
     finished = f", {plan.trainings - len(remaining)} already finished" if len(remaining) < plan.trainings else ""
     return (
-        f"{job}{finished}: about {duration(seconds)} on {parallel.available_cores()} cores, after the features are "
+        f"{job}{finished}: {estimate(seconds)} on {parallel.available_cores()} cores, after the features are "
         f"computed once ({plan.store_bytes / 1e6:,.0f} MB on disk)."
     )
 

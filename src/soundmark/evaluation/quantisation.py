@@ -24,6 +24,7 @@ from soundmark.models.export import int8, onnx_graph
 from soundmark.models.export.waveform import ExportResult
 from soundmark.models.training_record import Int8Record
 from soundmark.runtime.progress import Progress, no_progress
+from soundmark.spectrograms import Waveform
 
 CLIPS = 128  # calibration clips
 
@@ -62,7 +63,7 @@ def quantise(model: Model, dataset: Dataset, *, jobs: int | None = None, progres
     If the model's card identifies its training clips, these are used to calibrate, and the held-out clips to compare.
 
     Raises:
-        SettingsError: the model is already int8.
+        SettingsError: the model is already int8, or takes waveforms.
         DatasetError: a class is not one of the model's, or fewer than two clips can be read.
         BundleError: the loss of accuracy exceeds one percentage point.
 
@@ -72,6 +73,11 @@ def quantise(model: Model, dataset: Dataset, *, jobs: int | None = None, progres
     """
     if model.card.training.int8 is not None:
         raise SettingsError("the model is already int8: export the float32 model that it was created from.")
+    if isinstance(model.card.representation, Waveform):
+        raise SettingsError(
+            "the backbone of this model computes its own spectrogram from the waveform, which is too inaccurate in 8 "
+            "bits: only models that take spectrograms can be quantised."
+        )
     dataset = model_evaluation.with_model_background(model, dataset)
     model_evaluation.check_known_classes(model, dataset)
     store = features.build(

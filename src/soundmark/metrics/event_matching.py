@@ -185,7 +185,6 @@ class EventSummary:
     hours: float
     classes: tuple[EventFigures, ...]
     total: EventFigures
-    false_per_hour: float
     false_per_hour_interval: Interval
     background_per_hour: float  # false detections where nothing is annotated
     background_per_hour_interval: Interval
@@ -217,7 +216,6 @@ def summarize_matches(recordings: Sequence[Matches], classes: Sequence[str], *, 
         hours=float(hours.sum()),
         classes=tuple(figures),
         total=total,
-        false_per_hour=total.false_per_hour,
         false_per_hour_interval=_rate_interval(counts.sum(1)[:, 3], hours),
         background_per_hour=_ratio(background.sum(), hours.sum()),
         background_per_hour_interval=_rate_interval(background, hours),

@@ -13,13 +13,16 @@ from soundmark.models import legacy
 from soundmark.models.training_record import TrainingRecord
 from soundmark.runtime.checks import is_finite, is_whole, parse_json
 from soundmark.runtime.text import one_line
-from soundmark.spectrograms import Representation
+from soundmark.spectrograms import Representation, Waveform
 
 SCHEMA = 1
 
 
 # Limits on the parameters of a card, so that an untrusted file cannot exhaust memory.
 LARGEST_SIDE = 4096  # height or width of a spectrogram or an image
+
+
+LARGEST_WAVEFORM = 1 << 22  # samples of a waveform: 131 s at 32 kHz
 
 
 LARGEST_INTEGER = 65_536  # any other integer parameter of a representation
@@ -145,6 +148,8 @@ class Card:
             return f'its activation is "{self.activation}", not one of {", ".join(activations)}'
         if not is_finite(self.window_s) or not SHORTEST_WINDOW_S <= self.window_s < 86_400:
             return f"its window_s is {self.window_s!r}, not a number of seconds from {SHORTEST_WINDOW_S:g} to 86400"
+        if isinstance(self.representation, Waveform) and not 0.5 <= self.representation.window_s / self.window_s <= 2:
+            return f"its window_s is {self.window_s!r}, but its waveforms last {self.representation.window_s:g} s"
         if not is_finite(self.temperature) or not LOWEST_TEMPERATURE <= self.temperature <= LARGEST_TEMPERATURE:
             return (
                 f"its temperature is {self.temperature!r}, not a number from {LOWEST_TEMPERATURE:g} to "
@@ -234,6 +239,10 @@ def too_large(representation: Representation, window_s: float) -> str | None:
 def _too_large(representation: Representation) -> str | None:
     """Describe the first parameter of a representation that exceeds its limit; None if there is none."""
     for key, value in representation.settings().items():
+        if key == "window_samples" and isinstance(representation, Waveform):
+            if value > LARGEST_WAVEFORM:
+                return f"its {key} is {value!r}; the largest value allowed is {LARGEST_WAVEFORM}"
+            continue
         sides = value if isinstance(value, list) else []
         largest = LARGEST_SIDE if sides else LARGEST_RATE_HZ if key == "rate_hz" else LARGEST_INTEGER
         if any(is_whole(number) and number > largest for number in sides or [value]):

@@ -37,7 +37,7 @@ SUMMARY_COLUMNS = 65  # of the texts in ``summary``
 CREATIVE_COMMONS = re.compile(r"CC[ -](BY(?:-NC)?(?:-SA|-ND)?)[ -](\d\.\d)|CC0[ -](1\.0)", re.IGNORECASE)
 
 
-EXPORTABLE = ("mel", "logmel")  # representations that ``export.front_end`` supports
+EXPORTABLE = ("mel", "logmel", "waveform")  # representations that ``export.front_end`` supports
 
 
 SURROGATES = re.compile("[\ud800-\udfff]")  # from file names that are not UTF-8
@@ -184,7 +184,8 @@ def _headline(scores: Mapping[str, Any]) -> tuple[str, str]:
 def _input(card: Card) -> str:
     kind, rate_hz = card.representation, card.representation.input_rate_hz
     at = f"{rate_hz:,} Hz" if rate_hz else "the sample rate of the file"
-    return f"{card.window_s:g} s windows at {at}, {kind.name} {kind.shape[0]}×{kind.shape[1]}"
+    size = "×".join(map(str, kind.input_shape[-2:]))
+    return f"{card.window_s:g} s windows at {at}, {kind.name} {size}"
 
 
 def _calibration_summary(card: Card) -> str:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("soundmark")
 
 
-BATCH = 250  # spectrograms per batch
+BATCH, BATCH_VALUES = 250, 1 << 24  # spectrograms per batch at most, and numbers in them
 
 
 MAX_BATCH_VALUES = 1 << 15  # spectrogram values per batch of windows of one recording
@@ -156,9 +156,10 @@ class Model:
         Only one batch at a time is read into memory.
         """
         which = np.arange(len(spectrograms)) if which is None else which
+        n = min(BATCH, max(1, BATCH_VALUES // math.prod(self.card.representation.shape)))
         rows = [
-            self.bundle.activate(self.bundle.run(spectrograms[which[start : start + BATCH]]))
-            for start in range(0, len(which), BATCH)
+            self.bundle.activate(self.bundle.run(spectrograms[which[start : start + n]]))
+            for start in range(0, len(which), n)
         ]
         return np.concatenate(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
 
@@ -420,7 +421,7 @@ def load(path: str | PathLike[str]) -> Model:
     with processing(f'the model "{path}"'):
         model = Model(bundle.read_bundle(path))
     log.debug(
-        'loaded "%s": %d classes, %s spectrograms, window %g s',
+        'loaded "%s": %d classes, %s input, window %g s',
         path,
         len(model.classes),
         model.card.representation.name,

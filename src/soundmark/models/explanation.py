@@ -283,7 +283,8 @@ def occlusion(model: Model, spectrogram: Float32, positions: Float64, which: int
     0.0
     """
     rows = (np.arange(len(spectrogram)) + 0.5) / len(spectrogram)
-    in_frequency, in_time = stripe_masks(rows, FREQUENCY_PATCHES), stripe_masks(positions, TIME_PATCHES)
+    in_frequency = stripe_masks(rows, min(FREQUENCY_PATCHES, len(rows)))  # a waveform has one row: hide times only
+    in_time = stripe_masks(positions, TIME_PATCHES)
     masks = (in_frequency[:, None, :, None] & in_time[None, :, None, :]).reshape(-1, *spectrogram.shape)
     fill = occlusion_level(spectrogram)
     baseline = _log_odds(model, spectrogram[None], which)

@@ -46,6 +46,15 @@ def duration(seconds: float | None, *, units: int = 1) -> str:
     return f"{value:.1f} {unit}" if value < 10 and round(value, 1) % 1 else f"{value:.0f} {unit}"
 
 
+def estimate(seconds: float) -> str:
+    """Format an estimated duration: "about 12 s", or "less than a second".
+
+    >>> estimate(12.3), estimate(0.04)
+    ('about 12 s', 'less than a second')
+    """
+    return "less than a second" if seconds < 1 else f"about {duration(seconds)}"
+
+
 def percent(value: object, sign: str = "", *, digits: int = 1, unit: str = "", unknown: str = "?") -> str:
     """Format a fraction as a percentage. A value that is not a finite number gives ``unknown``.
 

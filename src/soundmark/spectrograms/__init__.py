@@ -15,6 +15,7 @@ and saved models use the same object, so that training and inference compute ide
     image             "image": an 8-bit greyscale spectrogram, as in OpenSoundscape
     mel               "mel": the mel spectrogram of the notebook, in decibels
     logmel            "logmel": the log-mel spectrogram of EfficientAT
+    waveform          "waveform": the samples, for networks that compute their own spectrogram
     drawing           spectrograms as coloured PNGs and in Matplotlib axes
 
 To add a representation, add a file with a subclass of ``Representation`` and an entry in ``REPRESENTATIONS``. The tests
@@ -31,6 +32,7 @@ from soundmark.spectrograms.image import Image
 from soundmark.spectrograms.logmel import LogMel
 from soundmark.spectrograms.mel import Mel
 from soundmark.spectrograms.representation import Representation, SpectrogramImage
+from soundmark.spectrograms.waveform import Waveform
 
 __all__ = [
     "REPRESENTATIONS",
@@ -39,12 +41,13 @@ __all__ = [
     "Mel",
     "Representation",
     "SpectrogramImage",
+    "Waveform",
     "from_settings",
     "representation_named",
 ]
 
 
-REPRESENTATIONS: dict[str, type[Representation]] = {kind.name: kind for kind in (Image, LogMel, Mel)}
+REPRESENTATIONS: dict[str, type[Representation]] = {kind.name: kind for kind in (Image, LogMel, Mel, Waveform)}
 
 
 def from_settings(settings: Mapping[str, Any]) -> Representation:
@@ -58,7 +61,7 @@ def from_settings(settings: Mapping[str, Any]) -> Representation:
     Mel(rate_hz=22050, size=(64, 64), ..., n_mels=64, ...)
     >>> from_settings({"name": "mell"})
     Traceback (most recent call last):
-    soundmark.errors.SettingsError: there is no representation "mell". Did you mean "mel"? Known: image, logmel, mel.
+    soundmark.errors.SettingsError: there is no representation "mell". Did you mean "mel"? Known: image, ...
     """
     parameters = dict(settings)
     name = parameters.pop("name", None)
@@ -84,7 +87,7 @@ def representation_named(representation: str | Mapping[str, Any] | Representatio
     ((64, 64), (64, 64))
     >>> representation_named("mels")
     Traceback (most recent call last):
-    soundmark.errors.SettingsError: there is no representation "mels". Did you mean "mel"? Known: image, logmel, mel.
+    soundmark.errors.SettingsError: there is no representation "mels". Did you mean "mel"? Known: image, ...
     """
     if isinstance(representation, Representation):
         return representation

@@ -11,6 +11,8 @@ from soundmark.errors import unknown_name
 from soundmark.runtime.plotting import glyphs_may_be_missing
 from soundmark.spectrograms.representation import SpectrogramImage
 
+MOST_POINTS = 2000  # of a waveform
+
 
 def draw(image: SpectrogramImage, path: Path, *, colours: str, axes: bool, title: str = "") -> None:
     """Write a spectrogram as a coloured PNG; with ``axes``, add axes in seconds and hertz, a title and a colour bar.
@@ -65,6 +67,21 @@ def show_on_axes(panel: Any, image: SpectrogramImage, *, colours: str, start_s: 
     panel.set_yticks([image.row_of(hz) for hz in ticks], [f"{hz:g}" for hz in ticks])
     panel.set(xlabel="time (s)", ylabel=f"frequency (Hz{', mel scale' if image.scale == 'mel' else ''})")
     return mappable
+
+
+def show_waveform(panel: Any, samples: np.ndarray, rate_hz: int) -> None:
+    """Draw samples [n] on Matplotlib axes in seconds: as the range in each of at most ``MOST_POINTS`` intervals.
+
+    >>> from matplotlib.figure import Figure
+    >>> panel = Figure().add_subplot()
+    >>> show_waveform(panel, np.sin(np.arange(22050)), 22050)
+    >>> panel.get_ylabel(), [round(float(end)) for end in panel.get_xlim()]
+    ('amplitude', [0, 1])
+    """
+    starts = np.unique(np.linspace(0, len(samples), min(len(samples), MOST_POINTS), endpoint=False, dtype=np.int64))
+    low, high = np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)
+    panel.fill_between(starts / rate_hz, low, high, linewidth=0.6, edgecolor="C0")
+    panel.set(xlim=(0, len(samples) / rate_hz), xlabel="time (s)", ylabel="amplitude")
 
 
 def _round_frequencies(image: SpectrogramImage) -> list[float]:

@@ -99,6 +99,7 @@ class Representation(ABC):
     name: ClassVar[str]
     version: ClassVar[int]  # incremented when the same parameters give different results
     real_time: ClassVar[bool] = False  # whether a column has a fixed duration; otherwise any sound fills ``size``
+    input_name: ClassVar[str] = "spectrogram"  # of the input of graphs
 
     later_parameters: ClassVar[tuple[str, ...]] = ("time_expansion", "f_min_hz")  # added after version 0.1
 
@@ -238,6 +239,26 @@ class Representation(ABC):
         to_hz = self.input_rate_hz
         return (array if to_hz == rate_hz else resample(array, rate_hz, to_hz)), self.rate_hz
 
+    def batch(self, arrays: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return results ``[n, freq, time]`` as the input of a graph: ``[n, 1, freq, time]``, or ``[n, samples]``.
+
+        >>> from soundmark.spectrograms import from_settings
+        >>> from_settings({"name": "mel"}).batch(np.zeros((2, 64, 64), np.float32)).shape
+        (2, 1, 64, 64)
+        """
+        rows = arrays[:, 0] if self.input_name == "waveform" else arrays[:, np.newaxis]
+        return np.ascontiguousarray(rows, np.float32)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one row of ``batch``: ``[1, freq, time]``, or ``[samples]`` of a waveform.
+
+        >>> from soundmark.spectrograms import from_settings
+        >>> from_settings({"name": "mel"}).input_shape
+        (1, 64, 64)
+        """
+        return self.shape[1:] if self.input_name == "waveform" else (1, *self.shape)
+
     def settings(self) -> dict[str, Any]:
         """Return the name, version and parameters as JSON values; ``from_settings`` is the inverse.
 
@@ -248,7 +269,8 @@ class Representation(ABC):
         512
         """
         values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-        defaults = {field.name: field.default for field in fields(self)}
+        defaults = {field.name: field.default for field in fields(self) if field.init}
+        values = {key: value for key, value in values.items() if key in defaults}
         values = {key: v for key, v in values.items() if key not in self.later_parameters or v != defaults[key]}
         return {"name": self.name, "version": self.version, **values}
 
@@ -263,7 +285,7 @@ class Representation(ABC):
         >>> Mel.of({"n_mels": 64}).n_mels
         64
         """
-        known = [field.name for field in fields(cls)]
+        known = [field.name for field in fields(cls) if field.init]
         for key in parameters:
             if key not in known:
                 raise unknown_name("parameter", key, known, owner=cls.name)

@@ -5,6 +5,7 @@ Both ways give a graph, its calibration, and its logits on some clips, computed 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,8 +17,11 @@ import numpy as np
 from soundmark.datasets import Dataset, features
 from soundmark.datasets.features import Features
 from soundmark.datasets.splits import Split
+from soundmark.errors import SettingsError
 from soundmark.metrics.task import Task
-from soundmark.models.pretrained.backbone import load_backbone
+from soundmark.models.pretrained import backbone
+from soundmark.models.pretrained.backbone import Backbone, load_backbone
+from soundmark.models.pretrained.backbone_file import load_backbone_file
 from soundmark.models.training_record import EngineRecord, Epoch
 from soundmark.runtime import parallel
 from soundmark.runtime.progress import Progress, no_progress
@@ -53,14 +57,38 @@ def extractor_of(recipe: Recipe, progress: Progress = no_progress) -> Representa
 
     Raises:
         WeightsError: the weights of the backbone are missing and cannot be downloaded, or are damaged.
+        BundleError: the file of the backbone cannot be read, or its graph is refused.
 
     >>> extractor_of(recipe) is recipe.representation
     True
     """
     if recipe.backbone is None:
         return recipe.representation
-    backbone = load_backbone(recipe.backbone, recipe.representation.shape, progress)
-    return Embeddings(representation=recipe.representation, backbone=backbone, partial_views=recipe.partial_views)
+    found = _backbone(recipe, progress)
+    return Embeddings(representation=recipe.representation, backbone=found, partial_views=recipe.partial_views)
+
+
+def _backbone(recipe: Recipe, progress: Progress = no_progress) -> Backbone:
+    name, kind = recipe.backbone or "", recipe.representation
+    if not recipe.has_backbone_file:
+        return load_backbone(name, kind.shape, progress)
+    if recipe.backbone_output is None or recipe.backbone_sha256 is None:
+        raise SettingsError(
+            f'the file "{name}" of the recipe {recipe.name} has not been read: see named_recipes.recipe.'
+        )
+    return load_backbone_file(name, kind, recipe.backbone_output, recipe.backbone_sha256)
+
+
+def n_features(recipe: Recipe) -> int:
+    """Return the numbers that are stored for each window of a recipe.
+
+    >>> n_features(recipe)
+    576
+    """
+    if recipe.backbone is None:
+        return math.prod(recipe.representation.shape)
+    size = _backbone(recipe).n_features if recipe.has_backbone_file else backbone.n_features(recipe.backbone)
+    return (1 + recipe.partial_views) * size
 
 
 def features_key(recipe: Recipe) -> tuple[object, ...]:
@@ -71,7 +99,8 @@ def features_key(recipe: Recipe) -> tuple[object, ...]:
     """
     if recipe.backbone is None:
         return (recipe.representation,)
-    return recipe.representation, recipe.backbone, recipe.partial_views
+    backbone_key = (recipe.backbone_sha256, recipe.backbone_output) if recipe.has_backbone_file else recipe.backbone
+    return recipe.representation, backbone_key, recipe.partial_views
 
 
 def build_features(

@@ -17,6 +17,7 @@ from soundmark import spectrograms
 from soundmark.errors import SettingsError, unknown_name
 from soundmark.models import legacy
 from soundmark.runtime.text import listed, reason_unreadable
+from soundmark.training.backbone_files import with_backbone
 from soundmark.training.recipe import Augmentation, Recipe
 
 
@@ -24,10 +25,12 @@ def recipe(given: str | os.PathLike[str] | Recipe, /, **changes: Any) -> Recipe:
     """Return a recipe by name, from a ``.toml`` file, or as given, with ``changes`` to some fields.
 
     A field given as ``None`` is not changed. A ``backbone`` changes recipes that have one; ``check_used`` refuses it if
-    none has. ``Recipe.with_changes`` describes the accepted values.
+    none has. The file of a backbone is read: see ``with_backbone`` for ``backbone_output`` and ``backbone_rate_hz``.
+    ``Recipe.with_changes`` describes the other values.
 
     Raises:
         SettingsError: an unknown recipe or field (the message names the nearest one), or an invalid value.
+        BundleError: the file of a backbone cannot be read, or is not a backbone.
 
     >>> from soundmark.training import named_recipes
     >>> named_recipes.recipe("notebook-mel", epochs=5, learning_rate=3e-4)
@@ -36,8 +39,9 @@ def recipe(given: str | os.PathLike[str] | Recipe, /, **changes: Any) -> Recipe:
     if not isinstance(given, Recipe | str | os.PathLike):
         raise SettingsError(f"the recipe is {given!r}: expected the name of a recipe, a .toml file or a Recipe.")
     found = given if isinstance(given, Recipe) else recipe_named(os.fspath(given))
-    if found.backbone is None:
-        changes = {key: value for key, value in changes.items() if key != "backbone"}
+    options = [changes.pop(key, None) for key in ("backbone", "backbone_output", "backbone_rate_hz")]
+    if found.backbone is not None:
+        found = with_backbone(found, options[0], output=options[1], rate_hz=options[2])
     return found.with_changes(**changes)
 
 
@@ -71,6 +75,8 @@ OPTIONS = {
     "learning_rate": "--learning-rate",
     "window_s": "--window",
     "backbone": "--backbone",
+    "backbone_output": "--backbone-output",
+    "backbone_rate_hz": "--backbone-rate",
 }
 
 
@@ -88,10 +94,11 @@ def check_used(recipes: Sequence[Recipe], **options: Any) -> None:
         reasons = [recipe.ignores(option) for recipe in recipes]
         if value is not None and recipes and all(reasons):
             names = listed([recipe.name for recipe in recipes])
-            other = "transfer" if option == "backbone" else "scratch"
+            remedy = f"choose another recipe, such as {'transfer' if option == 'backbone' else 'scratch'}"
+            if option.startswith("backbone_"):
+                remedy = "give a file with --backbone"
             raise SettingsError(
-                f"the recipe {names} does not use {OPTIONS[option]}: {reasons[0]}. Omit it, or choose another recipe, "
-                f"such as {other}."
+                f"the recipe {names} does not use {OPTIONS[option]}: {reasons[0]}. Omit it, or {remedy}."
             )
 
 

@@ -6,15 +6,17 @@ import html
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from soundmark import spectrograms
 from soundmark.errors import SettingsError, unknown_name
 from soundmark.models import card, legacy
 from soundmark.models.pretrained.backbone import DESCRIPTIONS as BACKBONES
+from soundmark.models.pretrained.backbone_file import NOT_IN_NAMES, is_file
 from soundmark.runtime.checks import is_finite, parse_toml
-from soundmark.spectrograms import Representation
+from soundmark.spectrograms import LogMel, Representation
 from soundmark.training.networks import NETWORKS
 
 SCHEDULES = ("constant", "one-cycle")
@@ -29,6 +31,14 @@ FRACTIONS = (
 
 
 MAX_COUNT = 1_000_000  # of epochs, batches, or clips in a batch: a greater number is a typing error
+
+
+OF_FILES = (
+    "backbone_output",
+    "backbone_sha256",
+    "backbone_licence",
+    "backbone_fixed_window",
+)  # fields that only files have
 
 
 WINDOW_S = 4.0  # the window for which the size of a recipe's spectrograms is checked, until the data set is known
@@ -89,9 +99,13 @@ class Recipe:
     Recipe(name='mine', representation=Mel(...), epochs=5)
     """
 
-    name: str
-    representation: Representation
-    backbone: str | None = None  # a frozen pretrained network, on whose features a linear head is fitted
+    name: str = ""  # default: that of the backbone's file
+    representation: Representation = field(default_factory=LogMel)  # of a backbone's file: set when it is read
+    backbone: str | None = None  # a frozen network on whose features a linear head is fitted: a name, or an .onnx file
+    backbone_output: str | None = None  # of a file: the output that is the embedding
+    backbone_sha256: str | None = None  # of a file; set when it is read
+    backbone_licence: str | None = None  # of a file, if its metadata contain it; set when it is read
+    backbone_fixed_window: bool = False  # of a file: it takes windows of one length; set when it is read
     network: str = "notebook_cnn"  # without a backbone: trained from random weights, with the next fields
     epochs: int = 20
     batch_size: int = 250
@@ -112,8 +126,11 @@ class Recipe:
     augmentation: Augmentation = Augmentation()
 
     def __post_init__(self) -> None:
-        if self.backbone is not None and (not isinstance(self.backbone, str) or self.backbone not in BACKBONES):
-            raise unknown_name("backbone", self.backbone, BACKBONES)
+        if self.backbone is not None and not (isinstance(self.backbone, str) and is_file(self.backbone)):
+            if not isinstance(self.backbone, str) or self.backbone not in BACKBONES:
+                raise unknown_name("backbone", self.backbone, BACKBONES)
+        elif self.backbone is not None and self.name == "":
+            object.__setattr__(self, "name", NOT_IN_NAMES.sub("-", Path(self.backbone).stem)[:100])
         if not isinstance(self.network, str) or self.network not in NETWORKS:
             raise unknown_name("network", self.network, NETWORKS)
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name) or self.name.lower() in RESERVED_NAMES:
@@ -201,9 +218,45 @@ class Recipe:
         if not isinstance(self.schedule, str) or self.schedule not in SCHEDULES:
             raise unknown_name("schedule", self.schedule, SCHEDULES)
         name = self.representation.name
-        if name != "logmel" and (self.backbone or self.augmentation != Augmentation()):
-            part = f'the backbone "{self.backbone}"' if self.backbone else "the augmentation"
+        is_named = self.backbone is not None and not self.has_backbone_file
+        if name != "logmel" and (is_named or self.augmentation != Augmentation()):
+            part = f'the backbone "{self.backbone}"' if is_named else "the augmentation"
             raise SettingsError(f'{part} of the recipe {self.name} needs the representation "logmel", not "{name}".')
+        if name == "waveform" and self.backbone is None:
+            raise SettingsError(
+                f'the representation "waveform" of the recipe {self.name} needs a backbone from an .onnx file: add '
+                "backbone, or choose another representation."
+            )
+        for key in ("backbone_output", "backbone_sha256", "backbone_licence"):
+            value = getattr(self, key)
+            if value is not None and not (isinstance(value, str) and value and self.has_backbone_file):
+                raise SettingsError(f"{key} is {value!r}: expected a text, and a backbone from an .onnx file.")
+        if not isinstance(self.backbone_fixed_window, bool):
+            raise SettingsError(f"backbone_fixed_window is {self.backbone_fixed_window!r}: expected true or false.")
+
+    @property
+    def has_backbone_file(self) -> bool:
+        """Whether the backbone is an ONNX file.
+
+        >>> Recipe(backbone="perch_v2.onnx").has_backbone_file, Recipe(name="mine", backbone="mn04").has_backbone_file
+        (True, False)
+        """
+        return self.backbone is not None and is_file(self.backbone)
+
+    @property
+    def fixed_window_s(self) -> float | None:
+        """The only window that the backbone takes, in seconds; None: any.
+
+        >>> from soundmark.spectrograms import Waveform
+        >>> five_s = Waveform(rate_hz=32000, window_samples=160_000)
+        >>> Recipe(backbone="perch_v2.onnx", representation=five_s, backbone_fixed_window=True).fixed_window_s
+        5.0
+        """
+        kind = self.representation
+        if not self.backbone_fixed_window or not kind.real_time:
+            return None
+        samples = kind.shape[1] * kind.settings().get("hop_samples", 1)
+        return samples / (kind.input_rate_hz or 1)
 
     def ignores(self, option: str) -> str | None:
         """Return why a training with this recipe does not use an option, None if it does.
@@ -216,6 +269,8 @@ class Recipe:
             return "it fits a linear head on a frozen network, without epochs, batches or a learning rate"
         if option == "backbone" and self.backbone is None:
             return "it trains a network from random weights"
+        if option in ("backbone_output", "backbone_rate_hz") and not self.has_backbone_file:
+            return "its network is not read from an .onnx file"
         if option == "window_s" and not self.representation.real_time:
             return "it uses each clip as a whole, as the notebook does"
         return None
@@ -258,7 +313,13 @@ class Recipe:
         >>> recipe_named("transfer").for_window(5.0).representation.size
         (128, 500)
         """
-        fitted = self.representation.for_window(window_s)
+        fixed_s = self.fixed_window_s
+        if fixed_s is not None and abs(window_s - fixed_s) > 1e-3 * fixed_s:
+            raise SettingsError(
+                f"the recipe {self.name} cannot have windows of {window_s:g} s: its backbone takes windows of "
+                f"{fixed_s:g} s. Omit --window."
+            )
+        fitted = self.representation if self.backbone_fixed_window else self.representation.for_window(window_s)
         if wrong := card.too_large(fitted, window_s):
             raise SettingsError(
                 f"the recipe {self.name} cannot have windows of {window_s:g} s: {wrong}. Choose shorter windows, such "
@@ -272,7 +333,8 @@ class Recipe:
         A recipe has either a backbone or a network.
         """
         unused = "backbone" if self.backbone is None else "network"
-        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != unused}
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != unused}
+        values = {key: value for key, value in values.items() if key not in OF_FILES or value}
         return {
             **values,
             "adam_betas": list(self.adam_betas),
@@ -311,7 +373,7 @@ class Recipe:
         """
         values = _field_values(settings)
         missing = [key for key in ("name", "representation") if key not in values]
-        if missing:
+        if missing and not is_file(str(values.get("backbone"))):
             raise SettingsError(
                 f"the recipe has no {' and no '.join(missing)}: a recipe needs a name and a representation."
             )
@@ -332,8 +394,9 @@ class Recipe:
 
     def describe(self) -> str:
         """Describe the recipe in one line."""
-        size = "×".join(str(n) for n in self.representation.shape)
-        model = f"{self.name}: {self.representation.name} {size} → {self.backbone or self.network}"
+        size = "×".join(str(n) for n in self.representation.input_shape[-2:])
+        network = Path(self.backbone).name if self.backbone else self.network
+        model = f"{self.name}: {self.representation.name} {size} → {network}"
         if self.backbone:
             return f"{model} (frozen), linear head"
         at_least = f" (at least {self.min_batches:,} batches)" if self.min_batches else ""
@@ -345,7 +408,7 @@ class Recipe:
 def _field_values(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the field values of a ``Recipe`` from plain JSON and TOML values, or from objects."""
     settings = legacy.readable_settings(settings)
-    known = [field.name for field in fields(Recipe)]
+    known = [one.name for one in fields(Recipe)]
     for key in settings:
         if key not in known:
             raise unknown_name("recipe field", key, known)
@@ -374,7 +437,7 @@ def _band(band: object) -> tuple[float, float]:
 
 def _changed_fields(settings: Recipe | Augmentation) -> dict[str, Any]:
     """Return the fields that differ from their defaults, or have no default."""
-    values = {field.name: (field.default, getattr(settings, field.name)) for field in fields(settings)}
+    values = {one.name: (one.default, getattr(settings, one.name)) for one in fields(settings)}
     return {name: value for name, (default, value) in values.items() if default is MISSING or value != default}
 
 
@@ -386,7 +449,7 @@ def _short_repr(settings: Recipe | Augmentation) -> str:
 def _augmentation_of(settings: object) -> Augmentation:
     if not isinstance(settings, Mapping):
         raise SettingsError(f"the augmentation is {settings!r}: expected a table of parameters.")
-    known = [field.name for field in fields(Augmentation)]
+    known = [one.name for one in fields(Augmentation)]
     for key in settings:
         if key not in known:
             raise unknown_name("augmentation parameter", key, known)

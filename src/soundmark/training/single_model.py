@@ -23,6 +23,7 @@ from soundmark.models.card import Card
 from soundmark.models.classifier import Model
 from soundmark.runtime.checks import check_jobs, is_whole
 from soundmark.runtime.progress import Progress, no_progress
+from soundmark.runtime.text import listed
 from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, DEFAULT_RECIPE, named_recipes
 from soundmark.training.methods import build_features
 from soundmark.training.recipe import Recipe
@@ -66,6 +67,8 @@ def train(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     backbone: str | None = None,
+    backbone_output: str | None = None,
+    backbone_rate_hz: int | None = None,
     seed: int | None = None,
     window_s: float | None = None,
     background: str | Sequence[str] = DEFAULT_BACKGROUND,
@@ -92,7 +95,9 @@ def train(
         epochs: overrides the recipe's value.
         batch_size: overrides the recipe's value.
         learning_rate: overrides the recipe's value.
-        backbone: "mn04" or "mn10", the pretrained network of recipes with a backbone.
+        backbone: "mn04", "mn10" or an .onnx file, the pretrained network of recipes with a backbone.
+        backbone_output: the output of the file that is the embedding, if its metadata do not say so.
+        backbone_rate_hz: the sample rate of the file's input, if its metadata do not say so.
         seed: of weights, order of clips and dropout; overrides the recipe's value.
         window_s: window of the model in seconds; longer clips are cut into windows. Default: from the durations.
         background: "auto", "none", or labels that mean "none of these"; see ``with_background``.
@@ -105,6 +110,7 @@ def train(
 
     Raises:
         SettingsError: an unknown recipe, fold or device, an invalid value, or no folder.
+        BundleError: the file of a backbone cannot be read, or is not a backbone.
         DatasetError: the path is not a data set.
         OutputError: the folder cannot be written, or contains another run.
 
@@ -112,6 +118,7 @@ def train(
     [{'label': ..., 'score': ...}]
     """
     fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
+    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate_hz}
     chosen = named_recipes.recipe(recipe, **fields, seed=seed, time_expansion=time_expansion, band=band)
     named_recipes.check_used([chosen], **fields, window_s=window_s)
     folder = results_folder(folder)
@@ -279,20 +286,37 @@ def prepare(
 ) -> Dataset:
     """Return ``dataset`` as ``recipes`` use it: with its window, and its background labels marked.
 
-    A window that is not given is chosen from the durations of the clips; with a time expansion X, it is at most
-    10 s / X.
+    A window that is not given is that of a backbone that takes no other, or is chosen from the durations of the clips;
+    with a time expansion X, it is at most 10 s / X.
 
     Raises:
-        SettingsError: the window is not above 0, or a background label is unknown.
+        SettingsError: the window is not above 0, or not that of a backbone, or a background label is unknown.
 
     >>> prepare(city, [recipe], window_s=2.0).window_s
     2.0
     """
+    fixed_s = _fixed_window_s(recipes, window_s)
+    if fixed_s is not None:
+        return with_background(with_window(dataset, fixed_s), background)
     factor = max((one.representation.time_expansion for one in recipes), default=1.0)
     if window_s is None and factor != 1:
         lengths_s = sampled_lengths_s(dataset.clips)
         window_s = choose_window(lengths_s, longest_window_s=LONGEST_WINDOW_S / factor).window_s
     return with_background(with_window(dataset, window_s), background)
+
+
+def _fixed_window_s(recipes: Sequence[Recipe], window_s: float | None) -> float | None:
+    """Return the only window that the backbones of ``recipes`` take; None if they take any."""
+    fixed = {one.fixed_window_s: one.name for one in recipes if one.fixed_window_s is not None}
+    if len(fixed) > 1:
+        windows = listed([f"{name}: {seconds:g} s" for seconds, name in fixed.items()])
+        raise SettingsError(
+            f"the backbones of the recipes take windows of different lengths ({windows}): use them in separate runs."
+        )
+    for one in recipes:
+        if one.fixed_window_s is not None and window_s is not None:
+            one.for_window(window_s)  # refuses another window
+    return next(iter(fixed), None)
 
 
 def results_folder(folder: str | PathLike[str] | None) -> Path:

@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ from soundmark.models.training_record import Epoch, TrainingRecord
 from soundmark.runtime import atomic, provenance
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.runtime.text import listed
-from soundmark.training import methods
+from soundmark.training import NETWORK_PACKAGES, methods
 from soundmark.training.methods import Trained
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import CHECKPOINTS, remove_checkpoints
@@ -196,7 +197,10 @@ def differing_settings(recipe: Recipe, recorded: Mapping[str, Any]) -> list[str]
     recorded, removed = legacy.split_removed(legacy.current_settings(recorded))
     with suppress(SettingsError):  # settings of a later soundmark: compare them as they are
         recorded = Recipe.from_settings(recorded).settings()
-    return [*(key for key, value in recipe.settings().items() if recorded.get(key) != value), *removed]
+    differing = [key for key, value in recipe.settings().items() if recorded.get(key) != value]
+    if recipe.has_backbone_file and Path(str(recorded.get("backbone"))).name == Path(recipe.backbone or "").name:
+        differing = [key for key in differing if key != "backbone"]  # the file may be in another folder
+    return [*differing, *removed]
 
 
 def usable_split(split: Split, readable: np.ndarray) -> Split:
@@ -256,7 +260,7 @@ def check_device(recipes: Iterable[Recipe], device: str) -> None:
     """Check that a device is available for the recipes that use one: those without a backbone.
 
     Raises:
-        SettingsError: it is not available, or no recipe uses it.
+        SettingsError: it is not available, no recipe uses it, or the packages that train networks are not installed.
 
     >>> from soundmark.training.named_recipes import recipe_named
     >>> check_device([recipe_named("transfer")], "cuda")
@@ -264,11 +268,30 @@ def check_device(recipes: Iterable[Recipe], device: str) -> None:
     soundmark.errors.SettingsError: the recipe transfer runs on the CPU only: omit --device, or use --device cpu.
     """
     recipes = list(recipes)
-    if any(recipe.backbone is None for recipe in recipes):
+    if networks := [recipe.name for recipe in recipes if recipe.backbone is None]:
+        _check_installed(networks)
         engine_for([], device)
     elif device not in ("auto", "cpu"):
         names = listed(list(dict.fromkeys(recipe.name for recipe in recipes)))
         raise SettingsError(f"the recipe {names} runs on the CPU only: omit --device, or use --device cpu.")
+
+
+def _check_installed(networks: Sequence[str]) -> None:
+    """Raise ``SettingsError`` if a package that trains ``networks`` is not installed, as the command line does."""
+    missing = [name for name in NETWORK_PACKAGES if not _is_installed(name)]
+    if missing:
+        noun, verb = ("package", "is") if len(missing) == 1 else ("packages", "are")
+        raise SettingsError(
+            f"training {listed(list(dict.fromkeys(networks)))} needs the {noun} {listed(missing)}, which {verb} not "
+            'installed: pip install "soundmark[train]".'
+        )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):  # ValueError: loaded without a specification
+        return False
 
 
 def engine_for(finished: Iterable[Outcome | None], device: str = "auto") -> Engine:
@@ -314,7 +337,8 @@ def find_finished(unit: Unit, dataset: Dataset, store: Features) -> Outcome | No
         log.warning("%s is trained again: %s", unit.name, error)
         return None
     _restore(unit.folder / "history.csv", training_record.to_csv(epochs))
-    _restore(unit.folder / "recipe.toml", unit.recipe.to_toml(), unit.recipe.to_toml(original_names=True))
+    if not _names_the_same_file(unit.folder / "recipe.toml", unit.recipe):
+        _restore(unit.folder / "recipe.toml", unit.recipe.to_toml(), unit.recipe.to_toml(original_names=True))
     if not unit.recipe.calibrates:
         epochs = tuple(epoch.on_test_clips() for epoch in epochs)  # earlier versions wrote these as validation values
     outcome = _outcome(unit, epochs, model.card, _test_scores(unit, dataset, store, model))
@@ -331,6 +355,17 @@ def _epochs(path: Path, record: TrainingRecord) -> tuple[Epoch, ...]:
     if record.history is None or record.engine is None:
         raise BundleError(f'"{path}" contains no training history')
     return record.history
+
+
+def _names_the_same_file(path: Path, recipe: Recipe) -> bool:
+    """Whether the recipe in a file is ``recipe``, with the file of its backbone in another folder."""
+    if not recipe.has_backbone_file:
+        return False
+    try:
+        found = Recipe.from_toml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # SettingsError is a ValueError
+        return False
+    return replace(found, backbone=recipe.backbone) == recipe
 
 
 def _restore(path: Path, text: str, earlier: str = "") -> None:
@@ -408,16 +443,30 @@ def _card(unit: Unit, dataset: Dataset, store: Features, trained: Trained) -> Ca
         thresholds=calibration.thresholds,
         event_thresholds=calibration.event_thresholds,
         unknown=calibration.unknown,
-        recipe=unit.recipe.settings(),
+        recipe=_card_settings(unit.recipe),
         training=replace(
             unit.record(dataset, store),
             engine=trained.engine,
             calibrated_on=calibration.clips or None,
-            weights=weights.LICENCE if unit.recipe.backbone else None,
+            weights=_weights(unit.recipe),
             n_recordings=count_recordings(dataset, unit.split.train) if dataset.sources_known else None,
         ),
         versions=provenance.versions(),
     )
+
+
+def _card_settings(recipe: Recipe) -> dict[str, Any]:
+    """Return the settings of a recipe for a model's card, with the name of a backbone's file instead of its path."""
+    settings = recipe.settings()
+    return {**settings, "backbone": Path(settings["backbone"]).name} if recipe.has_backbone_file else settings
+
+
+def _weights(recipe: Recipe) -> str | None:
+    """Return the source and the licence of pretrained weights, for a model's card."""
+    if not recipe.has_backbone_file:
+        return weights.LICENCE if recipe.backbone else None
+    name = f"{Path(recipe.backbone or '').name} (SHA-256 {recipe.backbone_sha256})"
+    return f"{name}: {recipe.backbone_licence} licence" if recipe.backbone_licence else f"{name}: see its source"
 
 
 def _with_record(card: Card, **changes: Any) -> Card:

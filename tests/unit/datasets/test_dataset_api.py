@@ -421,3 +421,19 @@ def test_the_methods_of_a_data_set_of_real_clips(urbansound8k, caplog):
         samples, rate = soundfile.read(io.BytesIO(clip.audio().data))
         assert rate == clip.read().rate_hz == 22050
         assert len(samples) == len(clip.read().samples)
+
+
+def test_a_waveform_is_plotted_as_samples(city):
+    axes = city[0].plot("waveform")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("time (s)", "amplitude")
+    assert axes.get_xlim() == (0, pytest.approx(city[0].read().duration_s, abs=0.01))
+
+
+def test_the_features_of_a_waveform_are_samples(city):
+    x, _ = city[:2].features({"name": "waveform", "rate_hz": 8000, "window_samples": 4000}, jobs=1, quiet=True)
+    assert x.shape[1:] == (1, 32_000)  # the window of the data set, 4 s
+
+
+def test_a_waveform_is_not_saved_as_a_picture(city, tmp_path):
+    with pytest.raises(SettingsError, match="a waveform has no frequencies to draw: choose another representation"):
+        city[:1].save_spectrograms(tmp_path, "waveform", jobs=1, quiet=True)

@@ -42,7 +42,7 @@ def test_a_missing_annotation_makes_a_false_detection_per_hour(annotated, tone_d
     table.write_text(table.read_text().replace(f"b.wav,{tone_detector.classes[1]},30,34", ""))
     found = soundmark.evaluate(tone_detector, table, events=True, quiet=True)
     assert (found.summary.total.found, found.summary.total.false) == (3, 1)
-    assert found.summary.false_per_hour == found.summary.background_per_hour == pytest.approx(30.0)
+    assert found.summary.total.false_per_hour == found.summary.background_per_hour == pytest.approx(30.0)
     interval = found.summary.background_per_hour_interval
     assert 0 <= interval.low < 1 < 30 < interval.high, "one false detection in one of two recordings says little"
 

@@ -79,7 +79,7 @@ def test_without_detections_precision_is_unknown_and_without_annotations_recall_
     assert nothing.total.recall == 0.0
     assert math.isnan(nothing.total.precision)
     assert math.isnan(nothing.classes[1].recall)
-    assert nothing.false_per_hour == 0.0
+    assert nothing.total.false_per_hour == 0.0
 
 
 def test_intervals_resample_recordings_and_need_two():
@@ -91,7 +91,7 @@ def test_intervals_resample_recordings_and_need_two():
     for figures in (*summary.classes, summary.total):
         assert figures.recall_interval.low < figures.recall < figures.recall_interval.high
         assert figures.f1_interval.low < figures.f1 < figures.f1_interval.high
-    assert summary.false_per_hour_interval.low < summary.false_per_hour < summary.false_per_hour_interval.high
+    assert summary.false_per_hour_interval.low < summary.total.false_per_hour < summary.false_per_hour_interval.high
     assert not summarize_matches(recordings[:1], LABELS, min_overlap=0.2).total.recall_interval.known
 
 

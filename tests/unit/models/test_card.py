@@ -50,3 +50,23 @@ def test_a_number_of_5000_digits_is_refused():
     text = json.dumps(CARD).replace('"window_s": 1.0', f'"window_s": {"9" * 5000}')
     with pytest.raises(BundleError, match="it contains a whole number of more than 30 digits"):
         Card.from_json(text, "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("window_samples", "match"),
+    [
+        (1 << 22, "its window_s is 1.0, but its waveforms last 262.144 s"),
+        (1, "its window_s is 1.0, but its waveforms last 6.25e-05 s"),
+        (0, "window_samples of waveform is 0; it must be a whole number above 0"),
+        ("1", "window_samples of waveform is '1'"),
+    ],
+)
+def test_waveforms_that_do_not_fit_the_window_are_refused(window_samples, match):
+    kind = {"name": "waveform", "version": 1, "rate_hz": 16000, "window_samples": window_samples}
+    with pytest.raises(BundleError, match=re.escape(match)):
+        Card.from_json(changed(("representation",), kind), "model.onnx")
+
+
+def test_a_waveform_of_the_window_is_valid():
+    kind = {"name": "waveform", "version": 1, "rate_hz": 16000, "window_samples": 16_000}
+    assert Card.from_json(changed(("representation",), kind), "model.onnx").representation.window_s == 1.0

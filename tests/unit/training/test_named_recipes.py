@@ -6,9 +6,10 @@ import pytest
 
 from soundmark import spectrograms
 from soundmark.errors import SettingsError
-from soundmark.spectrograms import LogMel
+from soundmark.spectrograms import LogMel, Waveform
 from soundmark.training.named_recipes import RECIPES, check_used, recipe, recipe_named
 from soundmark.training.recipe import Augmentation, Recipe
+from support.backbones import write_small
 
 
 def test_a_name_a_file_and_an_object_give_the_same_recipe(tmp_path):
@@ -79,3 +80,24 @@ def test_a_backbone_changes_the_recipes_that_have_one():
     check_used([recipe_named("scratch"), recipe_named("transfer")], backbone="mn10")
     with pytest.raises(SettingsError, match="scratch does not use --backbone: it trains a network from random weights"):
         check_used([recipe_named("scratch")], backbone="mn10")
+
+
+def test_another_backbone_replaces_what_belongs_to_a_file(tmp_path):
+    path = write_small(tmp_path / "small.onnx")
+    waveform = recipe("transfer", backbone=str(path))
+    assert waveform.representation == Waveform(rate_hz=16000, window_samples=16_000)
+    assert (waveform.partial_views, waveform.backgrounds) == (1, 100)
+    assert recipe(waveform, backbone="mn04") == recipe_named("transfer")
+    again = recipe(waveform, backbone=str(write_small(tmp_path / "other.onnx", rate_hz=8000)))
+    assert again.representation.rate_hz == 8000
+
+
+def test_the_file_of_a_recipe_is_read_again(tmp_path):
+    waveform = recipe("transfer", backbone=str(write_small(tmp_path / "small.onnx")), seed=3)
+    assert recipe(waveform) == waveform
+
+
+@pytest.mark.parametrize("option", ["backbone_output", "backbone_rate_hz"])
+def test_options_of_files_need_a_file(option):
+    with pytest.raises(SettingsError, match=r"does not use --backbone-.* Omit it, or give a file with --backbone"):
+        check_used([recipe_named("transfer")], **{option: 1})

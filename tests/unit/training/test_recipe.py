@@ -5,7 +5,7 @@ import re
 import pytest
 
 from soundmark.errors import SettingsError
-from soundmark.spectrograms import Mel
+from soundmark.spectrograms import LogMel, Mel, Waveform
 from soundmark.training.named_recipes import RECIPES, recipe_named
 from soundmark.training.recipe import Augmentation, Recipe
 
@@ -170,3 +170,67 @@ def test_the_size_of_spectrograms_is_checked_for_the_window_of_the_data_set():
     assert recipe.for_window(4.0).representation.size == (128, 3200)
     with pytest.raises(SettingsError, match=r"transfer cannot have windows of 10 s: its size is \[128, 8000\]"):
         recipe.for_window(10.0)
+
+
+FIVE_S = Waveform(rate_hz=16000, window_samples=80_000)
+
+
+def test_a_recipe_with_a_backbone_from_a_file_is_read_back_from_toml():
+    recipe = Recipe(
+        name="perch",
+        backbone="perch_v2.onnx",
+        representation=FIVE_S,
+        backbone_output="embedding",
+        backbone_sha256="ab" * 32,
+        backbone_fixed_window=True,
+    )
+    assert Recipe.from_toml(recipe.to_toml()) == recipe
+    assert "network" not in recipe.settings()
+    assert recipe.describe() == "perch: waveform 80000 → perch_v2.onnx (frozen), linear head"
+
+
+def test_a_recipe_file_may_have_a_backbone_only():
+    recipe = Recipe.from_toml('backbone = "files/my net.onnx"')
+    assert (recipe.name, recipe.representation) == ("my-net", LogMel())
+
+
+def test_recipes_without_a_file_do_not_mention_its_fields():
+    for recipe in RECIPES.values():
+        assert not [key for key in recipe.settings() if key.startswith("backbone_")]
+
+
+def test_a_fixed_window_is_kept():
+    recipe = Recipe(backbone="perch.onnx", representation=FIVE_S, backbone_fixed_window=True)
+    assert recipe.fixed_window_s == 5.0
+    assert recipe.for_window(5.0) == recipe
+    with pytest.raises(SettingsError, match="cannot have windows of 4 s: its backbone takes windows of 5 s"):
+        recipe.for_window(4.0)
+    any_window = Recipe(backbone="ced.onnx", representation=FIVE_S)
+    assert any_window.fixed_window_s is None
+    assert any_window.for_window(4.0).representation.window_samples == 64_000
+
+
+def test_a_fixed_spectrogram_has_the_window_of_its_frames():
+    recipe = Recipe(backbone="model.onnx", representation=LogMel(size=(128, 500)), backbone_fixed_window=True)
+    assert recipe.fixed_window_s == 5.0
+    assert Recipe(backbone="model.onnx", representation=Mel(), backbone_fixed_window=True).fixed_window_s is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "match"),
+    [
+        ({"representation": FIVE_S}, 'the representation "waveform" of the recipe mine needs a backbone from an .onnx'),
+        ({"representation": FIVE_S, "backbone": "mn04"}, 'needs the representation "logmel", not "waveform"'),
+        ({"backbone_output": "embedding"}, "backbone_output is 'embedding': expected a text, and a backbone from an"),
+        ({"backbone": "a.onnx", "backbone_sha256": 5}, "backbone_sha256 is 5: expected a text"),
+        ({"backbone": "a.onnx", "backbone_fixed_window": 1}, "backbone_fixed_window is 1: expected true or false"),
+        (
+            {"backbone": "a.onnx", "representation": Waveform(window_samples=1 << 23)},
+            "the largest value allowed is 4194304",
+        ),
+        ({"backbone": "perch.onx"}, 'there is no backbone "perch.onx"'),
+    ],
+)
+def test_fields_that_do_not_fit_the_backbone_are_rejected(fields, match):
+    with pytest.raises(SettingsError, match=match):
+        Recipe(name="mine", **fields)

@@ -77,6 +77,8 @@ def compare(
     batch_size: options.BatchSize = None,
     learning_rate: options.LearningRate = None,
     backbone: options.Backbone = None,
+    backbone_output: options.BackboneOutput = None,
+    backbone_rate: options.BackboneRate = None,
     seed: options.Seed = None,
     window: options.Window = None,
     background: options.Background = DEFAULT_BACKGROUND,
@@ -101,6 +103,7 @@ def compare(
     from soundmark.training.single_model import prepare
 
     fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
+    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate}
     hertz = options.frequency_band(band)
     chosen = [
         named_recipes.recipe(name, **fields, seed=seed, time_expansion=time_expansion, band=hertz)

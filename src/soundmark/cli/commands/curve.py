@@ -39,6 +39,9 @@ def curve(
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     learning_rate: options.LearningRate = None,
+    backbone: options.Backbone = None,
+    backbone_output: options.BackboneOutput = None,
+    backbone_rate: options.BackboneRate = None,
     seed: options.Seed = None,
     window: options.Window = None,
     background: options.Background = DEFAULT_BACKGROUND,
@@ -62,7 +65,8 @@ def curve(
     from soundmark.training.single_model import prepare
     from soundmark.training.unit import check_device
 
-    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
+    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate}
     hertz = options.frequency_band(band)
     chosen = named_recipes.recipe(recipe, **fields, seed=seed, time_expansion=time_expansion, band=hertz)
     named_recipes.check_used([chosen], **fields, window_s=window)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from soundmark.cli import help_page, options, requirements
 from soundmark.cli.app import app, command_line
+from soundmark.training import NETWORK_PACKAGES
 
 
 @app.command(epilog=help_page.page_end(["soundmark demo", "soundmark demo -o /tmp/demo --fresh"]))
@@ -22,7 +23,7 @@ def demo(
     Needs no data and takes about two minutes: synthesises a small data set of city sounds, compares the notebook's two
     recipes on it, writes a report, and classifies a clip that was not used for training.
     """
-    requirements.require("demo", (*requirements.TRAINING, *requirements.FIGURES))
+    requirements.require("demo", (*NETWORK_PACKAGES, *requirements.FIGURES))
     from soundmark.cli import console, synthetic_demo, tables
     from soundmark.evaluation import report
 

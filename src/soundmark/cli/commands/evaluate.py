@@ -76,17 +76,16 @@ def evaluate(
     loaded = load(model)
     data = open_dataset(dataset, subset, complete=complete)
     skipped: Sequence[Skipped]
-    with console.progress(quiet) as progress:
-        if events:
+    if events:
+        with console.progress(quiet) as progress:
             found = event_evaluation.score_events(
                 loaded, data, settings, rule=rule, folder=output, jobs=jobs, progress=progress
             )
-        else:
-            tested = model_evaluation.evaluate_model(loaded, data, folder=output, jobs=jobs, progress=progress)
-    if events:
         tables.show_scored_events(found)
         skipped = found.skipped
     else:
+        with console.progress(quiet) as progress:
+            tested = model_evaluation.evaluate_model(loaded, data, folder=output, jobs=jobs, progress=progress)
         tables.show_scored(tested)
         skipped = tested.skipped
     faults = data.faults(skipped)

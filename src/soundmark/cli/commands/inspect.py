@@ -9,6 +9,7 @@ import typer
 
 from soundmark.cli import help_page, options, requirements
 from soundmark.cli.app import app, open_dataset
+from soundmark.errors import SettingsError
 
 if TYPE_CHECKING:
     from soundmark.datasets import Dataset
@@ -40,6 +41,9 @@ def inspect(
     overwrite: options.Overwrite = False,
     subset: options.Subset = None,
     complete: options.Complete = False,
+    backbone: options.Backbone = None,
+    backbone_output: options.BackboneOutput = None,
+    backbone_rate: options.BackboneRate = None,
     jobs: options.Jobs = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -49,9 +53,14 @@ def inspect(
     truncated, silent, clipped or duplicate, or whose recording occurs in several folds. With --labels, lists the
     recordings whose labels are contradicted most, wrong labels perhaps. Exit status 1: a clip cannot be read.
     """
+    fields = {"backbone": backbone, "backbone_output": backbone_output, "backbone_rate_hz": backbone_rate}
     if labels:
         data = open_dataset(dataset, subset, complete=complete)
-        raise typer.Exit(_check_labels(data, labels, output, overwrite, jobs, quiet))
+        raise typer.Exit(_check_labels(data, labels, fields, output, overwrite, jobs, quiet))
+    for option, value in fields.items():
+        if value is not None:
+            name = f"--{option.removesuffix('_hz').replace('_', '-')}"
+            raise SettingsError(f"{name} can only be used with --labels: remove it.")
     if output:
         requirements.require("a figure", requirements.FIGURES)
     from soundmark.cli import console, tables
@@ -74,7 +83,13 @@ def inspect(
 
 
 def _check_labels(
-    data: Dataset, labels: str, output: Path | None, overwrite: bool, jobs: int | None, quiet: bool
+    data: Dataset,
+    labels: str,
+    fields: dict[str, str | int | None],
+    output: Path | None,
+    overwrite: bool,
+    jobs: int | None,
+    quiet: bool,
 ) -> int:
     """Print the recordings with contradicted labels; return the exit status."""
     from soundmark.cli import console, tables
@@ -83,8 +98,9 @@ def _check_labels(
     from soundmark.training import named_recipes
     from soundmark.training.single_model import prepare
 
-    recipe = named_recipes.recipe(labels)
+    recipe = named_recipes.recipe(labels, **fields)
     label_check.check_recipe(recipe)
+    named_recipes.check_used([recipe], **fields)
     if output:
         label_check.check_suffix(output)
         atomic.check_new_file(output, overwrite=overwrite)

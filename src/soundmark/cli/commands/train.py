@@ -51,6 +51,8 @@ def train(
     batch_size: options.BatchSize = None,
     learning_rate: options.LearningRate = None,
     backbone: options.Backbone = None,
+    backbone_output: options.BackboneOutput = None,
+    backbone_rate: options.BackboneRate = None,
     seed: options.Seed = None,
     window: options.Window = None,
     background: options.Background = DEFAULT_BACKGROUND,
@@ -72,6 +74,7 @@ def train(
     from soundmark.training.single_model import prepare, train_model
 
     fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
+    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate}
     chosen = named_recipes.recipe(
         recipe, **fields, seed=seed, time_expansion=time_expansion, band=options.frequency_band(band)
     )

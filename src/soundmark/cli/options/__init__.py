@@ -295,10 +295,33 @@ Background = Annotated[
 Backbone = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME",
-        help="Pretrained network of a recipe with a backbone: mn04, or mn10 (ten times the arithmetic).",
+        metavar="NAME|FILE",
+        help="Pretrained network of a recipe with a backbone: mn04, mn10 (ten times the arithmetic), or an .onnx file.",
         show_default="the recipe's",
         autocompletion=completion.names(choices.BACKBONES),
+        rich_help_panel="Training",
+    ),
+]
+
+
+BackboneOutput = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Output of the --backbone file that is the embedding.",
+        show_default="from the file",
+        rich_help_panel="Training",
+    ),
+]
+
+
+BackboneRate = Annotated[
+    int | None,
+    typer.Option(
+        metavar="HZ",
+        help="Sample rate of the input of the --backbone file.",
+        show_default="from the file",
+        parser=positive_integer,
         rich_help_panel="Training",
     ),
 ]

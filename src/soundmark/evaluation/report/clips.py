@@ -16,7 +16,7 @@ from soundmark.evaluation.report import words
 from soundmark.evaluation.report.markup import Html, data_uri, element, join
 from soundmark.evaluation.report.view import View
 from soundmark.runtime import text
-from soundmark.spectrograms import Image
+from soundmark.spectrograms import Image, Waveform
 
 if TYPE_CHECKING:
     from soundmark.audio import Sound
@@ -104,8 +104,10 @@ def _example(view: View, label: str, clip: Clip, *, has_player: bool) -> Html | 
 def _recipe_images(view: View, result: Result, label: str, sound: Sound) -> Html:
     """Render the spectrogram of a clip and the input of the recipe's network."""
     representation, name = result.recipe.representation, result.recipe.name
-    array = representation(sound.samples, sound.rate_hz)
     parts = [_spectrogram(representation, sound, f"{label}, spectrogram", view.badge(name))]
+    if isinstance(representation, Waveform):  # the input is the sound
+        return element("div", *parts, class_="images")
+    array = representation(sound.samples, sound.rate_hz)
     if isinstance(representation, Image):
         pixels = representation.png_pixels(sound.samples, sound.rate_hz)
         parts.append(_input(pixels, f"{label}, image file of {name}", "image file"))

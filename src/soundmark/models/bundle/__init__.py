@@ -1,14 +1,19 @@
 """A trained model as one ``.onnx`` file: the graph, and the model card in the file's metadata.
 
-The graph's input is ``spectrogram`` float32 ``[batch, 1, freq, time]``. Its outputs are ``logits`` ``[batch, classes]``
-and, for some models, ``embedding`` ``[batch, d]``, ``familiarity`` and ``presence`` ``[batch]``. The metadata key
-``soundmark`` contains the ``Card`` as JSON, ``soundmark_sha256`` the SHA-256 of card and graph, which reveals damaged
-files. Opening a file executes no code from it: ONNX Runtime gets only graphs that ``graph_check`` allows.
+The graph's input is ``spectrogram`` float32 ``[batch, 1, freq, time]``, or ``waveform`` ``[batch, samples]``. Its
+outputs are ``logits`` ``[batch, classes]`` and, for some models, ``embedding`` ``[batch, d]``, ``familiarity`` and
+``presence`` ``[batch]``. The metadata key ``soundmark`` contains the ``Card`` as JSON, ``soundmark_sha256`` the SHA-256
+of card and graph, which reveals damaged files. Opening a file executes no code from it: ONNX Runtime gets only graphs
+that ``graph_check`` allows.
 
 In reading order:
 
     wire_format     the protobuf messages of an ONNX file, read with limits
-    shapes          the allowed operators, the shapes that they produce, and their cost
+    shapes          the shapes that the operators of networks produce, and their cost
+    array_shapes    the same for operators on arrays
+    signal_shapes   the same for Fourier transforms and resizing
+    known_numbers   the numbers in small tensors that are known before a graph runs
+    operators       the allowed operators
     graph_check     refuses graphs with forbidden contents or an unbounded cost
 """
 
@@ -120,9 +125,10 @@ class Bundle:
     def _run_rows(
         self, session: onnxruntime.InferenceSession, spectrograms: np.ndarray, outputs: Sequence[str]
     ) -> tuple[np.ndarray, ...]:
-        batch = np.ascontiguousarray(spectrograms[:, np.newaxis], np.float32)
-        with _runtime_errors(f'"{self.name}" cannot be run'):
-            found = session.run(list(outputs), {"spectrogram": batch})
+        representation = self.card.representation
+        batch = representation.batch(spectrograms)
+        with runtime_errors(f'"{self.name}" cannot be run'):
+            found = session.run(list(outputs), {representation.input_name: batch})
         for name, values in zip(outputs, found, strict=True):
             self._check_output(name, values, len(batch))
         return tuple(found)
@@ -186,7 +192,7 @@ def read_bundle(path: str | PathLike[str]) -> Bundle:
     ('air_conditioner', 'car_horn')
     """
     path = Path(path)
-    data = _read_file(path)
+    data = read_file(path)
     parts = _split(data)
     if parts is None:
         _raise_foreign(data, path)
@@ -203,21 +209,31 @@ def read_bundle(path: str | PathLike[str]) -> Bundle:
     return bundle
 
 
-def _read_file(path: Path) -> bytes:
+def read_file(path: Path, what: str = "model") -> bytes:
+    """Read the bytes of an ONNX file, a ``what`` in messages.
+
+    Raises:
+        BundleError: it cannot be read, is a folder, or is too large.
+
+    >>> read_file(folder / "none.onnx", "backbone")
+    Traceback (most recent call last):
+    soundmark.errors.BundleError: the backbone "...none.onnx" cannot be read: No such file or directory.
+    """
     try:
         if path.is_dir():
-            raise BundleError(f'the model "{path}" is a folder; a model is one .onnx file.{_models_in_folder(path)}')
+            hint = _models_in_folder(path)
+            raise BundleError(f'the {what} "{path}" is a folder; a {what} is one .onnx file.{hint}')
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            raise BundleError(f'the model "{path}" is a device or a pipe; a model is one .onnx file.')
+            raise BundleError(f'the {what} "{path}" is a device or a pipe; a {what} is one .onnx file.')
         if found.st_size > MAX_BYTES:
             raise BundleError(
-                f'the model "{path}" has {found.st_size:,} bytes; the largest ONNX file has {MAX_BYTES:,}.'
+                f'the {what} "{path}" has {found.st_size:,} bytes; the largest ONNX file has {MAX_BYTES:,}.'
             )
         return path.read_bytes()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise BundleError(f'the model "{path}" cannot be read: {why}.') from error
+        raise BundleError(f'the {what} "{path}" cannot be read: {why}.') from error
 
 
 @dataclass(frozen=True)
@@ -286,16 +302,17 @@ def _check_matches_card(session: onnxruntime.InferenceSession, card: Card, path:
     """Raise ``BundleError`` if the inputs and outputs of the graph do not match the card."""
     inputs = {node.name: [node.type, *node.shape[1:]] for node in session.get_inputs()}
     outputs = {node.name: [node.type, *node.shape[1:]] for node in session.get_outputs()}
-    n, size = len(card.classes), card.representation.shape
-    if inputs != {"spectrogram": ["tensor(float)", 1, *size]} or outputs.get("logits") != ["tensor(float)", n]:
+    n, kind = len(card.classes), card.representation
+    expected = {kind.input_name: ["tensor(float)", *kind.input_shape]}
+    if inputs != expected or outputs.get("logits") != ["tensor(float)", n]:
+        size = "×".join(map(str, kind.input_shape[-2:]))
         raise BundleError(
-            f'the card of "{path}" does not match its graph: the card describes {size[0]}×{size[1]} spectrograms and '
+            f'the card of "{path}" does not match its graph: the card describes {size} {kind.input_name}s and '
             f"{n} classes, the graph has the inputs {inputs} and the outputs {outputs}. Train or download the model "
             "again."
         )
-    if any(
-        isinstance(side, int) for node in (*session.get_inputs(), *session.get_outputs()) for side in node.shape[:1]
-    ):
+    sides = [side for node in (*session.get_inputs(), *session.get_outputs()) for side in node.shape[:1]]
+    if session.get_inputs()[0].shape[0] != 1 and any(isinstance(side, int) for side in sides):
         raise BundleError(
             f'the graph of "{path}" has a fixed batch size; soundmark needs a variable one. Train or download the '
             "model again."
@@ -303,7 +320,7 @@ def _check_matches_card(session: onnxruntime.InferenceSession, card: Card, path:
 
 
 def _load_session(data: bytes, path: Path) -> onnxruntime.InferenceSession:
-    with _runtime_errors(f'"{path}" ({len(data)} bytes) is not a model'):
+    with runtime_errors(f'"{path}" ({len(data)} bytes) is not a model'):
         return session(data, threads=1)
 
 
@@ -321,15 +338,19 @@ def _runtime_error_types() -> tuple[type[Exception], ...]:
 
 
 @contextmanager
-def _runtime_errors(what: str) -> Iterator[None]:
-    """Raise any error of ONNX Runtime as a ``BundleError``; ``what`` begins the message."""
+def runtime_errors(what: str, remedy: str = "Give a .onnx file that soundmark wrote.") -> Iterator[None]:
+    """Raise any error of ONNX Runtime as a ``BundleError`` that begins with ``what`` and ends with ``remedy``.
+
+    >>> with runtime_errors("the backbone cannot be run", "Export it again."):
+    ...     raise RuntimeError("no")
+    Traceback (most recent call last):
+    soundmark.errors.BundleError: the backbone cannot be run: ONNX Runtime reports 'no'. Export it again.
+    """
     try:
         yield
     except _runtime_error_types() as error:
         reason = one_line(str(error), 200) or "not enough memory"
-        raise BundleError(
-            f"{what}: ONNX Runtime reports {reason!r}. Give a .onnx file that soundmark wrote."
-        ) from error
+        raise BundleError(f"{what}: ONNX Runtime reports {reason!r}. {remedy}") from error
 
 
 def _models_in_folder(folder: Path) -> str:

@@ -1,6 +1,6 @@
 """Checks the graph of an untrusted model before ONNX Runtime sees it: what it contains, and what it will cost.
 
-Refused are data outside the file, functions, subgraphs, operators without a rule in ``shapes``, weights that are not
+Refused are data outside the file, functions, subgraphs, operators without a rule in ``operators``, weights that are not
 finite numbers, and graphs whose tensors or computations are too large. The package onnx is not needed.
 """
 
@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from soundmark.errors import BundleError
-from soundmark.models.bundle.shapes import MAX_RANK, NUMERIC, RULES, Call, Shape, ShapeError, Value, result_of
+from soundmark.models.bundle.known_numbers import KINDS, MAX_NUMBERS, known_value
+from soundmark.models.bundle.operators import RULES, result_of
+from soundmark.models.bundle.shapes import MAX_RANK, NUMERIC, Call, Shape, ShapeError, Value
 from soundmark.models.bundle.wire_format import Message, WireError, WireReader, packed_integers
 from soundmark.runtime.text import one_line
 
@@ -41,7 +43,11 @@ MAX_RUN_VALUES, MAX_RUN_OPERATIONS, MAX_ROWS = 1 << 30, 1 << 37, 1024
 MAX_COMPUTED, MAX_COMPUTED_PER_STORED = 1 << 20, 8
 
 
-MAX_CONSTANT_NUMBERS = 64  # a longer integer constant is not a shape or a list of axes
+# Where an operator reads the number of windows, the graph may cost most for any number of them: each is checked.
+MAX_ROWS_THAT_ARE_READ = 16
+
+
+MAX_REFUSED_BYTES = 1 << 20  # of refused parts that an unused output of a backbone may need
 
 
 OPSETS = range(7, 27)
@@ -103,8 +109,11 @@ class CheckedGraph:
     outputs: dict[str, Shape]
 
 
-def check(data: bytes, name: str) -> CheckedGraph:
-    """Check the bytes of an ONNX file; ``name`` is the model in messages.
+REMEDY = "Give a model that soundmark wrote, or report this if it did."
+
+
+def check(data: bytes, name: str, remedy: str = REMEDY) -> CheckedGraph:
+    """Check the bytes of an ONNX file; messages name it ``name``, and end with ``remedy``.
 
     Raises:
         BundleError: the graph is refused; the message has the reason.
@@ -116,9 +125,72 @@ def check(data: bytes, name: str) -> CheckedGraph:
     try:
         return _check_model(WireReader(data).read("model"))
     except (_RefusedError, WireError) as error:
-        raise BundleError(
-            f'the graph of "{name}" is refused: {error}. Give a model that soundmark wrote, or report this if it did.'
-        ) from error
+        raise BundleError(f'the graph of "{name}" is refused: {error}. {remedy}') from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interface:
+    """The inputs and outputs of an ONNX file of any program, and the tensors that each operator reads and writes.
+
+    An input is its type (1: float32) and its sides, 0 if variable; weights are no inputs.
+    """
+
+    inputs: dict[str, tuple[int, Shape]]
+    outputs: tuple[str, ...]
+    operators: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+    metadata: dict[str, str]
+
+
+def read_interface(data: bytes, name: str, remedy: str = REMEDY) -> Interface:
+    """Read the interface of an ONNX file, whose operators and sizes are not checked yet.
+
+    Raises:
+        BundleError: these are not the bytes of an ONNX file.
+
+    >>> read_interface(model.bundle.graph, "model.onnx").inputs
+    {'spectrogram': (1, (0, 1, 24, 24))}
+    """
+    try:
+        proto = WireReader(data).read("model")
+        if len(proto.get("graph", [])) != 1:
+            raise _RefusedError(f"it has {len(proto.get('graph', []))} graphs instead of one")
+        if (refused := _refused_bytes(proto)) > MAX_REFUSED_BYTES:
+            raise _RefusedError(
+                f"it has {refused:,} bytes of subgraphs, functions and the like; allowed: {MAX_REFUSED_BYTES:,}"
+            )
+        graph = proto["graph"][0]
+        tensors = {_last(tensor, "name", "") for tensor in graph.get("initializer", [])}
+        inputs = {name: found for name, found in map(_declared, graph.get("input", [])) if name not in tensors}
+    except (_RefusedError, WireError) as error:
+        raise BundleError(f'"{name}" is not an ONNX file that can be used: {error}. {remedy}') from error
+    return Interface(
+        inputs=inputs,
+        outputs=tuple(_last(value, "name", "") for value in graph.get("output", [])),
+        operators=tuple(
+            (tuple(node.get("input", [])), tuple(node.get("output", []))) for node in graph.get("node", [])
+        ),
+        metadata={_last(entry, "key", ""): _last(entry, "value", "") for entry in proto.get("metadata_props", [])},
+    )
+
+
+def _refused_bytes(value: Any) -> int:
+    """The bytes of all fields that are refused, which the reader does not descend into."""
+    if isinstance(value, list):
+        return sum(map(_refused_bytes, value))
+    if not isinstance(value, dict):
+        return 0
+    return sum(
+        sum(len(each) for each in found if isinstance(each, memoryview)) if key in REFUSED else _refused_bytes(found)
+        for key, found in value.items()
+    )
+
+
+def _declared(value: Message) -> tuple[str, tuple[int, Shape]]:
+    """The name of an input, its type, and its sides; 0 if variable."""
+    tensor_type = _check_type(value)
+    dims = _last(tensor_type, "shape", {}).get("dim", [])
+    sides = tuple(max(0, _last(side, "dim_value", 0)) for side in dims)
+    return _last(value, "name", ""), (_last(tensor_type, "elem_type", 0), sides)
 
 
 def read_metadata(data: bytes) -> dict[str, str] | None:
@@ -144,12 +216,29 @@ def _check_model(proto: Message) -> CheckedGraph:
     graph = _Graph(proto["graph"][0])
     first = graph.run(1)
     _check_cost(first, 1, MAX_VALUES, MAX_OPERATIONS)
-    rows = max(1, min(MAX_RUN_VALUES // first.values, MAX_RUN_OPERATIONS // first.operations, MAX_ROWS))
-    # More than twice the limit: the cost grows faster than the number of windows.
-    _check_cost(graph.run(rows), rows, 2 * MAX_RUN_VALUES, 2 * MAX_RUN_OPERATIONS)
     if first.live > MAX_LIVE_VALUES:
         raise _too_much("numbers at a time", first.live, MAX_LIVE_VALUES, 1)
-    return CheckedGraph(min(rows, MAX_LIVE_VALUES // first.live), graph.inputs, first.outputs)
+    rows = max(1, min(MAX_RUN_VALUES // first.values, MAX_RUN_OPERATIONS // first.operations, MAX_ROWS))
+    if graph.has_fixed_batch:
+        return CheckedGraph(1, graph.inputs, first.outputs)
+    if graph.reads_rows(first):
+        rows = min(rows, MAX_LIVE_VALUES // first.live, MAX_ROWS_THAT_ARE_READ)
+        for number in range(2, rows):
+            cost = graph.run(number)
+            _check_cost(cost, number, 2 * MAX_RUN_VALUES, 2 * MAX_RUN_OPERATIONS)
+            _check_live(cost, number)
+    # More than twice the limit: the cost grows faster than the number of windows.
+    last = graph.run(rows)
+    _check_cost(last, rows, 2 * MAX_RUN_VALUES, 2 * MAX_RUN_OPERATIONS)
+    rows = min(rows, MAX_LIVE_VALUES // first.live)
+    if graph.varying:
+        _check_live(last, rows)
+    return CheckedGraph(rows, graph.inputs, first.outputs)
+
+
+def _check_live(cost: _Cost, rows: int) -> None:
+    if cost.live > 2 * MAX_LIVE_VALUES:
+        raise _too_much("numbers at a time", cost.live, 2 * MAX_LIVE_VALUES, rows)
 
 
 def _check_opsets(imports: list[Message]) -> None:
@@ -188,6 +277,7 @@ class _Cost:
     live: int = 1
     operations: int = 1
     outputs: dict[str, Shape] = field(default_factory=dict)
+    shapes: dict[str, Shape] = field(default_factory=dict)  # of all tensors
 
 
 class _Graph:
@@ -212,9 +302,14 @@ class _Graph:
             self._add_node(node)
         for value in graph.get("value_info", []):
             _check_type(value)
-        self.inputs = {
-            name: shape for name, shape in map(_input_shape, graph.get("input", [])) if name not in self.values
-        }
+        batched = {name: shape for name, shape in map(_input_shape, graph.get("input", [])) if name not in self.values}
+        self.has_fixed_batch = any(shape[0] > 0 for shape in batched.values())
+        if any(shape[0] > 1 for shape in batched.values()):
+            raise _RefusedError(f"its batch size is fixed at {max(shape[0] for shape in batched.values())}; allowed: 1")
+        self.inputs = {name: (1, *shape[1:]) for name, shape in batched.items()}
+        self.varying: frozenset[str] = (
+            frozenset()
+        )  # tensors whose shape depends on the number of windows, if one is read
         for value in graph.get("output", []):
             _check_type(value)
         self.outputs = [_last(value, "name", "") for value in graph.get("output", [])]
@@ -235,10 +330,20 @@ class _Graph:
         inputs, outputs = node.get("input", []), node.get("output", [])
         if operator == "Constant":
             self._add_constant(outputs[0] if outputs else "", _constant_tensor(attributes))
-        elif any(isinstance(value, dict) for value in attributes.values()):
+            return
+        if operator == "ConstantOfShape" and isinstance(tensor := attributes.get("value"), dict):
+            attributes["value"] = _one_number(_constant_value(tensor, "value"))
+        if any(isinstance(value, dict) for value in attributes.values()):
             raise _RefusedError(f"its operator {operator} has a tensor as attribute")
-        else:
-            self.calls.append((Call(operator, (), attributes, len(outputs)), inputs, outputs))
+        self.calls.append((Call(operator, (), attributes, len(outputs)), inputs, outputs))
+
+    def reads_rows(self, first: _Cost) -> bool:
+        """Whether an operator reads the number of windows, as part of a shape; ``first`` is the cost of one window."""
+        readers = [names[0] for call, names, _ in self.calls if call.operator in ("Shape", "Size") and names]
+        shapes = self.run(2).shapes if readers else {}
+        varying = frozenset(name for name, shape in shapes.items() if first.shapes.get(name) != shape)
+        self.varying = varying if varying.intersection(readers) else frozenset()
+        return bool(self.varying)
 
     def run(self, rows: int) -> _Cost:
         """Compute the shapes of all tensors for ``rows`` windows, and their cost."""
@@ -254,10 +359,13 @@ class _Graph:
                 )
             inputs = [values[name] if name else None for name in names]
             try:
-                result = result_of(replace(call, inputs=inputs))
+                call = replace(call, inputs=inputs)
+                result = result_of(call)
             except ShapeError as error:
                 raise _RefusedError(f"its operator {call.operator} is not valid: {error}") from error
             is_constant = all(value is None or value.is_constant for value in inputs)
+            if call.operator in ("Shape", "Size") and names[0] not in self.varying:
+                is_constant = True
             size = sum(map(prod, result.shapes))
             if is_constant:
                 computed += max(size, result.operations // 64)
@@ -266,15 +374,16 @@ class _Graph:
             cost.values += size
             cost.operations += result.operations
             live += 0 if is_constant else size
-            cost.live = max(cost.live, live)
+            cost.live = max(cost.live, live + result.scratch)
             if cost.values > 2 * MAX_RUN_VALUES or cost.operations > 2 * MAX_RUN_OPERATIONS:
                 break  # too much: see _check_cost
             for name, shape in zip(outputs, result.shapes, strict=False):
                 if name in values:
                     raise _RefusedError(f"it has two tensors called {_quoted(name)}")
-                values[name] = Value(shape, is_constant)
+                values[name] = known_value(call, shape, is_constant=is_constant)
             live -= sum(prod(values[name].shape) for name in self.last_used[position] if not values[name].is_constant)
         cost.outputs = {name: values[name].shape for name in self.outputs if name in values}
+        cost.shapes = {name: value.shape for name, value in values.items()}
         return cost
 
 
@@ -293,7 +402,10 @@ def _check_operator(node: Message) -> None:
     domain = _last(node, "domain", "")
     if domain not in DOMAINS or operator not in RULES:
         full = operator if domain in DOMAINS else f"{domain}.{operator}"
-        raise _RefusedError(f"the operator {one_line(full, 60)} is not allowed; allowed: {', '.join(sorted(RULES))}")
+        raise _RefusedError(
+            f"the operator {one_line(full, 60)} is not allowed; allowed: those of ONNX without subgraphs, whose result "
+            "has a size that is known in advance"
+        )
     if _last(node, "overload", ""):
         raise _RefusedError(f"its operator {operator} is an overloaded function")
     _refuse_fields(node, f"its operator {operator}")
@@ -350,12 +462,18 @@ def _constant_value(tensor: Message, name: str) -> Value:
         raise _RefusedError(f"{what} has {count:g} numbers for the shape {list(shape)}")
     if not _is_finite(array, data_type if width else 0):
         raise _RefusedError(f"{what} contains NaN or infinite numbers")
-    numbers = None
-    if data_type in (6, 7) and prod(shape) <= MAX_CONSTANT_NUMBERS:
-        signed = np.int32 if data_type == 6 else np.int64
-        listed = array.view(signed).tolist() if key == "raw_data" else packed_integers(memoryview(data))
-        numbers = tuple(listed)
-    return Value(shape, True, numbers)
+    if data_type not in KINDS or prod(shape) > MAX_NUMBERS:
+        return Value(shape, True)
+    kind = np.dtype(KINDS[data_type])
+    listed = array.view(kind).tolist() if width else packed_integers(memoryview(data))
+    return Value(shape, True, tuple(listed), kind.name)
+
+
+def _one_number(value: Value) -> np.ndarray | None:
+    """The number of a tensor with one number; None if it is not known."""
+    if prod(value.shape) != 1:
+        raise _RefusedError(f"its operator ConstantOfShape has a value of the shape {list(value.shape)}")
+    return None if value.numbers is None else np.array(value.numbers[0], value.kind)
 
 
 def _is_finite(data: np.ndarray, data_type: int) -> bool:
@@ -367,13 +485,13 @@ def _is_finite(data: np.ndarray, data_type: int) -> bool:
 
 
 def _input_shape(value: Message) -> tuple[str, Shape]:
-    """The name of an input, and its shape for one window."""
+    """The name of an input, and its shape; the first axis is 0 if it is variable."""
     name, tensor_type = _last(value, "name", ""), _check_type(value)
     dims = _last(tensor_type, "shape", {}).get("dim", [])
     sides = [_last(side, "dim_value", 0) for side in dims]
     if not sides or len(sides) > MAX_RANK or min(sides[1:], default=1) < 1:
         raise _RefusedError(f"its input {_quoted(name)} has a variable shape: only the first axis may be variable")
-    return name, (1, *sides[1:])
+    return name, (max(0, sides[0]), *sides[1:])
 
 
 def _check_type(value: Message) -> Message:

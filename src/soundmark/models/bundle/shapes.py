@@ -1,7 +1,6 @@
-"""The shapes that a graph's operators produce, and their cost; the list of allowed operators.
+"""The shapes that the operators of networks produce, and their cost.
 
-Each allowed operator has a rule that computes the shapes of its outputs from those of its inputs, and the number of
-multiplications. An operator whose output size depends on data has no rule.
+A rule computes the shapes of an operator's outputs from those of its inputs, and the number of multiplications.
 Source: the ONNX operator specifications, opsets 7 to 26.
 """
 
@@ -22,11 +21,15 @@ class ShapeError(ValueError):
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor: its shape, whether it is computed from constants only, and the numbers of a small integer constant."""
+    """A tensor: its shape, whether it is computed from constants only, and the numbers of a small known tensor.
+
+    ``kind`` is the NumPy type of the ``numbers``, which are in the order of memory.
+    """
 
     shape: Shape
     is_constant: bool = False
-    numbers: tuple[int, ...] | None = None
+    numbers: tuple[float, ...] | None = None
+    kind: str = "int64"
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,26 @@ class Call:
                 raise ShapeError(f"its {name} are not whole numbers")
             return tuple(found)
         value = self.inputs[index] if index < len(self.inputs) else None
-        if value is not None and value.numbers is None:
+        if value is None:
+            return None
+        if value.numbers is None or value.kind not in ("int32", "int64"):
             raise ShapeError(f"its {name} are not a constant")
-        return None if value is None else value.numbers
+        return tuple(int(number) for number in value.numbers)
+
+    def one_number(self, name: str, index: int, default: int | None = None) -> int:
+        """A whole number, an attribute or an input that must be a constant.
+
+        >>> Call("STFT", [None, Value((), True, (160,))]).one_number("frame_step", 1)
+        160
+        """
+        if isinstance(self.attributes.get(name), int):
+            return int(self.attributes[name])
+        found = self.numbers(name, index)
+        if found is None and default is not None:
+            return default
+        if found is None or len(found) != 1:
+            raise ShapeError(f"its {name} is not one number")
+        return found[0]
 
     def integer(self, name: str, default: int) -> int:
         """An integer attribute.
@@ -87,27 +107,11 @@ class Call:
 
 @dataclass(frozen=True)
 class Result:
-    """The shapes of a node's outputs, and its number of multiplications."""
+    """The shapes of a node's outputs, its number of multiplications, and the numbers that it needs while it runs."""
 
     shapes: tuple[Shape, ...]
     operations: int
-
-
-def result_of(call: Call) -> Result:
-    """Compute the shapes of the outputs of an operator and its cost.
-
-    Raises:
-        ShapeError: with the reason.
-
-    >>> result_of(Call("MatMul", [Value((1, 4, 8)), Value((8, 3))]))
-    Result(shapes=((1, 4, 3),), operations=96)
-    """
-    result = RULES[call.operator](call)
-    if any(side <= 0 for shape in result.shapes for side in shape):
-        raise ShapeError(f"its output would have the shape {list(result.shapes[0])}")
-    if len(result.shapes) < call.n_outputs:
-        raise ShapeError(f"it has {call.n_outputs} outputs; allowed: {len(result.shapes)}")
-    return result
+    scratch: int = 0
 
 
 def within(axis: int, rank: int) -> int:
@@ -136,20 +140,29 @@ def broadcast(*shapes: Shape) -> Shape:
     return tuple(sides[::-1])
 
 
-def _elementwise(call: Call) -> Result:
+def elementwise(call: Call) -> Result:
+    """An operator of each element, whose inputs are broadcast.
+
+    >>> elementwise(Call("Add", [Value((8, 1)), Value((3,))])).shapes
+    ((8, 3),)
+    """
     shape = broadcast(*(value.shape for value in call.inputs if value is not None))
     return Result((shape,), prod(shape))
 
 
-def _same(call: Call) -> Result:
-    """An operator whose output has the shape of its first input."""
+def same(call: Call) -> Result:
+    """An operator whose output has the shape of its first input.
+
+    >>> same(Call("Relu", [Value((8, 3))])).shapes
+    ((8, 3),)
+    """
     return Result((call.shape(),), 4 * prod(call.shape()))
 
 
 def _cast(call: Call) -> Result:
     if call.integer("to", 0) not in NUMERIC:
         raise ShapeError("it converts to a type that is not a number")
-    return _same(call)
+    return same(call)
 
 
 def _constant(call: Call) -> Result:
@@ -187,6 +200,26 @@ def _conv(call: Call) -> Result:
     return Result((shape,), prod(shape) * prod(weights[1:]))
 
 
+def _conv_transpose(call: Call) -> Result:
+    x, weights, groups = call.shape(), call.shape(1), call.integer("group", 1)
+    n = len(x) - 2
+    if not 1 <= n <= 2 or len(weights) != len(x) or groups < 1 or x[1] != weights[0] or x[1] % groups:
+        raise ShapeError(f"its weights {list(weights)} do not fit its input {list(x)}")
+    if any(key in call.attributes for key in ("output_shape", "auto_pad")):
+        raise ShapeError("its output_shape or auto_pad are not supported")
+    strides, dilations, pads, more = (
+        call.numbers(key, 99) for key in ("strides", "dilations", "pads", "output_padding")
+    )
+    strides, dilations, pads, more = strides or (1,) * n, dilations or (1,) * n, pads or (0,) * 2 * n, more or (0,) * n
+    if (len(strides), len(dilations), len(pads), len(more)) != (n, n, 2 * n, n) or min(*strides, *dilations) < 1:
+        raise ShapeError("its strides, dilations, pads or output_padding do not fit its input")
+    if min(*pads, *more) < 0:
+        raise ShapeError("its pads are negative")
+    full = [(x[2 + i] - 1) * strides[i] + more[i] + dilations[i] * (weights[2 + i] - 1) + 1 for i in range(n)]
+    shape = (x[0], weights[1] * groups, *(full[i] - pads[i] - pads[n + i] for i in range(n)))
+    return Result((shape,), prod(x) * prod(weights[1:]), scratch=prod(x[2:]) * prod(weights[1:]))
+
+
 def _pool(call: Call) -> Result:
     x, kernel = call.shape(), call.numbers("kernel_shape", 99)
     if len(x) < 3 or not kernel:
@@ -202,10 +235,30 @@ def _global_pool(call: Call) -> Result:
 
 def _matmul(call: Call) -> Result:
     a, b = call.shape(), call.shape(1)
-    if len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
+    if not a or not b or a[-1] != b[max(0, len(b) - 2)]:
         raise ShapeError(f"it multiplies the shapes {list(a)} and {list(b)}")
-    shape = (*broadcast(a[:-2], b[:-2]), a[-2], b[-1])
+    shape = (*broadcast(a[:-2], b[:-2]), *a[-2:-1], *(b[-1:] if len(b) > 1 else ()))
     return Result((shape,), prod(shape) * a[-1])
+
+
+def _attention(call: Call) -> Result:
+    """Queries, keys and values, [batch, heads, n, d] each or [batch, n, heads · d], without earlier keys and values."""
+    q, k, v = (call.shape(i) for i in range(3))
+    if call.n_outputs > 1 or any(call.inputs[4:]):
+        raise ShapeError("it has earlier keys and values, or several outputs")
+    if len(q) == 3:
+        heads = call.integer("q_num_heads", 0), *(call.integer("kv_num_heads", 0),) * 2
+        if any(n < 1 or len(x) != 3 or x[2] % n for n, x in zip(heads, (q, k, v), strict=True)):
+            raise ShapeError(f"its numbers of heads {list(heads)} do not fit its inputs")
+        wide = [(x[0], n, x[1], x[2] // n) for n, x in zip(heads, (q, k, v), strict=True)]
+    else:
+        wide = [q, k, v]  # type: ignore[list-item]  # their length is checked next
+    fits = all(len(x) == 4 for x in wide) and wide[0][3] == wide[1][3] and wide[1][:3] == wide[2][:3]
+    if not fits or wide[0][0] != wide[1][0] or wide[0][1] % wide[1][1]:
+        raise ShapeError(f"its inputs have the shapes {list(q)}, {list(k)} and {list(v)}")
+    weights = prod(wide[0][:3]) * wide[1][2]
+    shape = (*wide[0][:3], wide[2][3]) if len(q) == 4 else (q[0], q[1], wide[0][1] * wide[2][3])
+    return Result((shape,), weights * (wide[0][3] + wide[2][3]), scratch=3 * weights + 2 * prod(q) + prod(k) + prod(v))
 
 
 def _gemm(call: Call) -> Result:
@@ -245,7 +298,12 @@ def _transpose(call: Call) -> Result:
     return Result((tuple(x[i] for i in order),), prod(x))
 
 
-def _reduce(call: Call) -> Result:
+def reduce(call: Call) -> Result:
+    """A reduction over the axes in the attribute or second input ``axes``.
+
+    >>> reduce(Call("ReduceMean", [Value((2, 3, 4))], {"axes": [1], "keepdims": 0})).shapes
+    ((2, 4),)
+    """
     x, axes = call.shape(), call.numbers("axes", 1)
     if not axes and call.integer("noop_with_empty_axes", 0):
         return Result((x,), prod(x))
@@ -303,29 +361,32 @@ MAX_RANK = 8  # axes of a tensor
 NUMERIC = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 
 
-GROUPS: dict[Callable[[Call], Result], str] = {
-    _elementwise: "Add Div Max Mean Min Mul Pow PRelu Sub Sum",
-    _same: (
-        "Abs BatchNormalization Ceil Clip DequantizeLinear Dropout Elu Erf Exp Floor Gelu HardSigmoid HardSwish "
-        "Identity InstanceNormalization LayerNormalization LeakyRelu Log LogSoftmax Mish Neg QuantizeLinear Reciprocal "
-        "Relu Selu Sigmoid Softmax Softplus Sqrt Tanh"
+NETWORK_RULES: dict[Callable[[Call], Result], str] = {
+    elementwise: "Add Div Max Mean Min Mul Pow PRelu Sub Sum",
+    same: (
+        "Abs BatchNormalization Ceil Celu Clip DequantizeLinear Dropout Elu Erf Exp Floor Gelu HardSigmoid HardSwish "
+        "GroupNormalization Hardmax Identity InstanceNormalization LayerNormalization LeakyRelu Log LogSoftmax "
+        "LpNormalization LRN MeanVarianceNormalization Mish Neg QuantizeLinear RMSNormalization Reciprocal Relu Round "
+        "Selu Sigmoid Sign Softmax Softplus Softsign Sqrt Swish Tanh ThresholdedRelu"
     ),
     _cast: "Cast",
     _constant: "Constant",  # its tensor is checked like the weights
     _conv: "Conv",
+    _conv_transpose: "ConvTranspose",
     _pool: "AveragePool MaxPool",
     _global_pool: "GlobalAveragePool GlobalMaxPool",
     _matmul: "MatMul",
+    _attention: "Attention",
     _gemm: "Gemm",
     _reshape: "Reshape",
     _flatten: "Flatten",
     _transpose: "Transpose",
-    _reduce: "ReduceL2 ReduceMax ReduceMean ReduceMin ReduceSum",
+    reduce: (
+        "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
+        "ReduceSumSquare"
+    ),
     _concat: "Concat",
     _split: "Split",
     _squeeze: "Squeeze",
     _unsqueeze: "Unsqueeze",
 }
-
-
-RULES = {name: rule for rule, names in GROUPS.items() for name in names.split()}

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from soundmark.errors import SettingsError
-from soundmark.spectrograms import LogMel, Mel, Representation, logmel, mel
+from soundmark.spectrograms import LogMel, Mel, Representation, Waveform, logmel, mel
 from soundmark.spectrograms.fourier import hann
 from soundmark.spectrograms.resize import opencv_area
 
@@ -90,6 +90,8 @@ class Nodes:
 def build(representation: Representation, nodes: Nodes, waveform: str, samples: int | None) -> str:
     """Add a representation to ``nodes``, and return the name of its output ``[batch, 1, freq, time]``.
 
+    The output of the representation ``waveform`` is ``[batch, samples]``.
+
     ``samples`` is the length of the waveform ``[batch, samples]``; None for a waveform of any length.
 
     Raises:
@@ -104,6 +106,8 @@ def build(representation: Representation, nodes: Nodes, waveform: str, samples: 
         return _mel(representation, nodes, waveform, n)
     if isinstance(representation, LogMel):
         return _logmel(representation, nodes, waveform, n)
+    if isinstance(representation, Waveform):
+        return _repeated(nodes, waveform, n, representation.window_samples)
     raise SettingsError(
         f"a model for {representation.name} spectrograms cannot be exported with its front end: an ONNX graph cannot "
         "reproduce their 8-bit images exactly. Train a model for mel or logmel spectrograms (--recipe notebook-mel, "

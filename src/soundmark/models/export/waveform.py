@@ -29,6 +29,7 @@ from soundmark.models.export import front_end, onnx_graph
 from soundmark.runtime import atomic
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.runtime.text import listed
+from soundmark.spectrograms import Waveform
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -53,6 +54,9 @@ ROUNDING_ERROR = 5e-7  # a spectrogram that differs by at most this is equal up 
 
 
 FAMILIARITY_TOLERANCE = 1e-3  # larger: its quadratic forms add up the rounding errors of hundreds of numbers
+
+
+INPUT = "network_input"  # the tensor that the network in an exported file gets: a spectrogram, or a window
 
 
 MIN_OPSET = 13  # the first ONNX opset with the current definition of Softmax
@@ -107,19 +111,22 @@ def with_front_end(model: Model, *, dynamic: bool = False) -> bytes:
     samples = None if dynamic else window_samples(model)
     before, after = front_end.Nodes("front_end"), front_end.Nodes("answer")
     spectrogram = front_end.build(model.card.representation, before, "waveform", samples)
-    before.nodes.append(helper.make_node("Identity", [spectrogram], ["spectrogram"]))
+    before.nodes.append(helper.make_node("Identity", [spectrogram], [INPUT]))
+    for node in proto.graph.node:
+        node.input[:] = [INPUT if name == model.card.representation.input_name else name for name in node.input]
     scaled = after.add("Div", "logits", after.constant(model.card.temperature))
     softmax = model.card.activation == "softmax"
     activated = after.add("Softmax", scaled, axis=1) if softmax else after.add("Sigmoid", scaled)
     after.nodes.append(helper.make_node("Identity", [activated], ["probabilities"]))
+    batch = proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value or "batch"  # some backbones take one window
     nodes = [*before.nodes, *proto.graph.node, *after.nodes]
     del proto.graph.node[:], proto.graph.input[:]
     proto.graph.node.extend(nodes)
     proto.graph.initializer.extend([*before.constants, *after.constants])
     proto.graph.input.append(
-        helper.make_tensor_value_info("waveform", TensorProto.FLOAT, ["batch", samples or "samples"])
+        helper.make_tensor_value_info("waveform", TensorProto.FLOAT, [batch, samples or "samples"])
     )
-    outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(model.classes)])]
+    outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [batch, len(model.classes)])]
     outputs += [output for output in proto.graph.output if output.name == "familiarity"]
     del proto.graph.output[:]
     proto.graph.output.extend(outputs)
@@ -158,6 +165,7 @@ def export_metadata(model: Model, *, dynamic: bool) -> dict[str, Any]:
     (22050, 88200, 92610, ['mel', 'temperature', 'softmax'])
     """
     card, window = model.card, window_samples(model)
+    is_waveform = isinstance(card.representation, Waveform)
     return {
         "schema": SCHEMA,
         "soundmark": version("soundmark"),
@@ -168,7 +176,7 @@ def export_metadata(model: Model, *, dynamic: bool) -> dict[str, Any]:
         "window_samples": window,
         "dynamic": dynamic,
         "whole_samples": int(WHOLE_WINDOWS * window) if dynamic else window,
-        "inside": [card.representation.name, "temperature", card.activation],
+        "inside": [*([] if is_waveform else [card.representation.name]), "temperature", card.activation],
         "activation": card.activation,
         "temperature": card.temperature,
         "thresholds": None if model.thresholds is None else model.thresholds.tolist(),
@@ -221,11 +229,11 @@ def check_export(model: Model, exported: bytes, recordings: Iterable[np.ndarray]
 
 
 def _with_spectrogram(exported: bytes) -> bytes:
-    """Add the spectrogram, an intermediate tensor of an exported file, to its outputs."""
+    """Add the input of the network, an intermediate tensor of an exported file, to its outputs."""
     import onnx
 
     proto = onnx.load_from_string(exported)
-    proto.graph.output.append(onnx.ValueInfoProto(name="spectrogram"))
+    proto.graph.output.append(onnx.ValueInfoProto(name=INPUT))
     extended: bytes = proto.SerializeToString()
     return extended
 
@@ -258,8 +266,10 @@ def _compare(model: Model, session: onnxruntime.InferenceSession, waveforms: np.
     representation = model.card.representation
     expected = np.stack([representation(waveform, representation.input_rate_hz or 0) for waveform in waveforms])
     names = [output.name for output in session.get_outputs()]
-    outputs = dict(zip(names, session.run(names, {"waveform": waveforms}), strict=True))
-    exported = outputs["spectrogram"][:, 0]
+    n = 1 if session.get_inputs()[0].shape[0] == 1 else len(waveforms)
+    parts = [session.run(names, {"waveform": waveforms[at : at + n]}) for at in range(0, len(waveforms), n)]
+    outputs = dict(zip(names, (np.concatenate(values) for values in zip(*parts, strict=True)), strict=True))
+    exported = outputs[INPUT].reshape(expected.shape)
     spectrogram = _difference(exported, expected, SPECTROGRAM_TOLERANCE, "the spectrogram")
     int8 = model.card.training.int8 is not None
     is_equal = np.abs(exported - expected).max(axis=(1, 2)) <= ROUNDING_ERROR

@@ -4,10 +4,11 @@
 
 In reading order:
 
-    weights       pretrained weights: found on disk or downloaded, and verified
-    pytorch_file  read the tensors of a PyTorch file as data
-    graph         write an ONNX graph node by node
-    mobilenet     EfficientAT's MobileNetV3: mn04 and mn10
-    backbone      frozen networks from a spectrogram to the features of a linear head
-    named_models  load a model by name or by path: load("audioset")
+    weights        pretrained weights: found on disk or downloaded, and verified
+    pytorch_file   read the tensors of a PyTorch file as data
+    graph          write an ONNX graph node by node
+    mobilenet      EfficientAT's MobileNetV3: mn04 and mn10
+    backbone       frozen networks from a spectrogram to the features of a linear head
+    backbone_file  backbones from ONNX files of any program
+    named_models   load a model by name or by path: load("audioset")
 """

@@ -26,7 +26,7 @@ DESCRIPTIONS = {
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Backbone:
-    """A frozen network as an ONNX graph: input ``spectrogram`` ``[batch, 1, freq, time]``.
+    """A frozen network as an ONNX graph: input ``spectrogram`` ``[batch, 1, freq, time]`` or ``waveform``.
 
     Its outputs are ``embedding`` ``[batch, d]`` and ``features`` ``[batch, f]``, the input of a linear head, which
     starts with the embedding. For ``mn04`` and ``mn10``, the AudioSet logits follow.
@@ -36,22 +36,34 @@ class Backbone:
     graph: bytes
     n_features: int
     embedding_size: int
+    input_name: str = "spectrogram"
+    rows_per_run: int = 1024  # inputs that are computed at a time
+    sha256: str | None = None  # of the file that it was read from
 
     def __repr__(self) -> str:
         return f"Backbone({self.name!r}, {self.n_features} features)"
 
     @cached_property
     def digest(self) -> str:
-        """The first 16 hexadecimal digits of the SHA-256 of the graph."""
-        return hashlib.sha256(self.graph).hexdigest()[:16]
+        """The first 16 hexadecimal digits of the SHA-256 of the graph, and of the file that it was read from."""
+        graph = hashlib.sha256(self.graph).hexdigest()[:16]
+        return graph if self.sha256 is None else f"{graph}-{self.sha256[:16]}"
 
     def __hash__(self) -> int:
         return hash(self.digest)
 
     def features(self, spectrograms: np.ndarray) -> np.ndarray:
-        """Compute features float32 ``[n, f]`` of ``spectrograms`` ``[n, freq, time]``, on one core."""
-        batch = np.ascontiguousarray(spectrograms[:, np.newaxis], np.float32)
-        found: np.ndarray = _session(self.graph).run(["features"], {"spectrogram": batch})[0]
+        """Compute features float32 ``[n, f]`` of ``spectrograms`` ``[n, freq, time]``, on one core.
+
+        A waveform is a spectrogram ``[1, samples]``.
+        """
+        rows = spectrograms[:, 0] if self.input_name == "waveform" else spectrograms[:, np.newaxis]
+        batch, n = np.ascontiguousarray(rows, np.float32), self.rows_per_run
+        parts = [
+            _session(self.graph).run(["features"], {self.input_name: batch[at : at + n]})[0]
+            for at in range(0, len(batch), n)
+        ]
+        found: np.ndarray = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return found
 
 

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-OPSET, IR = 18, 10  # of ONNX 1.16; onnxruntime 1.18 and later read them
+OPSET, IR = (
+    18,
+    10,
+)  # of ONNX 1.16; onnxruntime 1.18 and later read them. Graphs that are extended may have a later opset
 
 
 class Graph:
@@ -27,6 +30,8 @@ class Graph:
         self._constants: dict[str, npt.NDArray[np.generic]] = {}
         self._inputs: dict[str, tuple[int, ...]] = {}
         self._outputs: list[str] = []
+        self._opset = OPSET
+        self._batch: int | str = "batch"
         self._n_names: Counter[str] = Counter()
 
     @classmethod
@@ -44,14 +49,17 @@ class Graph:
         from onnx import numpy_helper, version_converter
 
         model = onnx.load_from_string(data)
-        if next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")) != OPSET:
+        opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+        if opset < OPSET:
             model = version_converter.convert_version(model, OPSET)
         graph = cls(prefix)
+        graph._opset = max(opset, OPSET)
         graph._nodes = list(model.graph.node)
         graph._constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         for value in model.graph.input:
             if value.name not in graph._constants:
-                graph._inputs[value.name] = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim[1:])
+                sides = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+                graph._inputs[value.name], graph._batch = tuple(sides[1:]), sides[0] or "batch"
         return graph
 
     def input(self, name: str, shape: tuple[int, ...]) -> str:
@@ -92,13 +100,13 @@ class Graph:
             self._nodes,
             "soundmark",
             [
-                helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, [self._batch, *shape])
                 for name, shape in self._inputs.items()
             ],
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in self._outputs],
             [numpy_helper.from_array(values, name) for name, values in self._constants.items()],
         )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self._opset)], ir_version=IR)
         inferred = onnx.shape_inference.infer_shapes(model)
         del inferred.graph.value_info[:]
         data: bytes = inferred.SerializeToString(deterministic=True)

@@ -19,8 +19,9 @@ from soundmark.models.pretrained.backbone import Backbone
 from soundmark.runtime import atomic, parallel
 from soundmark.runtime.cache import cache_folder
 from soundmark.runtime.progress import Progress, no_progress
-from soundmark.spectrograms import Representation
-from soundmark.training.transfer.partial_views import partial_view
+from soundmark.spectrograms import LogMel, Representation, Waveform
+from soundmark.training.recipe import WINDOW_S
+from soundmark.training.transfer.partial_views import partial_view, partial_view_of_samples
 
 VERSION = 1  # incremented when the same parameters give different features
 
@@ -84,8 +85,11 @@ class Embeddings:
         if self.partial_views:
             seed = int.from_bytes(hashlib.sha256(spectrogram.tobytes()).digest()[:8], "little")
             generator = np.random.default_rng(seed)
-            mixed = _mixed_backgrounds(self.representation)
-            views += [partial_view(spectrogram, mixed, generator) for _ in range(self.partial_views)]
+            if isinstance(self.representation, LogMel):
+                mixed = _mixed_backgrounds(self.representation)
+                views += [partial_view(spectrogram, mixed, generator) for _ in range(self.partial_views)]
+            else:
+                views += _views_of_samples(self.representation, samples, rate_hz, generator, self.partial_views)
         return self.backbone.features(np.stack(views))
 
     def of_backgrounds(
@@ -130,6 +134,25 @@ def _background_features(item: tuple[Embeddings, Sequence[int]]) -> np.ndarray:
     return embeddings.backbone.features(np.stack(spectrograms))
 
 
+def _views_of_samples(
+    representation: Representation,
+    samples: npt.ArrayLike,
+    rate_hz: int,
+    generator: np.random.Generator,
+    n_views: int,
+) -> list[np.ndarray]:
+    """Compute partial views of samples; the backgrounds are those of other representations, of the clip's length."""
+    prepared, hz = representation.prepare(samples, rate_hz)
+    if isinstance(representation, Waveform):
+        prepared = representation.compute(prepared, hz)[0]
+    views = []
+    for _ in range(n_views):
+        noise = np.random.default_rng([0, int(generator.integers(N_MIXED))])
+        mixed = background(noise, len(prepared), representation.input_rate_hz or hz)
+        views.append(representation.compute(partial_view_of_samples(prepared, mixed, generator), hz))
+    return views
+
+
 @lru_cache(maxsize=2)
 def _mixed_backgrounds(representation: Representation) -> np.ndarray:
     """Return the backgrounds of partial views, float32 ``[N_MIXED, freq, time]``."""
@@ -144,5 +167,6 @@ def background_spectrogram(representation: Representation, number: int) -> np.nd
     (32, 50)
     """
     rate_hz = representation.input_rate_hz or ASSUMED_RATE_HZ
-    n_samples = representation.shape[1] * representation.settings()["hop_samples"]
+    hop = representation.settings().get("hop_samples", 1)
+    n_samples = representation.shape[1] * hop if representation.real_time else round(WINDOW_S * rate_hz)
     return representation(background(np.random.default_rng([0, number]), n_samples, rate_hz), rate_hz)
