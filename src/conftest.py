@@ -1,4 +1,4 @@
-"""Names available to docstring examples: `folder`, `city`, `recipe`, `model` and `city_run`."""
+"""Names available to docstring examples: `folder`, `city`, `recipe`, `model`, `embedder` and `city_run`."""
 
 import os
 import re
@@ -49,6 +49,20 @@ def example_model(example_city, example_recipe, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="session")
+def example_embedder(example_model):
+    """``embedder``: ``model`` with the spectrogram as its embedding."""
+    import onnx
+
+    from soundmark.models.bundle import Bundle
+    from soundmark.models.classifier import Model
+
+    graph = onnx.load_from_string(example_model.bundle.graph)
+    graph.graph.node.append(onnx.helper.make_node("Flatten", ["spectrogram"], ["embedding"]))
+    graph.graph.output.append(onnx.helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, ["batch", 576]))
+    return Model(Bundle(graph.SerializeToString(), example_model.card))
+
+
+@pytest.fixture(scope="session")
 def example_city_run(example_city, example_recipe, tmp_path_factory: pytest.TempPathFactory):
     """``city_run``: the evaluation of ``recipe`` on ``city`` with a random split."""
     from soundmark.evaluation.comparison import compare
@@ -59,7 +73,7 @@ def example_city_run(example_city, example_recipe, tmp_path_factory: pytest.Temp
         yield compare(example_city, example_recipe, folder, protocols="random", quiet=True)
 
 
-EXPENSIVE = ("city", "recipe", "model", "city_run")
+EXPENSIVE = ("city", "recipe", "model", "embedder", "city_run")
 
 
 @pytest.fixture(autouse=True)

@@ -32,6 +32,7 @@ In Python:
     model = sm.train(data, "transfer", "final")   # returns a Model; model.summary() lists its layers
     model.classify("street.wav"); model.events("hour.flac"); model.explain("street.wav").plot()
     sm.load("audioset").classify("street.wav")    # 527 classes, no training needed
+    index = sm.Index.build("recordings", model, "index"); index.search("siren.wav"); index.suggest(20)
 
 Each function takes the options of the command of the same name as keyword arguments. Paths are ``str`` or ``PathLike``.
 """
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from soundmark.datasets.download import download
     from soundmark.datasets.inspection import Inspection, inspect
     from soundmark.detection.analysis import Analysis, analyze
+    from soundmark.detection.archive.index import Index
     from soundmark.detection.live.listener import listen
     from soundmark.detection.summary import Summary, summarize
     from soundmark.evaluation.comparison import compare
@@ -83,6 +85,7 @@ __all__ = [
     "Event",
     "EventEvaluation",
     "Explanation",
+    "Index",
     "Inspection",
     "LabelCheck",
     "LearningCurve",
@@ -121,6 +124,7 @@ _MODULES = {
     "Event": "models.events:Event",
     "EventEvaluation": "evaluation.event_evaluation:EventEvaluation",
     "Explanation": "models.explanation:Explanation",
+    "Index": "detection.archive.index:Index",
     "Inspection": "datasets.inspection:Inspection",
     "LabelCheck": "evaluation.label_check:LabelCheck",
     "LearningCurve": "evaluation.learning_curve:LearningCurve",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
@@ -70,6 +71,15 @@ def tone_model(window_s: float = 1.0) -> Model:
     weights[:, 2] = 1 / 128
     data = linear_graph(weights, np.array([0, 0, 20], np.float32))
     return Model(Bundle(data, Card(classes=TONE_CLASSES, representation=Mel(size=(8, 8)), window_s=window_s)))
+
+
+def tone_embedder(window_s: float = 1.0) -> Model:
+    """``tone_model`` with its spectrogram, 64 values, as the embedding."""
+    model = tone_model(window_s)
+    graph = onnx.load_from_string(model.bundle.graph)
+    graph.graph.node.append(helper.make_node("Identity", ["flat"], ["embedding"]))
+    graph.graph.output.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", 64]))
+    return Model(Bundle(graph.SerializeToString(), model.card))
 
 
 def random_model() -> Model:

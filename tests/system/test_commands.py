@@ -18,6 +18,7 @@ from soundmark.datasets import Dataset, features
 from soundmark.datasets.spectrogram_images import read_image
 from soundmark.spectrograms import Image
 from support.commands import run_soundmark
+from support.models import tone_embedder
 
 SMALL = ["--epochs", "1", "--batch-size", "16"]
 
@@ -375,3 +376,34 @@ def test_a_one_sample_clip_is_classified(soundmark, model, tmp_path):
     audio.write(tmp_path / "one.wav", np.ones(1, np.float32) / 2, 192_000)
     done = soundmark("classify", tmp_path / "one.wav", "-m", model)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_archive_is_indexed_searched_and_suggestions_are_labelled(soundmark, city_folder, tmp_path):
+    tone_embedder().save(tmp_path / "model.onnx")
+    files, index = clips(city_folder, 12), tmp_path / "index"
+    done = soundmark("index", *files[:11], "-m", tmp_path / "model.onnx", "-o", index)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert f"Indexed 11 recordings.\nThe index is in {index}." in done.stderr
+    again = soundmark("index", *files, tmp_path / "none.wav", "-m", tmp_path / "model.onnx", "-o", index)
+    assert again.returncode == 1
+    assert "Indexed 1 recording; 11 were indexed before. 1 file failed." in again.stderr
+    assert "none.wav" in again.stderr
+
+    found = soundmark("search", index, "--like", files[0], "-n", 3)
+    assert found.returncode == 0
+    assert re.match(r"file +from +to +class +score +similarity\n", found.stdout)
+    rows = list(csv.DictReader(io.StringIO(soundmark("search", index, "--like", files[0], "--format", "csv").stdout)))
+    assert len(rows) == 10
+    similarities = [float(row["similarity"]) for row in rows]
+    assert similarities == sorted(similarities, reverse=True)
+    assert str(files[0]) not in {row["path"] for row in rows}
+
+    first = json.loads(soundmark("suggest", index, "-n", 4, "--format", "json").stdout)
+    table = tmp_path / "labelled.csv"
+    table.write_text(
+        "path,label,start,end\n"
+        + "".join(f"{window['file']},low,{window['start_s']},{window['stop_s']}\n" for window in first)
+    )
+    second = json.loads(soundmark("suggest", index, "-n", 99, "--labelled", table, "--format", "json").stdout)
+    assert len(first) == 4
+    assert not {(w["file"], w["start_s"]) for w in first} & {(w["file"], w["start_s"]) for w in second}

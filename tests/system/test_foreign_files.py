@@ -15,7 +15,7 @@ import pytest
 from soundmark import audio
 from soundmark.runtime.output_folder import MANIFEST
 from support.commands import run_soundmark
-from support.models import tone_model
+from support.models import tone_embedder, tone_model
 from support.sounds import RATE_HZ, pcm, tones
 
 pytestmark = [
@@ -36,6 +36,8 @@ COMMANDS = {
     "export": ("export", "model.onnx", "--with-front-end", "-o", "out/export.onnx", "--quiet"),
     "explain": ("explain", "sounds/low/20240612_043000.wav", "-m", "model.onnx", "-o", "out/why.png"),
     "inspect": ("inspect", "sounds", "-o", "out/pets.png", "--quiet"),
+    "index": ("index", "sounds", "-m", "embedder.onnx", "-o", "out", "--quiet"),
+    "index --fresh": ("index", "sounds", "-m", "embedder.onnx", "-o", "out", "--fresh", "--quiet"),
     "summary": ("summary", "results.csv", "-o", "out/when.png"),
     "listen": (
         "listen", "-", "--rate", RATE_HZ, "-m", "model.onnx", "--save", "out", "--save-at-most", "0.001", "--quiet"
@@ -59,6 +61,7 @@ def inputs(tmp_path_factory) -> Path:
             samples = tones(1.0, [(label, 0.1 * number, 1.0)])
             audio.write(folder / "sounds" / label / f"20240612_04300{number}.wav", samples, RATE_HZ)
     tone_model().bundle.write(folder / "model.onnx")
+    tone_embedder().bundle.write(folder / "embedder.onnx")
     (folder / "results.csv").write_text(RESULTS)
     return folder
 

@@ -55,6 +55,13 @@ LIVE_FORMATS = {
 }
 
 
+WINDOW_FORMATS = {
+    "table": "a table for the terminal",
+    "csv": "one row per window, with an empty column for its label",
+    "json": "a list of windows",
+}
+
+
 SUMMARY_FORMATS = {
     "table": "a table for the terminal",
     "csv": "one row per class and hour of the day",

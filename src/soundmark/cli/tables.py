@@ -16,6 +16,8 @@ from soundmark.runtime.text import percent
 if TYPE_CHECKING:
     from soundmark.datasets import Skipped
     from soundmark.datasets.inspection import Inspection
+    from soundmark.detection.archive.index import FoundWindows
+    from soundmark.detection.archive.indexing import Indexed
     from soundmark.detection.file_analysis import FileAnalysis
     from soundmark.detection.file_result import FileResult
     from soundmark.detection.inputs import Failure
@@ -238,6 +240,23 @@ def clock_time(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest_s}" if hours else f"{minutes}:{rest_s}"
 
 
+def show_windows(found: FoundWindows, form: str) -> None:
+    """Write windows of an archive to standard output."""
+    if form != "table":
+        write_output(found.to_csv() if form == "csv" else found.to_json())
+        return
+    times = (Column("from", "number"), Column("to", "number"))
+    columns = [Column("file", "path"), *times, Column("class"), Column("score", "number")]
+    rows: list[Sequence[Cell]] = [
+        (window.file, clock_time(window.start_s), clock_time(window.stop_s), window.label, f"{window.score:.3f}")
+        + (() if window.similarity is None else (f"{window.similarity:.3f}",))
+        for window in found
+    ]
+    if any(window.similarity is not None for window in found):
+        columns.append(Column("similarity", "number"))
+    print_table(columns, rows)
+
+
 def show_summary(found: Summary) -> None:
     """Print the minutes of each class, and bars for the hours of the day: shares of the time recorded, if known."""
     from soundmark.detection.summary import spark
@@ -262,7 +281,7 @@ def show_summary(found: Summary) -> None:
     print_table(columns, rows, title=f"{days}, {found.zone}")
 
 
-def show_failures(found: FolderResult | FileAnalysis) -> None:
+def show_failures(found: FolderResult | FileAnalysis | Indexed) -> None:
     """Print on standard error which files are truncated, which failed, and where the results are."""
     for note in found.notes:
         warn(note)

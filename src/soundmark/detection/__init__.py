@@ -17,5 +17,6 @@ In reading order:
     results_reader  read results back
     summary         summarize: minutes of each class by hour and by day
     summary_figure  the summary as a figure
+    archive         the index of an archive: similar windows, and windows to label next
     live            live audio to events: listen
 """

@@ -20,7 +20,7 @@ from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import STANDARD_INPUT, Failure, Input
 from soundmark.errors import AudioError, as_line, processing
 from soundmark.models.classifier import Model
-from soundmark.models.streaming import RecordingAggregator, StreamClassifier, open_stream
+from soundmark.models.streaming import RecordingAggregator, StreamClassifier, WindowScores, open_stream
 from soundmark.runtime import parallel
 from soundmark.runtime.progress import AnalysisProgress, FileProgress
 
@@ -40,12 +40,14 @@ def analyze_file(
     pool: Executor | None = None,
     decoders: Decoders | None = None,
     on_sound: Callable[[float, float], None] = lambda analyzed_s, of_s: None,
+    on_windows: Callable[[str, WindowScores], None] | None = None,
 ) -> FileResult | Failure:
     """Analyse ``file`` in constant memory, whatever its length; return a ``Failure`` if it cannot be read.
 
     ``pool`` has the threads, ``decoders`` the processes that decode it (None: this thread, this process).
     ``on_sound`` is called repeatedly with the seconds analysed and the duration declared in the header. An exception
-    that it raises stops the analysis.
+    that it raises stops the analysis. ``on_windows`` is called with the path and the scores and embeddings of windows,
+    in order.
 
     >>> from soundmark.detection.settings import DetectionSettings
     >>> found = analyze_file(model, Input(str(city.clips[0].path), "a.wav"), DetectionSettings(top_k=2))
@@ -55,6 +57,12 @@ def analyze_file(
     piped = file.path == STANDARD_INPUT
     settings = settings.for_model(model)
     options = settings.stream_options(model)
+
+    def on_scores(part: WindowScores) -> None:
+        on_sound(float(part.stop_s[-1]), stream.duration_s)
+        if on_windows:
+            on_windows(file.path, part)
+
     log.debug('analysing "%s"', file.path)
     try:
         source = inputs.standard_input() if piped else Path(file.path)
@@ -64,8 +72,9 @@ def analyze_file(
                 stream.rate_hz,
                 overlap=settings.overlap,
                 batched=True,
+                embed=on_windows is not None,
                 pool=pool,
-                on_scores=lambda part: on_sound(float(part.stop_s[-1]), stream.duration_s),
+                on_scores=on_scores,
                 **options,
             )
             events = classifier.read(stream)
@@ -98,13 +107,14 @@ def analyze_files(
     jobs: int | None = None,
     isolate: bool = False,
     on_sound: Callable[[str, float, float], None] = lambda file, analyzed_s, of_s: None,
+    on_windows: Callable[[str, WindowScores], None] | None = None,
 ) -> Generator[FileResult | Failure, None, None]:
     """Call ``analyze_file`` for each of ``files``, ``jobs`` at a time (default: all cores); yield results in order.
 
     One thread decodes a file while others compute its spectrograms and run the network, so one long file uses all
     cores, as many short files do. With ``isolate``, worker processes decode them. A ``Failure`` among
     ``files`` is yielded unchanged. ``on_sound`` is called from several threads with the path, the seconds
-    analysed and the duration declared in the header.
+    analysed and the duration declared in the header, and ``on_windows`` with the path and the scores of windows.
 
     >>> from soundmark.detection.settings import DetectionSettings
     >>> files = [Input(str(city.clips[0].path), "a.wav"), Input("none.wav", "none.wav")]
@@ -121,9 +131,14 @@ def analyze_files(
         if isinstance(file, Failure):
             return file
         with processing(f'"{file.path}"'):
-            on_sound = partial(report, file.path)
             return analyze_file(
-                model, file, settings, pool=pool if jobs > 1 else None, decoders=decoders, on_sound=on_sound
+                model,
+                file,
+                settings,
+                pool=pool if jobs > 1 else None,
+                decoders=decoders,
+                on_sound=partial(report, file.path),
+                on_windows=on_windows,
             )
 
     def report(file: str, analyzed_s: float, of_s: float) -> None:
@@ -150,7 +165,8 @@ class FileAnalysis:
     """An iterator over the results of ``files``, in order, for use in a ``with`` block.
 
     It adds the start time of each recording, if known. ``failures`` collects files that could not be read, ``notes``
-    those that could be read only in part. ``on_progress`` is called with the progress.
+    those that could be read only in part. ``on_progress`` is called with the progress, ``on_windows`` from several
+    threads with the path and the scores and embeddings of windows, in order for each path.
 
     >>> from soundmark.detection.settings import DetectionSettings
     >>> with FileAnalysis(model, [Input("none.wav", "none.wav")], DetectionSettings()) as analysis:
@@ -168,13 +184,22 @@ class FileAnalysis:
         jobs: int | None = None,
         isolate: bool = False,
         on_progress: Callable[[AnalysisProgress], None] = lambda state: None,
+        on_windows: Callable[[str, WindowScores], None] | None = None,
     ) -> None:
         self.failures: list[Failure] = []
         self.notes: list[str] = []
         timestamps.timezone_named(timezone)
         self._timezone = timezone
         self._progress = FileProgress([file.path for file in files if isinstance(file, Input)], len(files), on_progress)
-        self._found = analyze_files(model, files, settings, jobs=jobs, isolate=isolate, on_sound=self._progress.update)
+        self._found = analyze_files(
+            model,
+            files,
+            settings,
+            jobs=jobs,
+            isolate=isolate,
+            on_sound=self._progress.update,
+            on_windows=on_windows,
+        )
 
     def __enter__(self) -> Self:
         return self

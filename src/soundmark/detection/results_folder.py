@@ -103,7 +103,7 @@ def analyze_to_folder(
     ((2, 0), (2, 2))
     """
     settings = settings.for_model(model)
-    parameters = {"model": _digest(model), "timezone": timezone, **settings.to_json()}
+    parameters = {"model": model.bundle.digest, "timezone": timezone, **settings.to_json()}
     settings.threshold(model)
     output_formats.FORMATS[form].check()
     _check_results_folder(folder)
@@ -282,10 +282,6 @@ def _check_results_folder(folder: Path) -> None:
         raise OutputError(
             f'"{folder}" is not a results folder: it contains "{sorted(names)[0]}". Choose a new folder with -o.'
         )
-
-
-def _digest(model: Model) -> str:
-    return hashlib.sha256(model.bundle.graph + model.bundle.card_json.encode()).hexdigest()
 
 
 def _write_parameters(

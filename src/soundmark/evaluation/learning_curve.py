@@ -153,7 +153,13 @@ class LearningCurve:
         Raises:
             SettingsError: Matplotlib is missing.
         """
-        return _plot(self, plotting.axes_or_new(ax))
+        axes = plotting.axes_or_new(ax)
+        draw(self, axes)
+        axes.set_title(without_mathtext(self.title))
+        axes.grid(visible=True, linewidth=0.5, color="#dcdedf")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        return axes
 
     def to_dataframe(self) -> pandas.DataFrame:
         """Return one row per draw: recordings per class, recordings, draw, score.
@@ -368,21 +374,31 @@ def _interval(scores: Floats, variance: float, freedom: int) -> Interval:
     return Interval(max(0.0, mean - half), min(1.0, mean + half))
 
 
-def _plot(curve: LearningCurve, axes: Any) -> Axes:
+def draw(curve: LearningCurve, axes: Any, colours: tuple[str, str] = (BLUE, ORANGE)) -> None:
+    """Draw a curve on Matplotlib ``axes``: what was measured and what was extrapolated, each in its colour.
+
+    >>> import matplotlib.pyplot as plt
+    >>> from soundmark.evaluation.curve_run import learning_curve
+    >>> axes = plt.figure().subplots()
+    >>> draw(learning_curve(city, recipe, folder / "curve", draws=1, quiet=True), axes)
+    >>> axes.get_ylabel()
+    'accuracy on held-out recordings (%)'
+    """
+    measured, extrapolated = colours
     x = [point.per_class for point in curve.points]
     y = [100 * point.score for point in curve.points]
     ends = np.array([[point.interval.low, point.interval.high] for point in curve.points]).T * 100
-    axes.errorbar(x, y, yerr=np.abs(ends - y), color=BLUE, marker="o", capsize=3, label="measured, 95 % interval")
+    axes.errorbar(x, y, yerr=np.abs(ends - y), color=measured, marker="o", capsize=3, label="measured, 95 % interval")
     for point in curve.points[:-1]:
         dots = [100 * score for score in point.scores]
-        axes.plot([point.per_class] * len(dots), dots, ".", color=BLUE, alpha=0.35, markersize=4)
+        axes.plot([point.per_class] * len(dots), dots, ".", color=measured, alpha=0.35, markersize=4)
     if found := curve.extrapolation:
         end = found.factor * x[-1]
         error = 100 * np.array([[found.score - found.interval.low], [found.interval.high - found.score]])
         label = f"extrapolated, {100 * LEVEL:.0f} % interval"
-        axes.plot([x[-1], end], [y[-1], 100 * found.score], "--", color=ORANGE)
+        axes.plot([x[-1], end], [y[-1], 100 * found.score], "--", color=extrapolated)
         axes.errorbar(
-            [end], [100 * found.score], yerr=error, color=ORANGE, marker="s", markerfacecolor="white", capsize=3,
+            [end], [100 * found.score], yerr=error, color=extrapolated, marker="s", markerfacecolor="none", capsize=3,
             linestyle="none", label=label,
         )  # fmt: skip
         x = [*x, end]
@@ -391,9 +407,4 @@ def _plot(curve: LearningCurve, axes: Any) -> Axes:
     axes.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks])
     axes.set_xlabel("labelled training recordings per class (mean, logarithmic)")
     axes.set_ylabel(f"{curve.task.figure} on held-out recordings (%)")
-    axes.set_title(without_mathtext(curve.title))
-    axes.grid(visible=True, linewidth=0.5, color="#dcdedf")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize="small", loc="lower right")
-    return axes

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
 
+    from soundmark.evaluation.learning_curve import LearningCurve
     from soundmark.models.training_record import Epoch
 
 
@@ -309,8 +310,26 @@ class Evaluation:
 
         return results_figures.plot_reliability(self._selected(recipes, protocol), self.recipes, ax)
 
-    def report(self, path: str | PathLike[str], overwrite: bool = True) -> Path:
-        """Write the report, a self-contained HTML file, to ``path``.
+    def learning_curve(self, recipe: str | Recipe, folder: str | PathLike[str], **options: Any) -> LearningCurve:
+        """Measure the score of ``recipe`` by the number of training recordings, on the same data set.
+
+        ``options`` are those of ``soundmark.learning_curve``. Pass the curve to ``report`` to show it there.
+
+        Raises:
+            SettingsError, DatasetError, OutputError: as ``soundmark.learning_curve``.
+
+        >>> curve = city_run.learning_curve(recipe, folder / "curve", draws=1, quiet=True)
+        >>> "Learning curve" in city_run.report(folder / "report.html", curves=[curve]).read_text(encoding="utf-8")
+        True
+        """
+        from soundmark.evaluation.curve_run import learning_curve
+
+        return learning_curve(self.dataset, recipe, folder, **options)
+
+    def report(
+        self, path: str | PathLike[str], overwrite: bool = True, *, curves: Sequence[LearningCurve] = ()
+    ) -> Path:
+        """Write the report, a self-contained HTML file, to ``path``; ``curves`` are shown in it.
 
         Raises:
             OutputError: the file cannot be written, or exists and ``overwrite`` is False.
@@ -325,7 +344,7 @@ class Evaluation:
             raise OutputError(f'"{path}" is a folder: give a file name, such as "{path / "report.html"}".')
         if not overwrite and path.exists():
             raise OutputError(f'"{path}" already exists: choose another name, or pass overwrite=True.')
-        write(self, path)
+        write(self, path, curves)
         return path
 
     def save_figures(self, folder: str | PathLike[str], format: str = "pdf") -> list[Path]:

@@ -181,18 +181,22 @@ class Model:
         """The overlap of windows that the model's events are made for, as a fraction of the window."""
         return OVERLAP if self.has_presence else 0.0
 
-    def _outputs(self, spectrograms: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-        """Compute probabilities, familiarity and presence of spectrograms ``[n, freq, time]``, n > 0, on one core."""
-        names = ("logits", *["familiarity"] * (self.unknown is not None), *["presence"] * self.has_presence)
-        values = self.bundle.run_for(spectrograms, names, single_thread=True)
-        found = dict(zip(names, values, strict=True))
-        return self.bundle.activate(found["logits"]), found.get("familiarity"), found.get("presence")
+    def _outputs(self, spectrograms: np.ndarray, *, embed: bool) -> dict[str, np.ndarray]:
+        """Compute the model's outputs for spectrograms ``[n, freq, time]``, n > 0, on one core."""
+        available = {
+            "logits": True, "familiarity": self.unknown is not None, "presence": self.has_presence, "embedding": embed,
+        }  # fmt: skip
+        names = [name for name, wanted in available.items() if wanted]
+        return dict(zip(names, self.bundle.run_for(spectrograms, names, single_thread=True), strict=True))
 
-    def score(self, windows: Sequence[Window], rate_hz: int, *, hop: int | None = None) -> WindowScores:
+    def score(
+        self, windows: Sequence[Window], rate_hz: int, *, hop: int | None = None, embed: bool = False
+    ) -> WindowScores:
         """Score ``windows`` at the sample rate ``rate_hz``, on one core; with ``hop``, their new pieces too.
 
         Without overlap, a piece would be identical to its window and is not scored again. A model with presence locates
-        events by averages over the overlapping windows, without pieces.
+        events by averages over the overlapping windows, without pieces. With ``embed``, the embeddings of the windows
+        are part of the result.
         """
         cuts = hop is not None and not self.has_presence
         pieces = [list(window.pieces(hop)) if cuts and hop < len(window.samples) else [] for window in windows]  # type: ignore[operator, arg-type]
@@ -205,15 +209,17 @@ class Model:
             ),
         )
         spectrograms = np.stack([self.card.representation(samples, rate_hz) for samples in sounds])
-        probabilities, familiarity, presence = self._outputs(spectrograms)
+        found, n = self._outputs(spectrograms, embed=embed), len(windows)
+        probabilities = self.bundle.activate(found["logits"])
         edges = np.array([(window.start, window.stop) for window in windows], np.float64) / rate_hz
         return WindowScores(
             edges[:, 0],
             edges[:, 1],
-            probabilities[: len(windows)],
-            None if familiarity is None else familiarity[: len(windows)],
-            as_segments(pieces, probabilities[len(windows) :], rate_hz),
-            presence,
+            probabilities[:n],
+            found["familiarity"][:n] if "familiarity" in found else None,
+            as_segments(pieces, probabilities[n:], rate_hz),
+            found.get("presence"),
+            embedding=found["embedding"][:n] if embed else None,
         )
 
     def scores(
@@ -353,6 +359,18 @@ class Model:
             return np.array(np.broadcast_to(THRESHOLD if thresholds is None else thresholds, n), np.float64)
         return np.array(np.broadcast_to(_checked_threshold(given, n), n), np.float64)
 
+    def check_embedding(self) -> None:
+        """Check that the model has an embedding output.
+
+        Raises:
+            BundleError: it has none.
+        """
+        if "embedding" not in self.bundle.outputs:
+            raise BundleError(
+                f"this model (network {self.card.recipe.get('network', 'unknown')}) has no embedding output: train one "
+                "with the recipe transfer or scratch."
+            )
+
     def embed(self, source: AudioSource, rate_hz: float | None = None, *, overlap: float = 0.0) -> np.ndarray:
         """Compute the embedding of each window, float32 ``[windows, d]``.
 
@@ -361,11 +379,7 @@ class Model:
             BundleError: the model has no embedding output.
         """
         _check_overlap(overlap)
-        if "embedding" not in self.bundle.outputs:
-            raise BundleError(
-                f"this model (network {self.card.recipe.get('network', 'unknown')}) has no embedding output: train one "
-                "with the recipe transfer or scratch."
-            )
+        self.check_embedding()
         embeddings = []
         with open_stream(source, rate_hz, self.card.representation.input_rate_hz) as stream:
             windows = cut_windows(stream, self.card.window_s, overlap)

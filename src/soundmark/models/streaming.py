@@ -46,9 +46,25 @@ class WindowScores:
     presence: np.ndarray | None = None
     power: np.ndarray | None = None  # float64 [n], mean power of the middle hop of each window
     power_a: np.ndarray | None = None  # the same, A-weighted
+    embedding: np.ndarray | None = None  # float32 [n, d]
 
     def __len__(self) -> int:
         return len(self.start_s)
+
+    def event_scores(self, threshold: float | None, *, unknown: bool = True) -> np.ndarray:
+        """Return the scores that decide on events, float32 ``[n, classes]``.
+
+        They are the geometric means of probabilities and presence, if the model estimates presence. For others they are
+        the probabilities, but 0 where the familiarity is below ``threshold``, the model's for "unknown". With
+        ``unknown=False``, all windows count as present and familiar.
+        """
+        if self.presence is not None:
+            present = self.presence if unknown else np.ones(len(self), np.float32)
+            scores: np.ndarray = np.sqrt(self.probabilities * present[:, None])
+            return scores
+        if self.familiarity is None or threshold is None or not unknown:
+            return self.probabilities
+        return self.probabilities * (self.familiarity >= threshold)[:, None]
 
 
 class RecordingAggregator:
@@ -97,18 +113,12 @@ class RecordingAggregator:
 
     def add(self, part: WindowScores) -> list[Event]:
         """Add windows, and return the events that have ended; unfamiliar windows and their pieces detect no class."""
-        known = np.ones(len(part), np.float32)
         if part.familiarity is not None and self._model.card.unknown is not None:
             self._familiarity = (self._familiarity or 0.0) + float(part.familiarity.sum(dtype=np.float64))
-            known -= self._unknown & (part.familiarity < self._model.card.unknown)
         self.windows += len(part)
         self._sum += part.probabilities.sum(axis=0, dtype=np.float64)
         self.analyzed_s = float(part.stop_s[-1])
-        if part.presence is not None:
-            known = part.presence if self._unknown else np.ones(len(part), np.float32)
-            p_events = np.sqrt(part.probabilities * known[:, None])
-        else:
-            p_events = part.probabilities * known[:, None]
+        p_events = part.event_scores(self._model.card.unknown, unknown=self._unknown)
         if part.power is not None and self.windows == len(part):
             self._levels = {"level_dbfs": power_db(float(part.power[0]))}
             if part.power_a is not None:
@@ -168,7 +178,7 @@ class StreamClassifier:
     block size. With ``pieces``, the newest piece of each overlapping window is scored separately too (see ``events``).
     By default, each window is scored as soon as it is complete, for live streams. With ``batched``, batches of
     ``Model.windows_per_batch`` windows are scored, by the threads of ``pool`` if there is one, while more samples are
-    read. Memory does not grow with the length of the stream.
+    read. With ``embed``, the scores contain the embeddings. Memory does not grow with the length of the stream.
 
     ``on_scores`` is called with the scores of windows in order, ``on_samples`` with the position in the stream and the
     resampled samples, before they are scored.
@@ -199,6 +209,7 @@ class StreamClassifier:
         unknown: bool = True,
         calibration_db: float | None = None,
         batched: bool = False,
+        embed: bool = False,
         pool: Executor | None = None,
         on_scores: Callable[[WindowScores], None] = lambda part: None,
         on_samples: Callable[[int, Samples], None] = lambda start, samples: None,
@@ -210,7 +221,7 @@ class StreamClassifier:
             model.card.window_s * self.rate_hz, _hop(model.card.window_s, self.rate_hz, overlap, hop_s)
         )
         self._resampler = Resampler(rate_hz, self.rate_hz)
-        self._pieces = pieces
+        self._pieces, self._embed = pieces, embed
         self.aggregator = RecordingAggregator(
             model,
             threshold=threshold,
@@ -320,7 +331,9 @@ class StreamClassifier:
             self._add_scores(self._running.popleft().result())
 
     def _score(self, windows: Sequence[Window]) -> WindowScores:
-        part = self._model.score(windows, self.rate_hz, hop=self._cutter.hop if self._pieces else None)
+        part = self._model.score(
+            windows, self.rate_hz, hop=self._cutter.hop if self._pieces else None, embed=self._embed
+        )
         middles = [window.middle(self._cutter.hop) for window in windows]
         power = np.array([mean_power(samples) for samples in middles])
         power_a = np.array([a_weighted_power(samples, self.rate_hz) for samples in middles]) if self._weighted else None

@@ -10,15 +10,18 @@ from soundmark.cli.commands import (
     evaluate,
     explain,
     export,
+    index,
     inspect,
     listen,
+    search,
     show,
     spectrograms,
+    suggest,
     summary,
     train,
 )
 
 __all__ = [
-    "app", "classify", "compare", "curve", "demo", "download", "evaluate", "explain", "export", "inspect", "listen",
-    "show", "spectrograms", "summary", "train",
+    "app", "classify", "compare", "curve", "demo", "download", "evaluate", "explain", "export", "index", "inspect",
+    "listen", "search", "show", "spectrograms", "suggest", "summary", "train",
 ]  # fmt: skip

@@ -201,6 +201,24 @@ FilesFrom = Annotated[
 ]
 
 
+IndexFolder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="INDEX",
+        help="Folder made by `soundmark index`.",
+        show_default=False,
+        parser=path,
+        rich_help_panel="Input",
+    ),
+]
+
+
+NWindows = Annotated[
+    int,
+    typer.Option("-n", metavar="N", help="Number of windows.", parser=positive_integer, rich_help_panel="Output"),
+]
+
+
 Timezone = Annotated[
     str,
     typer.Option(

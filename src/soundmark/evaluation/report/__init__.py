@@ -12,13 +12,14 @@ In reading order:
     differences  section: Differences between recipes
     classes      sections: Per-class scores, Confusion matrices
     training     sections: Calibration, Training curves
+    curve        section: Learning curve
     clips        sections: Misclassified clips, Input spectrograms
     provenance   sections: Skipped clips, Provenance
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING
 from soundmark.evaluation.report import summary
 from soundmark.evaluation.report.classes import classes_section, confusion_section
 from soundmark.evaluation.report.clips import inputs_section, misclassified_section
+from soundmark.evaluation.report.curve import curve_section
 from soundmark.evaluation.report.differences import differences_section
 from soundmark.evaluation.report.leakage import leakage_section
 from soundmark.evaluation.report.markup import Html, element, join, text
@@ -38,6 +40,7 @@ from soundmark.evaluation.report.view import View
 from soundmark.runtime import atomic
 
 if TYPE_CHECKING:
+    from soundmark.evaluation.learning_curve import LearningCurve
     from soundmark.evaluation.results import Evaluation
 
 
@@ -51,8 +54,8 @@ class Section:
     render: Callable[[View], Html]
 
 
-def write(evaluation: Evaluation, path: Path) -> None:
-    """Render the report of ``evaluation`` and write it to ``path`` atomically.
+def write(evaluation: Evaluation, path: Path, curves: Sequence[LearningCurve] = ()) -> None:
+    """Render the report of ``evaluation`` and write it to ``path`` atomically; ``curves`` are shown in it.
 
     Raises:
         OutputError: the file cannot be written.
@@ -66,11 +69,11 @@ def write(evaluation: Evaluation, path: Path) -> None:
     >>> path.read_text(encoding="utf-8").startswith("<!doctype html>")
     True
     """
-    atomic.write_text(path, render(evaluation))
+    atomic.write_text(path, render(evaluation, curves))
 
 
-def render(evaluation: Evaluation) -> str:
-    """Render the report of an evaluation as HTML.
+def render(evaluation: Evaluation, curves: Sequence[LearningCurve] = ()) -> str:
+    """Render the report of an evaluation, and learning curves, as HTML.
 
     The same evaluation gives the same bytes. Clips that cannot be read again for the figures are listed in the report.
 
@@ -82,7 +85,7 @@ def render(evaluation: Evaluation) -> str:
     >>> "<h1>Evaluation of Dogs &amp; cats</h1>" in page, "https://" in page
     (True, False)
     """
-    view = View(evaluation)
+    view = View(evaluation, curves)
     rendered = [(section, section.render(view)) for section in SECTIONS]
     folder = files("soundmark.evaluation.report")
     return Template((folder / "page.html").read_text(encoding="utf-8")).substitute(
@@ -129,6 +132,7 @@ SECTIONS = (
         calibration_section,
     ),
     Section("training", "Training curves", "", training_section),
+    Section("curve", "Learning curve", "Is it worth labelling more recordings, and of which class?", curve_section),
     Section("misclassified", "Misclassified clips", "", misclassified_section),
     Section("inputs", "Input spectrograms", "", inputs_section),
     Section("skipped", "Skipped clips", "", skipped_section),

@@ -19,6 +19,7 @@ from soundmark.models.training_record import QUANTITIES, epochs_with_validation,
 from soundmark.runtime import plotting
 
 if TYPE_CHECKING:
+    from soundmark.evaluation.learning_curve import LearningCurve
     from soundmark.evaluation.results import Result
     from soundmark.models.training_record import Epoch
 
@@ -116,6 +117,17 @@ def curves(results: Sequence[Result], colours: Sequence[str], *, quantity: str) 
     protocol = protocol_of(results[0].protocol).title
     with _panel(f"curves {results[0].protocol} {quantity}", f"{protocol}: {quantity} by epoch") as panel:
         draw_curves(panel.axes, results, colours, quantity=quantity)
+    return panel.svg
+
+
+@_with_matplotlib
+def learning_curve(curve: LearningCurve) -> Html:
+    """Draw the score by the number of training recordings as SVG, with its extrapolation."""
+    from soundmark.evaluation.learning_curve import draw
+
+    description = f"{curve.title}: {curve.task.figure} by labelled training recordings per class"
+    with _panel(f"learning curve {curve.recipe.name}", description, (6.4, 3.6)) as panel:
+        draw(curve, panel.axes, (recipe_colour(0), recipe_colour(1)))
     return panel.svg
 
 

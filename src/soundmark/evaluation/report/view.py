@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import comb
@@ -22,6 +22,7 @@ from soundmark.runtime.text import count, listed
 
 if TYPE_CHECKING:
     from soundmark.audio import Sound
+    from soundmark.evaluation.learning_curve import LearningCurve
     from soundmark.evaluation.results import Comparison, Evaluation, Result
     from soundmark.metrics.significance import PairedDifference
 
@@ -34,6 +35,7 @@ class View:
     """An ``Evaluation`` with the derived data that the sections of the report share."""
 
     evaluation: Evaluation
+    curves: Sequence[LearningCurve] = ()
     unreadable: dict[str, Skipped] = field(default_factory=dict)  # clips that could not be read again, by path
 
     @cached_property

@@ -70,6 +70,11 @@ class Bundle:
         return self.card.to_json()
 
     @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of graph and card, in hexadecimal digits."""
+        return hashlib.sha256(self.graph + self.card_json.encode()).hexdigest()
+
+    @cached_property
     def checked(self) -> CheckedGraph:
         """The result of ``graph_check``.
 

@@ -1,0 +1,70 @@
+"""``soundmark search``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from soundmark.cli import choices, help_page, options
+from soundmark.cli.app import app
+
+
+@app.command(
+    epilog=help_page.page_end(
+        [
+            "soundmark search index --like siren.wav",
+            "soundmark search index --like street.wav --start 12 --stop 16 --format csv",
+        ],
+        Formats=choices.WINDOW_FORMATS,
+    )
+)
+def search(
+    index: options.IndexFolder,
+    like: Annotated[
+        list[Path],
+        typer.Option(
+            metavar="FILE",
+            help="Sound to search for; repeat it for several sounds: a window is like the nearest one.",
+            show_default=False,
+            parser=options.path,
+            rich_help_panel="Input",
+        ),
+    ],
+    start: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Start of the sound in the file.",
+            show_default="its start",
+            parser=options.number,
+            rich_help_panel="Input",
+        ),
+    ] = None,
+    stop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Stop of the sound in the file.",
+            show_default="its end",
+            parser=options.number,
+            rich_help_panel="Input",
+        ),
+    ] = None,
+    n: options.NWindows = 10,
+    same_file: Annotated[
+        bool,
+        typer.Option("--same-file", help="List windows of the searched file too.", rich_help_panel="Output"),
+    ] = False,
+    form: Annotated[str, options.format_option(choices.WINDOW_FORMATS)] = "table",
+) -> None:
+    """Search an index for windows that sound like a file.
+
+    Compares the embedding of the sound with those of all windows, and lists the most similar ones.
+    """
+    from soundmark.cli import tables
+    from soundmark.detection.archive.index import Index
+
+    found = Index.open(index).search(like, n=n, start_s=start, stop_s=stop, same_file=same_file)
+    tables.show_windows(found, form)

@@ -1,0 +1,58 @@
+"""``soundmark suggest``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from soundmark.cli import choices, help_page, options
+from soundmark.cli.app import app
+
+
+@app.command(
+    epilog=help_page.page_end(
+        [
+            "soundmark suggest index -n 20",
+            "soundmark suggest index --class siren --labelled sounds --format csv > label_these.csv",
+        ],
+        Formats=choices.WINDOW_FORMATS,
+    )
+)
+def suggest(
+    index: options.IndexFolder,
+    n: options.NWindows = 20,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            "--class",
+            metavar="LABEL",
+            help="Suggest windows of which it is uncertain whether they contain this class.",
+            show_default="all classes",
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    labelled: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATASET",
+            help="Data set with labels that exist already: its windows are left out, and unlike ones come first.",
+            show_default=False,
+            parser=options.path,
+            rich_help_panel="Input",
+        ),
+    ] = None,
+    form: Annotated[str, options.format_option(choices.WINDOW_FORMATS)] = "table",
+) -> None:
+    """Suggest which windows of an index to label next.
+
+    Lists windows about which the model is uncertain, and which differ from each other: labels of these teach a model
+    more than labels of random windows. With --format csv, fill in the column "label" and train on the table.
+    """
+    from soundmark.cli import tables
+    from soundmark.cli.app import open_dataset
+    from soundmark.detection.archive.index import Index
+
+    clips = open_dataset(labelled, None) if labelled else None
+    tables.show_windows(Index.open(index).suggest(n, label=label, labelled=clips), form)

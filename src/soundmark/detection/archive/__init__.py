@@ -1,0 +1,12 @@
+"""Index an archive: embeddings, scores and levels of its windows, to search it and to choose what to label.
+
+    recordings ─ indexing ─▶ store (a folder) ─▶ Index ─ search ─▶ similar windows
+                                                   └─ suggestions ─▶ windows to label next
+
+In reading order:
+
+    store        the files of an index: one record per window, one journal line per recording
+    suggestions  choose windows that are uncertain, and different from each other
+    indexing     build_index: recordings to an index, in parallel; resumes, and adds what is new
+    index        Index: the windows of an archive; search and suggest
+"""

@@ -1,0 +1,372 @@
+"""``Index``: the windows of an archive, with their embeddings, scores and levels; search, and choose what to label.
+
+>>> import soundmark as sm
+>>> index = sm.Index.build([clip.path for clip in city.clips[:8]], embedder, folder / "index", quiet=True)
+>>> len(index), len(index.recordings)
+(8, 8)
+>>> found = index.search(city.clips[0].path, n=3)
+>>> found[0].similarity >= found[1].similarity
+True
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundmark import audio
+from soundmark.audio import Sound
+from soundmark.detection import inputs as input_files
+from soundmark.detection.archive import store, suggestions
+from soundmark.detection.archive.indexing import build_index
+from soundmark.detection.archive.store import Parameters, Recording
+from soundmark.detection.inputs import Failure
+from soundmark.errors import SettingsError, unknown_name
+from soundmark.models.classifier import Model, load
+from soundmark.runtime.checks import check_jobs, is_count
+from soundmark.runtime.dataframes import import_pandas
+from soundmark.runtime.text import counted, duration, html_table, shortened
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from soundmark.audio import AudioSource
+    from soundmark.datasets import Clip
+
+REFERENCE = 20_000  # records, evenly spaced, whose mean and SD standardise the embeddings
+
+BLOCK = 50_000  # records that are compared at once: 77 MB with an embedding of 384
+
+CANDIDATES = 50_000  # windows, the most uncertain ones, that suggestions are chosen from
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundWindow:
+    """A window of an archive: the class with the highest score, and the similarity to what was searched for."""
+
+    file: str
+    start_s: float
+    stop_s: float
+    label: str
+    score: float
+    level_dbfs: float
+    similarity: float | None = None
+
+
+class FoundWindows(Sequence[FoundWindow]):
+    """Windows of an archive, the best first: a table in Jupyter, and with ``to_dataframe``."""
+
+    def __init__(self, windows: Iterable[FoundWindow]) -> None:
+        self._windows = tuple(windows)
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._windows[index]
+
+    def __repr__(self) -> str:
+        return "\n".join(
+            f"{shortened(window.file)} {window.start_s:.1f}-{window.stop_s:.1f} s: {window.label} {window.score:.2f}"
+            for window in self
+        )
+
+    def _repr_html_(self) -> str:
+        header = ("file", "start (s)", "stop (s)", "label", "score", "similarity")
+        rows = [
+            (
+                window.file,
+                f"{window.start_s:.1f}",
+                f"{window.stop_s:.1f}",
+                window.label,
+                f"{window.score:.3f}",
+                "" if window.similarity is None else f"{window.similarity:.3f}",
+            )
+            for window in self
+        ]
+        return html_table(rows, header=header)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return a row per window: file, start_s, stop_s, label, score, level_dbfs, similarity.
+
+        Raises:
+            SettingsError: pandas is not installed.
+        """
+        columns = list(FoundWindow.__dataclass_fields__)
+        return import_pandas().DataFrame([asdict(window) for window in self], columns=columns)
+
+    def to_csv(self) -> str:
+        """Return a row per window, with an empty column for the label: once filled in, a table that ``train`` reads."""
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["path", "start", "end", "label", "predicted", "score", "level_dbfs", "similarity"])
+        for window in self:
+            similarity = "" if window.similarity is None else f"{window.similarity:.4f}"
+            times = (f"{window.start_s:.3f}", f"{window.stop_s:.3f}")
+            numbers = (f"{window.score:.4f}", f"{window.level_dbfs:.1f}", similarity)
+            table.writerow([window.file, *times, "", window.label, *numbers])
+        return text.getvalue()
+
+    def to_json(self) -> str:
+        """Return a list of objects with the fields of ``FoundWindow``."""
+        return json.dumps([asdict(window) for window in self], indent=1, ensure_ascii=False) + "\n"
+
+
+class Index:
+    """The index of an archive; ``Index.build`` makes one, ``Index.open`` reads one.
+
+    ``recordings`` are the files in it. ``failures`` are the files that ``build`` could not read.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        parameters: Parameters,
+        records: NDArray[np.void],
+        recordings: Sequence[Recording],
+        failures: Sequence[Failure] = (),
+    ) -> None:
+        self.folder, self.recordings, self.failures = folder, tuple(recordings), tuple(failures)
+        self._parameters, self._records = parameters, records
+        spans = [np.arange(recording.first, recording.first + recording.windows) for recording in self.recordings]
+        self._rows = np.concatenate(spans) if spans else np.zeros(0, np.int64)
+        self._recording_of = np.repeat(np.arange(len(spans)), [len(span) for span in spans])
+
+    @classmethod
+    def open(cls, folder: str | PathLike[str]) -> Index:
+        """Open the index in ``folder``.
+
+        Raises:
+            SettingsError: the folder is not an index.
+
+        >>> Index.open(folder / "none")
+        Traceback (most recent call last):
+        soundmark.errors.SettingsError: "...none" is not an index: ... Make one with `soundmark index`.
+        """
+        folder = Path(folder)
+        parameters = store.read_parameters(folder)
+        records = store.read_records(folder, parameters)
+        return cls(folder, parameters, records, store.read_recordings(folder, records))
+
+    @classmethod
+    def build(
+        cls,
+        archive: str | PathLike[str] | Iterable[str | PathLike[str]],
+        model: Model | str | PathLike[str],
+        folder: str | PathLike[str],
+        *,
+        overlap: float = 0.0,
+        jobs: int | None = None,
+        isolate: bool = False,
+        fresh: bool = False,
+        quiet: bool = False,
+    ) -> Index:
+        """Index the sound files in ``archive``: files, folders, or several; add to the index in ``folder``.
+
+        The same call resumes an interrupted one, and adds recordings that are new or have changed. ``overlap`` is the
+        overlap between consecutive windows, as a fraction of the window. ``jobs`` files are read in parallel (default:
+        all cores). With ``isolate``, processes with limits decode the files. ``fresh`` discards an earlier index.
+
+        Raises:
+            SettingsError: the folder has an index of another model, or an argument is out of range.
+            BundleError: the model cannot be read, or has no embedding output.
+            OutputError: the folder cannot be written, or contains other files.
+
+        >>> Index.build(city.clips[0].path, embedder, folder / "one", quiet=True).recordings[0].windows
+        1
+        """
+        check_jobs(jobs)
+        paths = [fspath(path) for path in ([archive] if isinstance(archive, str | PathLike) else archive)]
+        input_files.check(paths, None)
+        files, _ = input_files.without_repeats(input_files.files(paths))
+        loaded = model if isinstance(model, Model) else load(model)
+        from soundmark.runtime.progress_bars import analysis_progress  # imports rich, which is slow
+
+        with analysis_progress(quiet) as on_progress:
+            done = build_index(
+                files,
+                loaded,
+                Path(folder),
+                overlap=overlap,
+                jobs=jobs,
+                isolate=isolate,
+                fresh=fresh,
+                on_progress=on_progress,
+            )
+        index = cls.open(folder)
+        index.failures = tuple(done.failures)
+        return index
+
+    def __len__(self) -> int:
+        """The number of windows."""
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        total = duration(sum(recording.duration_s for recording in self.recordings))
+        failed = f"; {counted(len(self.failures), 'file')} failed" if self.failures else ""
+        return f"Index({counted(len(self.recordings), 'recording')}, {total}, {counted(len(self), 'window')}{failed})"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of the scores."""
+        return self._parameters.classes
+
+    @property
+    def model(self) -> Model:
+        """The model that computed the index.
+
+        Raises:
+            BundleError: it was deleted from the index, or damaged.
+        """
+        return load(self.folder / store.MODEL)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return a row per window: file, start_s, stop_s, level_dbfs, and the score of each class.
+
+        Raises:
+            SettingsError: pandas is not installed.
+
+        >>> index = Index.build(city.clips[0].path, embedder, folder / "one", quiet=True)
+        >>> index.to_dataframe().columns[:5].tolist()
+        ['file', 'start_s', 'stop_s', 'level_dbfs', 'air_conditioner']
+        """
+        pd = import_pandas()
+        records = self._records[self._rows]
+        files = [self.recordings[number].path for number in self._recording_of.tolist()]
+        table = {"file": files} | {name: records[name] for name in ("start_s", "stop_s", "level_dbfs")}
+        return pd.DataFrame(table).join(pd.DataFrame(records["scores"], columns=list(self.classes)))
+
+    def search(
+        self,
+        like: AudioSource | Sequence[AudioSource],
+        rate_hz: float | None = None,
+        *,
+        n: int = 10,
+        start_s: float | None = None,
+        stop_s: float | None = None,
+        same_file: bool = False,
+    ) -> FoundWindows:
+        """Return the ``n`` windows that are most similar to the sound ``like``, or to the nearest of several sounds.
+
+        Similarity is the cosine of the embeddings, standardised over the index: 1 for the same sound, about 0 for
+        unrelated ones. All windows are compared. A sound longer than the model's window is searched window by window.
+        ``start_s`` and ``stop_s`` restrict a file to a part. Windows of the file that is searched for are left out,
+        unless ``same_file``. ``rate_hz`` is the sample rate of samples.
+
+        Raises:
+            AudioError: a sound cannot be decoded, or the part is outside of it.
+            SettingsError: ``n`` is not a whole number above 0, or a part of several sounds is searched for.
+        """
+        _check_n(n)
+        several = isinstance(like, list | tuple) and rate_hz is None
+        sounds: list[Any] = list(like) if several else [like]  # type: ignore[arg-type]
+        model = self.model
+        if start_s is None and stop_s is None:
+            wanted = np.concatenate([model.embed(sound, rate_hz) for sound in sounds])
+        else:
+            wanted = model.embed(_part(sounds, start_s, stop_s))
+        excluded = set() if same_file else {_resolved(sound) for sound in sounds if isinstance(sound, str | PathLike)}
+        kept = np.array([recording.path not in excluded for recording in self.recordings], bool)
+        rows = self._rows[kept[self._recording_of]] if len(self) else self._rows
+        similarity = self._similarity(rows, wanted)
+        best = np.argsort(-similarity, kind="stable")[:n]
+        return FoundWindows(self._windows(rows[best], similarity[best]))
+
+    def suggest(self, n: int = 20, *, label: str | None = None, labelled: Iterable[Clip] | None = None) -> FoundWindows:
+        """Return ``n`` windows that are worth labelling next: uncertain, and different from each other.
+
+        ``label`` asks for windows of which it is uncertain whether they contain this class. ``labelled`` are clips that
+        have a label already, such as a ``Dataset``: windows that they overlap are not returned, and windows that are
+        unlike them come first.
+
+        Raises:
+            SettingsError: ``n`` is not a whole number above 0, or there is no such class.
+        """
+        _check_n(n)
+        if label is not None and label not in self.classes:
+            raise unknown_name("class", label, self.classes, owner="the index")
+        which = None if label is None else self.classes.index(label)
+        has_label = self._labelled(labelled or ())
+        rows = self._rows[~has_label]
+        if not len(rows):
+            return FoundWindows(())
+        uncertainties = suggestions.uncertainty(self._records["scores"][rows], which)
+        most = np.argsort(-uncertainties, kind="stable")[:CANDIDATES]
+        known = self._directions(self._rows[has_label]) if has_label.any() else None
+        chosen = suggestions.choose(self._directions(rows[most]), uncertainties[most], n, labelled=known)
+        return FoundWindows(self._windows(rows[most[chosen]]))
+
+    def _labelled(self, clips: Iterable[Clip]) -> NDArray[np.bool_]:
+        """Return whether each window overlaps one of ``clips``."""
+        found = np.zeros(len(self), bool)
+        numbers = {recording.path: number for number, recording in enumerate(self.recordings)}
+        for clip in clips:
+            number = numbers.get(_resolved(clip.path))
+            if number is None:
+                continue
+            own = np.flatnonzero(self._recording_of == number)
+            records = self._records[self._rows[own]]
+            stop_s = np.inf if clip.stop_s is None else clip.stop_s
+            found[own] |= (records["start_s"] < stop_s) & (records["stop_s"] > (clip.start_s or 0.0))
+        return found
+
+    def _similarity(self, rows: NDArray[np.int64], wanted: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the highest cosine similarity to one of the embeddings ``wanted`` ``[k, d]``, ``[rows]``."""
+        found = np.zeros(len(rows), np.float32)
+        if not len(rows):
+            return found
+        reference = self._reference()
+        directions = suggestions.standardised(wanted, reference).T
+        for start in range(0, len(rows), BLOCK):
+            block = self._records["embedding"][rows[start : start + BLOCK]]
+            found[start : start + BLOCK] = (suggestions.standardised(block, reference) @ directions).max(axis=1)
+        return found
+
+    def _directions(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return suggestions.standardised(self._records["embedding"][rows], self._reference())
+
+    def _reference(self) -> NDArray[np.float32]:
+        spaced = self._rows[np.linspace(0, len(self) - 1, min(len(self), REFERENCE)).astype(np.int64)]
+        found: NDArray[np.float32] = self._records["embedding"][spaced].astype(np.float32)
+        return found
+
+    def _windows(self, rows: NDArray[np.int64], similarity: NDArray[np.float32] | None = None) -> Iterator[FoundWindow]:
+        firsts = np.array([recording.first for recording in self.recordings])
+        order = np.argsort(firsts)
+        for position, row in enumerate(rows.tolist()):
+            record = self._records[row]
+            recording = self.recordings[order[np.searchsorted(firsts[order], row, side="right") - 1]]
+            best = int(record["scores"].argmax())
+            yield FoundWindow(
+                file=recording.path,
+                start_s=float(record["start_s"]),
+                stop_s=float(record["stop_s"]),
+                label=self.classes[best],
+                score=float(record["scores"][best]),
+                level_dbfs=float(record["level_dbfs"]),
+                similarity=None if similarity is None else float(similarity[position]),
+            )
+
+
+def _check_n(n: int) -> None:
+    if not is_count(n):
+        raise SettingsError(f"n is {n!r}: expected a whole number of windows, at least 1.")
+
+
+def _part(sounds: Sequence[Any], start_s: float | None, stop_s: float | None) -> Sound:
+    if len(sounds) != 1 or not isinstance(sounds[0], str | PathLike):
+        raise SettingsError("start and stop are those of one file: give one sound, as a path.")
+    return audio.read(sounds[0], start_s=start_s or 0.0, stop_s=stop_s)
+
+
+def _resolved(path: str | PathLike[str]) -> str:
+    return str(Path(path).resolve())

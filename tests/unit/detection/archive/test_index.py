@@ -1,0 +1,174 @@
+"""An index of an archive: complete after any interruption; search and suggestions against a plain computation."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import soundmark as sm
+from soundmark import audio
+from soundmark.detection.archive import store
+from soundmark.detection.archive.indexing import build_index
+from soundmark.detection.inputs import Input
+from soundmark.errors import BundleError, OutputError, SettingsError
+from support.models import tone_embedder, tone_model
+
+RATE_HZ = 22_050
+
+
+def tone(hz: float, seconds: float, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 0.003, int(seconds * RATE_HZ))
+    return (0.3 * np.sin(2 * np.pi * hz * np.arange(len(noise)) / RATE_HZ) + noise).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory) -> Path:
+    """Recordings of 4.5 s with low and with high tones, and one of each kind in halves."""
+    folder = tmp_path_factory.mktemp("archive")
+    for number in range(4):
+        audio.write(folder / "low" / f"{number}.wav", tone(200 + 20 * number, 4.5, number), RATE_HZ)
+        audio.write(folder / "high" / f"{number}.wav", tone(5000 + 300 * number, 4.5, number), RATE_HZ)
+    audio.write(folder / "both.wav", np.concatenate([tone(210, 2.0), tone(5200, 2.0)]), RATE_HZ)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model() -> sm.Model:
+    return tone_embedder()
+
+
+@pytest.fixture(scope="module")
+def index(archive: Path, model: sm.Model, tmp_path_factory) -> sm.Index:
+    return sm.Index.build(archive, model, tmp_path_factory.mktemp("index") / "index", quiet=True)
+
+
+def embeddings(index: sm.Index) -> np.ndarray:
+    """Those of all windows, computed anew from the files."""
+    return np.concatenate([index.model.embed(recording.path) for recording in index.recordings])
+
+
+def test_each_window_has_the_scores_and_the_embedding_that_the_model_gives(index: sm.Index, model: sm.Model):
+    table = index.to_dataframe()
+    assert len(index) == len(table) == sum(recording.windows for recording in index.recordings) == 8 * 5 + 4
+    for recording in index.recordings:
+        rows, scores = table[table["file"] == recording.path], model.scores(recording.path)
+        np.testing.assert_allclose(rows[list(model.classes)], scores.probabilities, atol=1e-6)
+        np.testing.assert_array_equal(rows["start_s"], scores.start_s)
+        np.testing.assert_array_equal(rows["stop_s"], scores.stop_s)
+        sound = audio.read(recording.path)
+        first_db = 10 * np.log10(np.mean(np.square(sound.samples[:RATE_HZ], dtype=np.float64)))
+        assert rows["level_dbfs"].iloc[0] == pytest.approx(first_db, abs=0.01)
+    stored = store.read_records(index.folder, store.read_parameters(index.folder))["embedding"]
+    np.testing.assert_allclose(stored, embeddings(index), rtol=1e-3, atol=1e-2)
+
+
+def test_any_number_of_jobs_gives_the_same_index(archive: Path, model: sm.Model, tmp_path: Path):
+    found = []
+    for jobs in (1, 3):
+        sm.Index.build(archive, model, tmp_path / str(jobs), jobs=jobs, quiet=True)
+        found.append((tmp_path / str(jobs) / store.RECORDS).read_bytes())
+    assert found[0] == found[1]
+
+
+def test_only_new_and_changed_recordings_are_read_again(archive: Path, model: sm.Model, tmp_path: Path):
+    for number in range(3):
+        audio.write(tmp_path / "sounds" / f"{number}.wav", tone(300, 1.0, number), RATE_HZ)
+    first = sm.Index.build(tmp_path / "sounds", model, tmp_path / "index", quiet=True)
+    audio.write(tmp_path / "sounds" / "1.wav", tone(6000, 2.0), RATE_HZ)
+    os.utime(tmp_path / "sounds" / "1.wav", (time.time() + 10,) * 2)
+    audio.write(tmp_path / "sounds" / "3.wav", tone(300, 1.0, 3), RATE_HZ)
+    files = [Input(str(path), path.name) for path in sorted((tmp_path / "sounds").iterdir())]
+    done = build_index(files, model, tmp_path / "index")
+    assert (done.added, done.known) == (2, 2)
+    assert done.summary_lines[0] == "Indexed 2 recordings; 2 were indexed before."
+    second = sm.Index.open(tmp_path / "index")
+    assert len(first) == 3
+    assert len(second) == 5
+    low = second.to_dataframe().groupby("file")["low"].mean()
+    assert low[str(tmp_path / "sounds" / "1.wav")] < 0.1 < low[str(tmp_path / "sounds" / "0.wav")]
+
+
+def test_files_that_cannot_be_read_are_named_and_tried_again(model: sm.Model, tmp_path: Path):
+    (tmp_path / "broken.wav").write_text("no sound")
+    index = sm.Index.build([tmp_path / "broken.wav", tmp_path / "none.wav"], model, tmp_path / "index", quiet=True)
+    assert len(index) == 0
+    assert ["broken.wav" in index.failures[0].reason, "none.wav" in index.failures[1].reason] == [True, True]
+    assert list(index.suggest()) == []
+    assert list(index.search(tone(300, 1.0), RATE_HZ)) == []
+    audio.write(tmp_path / "broken.wav", tone(300, 1.0), RATE_HZ)
+    assert len(sm.Index.build(tmp_path / "broken.wav", model, tmp_path / "index", quiet=True)) == 1
+
+
+def test_similar_windows_are_those_of_a_plain_computation(archive: Path, index: sm.Index):
+    x = embeddings(index).astype(np.float16).astype(np.float64)
+    spread = x.std(0) + 2e-3 * abs(x.mean(0)) + 1e-6
+    z = (x - x.mean(0)) / spread
+    wanted = (index.model.embed(archive / "low" / "2.wav") - x.mean(0)) / spread
+    cosine = z @ wanted.T / (np.linalg.norm(z, axis=1)[:, None] * np.linalg.norm(wanted, axis=1))
+    files = np.repeat([found.path for found in index.recordings], [found.windows for found in index.recordings])
+    expected = np.where(files == str(archive / "low" / "2.wav"), -9, cosine.max(1))
+    found = index.search(archive / "low" / "2.wav", n=12)
+    np.testing.assert_allclose([window.similarity for window in found], np.sort(expected)[::-1][:12], atol=2e-3)
+    assert {Path(window.file).parent.name for window in found} <= {"low", archive.name}
+
+
+def test_a_part_of_a_file_and_several_sounds_are_searched_for(archive: Path, index: sm.Index):
+    high = index.search(archive / "both.wav", n=6, start_s=2.5, stop_s=3.5)
+    assert {window.label for window in high} == {"high"}
+    both = index.search([archive / "low" / "0.wav", archive / "high" / "0.wav"], n=30)
+    assert {window.label for window in both} == {"low", "high"}
+    assert archive / "low" / "0.wav" not in {Path(window.file) for window in both}
+    own = index.search(archive / "low" / "0.wav", n=5, same_file=True)
+    assert [window.similarity for window in own] == pytest.approx([1.0] * 5, abs=2e-3)
+    assert {window.file for window in own} == {str(archive / "low" / "0.wav")}
+
+
+def test_labelled_windows_are_not_suggested_again(archive: Path, index: sm.Index):
+    first = index.suggest(4)
+    clips = [
+        sm.Clip(path=Path(window.file), start_s=window.start_s, stop_s=window.stop_s, label="low") for window in first
+    ]
+    second = index.suggest(len(index), labelled=clips)
+    assert len(second) == len(index) - 4
+    assert not {(w.file, w.start_s) for w in first} & {(w.file, w.start_s) for w in second}
+
+
+def test_a_filled_in_table_of_suggestions_is_a_data_set(index: sm.Index, tmp_path: Path):
+    table = index.suggest(6).to_csv()
+    lines = [line.replace(",,", f",{('yes', 'no')[number % 2]},", 1) for number, line in enumerate(table.splitlines())]
+    (tmp_path / "labels.csv").write_text("\n".join([table.splitlines()[0], *lines[1:]]) + "\n")
+    data = sm.Dataset.open(tmp_path / "labels.csv")
+    assert len(data) == 6
+    assert sorted(data.classes) == ["no", "yes"]
+    assert json.loads(index.suggest(1).to_json())[0]["label"] in index.classes
+
+
+def test_an_index_of_another_model_or_overlap_is_kept(archive: Path, model: sm.Model, tmp_path: Path):
+    file, folder = archive / "both.wav", tmp_path / "index"
+    sm.Index.build(file, model, folder, quiet=True)
+    with pytest.raises(SettingsError, match="was made with another model: choose a new folder with -o, or discard"):
+        sm.Index.build(file, tone_embedder(2.0), folder, quiet=True)
+    with pytest.raises(SettingsError, match="was made with overlap 0: give the same overlap"):
+        sm.Index.build(file, model, folder, overlap=0.5, quiet=True)
+    assert len(sm.Index.open(folder)) == 4
+    assert len(sm.Index.build(file, model, folder, overlap=0.5, fresh=True, quiet=True)) == 7
+
+
+def test_what_cannot_be_indexed_is_refused(archive: Path, index: sm.Index, tmp_path: Path):
+    with pytest.raises(BundleError, match="has no embedding output: train one with the recipe transfer or scratch"):
+        sm.Index.build(archive, tone_model(), tmp_path / "index", quiet=True)
+    with pytest.raises(SettingsError, match=r'standard input \("-"\) cannot be indexed'):
+        sm.Index.build("-", tone_embedder(), tmp_path / "index", quiet=True)
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.txt").write_text("x")
+    with pytest.raises(OutputError, match=r'is not an index: it contains "thesis.txt"'):
+        sm.Index.build(archive, tone_embedder(), tmp_path / "foreign", quiet=True)
+    with pytest.raises(SettingsError, match=r'the index has no class "lo". Did you mean "low"'):
+        index.suggest(label="lo")
+    with pytest.raises(SettingsError, match="n is 0: expected a whole number of windows, at least 1"):
+        index.search(archive / "both.wav", n=0)
+    with pytest.raises(SettingsError, match="start and stop are those of one file"):
+        index.search([archive / "both.wav", archive / "low" / "0.wav"], start_s=1.0)
