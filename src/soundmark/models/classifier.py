@@ -186,7 +186,7 @@ class Model:
         available = {
             "logits": True, "familiarity": self.unknown is not None, "presence": self.has_presence, "embedding": embed,
         }  # fmt: skip
-        names = [name for name, wanted in available.items() if wanted]
+        names = tuple(name for name, wanted in available.items() if wanted)
         return dict(zip(names, self.bundle.run_for(spectrograms, names, single_thread=True), strict=True))
 
     def score(
