@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any, Self
 
 from soundmark import audio
@@ -25,11 +25,29 @@ from soundmark.runtime import parallel
 from soundmark.runtime.progress import AnalysisProgress, FileProgress
 
 if TYPE_CHECKING:
+    from soundmark.audio import Samples
     from soundmark.audio.decoding.isolation import Decoders
     from soundmark.detection.settings import DetectionSettings
+    from soundmark.models.events import Event
+    from soundmark.models.streaming import WindowScores
 
 
 log = logging.getLogger("soundmark")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileCallbacks:
+    """Functions that are called while a file is analysed; an exception that one raises stops the analysis.
+
+    ``opened`` gets the duration in seconds that the header declares, and the sample rate of the windows; ``samples``
+    the position in the recording and samples at that rate, before they are scored; ``scores`` the scores of windows, in
+    order; ``events`` the events that ended.
+    """
+
+    opened: Callable[[float, int], None] = lambda duration_s, rate_hz: None
+    samples: Callable[[int, Samples], None] = lambda start, samples: None
+    scores: Callable[[WindowScores], None] = lambda part: None
+    events: Callable[[Sequence[Event]], None] = lambda events: None
 
 
 def analyze_file(
@@ -40,21 +58,28 @@ def analyze_file(
     pool: Executor | None = None,
     decoders: Decoders | None = None,
     on_sound: Callable[[float, float], None] = lambda analyzed_s, of_s: None,
+    callbacks: FileCallbacks | None = None,
 ) -> FileResult | Failure:
     """Analyse ``file`` in constant memory, whatever its length; return a ``Failure`` if it cannot be read.
 
     ``pool`` has the threads, ``decoders`` the processes that decode it (None: this thread, this process).
     ``on_sound`` is called repeatedly with the seconds analysed and the duration declared in the header. An exception
-    that it raises stops the analysis.
+    that it raises stops the analysis. ``callbacks`` give the results while they are computed.
 
     >>> from soundmark.detection.settings import DetectionSettings
     >>> found = analyze_file(model, Input(str(city.clips[0].path), "a.wav"), DetectionSettings(top_k=2))
     >>> len(found.answer), len(found.events), found.duration_s > 0
     (2, 1, True)
     """
+
+    def report(part: WindowScores) -> None:
+        callbacks.scores(part)
+        on_sound(float(part.stop_s[-1]), stream.duration_s)
+
     piped = file.path == STANDARD_INPUT
     settings = settings.for_model(model)
     options = settings.stream_options(model)
+    callbacks = callbacks or FileCallbacks()
     log.debug('analysing "%s"', file.path)
     try:
         source = inputs.standard_input() if piped else Path(file.path)
@@ -65,10 +90,12 @@ def analyze_file(
                 overlap=settings.overlap,
                 batched=True,
                 pool=pool,
-                on_scores=lambda part: on_sound(float(part.stop_s[-1]), stream.duration_s),
+                on_scores=report,
+                on_samples=callbacks.samples,
                 **options,
             )
-            events = classifier.read(stream)
+            callbacks.opened(stream.duration_s, classifier.rate_hz)
+            events = classifier.read(stream, callbacks.events)
     except OSError as error:
         return Failure(file.path, f"{'standard input' if piped else file.path}: {error.strerror or error}.")
     except AudioError as error:
@@ -114,7 +141,7 @@ def analyze_files(
     """
     jobs = jobs or parallel.available_cores()
     settings.threshold(model)  # check the settings before any file is read
-    stopped = Event()
+    stopped = threading.Event()
 
     def one(file: Input | Failure) -> FileResult | Failure:
         if isinstance(file, Failure):
