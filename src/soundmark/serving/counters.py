@@ -65,7 +65,13 @@ class Counting:
         try:
             await self._app(scope, receive, send_counted)
         finally:
-            path = getattr(scope.get("route"), "path", "other")  # unknown paths have no end
-            method = scope["method"] if path != "other" else "other"
+            path, method = _label(scope), scope["method"] if "endpoint" in scope else "other"
             self._counters.requests.labels(method, path, str(status)).inc()
             self._counters.seconds.labels(path).observe(time.monotonic() - started)
+
+
+def _label(scope: Scope) -> str:
+    """Return the path of a known route; others have no end."""
+    if "endpoint" not in scope:
+        return "other"
+    return "/page" if scope["path"].startswith("/page/") else str(scope["path"])

@@ -159,9 +159,11 @@ async def _receive_form(request: Request, file: BinaryIO, max_bytes: int) -> str
         raise Problem(
             400, "the form cannot be read: send one file as multipart/form-data, such as curl -F file=@street.wav."
         ) from error
-    async with form:
+    try:
         files = [value for value in form.values() if isinstance(value, UploadFile)]
         if len(files) != 1:
             raise Problem(400, f"the form has {len(files)} files: send one, such as curl -F file=@street.wav.")
         shutil.copyfileobj(files[0].file, file)
         return files[0].filename
+    finally:
+        await form.close()
