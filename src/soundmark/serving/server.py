@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -27,6 +27,13 @@ from soundmark.serving.routes import classify, live, model, page, status
 from soundmark.serving.routes.context import Context
 from soundmark.serving.settings import ServerSettings
 from soundmark.serving.uploads import upload_folder
+
+
+if TYPE_CHECKING:
+    import uvicorn
+
+
+MESSAGE_BYTES = 1 << 20  # largest message of a WebSocket
 
 
 def all_routes() -> list[BaseRoute]:
@@ -97,6 +104,29 @@ def listening(settings: ServerSettings) -> Any:
         yield opened
 
 
+def http_server(app: Starlette, settings: ServerSettings) -> uvicorn.Server:
+    """Return the HTTP server that runs an application: ``run(sockets=[…])`` returns when ``should_exit`` is set.
+
+    >>> http_server(application(model, ServerSettings()), ServerSettings()).should_exit
+    False
+    """
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="websockets-sansio",
+        ws_max_size=MESSAGE_BYTES,
+        timeout_graceful_shutdown=settings.shutdown_s,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+    )
+    return uvicorn.Server(config)
+
+
 def serve(
     model: Model,
     settings: ServerSettings,
@@ -114,21 +144,8 @@ def serve(
     Traceback (most recent call last):
     soundmark.errors.SettingsError: the certificate "none.pem" with the key "none.key" cannot be used: No such file ...
     """
-    import uvicorn
-
     settings.check_tls()
     with listening(settings) as opened:
-        config = uvicorn.Config(
-            application(model, settings, name=name, jobs=jobs),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            ws="websockets-sansio",
-            ws_max_size=1 << 20,
-            timeout_graceful_shutdown=settings.shutdown_s,
-            ssl_certfile=settings.tls_cert,
-            ssl_keyfile=settings.tls_key,
-        )
+        server = http_server(application(model, settings, name=name, jobs=jobs), settings)
         on_started(address(settings, opened.getsockname()[1]))
-        uvicorn.Server(config).run(sockets=[opened])
+        server.run(sockets=[opened])

@@ -6,7 +6,7 @@ import { Spectrogram } from "./spectrogram.js";
 import { Timeline } from "./timeline.js";
 import { openMicrophone } from "./microphone.js";
 
-const SHOWN_S = 30, KEPT_S = 60, LOG_LINES = 200, QUEUED_S = 2, RETRY_MS = [500, 1000, 2000, 4000];
+const SHOWN_S = 30, KEPT_S = 60, LOG_LINES = 200, QUEUED_S = 2, WAITING_S = 5, RETRY_MS = [500, 1000, 2000, 4000];
 
 export function startLive(model) {
   const timeline = new Timeline(byId("live-timeline"), { height: 240, curves: true });
@@ -14,7 +14,8 @@ export function startLive(model) {
   byId("window-length").textContent = `${model.window_s} s`;
   let microphone = null, socket = null, wanted = false, attempts = 0;
   let offset = 0; // seconds from the start of listening to the start of the present connection
-  let startedAt = 0, unsent = 0, opened = null;
+  let startedAt = 0, lostAt = 0, unsent = 0, opened = null;
+  let waiting = []; // { at, samples } until there is a connection
 
   const now = () => (performance.now() - startedAt) / 1000;
   const state = (text) => { byId("live-state").textContent = text; };
@@ -25,13 +26,14 @@ export function startLive(model) {
     byId("listen").textContent = "Stop";
     state("Waiting for the microphone …");
     show(byId("live-warning"), "");
+    waiting = [];
+    startedAt = performance.now();
     try {
       microphone = await openMicrophone(send);
     } catch (error) {
       show(byId("live-warning"), error.message);
       return stop();
     }
-    startedAt = performance.now();
     [offset, unsent, attempts] = [0, 0, 0];
     timeline.spectrogram = null;
     Object.assign(timeline, { scores: [], events: [], duration: SHOWN_S, t0: 0, t1: SHOWN_S });
@@ -58,16 +60,20 @@ export function startLive(model) {
     connection.binaryType = "arraybuffer";
     connection.onopen = () => {
       socket = connection;
-      offset = now();
+      offset = waiting[0]?.at ?? now();
       state("Listening.");
-      if (attempts) show(byId("live-warning"), `Connected again after ${clock(offset - (connect.lostAt ?? offset))}: the sound in between was not analysed.`);
+      if (attempts) {
+        const lost = Math.max(0, offset - lostAt);
+        show(byId("live-warning"), `The connection was lost for ${(now() - lostAt).toFixed(1)} s and is back: ${lost.toFixed(1)} s of sound were not analysed.`);
+      }
       attempts = 0;
+      for (const { samples } of waiting.splice(0)) connection.send(samples.buffer);
     };
     connection.onmessage = ({ data }) => take(JSON.parse(data));
     connection.onclose = () => {
       if (socket === connection) socket = null;
       if (!wanted) return state("The microphone is off.");
-      if (!attempts) connect.lostAt = now();
+      if (!attempts) lostAt = now();
       state("The connection to the server was lost: connecting again …");
       setTimeout(() => wanted && microphone && connect(), RETRY_MS[Math.min(attempts++, RETRY_MS.length - 1)]);
     };
@@ -80,8 +86,11 @@ export function startLive(model) {
   }
 
   function send(samples) {
-    if (socket?.readyState !== WebSocket.OPEN) return;
-    if (socket.bufferedAmount > 4 * QUEUED_S * microphone.rate) {
+    if (socket?.readyState !== WebSocket.OPEN) {
+      const seconds = samples.length / (microphone?.rate ?? 48000);
+      waiting.push({ at: now() - seconds, samples });
+      if (waiting.length * seconds > WAITING_S) waiting.shift();
+    } else if (socket.bufferedAmount > 4 * QUEUED_S * microphone.rate) {
       unsent += samples.length / microphone.rate;
       show(byId("live-warning"), `The connection is too slow: ${unsent.toFixed(1)} s of sound were not sent.`);
     } else socket.send(samples.buffer);

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -255,7 +256,10 @@ def results_of(body: bytes) -> list[FileResult]:
     'a.wav'
     """
     try:
-        return [_result(one) for one in json.loads(body)]
+        content = json.loads(body)
+        if not isinstance(content, list):
+            raise TypeError
+        return [_result(one) for one in content]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Problem(400, "the body is not a list of results as POST /v1/classify returns it.") from error
 
@@ -270,8 +274,14 @@ def _result(one: dict[str, Any]) -> FileResult:
         )
         for event in one["events"]
     ]
+    began, note = one.get("began"), one.get("note")
     return FileResult(
-        file=str(one["file"]), duration_s=_finite(one["duration_s"]), answer=list(one.get("classes", ())), events=events
+        file=str(one["file"]),
+        duration_s=_finite(one["duration_s"]),
+        answer=list(one.get("classes", ())),
+        events=events,
+        started=None if began is None else datetime.fromisoformat(began).astimezone(UTC),
+        note=None if note is None else str(note),
     )
 
 
