@@ -50,9 +50,7 @@ AUDIOMOTH = re.compile(
 GUANO = re.compile(r"^Timestamp: *(\S+)", re.MULTILINE)
 
 
-def recording_start(
-    path: str | PathLike[str], *, zone: str = "UTC", name: str | None = None
-) -> datetime | None:
+def recording_start(path: str | PathLike[str], *, zone: str = "UTC", name: str | None = None) -> datetime | None:
     """Return the time of a recording's first sample, in UTC; None if it is unknown.
 
     ``zone`` is the timezone of times without an offset, such as "Europe/Berlin". ``name`` is the name of the recording

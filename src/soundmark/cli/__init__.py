@@ -16,7 +16,6 @@ In reading order:
     tables          results, model cards and failures as text and tables
     live_view       live classification drawn in a terminal
     live_output     events of live classification: lines, saved clips, webhook, live view
-    server_start    the start of the server: where its page is
     synthetic_demo  the demo: a synthetic data set, compared and classified
     commands        one file per command
 """

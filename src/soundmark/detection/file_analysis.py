@@ -58,7 +58,7 @@ def analyze_file(
     pool: Executor | None = None,
     decoders: Decoders | None = None,
     on_sound: Callable[[float, float], None] = lambda analyzed_s, of_s: None,
-    callbacks: FileCallbacks | None = None,
+    callbacks: FileCallbacks = FileCallbacks(),
 ) -> FileResult | Failure:
     """Analyse ``file`` in constant memory, whatever its length; return a ``Failure`` if it cannot be read.
 
@@ -79,7 +79,6 @@ def analyze_file(
     piped = file.path == STANDARD_INPUT
     settings = settings.for_model(model)
     options = settings.stream_options(model)
-    callbacks = callbacks or FileCallbacks()
     log.debug('analysing "%s"', file.path)
     try:
         source = inputs.standard_input() if piped else Path(file.path)

@@ -1,6 +1,6 @@
 """An upload → results while they are computed: ``detection.file_analysis`` in a thread, decoding in a worker process.
 
-    Analyzer.analyze ─ thread: analyze_file ─▶ Channel ─▶ async iterator of Opened, Tile, WindowScores, events, FileResult
+    Analyzer.analyze ─ thread: analyze_file ─▶ Channel ─▶ Opened, Tile, WindowScores, lists of events, FileResult
 
 A slow reader of the results slows the analysis down; a reader that leaves, or the end of the time, stops it.
 """
@@ -14,7 +14,6 @@ from collections.abc import AsyncGenerator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -30,7 +29,6 @@ from soundmark.errors import AudioError
 from soundmark.models import explanation
 from soundmark.models.classifier import Model
 from soundmark.models.explanation import Explanation
-from soundmark.models.streaming import WindowScores
 from soundmark.runtime import parallel
 from soundmark.runtime.text import duration
 from soundmark.serving.problems import Problem
@@ -188,16 +186,12 @@ class Analyzer:
             events=lambda events: channel.put(list(events)) if events else None,
         )
         file = Input(str(upload.path), upload.name)
-        found = analyze_file(
-            self.model, file, detection, pool=self._pool, decoders=self._decoders, callbacks=callbacks
-        )
+        found = analyze_file(self.model, file, detection, pool=self._pool, decoders=self._decoders, callbacks=callbacks)
         for tile in tiles.end() if tiles else ():
             channel.put(tile)
         return found
 
-    async def explain(
-        self, upload: Upload, *, start_s: float, stop_s: float | None, deadline: float
-    ) -> Explanation:
+    async def explain(self, upload: Upload, *, start_s: float, stop_s: float | None, deadline: float) -> Explanation:
         """Explain the top class of a part of an upload: see ``models.explanation``.
 
         Raises:
@@ -239,5 +233,3 @@ class Analyzer:
 def _named(reason: str, upload: Upload) -> str:
     """Replace the path of the temporary file in a message by the name of the upload."""
     return reason.replace(str(upload.path), upload.name)
-
-

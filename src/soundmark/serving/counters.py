@@ -33,7 +33,9 @@ class Counters:
         self.analyzed_s = Counter("soundmark_analyzed_seconds", "Seconds of audio analysed.", registry=registry)
         self.events = Counter("soundmark_events", "Events detected.", registry=registry)
         self.dropped_s = Counter(
-            "soundmark_dropped_seconds", "Seconds of live audio dropped: classification was too slow.", registry=registry
+            "soundmark_dropped_seconds",
+            "Seconds of live audio dropped: classification was too slow.",
+            registry=registry,
         )
         for gate, name in ((uploads, "uploads"), (live, "websockets")):
             gauge = Gauge(f"soundmark_{name}_open", f"Open {name} at the moment.", registry=registry)
@@ -51,6 +53,7 @@ class Counting:
         self._app, self._counters = app, counters
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -56,6 +56,7 @@ class Guard:
         self._app, self._settings = app, settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return

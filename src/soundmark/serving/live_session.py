@@ -1,6 +1,6 @@
 """Live audio of one WebSocket → messages: ``detection.live.monitor`` in a thread.
 
-    PCM ─ put ─▶ queue ─ StreamProcessor ─▶ callbacks ─▶ send ─▶ messages
+PCM ─ put ─▶ queue ─ StreamProcessor ─▶ callbacks ─▶ send ─▶ messages
 """
 
 from __future__ import annotations

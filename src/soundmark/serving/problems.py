@@ -20,7 +20,7 @@ MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger("soundmark")
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - the name in RFC 9457
     """A request that cannot be answered: its status, and a message for the user."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:

@@ -56,9 +56,7 @@ def rejections(
     return found
 
 
-def _reason(
-    part: WindowScores, row: int, best: int, model: Model, threshold: float, unknown: bool
-) -> str | None:
+def _reason(part: WindowScores, row: int, best: int, model: Model, threshold: float, unknown: bool) -> str | None:
     """Return why class ``best`` is not detected in a window; None if it is."""
     p = float(part.probabilities[row, best])
     if best in model.card.background_rows:

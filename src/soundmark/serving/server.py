@@ -9,7 +9,6 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -28,7 +27,6 @@ from soundmark.serving.routes.context import Context
 from soundmark.serving.settings import ServerSettings
 from soundmark.serving.uploads import upload_folder
 
-
 if TYPE_CHECKING:
     import uvicorn
 
@@ -45,7 +43,9 @@ def all_routes() -> list[BaseRoute]:
     return [*status.ROUTES, *model.ROUTES, *classify.ROUTES, *live.ROUTES, *page.ROUTES]
 
 
-def application(model: Model, settings: ServerSettings, *, name: str = "model.onnx", jobs: int | None = None) -> Starlette:
+def application(
+    model: Model, settings: ServerSettings, *, name: str = "model.onnx", jobs: int | None = None
+) -> Starlette:
     """Return the ASGI application that serves ``model``; ``name`` is shown on the page, ``jobs`` its threads.
 
     >>> len(application(model, ServerSettings()).routes) == len(all_routes())
@@ -140,6 +140,7 @@ def serve(
     Raises:
         SettingsError: the address or the certificate cannot be used.
 
+    >>> from pathlib import Path
     >>> serve(model, ServerSettings(port=0, tls_cert=Path("none.pem"), tls_key=Path("none.key")))
     Traceback (most recent call last):
     soundmark.errors.SettingsError: the certificate "none.pem" with the key "none.key" cannot be used: No such file ...

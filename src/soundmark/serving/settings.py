@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +71,8 @@ class ServerSettings:
         Raises:
             SettingsError: they cannot.
         """
+        import ssl  # on use: the command line reads its defaults from this file
+
         if self.tls_cert is None:
             return
         try:

@@ -132,8 +132,7 @@ class SpectrogramTiles:
     def _levels(self, image: SpectrogramImage, left: int, right: int) -> npt.NDArray[np.float32]:
         """Return the levels of some columns, float32 [rows, columns], 0 to 255 over the range of all tiles."""
         db = image.pixels[:, left:right].astype(np.float32) / 255 * (image.db_max - image.db_min) + image.db_min
-        levels: npt.NDArray[np.float32] = np.clip((db - self._db_min) / RANGE_DB, 0, 1) * np.float32(255)
-        return levels
+        return np.asarray(np.clip((db - self._db_min) / RANGE_DB, 0, 1) * 255, np.float32)
 
 
 def averaged_columns(levels: npt.NDArray[np.float32], columns: int) -> npt.NDArray[np.uint8]:
@@ -170,6 +169,4 @@ def tiles_of_stream(representation: Representation, rate_hz: int, window_s: floa
     [0.25, 0.5, 0.75]
     """
     back_s = 0.0 if representation.real_time else window_s
-    return SpectrogramTiles(
-        representation, rate_hz, step_s=LIVE_STEP_S, columns_per_s=COLUMNS_PER_S / 2, back_s=back_s
-    )
+    return SpectrogramTiles(representation, rate_hz, step_s=LIVE_STEP_S, columns_per_s=COLUMNS_PER_S / 2, back_s=back_s)

@@ -25,7 +25,11 @@ Update = dict[str, Any]
 def opened(
     name: str, model: Model, tiles: SpectrogramTiles | None, *, duration_s: float | None, thresholds: np.ndarray
 ) -> Update:
-    """Return the first update: what the others refer to; ``duration_s`` is None for a stream."""
+    """Return the first update: what the others refer to; ``duration_s`` is None for a stream.
+
+    >>> opened("microphone", model, None, duration_s=None, thresholds=model.threshold())["thresholds"][:2]
+    [0.5, 0.5]
+    """
     background = [model.classes[row] for row in model.card.background_rows]
     return {
         "kind": "opened",
@@ -108,7 +112,12 @@ def rejected(found: Sequence[Rejection]) -> Update:
 
 
 def result(found: Any) -> Update:
-    """Return the last update: the object of ``classify --format json``."""
+    """Return the last update: the object of ``classify --format json``.
+
+    >>> from soundmark.detection.file_result import FileResult
+    >>> result(FileResult(file="a.wav", duration_s=4.0, answer=[], events=[]))["result"]["duration_s"]
+    4.0
+    """
     return {"kind": "result", "result": json.loads(b"".join(FORMATS["json"].write([found])))[0]}
 
 

@@ -57,9 +57,11 @@ def upload_folder() -> Iterator[Path]:
     True
     """
     _remove_abandoned(Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
-        with FileLock(Path(name) / LOCK):
-            yield Path(name)
+    with (
+        tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name,
+        FileLock(Path(name) / LOCK),
+    ):
+        yield Path(name)
 
 
 def _remove_abandoned(parent: Path) -> None:

@@ -168,7 +168,7 @@ def test_uploads_of_a_server_that_was_killed_are_deleted(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"host": "0.0.0.0"}, "--host 0.0.0.0 can be reached from other machines: add --token"),
+        ({"host": "192.168.1.2"}, "--host 192.168.1.2 can be reached from other machines: add --token"),
         ({"token": "short"}, "--token has 5 characters"),
         ({"port": 70000}, "--port is 70000"),
         ({"max_requests": 0}, "--max-requests is 0: expected more than 0"),
@@ -188,5 +188,3 @@ def test_a_port_in_use_is_named(detector):
 
         with pytest.raises(SettingsError, match=f"cannot listen at 127.0.0.1, port {port}: Address already in use"):
             server.serve(detector, ServerSettings(port=port))
-
-

@@ -165,7 +165,11 @@ def test_two_files_in_a_form_are_refused(server, sound):
 def test_an_explanation_is_that_of_python(server, detector, samples, sound):
     expected = explain(detector, samples, rate_hz=RATE_HZ)
     found = server.post("/v1/explain", sound).json()
-    assert (found["label"], found["start_s"], found["stop_s"]) == (expected.classes[0], expected.start_s, expected.stop_s)
+    assert (found["label"], found["start_s"], found["stop_s"]) == (
+        expected.classes[0],
+        expected.start_s,
+        expected.stop_s,
+    )
     assert found["sentence"] == expected.sentence()
     assert len(found["regions"]) == len(expected.regions())
     importance = np.frombuffer(base64.b64decode(found["importance"]), np.uint8)
@@ -179,11 +183,15 @@ def test_a_part_is_explained_at_its_place_in_the_recording(server, sound):
 
 
 def test_a_part_outside_of_the_recording_cannot_be_explained(server, sound):
-    assert "expected 0 ≤ start < stop" in problem(server.post("/v1/explain", sound, params={"start": 8, "stop": 7}), 400)
+    assert "expected 0 ≤ start < stop" in problem(
+        server.post("/v1/explain", sound, params={"start": 8, "stop": 7}), 400
+    )
     assert '"upload"' in problem(server.post("/v1/explain", sound, params={"start": 50, "stop": 51}), 422)
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b'[{"file": "a"}]', b'[{"file": "a", "duration_s": NaN, "events": []}]'])
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[1]", b'[{"file": "a"}]', b'[{"file": "a", "duration_s": NaN, "events": []}]']
+)
 def test_only_results_can_be_converted(server, body):
     assert "not a list of results" in problem(server.post("/v1/convert", body), 400)
 

@@ -3,8 +3,8 @@
 In reading order:
 
     context   what the routes share: model, analyzer, limits, metrics
-    status    health, metrics, the OpenAPI document, and the session of a browser
     openapi   the OpenAPI document
+    status    health, metrics, the OpenAPI document, and the session of a browser
     model     the Model tab: the card of the model
     classify  the Classify tab: uploads
     live      the Live tab: the WebSocket

@@ -27,12 +27,12 @@ from soundmark.models.streaming import WindowScores
 from soundmark.serving import query, updates
 from soundmark.serving.analyzer import Opened
 from soundmark.serving.problems import Problem
-from soundmark.serving.query import number, switch, whole
+from soundmark.serving.query import Parser, number, switch, whole
 from soundmark.serving.routes.context import Context, context_of
 from soundmark.serving.spectrogram_tiles import Tile
 from soundmark.serving.uploads import Upload, received, received_bytes
 
-DETECTION = {
+DETECTION: dict[str, Parser] = {
     "top_k": whole,
     "overlap": number,
     "min_confidence": number,
@@ -42,13 +42,13 @@ DETECTION = {
 """The query parameters that are settings of the detection."""
 
 
-CLASSIFY = {**DETECTION, "format": str, "name": str}
+CLASSIFY: dict[str, Parser] = {**DETECTION, "format": str, "name": str}
 
 
-EXPLAIN = {"start": number, "stop": number, "name": str}
+EXPLAIN: dict[str, Parser] = {"start": number, "stop": number, "name": str}
 
 
-CONVERT = {"format": str}
+CONVERT: dict[str, Parser] = {"format": str}
 
 
 JSON_LINES = "application/jsonl"
@@ -113,7 +113,7 @@ async def _classify(request: Request) -> Response:
         found = context.analyzer.analyze(upload, detection, deadline=deadline, with_tiles=form == "updates")
         found = _counted(context, found)
         if form not in LINES:
-            result = [item async for item in found if isinstance(item, FileResult)][0]
+            *_, result = [item async for item in found if isinstance(item, FileResult)]
             return Response(b"".join(FORMATS[form].write([result])), media_type=MEDIA_TYPES[form])
         first = await anext(found)  # a sound that cannot be decoded is a problem, not a line
         lines = _lines(context, form, upload.name, first, found, stack.pop_all(), detection)
@@ -158,9 +158,7 @@ async def _lines(
             if form == "updates":
                 thresholds = context.model.threshold(detection.threshold(context.model))
                 yield updates.line(
-                    updates.opened(
-                        name, context.model, first.tiles, duration_s=first.duration_s, thresholds=thresholds
-                    )
+                    updates.opened(name, context.model, first.tiles, duration_s=first.duration_s, thresholds=thresholds)
                 )
             async for item in found:
                 if line := _line(form, name, item):
@@ -200,6 +198,10 @@ def explanation_json(found: Explanation, start_s: float = 0.0) -> dict[str, Any]
     """Return an explanation as JSON values, for a sound that begins at ``start_s`` of its recording.
 
     ``importance`` is uint8 [rows, columns] in base64, 255 for the most important part, row 0 the highest frequency.
+
+    >>> found = model.explain(city.clips[0].path)
+    >>> explanation_json(found)["label"] == found.classes[0]
+    True
     """
     importance = found.pixel_importance()
     scaled = np.clip(importance / max(float(importance.max()), 1e-9), 0, 1)

@@ -19,10 +19,10 @@ from soundmark.errors import SoundmarkError
 from soundmark.serving import query
 from soundmark.serving.live_session import LiveOptions, LiveSession
 from soundmark.serving.problems import Problem, problem_response
-from soundmark.serving.query import number, switch, whole
+from soundmark.serving.query import Parser, number, switch, whole
 from soundmark.serving.routes.context import Context, context_of
 
-LISTEN = {
+LISTEN: dict[str, Parser] = {
     "rate": whole,
     "channels": whole,
     "sample_format": str,

@@ -9,21 +9,26 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from soundmark.models import card_text, overview
-from soundmark.serving.routes.context import Context, context_of
+from soundmark.models.classifier import Model
+from soundmark.serving.routes.context import context_of
+from soundmark.serving.settings import ServerSettings
 
 
 async def _model(request: Request) -> Response:
-    return JSONResponse(describe(context_of(request)))
+    context = context_of(request)
+    return JSONResponse(describe(context.model_name, context.model, context.settings))
 
 
-def describe(context: Context) -> dict[str, object]:
-    """Return the model and the limits of the server as JSON values.
+def describe(name: str, model: Model, settings: ServerSettings) -> dict[str, object]:
+    """Return the model called ``name``, and the limits of the server, as JSON values.
 
     ``summary`` and ``details`` are rows of a heading and a text, as ``soundmark show`` prints them.
+
+    >>> describe("model.onnx", model, ServerSettings())["limits"]["upload_bytes"]
+    1000000000
     """
-    model, settings = context.model, context.settings
     return {
-        "name": context.model_name,
+        "name": name,
         "classes": list(model.classes),
         "window_s": model.card.window_s,
         "overlap": model.overlap,

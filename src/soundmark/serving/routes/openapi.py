@@ -134,7 +134,9 @@ DETECTION = [
         "Probability at which an event starts; default: the model's, or 0.5.",
     ),
     _parameter(
-        "merge_gap", {"type": "number", "minimum": 0}, "Merge events of a class that are at most this many seconds apart."
+        "merge_gap",
+        {"type": "number", "minimum": 0},
+        "Merge events of a class that are at most this many seconds apart.",
     ),
     _parameter("unknown", {"type": "boolean", "default": True}, 'Report sounds unlike the training data as "unknown".'),
 ]
@@ -199,7 +201,9 @@ def _upload_paths() -> Json:
                 "parameters": [
                     *DETECTION,
                     NAME,
-                    _parameter("format", formats, "As `soundmark classify --format`; updates: all results as they are."),
+                    _parameter(
+                        "format", formats, "As `soundmark classify --format`; updates: all results as they are."
+                    ),
                 ],
                 "requestBody": SOUND,
                 "responses": {"200": {"description": "The results.", "content": _formats()}}
