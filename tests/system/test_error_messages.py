@@ -1257,4 +1257,4 @@ def a_learning_curve_of_other_data(folder: Path) -> None:
     (folder / "run" / "curve.json").write_text(json.dumps(found))
 
 
-setup_of(239, 240, 241)(no_files)
+setup_of(239, 240, 241, 242, 243, 244, 245, 246, 247, 248)(no_files)

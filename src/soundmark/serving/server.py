@@ -96,8 +96,9 @@ def listening(settings: ServerSettings) -> Any:
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         opened = socket.create_server((settings.host, settings.port), family=family, backlog=512)
     except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (while")[0]
         raise SettingsError(
-            f"cannot listen at {settings.host}, port {settings.port}: {error.strerror or error}. Choose another "
+            f"cannot listen at {settings.host}, port {settings.port}: {reason}. Choose another "
             "--port (0: any free one) or --host."
         ) from error
     with opened:

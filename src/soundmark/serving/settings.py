@@ -11,6 +11,17 @@ from soundmark.errors import SettingsError
 LEAST_TOKEN_CHARS = 16
 
 
+LIMITS = {
+    "max_upload_bytes": "--max-upload",
+    "max_audio_s": "--max-audio",
+    "max_request_s": "--max-request",
+    "max_requests": "--max-requests",
+    "max_live": "--max-live",
+    "shutdown_s": "shutdown_s",
+}
+"""The limits, and their options."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
     """Where the server listens, who may use it, and how much a request may take.
@@ -49,9 +60,9 @@ class ServerSettings:
                 f"--host {self.host} can be reached from other machines: add --token, a secret of at least "
                 f"{LEAST_TOKEN_CHARS} characters that every client must send."
             )
-        for name in ("max_upload_bytes", "max_audio_s", "max_request_s", "max_requests", "max_live", "shutdown_s"):
+        for name, option in LIMITS.items():
             if not getattr(self, name) > 0:
-                raise SettingsError(f"--{name.replace('_', '-')} is {getattr(self, name)}: expected more than 0.")
+                raise SettingsError(f"{option} is {getattr(self, name):g}: expected more than 0.")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise SettingsError("--tls-cert and --tls-key belong together: give both files, or neither.")
 

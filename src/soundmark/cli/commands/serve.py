@@ -33,7 +33,6 @@ def _network(name: str, metavar: str, help: str, **others: Any) -> Any:
             "soundmark serve",
             "soundmark serve -m model.onnx --open",
             "soundmark serve --host 0.0.0.0 --token SECRET --tls-cert A.pem --tls-key B.pem",
-            "curl --data-binary @street.wav http://127.0.0.1:8765/v1/classify",
         ]
     )
 )
