@@ -103,14 +103,27 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.split("LOADED")[1].split())
 
 
-HEAVY = {"torch", "pandas", "scipy", "sklearn", "matplotlib", "onnx", "onnxruntime", "numpy", "soundfile"}
+HEAVY = {
+    "starlette",
+    "uvicorn",
+    "prometheus_client",
+    "torch",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "onnx",
+    "onnxruntime",
+    "numpy",
+    "soundfile",
+}
 
 
 def test_import_soundmark_loads_nothing_heavy():
     assert not loaded_by("import soundmark") & {*HEAVY, "typer", "rich", "IPython", "platformdirs"}
 
 
-@pytest.mark.parametrize("command", ["--help", "compare --help", "classify --help"])
+@pytest.mark.parametrize("command", ["--help", "compare --help", "classify --help", "serve --help"])
 def test_help_loads_nothing_that_would_make_it_slow(command: str):
     code = (
         f"import sys\nfrom soundmark import cli\nsys.argv = ['soundmark', *{command.split()!r}]\n"

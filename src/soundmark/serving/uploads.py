@@ -22,6 +22,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from soundmark.errors import as_line
+from soundmark.runtime.atomic import DISK_FULL
 from soundmark.serving.problems import Problem
 
 PREFIX = "soundmark-serve-"
@@ -91,11 +92,12 @@ async def received(
     """Write the body of a request to a file in ``folder``, which is deleted afterwards.
 
     Raises:
-        Problem: the body is empty (400), too large (413), or not a valid form with one file (400).
+        Problem: the body is empty (400), too large (413), or not a valid form with one file (400), or the disk is full (507).
     """
     check_length(request.headers.get("content-length"), max_bytes)
-    descriptor, path = tempfile.mkstemp(dir=folder)
+    path = None
     try:
+        descriptor, path = tempfile.mkstemp(dir=folder)
         with os.fdopen(descriptor, "wb") as file:
             if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
                 name = await _receive_form(request, file, max_bytes) or name
@@ -106,8 +108,13 @@ async def received(
         if not n_bytes:
             raise Problem(400, "the request has no sound: send a sound file as its body, or as the file of a form.")
         yield Upload(Path(path), display_name(name), n_bytes)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise Problem(507, "the server has no disk space left for the upload: try again later.") from error
     finally:
-        Path(path).unlink(missing_ok=True)
+        if path:
+            Path(path).unlink(missing_ok=True)
 
 
 async def received_bytes(request: Request, *, max_bytes: int) -> bytes:

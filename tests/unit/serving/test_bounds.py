@@ -1,5 +1,6 @@
 """Every limit is reached, and answered clearly."""
 
+import errno
 import os
 import signal
 import socket
@@ -30,6 +31,17 @@ def test_an_upload_of_undeclared_length_is_counted(detector, sound):
         assert "larger than" in problem(server.post("/v1/classify", iter([sound[:900], sound[900:1800]])), 413)
 
 
+def test_a_full_disk(detector, sound, monkeypatch):
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with running(detector) as server:
+        monkeypatch.setattr(uploads.tempfile, "mkstemp", full)
+        assert "no disk space left" in problem(server.classify(sound), 507)
+        monkeypatch.undo()
+        assert server.classify(sound).status_code == 200
+
+
 def test_a_small_file_that_decodes_to_hours(detector):
     silence = encoded(np.zeros(3600 * 1000, np.float32), 1000, "FLAC")
     assert len(silence) < 100_000
@@ -58,8 +70,8 @@ def test_a_request_that_takes_too_long_to_analyse(detector, sound, monkeypatch):
         return slow(*arguments, **options)
 
     monkeypatch.setattr(type(detector), "score", score)
-    with running(detector, max_request_s=0.5, jobs=1) as server:
-        long = encoded(tones(60.0, []))
+    long = encoded(tones(60.0, []))
+    with running(detector, max_request_s=2.0, jobs=1) as server:
         assert "took longer than" in problem(server.classify(long), 408)
         lines = server.classify(long, format="updates").text.splitlines()
         assert '"kind":"error"' in lines[-1]

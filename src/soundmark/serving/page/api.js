@@ -2,7 +2,7 @@
 
 export class Problem extends Error {
   constructor(message, status = 0) {
-    super(message);
+    super(message.replace(/^[a-z]/, (first) => first.toUpperCase()));
     this.status = status; // 0: the server cannot be reached
   }
 }

@@ -14,6 +14,7 @@ const WINDOW_S = 20; // shown of a long recording while it is analysed, after wh
 
 export function startClassify(model) {
   const recordings = []; // { file, state, error, note, analyzed, … }, in the order in which they were chosen
+  const calibration = model.summary.find(([heading]) => heading === "calibration")?.[1] ?? "unknown";
   let current = null, working = false;
 
   const player = new Player({
@@ -74,19 +75,19 @@ export function startClassify(model) {
         recording.state = "done";
         break;
       } catch (error) {
-        if (!(error instanceof Problem)) throw error;
-        if (error.status !== 0 && error.status !== 503) {
+        const isLost = error instanceof Problem && error.status === 0;
+        if (!isLost && error.status !== 503) {
           recording.state = "failed";
           recording.error = error.message;
           break;
         }
-        recording.interrupted = error.status === 0
+        recording.interrupted = isLost
           ? "The connection to the server was lost. Waiting for it, to analyse this file again …"
           : error.message;
         refresh(recording);
         await serverIsBack();
         recording.interrupted = "";
-        recording.note = "The server was interrupted: this file was analysed again.";
+        if (isLost) recording.note = "The server was interrupted: this file was analysed again.";
         Object.assign(recording, { events: [], scores: [], analyzed: 0, spectrogram: null, result: null });
       }
     }
@@ -191,6 +192,8 @@ export function startClassify(model) {
       hint: label === opened.unknown ? "This sounds unlike everything that the model was trained on: its classes may not apply." : "",
     }));
     fillBars(byId("classes"), rows);
+    const mean = scores.length > 1 ? `Means of ${scores.length} windows. ` : "";
+    byId("classes-about").textContent = `${mean}Calibration: ${calibration}.`;
   }
 
   function showEvents(recording) {

@@ -6,7 +6,7 @@ import { Spectrogram } from "./spectrogram.js";
 import { Timeline } from "./timeline.js";
 import { openMicrophone } from "./microphone.js";
 
-const SHOWN_S = 30, KEPT_S = 60, LOG_LINES = 200, QUEUED_S = 2, WAITING_S = 5, RETRY_MS = [500, 1000, 2000, 4000];
+const SHOWN_S = 30, KEPT_S = 60, LOG_LINES = 200, QUEUED_S = 2, WAITING_S = 5, FRAME_MS = 40, RETRY_MS = [500, 1000, 2000, 4000];
 
 export function startLive(model) {
   const timeline = new Timeline(byId("live-timeline"), { height: 240, curves: true });
@@ -22,7 +22,7 @@ export function startLive(model) {
 
   async function toggle() {
     if (wanted) return stop();
-    wanted = true;
+    wanted = byId("hop").disabled = true;
     byId("listen").textContent = "Stop";
     state("Waiting for the microphone …");
     show(byId("live-warning"), "");
@@ -44,7 +44,7 @@ export function startLive(model) {
   }
 
   async function stop() {
-    wanted = false;
+    wanted = byId("hop").disabled = false;
     byId("listen").textContent = "Start listening";
     await microphone?.close();
     microphone = null;
@@ -155,7 +155,7 @@ export function startLive(model) {
     timeline.duration = Math.max(SHOWN_S, time);
     timeline.cursor = -1;
     timeline.show(timeline.duration - SHOWN_S, timeline.duration);
-    requestAnimationFrame(tick);
+    setTimeout(() => requestAnimationFrame(tick), FRAME_MS);
   }
 
   byId("listen").addEventListener("click", toggle);

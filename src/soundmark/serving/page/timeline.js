@@ -18,7 +18,7 @@ function niceStep(seconds, width) {
 }
 
 export class Timeline {
-  constructor(container, { onSeek = () => {}, onEvent = () => {}, onToggle = () => {}, height = 260, curves = true } = {}) {
+  constructor(container, { onSeek = () => {}, onEvent = null, onToggle = () => {}, height = 260, curves = true } = {}) {
     Object.assign(this, { container, onSeek, onEvent, onToggle, height, curves });
     this.spectrogram = null;
     this.duration = 1;
@@ -243,10 +243,10 @@ export class Timeline {
       const rank = this.shown.indexOf(this.classes.indexOf(label));
       return element("div", { class: "lane", role: "group", "aria-label": `Events of ${label}` },
         ...visible.filter((event) => event.label === label).map((event) => {
-          const box = element("button", {
-            text: label, title: label, class: event === this.selected ? "on" : null, "data-event": String(this.events.indexOf(event)),
-            "aria-label": `${label}, ${event.start_s.toFixed(1)} to ${event.stop_s.toFixed(1)} s: play`,
-            onclick: () => this.onEvent(event),
+          const times = `${label}, ${event.start_s.toFixed(1)} to ${event.stop_s.toFixed(1)} s`;
+          const shared = { text: label, title: times, class: event === this.selected ? "box on" : "box" };
+          const box = !this.onEvent ? element("span", shared) : element("button", {
+            ...shared, "data-event": String(this.events.indexOf(event)), "aria-label": `${times}: play`, onclick: () => this.onEvent(event),
           });
           const left = Math.max(0, (event.start_s - this.t0) * scale), right = Math.min(100, (event.stop_s - this.t0) * scale);
           box.style.left = `${left}%`;

@@ -101,6 +101,7 @@ REASONS = {
     "421": "The server is not reached by this host name.",
     "422": "The sound cannot be decoded, or is too long.",
     "500": "A bug in soundmark.",
+    "507": "The disk of the server is full.",
     "503": "Too many requests at once; see the header Retry-After.",
 }
 
@@ -207,7 +208,7 @@ def _upload_paths() -> Json:
                 ],
                 "requestBody": SOUND,
                 "responses": {"200": {"description": "The results.", "content": _formats()}}
-                | _problems("400", "408", "413", "422", "503"),
+                | _problems("400", "408", "413", "422", "503", "507"),
             }
         },
         "/v1/explain": {
@@ -219,7 +220,8 @@ def _upload_paths() -> Json:
                     NAME,
                 ],
                 "requestBody": SOUND,
-                "responses": _json("The explanation.", explanation) | _problems("400", "408", "413", "422", "503"),
+                "responses": _json("The explanation.", explanation)
+                | _problems("400", "408", "413", "422", "503", "507"),
             }
         },
         "/v1/convert": {
