@@ -58,9 +58,8 @@ def test_a_signal_ends_it_after_the_work_under_way(model, number, status):
         yield sound[1000:]
 
     with serving(model) as (process, url):
-        post = threading.Thread(
-            target=lambda: answers.append(requests.post(f"{url}/v1/classify", slowly(), timeout=60))
-        )
+        path = f"{url}/v1/classify"
+        post = threading.Thread(target=lambda: answers.append(requests.post(path, slowly(), timeout=60)))
         post.start()
         time.sleep(0.7)
         process.send_signal(number)
@@ -84,9 +83,8 @@ def test_the_token_is_read_from_the_environment(model):
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed, which makes the certificate")
 def test_https_and_its_web_socket(model, tmp_path):
     line = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
-    subprocess.run(
-        [*line.split(), "-keyout", "key.pem", "-out", "cert.pem"], cwd=tmp_path, check=True, capture_output=True
-    )
+    files = ("-keyout", "key.pem", "-out", "cert.pem")
+    subprocess.run([*line.split(), *files], cwd=tmp_path, check=True, capture_output=True)
     cert = tmp_path / "cert.pem"
     options = ("--tls-cert", cert, "--tls-key", tmp_path / "key.pem", "--token", TOKEN)
     headers = {"Authorization": f"Bearer {TOKEN}"}

@@ -92,7 +92,7 @@ async def received(
     """Write the body of a request to a file in ``folder``, which is deleted afterwards.
 
     Raises:
-        Problem: the body is empty (400), too large (413), or not a valid form with one file (400), or the disk is full (507).
+        Problem: the body is empty or not a form with one file (400), it is too large (413), or the disk is full (507).
     """
     check_length(request.headers.get("content-length"), max_bytes)
     path = None

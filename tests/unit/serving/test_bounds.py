@@ -66,7 +66,7 @@ def test_a_request_that_takes_too_long_to_analyse(detector, sound, monkeypatch):
     slow = type(detector).score
 
     def score(*arguments, **options):
-        time.sleep(0.2)
+        time.sleep(1.5)
         return slow(*arguments, **options)
 
     monkeypatch.setattr(type(detector), "score", score)
