@@ -17,6 +17,7 @@ export function showModel(model) {
   const items = model.classes.map((label) => element("li", { text: label }));
   byId("all-classes").replaceChildren(...items);
   byId("all-classes-title").textContent = `${model.classes.length} classes`;
+  byId("find").hidden = model.classes.length < 20;
   byId("find-class").addEventListener("input", ({ target }) => {
     const wanted = target.value.toLowerCase();
     for (const item of items) item.hidden = !item.textContent.toLowerCase().includes(wanted);

@@ -67,15 +67,24 @@ export class Spectrogram {
     }
   }
 
+  // The colours of the 256 levels, as the bytes of a pixel.
+  #colourOfLevel() {
+    if (this.coloursOf === this.version) return this.colours;
+    const bytes = new Uint8ClampedArray(4 * 256), scale = 255 / Math.max(1, this.high - this.low);
+    for (let level = 0; level < 256; level++) {
+      const at = Math.round(Math.min(255, Math.max(0, (level - this.low) * scale)));
+      bytes.set([...this.table[at], 255], 4 * level);
+    }
+    this.coloursOf = this.version;
+    return (this.colours = new Uint32Array(bytes.buffer));
+  }
+
   #coloured(tile) {
     if (tile.version === this.version) return tile.canvas;
     tile.canvas ??= Object.assign(document.createElement("canvas"), { width: tile.columns, height: tile.rows });
     const context = tile.canvas.getContext("2d"), image = context.createImageData(tile.columns, tile.rows);
-    const scale = 255 / Math.max(1, this.high - this.low);
-    tile.levels.forEach((level, i) => {
-      const [r, g, b] = this.table[Math.round(Math.min(255, Math.max(0, (level - this.low) * scale)))];
-      image.data.set([r, g, b, 255], 4 * i);
-    });
+    const colours = this.#colourOfLevel(), pixels = new Uint32Array(image.data.buffer);
+    for (let i = 0; i < pixels.length; i++) pixels[i] = colours[tile.levels[i]];
     context.putImageData(image, 0, 0);
     tile.version = this.version;
     return tile.canvas;
