@@ -65,8 +65,19 @@ async def on_soundmark_error(request: Request, error: Exception) -> Response:
 
 async def on_unexpected(request: Request, error: Exception) -> Response:
     """Answer an exception that nothing in soundmark expects, and log it."""
-    log.error("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error, exc_info=error)
-    return problem_response(500, "unexpected error: this is a bug in soundmark. The log of the server describes it.")
+    return problem_response(500, reason_of(error))
+
+
+def reason_of(error: Exception) -> str:
+    """Return the message for an exception; one that nothing in soundmark expects is logged instead.
+
+    >>> reason_of(Problem(413, "the upload is too large."))
+    'the upload is too large.'
+    """
+    if isinstance(error, Problem | SoundmarkError):
+        return str(error)
+    log.error("%s: %s", type(error).__name__, error, exc_info=error)
+    return "unexpected error: this is a bug in soundmark. The log of the server describes it."
 
 
 HANDLERS = {

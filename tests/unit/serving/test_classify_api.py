@@ -209,3 +209,21 @@ def test_other_formats_are_decoded(server, samples, container, subtype):
     file = io.BytesIO()
     soundfile.write(file, samples, RATE_HZ, format=container, subtype=subtype)
     assert {event["label"] for event in server.classify(file.getvalue()).json()[0]["events"]} == {"low", "high"}
+
+
+def test_an_unexpected_error_is_logged_and_answered(detector, sound, monkeypatch, caplog):
+    """Also after the first line: the page must not take it for a lost connection."""
+
+    def score(*_: object, **__: object) -> None:
+        raise RuntimeError("out of luck")
+
+    with running(detector) as server:
+        monkeypatch.setattr(type(detector), "score", score)
+        assert "this is a bug in soundmark" in problem(server.classify(sound), 500)
+        lines = server.classify(sound, format="updates").text.splitlines()
+        assert json.loads(lines[0])["kind"] == "opened"
+        assert json.loads(lines[-1])["kind"] == "error"
+        monkeypatch.undo()
+        assert server.classify(sound).status_code == 200
+        assert server.app.state.context.uploads.inside == 0
+    assert "RuntimeError: out of luck" in caplog.text

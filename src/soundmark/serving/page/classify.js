@@ -9,6 +9,7 @@ import { openMicrophone, wavFile } from "./microphone.js";
 import { explanationOf } from "./why.js";
 
 const MOST_CLASSES = 5; // of the recording
+const MOST_LOST = 5; // connections, until a file is given up
 const TABLE_ROWS = 500; // of events; the downloads have all
 const WINDOW_S = 20; // shown of a long recording while it is analysed, after which the whole is
 
@@ -68,6 +69,7 @@ export function startClassify(model) {
   async function analyse(recording) {
     recording.state = "working";
     refresh(recording);
+    let lost = 0;
     const settings = { overlap: byId("overlap").value, min_confidence: byId("min-confidence").value };
     for (;;) {
       try {
@@ -76,7 +78,7 @@ export function startClassify(model) {
         break;
       } catch (error) {
         const isLost = error instanceof Problem && error.status === 0;
-        if (!isLost && error.status !== 503) {
+        if ((!isLost && error.status !== 503) || (isLost && ++lost > MOST_LOST)) {
           recording.state = "failed";
           recording.error = error.message;
           break;

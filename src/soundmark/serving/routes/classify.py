@@ -26,7 +26,7 @@ from soundmark.models.explanation import Explanation
 from soundmark.models.streaming import WindowScores
 from soundmark.serving import query, updates
 from soundmark.serving.analyzer import Opened
-from soundmark.serving.problems import Problem
+from soundmark.serving.problems import Problem, reason_of
 from soundmark.serving.query import Parser, number, switch, whole
 from soundmark.serving.routes.context import Context, context_of
 from soundmark.serving.spectrogram_tiles import Tile
@@ -116,19 +116,25 @@ async def _classify(request: Request) -> Response:
             *_, result = [item async for item in found if isinstance(item, FileResult)]
             return Response(b"".join(FORMATS[form].write([result])), media_type=MEDIA_TYPES[form])
         first = await anext(found)  # a sound that cannot be decoded is a problem, not a line
-        lines = _lines(context, form, upload.name, first, found, stack.pop_all(), detection)
-        return _Lines(lines, media_type=MEDIA_TYPES[form])
+        lines = _lines(context, form, upload.name, first, found, detection)
+        return _Lines(lines, stack.pop_all(), media_type=MEDIA_TYPES[form])
     raise AssertionError  # the stack suppresses no exception
 
 
 class _Lines(StreamingResponse):
-    """Lines that are sent while they are computed; a client that leaves ends the analysis."""
+    """Lines that are sent while they are computed; a client that leaves ends the analysis, and its upload."""
+
+    def __init__(self, lines: AsyncGenerator[bytes, None], stack: AsyncExitStack, *, media_type: str) -> None:
+        super().__init__(lines, media_type=media_type)
+        self._lines, self._stack = lines, stack
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            await self.body_iterator.aclose()  # type: ignore[attr-defined]
+        """Send the lines."""
+        async with self._stack:
+            try:
+                await super().__call__(scope, receive, send)
+            finally:
+                await self._lines.aclose()
 
 
 async def _counted(context: Context, found: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
@@ -149,24 +155,22 @@ async def _lines(
     name: str,
     first: Opened,
     found: AsyncGenerator[Any, None],
-    stack: AsyncExitStack,
     detection: DetectionSettings,
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the lines of an analysis while it is computed; a problem from now on is the last line."""
-    async with stack:
-        try:
-            if form == "updates":
-                thresholds = context.model.threshold(detection.threshold(context.model))
-                yield updates.line(
-                    updates.opened(name, context.model, first.tiles, duration_s=first.duration_s, thresholds=thresholds)
-                )
-            async for item in found:
-                if line := _line(form, name, item):
-                    yield line
-        except Problem as problem:
-            yield updates.line(updates.error(problem.detail))
-        finally:
-            await found.aclose()
+    """Yield the lines of an analysis while it is computed; an error from now on is the last line."""
+    try:
+        if form == "updates":
+            thresholds = context.model.threshold(detection.threshold(context.model))
+            yield updates.line(
+                updates.opened(name, context.model, first.tiles, duration_s=first.duration_s, thresholds=thresholds)
+            )
+        async for item in found:
+            if line := _line(form, name, item):
+                yield line
+    except Exception as error:  # the status has been sent
+        yield updates.line(updates.error(reason_of(error)))
+    finally:
+        await found.aclose()
 
 
 def _line(form: str, name: str, item: Any) -> bytes:
