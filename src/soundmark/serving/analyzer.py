@@ -168,7 +168,7 @@ class Analyzer:
 
         def opened(duration_s: float, rate_hz: int) -> None:
             nonlocal tiles
-            self._check_duration(duration_s, self.settings.max_audio_s, "--max-audio")
+            check_duration(upload.name, duration_s, self.settings.max_audio_s, "--max-audio")
             if with_tiles:
                 card = self.model.card
                 tiles = tiles_of_recording(card.representation, rate_hz, duration_s, card.window_s)
@@ -207,19 +207,11 @@ class Analyzer:
     def _explain(self, upload: Upload, start_s: float, stop_s: float | None) -> Explanation:
         try:
             with self._decoders.blocks(upload.path, start_s=start_s, stop_s=stop_s) as blocks:
-                self._check_duration(blocks.frames / blocks.rate_hz, MOST_EXPLAINED_S, "an explanation")
+                check_duration(upload.name, blocks.frames / blocks.rate_hz, MOST_EXPLAINED_S, "an explanation")
                 sound = Sound(np.concatenate(list(blocks)), blocks.rate_hz)
         except AudioError as error:
             raise Problem(422, _named(str(error), upload)) from error
         return explanation.explain(self.model, sound)
-
-    def _check_duration(self, duration_s: float, most_s: float, what: str) -> None:
-        if duration_s > most_s:
-            raise Problem(
-                422,
-                f"the sound lasts {duration(duration_s)}, longer than the {duration(most_s)} that {what} allows: "
-                "send a part of it.",
-            )
 
     def too_slow(self) -> Problem:
         """Return the problem of a request that took too long."""
@@ -227,6 +219,24 @@ class Analyzer:
             408,
             f"the request took longer than {duration(self.settings.max_request_s)}, the most that this server allows "
             "(--max-request): send a shorter sound, or try again when the server is less busy.",
+        )
+
+
+def check_duration(name: str, duration_s: float, most_s: float, what: str) -> None:
+    """Check the duration that the header of a sound declares.
+
+    Raises:
+        Problem: it is longer than ``most_s``.
+
+    >>> check_duration("hour.flac", 7200.0, 3600.0, "--max-audio")
+    Traceback (most recent call last):
+    soundmark.serving.problems.Problem: "hour.flac" lasts 2 h according to its header, longer than the 60 min that ...
+    """
+    if duration_s > most_s:
+        raise Problem(
+            422,
+            f'"{name}" lasts {duration(duration_s)} according to its header, longer than the {duration(most_s)} that '
+            f"{what} allows: send a part of it.",
         )
 
 
