@@ -28,6 +28,7 @@ from support.browser import find_chromium
 from support.commands import run_soundmark
 from support.serving import Running, running
 from support.sounds import RATE_HZ, pcm, tones, wave
+from unit.detection import test_unknown
 
 pytestmark = pytest.mark.slow
 
@@ -172,6 +173,16 @@ def test_a_real_siren_is_dropped(browser, audioset_server, siren, tmp_path):
             with page.expect_download() as download:
                 page.get_by_role("button", name=button).click()
             assert Path(download.value.path()).read_bytes().startswith(start)
+
+
+def test_a_sound_unlike_the_training_data_is_shown_as_unknown(browser):
+    with running(test_unknown.model(unknown=0.98)) as server, opened(browser, server.url) as page:
+        drop(page, ("noise.wav", encoded(test_unknown.NOISE, test_unknown.RATE_HZ)))
+        wait_until_done(page)
+        first = page.locator("#classes li").first
+        expect(first.locator(".name")).to_have_text("unknown")
+        expect(first).to_contain_text("unlike everything that the model was trained on")
+        expect(page.locator("#events tbody")).to_contain_text("unknown")
 
 
 def test_why(browser, tone_server):
@@ -358,6 +369,23 @@ def test_the_model_tab_shows_the_card(browser, audioset_server):
         expect(page.locator("#all-classes li:visible")).to_have_count(527)
         page.locator("#find-class").fill("siren")
         assert page.locator("#all-classes li:visible").count() == 5
+
+
+@pytest.mark.long
+def test_overload_is_shown(browser, tone_detector, monkeypatch):
+    plain = type(tone_detector).score
+
+    def score(*arguments, **options):
+        time.sleep(3.0)
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(type(tone_detector), "score", score)
+    with running(tone_detector) as server, opened(browser, server.url) as page:
+        page.get_by_role("tab", name="Live").click()
+        page.locator("#listen").click()
+        expect(page.locator("#live-warning")).to_contain_text("cannot keep up", timeout=30_000)
+        page.locator("#listen").click()
+        expect(page.locator("#live-state")).to_have_text("The microphone is off.", timeout=MINUTE_MS)
 
 
 @pytest.mark.long
