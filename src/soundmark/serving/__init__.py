@@ -1,21 +1,17 @@
 """Serve a model: a web page for people, an HTTP API and a WebSocket for programs.
 
-    upload ─ uploads ─▶ temporary file ─ analyzer ─▶ updates ─ routes/classify ─▶ JSON lines, CSV, …
+    upload ─ http ─▶ temporary file ─ analyzer ─▶ updates ─ routes/classify ─▶ JSON lines, CSV, …
     WebSocket ─ routes/live ─▶ live_session ─▶ messages
 
 The inference is that of ``classify`` and ``listen``: ``detection.file_analysis`` and ``detection.live.monitor``. Files
 from outside are decoded in worker processes with limits. In reading order:
 
     settings           address, token, limits, and their defaults
-    problems           errors as application/problem+json
-    guard              checks of every request: host, origin, token; security headers
-    gate               the number of requests at once
-    counters           metrics for Prometheus
-    query              the parameters of a request
-    uploads            the body of a request as a temporary file
+    http               errors, checks, limits, parameters and bodies of requests
     spectrogram_tiles  samples → spectrogram as the model computes it, in tiles of 8-bit levels
     rejections         windows in which a class was likely, and why they are not detections
     updates            results while they are computed, as JSON values
+    results_json       results that a client sends → FileResult
     analyzer           an upload → updates, in threads and worker processes
     live_session       PCM of a WebSocket → messages
     routes             paths of the API, one file per tab of the page

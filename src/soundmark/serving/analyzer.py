@@ -31,10 +31,10 @@ from soundmark.models.classifier import Model
 from soundmark.models.explanation import Explanation
 from soundmark.runtime import parallel
 from soundmark.runtime.text import duration
-from soundmark.serving.problems import Problem
+from soundmark.serving.http.problems import Problem
+from soundmark.serving.http.uploads import Upload
 from soundmark.serving.settings import ServerSettings
 from soundmark.serving.spectrogram_tiles import tiles_of_recording
-from soundmark.serving.uploads import Upload
 
 AHEAD = 32  # results that wait for a slow reader
 
@@ -230,7 +230,7 @@ def check_duration(name: str, duration_s: float, most_s: float, what: str) -> No
 
     >>> check_duration("hour.flac", 7200.0, 3600.0, "--max-audio")
     Traceback (most recent call last):
-    soundmark.serving.problems.Problem: "hour.flac" lasts 2 h according to its header, longer than the 60 min that ...
+    soundmark.serving.http.problems.Problem: "hour.flac" lasts 2 h according to its header, longer than the 60 min ...
     """
     if duration_s > most_s:
         raise Problem(

@@ -18,14 +18,14 @@ from starlette.routing import BaseRoute
 from soundmark.errors import SettingsError
 from soundmark.models.classifier import Model
 from soundmark.serving.analyzer import Analyzer
-from soundmark.serving.counters import Counters, Counting
-from soundmark.serving.gate import Gate
-from soundmark.serving.guard import Guard
-from soundmark.serving.problems import HANDLERS
+from soundmark.serving.http.counters import Counters, Counting
+from soundmark.serving.http.gate import Gate
+from soundmark.serving.http.guard import Guard
+from soundmark.serving.http.problems import HANDLERS
+from soundmark.serving.http.uploads import upload_folder
 from soundmark.serving.routes import classify, live, model, page, status
 from soundmark.serving.routes.context import Context
 from soundmark.serving.settings import ServerSettings
-from soundmark.serving.uploads import upload_folder
 
 if TYPE_CHECKING:
     import uvicorn

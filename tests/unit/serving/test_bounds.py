@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import requests
 
-from soundmark.serving import uploads
+from soundmark.serving.http import uploads
 from soundmark.serving.settings import ServerSettings
 from support.serving import running
 from support.sounds import tones

@@ -189,11 +189,44 @@ def test_a_part_outside_of_the_recording_cannot_be_explained(server, sound):
     assert '"upload"' in problem(server.post("/v1/explain", sound, params={"start": 50, "stop": 51}), 422)
 
 
+EVENT = {"start_s": 0.0, "stop_s": 1.0, "label": "dog", "confidence": 0.5, "peak": 0.5}
+RESULT = {"file": "a.wav", "duration_s": 4.0, "classes": [{"label": "dog", "score": 0.5}], "events": [EVENT]}
+
+
 @pytest.mark.parametrize(
-    "body", [b"", b"{}", b"[1]", b'[{"file": "a"}]', b'[{"file": "a", "duration_s": NaN, "events": []}]']
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[1]",
+        b"[" * 100_000,
+        b'[{"file": "a"}]',
+        b'[{"file": "a", "duration_s": NaN, "classes": [], "events": []}]',
+        *(
+            json.dumps([RESULT | changes]).encode()
+            for changes in (
+                {"began": "0001-01-01"},
+                {"began": 5},
+                {"duration_s": 1e300},
+                {"duration_s": 10**400},
+                {"duration_s": True},
+                {"classes": [{"label": "dog", "score": 2}]},
+                {"events": [EVENT | {"start_s": -1}]},
+                {"events": [EVENT | {"stop_s": 1e18}], "began": "2024-06-12T04:30:00Z"},
+                {"events": [EVENT | {"level_dbfs": None}]},
+                {"events": [EVENT | {"label": 3}]},
+            )
+        ),
+    ],
 )
 def test_only_results_can_be_converted(server, body):
     assert "not a list of results" in problem(server.post("/v1/convert", body), 400)
+
+
+def test_results_are_converted_unchanged(server):
+    body = json.dumps([RESULT | {"began": "2024-06-12T04:30:00.000Z", "note": "cut", "file": "süß \ud83d\ude00.wav"}])
+    (found,) = server.post("/v1/convert", body, params={"format": "json"}).json()
+    assert found == json.loads(body)[0] | {"events": [EVENT | {"start_utc": "2024-06-12T04:30:00.000Z"}]}
 
 
 def test_no_upload_is_kept(server, sound):

@@ -7,8 +7,8 @@ import requests
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from soundmark.serving.guard import check_host
-from soundmark.serving.problems import Problem
+from soundmark.serving.http.guard import check_host
+from soundmark.serving.http.problems import Problem
 from soundmark.serving.settings import ServerSettings
 from support.serving import running
 from unit.serving.test_classify_api import problem

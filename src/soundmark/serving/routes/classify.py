@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -21,16 +19,17 @@ from soundmark.detection.file_result import FileResult
 from soundmark.detection.output_formats import FORMATS, event_json
 from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import SettingsError
-from soundmark.models.events import Event
 from soundmark.models.explanation import Explanation
 from soundmark.models.streaming import WindowScores
-from soundmark.serving import query, updates
+from soundmark.serving import updates
 from soundmark.serving.analyzer import Opened
-from soundmark.serving.problems import Problem, reason_of
-from soundmark.serving.query import Parser, number, switch, whole
+from soundmark.serving.http import query
+from soundmark.serving.http.problems import Problem, reason_of
+from soundmark.serving.http.query import Parser, number, switch, whole
+from soundmark.serving.http.uploads import Upload, received, received_bytes
+from soundmark.serving.results_json import results_of
 from soundmark.serving.routes.context import Context, context_of
 from soundmark.serving.spectrogram_tiles import Tile
-from soundmark.serving.uploads import Upload, received, received_bytes
 
 DETECTION: dict[str, Parser] = {
     "top_k": whole,
@@ -250,52 +249,6 @@ async def _convert(request: Request) -> Response:
     form = query.one_of("format", values.get("format", "csv"), known)
     body = await received_bytes(request, max_bytes=RESULTS_BYTES)
     return Response(b"".join(FORMATS[form].write(results_of(body))), media_type=MEDIA_TYPES[form])
-
-
-def results_of(body: bytes) -> list[FileResult]:
-    """Read results as ``classify --format json`` writes them.
-
-    Raises:
-        Problem: they are not such results.
-
-    >>> results_of(b'[{"file": "a.wav", "duration_s": 4.0, "classes": [], "events": []}]')[0].file
-    'a.wav'
-    """
-    try:
-        content = json.loads(body)
-        if not isinstance(content, list):
-            raise TypeError
-        return [_result(one) for one in content]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise Problem(400, "the body is not a list of results as POST /v1/classify returns it.") from error
-
-
-def _result(one: dict[str, Any]) -> FileResult:
-    events = [
-        Event(
-            label=str(event["label"]),
-            **{key: _finite(event[key]) for key in ("start_s", "stop_s", "confidence", "peak")},
-            level_dbfs=None if event.get("level_dbfs") is None else _finite(event["level_dbfs"]),
-            level_dba=None if event.get("level_dba") is None else _finite(event["level_dba"]),
-        )
-        for event in one["events"]
-    ]
-    began, note = one.get("began"), one.get("note")
-    return FileResult(
-        file=str(one["file"]),
-        duration_s=_finite(one["duration_s"]),
-        answer=list(one.get("classes", ())),
-        events=events,
-        started=None if began is None else datetime.fromisoformat(began).astimezone(UTC),
-        note=None if note is None else str(note),
-    )
-
-
-def _finite(value: Any) -> float:
-    number = float(value)
-    if isinstance(value, str | bool) or number - number != 0:
-        raise ValueError
-    return number
 
 
 ROUTES = [

@@ -11,8 +11,8 @@ from starlette.requests import HTTPConnection
 
 from soundmark.models.classifier import Model
 from soundmark.serving.analyzer import Analyzer
-from soundmark.serving.counters import Counters
-from soundmark.serving.gate import Gate
+from soundmark.serving.http.counters import Counters
+from soundmark.serving.http.gate import Gate
 from soundmark.serving.settings import ServerSettings
 
 

@@ -16,10 +16,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import SoundmarkError
-from soundmark.serving import query
+from soundmark.serving.http import query
+from soundmark.serving.http.problems import Problem, problem_response
+from soundmark.serving.http.query import Parser, number, switch, whole
 from soundmark.serving.live_session import LiveOptions, LiveSession
-from soundmark.serving.problems import Problem, problem_response
-from soundmark.serving.query import Parser, number, switch, whole
 from soundmark.serving.routes.context import Context, context_of
 
 LISTEN: dict[str, Parser] = {

@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from soundmark.serving.guard import COOKIE, session_of
-from soundmark.serving.problems import Problem
+from soundmark.serving.http.guard import COOKIE, session_of
+from soundmark.serving.http.problems import Problem
 from soundmark.serving.routes.context import context_of
 from soundmark.serving.routes.openapi import document
 

@@ -17,7 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from soundmark.runtime.text import shortened
-from soundmark.serving.problems import Problem, problem_response
+from soundmark.serving.http.problems import Problem, problem_response
 from soundmark.serving.settings import ServerSettings, is_loopback
 
 COOKIE = "soundmark_session"
@@ -86,7 +86,7 @@ def check_host(host: str, settings: ServerSettings) -> None:
     >>> check_host("localhost:8765", ServerSettings())
     >>> check_host("evil.example", ServerSettings())
     Traceback (most recent call last):
-    soundmark.serving.problems.Problem: this server is not reached as "evil.example": use its address, or ...
+    soundmark.serving.http.problems.Problem: this server is not reached as "evil.example": use its address, or ...
     """
     try:
         name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
@@ -119,7 +119,7 @@ def check_origin(headers: Headers) -> None:
     >>> check_origin(Headers({"host": "localhost:8765", "origin": "http://localhost:8765"}))
     >>> check_origin(Headers({"host": "localhost:8765", "origin": "https://evil.example"}))
     Traceback (most recent call last):
-    soundmark.serving.problems.Problem: pages of the origin "https://evil.example" may not use this server.
+    soundmark.serving.http.problems.Problem: pages of the origin "https://evil.example" may not use this server.
     """
     origin = headers.get("origin")
     if origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower():

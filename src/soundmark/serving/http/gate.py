@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from soundmark.serving.problems import Problem
+from soundmark.serving.http.problems import Problem
 
 RETRY_AFTER_S = 2
 
@@ -17,7 +17,7 @@ class Gate:
     >>> with gate.enter(), gate.enter():
     ...     pass
     Traceback (most recent call last):
-    soundmark.serving.problems.Problem: the server is busy with 1 uploads, the most that --max-requests allows: try ...
+    soundmark.serving.http.problems.Problem: the server is busy with 1 uploads, the most that --max-requests ...
     """
 
     def __init__(self, limit: int, what: str, option: str) -> None:

@@ -23,7 +23,7 @@ from starlette.requests import Request
 
 from soundmark.errors import as_line
 from soundmark.runtime.atomic import DISK_FULL
-from soundmark.serving.problems import Problem
+from soundmark.serving.http.problems import Problem
 
 PREFIX = "soundmark-serve-"
 
