@@ -240,7 +240,7 @@ def test_a_recording_is_classified(browser, tone_server):
     with opened(browser, tone_server.url) as page:
         page.locator("#record").click()
         expect(page.locator("#record")).to_have_text("Stop recording")
-        page.wait_for_timeout(4500)
+        page.wait_for_timeout(3500)
         page.locator("#record").click()
         wait_until_done(page)
         expect(page.locator("#result-name")).to_contain_text("recording-")

@@ -66,12 +66,13 @@ def test_a_request_that_takes_too_long_to_analyse(detector, sound, monkeypatch):
     slow = type(detector).score
 
     def score(*arguments, **options):
-        time.sleep(1.5)
+        time.sleep(0.8)
         return slow(*arguments, **options)
 
-    monkeypatch.setattr(type(detector), "score", score)
     long = encoded(tones(60.0, []))
-    with running(detector, max_request_s=2.0, jobs=1) as server:
+    with running(detector, max_request_s=1.0, jobs=1) as server:
+        server.classify(sound)  # starts the decoder
+        monkeypatch.setattr(type(detector), "score", score)
         assert "took longer than" in problem(server.classify(long), 408)
         lines = server.classify(long, format="updates").text.splitlines()
         assert '"kind":"error"' in lines[-1]
