@@ -17,7 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from soundmark.runtime.text import shortened
-from soundmark.serving.http.problems import Problem, problem_response
+from soundmark.serving.http.problems import Problem, denial_response, problem_response
 from soundmark.serving.settings import ServerSettings, is_loopback
 
 COOKIE = "soundmark_session"
@@ -173,7 +173,9 @@ def _with_headers(send: Send) -> Send:
 
 
 async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
-    response = problem_response(problem.status, problem.detail, problem.headers)
+    about = (problem.status, problem.detail, problem.headers)
     if scope["type"] == "websocket":
         await receive()  # the request to connect
-    await response(scope, receive, send)
+        await denial_response(*about)(scope, receive, send)
+    else:
+        await problem_response(*about)(scope, receive, send)

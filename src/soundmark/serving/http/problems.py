@@ -38,6 +38,17 @@ def problem_response(status: int, detail: str, headers: Mapping[str, str] | None
     return Response(json.dumps(content), status, dict(headers or {}), media_type=MEDIA_TYPE)
 
 
+def denial_response(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the response for a WebSocket that is refused: without its length, which uvicorn adds.
+
+    >>> "content-length" in denial_response(503, "the server is busy.").headers
+    False
+    """
+    response = problem_response(status, detail, headers)
+    del response.headers["content-length"]
+    return response
+
+
 async def on_problem(request: Request, error: Exception) -> Response:
     """Answer a ``Problem``."""
     assert isinstance(error, Problem)

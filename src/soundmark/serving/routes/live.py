@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import SoundmarkError
 from soundmark.serving.http import query
-from soundmark.serving.http.problems import Problem, problem_response
+from soundmark.serving.http.problems import Problem, denial_response
 from soundmark.serving.http.query import Parser, number, switch, whole
 from soundmark.serving.live_session import LiveOptions, LiveSession
 from soundmark.serving.routes.context import Context, context_of
@@ -51,9 +51,9 @@ async def _listen(socket: WebSocket) -> None:
         with context.live.enter():
             await _serve(socket, context)
     except Problem as problem:
-        await socket.send_denial_response(problem_response(problem.status, problem.detail, problem.headers))
+        await socket.send_denial_response(denial_response(problem.status, problem.detail, problem.headers))
     except SoundmarkError as error:
-        await socket.send_denial_response(problem_response(400, str(error)))
+        await socket.send_denial_response(denial_response(400, str(error)))
 
 
 async def _serve(socket: WebSocket, context: Context) -> None:
