@@ -1,13 +1,15 @@
-"""Draw the figures of the docs: the live view, labels under a spectrogram, and a summary of detections by hour.
+"""Draw the figures of the docs: the live view, labels under a spectrogram, detections by hour, and the web page.
 
 python docs/draw.py scope MODEL SOUND      docs/listening.svg
 python docs/draw.py labels MODEL SOUND     docs/labels.png
 python docs/draw.py when MODEL DATASET     docs/when.png: a synthetic week of clips, named like a recorder's files
+python docs/draw.py page DEMO              docs/serve-*.png: the page, from the folder of `soundmark demo`
 """
 
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,7 +24,7 @@ import soundmark
 from soundmark import audio
 from soundmark.audio.capture.pcm import open_pcm
 from soundmark.cli import live_view
-from soundmark.datasets import Dataset
+from soundmark.datasets import Dataset, synthetic
 from soundmark.detection import output_formats
 from soundmark.detection.file_analysis import analyze_file
 from soundmark.detection.inputs import Input
@@ -32,6 +34,7 @@ from soundmark.detection.settings import DetectionSettings
 
 HERE = Path(__file__).parent
 SHOWN_S = 18.0
+SCENE = ("air_conditioner", "siren", "dog_bark", "car_horn", "street_music", "jackhammer", "engine_idling", "siren")
 
 
 def draw_scope(model_path: str, sound_path: str) -> None:
@@ -99,5 +102,38 @@ def draw_when(model_path: str, dataset: str) -> None:
         )
 
 
+def draw_page(demo: str) -> None:
+    """Draw the tabs of the page in Chromium: a minute of synthetic sounds, as a file and as the microphone."""
+    from playwright.sync_api import expect, sync_playwright
+
+    scene = [synthetic.synthesise(label, seed=7) for label in SCENE]
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        sound = Path(folder) / "street.wav"
+        audio.write(sound, np.concatenate(scene), synthetic.RATE_HZ)
+        flags = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--mute-audio"]
+        flags.append(f"--use-file-for-fake-audio-capture={sound}%noloop")
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        command = [sys.executable, "-m", "soundmark.cli", "serve", "--port", "0"]
+        command += ["-m", str(Path(demo) / "notebook-mel" / "random" / "model.onnx")]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None
+            page = browser.new_page(viewport={"width": 1280, "height": 800}, permissions=["microphone"])
+            page.goto(server.stdout.readline().removeprefix("Page: ").strip())
+            page.set_input_files("#files", sound)
+            expect(page.locator("#result-state")).to_contain_text(" event", timeout=60_000)
+            page.wait_for_timeout(500)
+            page.screenshot(path=HERE / "serve-classify.png", full_page=True)
+            page.get_by_role("tab", name="Live").click()
+            page.locator("#show-rejected").check()
+            page.locator("#listen").click()
+            page.wait_for_timeout(24_000)
+            page.screenshot(path=HERE / "serve-live.png", full_page=True)
+            page.locator("#listen").click()
+            page.get_by_role("tab", name="Model").click()
+            page.screenshot(path=HERE / "serve-model.png")
+            server.terminate()
+        browser.close()
+
+
 if __name__ == "__main__":
-    {"scope": draw_scope, "labels": draw_labels, "when": draw_when}[sys.argv[1]](*sys.argv[2:])
+    {"scope": draw_scope, "labels": draw_labels, "when": draw_when, "page": draw_page}[sys.argv[1]](*sys.argv[2:])

@@ -3,7 +3,7 @@
 The data flow:
 
     errors, runtime, audio ─▶ spectrograms ─▶ datasets ─▶ metrics ─▶ models ─▶ training | detection
-      ─▶ evaluation ─▶ cli
+      ─▶ evaluation ─▶ serving ─▶ cli
 
 The sub-packages, in reading order. Each imports only those above it; training and detection do not import each other:
 
@@ -17,6 +17,7 @@ The sub-packages, in reading order. Each imports only those above it; training a
     training          features and a recipe → trained model; torch for networks only
     detection         recordings → events: files, folders, live audio
     evaluation        recipes × protocols × folds → Evaluation and report
+    serving           model → web page, HTTP API, WebSocket
     cli               the command line
 
 In Python:

@@ -80,7 +80,9 @@ def test_the_lowest_versions_are_those_of_the_metadata(base, request):
             assert f"{installed[name]}.".startswith(f"{version}."), name
 
 
-@pytest.mark.parametrize("command", ["classify", "listen", "summary", "show", "inspect", "spectrograms", "train"])
+@pytest.mark.parametrize(
+    "command", ["classify", "listen", "serve", "summary", "show", "inspect", "spectrograms", "train"]
+)
 def test_the_help_is_printed(base, command):
     done = subprocess.run([str(base / "soundmark"), command, "--help"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -135,6 +137,7 @@ def test_every_file_of_the_package_is_installed(base):
     installed, source = Path(found.stdout.strip()), ROOT / "src" / "soundmark"
     files = {path.relative_to(source) for path in source.rglob("*.*") if path.suffix != ".pyc" and path.is_file()}
     assert Path("models/pretrained/audioset_classes.csv") in files
+    assert Path("serving/page/index.html") in files
     assert not [path for path in sorted(files) if not (installed / path).is_file()]
 
 

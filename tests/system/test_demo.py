@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import pytest
+import requests
 
+import soundmark as sm
 from soundmark.cli import synthetic_demo
 from soundmark.errors import OutputError
 from support.browser import examine
@@ -69,3 +71,25 @@ def test_the_report_opens_in_a_browser(demo):
     assert page["sounds"]
     assert all(sound["seconds"] > 0 for sound in page["sounds"])
     assert "synthetic city" in page["text"]
+
+
+@pytest.mark.long
+def test_serves_its_model_after_a_finished_run(demo):
+    folder, _ = demo
+    command = [sys.executable, "-m", "soundmark.cli", "demo", "--serve", "--quiet"]
+    environment = {**os.environ, "SOUNDMARK_CACHE": str(folder.parent / "cache"), "BROWSER": "true"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, cwd=folder.parent, text=True, **pipes) as process:
+        try:
+            page = next(line for line in process.stdout if line.startswith("Page: "))
+            answer = requests.post(
+                f"{page.removeprefix('Page: ').strip()}v1/classify",
+                (folder / "unseen-siren.wav").read_bytes(),
+                timeout=60,
+            )
+        finally:
+            process.terminate()
+            messages = process.communicate(timeout=60)[1]
+    printed = sm.load(folder / "notebook-mel" / "random" / "model.onnx").classify(folder / "unseen-siren.wav")
+    assert answer.json()[0]["classes"][0]["label"] == printed[0]["label"]
+    assert "Drop demo/unseen-siren.wav on the page" in messages

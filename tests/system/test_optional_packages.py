@@ -13,7 +13,18 @@ from support.sounds import RATE_HZ, wave
 
 HIDE = "import sys; sys.modules.update(dict.fromkeys({hidden!r}))\n"  # None: the import fails
 RUN = "from soundmark import cli; sys.argv = ['soundmark', *{arguments!r}]; cli.main()"
-OPTIONAL = ("torch", "onnxscript", "safetensors", "matplotlib", "pandas", "pyarrow", "sounddevice", "av")
+OPTIONAL = (
+    "torch",
+    "onnxscript",
+    "safetensors",
+    "matplotlib",
+    "pandas",
+    "pyarrow",
+    "sounddevice",
+    "av",
+    "starlette",
+    "uvicorn",
+)
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +114,12 @@ def files(folder: Path) -> set[Path]:
             OPTIONAL,
             "the microphone needs the package sounddevice, which is not installed: [live]",
         ),
+        (
+            "serve -m model.onnx",
+            ("starlette", "uvicorn"),
+            "serve needs the packages starlette and uvicorn, which are not installed: [serve]",
+        ),
+        ("demo --serve", ("uvicorn",), "--serve needs the package uvicorn, which is not installed: [serve]"),
         (
             "listen rtsp://camera/audio -m model.onnx",
             OPTIONAL,

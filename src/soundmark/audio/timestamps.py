@@ -50,10 +50,11 @@ AUDIOMOTH = re.compile(
 GUANO = re.compile(r"^Timestamp: *(\S+)", re.MULTILINE)
 
 
-def recording_start(path: str | PathLike[str], *, zone: str = "UTC") -> datetime | None:
+def recording_start(path: str | PathLike[str], *, zone: str = "UTC", name: str | None = None) -> datetime | None:
     """Return the time of a recording's first sample, in UTC; None if it is unknown.
 
-    ``zone`` is the timezone of times without an offset, such as "Europe/Berlin".
+    ``zone`` is the timezone of times without an offset, such as "Europe/Berlin". ``name`` is the name of the recording
+    if it differs from that of the file at ``path``.
 
     Raises:
         SettingsError: there is no such timezone.
@@ -65,7 +66,7 @@ def recording_start(path: str | PathLike[str], *, zone: str = "UTC") -> datetime
     """
     local = timezone_named(zone)
     path = Path(path)
-    found = _in_file(path, local) or _in_name(path.stem, local)
+    found = _in_file(path, local) or _in_name(Path(name or path).stem, local)
     return found.astimezone(UTC) if found else None
 
 

@@ -18,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from soundmark.cli import shell
 from soundmark.runtime.text import aligned
 
-OPTION_GROUPS = ("Input", "Training", "Evaluation", "Detection", "Output", "General")
+OPTION_GROUPS = ("Input", "Training", "Evaluation", "Detection", "Network", "Limits", "Output", "General")
 """The groups of options in the order of the page. An option names its group as ``rich_help_panel``."""
 
 

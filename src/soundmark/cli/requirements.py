@@ -18,6 +18,7 @@ EXTRAS = {
     "live": ("sounddevice",),
     "codecs": ("av",),
     "table": ("pandas", "pyarrow"),
+    "serve": ("starlette", "uvicorn", "websockets", "python-multipart", "prometheus-client"),
     "train": ("torch", "onnxscript", "safetensors", "matplotlib"),
 }
 """The extras of pyproject.toml and their packages, the smallest download first."""
@@ -63,7 +64,7 @@ def missing_package(error: ImportError) -> str | None:
     'this command needs the package torch, which is not installed: pip install "soundmark[train]".'
     >>> missing_package(ImportError(name="soundmark.nothing"))
     """
-    name = (error.name or "").split(".")[0]
+    name = (error.name or "").split(".")[0].replace("_", "-")
     optional = any(name in packages for packages in EXTRAS.values())
     return _message("this command", [name]) if optional else None
 
@@ -91,6 +92,6 @@ def smallest_extras(missing: Iterable[str]) -> list[str]:
 
 def _is_installed(package: str) -> bool:
     try:
-        return find_spec(package) is not None
+        return find_spec(package.replace("-", "_")) is not None
     except (ImportError, ValueError):  # ValueError: loaded without a specification
         return False

@@ -36,12 +36,16 @@ class DemoResult:
     unseen: Path
     answer: Sequence[Mapping[str, Any]]
 
+    @property
+    def model(self) -> Path:
+        """The model of the recipe notebook-mel."""
+        return self.folder / "notebook-mel" / "random" / "model.onnx"
+
     def next_steps(self) -> list[str]:
         """Lines with the paths of the results and the next command."""
-        model = self.folder / "notebook-mel" / "random" / "model.onnx"
         return [
             f"Report: {self.folder / 'report.html'} (open it in a browser). Data set: {self.folder / 'city'}.",
-            f"To classify your own sound file: soundmark classify FILE -m {model}",
+            f"To classify your own sound file: soundmark classify FILE -m {self.model}",
         ]
 
 

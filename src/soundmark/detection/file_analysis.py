@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any, Self
 
 from soundmark import audio
@@ -25,11 +25,31 @@ from soundmark.runtime import parallel
 from soundmark.runtime.progress import AnalysisProgress, FileProgress
 
 if TYPE_CHECKING:
+    from soundmark.audio import Samples
     from soundmark.audio.decoding.isolation import Decoders
     from soundmark.detection.settings import DetectionSettings
+    from soundmark.models.events import Event
+    from soundmark.models.streaming import WindowScores
 
 
 log = logging.getLogger("soundmark")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileCallbacks:
+    """Functions that are called while a file is analysed; an exception that one raises stops the analysis.
+
+    ``opened`` gets the duration in seconds that the header declares, and the sample rate of the windows; ``samples``
+    the position in the recording and samples at that rate, before they are scored; ``scores`` the scores of windows, in
+    order, with their embeddings if ``embed``; ``events`` the events that ended.
+    """
+
+    embed: bool = False
+
+    opened: Callable[[float, int], None] = lambda duration_s, rate_hz: None
+    samples: Callable[[int, Samples], None] = lambda start, samples: None
+    scores: Callable[[WindowScores], None] = lambda part: None
+    events: Callable[[Sequence[Event]], None] = lambda events: None
 
 
 def analyze_file(
@@ -40,29 +60,27 @@ def analyze_file(
     pool: Executor | None = None,
     decoders: Decoders | None = None,
     on_sound: Callable[[float, float], None] = lambda analyzed_s, of_s: None,
-    on_windows: Callable[[str, WindowScores], None] | None = None,
+    callbacks: FileCallbacks = FileCallbacks(),
 ) -> FileResult | Failure:
     """Analyse ``file`` in constant memory, whatever its length; return a ``Failure`` if it cannot be read.
 
     ``pool`` has the threads, ``decoders`` the processes that decode it (None: this thread, this process).
     ``on_sound`` is called repeatedly with the seconds analysed and the duration declared in the header. An exception
-    that it raises stops the analysis. ``on_windows`` is called with the path and the scores and embeddings of windows,
-    in order.
+    that it raises stops the analysis. ``callbacks`` give the results while they are computed.
 
     >>> from soundmark.detection.settings import DetectionSettings
     >>> found = analyze_file(model, Input(str(city.clips[0].path), "a.wav"), DetectionSettings(top_k=2))
     >>> len(found.answer), len(found.events), found.duration_s > 0
     (2, 1, True)
     """
+
+    def report(part: WindowScores) -> None:
+        callbacks.scores(part)
+        on_sound(float(part.stop_s[-1]), stream.duration_s)
+
     piped = file.path == STANDARD_INPUT
     settings = settings.for_model(model)
     options = settings.stream_options(model)
-
-    def on_scores(part: WindowScores) -> None:
-        on_sound(float(part.stop_s[-1]), stream.duration_s)
-        if on_windows:
-            on_windows(file.path, part)
-
     log.debug('analysing "%s"', file.path)
     try:
         source = inputs.standard_input() if piped else Path(file.path)
@@ -72,12 +90,14 @@ def analyze_file(
                 stream.rate_hz,
                 overlap=settings.overlap,
                 batched=True,
-                embed=on_windows is not None,
+                embed=callbacks.embed,
                 pool=pool,
-                on_scores=on_scores,
+                on_scores=report,
+                on_samples=callbacks.samples,
                 **options,
             )
-            events = classifier.read(stream)
+            callbacks.opened(stream.duration_s, classifier.rate_hz)
+            events = classifier.read(stream, callbacks.events)
     except OSError as error:
         return Failure(file.path, f"{'standard input' if piped else file.path}: {error.strerror or error}.")
     except AudioError as error:
@@ -107,14 +127,14 @@ def analyze_files(
     jobs: int | None = None,
     isolate: bool = False,
     on_sound: Callable[[str, float, float], None] = lambda file, analyzed_s, of_s: None,
-    on_windows: Callable[[str, WindowScores], None] | None = None,
+    callbacks: Callable[[str], FileCallbacks] = lambda path: FileCallbacks(),
 ) -> Generator[FileResult | Failure, None, None]:
     """Call ``analyze_file`` for each of ``files``, ``jobs`` at a time (default: all cores); yield results in order.
 
     One thread decodes a file while others compute its spectrograms and run the network, so one long file uses all
     cores, as many short files do. With ``isolate``, worker processes decode them. A ``Failure`` among
     ``files`` is yielded unchanged. ``on_sound`` is called from several threads with the path, the seconds
-    analysed and the duration declared in the header, and ``on_windows`` with the path and the scores of windows.
+    analysed and the duration declared in the header. ``callbacks`` returns those of a path.
 
     >>> from soundmark.detection.settings import DetectionSettings
     >>> files = [Input(str(city.clips[0].path), "a.wav"), Input("none.wav", "none.wav")]
@@ -125,7 +145,7 @@ def analyze_files(
     jobs = jobs or parallel.available_cores()
     settings = settings.for_model(model)
     settings.threshold(model)  # check the settings before any file is read
-    stopped = Event()
+    stopped = threading.Event()
 
     def one(file: Input | Failure) -> FileResult | Failure:
         if isinstance(file, Failure):
@@ -138,7 +158,7 @@ def analyze_files(
                 pool=pool if jobs > 1 else None,
                 decoders=decoders,
                 on_sound=partial(report, file.path),
-                on_windows=on_windows,
+                callbacks=callbacks(file.path),
             )
 
     def report(file: str, analyzed_s: float, of_s: float) -> None:
@@ -165,8 +185,8 @@ class FileAnalysis:
     """An iterator over the results of ``files``, in order, for use in a ``with`` block.
 
     It adds the start time of each recording, if known. ``failures`` collects files that could not be read, ``notes``
-    those that could be read only in part. ``on_progress`` is called with the progress, ``on_windows`` from several
-    threads with the path and the scores and embeddings of windows, in order for each path.
+    those that could be read only in part. ``on_progress`` is called with the progress. ``callbacks`` returns those of a
+    path, which several threads call.
 
     >>> from soundmark.detection.settings import DetectionSettings
     >>> with FileAnalysis(model, [Input("none.wav", "none.wav")], DetectionSettings()) as analysis:
@@ -184,7 +204,7 @@ class FileAnalysis:
         jobs: int | None = None,
         isolate: bool = False,
         on_progress: Callable[[AnalysisProgress], None] = lambda state: None,
-        on_windows: Callable[[str, WindowScores], None] | None = None,
+        callbacks: Callable[[str], FileCallbacks] = lambda path: FileCallbacks(),
     ) -> None:
         self.failures: list[Failure] = []
         self.notes: list[str] = []
@@ -198,7 +218,7 @@ class FileAnalysis:
             jobs=jobs,
             isolate=isolate,
             on_sound=self._progress.update,
-            on_windows=on_windows,
+            callbacks=callbacks,
         )
 
     def __enter__(self) -> Self:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -297,11 +298,19 @@ class StreamClassifier:
         self._finished = True
         return self._take_ended()
 
-    def read(self, blocks: Iterable[Samples]) -> list[Event]:
-        """Process all ``blocks`` of a recording, and return its events by onset, then in the order of the classes."""
+    def read(
+        self, blocks: Iterable[Samples], on_events: Callable[[Sequence[Event]], None] = lambda events: None
+    ) -> list[Event]:
+        """Process all ``blocks`` of a recording, and return its events by onset, then in the order of the classes.
+
+        ``on_events`` is called with the events that end, as they end.
+        """
+        events: list[Event] = []
         try:
-            events = [event for samples in blocks for event in self.push(samples)]
-            return self.aggregator.in_order([*events, *self.finish()])
+            for ended in chain((self.push(samples) for samples in blocks), (self.finish() for _ in range(1))):
+                on_events(ended)
+                events += ended
+            return self.aggregator.in_order(events)
         finally:
             for future in self._running:
                 future.cancel()

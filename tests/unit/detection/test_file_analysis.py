@@ -3,6 +3,7 @@
 import resource
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import soundfile
 
 from soundmark import audio
-from soundmark.detection.file_analysis import analyze_file, analyze_files
+from soundmark.detection.file_analysis import FileCallbacks, analyze_file, analyze_files
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import Failure, Input
 from soundmark.detection.settings import DetectionSettings, read_thresholds
@@ -187,3 +188,29 @@ def test_a_threshold_with_a_long_label_or_value_is_refused_with_the_name_of_its_
         SettingsError, match=r'of "c+…c+" in ".*limits.toml" is \'d+…d+\': expected a number from 0 to 1'
     ):
         read_thresholds(path)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_callbacks_get_the_results_while_a_file_is_analysed(random_model, files, jobs):
+    opened, samples, scores, events = [], [], [], []
+    callbacks = FileCallbacks(
+        opened=lambda *about: opened.append(about),
+        samples=lambda start, block: samples.append((start, len(block))),
+        scores=scores.append,
+        events=events.extend,
+    )
+    with ThreadPoolExecutor(jobs) as pool:
+        found = analyze_file(
+            random_model, files[4], DetectionSettings(), pool=pool if jobs > 1 else None, callbacks=callbacks
+        )
+    assert opened == [(pytest.approx(found.duration_s, abs=1e-3), RATE_HZ)]
+    assert sum(n for _, n in samples) == round(found.duration_s * RATE_HZ)
+    assert [start for start, _ in samples] == [0, *np.cumsum([n for _, n in samples])[:-1].tolist()]
+    rows = np.concatenate([part.probabilities for part in scores])
+    np.testing.assert_allclose(rows, random_model.scores(files[4].path).probabilities, atol=1e-6)
+    assert sorted(events, key=lambda event: event.start_s) == list(found.events)
+
+
+def test_an_exception_of_a_callback_stops_the_analysis(random_model, files):
+    with pytest.raises(ZeroDivisionError, match="by zero"):
+        analyze_file(random_model, files[4], DetectionSettings(), callbacks=FileCallbacks(scores=lambda part: 1 // 0))

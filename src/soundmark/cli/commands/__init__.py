@@ -14,6 +14,7 @@ from soundmark.cli.commands import (
     inspect,
     listen,
     search,
+    serve,
     show,
     spectrograms,
     suggest,
@@ -23,5 +24,5 @@ from soundmark.cli.commands import (
 
 __all__ = [
     "app", "classify", "compare", "curve", "demo", "download", "evaluate", "explain", "export", "index", "inspect",
-    "listen", "search", "show", "spectrograms", "suggest", "summary", "train",
+    "listen", "search", "serve", "show", "spectrograms", "suggest", "summary", "train",
 ]  # fmt: skip

@@ -5,16 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import typer
+
 from soundmark.cli import help_page, options, requirements
 from soundmark.cli.app import app, command_line
 from soundmark.training import NETWORK_PACKAGES
 
 
-@app.command(epilog=help_page.page_end(["soundmark demo", "soundmark demo -o /tmp/demo --fresh"]))
+@app.command(
+    epilog=help_page.page_end(["soundmark demo", "soundmark demo --serve", "soundmark demo -o /tmp/demo --fresh"])
+)
 def demo(
     output: Annotated[
         Path, options.output_option("DIR", "Folder for the data set and the results.", show_default=True)
     ] = Path("demo"),
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve", help="Then serve the model of the demo: a web page to try it.", rich_help_panel="General"
+        ),
+    ] = False,
     quiet: options.Quiet = False,
     fresh: options.Fresh = False,
 ) -> None:
@@ -24,6 +34,8 @@ def demo(
     recipes on it, writes a report, and classifies a clip that was not used for training.
     """
     requirements.require("demo", (*NETWORK_PACKAGES, *requirements.FIGURES))
+    if serve:
+        requirements.require("--serve", requirements.EXTRAS["serve"])
     from soundmark.cli import console, synthetic_demo, tables
     from soundmark.evaluation import report
 
@@ -36,3 +48,10 @@ def demo(
     tables.show_answers({str(result.unseen): result.answer})
     for line in result.next_steps():
         console.say(line)
+    if serve:
+        from soundmark.cli.commands.serve import serve_and_say
+        from soundmark.models.classifier import load
+        from soundmark.serving.settings import ServerSettings
+
+        console.say(f"Drop {result.unseen} on the page, or any sound file.")
+        serve_and_say(load(result.model), ServerSettings(), name="demo: notebook-mel", open_page=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from soundmark.audio.level import power_db
 from soundmark.detection.archive import store
 from soundmark.detection.archive.store import IndexWriter, Parameters
-from soundmark.detection.file_analysis import FileAnalysis
+from soundmark.detection.file_analysis import FileAnalysis, FileCallbacks
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import STANDARD_INPUT, Failure, Input
 from soundmark.detection.journal import journal_key
@@ -89,7 +89,7 @@ def build_index(
                 jobs=jobs,
                 isolate=isolate,
                 on_progress=on_progress,
-                on_windows=lambda path, part: parts.setdefault(path, []).append(part),
+                callbacks=lambda path: FileCallbacks(embed=True, scores=parts.setdefault(path, []).append),
             )
             with analysis:
                 added = _add(analysis, index, parameters, keys, parts, model)

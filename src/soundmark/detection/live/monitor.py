@@ -74,13 +74,14 @@ class StreamCallbacks:
     """Functions that are called with each event, note, state and block of samples.
 
     ``event`` also gets the start time of the stream, or None if unknown. ``samples`` gets the position in the stream
-    and the samples at the model's sample rate.
+    and the samples at the model's sample rate, ``scores`` the scores of windows, in order.
     """
 
     event: Callable[[Event, datetime | None], None] = lambda event, started: None
     note: Callable[[str], None] = lambda text: None
     state: Callable[[StreamState], None] = lambda state: None
     samples: Callable[[int, Samples], None] = lambda start, samples: None
+    scores: Callable[[WindowScores], None] = lambda part: None
 
 
 def monitor(
@@ -251,6 +252,7 @@ class StreamProcessor:
 
     def _keep_scores(self, part: WindowScores) -> None:
         self.state.probabilities = part.probabilities[-1]
+        self.callbacks.scores(part)
 
     def _report(self, events: Sequence[Event]) -> Sequence[Event]:
         """Call the callbacks with ``events`` and the new state."""

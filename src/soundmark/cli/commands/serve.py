@@ -1,0 +1,132 @@
+"""``soundmark serve``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from soundmark.cli import help_page, options, requirements, shell
+from soundmark.cli.app import app
+from soundmark.detection.settings import DEFAULT_MODEL
+from soundmark.serving.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from soundmark.models.classifier import Model
+
+
+def _bound(name: str, metavar: str, help: str, *, whole: bool = False) -> Any:
+    """An option that limits what requests may take."""
+    parser: Any = options.positive_integer if whole else options.number
+    return typer.Option(name, metavar=metavar, help=help, parser=parser, rich_help_panel="Limits")
+
+
+def _network(name: str, metavar: str, help: str, **others: Any) -> Any:
+    """An option on how the server is reached."""
+    return typer.Option(name, metavar=metavar, help=help, rich_help_panel="Network", **others)
+
+
+@app.command(
+    epilog=help_page.page_end(
+        [
+            "soundmark serve",
+            "soundmark serve -m model.onnx --open",
+            "soundmark serve --host 0.0.0.0 --token SECRET --tls-cert A.pem --tls-key B.pem",
+        ]
+    )
+)
+def serve(
+    model: options.ModelOrDefault = DEFAULT_MODEL,
+    classes: options.Classes = None,
+    host: Annotated[
+        str, _network("--host", "ADDRESS", "Address to listen at; another than this machine's needs --token.")
+    ] = ServerSettings.host,
+    port: Annotated[
+        int, _network("--port", "N", "Port to listen at; 0: any free one.", parser=options.integer)
+    ] = ServerSettings.port,
+    token: Annotated[
+        str | None,
+        _network(
+            "--token",
+            "SECRET",
+            "Secret that every client must send, of at least 16 characters.",
+            envvar="SOUNDMARK_TOKEN",
+            show_default=False,
+        ),
+    ] = ServerSettings.token,
+    tls_cert: Annotated[
+        Path | None,
+        _network("--tls-cert", "FILE", "Certificate, for HTTPS (PEM).", show_default=False, parser=options.path),
+    ] = ServerSettings.tls_cert,
+    tls_key: Annotated[
+        Path | None,
+        _network("--tls-key", "FILE", "Key of the certificate (PEM).", show_default=False, parser=options.path),
+    ] = ServerSettings.tls_key,
+    allow_host: Annotated[
+        list[str] | None,
+        _network(
+            "--allow-host", "NAME", "Name by which the server is reached, such as that of a proxy.", show_default=False
+        ),
+    ] = None,
+    max_upload: Annotated[float, _bound("--max-upload", "MB", "Largest upload.")] = ServerSettings.max_upload_bytes
+    / 1e6,
+    max_audio: Annotated[
+        float, _bound("--max-audio", "HOURS", "Longest recording, decoded.")
+    ] = ServerSettings.max_audio_s / 3600,
+    max_request: Annotated[
+        float, _bound("--max-request", "SECONDS", "Longest request.")
+    ] = ServerSettings.max_request_s,
+    max_requests: Annotated[
+        int, _bound("--max-requests", "N", "Uploads at once.", whole=True)
+    ] = ServerSettings.max_requests,
+    max_live: Annotated[int, _bound("--max-live", "N", "Live sessions at once.", whole=True)] = ServerSettings.max_live,
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Open the page in the browser.", rich_help_panel="General")
+    ] = False,
+    jobs: options.Jobs = None,
+) -> None:
+    """Serve a model: web page, HTTP API and WebSocket.
+
+    Without -m, a pretrained model with AudioSet's 527 classes is served. The page needs no installation on the
+    machine with the browser. Stop with Ctrl-C: requests under way are finished.
+    """
+    requirements.require("serve", requirements.EXTRAS["serve"])
+    from soundmark.models.pretrained import named_models
+
+    shell.not_resumable()
+    settings = ServerSettings(
+        host=host,
+        port=port,
+        token=token,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        allowed_hosts=tuple(allow_host or ()),
+        max_upload_bytes=round(max_upload * 1e6),
+        max_audio_s=max_audio * 3600,
+        max_request_s=max_request,
+        max_requests=max_requests,
+        max_live=max_live,
+    )
+    serve_and_say(
+        named_models.load(model, classes=classes), settings, name=Path(model).name, jobs=jobs, open_page=open_page
+    )
+
+
+def serve_and_say(
+    model: Model, settings: ServerSettings, *, name: str, jobs: int | None = None, open_page: bool = False
+) -> None:
+    """Serve ``model`` until Ctrl-C, and print the address of the page on standard output."""
+    import webbrowser
+
+    from soundmark.cli import console
+    from soundmark.serving import server
+
+    def started(address: str) -> None:
+        console.print_result(f"Page: {address}")
+        console.say("Stop with Ctrl-C.")
+        if open_page:
+            webbrowser.open(address)
+
+    console.show_library_warnings()
+    server.serve(model, settings, name=name, jobs=jobs, on_started=started)

@@ -1,0 +1,21 @@
+"""Serve a model: a web page for people, an HTTP API and a WebSocket for programs.
+
+    upload ─ http ─▶ temporary file ─ analyzer ─▶ updates ─ routes/classify ─▶ JSON lines, CSV, …
+    WebSocket ─ routes/live ─▶ live_session ─▶ messages
+
+The inference is that of ``classify`` and ``listen``: ``detection.file_analysis`` and ``detection.live.monitor``. Files
+from outside are decoded in worker processes with limits. In reading order:
+
+    settings           address, token, limits, and their defaults
+    http               errors, checks, limits, parameters and bodies of requests
+    spectrogram_tiles  samples → spectrogram as the model computes it, in tiles of 8-bit levels
+    rejections         windows in which a class was likely, and why they are not detections
+    updates            results while they are computed, as JSON values
+    results_json       results that a client sends → FileResult
+    analyzer           an upload → updates, in threads and worker processes
+    live_session       PCM of a WebSocket → messages
+    routes             paths of the API, one file per tab of the page
+    server             the application, and its start and end
+
+``page`` contains the web page: HTML, CSS and ES modules, without a build step.
+"""

@@ -1,0 +1,11 @@
+"""Requests before and around their answers: errors, checks, limits, parameters, bodies.
+
+In reading order:
+
+    problems  errors as application/problem+json
+    guard     checks of every request: host, origin, token; security headers
+    gate      the number of requests at once
+    counters  metrics for Prometheus
+    query     the parameters of a request
+    uploads   the body of a request as a temporary file
+"""

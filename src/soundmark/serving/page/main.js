@@ -1,0 +1,65 @@
+// The page: tabs, the token, and the model.
+
+import { byId, show } from "./dom.js";
+import { Problem, getJson, onTokenNeeded, serverIsBack, signIn } from "./api.js";
+import { startClassify } from "./classify.js";
+import { startLive } from "./live.js";
+import { showModel } from "./model.js";
+
+const tabs = [...document.querySelectorAll("[role=tab]")];
+
+function openTab(tab, focus = false) {
+  for (const each of tabs) {
+    const isOpen = each === tab;
+    each.setAttribute("aria-selected", String(isOpen));
+    each.tabIndex = isOpen ? 0 : -1;
+    byId(each.getAttribute("aria-controls")).hidden = !isOpen;
+  }
+  if (focus) tab.focus();
+  history.replaceState(null, "", `#${tab.id.slice(4)}`);
+}
+
+for (const [i, tab] of tabs.entries()) {
+  tab.addEventListener("click", () => openTab(tab));
+  tab.addEventListener("keydown", ({ key }) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
+    if (step) openTab(tabs[(i + step + tabs.length) % tabs.length], true);
+  });
+}
+const wanted = byId(`tab-${location.hash.slice(1)}`);
+if (wanted) openTab(wanted);
+
+let asking = null;
+onTokenNeeded(() => {
+  asking ??= new Promise((resolve) => {
+    byId("token-dialog").showModal();
+    byId("token-form").onsubmit = async (e) => {
+      e.preventDefault();
+      if (await signIn(byId("token").value)) {
+        byId("token-dialog").close();
+        asking = null;
+        resolve();
+      } else show(byId("token-error"), "This is not the token of this server.");
+    };
+  });
+  return asking;
+});
+
+async function loadModel() {
+  for (;;) {
+    try {
+      return await getJson("/v1/model");
+    } catch (error) {
+      show(byId("banner"), error.message);
+      if (!(error instanceof Problem) || error.status) throw error;
+      await serverIsBack();
+      show(byId("banner"), "");
+    }
+  }
+}
+
+const model = await loadModel();
+showModel(model);
+startClassify(model);
+startLive(model);
+document.documentElement.dataset.ready = "true";

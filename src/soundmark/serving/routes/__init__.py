@@ -1,0 +1,14 @@
+"""The paths of the server, one file per tab of the page. Each file has a list ``ROUTES``.
+
+In reading order:
+
+    context   what the routes share: model, analyzer, limits, metrics
+    openapi   the OpenAPI document
+    status    health, metrics, the OpenAPI document, and the session of a browser
+    model     the Model tab: the card of the model
+    classify  the Classify tab: uploads
+    live      the Live tab: the WebSocket
+    page      the files of the page
+
+To add a tab, add a file with its routes, a line to ``all_routes``, and its paths to ``openapi``.
+"""

@@ -1,0 +1,260 @@
+"""The OpenAPI document of the server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from soundmark.serving.settings import ServerSettings
+
+Json = dict[str, Any]
+
+
+PROBLEM: Json = {
+    "type": "object",
+    "required": ["title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "One clear message."},
+    },
+}
+
+
+EVENT: Json = {
+    "type": "object",
+    "required": ["start_s", "stop_s", "label", "confidence", "peak"],
+    "properties": {
+        "start_s": {"type": "number", "minimum": 0},
+        "stop_s": {"type": "number", "minimum": 0},
+        "label": {"type": "string"},
+        "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+        "peak": {"type": "number", "minimum": 0, "maximum": 1},
+        "level_dbfs": {"type": "number"},
+        "level_dba": {"type": "number"},
+        "start_utc": {"type": "string", "format": "date-time"},
+    },
+}
+
+
+RESULT: Json = {
+    "type": "object",
+    "required": ["file", "duration_s", "classes", "events"],
+    "properties": {
+        "file": {"type": "string"},
+        "duration_s": {"type": "number"},
+        "classes": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["label", "score"],
+                "properties": {
+                    "label": {"type": "string"},
+                    "score": {"type": "number"},
+                    "present": {"type": "boolean"},
+                },
+            },
+        },
+        "events": {"type": "array", "items": {"$ref": "#/components/schemas/Event"}},
+        "began": {"type": "string", "format": "date-time"},
+        "note": {"type": "string"},
+    },
+}
+
+
+MODEL: Json = {
+    "type": "object",
+    "required": ["name", "classes", "window_s", "overlap", "summary", "details", "card", "limits"],
+    "properties": {
+        "name": {"type": "string"},
+        "classes": {"type": "array", "items": {"type": "string"}},
+        "window_s": {"type": "number"},
+        "overlap": {"type": "number"},
+    },
+}
+
+
+SOUND: Json = {
+    "required": True,
+    "description": "A sound file: WAV, FLAC, Ogg, MP3 or AIFF; raw, or as the file of a form.",
+    "content": {
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {"file": {"type": "string", "format": "binary"}},
+            }
+        },
+    },
+}
+
+
+REASONS = {
+    "400": "A parameter or the form is not valid.",
+    "401": "The token is missing or wrong.",
+    "403": "The request was started by a page of another origin.",
+    "404": "There is nothing at this path.",
+    "405": "This method is not supported at this path.",
+    "408": "The request took too long.",
+    "413": "The upload is too large.",
+    "421": "The server is not reached by this host name.",
+    "422": "The sound cannot be decoded, or is too long.",
+    "500": "A bug in soundmark.",
+    "507": "The disk of the server is full.",
+    "503": "Too many requests at once; see the header Retry-After.",
+}
+
+
+EVERYWHERE = ("401", "403", "421")
+
+
+def _problems(*statuses: str) -> Json:
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": REASONS[status], "content": content} for status in (*statuses, *EVERYWHERE)}
+
+
+def _json(description: str, schema: Json) -> Json:
+    return {"200": {"description": description, "content": {"application/json": {"schema": schema}}}}
+
+
+def _parameter(name: str, schema: Json, description: str) -> Json:
+    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
+
+
+DETECTION = [
+    _parameter("top_k", {"type": "integer", "minimum": 1, "default": 3}, "Classes to list for the recording."),
+    _parameter(
+        "overlap",
+        {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+        "Overlap between consecutive windows, as a fraction of the window; default: the model's.",
+    ),
+    _parameter(
+        "min_confidence",
+        {"type": "number", "minimum": 0, "maximum": 1},
+        "Probability at which an event starts; default: the model's, or 0.5.",
+    ),
+    _parameter(
+        "merge_gap",
+        {"type": "number", "minimum": 0},
+        "Merge events of a class that are at most this many seconds apart.",
+    ),
+    _parameter("unknown", {"type": "boolean", "default": True}, 'Report sounds unlike the training data as "unknown".'),
+]
+
+
+NAME = _parameter("name", {"type": "string", "maxLength": 200}, "Name of the recording in the results.")
+
+
+RESULT_FORMATS = ["json", "jsonl", "csv", "audacity", "raven"]
+
+
+def _formats() -> Json:
+    """Return the content of results in each format."""
+    text = {"schema": {"type": "string"}}
+    return {
+        "application/json": {"schema": {"type": "array", "items": {"$ref": "#/components/schemas/Result"}}},
+        "application/jsonl": text,
+        "text/csv": text,
+        "text/plain": text,
+        "text/tab-separated-values": text,
+    }
+
+
+def _status_paths() -> Json:
+    text = {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    state = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
+    return {
+        "/healthz": {"get": {"summary": "Is the server alive?", "responses": _json("Yes.", state) | _problems()}},
+        "/readyz": {
+            "get": {"summary": "Does it accept uploads?", "responses": _json("Yes.", state) | _problems("503")}
+        },
+        "/metrics": {"get": {"summary": "Metrics for Prometheus.", "responses": {"200": text} | _problems()}},
+        "/v1/openapi.json": {
+            "get": {"summary": "This document.", "responses": _json("OpenAPI 3.1.", {"type": "object"}) | _problems()}
+        },
+        "/v1/model": {
+            "get": {
+                "summary": "The card of the model, and the limits of the server.",
+                "responses": _json("The model.", {"$ref": "#/components/schemas/Model"}) | _problems(),
+            }
+        },
+        "/v1/session": {
+            "post": {
+                "summary": "Set the cookie of a browser whose request has the token.",
+                "responses": {"204": {"description": "The cookie is set."}} | _problems(),
+            }
+        },
+    }
+
+
+def _upload_paths() -> Json:
+    formats = {"type": "string", "enum": ["json", "jsonl", "updates", "csv", "audacity", "raven"], "default": "json"}
+    explanation = {"type": "object", "required": ["label", "score", "regions", "sentence"]}
+    results = {"type": "array", "items": {"$ref": "#/components/schemas/Result"}}
+    seconds = {"type": "number", "minimum": 0}
+    return {
+        "/v1/classify": {
+            "post": {
+                "summary": "Classify a sound: its classes, and events with their times.",
+                "description": "jsonl sends each event as it ends, updates also probabilities and spectrogram: for "
+                "long recordings. If the analysis fails after its first line, the last line has an error.",
+                "parameters": [
+                    *DETECTION,
+                    NAME,
+                    _parameter(
+                        "format", formats, "As `soundmark classify --format`; updates: all results as they are."
+                    ),
+                ],
+                "requestBody": SOUND,
+                "responses": {"200": {"description": "The results.", "content": _formats()}}
+                | _problems("400", "408", "413", "422", "503", "507"),
+            }
+        },
+        "/v1/explain": {
+            "post": {
+                "summary": "Find the regions of the spectrogram that matter most for the top class.",
+                "parameters": [
+                    _parameter("start", seconds, "Start of the part to explain, in seconds."),
+                    _parameter("stop", seconds, "End of the part; default: that of the recording."),
+                    NAME,
+                ],
+                "requestBody": SOUND,
+                "responses": _json("The explanation.", explanation)
+                | _problems("400", "408", "413", "422", "503", "507"),
+            }
+        },
+        "/v1/convert": {
+            "post": {
+                "summary": "Convert results of /v1/classify to another format.",
+                "parameters": [
+                    _parameter("format", {"type": "string", "enum": RESULT_FORMATS, "default": "csv"}, "The format.")
+                ],
+                "requestBody": {"required": True, "content": {"application/json": {"schema": results}}},
+                "responses": {"200": {"description": "The results.", "content": _formats()}} | _problems("400", "413"),
+            }
+        },
+    }
+
+
+def document(settings: ServerSettings) -> Json:
+    """Return the OpenAPI document of a server.
+
+    >>> sorted(document(ServerSettings())["paths"])[:2]
+    ['/healthz', '/metrics']
+    """
+    found: Json = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "soundmark",
+            "version": "1",
+            "description": f"Classify sounds. An upload has at most {settings.max_upload_bytes / 1e6:g} MB and "
+            f"{settings.max_audio_s / 3600:g} h. WS /v1/listen classifies live PCM: see docs/serve.md.",
+        },
+        "paths": _status_paths() | _upload_paths(),
+        "components": {"schemas": {"Problem": PROBLEM, "Event": EVENT, "Result": RESULT, "Model": MODEL}},
+    }
+    if settings.token is not None:
+        found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        found["security"] = [{"token": []}]
+    return found
