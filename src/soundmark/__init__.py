@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from soundmark.datasets.inspection import Inspection, inspect
     from soundmark.detection.analysis import Analysis, analyze
     from soundmark.detection.live.listener import listen
+    from soundmark.detection.merge import merge
     from soundmark.detection.summary import Summary, summarize
     from soundmark.evaluation.comparison import compare
     from soundmark.evaluation.event_evaluation import EventEvaluation
@@ -106,6 +107,7 @@ __all__ = [
     "learning_curve",
     "listen",
     "load",
+    "merge",
     "recipe",
     "summarize",
     "train",
@@ -140,6 +142,7 @@ _MODULES = {
     "learning_curve": "evaluation.curve_run:learning_curve",
     "listen": "detection.live.listener:listen",
     "load": "models.pretrained.named_models:load",
+    "merge": "detection.merge:merge",
     "recipe": "training.named_recipes:recipe",
     "summarize": "detection.summary:summarize",
     "train": "training.single_model:train",

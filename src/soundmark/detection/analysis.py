@@ -15,7 +15,7 @@ from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import Failure
 from soundmark.detection.output_formats import FORMATS
 from soundmark.detection.results_folder import analyze_to_folder
-from soundmark.detection.settings import DEFAULT_TIMEZONE, DetectionSettings, check_share, resolve_thresholds
+from soundmark.detection.settings import DEFAULT_TIMEZONE, DetectionSettings, Shard, check_share, resolve_thresholds
 from soundmark.errors import unknown_name
 from soundmark.models.classifier import Model, load
 from soundmark.models.events import RELEASE
@@ -134,6 +134,7 @@ def analyze(
     jobs: int | None = None,
     isolate: bool = False,
     fresh: bool = False,
+    shard: str | Shard | None = None,
     quiet: bool = False,
 ) -> Analysis:
     """Classify sound files, and all sound files in folders; detect events in each.
@@ -149,7 +150,8 @@ def analyze(
     With ``folder``, results are written there in ``format`` ("csv", "jsonl", "json", "parquet", "audacity", "raven"),
     and the same call resumes an interrupted analysis, unless ``fresh``. ``jobs`` files are analysed in parallel
     (default: all cores). With ``isolate``, processes with limits on memory and time decode the files: a file that
-    crashes its decoder is a failure like others.
+    crashes its decoder is a failure like others. ``shard="3/8"`` analyses the third of eight parts of the files, into
+    ``folder``; ``merge`` combines the folders of all parts.
 
     Raises:
         SettingsError: there are no inputs; a setting is out of range, or does not fit the model.
@@ -164,6 +166,8 @@ def analyze(
     if format not in FORMATS:
         raise unknown_name("format", format, list(FORMATS))
     check_jobs(jobs)
+    if isinstance(shard, str):
+        shard = Shard.parse(shard)
     loaded = model if isinstance(model, Model) else load(model)
     settings = DetectionSettings(
         top_k=top_k,
@@ -177,6 +181,7 @@ def analyze(
     )
     paths = [fspath(path) for path in ([inputs] if isinstance(inputs, str | PathLike) else inputs)]
     input_files.check(paths, None)
+    input_files.check_shard(paths, shard, folder)
     files, _ = input_files.without_repeats(input_files.files(paths))
     from soundmark.runtime.progress_bars import analysis_progress  # imports rich, which is slow
 
@@ -187,6 +192,14 @@ def analyze(
                 results = [found for found in analysis if isinstance(found, FileResult)]
             return Analysis(results=results, failures=analysis.failures, notes=analysis.notes)
         written = analyze_to_folder(
-            loaded, files, settings, Path(folder), form=format, fresh=fresh, **options, on_progress=on_progress
+            loaded,
+            files,
+            settings,
+            Path(folder),
+            form=format,
+            fresh=fresh,
+            shard=shard,
+            **options,
+            on_progress=on_progress,
         )
     return Analysis(results=written.results, failures=written.failures, notes=written.notes, folder=written.folder)

@@ -137,6 +137,24 @@ def check(paths: Sequence[str], list_path: str | None) -> None:
         raise SettingsError('standard input ("-") is given twice: use it for one sound or for the list of files.')
 
 
+def check_shard(paths: Sequence[str], shard: object, folder: object) -> None:
+    """Check that a ``shard`` of ``paths`` can be analysed: with a ``folder`` for the results, and not from a pipe.
+
+    Raises:
+        SettingsError: it cannot.
+
+    >>> check_shard(["a.wav"], "1/2", None)
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: a shard needs a folder for its results: add -o. soundmark merge combines ... shards.
+    """
+    if shard is not None and folder is None:
+        raise SettingsError(
+            "a shard needs a folder for its results: add -o. soundmark merge combines the folders of all shards."
+        )
+    if shard is not None and STANDARD_INPUT in paths:
+        raise SettingsError('standard input ("-") cannot be divided into shards: name files or folders.')
+
+
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()

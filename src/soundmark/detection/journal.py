@@ -124,6 +124,22 @@ def read_journal(path: Path) -> Iterator[FileResult]:
                     yield _result_of(values)
 
 
+def read_keys(path: Path) -> dict[str, int]:
+    """Return the offset in bytes of each intact line of the journal at ``path`` by its key; none if it is missing.
+
+    >>> read_keys(folder / "none.jsonl")
+    {}
+    """
+    offsets, offset = {}, 0
+    with suppress(OSError), path.open("rb") as file:
+        for line in file:
+            values = _verified_line(line) if line.endswith(b"\n") else None
+            if values is not None and "key" in values:
+                offsets[values["key"]] = offset
+            offset += len(line)
+    return offsets
+
+
 class Journal:
     """The journal in the file at ``path``, which is created if missing; use it in a ``with`` block.
 

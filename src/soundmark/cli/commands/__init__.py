@@ -12,6 +12,7 @@ from soundmark.cli.commands import (
     export,
     inspect,
     listen,
+    merge,
     show,
     spectrograms,
     summary,
@@ -20,5 +21,5 @@ from soundmark.cli.commands import (
 
 __all__ = [
     "app", "classify", "compare", "curve", "demo", "download", "evaluate", "explain", "export", "inspect", "listen",
-    "show", "spectrograms", "summary", "train",
+    "merge", "show", "spectrograms", "summary", "train",
 ]  # fmt: skip

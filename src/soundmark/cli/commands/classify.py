@@ -9,7 +9,7 @@ import typer
 
 from soundmark.cli import choices, help_page, options, requirements, shell
 from soundmark.cli.app import app
-from soundmark.detection.settings import DEFAULT_MODEL, DEFAULT_TIMEZONE, DetectionSettings, read_thresholds
+from soundmark.detection.settings import DEFAULT_MODEL, DEFAULT_TIMEZONE, DetectionSettings, Shard, read_thresholds
 
 if TYPE_CHECKING:
     from soundmark.detection.file_analysis import FileAnalysis
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
             "soundmark classify street.wav",
             "soundmark classify street.wav -m model.onnx",
             "soundmark classify recordings -m model.onnx -o results --overlap 0.5",
+            "soundmark classify recordings -m model.onnx -o results/part-3 --shard 3/8",
             "ls *.flac | soundmark classify --files-from - -m model.onnx --format csv",
         ],
         Formats=choices.RESULT_FORMATS,
@@ -51,6 +52,7 @@ def classify(
     timezone: options.Timezone = DEFAULT_TIMEZONE,
     jobs: options.Jobs = None,
     isolate: options.Isolate = False,
+    shard: options.ShardOption = None,
     quiet: options.Quiet = False,
     fresh: options.Fresh = False,
 ) -> None:
@@ -68,6 +70,8 @@ def classify(
     if output is None:
         shell.not_resumable()
     inputs.check(paths or [], files_from)
+    part = Shard.parse(shard) if shard is not None else None
+    inputs.check_shard(paths or [], part, output)
     form = options.result_format(form, to_folder=output is not None)
     if form == "parquet":
         requirements.require("--format parquet", ("pyarrow",))
@@ -101,6 +105,7 @@ def classify(
                 jobs=jobs,
                 isolate=isolate,
                 fresh=fresh,
+                shard=part,
                 on_progress=show_progress,
             )
         else:

@@ -446,6 +446,18 @@ Isolate = Annotated[
 ]
 
 
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="K/N",
+        help="Analyse only part K of N, for arrays of jobs on several machines; soundmark merge combines the results.",
+        show_default=False,
+        rich_help_panel="General",
+    ),
+]
+
+
 Jobs = Annotated[
     int | None,
     typer.Option(
