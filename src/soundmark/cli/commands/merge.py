@@ -14,8 +14,7 @@ from soundmark.cli.app import app
 @app.command(
     epilog=help_page.page_end(
         [
-            "soundmark classify recordings -o parts/1 --shard 1/2   (on one machine)",
-            "soundmark classify recordings -o parts/2 --shard 2/2   (on another)",
+            "soundmark merge results parts/1 parts/2",
             "soundmark merge results parts/*",
         ]
     )
