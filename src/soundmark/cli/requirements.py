@@ -17,6 +17,7 @@ EXTRAS = {
     "live": ("sounddevice",),
     "codecs": ("av",),
     "table": ("pandas", "pyarrow"),
+    "cluster": ("distributed",),
     "train": ("torch", "onnxscript", "safetensors", "matplotlib"),
 }
 """The extras of pyproject.toml and their packages, the smallest download first."""

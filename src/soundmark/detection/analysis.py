@@ -19,6 +19,7 @@ from soundmark.detection.settings import DEFAULT_TIMEZONE, DetectionSettings, Sh
 from soundmark.errors import unknown_name
 from soundmark.models.classifier import Model, load
 from soundmark.models.events import RELEASE
+from soundmark.runtime import parallel
 from soundmark.runtime.checks import check_jobs
 from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.text import counted, duration, html_table
@@ -135,6 +136,7 @@ def analyze(
     isolate: bool = False,
     fresh: bool = False,
     shard: str | Shard | None = None,
+    cluster: Any = None,
     quiet: bool = False,
 ) -> Analysis:
     """Classify sound files, and all sound files in folders; detect events in each.
@@ -185,8 +187,8 @@ def analyze(
     files, _ = input_files.without_repeats(input_files.files(paths))
     from soundmark.runtime.progress_bars import analysis_progress  # imports rich, which is slow
 
-    options: dict[str, Any] = {"timezone": timezone, "jobs": jobs, "isolate": isolate}
-    with analysis_progress(quiet) as on_progress:
+    with parallel.workers(cluster, jobs) as workers, analysis_progress(quiet) as on_progress:
+        options: dict[str, Any] = {"timezone": timezone, "jobs": workers, "isolate": isolate}
         if folder is None:
             with FileAnalysis(loaded, files, settings, **options, on_progress=on_progress) as analysis:
                 results = [found for found in analysis if isinstance(found, FileResult)]

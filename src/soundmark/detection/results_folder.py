@@ -33,7 +33,7 @@ from soundmark.detection.settings import DetectionSettings, Shard
 from soundmark.errors import OutputError
 from soundmark.models.classifier import Model
 from soundmark.models.streaming import RecordingAggregator
-from soundmark.runtime import atomic, checksums, output_folder, provenance
+from soundmark.runtime import atomic, checksums, output_folder, parallel, provenance
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import AnalysisProgress
 from soundmark.runtime.text import counted
@@ -81,7 +81,7 @@ def analyze_to_folder(
     *,
     form: str = "csv",
     timezone: str = "UTC",
-    jobs: int | None = None,
+    jobs: parallel.Jobs = None,
     isolate: bool = False,
     fresh: bool = False,
     shard: Shard | None = None,
@@ -90,6 +90,7 @@ def analyze_to_folder(
     """Analyse ``files`` with ``settings``, and write the results into ``folder`` in the format ``form``.
 
     With ``shard``, only its part of ``files`` is analysed; ``merge`` combines the folders of all shards.
+    ``jobs`` is a number of threads, or an executor such as a cluster.
     ``timezone`` is the timezone of recording times in file names. ``isolate`` decodes in processes with limits.
     ``fresh`` discards the results of earlier runs.
     ``on_progress`` is called with the progress.
@@ -160,7 +161,8 @@ class FolderWork:
         """Analyse the files that are not in the journal yet; ``options`` are those of ``FileAnalysis``."""
         files = [self.files[index] for index in self.missing]
         with FileAnalysis(model, files, settings, **options) as results:
-            for index, found in zip(self.missing, results, strict=True):
+            for place, found in results.unordered():
+                index = self.missing[place]
                 if isinstance(found, Failure):
                     self.failures[index] = found
                 else:

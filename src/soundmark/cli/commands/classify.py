@@ -53,6 +53,7 @@ def classify(
     jobs: options.Jobs = None,
     isolate: options.Isolate = False,
     shard: options.ShardOption = None,
+    cluster: options.Cluster = None,
     quiet: options.Quiet = False,
     fresh: options.Fresh = False,
 ) -> None:
@@ -66,6 +67,7 @@ def classify(
     from soundmark.detection import inputs
     from soundmark.detection.file_analysis import FileAnalysis
     from soundmark.models.pretrained import named_models
+    from soundmark.runtime import parallel
 
     if output is None:
         shell.not_resumable()
@@ -91,7 +93,7 @@ def classify(
     if repeats:
         console.say(f"{repeats} repeated {'path' if repeats == 1 else 'paths'} of the same files: counted once.")
     found: FolderResult | FileAnalysis
-    with console.analysis_progress(quiet) as show_progress:
+    with parallel.workers(cluster, jobs) as workers, console.analysis_progress(quiet) as show_progress:
         if output:
             from soundmark.detection.results_folder import analyze_to_folder
 
@@ -102,7 +104,7 @@ def classify(
                 output,
                 form=form,
                 timezone=timezone,
-                jobs=jobs,
+                jobs=workers,
                 isolate=isolate,
                 fresh=fresh,
                 shard=part,
@@ -110,7 +112,7 @@ def classify(
             )
         else:
             with FileAnalysis(
-                loaded, files, settings, timezone=timezone, jobs=jobs, isolate=isolate, on_progress=show_progress
+                loaded, files, settings, timezone=timezone, jobs=workers, isolate=isolate, on_progress=show_progress
             ) as found:
                 tables.write_results(found, form, unknown=loaded.unknown if unknown else None)
     tables.show_failures(found)

@@ -18,6 +18,7 @@ from soundmark.cli.options.parsers import (  # noqa: F401 - commands use them as
     InvalidValue,
     Number,
     UnknownName,
+    cluster_address,
     fold_numbers,
     fraction,
     frequency_band,
@@ -453,6 +454,19 @@ ShardOption = Annotated[
         metavar="K/N",
         help="Analyse only part K of N, for arrays of jobs on several machines; soundmark merge combines the results.",
         show_default=False,
+        rich_help_panel="General",
+    ),
+]
+
+
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="ADDRESS",
+        help="Dask cluster that does the work: its scheduler, like tcp://10.0.0.5:8786; local: processes here.",
+        show_default=False,
+        parser=cluster_address,
         rich_help_panel="General",
     ),
 ]

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import typer
 
+from soundmark.cli import requirements
 from soundmark.errors import SettingsError, unknown_name
 
 Number = TypeVar("Number", int, float)
@@ -100,6 +101,19 @@ def fraction(text: str) -> float:
     if not 0 <= value <= 1:
         raise InvalidValue(f"{value:g}: expected a number from 0 to 1.")
     return value
+
+
+def cluster_address(text: str) -> str:
+    """Check the form of a cluster's address, and that Dask is installed.
+
+    >>> cluster_address("tcp://10.0.0.5:8786")
+    'tcp://10.0.0.5:8786'
+    """
+    from soundmark.runtime.parallel.cluster import check_address
+
+    check_address(text)
+    requirements.require("--cluster", ("distributed",))
+    return text
 
 
 def one_of(kind: str, known: Iterable[str]) -> Callable[[str], str]:
