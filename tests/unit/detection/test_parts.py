@@ -14,6 +14,7 @@ from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import Input
 from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import SettingsError
+from soundmark.runtime.parallel import same_files
 
 RATE_HZ = 16_000
 
@@ -143,12 +144,12 @@ def test_files_and_parts_arrive_in_the_order_of_the_list(tone_detector, in_parts
 def test_a_worker_with_another_file_stops_the_analysis(tone_detector, tmp_path, monkeypatch):
     path = tmp_path / "a.wav"
     soundfile.write(path, recording(1), RATE_HZ)
-    real, main = on_cluster._size, threading.current_thread()
+    real, main = same_files.size, threading.current_thread()
 
     def size(path: str) -> int | None:
         return real(path) if threading.current_thread() is main else None
 
-    monkeypatch.setattr(on_cluster, "_size", size)
+    monkeypatch.setattr(same_files, "size", size)
     with (
         ThreadPoolExecutor(1) as pool,
         pytest.raises(SettingsError, match=r'the worker on .* does not find ".*a.wav", which has .* bytes on'),

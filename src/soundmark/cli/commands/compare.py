@@ -83,6 +83,7 @@ def compare(
     time_expansion: options.TimeExpansion = None,
     band: options.Band = None,
     jobs: options.Jobs = None,
+    cluster: options.Cluster = None,
     device: options.Device = DEFAULT_DEVICE,
     quiet: options.Quiet = False,
     fresh: options.Fresh = False,
@@ -97,6 +98,7 @@ def compare(
     from soundmark.datasets.clip_windows import describe_window
     from soundmark.evaluation import comparison, report
     from soundmark.evaluation.plan import describe_cost, make_plan, preset_or
+    from soundmark.runtime import parallel
     from soundmark.training import named_recipes
     from soundmark.training.single_model import prepare
 
@@ -112,9 +114,9 @@ def compare(
     console.say(describe_window(data))
     plan = make_plan(data, chosen, protocols=protocol, folds=options.fold_numbers(folds), seeds=seeds)
     console.say(describe_cost(plan, output, device=device, fresh=fresh))
-    with console.progress(quiet) as progress:
+    with parallel.workers(cluster, jobs) as workers, console.progress(quiet) as progress:
         found = comparison.run_and_report(
-            plan, output, jobs=jobs, device=device, fresh=fresh, command=command_line(), progress=progress
+            plan, output, jobs=workers, device=device, fresh=fresh, command=command_line(), progress=progress
         )
     tables.show_evaluation(found)
     console.print_result(report.sentence(found))

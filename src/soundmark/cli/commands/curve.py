@@ -45,6 +45,7 @@ def curve(
     time_expansion: options.TimeExpansion = None,
     band: options.Band = None,
     jobs: options.Jobs = None,
+    cluster: options.Cluster = None,
     device: options.Device = DEFAULT_DEVICE,
     quiet: options.Quiet = False,
     fresh: options.Fresh = False,
@@ -57,6 +58,7 @@ def curve(
     """
     from soundmark.cli import console, tables
     from soundmark.evaluation import curve_run
+    from soundmark.runtime import parallel
     from soundmark.runtime.plotting import has_matplotlib
     from soundmark.training import named_recipes
     from soundmark.training.single_model import prepare
@@ -71,8 +73,8 @@ def curve(
     data = prepare(open_dataset(dataset, subset, complete=complete), [chosen], window_s=window, background=background)
     plan = curve_run.make_curve_plan(data, chosen, draws=draws)
     console.say(curve_run.describe_curve(plan, device=device))
-    with console.progress(quiet) as progress:
-        found = curve_run.run_curve(plan, output, jobs=jobs, device=device, fresh=fresh, progress=progress)
+    with parallel.workers(cluster, jobs) as workers, console.progress(quiet) as progress:
+        found = curve_run.run_curve(plan, output, jobs=workers, device=device, fresh=fresh, progress=progress)
     tables.show_curve(found)
     faults = data.faults(found.skipped)
     tables.name_skipped(faults)

@@ -57,6 +57,7 @@ def evaluate(
     subset: options.Subset = None,
     complete: options.Complete = False,
     jobs: options.Jobs = None,
+    cluster: options.Cluster = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Score a model on a labelled data set.
@@ -69,6 +70,7 @@ def evaluate(
     from soundmark.cli import console, tables
     from soundmark.evaluation import event_evaluation, model_evaluation
     from soundmark.models.pretrained.named_models import load
+    from soundmark.runtime import parallel
 
     rule = EventRule(min_overlap=min_overlap)
     settings = DetectionSettings(overlap=overlap, min_confidence=min_confidence, merge_gap_s=merge_gap)
@@ -76,13 +78,13 @@ def evaluate(
     loaded = load(model)
     data = open_dataset(dataset, subset, complete=complete)
     skipped: Sequence[Skipped]
-    with console.progress(quiet) as progress:
+    with parallel.workers(cluster, jobs) as workers, console.progress(quiet) as progress:
         if events:
             found = event_evaluation.score_events(
-                loaded, data, settings, rule=rule, folder=output, jobs=jobs, progress=progress
+                loaded, data, settings, rule=rule, folder=output, jobs=workers, progress=progress
             )
         else:
-            tested = model_evaluation.evaluate_model(loaded, data, folder=output, jobs=jobs, progress=progress)
+            tested = model_evaluation.evaluate_model(loaded, data, folder=output, jobs=workers, progress=progress)
     if events:
         tables.show_scored_events(found)
         skipped = found.skipped

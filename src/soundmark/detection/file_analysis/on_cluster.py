@@ -6,21 +6,21 @@ that finds another file than this machine stops the analysis: its result would b
 
 from __future__ import annotations
 
-import os
-import platform
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from soundmark.detection.file_analysis import analyze_file, decoders_of, result_of, with_start
 from soundmark.detection.file_analysis.parts import Part, joined, plan_parts, score_part
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import STANDARD_INPUT, Failure, Input
 from soundmark.detection.settings import DetectionSettings
-from soundmark.errors import SettingsError, processing
+from soundmark.errors import processing
 from soundmark.models.classifier import Model
 from soundmark.models.streaming import WindowScores
 from soundmark.runtime import parallel
+from soundmark.runtime.parallel import same_files
+from soundmark.runtime.parallel.same_files import Found
 
 SHARDS_PER_CORE = 8  # so that all workers end at nearly the same time
 
@@ -50,6 +50,13 @@ class _Shard:
 
     indices: tuple[int, ...]
     files: tuple[Input, ...]
+    paths: tuple[str, ...]  # absolute
+
+    @classmethod
+    def of(cls, indices: Sequence[int], files: Mapping[int, Input]) -> _Shard:
+        chosen = [files[index] for index in indices]
+        paths = tuple(same_files.absolute(file.path) for file in chosen)
+        return cls(indices=tuple(indices), files=tuple(chosen), paths=paths)
 
     @property
     def description(self) -> str:
@@ -72,10 +79,9 @@ class _FilePart:
 
 @dataclass(frozen=True, kw_only=True)
 class _Done:
-    """Results of a worker, and what it found: the host and the size of each file."""
+    """Results of a worker, and the files that it found."""
 
-    host: str
-    sizes: Sequence[int | None]
+    found: Found
     results: Sequence[FileResult | Failure] = ()
     scores: Sequence[WindowScores] | None = None  # of a part; None: it shows a problem
 
@@ -103,20 +109,23 @@ def analyze_on(
     [0, 1, 2]
     """
     shared = _Shared(model=model, settings=settings.for_model(model), timezone=timezone, isolate=isolate)
-    here = [index for index, file in enumerate(files) if isinstance(file, Failure) or file.path == STANDARD_INPUT]
-    for index in here:
-        file = files[index]
-        yield index, file if isinstance(file, Failure) else analyze_file(model, file, shared.settings)
-    sent = {index: file for index, file in enumerate(files) if isinstance(file, Input) and index not in set(here)}
+    sent: dict[int, Input] = {}
+    for index, file in enumerate(files):
+        if isinstance(file, Failure):
+            yield index, file
+        elif file.path == STANDARD_INPUT or same_files.size(file.path) is None:  # a missing file is reported from here
+            yield index, with_start(analyze_file(model, file, shared.settings), timezone)
+        else:
+            sent[index] = file
     shards, parts = _planned(sent, shared, parallel.count(executor))
     damaged: list[_Shard] = []
-    yield from _run(executor, shared, [*parts, *shards], damaged, on_sound)
-    yield from _run(executor, shared, damaged, [], on_sound)
+    yield from _run(executor, shared, sent, [*parts, *shards], damaged, on_sound)
+    yield from _run(executor, shared, sent, damaged, [], on_sound)
 
 
 def _planned(files: dict[int, Input], shared: _Shared, cores: int) -> tuple[list[_Shard], list[_FilePart]]:
     """Divide the work into shards and parts of similar size."""
-    sizes = {index: _size(file.path) or 0 for index, file in files.items()}
+    sizes = {index: same_files.size(file.path) or 0 for index, file in files.items()}
     share = max(1.0, sum(sizes.values()) / (SHARDS_PER_CORE * cores))
     most_files = max(1, min(MAX_FILES, -(-len(files) // (SHARDS_PER_CORE * cores))))
     parts: list[_FilePart] = []
@@ -125,22 +134,25 @@ def _planned(files: dict[int, Input], shared: _Shared, cores: int) -> tuple[list
     for index, file in files.items():
         divided: list[Part] = []
         if sizes[index] > max(share, LEAST_DIVIDED_BYTES) and not shared.isolate:
-            divided = plan_parts(shared.model, file.path, shared.settings, most=-int(-sizes[index] // share))
+            divided = plan_parts(
+                shared.model, same_files.absolute(file.path), shared.settings, most=-int(-sizes[index] // share)
+            )
         if divided:
             parts += [_FilePart(index=index, number=number, part=part) for number, part in enumerate(divided)]
             continue
         pending.append(index)
         if len(pending) >= most_files or sum(sizes[one] for one in pending) >= share:
-            shards.append(_Shard(indices=tuple(pending), files=tuple(files[one] for one in pending)))
+            shards.append(_Shard.of(pending, files))
             pending = []
     if pending:
-        shards.append(_Shard(indices=tuple(pending), files=tuple(files[one] for one in pending)))
+        shards.append(_Shard.of(pending, files))
     return shards, parts
 
 
 def _run(
     executor: Executor,
     shared: _Shared,
+    files: Mapping[int, Input],
     items: Sequence[_Shard | _FilePart],
     damaged: list[_Shard],
     on_sound: Callable[[str, float, float], None],
@@ -154,25 +166,34 @@ def _run(
     for number, done in parallel.map_unordered(_work, items, jobs=executor, shared=shared):
         item = items[number]
         if isinstance(item, _Shard):
-            _check_same_files(item.files, done)
-            yield from zip(item.indices, done.results, strict=True)
+            same_files.check([file.path for file in item.files], done.found)
+            yield from zip(item.indices, map(_as_given, item.files, done.results), strict=True)
             continue
-        _check_same_files([Input(item.part.path, "")], done)
+        path = files[item.index].path
+        same_files.check([path], done.found)
         found = scores.setdefault(item.index, {})
         found[item.number] = done.scores
         total_s = item.part.n_samples / item.part.rate_hz
-        on_sound(item.part.path, total_s * len(found) / counts[item.index], total_s)
+        on_sound(path, total_s * len(found) / counts[item.index], total_s)
         if len(found) == counts[item.index]:
-            result = _joined(shared, item.part, [found[k] for k in sorted(found)])
+            result = _joined(shared, path, item.part, [found[k] for k in sorted(found)])
             del scores[item.index]
             if result is None:
-                damaged.append(_Shard(indices=(item.index,), files=(Input(item.part.path, ""),)))
+                damaged.append(_Shard.of([item.index], files))
             else:
                 yield item.index, result
 
 
+def _as_given(file: Input, result: FileResult | Failure) -> FileResult | Failure:
+    """Return the result of a worker with the path as it was given."""
+    if isinstance(result, Failure):
+        return Failure(file.path, same_files.as_given(result.reason, file.path))
+    note = result.note and same_files.as_given(result.note, file.path)
+    return replace(result, file=file.path, note=note)
+
+
 def _joined(
-    shared: _Shared, part: Part, scores: Sequence[Sequence[WindowScores] | None]
+    shared: _Shared, path: str, part: Part, scores: Sequence[Sequence[WindowScores] | None]
 ) -> FileResult | Failure | None:
     """Return the result of a recording from the scores of its parts; None if a part showed a problem."""
     complete = [each for each in scores if each is not None]
@@ -180,7 +201,7 @@ def _joined(
         return None
     ordered = [batch for each in complete for batch in each]
     aggregator, events = joined(shared.model, part, ordered, shared.settings)
-    return with_start(result_of(shared.model, part.path, aggregator, events, shared.settings), shared.timezone)
+    return with_start(result_of(shared.model, path, aggregator, events, shared.settings), shared.timezone)
 
 
 def _work(shared: _Shared, item: _Shard | _FilePart) -> _Done:
@@ -188,36 +209,13 @@ def _work(shared: _Shared, item: _Shard | _FilePart) -> _Done:
     if isinstance(item, _FilePart):
         with processing(item.description):
             scores = score_part(shared.model, item.part, shared.settings)
-        return _Done(host=platform.node(), sizes=[_size(item.part.path)], scores=scores)
+        return _Done(found=same_files.find([item.part.path]), scores=scores)
     results = []
-    sizes = [_size(file.path) for file in item.files]
+    files = [Input(path, file.name) for path, file in zip(item.paths, item.files, strict=True)]
+    seen = same_files.find(item.paths)
     with decoders_of(shared.isolate, 1) as decoders:
-        for file in item.files:
+        for file in files:
             with processing(f'"{file.path}"'):
                 found = analyze_file(shared.model, file, shared.settings, decoders=decoders)
             results.append(with_start(found, shared.timezone))
-    return _Done(host=platform.node(), sizes=sizes, results=results)
-
-
-def _check_same_files(files: Sequence[Input], done: _Done) -> None:
-    """Check that a worker found the files that are here.
-
-    Raises:
-        SettingsError: it did not.
-    """
-    for file, size in zip(files, done.sizes, strict=True):
-        own = _size(file.path)
-        if own != size:
-            found = "does not find" if size is None else f"finds {size:,} bytes in"
-            here = "does not exist" if own is None else f"has {own:,} bytes"
-            raise SettingsError(
-                f'the worker on {done.host} {found} "{file.path}", which {here} on this machine: mount the same folder '
-                "under the same path on all machines, and give absolute paths."
-            )
-
-
-def _size(path: str) -> int | None:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116 - a path of any bytes
-    except (OSError, ValueError):
-        return None
+    return _Done(found=seen, results=results)

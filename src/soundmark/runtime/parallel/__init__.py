@@ -6,7 +6,8 @@ imported on use: `soundmark classify` does not need it and starts faster without
 
 In reading order:
 
-    cluster  workers on other machines: a Dask cluster as an executor
+    same_files  check that a worker on another machine finds the same files as this one
+    cluster     workers on other machines: a Dask cluster as an executor
 """
 
 from __future__ import annotations
