@@ -13,7 +13,18 @@ from support.sounds import RATE_HZ, wave
 
 HIDE = "import sys; sys.modules.update(dict.fromkeys({hidden!r}))\n"  # None: the import fails
 RUN = "from soundmark import cli; sys.argv = ['soundmark', *{arguments!r}]; cli.main()"
-OPTIONAL = ("torch", "onnxscript", "safetensors", "matplotlib", "pandas", "pyarrow", "sounddevice", "av")
+OPTIONAL = (
+    "torch",
+    "onnxscript",
+    "safetensors",
+    "matplotlib",
+    "pandas",
+    "pyarrow",
+    "sounddevice",
+    "av",
+    "distributed",
+    "dask",
+)
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +108,11 @@ def files(folder: Path) -> set[Path]:
             "classify pets -m model.onnx -o out --format parquet",
             OPTIONAL,
             "--format parquet needs the package pyarrow, which is not installed: [table]",
+        ),
+        (
+            "classify pets -m model.onnx -o out --cluster local",
+            OPTIONAL,
+            "--cluster needs the package distributed, which is not installed: [cluster]",
         ),
         (
             "listen -m model.onnx",

@@ -63,6 +63,8 @@ def classify(
     Prints the most probable classes of each file. A file longer than the model's window is split into windows, and
     each detection is listed with its start and stop time. A file that cannot be read is skipped (exit status 1).
     """
+    if cluster:
+        requirements.require("--cluster", ("distributed",))
     from soundmark.cli import console, tables
     from soundmark.detection import inputs
     from soundmark.detection.file_analysis import FileAnalysis

@@ -94,6 +94,8 @@ def compare(
     accuracy or mAP with confidence intervals, macro F1 and calibration error; two recipes are compared with a paired
     test, and a verdict says whether the data decide. Run the same command again to resume.
     """
+    if cluster:
+        requirements.require("--cluster", ("distributed",))
     from soundmark.cli import console, tables
     from soundmark.datasets.clip_windows import describe_window
     from soundmark.evaluation import comparison, report

@@ -56,6 +56,8 @@ def curve(
     to twice as many recordings: in all, and for each class. Writes DIR/curve.json and DIR/curve.png. Run the same
     command again to resume.
     """
+    if cluster:
+        requirements.require("--cluster", ("distributed",))
     from soundmark.cli import console, tables
     from soundmark.evaluation import curve_run
     from soundmark.runtime import parallel

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from soundmark.cli import help_page, options
+from soundmark.cli import help_page, options, requirements
 from soundmark.cli.app import app, open_dataset
 from soundmark.detection.settings import DetectionSettings, EventRule, check_event_options
 
@@ -67,6 +67,8 @@ def evaluate(
     the clips belong to, and prints precision, recall and F1 per class, errors of onset and offset, and false detections
     per hour.
     """
+    if cluster:
+        requirements.require("--cluster", ("distributed",))
     from soundmark.cli import console, tables
     from soundmark.evaluation import event_evaluation, model_evaluation
     from soundmark.models.pretrained.named_models import load

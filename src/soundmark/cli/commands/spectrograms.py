@@ -62,6 +62,8 @@ def spectrograms(
     """
     if colours or axes:
         requirements.require("spectrograms with --colours or --axes", requirements.FIGURES)
+    if cluster:
+        requirements.require("--cluster", ("distributed",))
     from soundmark.cli import console, tables
     from soundmark.datasets import spectrogram_images
     from soundmark.runtime import parallel

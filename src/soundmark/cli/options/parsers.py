@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import typer
 
-from soundmark.cli import requirements
 from soundmark.errors import SettingsError, unknown_name
 
 Number = TypeVar("Number", int, float)
@@ -104,15 +103,17 @@ def fraction(text: str) -> float:
 
 
 def cluster_address(text: str) -> str:
-    """Check the form of a cluster's address, and that Dask is installed.
+    """Check the form of a cluster's address.
 
     >>> cluster_address("tcp://10.0.0.5:8786")
     'tcp://10.0.0.5:8786'
     """
     from soundmark.runtime.parallel.cluster import check_address
 
-    check_address(text)
-    requirements.require("--cluster", ("distributed",))
+    try:
+        check_address(text)
+    except SettingsError as error:
+        raise UnknownName(str(error)) from error
     return text
 
 

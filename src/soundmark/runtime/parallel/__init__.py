@@ -271,6 +271,9 @@ def without_sigint() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows: `_initialize_worker` makes them ignore it
         yield
         return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # starting it with the first process would unblock Ctrl-C
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

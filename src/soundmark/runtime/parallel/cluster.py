@@ -28,7 +28,7 @@ log = logging.getLogger("soundmark")
 LOCAL = "local"
 
 
-CONNECT_S = 10.0  # time to find the scheduler
+CONNECT_S = 5.0  # time to find the scheduler
 
 
 NO_WORKERS_S = 60.0  # time without any worker, after which the work is given up
@@ -105,8 +105,8 @@ class Cluster(Executor):
             log.warning("the cluster at %s has no workers left: waiting for new ones", self.address)
         elif now_s - self._without_workers_s > NO_WORKERS_S:
             raise SoundmarkError(
-                f"the cluster at {self.address} has no workers left. {RESUME} Start workers first: `dask worker "
-                f"{self.address}`."
+                f'the cluster at {self.address} has no workers left. {RESUME} Start workers first: "dask worker '
+                f'{self.address}".'
             )
 
     def count_cores(self) -> None:
@@ -199,7 +199,7 @@ def _client(cluster: str, jobs: int | None, stack: ExitStack) -> Any:
                 n_workers=jobs or available_cores(),
                 threads_per_worker=1,
                 processes=True,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 silence_logs=logging.CRITICAL,
             )
         stack.callback(_closed, local)
@@ -208,8 +208,8 @@ def _client(cluster: str, jobs: int | None, stack: ExitStack) -> Any:
         client = Client(cluster, timeout=CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise SettingsError(
-            f"no Dask scheduler answers at {cluster}. Start one with `dask scheduler`, and workers with `dask worker "
-            f"{cluster}`, or use --cluster local."
+            f'no Dask scheduler answers at {cluster}. Start one with "dask scheduler", and workers with "dask worker '
+            f'{cluster}", or use --cluster local.'
         ) from error
     stack.callback(_closed, client)
     return client
@@ -246,7 +246,7 @@ def _check_workers(workers: Cluster) -> None:
     while not workers.cores:
         if time.monotonic() - since_s > CONNECT_S:
             raise SettingsError(
-                f"the cluster at {workers.address} has no workers: start some with `dask worker {workers.address}`."
+                f'the cluster at {workers.address} has no workers: start some with "dask worker {workers.address}".'
             )
         time.sleep(0.1)
         workers.count_cores()
