@@ -18,6 +18,7 @@ EXTRAS = {
     "codecs": ("av",),
     "table": ("pandas", "pyarrow"),
     "cluster": ("distributed",),
+    "remote": ("fsspec", "s3fs", "gcsfs"),
     "train": ("torch", "onnxscript", "safetensors", "matplotlib"),
 }
 """The extras of pyproject.toml and their packages, the smallest download first."""

@@ -16,12 +16,13 @@ from soundmark.detection.inputs import Failure
 from soundmark.detection.output_formats import FORMATS
 from soundmark.detection.results_folder import analyze_to_folder
 from soundmark.detection.settings import DEFAULT_TIMEZONE, DetectionSettings, Shard, check_share, resolve_thresholds
-from soundmark.errors import unknown_name
+from soundmark.errors import SettingsError, unknown_name
 from soundmark.models.classifier import Model, load
 from soundmark.models.events import RELEASE
 from soundmark.runtime import parallel
-from soundmark.runtime.checks import check_jobs
+from soundmark.runtime.checks import check_jobs, is_url
 from soundmark.runtime.dataframes import import_pandas
+from soundmark.runtime.output_folder import NO_URL
 from soundmark.runtime.text import counted, duration, html_table
 
 if TYPE_CHECKING:
@@ -141,7 +142,9 @@ def analyze(
 ) -> Analysis:
     """Classify sound files, and all sound files in folders; detect events in each.
 
-    ``inputs`` is one path or several. An event starts where the probability of a class reaches ``threshold`` (default:
+    ``inputs`` is one path or URL (s3://, gs://, http://, https://), or several.
+
+    An event starts where the probability of a class reaches ``threshold`` (default:
     the model's own, or 0.5). ``thresholds`` sets other values for single classes: a mapping, a TOML or CSV file, or one
     number per class. The event ends where the probability falls below ``release`` × threshold. Events of a class
     separated by at most ``merge_gap_s`` are merged. ``overlap`` is the overlap between consecutive windows, as a
@@ -184,6 +187,8 @@ def analyze(
     paths = [fspath(path) for path in ([inputs] if isinstance(inputs, str | PathLike) else inputs)]
     input_files.check(paths, None)
     input_files.check_shard(paths, shard, folder)
+    if folder is not None and is_url(fspath(folder)):
+        raise SettingsError(f'folder is "{fspath(folder)}": {NO_URL}')
     files, _ = input_files.without_repeats(input_files.files(paths))
     from soundmark.runtime.progress_bars import analysis_progress  # imports rich, which is slow
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from soundmark.errors import SettingsError
+from soundmark.runtime.checks import is_url
 from soundmark.runtime.text import reason_unreadable
 
 STANDARD_INPUT = "-"
@@ -35,11 +36,13 @@ class Failure:
 def files(paths: Iterable[str]) -> Iterator[Input | Failure]:
     """Yield the sound files for ``paths``, in order: files, "-" for standard input, and all sound files in folders.
 
-    Folders are searched recursively. An unreadable folder, a folder without sound files, and a file in an unsupported
+    A URL is a file, a pattern or a folder: see ``audio.remote``. Folders are searched recursively.
+    An unreadable folder, a folder without sound files, and a file in an unsupported
     format each yield a ``Failure``.
 
     Raises:
-        SettingsError: a path is the empty string, which would mean the current folder.
+        SettingsError: a path is the empty string, which would mean the current folder; a URL is not supported, or
+            matches no files.
 
     >>> from soundmark import audio
     >>> audio.write(folder / "pets" / "rex.wav", [0.0], 8000)
@@ -49,7 +52,11 @@ def files(paths: Iterable[str]) -> Iterator[Input | Failure]:
     for text in paths:
         if not text:
             raise SettingsError('an input is "": give the path of a sound file or folder; the current folder is ".".')
-        if text != STANDARD_INPUT and _is_folder(Path(text)):
+        if is_url(text):
+            from soundmark.audio import remote
+
+            yield from (Input(url, name) for url, name in remote.listed(text))
+        elif text != STANDARD_INPUT and _is_folder(Path(text)):
             yield from _sounds_below(Path(text))
         else:
             yield Input(text, Path(text).name)
@@ -72,7 +79,7 @@ def without_repeats(found: Iterable[Input | Failure]) -> tuple[list[Input | Fail
 
 def _resolved(path: str) -> str:
     try:
-        return path if path == STANDARD_INPUT else str(Path(path).resolve())
+        return path if path == STANDARD_INPUT or is_url(path) else str(Path(path).resolve())
     except (OSError, ValueError, RuntimeError):  # reported when the file is read
         return path
 

@@ -39,6 +39,12 @@ MANIFEST = ".soundmark-files.jsonl"
 FILE_SUFFIXES = {".csv", ".html", ".json", ".jsonl", ".onnx", ".parquet", ".pdf", ".png", ".svg", ".toml", ".txt"}
 
 
+NO_URL = (
+    "expected a path on this machine. Only sound files are read from URLs; results are written to a folder, which can "
+    "be copied afterwards, for example by aws s3 sync."
+)
+
+
 REMEDY = "Move it, or choose another folder with -o."
 
 Digest = tuple[int, str]  # size in bytes, SHA-256

@@ -184,7 +184,8 @@ Inputs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[INPUT]...",
-        help='Sound files, folders (searched with all folders below), or "-" for a sound file on standard input.',
+        help="Sound files, folders (searched with all folders below), URLs (s3://bucket/*.flac, gs://, https://), or "
+        '"-" for a sound file on standard input.',
         show_default=False,
         rich_help_panel="Input",
     ),

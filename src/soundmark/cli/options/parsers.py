@@ -9,6 +9,8 @@ from typing import TypeVar
 import typer
 
 from soundmark.errors import SettingsError, unknown_name
+from soundmark.runtime.checks import is_url
+from soundmark.runtime.output_folder import NO_URL
 
 Number = TypeVar("Number", int, float)
 
@@ -40,6 +42,8 @@ def path(text: str) -> Path:
     """
     if not text:
         raise InvalidValue('"": expected a path. The current folder is ".".')
+    if is_url(text):
+        raise InvalidValue(f'"{text}": {NO_URL}')
     return Path(text)
 
 

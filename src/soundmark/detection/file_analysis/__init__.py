@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Event as Flag
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from soundmark import audio
 from soundmark.audio import timestamps
@@ -29,6 +29,7 @@ from soundmark.models.classifier import Model
 from soundmark.models.events import Event
 from soundmark.models.streaming import RecordingAggregator, StreamClassifier, open_stream
 from soundmark.runtime import parallel
+from soundmark.runtime.checks import is_url
 from soundmark.runtime.progress import AnalysisProgress, FileProgress
 
 if TYPE_CHECKING:
@@ -64,8 +65,7 @@ def analyze_file(
     options = settings.stream_options(model)
     log.debug('analysing "%s"', file.path)
     try:
-        source = inputs.standard_input() if piped else Path(file.path)
-        with open_stream(source, None, None, pool, decoders) as stream:
+        with _source(file.path) as source, open_stream(source, None, None, pool, decoders) as stream:
             classifier = StreamClassifier(
                 model,
                 stream.rate_hz,
@@ -82,6 +82,17 @@ def analyze_file(
         return Failure(file.path, _with_name("standard input" if piped else f'"{file.path}"', str(error)))
     log.debug('analysed "%s": %.1f s, %d events', file.path, classifier.analyzed_s, len(events))
     return result_of(model, file.path, classifier.aggregator, events, settings, note=stream.note)
+
+
+def _source(path: str) -> AbstractContextManager[Path | BinaryIO]:
+    """Return what is decoded: a path, standard input, or an open file at a URL."""
+    if path == STANDARD_INPUT:
+        return nullcontext(inputs.standard_input())
+    if not is_url(path):
+        return nullcontext(Path(path))
+    from soundmark.audio import remote
+
+    return remote.opened(path)
 
 
 def result_of(

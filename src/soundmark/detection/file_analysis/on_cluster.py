@@ -1,7 +1,7 @@
 """Files and parts of long files as the work of an executor: planned once, in shards of similar size.
 
-Workers read the files themselves, under the same paths as this machine, from a folder that all machines mount. A worker
-that finds another file than this machine stops the analysis: its result would be wrong.
+Workers read the files themselves, under the same paths as this machine, from a folder that all machines mount, or from
+URLs. A worker that finds another file than this machine stops the analysis: its result would be wrong.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from soundmark.errors import processing
 from soundmark.models.classifier import Model
 from soundmark.models.streaming import WindowScores
 from soundmark.runtime import parallel
+from soundmark.runtime.checks import is_url
 from soundmark.runtime.parallel import same_files
 from soundmark.runtime.parallel.same_files import Found
 
@@ -113,7 +114,8 @@ def analyze_on(
     for index, file in enumerate(files):
         if isinstance(file, Failure):
             yield index, file
-        elif file.path == STANDARD_INPUT or same_files.size(file.path) is None:  # a missing file is reported from here
+        elif file.path == STANDARD_INPUT or not (is_url(file.path) or same_files.size(file.path)):
+            # A missing file is reported from here.
             yield index, with_start(analyze_file(model, file, shared.settings), timezone)
         else:
             sent[index] = file

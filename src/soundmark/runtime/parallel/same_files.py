@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from os import PathLike
 
 from soundmark.errors import SettingsError
+from soundmark.runtime.checks import is_url
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,12 @@ def check(paths: Sequence[str | PathLike[str]], found: Found) -> None:
 
 
 def absolute(path: str) -> str:
-    """Return an absolute path, without resolving links.
+    """Return an absolute path, without resolving links; a URL is one.
 
     >>> absolute("a.wav") == os.path.join(os.getcwd(), "a.wav")
     True
     """
-    return os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118 - a path of any bytes
+    return path if is_url(path) else os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118 - a path of any bytes
 
 
 def as_given(text: str, path: str | PathLike[str]) -> str:
