@@ -375,3 +375,30 @@ def test_map_unordered_on_an_executor_cancels_what_it_leaves():
             break
     assert sum(future.cancelled() for future in started) >= 1
     assert len(started) <= 6
+
+
+# ── real clips ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.long
+def test_real_clips_and_an_hour_with_a_worker_killed_half_way(urbansound8k, own_cluster, mn04_weights, tmp_path):
+    """Every tenth clip, and an hour of others, with the pretrained model."""
+    import soundfile
+
+    from soundmark.models.pretrained import named_models
+
+    clips = sorted((urbansound8k / "audio").rglob("*.wav"))
+    with soundfile.SoundFile(tmp_path / "hour.flac", "w", 32_000, 1, subtype="PCM_16") as hour:
+        written, number = 0, 0
+        while written < 3600 * 32_000:
+            samples = audio.read(clips[number % len(clips)], rate_hz=32_000).samples
+            hour.write(samples)
+            written, number = written + len(samples), number + 7
+    inputs = [*clips[::10], tmp_path / "hour.flac"]
+    model = named_models.load("audioset")
+    analyze(inputs, model, tmp_path / "single", quiet=True)
+    killer = kill_after(own_cluster, own_cluster.workers[0], tmp_path / "results" / "journal.jsonl", len(inputs) // 2)
+    analyze(inputs, model, tmp_path / "results", cluster=own_cluster.address, quiet=True)
+    killer.join()
+    assert own_cluster.workers[0].returncode == -signal.SIGKILL
+    assert contents(tmp_path / "results") == contents(tmp_path / "single")

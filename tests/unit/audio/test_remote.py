@@ -17,6 +17,8 @@ from soundmark.errors import AudioError, SettingsError
 from support.servers import QuietHandler, serving
 from support.sounds import RATE_HZ, wave
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 60.0
 
 

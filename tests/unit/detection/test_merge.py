@@ -16,6 +16,8 @@ from soundmark.errors import OutputError, SettingsError
 from soundmark.runtime.output_folder import MANIFEST
 from support.sounds import RATE_HZ, wave
 
+pytestmark = pytest.mark.slow
+
 N_SHARDS = 3
 
 

@@ -16,6 +16,8 @@ from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import SettingsError
 from soundmark.runtime.parallel import same_files
 
+pytestmark = pytest.mark.slow
+
 RATE_HZ = 16_000
 
 

@@ -19,7 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from importlib.metadata import version
 from itertools import chain, islice
@@ -42,6 +42,9 @@ log = logging.getLogger("soundmark")
 
 Jobs = int | Executor | None
 """Where work is done: a number of processes (None: all cores), or an executor."""
+
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 POLL_S = 0.5  # between checks that an executor still works
@@ -258,7 +261,24 @@ def run_task(required: str, function: Callable[..., Result], *arguments: Any) ->
             f"a worker has soundmark {installed_version()}, but the command was started with {required}: install the "
             "same version on all machines. Finished work is kept: run the same command again to resume."
         )
+    _keep_memory()
     return function(*arguments)
+
+
+@cache
+def _keep_memory() -> None:
+    """Undo a setting with which Dask starts its workers: glibc returns each freed block to the system.
+
+    A spectrogram allocates and frees megabytes, and each new page costs a page fault: that doubled the time of
+    `classify`. The values are those that glibc reaches by itself.
+    """
+    if "MALLOC_TRIM_THRESHOLD_" in os.environ:
+        import ctypes
+
+        with suppress(OSError, AttributeError, TypeError):  # not glibc
+            mallopt = ctypes.CDLL(None).mallopt
+            for parameter, value in ((M_MMAP_THRESHOLD, 32 << 20), (M_TRIM_THRESHOLD, 64 << 20)):
+                mallopt(parameter, value)
 
 
 @contextmanager

@@ -37,6 +37,12 @@ NO_WORKERS_S = 60.0  # time without any worker, after which the work is given up
 CHECK_INTERVAL_S = 2.0
 
 
+SETTINGS = {
+    "distributed.admin.large-graph-warning-threshold": "1GB",  # of a model
+    "distributed.worker.profile.enabled": False,  # of workers that are started here
+}
+
+
 RESUME = "Finished work is kept: run the same command again to resume."
 
 
@@ -176,7 +182,7 @@ def connected(cluster: Any, jobs: int | None = None) -> Iterator[Cluster]:
         elif isinstance(cluster, str):
             check_address(cluster)
             stack.enter_context(_quiet())
-            stack.enter_context(dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}))
+            stack.enter_context(dask.config.set(SETTINGS))
             client = _client(cluster, jobs, stack)
             workers = Cluster(client, client.scheduler.address)
         else:
