@@ -4,8 +4,8 @@
 
 The clips of a data set are linked until there are enough files. They are classified with the pretrained model, into
 results folders that must be equal: by as many threads as there are workers, and by the workers of a cluster, in turn.
-The start of the cluster, in which its workers import soundmark and load the model, is timed on its own. The load of the machine is printed before and after each run: other work makes wall times useless, and hardly changes the
-processor times.
+The start of the cluster, in which its workers import soundmark and load the model, is timed on its own. The load of the
+machine is printed before and after each run: other work makes wall times useless, and hardly changes processor times.
 """
 
 from __future__ import annotations
