@@ -72,7 +72,7 @@ def stable(folder: Path) -> dict[str, str]:
         name = path.relative_to(folder).as_posix()
         if not path.is_file() or path.name.startswith(".") or path.suffix in (".onnx", ".html", ".safetensors"):
             continue
-        text = path.read_bytes().decode("latin-1")
+        text = path.read_bytes().decode("latin-1").replace(str(folder.parent), "")
         text = re.sub(r"[0-9a-f]{64}", "", text)  # keys of results: they contain the paths of temporary folders
         if path.name == "history.csv":
             text = re.sub(r",[^,\n]*$", "", text, flags=re.MULTILINE)
