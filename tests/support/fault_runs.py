@@ -38,7 +38,7 @@ GROWING = ("journal.jsonl",)
 
 
 TINY = (
-    'name = "tiny"\nnetwork = "notebook"\nepochs = 1\nbatch_size = 4\n[representation]\nname = "mel"\nsize = [24, 24]\n'
+    'name = "tiny"\nnetwork = "notebook_cnn"\nepochs = 1\nbatch_size = 4\n[representation]\nname = "mel"\nsize = [24, 24]\n'
 )
 
 

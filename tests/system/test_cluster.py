@@ -260,10 +260,10 @@ def test_twelve_units_on_two_workers_equal_one_process(cluster, city, small_reci
     assert len(figures(tmp_path / "there")) == 12 * 3 + 4
     for a, b in zip(here.results, there.results, strict=True):
         assert np.array_equal(a.probabilities, b.probabilities)
-        assert a.summary == b.summary
+        assert repr(a.summary) == repr(b.summary)
         for fold, other in zip(a.folds, b.folds, strict=True):
             assert load(fold.model).bundle.graph == load(other.model).bundle.graph
-    assert [one.difference for one in here.comparisons] == [one.difference for one in there.comparisons]
+    assert repr(here.comparisons) == repr(there.comparisons)
 
 
 @pytest.fixture(scope="module")
