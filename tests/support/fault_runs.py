@@ -37,9 +37,14 @@ COMMANDS = {
 GROWING = ("journal.jsonl",)
 
 
-TINY = (
-    'name = "tiny"\nnetwork = "notebook_cnn"\nepochs = 1\nbatch_size = 4\n[representation]\nname = "mel"\nsize = [24, 24]\n'
-)
+TINY = """name = "tiny"
+network = "notebook_cnn"
+epochs = 1
+batch_size = 4
+[representation]
+name = "mel"
+size = [24, 24]
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
