@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from soundmark.datasets.inspection import Inspection, inspect
     from soundmark.detection.analysis import Analysis, analyze
     from soundmark.detection.live.listener import listen
-    from soundmark.detection.merge import merge
+    from soundmark.detection.results_folder.merge import merge
     from soundmark.detection.summary import Summary, summarize
     from soundmark.evaluation.comparison import compare
     from soundmark.evaluation.event_evaluation import EventEvaluation
@@ -142,7 +142,7 @@ _MODULES = {
     "learning_curve": "evaluation.curve_run:learning_curve",
     "listen": "detection.live.listener:listen",
     "load": "models.pretrained.named_models:load",
-    "merge": "detection.merge:merge",
+    "merge": "detection.results_folder.merge:merge",
     "recipe": "training.named_recipes:recipe",
     "summarize": "detection.summary:summarize",
     "train": "training.single_model:train",

@@ -10,7 +10,7 @@ import pytest
 
 from soundmark import audio
 from soundmark.detection.analysis import analyze
-from soundmark.detection.merge import merge
+from soundmark.detection.results_folder.merge import merge
 from support.sounds import RATE_HZ, wave
 
 pytestmark = pytest.mark.slow

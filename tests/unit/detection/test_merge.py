@@ -9,8 +9,8 @@ import pytest
 
 from soundmark import audio
 from soundmark.detection.analysis import analyze
-from soundmark.detection.merge import merge
 from soundmark.detection.results_folder import JOURNAL
+from soundmark.detection.results_folder.merge import merge
 from soundmark.detection.settings import Shard
 from soundmark.errors import OutputError, SettingsError
 from soundmark.runtime.output_folder import MANIFEST

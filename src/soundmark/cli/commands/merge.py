@@ -46,7 +46,7 @@ def merge(
     The results are those of one run over all files, byte for byte. The folders of the shards are not changed.
     """
     from soundmark.cli import console, tables
-    from soundmark.detection import merge as merging
+    from soundmark.detection.results_folder import merge as merging
 
     console.show_library_warnings()
     found = merging.merge(folder, shards)

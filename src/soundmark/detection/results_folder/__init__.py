@@ -9,6 +9,10 @@
     shard.json          with --shard: which files of the list are in this folder, for ``merge``; written last
 
 Results in the journal are not recomputed, even if the next run writes another format.
+
+In reading order:
+
+    merge  merge: the results folders of all shards to one
 """
 
 from __future__ import annotations
