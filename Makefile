@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # One thread in each of as many processes as there are cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-.PHONY: demo setup quick test test-all check lint types unit fmt bench clean
+.PHONY: demo setup quick test test-all check lint types unit fmt bench faults clean
 
 demo: $(VENV)/.train            ## No data needed: synthesise a data set, compare two recipes on it, write a report.
 	$(BIN)/soundmark demo
@@ -41,6 +41,9 @@ fmt: setup                      ## Format the code.
 
 bench: setup                    ## Compare with the notebook's own tools, as one table: make bench [DATASET=...] [PARTS=features,store]
 	$(BIN)/python benchmarks/bench.py $(DATASET) $(if $(PARTS),--parts $(PARTS))
+
+faults: setup                   ## Break every command that writes, at every write; its next run must complete.
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/faults.py
 
 clean:
 	rm -rf $(VENV) demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from soundmark.detection.analysis import Analysis, analyze
     from soundmark.detection.archive.index import Index
     from soundmark.detection.live.listener import listen
+    from soundmark.detection.results_folder.merge import merge
     from soundmark.detection.summary import Summary, summarize
     from soundmark.evaluation.comparison import compare
     from soundmark.evaluation.event_evaluation import EventEvaluation
@@ -110,6 +111,7 @@ __all__ = [
     "learning_curve",
     "listen",
     "load",
+    "merge",
     "recipe",
     "summarize",
     "train",
@@ -145,6 +147,7 @@ _MODULES = {
     "learning_curve": "evaluation.curve_run:learning_curve",
     "listen": "detection.live.listener:listen",
     "load": "models.pretrained.named_models:load",
+    "merge": "detection.results_folder.merge:merge",
     "recipe": "training.named_recipes:recipe",
     "summarize": "detection.summary:summarize",
     "train": "training.single_model:train",

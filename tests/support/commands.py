@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from support import faulty_io
+
 PRELOADED = (
     "matplotlib.pyplot",
     "onnx",
@@ -74,4 +76,5 @@ def _command(words: tuple[str, ...], cwd: str, environment: dict[str, str], stre
         os.dup2(os.open(name, os.O_RDWR | os.O_CREAT), number)
     sys.stdin, sys.stdout, sys.stderr = (os.fdopen(i, mode) for i, mode in enumerate(("r", "w", "w")))
     sys.argv = ["soundmark", *words]
+    faulty_io.install_from_environment()
     main()

@@ -24,6 +24,7 @@ import soundfile
 from onnx import TensorProto, helper
 
 from soundmark import audio
+from soundmark.detection.analysis import analyze
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.journal import Journal
 from soundmark.models import bundle
@@ -1276,3 +1277,29 @@ def backbone_files(folder: Path) -> None:
 
 
 setup_of(250, 251, 252, 253, 254, 255, 256, 257, 258)(no_files)
+
+
+setup_of(259, 260, *range(264, 270))(no_files)
+
+
+def analyzed(folder: Path, name: str, **options) -> None:
+    """Results of the data set in a folder of this name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        analyze("pets", "model.onnx", name, quiet=True, **options)
+
+
+@setup_of(261)
+def one_of_two_shards(folder: Path) -> None:
+    analyzed(folder, "parts/1", shard="1/2")
+
+
+@setup_of(262)
+def a_run_without_shards(folder: Path) -> None:
+    analyzed(folder, "whole")
+
+
+@setup_of(263)
+def shards_with_different_options(folder: Path) -> None:
+    analyzed(folder, "parts/1", shard="1/2")
+    analyzed(folder, "parts/2", shard="2/2", top_k=1)

@@ -24,6 +24,8 @@ OPTIONAL = (
     "av",
     "starlette",
     "uvicorn",
+    "distributed",
+    "dask",
 )
 
 
@@ -108,6 +110,11 @@ def files(folder: Path) -> set[Path]:
             "classify pets -m model.onnx -o out --format parquet",
             OPTIONAL,
             "--format parquet needs the package pyarrow, which is not installed: [table]",
+        ),
+        (
+            "classify pets -m model.onnx -o out --cluster local",
+            OPTIONAL,
+            "--cluster needs the package distributed, which is not installed: [cluster]",
         ),
         (
             "listen -m model.onnx",

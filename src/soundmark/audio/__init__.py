@@ -14,6 +14,7 @@ In reading order:
     backgrounds  synthetic background sounds
     sound        read a file as mono samples at a sample rate, at once or as a stream
     windows      the spans of the windows that a recording is split into
+    remote       sound files at URLs: listed, and read by ranges
     riff         read the chunks of a RIFF file, from a file or a pipe
     timestamps   the start time of a recording
     capture      live sources: a pipe, a microphone, a network stream

@@ -9,8 +9,8 @@ In reading order:
     app             the typer application, and what all commands share
     choices         names that options accept, with descriptions
     completion      shell completion of option values
-    options         options that several commands share, and the parsing of their values
     requirements    optional packages, checked before any work is done
+    options         options that several commands share, and the parsing of their values
     console         results on standard output; messages, progress and the debug log on standard error
     table_layout    tables that fit the terminal
     tables          results, model cards and failures as text and tables

@@ -19,6 +19,8 @@ EXTRAS = {
     "codecs": ("av",),
     "table": ("pandas", "pyarrow"),
     "serve": ("starlette", "uvicorn", "websockets", "python-multipart", "prometheus-client"),
+    "cluster": ("distributed",),
+    "remote": ("fsspec", "s3fs", "gcsfs"),
     "train": ("torch", "onnxscript", "safetensors", "matplotlib"),
 }
 """The extras of pyproject.toml and their packages, the smallest download first."""

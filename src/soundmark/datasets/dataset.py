@@ -364,6 +364,7 @@ class Dataset:
         representation: str | dict[str, Any] | Representation = "mel",
         *,
         jobs: int | None = None,
+        cluster: Any = None,
         fresh: bool = False,
         quiet: bool = False,
     ) -> tuple[NDArray[np.float32], NDArray[Any]]:
@@ -374,6 +375,7 @@ class Dataset:
         Args:
             representation: name, settings or object of the representation; "logmel" covers ``window_s`` seconds.
             jobs: parallel processes (default: all cores).
+            cluster: a Dask cluster for the work: the address of its scheduler, "local", or a ``distributed.Client``.
             fresh: recompute stored features.
             quiet: no progress bar.
 
@@ -390,12 +392,13 @@ class Dataset:
         ((60, 64, 64), (60,))
         """
         from soundmark.datasets import features
+        from soundmark.runtime import parallel
         from soundmark.runtime.progress_bars import progress_bars
         from soundmark.spectrograms import representation_named
 
         chosen = representation_named(representation).for_window(self.window_s)
-        with progress_bars(quiet) as progress:
-            store = features.build(self, chosen, jobs=jobs, fresh=fresh, progress=progress)
+        with parallel.workers(cluster, jobs) as workers, progress_bars(quiet) as progress:
+            store = features.build(self, chosen, jobs=workers, fresh=fresh, progress=progress)
         features.warn_incomplete(store.notes)
         features.warn_skipped(store.skipped)
         return store.array[store.usable], (self.targets if self.multi_label else self.labels)[store.usable]
@@ -408,6 +411,7 @@ class Dataset:
         colours: str | None = None,
         axes: bool = False,
         jobs: int | None = None,
+        cluster: Any = None,
         quiet: bool = False,
     ) -> SavedImages:
         """Write a PNG of every clip, in one folder per class; images from an earlier, identical call are kept.
@@ -418,6 +422,7 @@ class Dataset:
             colours: a Matplotlib colour map (default: plain grey images, the ones that features are computed from).
             axes: whether to draw axes in seconds and hertz.
             jobs: parallel processes (default: all cores).
+            cluster: a Dask cluster for the work: the address of its scheduler, "local", or a ``distributed.Client``.
             quiet: no progress bar.
 
         Raises:
@@ -428,13 +433,14 @@ class Dataset:
         SavedImages(count=2, skipped=0, notes=0)
         """
         from soundmark.datasets import spectrogram_images
+        from soundmark.runtime import parallel
         from soundmark.runtime.progress_bars import progress_bars
         from soundmark.spectrograms import representation_named
 
         chosen = representation_named(representation)
-        with progress_bars(quiet) as progress:
+        with parallel.workers(cluster, jobs) as workers, progress_bars(quiet) as progress:
             return spectrogram_images.save_images(
-                self, chosen, Path(folder), colours=colours, axes=axes, jobs=jobs, progress=progress
+                self, chosen, Path(folder), colours=colours, axes=axes, jobs=workers, progress=progress
             )
 
 

@@ -75,6 +75,11 @@ class Rows:
         self._file = path.open("rb")  # kept open: another process may replace the file
         weakref.finalize(self, self._file.close)
 
+    @property
+    def path(self) -> Path:
+        """The path of the file."""
+        return self._path
+
     def __len__(self) -> int:
         return int(self.shape[0])
 

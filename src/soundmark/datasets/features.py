@@ -16,7 +16,8 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,8 @@ from soundmark.errors import AudioError, processing
 from soundmark.runtime import atomic, parallel
 from soundmark.runtime.cache import cache_folder
 from soundmark.runtime.locks import exclusive
+from soundmark.runtime.parallel import same_files
+from soundmark.runtime.parallel.same_files import Found
 from soundmark.runtime.progress import Progress, no_progress
 
 log = logging.getLogger("soundmark")
@@ -106,7 +109,7 @@ def build(
     extractor: Extractor,
     *,
     window_s: float | None = None,
-    jobs: int | None = None,
+    jobs: parallel.Jobs = None,
     fresh: bool = False,
     progress: Progress = no_progress,
 ) -> Features:
@@ -134,10 +137,10 @@ def build(
         store.prepare(fresh=fresh)
         finished = store.finished()
         missing = [number for number in range(-(-len(clips) // CHUNK)) if number not in finished]
-        todo = [_Task(store, extractor, n, clips[n * CHUNK : (n + 1) * CHUNK]) for n in missing]
+        todo = [_Task(n, clips[n * CHUNK : (n + 1) * CHUNK]) for n in missing]
         cached = len(clips) - sum(len(task.clips) for task in todo)
         log.debug('%s features: %d of %d clips are cached in "%s"', extractor.name, cached, len(clips), folder)
-        finished |= _compute(store, todo, jobs, partial(progress, f"{extractor.name} features"))
+        finished |= _compute(store, extractor, todo, jobs, partial(progress, f"{extractor.name} features"))
         array = store.rows()
     failures = {clip: reason for chunk in finished.values() for clip, reason in chunk.failures.items()}
     readable = np.ones(len(clips), bool)
@@ -247,32 +250,55 @@ def _read_and_compute(clip: Clip, extractor: Extractor) -> tuple[np.ndarray, str
 
 @dataclass(frozen=True)
 class _Task:
-    store: Store
-    extractor: Extractor
     number: int
     clips: tuple[Clip, ...]
 
+    @property
+    def description(self) -> str:
+        return f'"{self.clips[0].path}" and the {len(self.clips) - 1} clips after it'
 
-def _compute_chunk(task: _Task) -> Chunk:
+
+@dataclass(frozen=True)
+class _Computed:
+    """A chunk that a worker of an executor computed; ``array`` is not in the store yet."""
+
+    chunk: Chunk
+    array: np.ndarray
+    found: Found
+
+
+def _compute_chunk(shared: tuple[Store, Extractor], task: _Task) -> Chunk:
     """Compute one chunk and write it to the store; return only its journal entry, not the array."""
+    store, extractor = shared
+    chunk, array = _compute_array(extractor, task)
+    return replace(chunk, checksum=store.write(task.number, array))
+
+
+def _compute_remotely(extractor: Extractor, task: _Task) -> _Computed:
+    """Compute one chunk on a machine that may have no access to the store."""
+    return _Computed(*_compute_array(extractor, task), same_files.find(clip.path for clip in task.clips))
+
+
+def _compute_array(extractor: Extractor, task: _Task) -> tuple[Chunk, np.ndarray]:
     start = time.perf_counter()
-    array = np.zeros((len(task.clips), *task.extractor.shape), np.float32)
+    array = np.zeros((len(task.clips), *extractor.shape), np.float32)
     failures: dict[int, str] = {}
     notes = []
     sounds: list[list[Any]] = [[] for _ in task.clips]
     for row, clip in enumerate(task.clips):
         try:
             with processing(f'"{clip.path}"'):
-                array[row], note, measured = _read_and_compute(clip, task.extractor)
+                array[row], note, measured = _read_and_compute(clip, extractor)
             sounds[row] = [measured.digest, measured.level_dbfs]
             notes += [note] if note else []
         except AudioError as error:
             failures[task.number * CHUNK + row] = str(error)
-    checksum = task.store.write(task.number, array)
-    return Chunk(task.number, checksum, failures, notes, time.perf_counter() - start, sounds)
+    return Chunk(task.number, 0, failures, notes, time.perf_counter() - start, sounds), array
 
 
-def _compute(store: Store, todo: list[_Task], jobs: int | None, progress: Any) -> dict[int, Chunk]:
+def _compute(
+    store: Store, extractor: Extractor, todo: list[_Task], jobs: parallel.Jobs, progress: Any
+) -> dict[int, Chunk]:
     """Compute the chunks of ``todo``; record each in the journal when it is finished."""
     computed: dict[int, Chunk] = {}
     if not todo:
@@ -281,7 +307,7 @@ def _compute(store: Store, todo: list[_Task], jobs: int | None, progress: Any) -
     done = total - sum(len(task.clips) for task in todo)
     progress(done, total, "clips")
     started, accounted = time.perf_counter(), 0.0
-    for index, chunk in parallel.map_unordered(_compute_chunk, todo, jobs=jobs):
+    for index, chunk in _computed(store, extractor, todo, jobs):
         # The seconds of all chunks add up to the wall time, for any number of processes.
         elapsed = time.perf_counter() - started
         chunk, accounted = replace(chunk, seconds=elapsed - accounted), elapsed
@@ -290,6 +316,38 @@ def _compute(store: Store, todo: list[_Task], jobs: int | None, progress: Any) -
         done += len(todo[index].clips)
         progress(done, total, "clips")
     return computed
+
+
+def _computed(
+    store: Store, extractor: Extractor, todo: list[_Task], jobs: parallel.Jobs
+) -> Iterator[tuple[int, Chunk]]:
+    """Yield the index and the journal entry of each chunk of ``todo``, whose array is in the store."""
+    if not isinstance(jobs, Executor):
+        yield from parallel.map_unordered(_compute_chunk, todo, jobs=jobs, shared=(store, extractor))
+        return
+    remote = [
+        _Task(task.number, tuple(replace(clip, path=clip.path.absolute()) for clip in task.clips)) for task in todo
+    ]
+    for index, done in parallel.map_unordered(_compute_remotely, remote, jobs=jobs, shared=extractor):
+        same_files.check([clip.path for clip in todo[index].clips], done.found)
+        checksum = store.write(todo[index].number, done.array)
+        yield index, replace(_as_given(todo[index], done.chunk), checksum=checksum)
+
+
+def _absolute(clip: Clip) -> Clip:
+    return replace(clip, path=clip.path.absolute())
+
+
+def _as_given(task: _Task, chunk: Chunk) -> Chunk:
+    """Return the entry of a worker's chunk with the paths in its messages as they were given."""
+
+    def text_as_given(text: str) -> str:
+        for clip in task.clips:
+            text = same_files.as_given(text, clip.path)
+        return text
+
+    failures = {row: text_as_given(reason) for row, reason in chunk.failures.items()}
+    return replace(chunk, failures=failures, notes=[text_as_given(note) for note in chunk.notes])
 
 
 def _sounds(chunks: dict[int, Chunk], n: int) -> tuple[SoundMeasure | None, ...]:

@@ -10,8 +10,11 @@ import hashlib
 import json
 import os
 import re
+import tempfile
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,8 @@ from soundmark.datasets.dataset import Clip, Dataset, Skipped
 from soundmark.errors import AudioError, OutputError, SettingsError, processing
 from soundmark.runtime import atomic, output_folder, parallel
 from soundmark.runtime.output_folder import OutputFolder
+from soundmark.runtime.parallel import same_files
+from soundmark.runtime.parallel.same_files import Found
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.spectrograms import Image, Representation, Waveform
 from soundmark.spectrograms.drawing import check_colour_map, draw, save_pixels
@@ -30,6 +35,9 @@ CHUNK = 16  # clips per task of a worker
 
 
 MAX_NAME_BYTES = 200  # of a folder or image, without suffixes: file systems allow at most 255
+
+
+_one_at_a_time = threading.Lock()
 
 
 METADATA = "spectrograms.json"  # data set and settings of the images in a folder; written when a run starts
@@ -53,6 +61,7 @@ class _Task:
     representation: Representation
     colours: str | None
     axes: bool
+    current: Path = field(default_factory=Path.cwd)  # the folder that relative paths begin at
 
 
 def save_images(
@@ -62,7 +71,7 @@ def save_images(
     *,
     colours: str | None = None,
     axes: bool = False,
-    jobs: int | None = None,
+    jobs: parallel.Jobs = None,
     progress: Progress = no_progress,
 ) -> SavedImages:
     """Write a PNG of every clip to ``folder/<class>/<name>.png``; images from an earlier, identical call are kept.
@@ -97,8 +106,9 @@ def save_images(
         tasks = [_Task(tuple(todo[i : i + CHUNK]), representation, colours, axes) for i in range(0, len(todo), CHUNK)]
         drawn: dict[int, _ChunkResult] = {}
         done = len(outputs) - len(todo)
-        for index, chunk in parallel.map_unordered(_draw_chunk, tasks, jobs=jobs):
-            drawn[index] = chunk
+        draw_chunk = _draw_remotely if isinstance(jobs, Executor) else _draw_chunk
+        for index, chunk in parallel.map_unordered(draw_chunk, tasks, jobs=jobs):
+            drawn[index] = _written(tasks[index], chunk)
             output.add(*(path.relative_to(folder).as_posix() for _, path in tasks[index].clips))
             done += len(tasks[index].clips)
             progress("images", done, len(outputs), "clips")
@@ -219,6 +229,8 @@ class _ChunkResult:
 
     failures: list[tuple[Clip, str]]
     notes: list[str]
+    contents: list[bytes | None] = field(default_factory=list)  # of the images, if the calling process writes them
+    found: Found | None = None  # the files that a worker of an executor found
 
 
 def _draw_chunk(task: _Task) -> _ChunkResult:
@@ -237,6 +249,35 @@ def _draw_chunk(task: _Task) -> _ChunkResult:
             if sound.note:
                 result.notes.append(audio.incomplete_note(str(clip.path), sound.note))
     return result
+
+
+def _draw_remotely(task: _Task) -> _ChunkResult:
+    """Draw the images of a chunk on a machine that may have no access to the folder; return their content."""
+    with tempfile.TemporaryDirectory() as folder, _one_at_a_time:  # Matplotlib is not made for threads
+        images = [Path(folder) / f"{number}.png" for number in range(len(task.clips))]
+        sounds = [replace(clip, path=task.current / clip.path) for clip, _ in task.clips]
+        result = _draw_chunk(replace(task, clips=tuple(zip(sounds, images, strict=True))))
+        contents = [path.read_bytes() if path.exists() else None for path in images]
+    return replace(result, contents=contents, found=same_files.find(sound.path for sound in sounds))
+
+
+def _written(task: _Task, chunk: _ChunkResult) -> _ChunkResult:
+    """Write the images that a worker of an executor drew; return its result with the paths as they were given."""
+    if chunk.found is None:
+        return chunk
+    clips = [clip for clip, _ in task.clips]
+    same_files.check([clip.path for clip in clips], chunk.found)
+    for (_, path), content in zip(task.clips, chunk.contents, strict=True):
+        if content is not None:
+            with atomic.replacing(path, durable=False) as temporary:
+                temporary.write_bytes(content)
+    given = {str(task.current / clip.path): clip for clip in clips}
+    failures = [(given[str(clip.path)], reason) for clip, reason in chunk.failures]
+    notes = chunk.notes
+    for clip in clips:
+        failures = [(one, same_files.as_given(reason, clip.path)) for one, reason in failures]
+        notes = [same_files.as_given(note, clip.path) for note in notes]
+    return replace(chunk, failures=failures, notes=notes)
 
 
 def _draw_one(task: _Task, clip: Clip, sound: audio.Sound, path: Path) -> None:

@@ -12,7 +12,7 @@ In reading order:
     journal         finished results on disk, from which an interrupted run resumes
     output_formats  results as CSV, JSON, Parquet, Audacity labels and Raven tables
     earlier_folder  which files of an earlier version's results folder soundmark wrote
-    results_folder  analyse files and write a folder of results
+    results_folder  analyse files and write a folder of results; merge the folders of shards
     analysis        analyze: many files to an Analysis, in memory or in a results folder
     results_reader  read results back
     summary         summarize: minutes of each class by hour and by day

@@ -15,12 +15,14 @@ from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import Failure
 from soundmark.detection.output_formats import FORMATS
 from soundmark.detection.results_folder import analyze_to_folder
-from soundmark.detection.settings import DEFAULT_TIMEZONE, DetectionSettings, check_share, resolve_thresholds
-from soundmark.errors import unknown_name
+from soundmark.detection.settings import DEFAULT_TIMEZONE, DetectionSettings, Shard, check_share, resolve_thresholds
+from soundmark.errors import SettingsError, unknown_name
 from soundmark.models.classifier import Model, load
 from soundmark.models.events import RELEASE
-from soundmark.runtime.checks import check_jobs
+from soundmark.runtime import parallel
+from soundmark.runtime.checks import check_jobs, is_url
 from soundmark.runtime.dataframes import import_pandas
+from soundmark.runtime.output_folder import NO_URL
 from soundmark.runtime.text import counted, duration, html_table
 
 if TYPE_CHECKING:
@@ -134,11 +136,15 @@ def analyze(
     jobs: int | None = None,
     isolate: bool = False,
     fresh: bool = False,
+    shard: str | Shard | None = None,
+    cluster: Any = None,
     quiet: bool = False,
 ) -> Analysis:
     """Classify sound files, and all sound files in folders; detect events in each.
 
-    ``inputs`` is one path or several. An event starts where the probability of a class reaches ``threshold`` (default:
+    ``inputs`` is one path or URL (s3://, gs://, http://, https://), or several.
+
+    An event starts where the probability of a class reaches ``threshold`` (default:
     the model's own, or 0.5). ``thresholds`` sets other values for single classes: a mapping, a TOML or CSV file, or one
     number per class. The event ends where the probability falls below ``release`` × threshold. Events of a class
     separated by at most ``merge_gap_s`` are merged. ``overlap`` is the overlap between consecutive windows, as a
@@ -149,7 +155,8 @@ def analyze(
     With ``folder``, results are written there in ``format`` ("csv", "jsonl", "json", "parquet", "audacity", "raven"),
     and the same call resumes an interrupted analysis, unless ``fresh``. ``jobs`` files are analysed in parallel
     (default: all cores). With ``isolate``, processes with limits on memory and time decode the files: a file that
-    crashes its decoder is a failure like others.
+    crashes its decoder is a failure like others. ``shard="3/8"`` analyses the third of eight parts of the files, into
+    ``folder``; ``merge`` combines the folders of all parts.
 
     Raises:
         SettingsError: there are no inputs; a setting is out of range, or does not fit the model.
@@ -164,6 +171,8 @@ def analyze(
     if format not in FORMATS:
         raise unknown_name("format", format, list(FORMATS))
     check_jobs(jobs)
+    if isinstance(shard, str):
+        shard = Shard.parse(shard)
     loaded = model if isinstance(model, Model) else load(model)
     settings = DetectionSettings(
         top_k=top_k,
@@ -177,16 +186,27 @@ def analyze(
     )
     paths = [fspath(path) for path in ([inputs] if isinstance(inputs, str | PathLike) else inputs)]
     input_files.check(paths, None)
+    input_files.check_shard(paths, shard, folder)
+    if folder is not None and is_url(fspath(folder)):
+        raise SettingsError(f'folder is "{fspath(folder)}": {NO_URL}')
     files, _ = input_files.without_repeats(input_files.files(paths))
     from soundmark.runtime.progress_bars import analysis_progress  # imports rich, which is slow
 
-    options: dict[str, Any] = {"timezone": timezone, "jobs": jobs, "isolate": isolate}
-    with analysis_progress(quiet) as on_progress:
+    with parallel.workers(cluster, jobs) as workers, analysis_progress(quiet) as on_progress:
+        options: dict[str, Any] = {"timezone": timezone, "jobs": workers, "isolate": isolate}
         if folder is None:
             with FileAnalysis(loaded, files, settings, **options, on_progress=on_progress) as analysis:
                 results = [found for found in analysis if isinstance(found, FileResult)]
             return Analysis(results=results, failures=analysis.failures, notes=analysis.notes)
         written = analyze_to_folder(
-            loaded, files, settings, Path(folder), form=format, fresh=fresh, **options, on_progress=on_progress
+            loaded,
+            files,
+            settings,
+            Path(folder),
+            form=format,
+            fresh=fresh,
+            shard=shard,
+            **options,
+            on_progress=on_progress,
         )
     return Analysis(results=written.results, failures=written.failures, notes=written.notes, folder=written.folder)

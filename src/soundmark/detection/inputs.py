@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from soundmark.errors import SettingsError
+from soundmark.runtime.checks import is_url
 from soundmark.runtime.text import reason_unreadable
 
 STANDARD_INPUT = "-"
@@ -35,11 +36,13 @@ class Failure:
 def files(paths: Iterable[str]) -> Iterator[Input | Failure]:
     """Yield the sound files for ``paths``, in order: files, "-" for standard input, and all sound files in folders.
 
-    Folders are searched recursively. An unreadable folder, a folder without sound files, and a file in an unsupported
+    A URL is a file, a pattern or a folder: see ``audio.remote``. Folders are searched recursively.
+    An unreadable folder, a folder without sound files, and a file in an unsupported
     format each yield a ``Failure``.
 
     Raises:
-        SettingsError: a path is the empty string, which would mean the current folder.
+        SettingsError: a path is the empty string, which would mean the current folder; a URL is not supported, or
+            matches no files.
 
     >>> from soundmark import audio
     >>> audio.write(folder / "pets" / "rex.wav", [0.0], 8000)
@@ -49,7 +52,11 @@ def files(paths: Iterable[str]) -> Iterator[Input | Failure]:
     for text in paths:
         if not text:
             raise SettingsError('an input is "": give the path of a sound file or folder; the current folder is ".".')
-        if text != STANDARD_INPUT and _is_folder(Path(text)):
+        if is_url(text):
+            from soundmark.audio import remote
+
+            yield from (Input(url, name) for url, name in remote.listed(text))
+        elif text != STANDARD_INPUT and _is_folder(Path(text)):
             yield from _sounds_below(Path(text))
         else:
             yield Input(text, Path(text).name)
@@ -73,7 +80,7 @@ def without_repeats(found: Iterable[Input | Failure]) -> tuple[list[Input | Fail
 
 def _resolved(text: str, folders: dict[Path, Path]) -> str:
     """Return the absolute path without links; ``folders`` keeps those of the folders, for many files in each."""
-    if text == STANDARD_INPUT:
+    if text == STANDARD_INPUT or is_url(text):
         return text
     path = Path(text)
     try:
@@ -144,6 +151,24 @@ def check(paths: Sequence[str], list_path: str | None) -> None:
     count = paths.count(STANDARD_INPUT)
     if count + (list_path == STANDARD_INPUT) > 1:
         raise SettingsError('standard input ("-") is given twice: use it for one sound or for the list of files.')
+
+
+def check_shard(paths: Sequence[str], shard: object, folder: object) -> None:
+    """Check that a ``shard`` of ``paths`` can be analysed: with a ``folder`` for the results, and not from a pipe.
+
+    Raises:
+        SettingsError: it cannot.
+
+    >>> check_shard(["a.wav"], "1/2", None)
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: a shard needs a folder for its results: add -o. soundmark merge combines ... shards.
+    """
+    if shard is not None and folder is None:
+        raise SettingsError(
+            "a shard needs a folder for its results: add -o. soundmark merge combines the folders of all shards."
+        )
+    if shard is not None and STANDARD_INPUT in paths:
+        raise SettingsError('standard input ("-") cannot be divided into shards: name files or folders.')
 
 
 def _is_folder(path: Path) -> bool:

@@ -26,6 +26,7 @@ from soundmark.detection.file_result import FileResult
 from soundmark.errors import OutputError
 from soundmark.models.events import Event
 from soundmark.runtime import atomic, checksums
+from soundmark.runtime.checks import is_url
 
 log = logging.getLogger("soundmark")
 
@@ -42,11 +43,17 @@ SAMPLES = 16  # of a file's content: the first is its head, the last its tail
 def journal_key(path: str, settings: Mapping[str, Any]) -> str | None:
     """Return the key of the result for the file at ``path`` with these ``settings``.
 
-    None if the file is missing, or is not a regular file, such as a pipe. It takes about 40 µs per file.
+    None if the file is missing, or is not a regular file, such as a pipe. A URL is identified by its ETag or
+    time. It takes about 40 µs per file.
 
     >>> journal_key(str(folder / "none.wav"), {}) is None
     True
     """
+    if is_url(path):
+        from soundmark.audio import remote
+
+        identity = remote.identity(path)
+        return _hash([path, *identity, dict(settings)]) if identity else None
     try:
         status = os.stat(path)  # noqa: PTH116 - a path of any bytes
         if not stat.S_ISREG(status.st_mode):
@@ -122,6 +129,22 @@ def read_journal(path: Path) -> Iterator[FileResult]:
             if values is not None and "key" in values:
                 with suppress(KeyError, TypeError, ValueError):
                     yield _result_of(values)
+
+
+def read_keys(path: Path) -> dict[str, int]:
+    """Return the offset in bytes of each intact line of the journal at ``path`` by its key; none if it is missing.
+
+    >>> read_keys(folder / "none.jsonl")
+    {}
+    """
+    offsets, offset = {}, 0
+    with suppress(OSError), path.open("rb") as file:
+        for line in file:
+            values = _verified_line(line) if line.endswith(b"\n") else None
+            if values is not None and "key" in values:
+                offsets[values["key"]] = offset
+            offset += len(line)
+    return offsets
 
 
 class Journal:

@@ -6,6 +6,7 @@ This module imports nothing heavy, so that the command line can take its default
 from __future__ import annotations
 
 import csv
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundmark.errors import SettingsError, unknown_name
-from soundmark.runtime.checks import parse_toml
+from soundmark.runtime.checks import is_whole, parse_toml
 from soundmark.runtime.text import reason_unreadable, shortened
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ DEFAULT_TIMEZONE = "UTC"  # of recording times in file names
 
 
 DEFAULT_MODEL = "audioset"
+
+
+MOST_SHARDS = 100_000
 
 
 def _release() -> float:
@@ -187,6 +191,51 @@ class LiveSettings:
     device: str | None = None
     hop_s: float | None = None  # from the start of one window to the next; None: from the model's overlap
     duration_s: float | None = None  # None: until the source ends
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part ``number`` of ``count`` of a list of files, for machines that work on one list without knowing each other.
+
+    Which files are part of it depends on their number alone, not on their sizes, so all machines agree. Files are dealt
+    in a fixed mixed order: a daily pattern of sizes does not give one machine all long files.
+
+    Raises:
+        SettingsError: the number is not one of 1 to ``count``.
+
+    >>> Shard.parse("1/2").indices(6), Shard.parse("2/2").indices(6)
+    ([0, 2, 3], [1, 4, 5])
+    >>> Shard(0, 4)
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: shard is 0/4: expected K/N with K from 1 to N, like 1/4.
+    """
+
+    number: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not (is_whole(self.number) and is_whole(self.count) and 1 <= self.number <= self.count <= MOST_SHARDS):
+            raise SettingsError(f"shard is {self}: expected K/N with K from 1 to N, like 1/4.")
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Parse ``K/N``.
+
+        Raises:
+            SettingsError: the text has another form, or K is not one of 1 to N.
+        """
+        number, _, count = text.partition("/")
+        if not (number.isascii() and number.isdigit() and count.isascii() and count.isdigit()):
+            raise SettingsError(f"shard is {shortened(text)}: expected K/N with K from 1 to N, like 1/4.")
+        return cls(int(number[:9]), int(count[:9]))
+
+    def indices(self, n: int) -> list[int]:
+        """Return the indices of its files in a list of ``n``, in order."""
+        mixed = sorted(range(n), key=lambda index: hashlib.blake2b(b"%d" % index, digest_size=8).digest())
+        return sorted(mixed[self.number - 1 :: self.count])
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
 
 
 def check_share(name: str, value: float | None) -> None:

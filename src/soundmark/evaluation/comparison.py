@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 from inspect import signature
 from itertools import combinations
@@ -40,7 +41,7 @@ from soundmark.metrics.predictions import write_predictions
 from soundmark.metrics.task import Task
 from soundmark.metrics.verdicts import Baseline
 from soundmark.models.pretrained import weights
-from soundmark.runtime import atomic, provenance
+from soundmark.runtime import atomic, parallel, provenance
 from soundmark.runtime.checks import check_jobs
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import Progress, no_progress, numbered
@@ -74,6 +75,7 @@ from soundmark.training.unit import (
     usable_split,
     warn_few_steps,
 )
+from soundmark.training.unit_on_cluster import train_units
 
 log = logging.getLogger("soundmark")
 
@@ -101,6 +103,7 @@ def compare(
     time_expansion: float | None = None,
     band: tuple[float, float] | None = None,
     jobs: int | None = None,
+    cluster: Any = None,
     device: str = DEFAULT_DEVICE,
     fresh: bool = False,
     quiet: bool = False,
@@ -132,6 +135,7 @@ def compare(
         time_expansion: analyse sounds as if played this many times slower (ultrasound: above 1).
         band: lowest and highest frequency of the spectrograms, in Hz.
         jobs: parallel workers; default: all cores.
+        cluster: a Dask cluster for the work: the address of its scheduler, "local", or a ``distributed.Client``.
         device: "auto", "cpu", "cuda" or "mps".
         fresh: start over instead of resuming.
         quiet: show no progress.
@@ -165,8 +169,10 @@ def compare(
     )
     from soundmark.runtime.progress_bars import progress_bars  # imports rich, so only where it is needed
 
-    with progress_bars(quiet) as progress:
-        found = run_and_report(plan, folder, jobs=jobs, device=device, fresh=fresh, command=command, progress=progress)
+    with parallel.workers(cluster, jobs) as workers, progress_bars(quiet) as progress:
+        found = run_and_report(
+            plan, folder, jobs=workers, device=device, fresh=fresh, command=command, progress=progress
+        )
     warn_skipped(plan.dataset, found.skipped)
     return found
 
@@ -224,7 +230,7 @@ def run_and_report(
     plan: Plan,
     folder: Path,
     *,
-    jobs: int | None = None,
+    jobs: parallel.Jobs = None,
     device: str = DEFAULT_DEVICE,
     fresh: bool = False,
     command: str = "",
@@ -251,7 +257,7 @@ def run_plan(
     plan: Plan,
     folder: str | PathLike[str],
     *,
-    jobs: int | None = None,
+    jobs: parallel.Jobs = None,
     device: str = DEFAULT_DEVICE,
     fresh: bool = False,
     command: str = "",
@@ -287,15 +293,7 @@ def run_plan(
             warn_few_steps([unit for unit in units if unit.recipe == recipe], stores[recipe.name])
         for warning in leakage_warnings(plan, usable) if not all(found) else ():
             log.warning("%s", warning)
-        outcomes: list[Outcome] = []
-        for number, (unit, done) in enumerate(zip(units, found, strict=True), 1):
-            report = numbered(progress, number, len(units))
-            if done:
-                report(f"{unit.name}: already finished", 1, 1, "trainings")
-            else:
-                engine = None if unit.recipe.backbone else engine_for([*outcomes, *found], device)
-                done = train_unit(unit, dataset, stores[unit.recipe.name], engine=engine, progress=report)
-            outcomes.append(done)
+        outcomes = _outcomes(units, found, dataset, stores, jobs, device, progress)
         _warn_others(folder, units)
         evaluation = _evaluation(plan, outcomes, stores, _skipped(dataset, stores), command)
         for result in evaluation.results:
@@ -305,6 +303,36 @@ def run_plan(
         # A file name that is not UTF-8 has lone surrogates; written as \udcff they are valid JSON.
         atomic.write_bytes(folder / "metrics.json", f"{text}\n".encode(errors="backslashreplace"))
     return evaluation
+
+
+def _outcomes(
+    units: Sequence[Unit],
+    found: Sequence[Outcome | None],
+    dataset: Dataset,
+    stores: Mapping[str, Features],
+    jobs: parallel.Jobs,
+    device: str,
+    progress: Progress,
+) -> list[Outcome]:
+    """Train the units that are not ``found`` finished; return the outcomes of all, in order."""
+    outcomes = dict(enumerate(found))
+    missing = [number for number, done in outcomes.items() if done is None]
+    for number in outcomes.keys() - set(missing):
+        numbered(progress, number + 1, len(units))(f"{units[number].name}: already finished", 1, 1, "trainings")
+    is_remote = isinstance(jobs, Executor)
+    trains_networks = any(units[number].recipe.backbone is None for number in missing)
+    engine = engine_for(found, device) if trains_networks else None
+    if isinstance(jobs, Executor):
+        progress("trainings", len(units) - len(missing), len(units), "trainings")
+        trained = train_units(jobs, [units[number] for number in missing], dataset, stores, engine=engine)
+        for done, (index, outcome) in enumerate(trained, len(units) - len(missing) + 1):
+            outcomes[missing[index]] = outcome
+            progress("trainings", done, len(units), "trainings")
+    for number in missing if not is_remote else ():
+        unit, report = units[number], numbered(progress, number + 1, len(units))
+        own = None if unit.recipe.backbone else engine
+        outcomes[number] = train_unit(unit, dataset, stores[unit.recipe.name], engine=own, progress=report)
+    return [outcome for _, outcome in sorted(outcomes.items()) if outcome]
 
 
 def _check_files(output: OutputFolder, plan: Plan) -> None:
@@ -328,7 +356,7 @@ def _write_pooled(folder: Path, dataset: Dataset, plan: Plan, result: Result) ->
         write_predictions(target / "predictions.csv", dataset, result.test[rows], result.probabilities[rows])
 
 
-def _stores(plan: Plan, jobs: int | None, fresh: bool, progress: Progress) -> dict[str, Features]:
+def _stores(plan: Plan, jobs: parallel.Jobs, fresh: bool, progress: Progress) -> dict[str, Features]:
     """Build the feature store of each recipe, by recipe name; recipes with the same features share one."""
     built: dict[tuple[object, ...], Features] = {}
     for recipe in plan.recipes:

@@ -12,9 +12,11 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +37,17 @@ from soundmark.training.methods import background_features, build_features, head
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import UNIT_FILES, exclusive_run
 from soundmark.training.single_model import open_dataset, prepare, results_folder, warn_skipped
-from soundmark.training.unit import Unit, check_device, check_split, engine_for, find_finished, train_unit, usable_split
+from soundmark.training.unit import (
+    Outcome,
+    Unit,
+    check_device,
+    check_split,
+    engine_for,
+    find_finished,
+    train_unit,
+    usable_split,
+)
+from soundmark.training.unit_on_cluster import RemoteFeatures, train_units
 
 log = logging.getLogger("soundmark")
 
@@ -216,6 +228,7 @@ def learning_curve(
     time_expansion: float | None = None,
     band: tuple[float, float] | None = None,
     jobs: int | None = None,
+    cluster: Any = None,
     device: str = DEFAULT_DEVICE,
     fresh: bool = False,
     quiet: bool = False,
@@ -244,6 +257,7 @@ def learning_curve(
         time_expansion: analyse sounds as if played this many times slower (ultrasound: above 1).
         band: lowest and highest frequency of the spectrograms, in Hz.
         jobs: parallel workers for the features; default: all cores.
+        cluster: a Dask cluster for the work: the address of its scheduler, "local", or a ``distributed.Client``.
         device: "auto", "cpu", "cuda" or "mps".
         fresh: start over instead of resuming.
         quiet: show no progress.
@@ -268,8 +282,8 @@ def learning_curve(
     plan = make_curve_plan(data, chosen, draws=draws)
     from soundmark.runtime.progress_bars import progress_bars  # imports rich, which is slow
 
-    with progress_bars(quiet) as progress:
-        found = run_curve(plan, folder, jobs=jobs, device=device, fresh=fresh, progress=progress)
+    with parallel.workers(cluster, jobs) as workers, progress_bars(quiet) as progress:
+        found = run_curve(plan, folder, jobs=workers, device=device, fresh=fresh, progress=progress)
     warn_skipped(data, found.skipped)
     return found
 
@@ -278,7 +292,7 @@ def run_curve(
     plan: CurvePlan,
     folder: Path,
     *,
-    jobs: int | None = None,
+    jobs: parallel.Jobs = None,
     device: str = DEFAULT_DEVICE,
     fresh: bool = False,
     progress: Progress = no_progress,
@@ -306,22 +320,34 @@ def run_curve(
         usable = replace(plan, splits=tuple(usable_split(split, store.usable) for split in plan.splits))
         for split in usable.splits:
             check_split(_unit(usable, folder, None, 0, split), dataset)
-        curve = measure_curve(usable, store, folder, device=device, progress=progress)
+        curve = measure_curve(usable, store, folder, jobs=jobs, device=device, progress=progress)
         curve = replace(curve, seconds=time.perf_counter() - start)
         _write(curve, folder)
     return curve
 
 
 def measure_curve(
-    plan: CurvePlan, store: Features, folder: Path, *, device: str = DEFAULT_DEVICE, progress: Progress = no_progress
+    plan: CurvePlan,
+    store: Features,
+    folder: Path,
+    *,
+    jobs: parallel.Jobs = None,
+    device: str = DEFAULT_DEVICE,
+    progress: Progress = no_progress,
 ) -> LearningCurve:
     """Train and score all draws of ``plan``, whose clips can all be read; only networks are written to ``folder``.
+
+    ``jobs`` may be an executor, such as a cluster, that trains them.
 
     >>> plan = make_curve_plan(city, recipe, draws=1)
     >>> measure_curve(plan, build_features(city, recipe, jobs=1), folder).points[0].size
     1
     """
-    scored = (_score_heads if plan.recipe.backbone else _score_networks)(plan, store, folder, device, progress)
+    if isinstance(jobs, Executor):
+        score = _score_heads_on if plan.recipe.backbone else _score_networks_on
+        scored = score(jobs, plan, store, folder, device, progress)
+    else:
+        scored = (_score_heads if plan.recipe.backbone else _score_networks)(plan, store, folder, device, progress)
     return measure(
         plan.dataset,
         plan.recipe,
@@ -350,6 +376,66 @@ def _score_heads(plan: CurvePlan, store: Features, folder: Path, device: str, pr
         )
         progress("learning curve", number, plan.trainings, "fits")
         yield size, draw, split, found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Heads:
+    """What all heads of a curve have in common."""
+
+    recipe: Recipe
+    dataset: Dataset
+    store: RemoteFeatures
+    backgrounds: np.ndarray | None
+
+
+def _fit_head(shared: _Heads, item: tuple[Split, float | None]) -> tuple[np.ndarray, float]:
+    """Fit and score a head on a worker; its shrinkage is selected, or given."""
+    split, shrinkage = item
+    store = shared.store.opened()
+    return head_scores(shared.recipe, split, shared.dataset, store, backgrounds=shared.backgrounds, shrinkage=shrinkage)
+
+
+def _score_heads_on(
+    executor: Executor, plan: CurvePlan, store: Features, folder: Path, device: str, progress: Progress
+) -> Scored:
+    """``_score_heads`` on an executor: first all draws that select a shrinkage, then the others."""
+    work = list(plan.jobs())
+    shared = _Heads(
+        recipe=plan.recipe,
+        dataset=plan.dataset,
+        store=RemoteFeatures.of(store),
+        backgrounds=background_features(plan.recipe),
+    )
+    shrinkages: dict[tuple[int | None, int | None], float] = {}
+    found: dict[int, np.ndarray] = {}
+    for is_first in (True, False):
+        chosen = [number for number, (_, draw, _) in enumerate(work) if (draw == 0) == is_first]
+        items = [(split, shrinkages.get((size, split.fold))) for size, _, split in (work[number] for number in chosen)]
+        for index, (scores, shrinkage) in parallel.map_unordered(_fit_head, items, jobs=executor, shared=shared):
+            size, _, split = work[chosen[index]]
+            shrinkages.setdefault((size, split.fold), shrinkage)
+            found[chosen[index]] = scores
+            progress("learning curve", len(found), len(work), "fits")
+    yield from ((*job, found[number]) for number, job in enumerate(work))
+
+
+def _score_networks_on(
+    executor: Executor, plan: CurvePlan, store: Features, folder: Path, device: str, progress: Progress
+) -> Scored:
+    """``_score_networks`` on an executor."""
+    work = list(plan.jobs())
+    units = [_unit(plan, folder, size, draw, split) for size, draw, split in work]
+    outcomes: dict[int, Outcome] = {}
+    for number, unit in enumerate(units):
+        outcome = find_finished(unit, plan.dataset, store) if (unit.folder / "model.onnx").exists() else None
+        if outcome:
+            outcomes[number] = outcome
+    missing = [number for number in range(len(units)) if number not in outcomes]
+    stores, engine = {plan.recipe.name: store}, engine_for([], device)
+    for index, outcome in train_units(executor, [units[n] for n in missing], plan.dataset, stores, engine=engine):
+        outcomes[missing[index]] = outcome
+        progress("learning curve", len(outcomes), len(units), "trainings")
+    yield from ((*job, outcomes[number].probabilities) for number, job in enumerate(work))
 
 
 def _score_networks(plan: CurvePlan, store: Features, folder: Path, device: str, progress: Progress) -> Scored:

@@ -27,7 +27,7 @@ from soundmark.metrics.event_matching import (
 )
 from soundmark.metrics.intervals import bounds, finite_or_none
 from soundmark.models.classifier import Model
-from soundmark.runtime import atomic
+from soundmark.runtime import atomic, parallel
 from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.runtime.text import aligned, counted, html_table, percent
@@ -109,7 +109,7 @@ def score_events(
     *,
     rule: EventRule | None = None,
     folder: Path | None = None,
-    jobs: int | None = None,
+    jobs: parallel.Jobs = None,
     progress: Progress = no_progress,
 ) -> EventEvaluation:
     """Detect events in the recordings of ``dataset``, and score them against its clips, which are the annotations.
@@ -151,7 +151,7 @@ def _evaluate(
     settings: DetectionSettings,
     min_overlap: float,
     about: Mapping[str, Any],
-    jobs: int | None,
+    jobs: parallel.Jobs,
     progress: Progress,
 ) -> EventEvaluation:
     held_out, note = held_out_clips(model, dataset, np.ones(len(dataset.clips), bool))

@@ -21,7 +21,7 @@ from soundmark.metrics.predictions import write_predictions
 from soundmark.metrics.score_summary import ScoreSummary
 from soundmark.metrics.task import score_clips
 from soundmark.models.classifier import Model, load
-from soundmark.runtime import atomic
+from soundmark.runtime import atomic, parallel
 from soundmark.runtime.checks import check_jobs
 from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.progress import Progress, no_progress
@@ -81,6 +81,7 @@ def evaluate(
     subset: str | None = None,
     complete: bool = False,
     jobs: int | None = None,
+    cluster: Any = None,
     quiet: bool = False,
 ) -> ModelEvaluation | EventEvaluation:
     """Evaluate a model on the clips of a data set that it was not trained on, or on the events in its recordings.
@@ -100,6 +101,7 @@ def evaluate(
         subset: a named part of the data set, such as "esc10" of ESC-50.
         complete: everything of interest is annotated, as in ``Dataset.open``.
         jobs: parallel workers; default: all cores.
+        cluster: a Dask cluster for the work: the address of its scheduler, "local", or a ``distributed.Client``.
         quiet: show no progress.
 
     Raises:
@@ -124,13 +126,13 @@ def evaluate(
     from soundmark.runtime.progress_bars import progress_bars  # imports rich, so only where it is needed
 
     found: ModelEvaluation | EventEvaluation
-    with progress_bars(quiet) as progress:
+    with parallel.workers(cluster, jobs) as workers, progress_bars(quiet) as progress:
         if events:
             found = event_evaluation.score_events(
-                loaded, data, settings, rule=rule, folder=target, jobs=jobs, progress=progress
+                loaded, data, settings, rule=rule, folder=target, jobs=workers, progress=progress
             )
         else:
-            found = evaluate_model(loaded, data, folder=target, jobs=jobs, progress=progress)
+            found = evaluate_model(loaded, data, folder=target, jobs=workers, progress=progress)
     warn_skipped(data, found.skipped)
     return found
 
@@ -155,7 +157,7 @@ def evaluate_model(
     dataset: Dataset,
     *,
     folder: Path | None = None,
-    jobs: int | None = None,
+    jobs: parallel.Jobs = None,
     progress: Progress = no_progress,
 ) -> ModelEvaluation:
     """Evaluate ``model`` on ``dataset``; of the data set that it was trained on, only on the held-out clips.
@@ -215,7 +217,7 @@ def check_known_classes(model: Model, dataset: Dataset) -> None:
 
 
 def _evaluate(
-    model: Model, dataset: Dataset, about: Mapping[str, str], jobs: int | None, progress: Progress
+    model: Model, dataset: Dataset, about: Mapping[str, str], jobs: parallel.Jobs, progress: Progress
 ) -> tuple[ModelEvaluation, np.ndarray, np.ndarray]:
     """Return the evaluation, the indices of the scored clips and their probabilities [n, classes]."""
     store = features.build(

@@ -340,13 +340,15 @@ class StreamClassifier:
             self._add_scores(self._running.popleft().result())
 
     def _score(self, windows: Sequence[Window]) -> WindowScores:
-        part = self._model.score(
-            windows, self.rate_hz, hop=self._cutter.hop if self._pieces else None, embed=self._embed
+        return score_windows(
+            self._model,
+            windows,
+            self.rate_hz,
+            self._cutter.hop,
+            pieces=self._pieces,
+            weighted=self._weighted,
+            embed=self._embed,
         )
-        middles = [window.middle(self._cutter.hop) for window in windows]
-        power = np.array([mean_power(samples) for samples in middles])
-        power_a = np.array([a_weighted_power(samples, self.rate_hz) for samples in middles]) if self._weighted else None
-        return replace(part, power=power, power_a=power_a)
 
     def _add_scores(self, part: WindowScores) -> None:
         self._ended += self.aggregator.add(part)
@@ -355,6 +357,32 @@ class StreamClassifier:
     def _take_ended(self) -> list[Event]:
         ended, self._ended = self._ended, []
         return ended
+
+
+def score_windows(
+    model: Model,
+    windows: Sequence[Window],
+    rate_hz: int,
+    hop: int,
+    *,
+    pieces: bool = True,
+    weighted: bool = False,
+    embed: bool = False,
+) -> WindowScores:
+    """Score ``windows``, which are ``hop`` samples apart, with their levels; ``weighted``: the A-weighted ones too.
+
+    With ``embed``, the embeddings are part of the result.
+
+    >>> window = Window(0, np.zeros(44100, np.float32), new_from=0)
+    >>> scores = score_windows(model, [window], 22050, hop=44100)
+    >>> scores.probabilities.shape, scores.power.shape, scores.power_a
+    ((1, 10), (1,), None)
+    """
+    part = model.score(windows, rate_hz, hop=hop if pieces else None, embed=embed)
+    middles = [window.middle(hop) for window in windows]
+    power = np.array([mean_power(samples) for samples in middles])
+    power_a = np.array([a_weighted_power(samples, rate_hz) for samples in middles]) if weighted else None
+    return replace(part, power=power, power_a=power_a)
 
 
 def _hop(window_s: float, rate_hz: int, overlap: float, hop_s: float | None) -> int:

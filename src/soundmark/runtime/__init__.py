@@ -7,8 +7,8 @@ In reading order:
     checksums      checksums of files and of JSON values
     locks          folder locks between processes
     output_folder  output folders with a manifest of the files that soundmark wrote
-    parallel       map a function over items, in processes or threads
     text           format durations, percentages, counts, lists, tables
+    parallel       map a function over items, in processes, threads or on a cluster
     dataframes     import pandas on demand
     progress       the progress callback, and the progress of an analysis of many files
     progress_bars  display progress in a terminal, a notebook or a log

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any
@@ -47,6 +48,15 @@ def check_jobs(jobs: int | None) -> None:
     """
     if jobs is not None and not is_count(jobs):
         raise SettingsError(f"jobs is {jobs!r}: expected a whole number of at least 1; omit it to use all cores.")
+
+
+def is_url(text: str) -> bool:
+    """Return whether ``text`` is a URL, of any scheme, and no path.
+
+    >>> is_url("s3://bucket/a.wav"), is_url("C:/a.wav"), is_url("a.wav")
+    (True, False, False)
+    """
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
 
 
 def is_finite(value: object) -> bool:

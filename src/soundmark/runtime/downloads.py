@@ -52,14 +52,15 @@ class _TooLargeError(Exception):
     """The server sends more than is allowed."""
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows at most five redirects, and none from https to another scheme."""
+class Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows at most five redirects, to HTTP and HTTPS only, and none from HTTPS to another scheme."""
 
     max_redirections = 5
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        if req.type == "https" and not newurl.startswith("https:"):
-            reason = f"the server redirects from https to {newurl.split(':')[0]}"
+        """Return the next request, or raise an error."""
+        if not newurl.startswith("https:" if req.type == "https" else ("http:", "https:")):
+            reason = f"the server redirects from {req.type} to {newurl.split(':')[0]}"
             raise urllib.error.HTTPError(newurl, code, reason, headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -217,7 +218,7 @@ class _Transfer:
             with self._opened(offset, validator) as response:
                 offset, total = self._start(response, offset, validator)
                 size = self._receive(response, offset, total)
-            self._save_state(_validator(response.headers), size)
+            self._save_state(validator_of(response.headers), size)
             return size
         except urllib.error.HTTPError as error:
             with error:
@@ -236,7 +237,7 @@ class _Transfer:
             if validator:
                 headers["If-Range"] = validator
         request = urllib.request.Request(self.url, headers=headers)  # noqa: S310 (a fixed https address)
-        return urllib.request.build_opener(_Redirects).open(request, timeout=self.attempts.timeout_s)
+        return urllib.request.build_opener(Redirects).open(request, timeout=self.attempts.timeout_s)
 
     def _resumable(self) -> tuple[int, str]:
         """Return the number of bytes that can be kept, and what identifies the content."""
@@ -252,9 +253,9 @@ class _Transfer:
 
     def _start(self, response: Any, offset: int, validator: str) -> tuple[int, int | None]:
         """Return where the response begins, and the complete size if it is declared."""
-        found = _validator(response.headers)
+        found = validator_of(response.headers)
         if offset and getattr(response, "status", None) == 206:
-            start, total = _content_range(response.headers.get("Content-Range", ""))
+            start, total = content_range(response.headers.get("Content-Range", ""))
             if start != offset or (validator and found and found != validator):
                 _empty(self.part)
                 raise _FailedError("the server continues at another position")
@@ -296,7 +297,7 @@ class _Transfer:
 
     def _after_416(self, offset: int, headers: Any) -> int:
         """The server has no bytes after ``offset``: the file is complete, or the content is another one."""
-        _, total = _content_range(headers.get("Content-Range", ""))
+        _, total = content_range(headers.get("Content-Range", ""))
         if total == offset and self.expected in (None, offset):
             return offset
         _empty(self.part)
@@ -333,14 +334,22 @@ def _received(response: Any, attempts: Attempts) -> Iterator[bytes]:
             since_s, received = now_s, 0
 
 
-def _validator(headers: Any) -> str:
-    """Return what identifies the content for ``If-Range``; a weak ETag does not."""
+def validator_of(headers: Any) -> str:
+    """Return what identifies the content for ``If-Range``; a weak ETag does not.
+
+    >>> validator_of({"ETag": '"v1"'}), validator_of({"ETag": 'W/"v1"', "Last-Modified": "Sat, 1 Jan 2000"})
+    ('"v1"', 'Sat, 1 Jan 2000')
+    """
     tag = headers.get("ETag") or ""
     return str(tag if tag.startswith('"') else headers.get("Last-Modified") or "")
 
 
-def _content_range(text: str) -> tuple[int | None, int | None]:
-    """Return the first byte and the complete size of a ``Content-Range``; None for what it does not say."""
+def content_range(text: str) -> tuple[int | None, int | None]:
+    """Return the first byte and the complete size of a ``Content-Range``; None for what it does not say.
+
+    >>> content_range("bytes 10-19/44"), content_range("bytes */44"), content_range("")
+    ((10, 44), (None, 44), (None, None))
+    """
     found = re.fullmatch(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(\d{1,18}|\*)", text.strip())
     return (_number(found[1]), _number(found[2])) if found else (None, None)
 

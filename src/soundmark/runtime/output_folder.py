@@ -35,8 +35,17 @@ log = logging.getLogger("soundmark")
 
 MANIFEST = ".soundmark-files.jsonl"
 
+RECENT_LINES = 100  # of the manifest: more than files can be written at the same time
+
+
 # Of files that commands write: a folder with such a name is a mistake.
 FILE_SUFFIXES = {".csv", ".html", ".json", ".jsonl", ".onnx", ".parquet", ".pdf", ".png", ".svg", ".toml", ".txt"}
+
+
+NO_URL = (
+    "expected a path on this machine. Only sound files are read from URLs; results are written to a folder, which can "
+    "be copied afterwards, for example by aws s3 sync."
+)
 
 
 REMEDY = "Move it, or choose another folder with -o."
@@ -213,7 +222,8 @@ class OutputFolder:
         self._lines, self._ends_with_line = len(lines), data.endswith(b"\n")
         for values in lines[1:]:
             self._read(values)
-        self._remove_partial_files()
+        # A kill between the line of a file and its renaming leaves its partial file, though it is not pending any more.
+        self._remove_partial_files({str(values.get("path")) for values in lines[-RECENT_LINES:]})
 
     def _read(self, values: dict[str, Any]) -> None:
         name = values.get("path")
@@ -234,15 +244,19 @@ class OutputFolder:
         self._pending.discard(name)
         self._claimed.discard(name)
 
-    def _remove_partial_files(self) -> None:
-        """Remove the partial files of those that a killed run was writing."""
+    def _remove_partial_files(self, recent: set[str]) -> None:
+        """Remove the partial files of those that a killed run was writing; ``recent`` are the last names it listed."""
         unfinished = {self.folder / name for name in self._pending | self._claimed}
-        for parent in {path.parent for path in unfinished}:
+        listed = {self.folder / name: self._digests[name] for name in recent & set(self._digests)}
+        for parent in {path.parent for path in (*unfinished, *listed)}:
             with suppress(OSError, OutputError):
                 self._check_parents(parent / "file")
                 for path in list(parent.iterdir()):
                     part = atomic.PART.fullmatch(path.name)
-                    if part and parent / part[1] in unfinished and stat.S_ISREG(path.lstat().st_mode):
+                    if part is None or not stat.S_ISREG(path.lstat().st_mode):
+                        continue
+                    target = parent / part[1]
+                    if target in unfinished or (target in listed and _digest(path) in listed[target]):
                         path.unlink()
 
     def _append(self, path: Path, *lines: dict[str, Any], durable: bool = False) -> None:

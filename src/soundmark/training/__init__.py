@@ -5,18 +5,19 @@
 
 In reading order:
 
-    networks        one file per network
-    recipe          Recipe: all settings of a training
-    backbone_files  recipes whose backbone is an ONNX file
-    named_recipes   the built-in recipes
-    moments         sums of products, from which discriminants and covariances are computed
-    calibration     temperature, thresholds, familiarity, presence
-    transfer        fit a linear head on the features of a backbone
-    epochs          train a network epoch by epoch, with torch
-    methods         the features of a recipe, and one of the two ways to train on a split of a data set
-    run_folder      the layout of the folder of a run
-    unit            one training of a run: train, export, test, write
-    single_model    train one model on all clips, or on all but one fold
+    networks         one file per network
+    recipe           Recipe: all settings of a training
+    backbone_files   recipes whose backbone is an ONNX file
+    named_recipes    the built-in recipes
+    moments          sums of products, from which discriminants and covariances are computed
+    calibration      temperature, thresholds, familiarity, presence
+    transfer         fit a linear head on the features of a backbone
+    epochs           train a network epoch by epoch, with torch
+    methods          the features of a recipe, and one of the two ways to train on a split of a data set
+    run_folder       the layout of the folder of a run
+    unit             one training of a run: train, export, test, write
+    unit_on_cluster  trainings of a run on a cluster
+    single_model     train one model on all clips, or on all but one fold
 """
 
 DEFAULT_RECIPE = "transfer"  # of ``train``

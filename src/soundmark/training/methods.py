@@ -107,7 +107,7 @@ def build_features(
     dataset: Dataset,
     recipe: Recipe,
     *,
-    jobs: int | None = None,
+    jobs: parallel.Jobs = None,
     fresh: bool = False,
     progress: Progress = no_progress,
 ) -> Features:
@@ -178,7 +178,7 @@ def _background_features(
     recipe: Recipe,
     extractor: Representation | Embeddings,
     *,
-    jobs: int | None = None,
+    jobs: parallel.Jobs = None,
     progress: Progress = no_progress,
 ) -> np.ndarray | None:
     if not isinstance(extractor, Embeddings) or not recipe.backgrounds:

@@ -207,3 +207,15 @@ def test_names_that_are_not_text_are_kept(tmp_path):
     write(tmp_path, name)
     write(tmp_path, name, text="newer")
     assert (tmp_path / name).read_text() == "newer"
+
+
+def test_a_kill_between_the_manifest_and_the_renaming_leaves_no_partial_file(tmp_path, monkeypatch):
+    with output_folder.opened(tmp_path / "out"):
+        monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)  # nothing is cleaned up after a kill
+        with pytest.raises(KeyboardInterrupt):
+            atomic.write_text(tmp_path / "out" / "errors.csv", "File,Reason")
+    monkeypatch.undo()
+    assert [path.suffix for path in (tmp_path / "out").glob(".errors*")] == [".part"]
+    with output_folder.opened(tmp_path / "out"):
+        assert list((tmp_path / "out").glob(".errors*")) == []

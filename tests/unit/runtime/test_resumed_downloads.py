@@ -132,7 +132,7 @@ def test_redirects_are_followed_and_bounded(tmp_path):
 def test_redirect_from_https_to_http_is_refused(tmp_path):
     request = urllib.request.Request("https://example.org/data")
     with pytest.raises(urllib.error.HTTPError, match="redirects from https to http") as caught:
-        downloads._Redirects().redirect_request(request, None, 302, "Found", {}, "http://example.org/data")
+        downloads.Redirects().redirect_request(request, None, 302, "Found", {}, "http://example.org/data")
     caught.value.close()
 
 

@@ -13,6 +13,7 @@ from soundmark.cli.commands import (
     index,
     inspect,
     listen,
+    merge,
     search,
     serve,
     show,
@@ -24,5 +25,5 @@ from soundmark.cli.commands import (
 
 __all__ = [
     "app", "classify", "compare", "curve", "demo", "download", "evaluate", "explain", "export", "index", "inspect",
-    "listen", "search", "serve", "show", "spectrograms", "suggest", "summary", "train",
+    "listen", "merge", "search", "serve", "show", "spectrograms", "suggest", "summary", "train",
 ]  # fmt: skip

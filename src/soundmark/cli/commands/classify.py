@@ -9,7 +9,7 @@ import typer
 
 from soundmark.cli import choices, help_page, options, requirements, shell
 from soundmark.cli.app import app
-from soundmark.detection.settings import DEFAULT_MODEL, DEFAULT_TIMEZONE, DetectionSettings, read_thresholds
+from soundmark.detection.settings import DEFAULT_MODEL, DEFAULT_TIMEZONE, DetectionSettings, Shard, read_thresholds
 
 if TYPE_CHECKING:
     from soundmark.detection.file_analysis import FileAnalysis
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
             "soundmark classify street.wav",
             "soundmark classify street.wav -m model.onnx",
             "soundmark classify recordings -m model.onnx -o results --overlap 0.5",
+            "soundmark classify recordings -m model.onnx -o results/part-3 --shard 3/8",
             "ls *.flac | soundmark classify --files-from - -m model.onnx --format csv",
         ],
         Formats=choices.RESULT_FORMATS,
@@ -51,6 +52,8 @@ def classify(
     timezone: options.Timezone = DEFAULT_TIMEZONE,
     jobs: options.Jobs = None,
     isolate: options.Isolate = False,
+    shard: options.ShardOption = None,
+    cluster: options.Cluster = None,
     quiet: options.Quiet = False,
     fresh: options.Fresh = False,
 ) -> None:
@@ -60,14 +63,19 @@ def classify(
     Prints the most probable classes of each file. A file longer than the model's window is split into windows, and
     each detection is listed with its start and stop time. A file that cannot be read is skipped (exit status 1).
     """
+    if cluster:
+        requirements.require("--cluster", ("distributed",))
     from soundmark.cli import console, tables
     from soundmark.detection import inputs
     from soundmark.detection.file_analysis import FileAnalysis
     from soundmark.models.pretrained import named_models
+    from soundmark.runtime import parallel
 
     if output is None:
         shell.not_resumable()
     inputs.check(paths or [], files_from)
+    part = Shard.parse(shard) if shard is not None else None
+    inputs.check_shard(paths or [], part, output)
     form = options.result_format(form, to_folder=output is not None)
     if form == "parquet":
         requirements.require("--format parquet", ("pyarrow",))
@@ -87,7 +95,7 @@ def classify(
     if repeats:
         console.say(f"{repeats} repeated {'path' if repeats == 1 else 'paths'} of the same files: counted once.")
     found: FolderResult | FileAnalysis
-    with console.analysis_progress(quiet) as show_progress:
+    with parallel.workers(cluster, jobs) as workers, console.analysis_progress(quiet) as show_progress:
         if output:
             from soundmark.detection.results_folder import analyze_to_folder
 
@@ -98,14 +106,15 @@ def classify(
                 output,
                 form=form,
                 timezone=timezone,
-                jobs=jobs,
+                jobs=workers,
                 isolate=isolate,
                 fresh=fresh,
+                shard=part,
                 on_progress=show_progress,
             )
         else:
             with FileAnalysis(
-                loaded, files, settings, timezone=timezone, jobs=jobs, isolate=isolate, on_progress=show_progress
+                loaded, files, settings, timezone=timezone, jobs=workers, isolate=isolate, on_progress=show_progress
             ) as found:
                 tables.write_results(found, form, unknown=loaded.unknown if unknown else None)
     tables.show_failures(found)

@@ -85,6 +85,7 @@ def compare(
     time_expansion: options.TimeExpansion = None,
     band: options.Band = None,
     jobs: options.Jobs = None,
+    cluster: options.Cluster = None,
     device: options.Device = DEFAULT_DEVICE,
     quiet: options.Quiet = False,
     fresh: options.Fresh = False,
@@ -95,10 +96,13 @@ def compare(
     accuracy or mAP with confidence intervals, macro F1 and calibration error; two recipes are compared with a paired
     test, and a verdict says whether the data decide. Run the same command again to resume.
     """
+    if cluster:
+        requirements.require("--cluster", ("distributed",))
     from soundmark.cli import console, tables
     from soundmark.datasets.clip_windows import describe_window
     from soundmark.evaluation import comparison, report
     from soundmark.evaluation.plan import describe_cost, make_plan, preset_or
+    from soundmark.runtime import parallel
     from soundmark.training import named_recipes
     from soundmark.training.single_model import prepare
 
@@ -115,9 +119,9 @@ def compare(
     console.say(describe_window(data))
     plan = make_plan(data, chosen, protocols=protocol, folds=options.fold_numbers(folds), seeds=seeds)
     console.say(describe_cost(plan, output, device=device, fresh=fresh))
-    with console.progress(quiet) as progress:
+    with parallel.workers(cluster, jobs) as workers, console.progress(quiet) as progress:
         found = comparison.run_and_report(
-            plan, output, jobs=jobs, device=device, fresh=fresh, command=command_line(), progress=progress
+            plan, output, jobs=workers, device=device, fresh=fresh, command=command_line(), progress=progress
         )
     tables.show_evaluation(found)
     console.print_result(report.sentence(found))

@@ -48,6 +48,7 @@ def curve(
     time_expansion: options.TimeExpansion = None,
     band: options.Band = None,
     jobs: options.Jobs = None,
+    cluster: options.Cluster = None,
     device: options.Device = DEFAULT_DEVICE,
     quiet: options.Quiet = False,
     fresh: options.Fresh = False,
@@ -58,8 +59,11 @@ def curve(
     to twice as many recordings: in all, and for each class. Writes DIR/curve.json and DIR/curve.png. Run the same
     command again to resume.
     """
+    if cluster:
+        requirements.require("--cluster", ("distributed",))
     from soundmark.cli import console, tables
     from soundmark.evaluation import curve_run
+    from soundmark.runtime import parallel
     from soundmark.runtime.plotting import has_matplotlib
     from soundmark.training import named_recipes
     from soundmark.training.single_model import prepare
@@ -75,8 +79,8 @@ def curve(
     data = prepare(open_dataset(dataset, subset, complete=complete), [chosen], window_s=window, background=background)
     plan = curve_run.make_curve_plan(data, chosen, draws=draws)
     console.say(curve_run.describe_curve(plan, device=device))
-    with console.progress(quiet) as progress:
-        found = curve_run.run_curve(plan, output, jobs=jobs, device=device, fresh=fresh, progress=progress)
+    with parallel.workers(cluster, jobs) as workers, console.progress(quiet) as progress:
+        found = curve_run.run_curve(plan, output, jobs=workers, device=device, fresh=fresh, progress=progress)
     tables.show_curve(found)
     faults = data.faults(found.skipped)
     tables.name_skipped(faults)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from soundmark.cli import help_page, options
+from soundmark.cli import help_page, options, requirements
 from soundmark.cli.app import app, open_dataset
 from soundmark.detection.settings import DetectionSettings, EventRule, check_event_options
 
@@ -57,6 +57,7 @@ def evaluate(
     subset: options.Subset = None,
     complete: options.Complete = False,
     jobs: options.Jobs = None,
+    cluster: options.Cluster = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Score a model on a labelled data set.
@@ -66,9 +67,12 @@ def evaluate(
     the clips belong to, and prints precision, recall and F1 per class, errors of onset and offset, and false detections
     per hour.
     """
+    if cluster:
+        requirements.require("--cluster", ("distributed",))
     from soundmark.cli import console, tables
     from soundmark.evaluation import event_evaluation, model_evaluation
     from soundmark.models.pretrained.named_models import load
+    from soundmark.runtime import parallel
 
     rule = EventRule(min_overlap=min_overlap)
     settings = DetectionSettings(overlap=overlap, min_confidence=min_confidence, merge_gap_s=merge_gap)
@@ -76,11 +80,14 @@ def evaluate(
     loaded = load(model)
     data = open_dataset(dataset, subset, complete=complete)
     skipped: Sequence[Skipped]
-    if events:
-        with console.progress(quiet) as progress:
+    with parallel.workers(cluster, jobs) as workers, console.progress(quiet) as progress:
+        if events:
             found = event_evaluation.score_events(
-                loaded, data, settings, rule=rule, folder=output, jobs=jobs, progress=progress
+                loaded, data, settings, rule=rule, folder=output, jobs=workers, progress=progress
             )
+        else:
+            tested = model_evaluation.evaluate_model(loaded, data, folder=output, jobs=workers, progress=progress)
+    if events:
         tables.show_scored_events(found)
         skipped = found.skipped
     else:

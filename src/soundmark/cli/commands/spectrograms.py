@@ -52,6 +52,7 @@ def spectrograms(
     subset: options.Subset = None,
     complete: options.Complete = False,
     jobs: options.Jobs = None,
+    cluster: options.Cluster = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Write the spectrogram of every clip as a PNG image.
@@ -61,14 +62,24 @@ def spectrograms(
     """
     if colours or axes:
         requirements.require("spectrograms with --colours or --axes", requirements.FIGURES)
+    if cluster:
+        requirements.require("--cluster", ("distributed",))
     from soundmark.cli import console, tables
     from soundmark.datasets import spectrogram_images
+    from soundmark.runtime import parallel
     from soundmark.training.named_recipes import recipe_named
 
     data = open_dataset(dataset, subset, complete=complete)
-    with console.progress(quiet) as progress:
+    chosen = recipe_named(recipe).representation
+    with parallel.workers(cluster, jobs) as workers, console.progress(quiet) as progress:
         written = spectrogram_images.save_images(
-            data, recipe_named(recipe).representation, folder, colours=colours, axes=axes, jobs=jobs, progress=progress
+            data,
+            chosen,
+            folder,
+            colours=colours,
+            axes=axes,
+            jobs=workers,
+            progress=progress,
         )
     console.say(f"{written.count:,} images are in {folder}.")
     for note in written.notes:

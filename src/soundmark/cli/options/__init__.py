@@ -18,6 +18,7 @@ from soundmark.cli.options.parsers import (  # noqa: F401 - commands use them as
     InvalidValue,
     Number,
     UnknownName,
+    cluster_address,
     fold_numbers,
     fraction,
     frequency_band,
@@ -183,7 +184,8 @@ Inputs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[INPUT]...",
-        help='Sound files, folders (searched with all folders below), or "-" for a sound file on standard input.',
+        help="Sound files, folders (searched with all folders below), URLs (s3://bucket/*.flac, gs://, https://), or "
+        '"-" for a sound file on standard input.',
         show_default=False,
         rich_help_panel="Input",
     ),
@@ -482,6 +484,31 @@ Isolate = Annotated[
     typer.Option(
         "--isolate",
         help="Decode each file in a process with limits on memory and time, for files from unknown sources.",
+        rich_help_panel="General",
+    ),
+]
+
+
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="K/N",
+        help="Analyse only part K of N, for arrays of jobs on several machines; soundmark merge combines the results.",
+        show_default=False,
+        rich_help_panel="General",
+    ),
+]
+
+
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="ADDRESS",
+        help="Dask cluster that does the work: its scheduler, like tcp://10.0.0.5:8786; local: processes here.",
+        show_default=False,
+        parser=cluster_address,
         rich_help_panel="General",
     ),
 ]

@@ -9,6 +9,8 @@ from typing import TypeVar
 import typer
 
 from soundmark.errors import SettingsError, unknown_name
+from soundmark.runtime.checks import is_url
+from soundmark.runtime.output_folder import NO_URL
 
 Number = TypeVar("Number", int, float)
 
@@ -40,6 +42,8 @@ def path(text: str) -> Path:
     """
     if not text:
         raise InvalidValue('"": expected a path. The current folder is ".".')
+    if is_url(text):
+        raise InvalidValue(f'"{text}": {NO_URL}')
     return Path(text)
 
 
@@ -100,6 +104,21 @@ def fraction(text: str) -> float:
     if not 0 <= value <= 1:
         raise InvalidValue(f"{value:g}: expected a number from 0 to 1.")
     return value
+
+
+def cluster_address(text: str) -> str:
+    """Check the form of a cluster's address.
+
+    >>> cluster_address("tcp://10.0.0.5:8786")
+    'tcp://10.0.0.5:8786'
+    """
+    from soundmark.runtime.parallel.cluster import check_address
+
+    try:
+        check_address(text)
+    except SettingsError as error:
+        raise UnknownName(str(error)) from error
+    return text
 
 
 def one_of(kind: str, known: Iterable[str]) -> Callable[[str], str]:

@@ -93,7 +93,7 @@ class Embeddings:
         return self.backbone.features(np.stack(views))
 
     def of_backgrounds(
-        self, n: int, *, jobs: int | None = None, progress: Progress = no_progress
+        self, n: int, *, jobs: parallel.Jobs = None, progress: Progress = no_progress
     ) -> npt.NDArray[np.float32]:
         """Return the features ``[n, f]`` of ``n`` synthetic backgrounds, from the cache if they were computed before.
 

@@ -1,16 +1,22 @@
-"""Analyse sound files in parallel; return their results in the order of the files."""
+"""Analyse sound files in parallel; return their results in the order of the files.
+
+In reading order:
+
+    parts       parts of a long recording, which several machines score
+    on_cluster  files and parts of files as the work of an executor, such as a cluster
+"""
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from threading import Event as Flag
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from soundmark import audio
 from soundmark.audio import timestamps
@@ -22,6 +28,7 @@ from soundmark.errors import AudioError, as_line, processing
 from soundmark.models.classifier import Model
 from soundmark.models.streaming import RecordingAggregator, StreamClassifier, WindowScores, open_stream
 from soundmark.runtime import parallel
+from soundmark.runtime.checks import is_url
 from soundmark.runtime.progress import AnalysisProgress, FileProgress
 
 if TYPE_CHECKING:
@@ -83,8 +90,7 @@ def analyze_file(
     options = settings.stream_options(model)
     log.debug('analysing "%s"', file.path)
     try:
-        source = inputs.standard_input() if piped else Path(file.path)
-        with open_stream(source, None, None, pool, decoders) as stream:
+        with _source(file.path) as source, open_stream(source, None, None, pool, decoders) as stream:
             classifier = StreamClassifier(
                 model,
                 stream.rate_hz,
@@ -103,13 +109,44 @@ def analyze_file(
     except AudioError as error:
         return Failure(file.path, _with_name("standard input" if piped else f'"{file.path}"', str(error)))
     log.debug('analysed "%s": %.1f s, %d events', file.path, classifier.analyzed_s, len(events))
+    return result_of(model, file.path, classifier.aggregator, events, settings, note=stream.note)
+
+
+def _source(path: str) -> AbstractContextManager[Path | BinaryIO]:
+    """Return what is decoded: a path, standard input, or an open file at a URL."""
+    if path == STANDARD_INPUT:
+        return nullcontext(inputs.standard_input())
+    if not is_url(path):
+        return nullcontext(Path(path))
+    from soundmark.audio import remote
+
+    return remote.opened(path)
+
+
+def result_of(
+    model: Model,
+    path: str,
+    aggregator: RecordingAggregator,
+    events: Sequence[Event],
+    settings: DetectionSettings,
+    *,
+    note: str | None = None,
+) -> FileResult:
+    """Return the result of the recording at ``path``, all of whose windows were added to ``aggregator``.
+
+    >>> from soundmark.detection.settings import DetectionSettings
+    >>> classifier = StreamClassifier(model, 22050)
+    >>> events = classifier.read([audio.read(city.clips[0].path).samples])
+    >>> result_of(model, "a.wav", classifier.aggregator, events, DetectionSettings()).windows
+    1
+    """
     return FileResult(
-        file=file.path,
-        duration_s=classifier.analyzed_s,
-        answer=_answer(model, classifier.aggregator, settings),
+        file=path,
+        duration_s=aggregator.analyzed_s,
+        answer=_answer(model, aggregator, settings),
         events=events,
-        windows=classifier.aggregator.windows,
-        note=audio.incomplete_note(file.path, stream.note) if stream.note else None,
+        windows=aggregator.windows,
+        note=audio.incomplete_note(path, note) if note else None,
     )
 
 
@@ -144,8 +181,7 @@ def analyze_files(
     """
     jobs = jobs or parallel.available_cores()
     settings = settings.for_model(model)
-    settings.threshold(model)  # check the settings before any file is read
-    stopped = threading.Event()
+    stopped = Flag()
 
     def one(file: Input | Failure) -> FileResult | Failure:
         if isinstance(file, Failure):
@@ -166,14 +202,19 @@ def analyze_files(
             raise CancelledError
         on_sound(file, analyzed_s, of_s)
 
-    with _decoders(isolate, jobs) as decoders, ThreadPoolExecutor(jobs) as pool, ThreadPoolExecutor(jobs) as readers:
+    with decoders_of(isolate, jobs) as decoders, ThreadPoolExecutor(jobs) as pool, ThreadPoolExecutor(jobs) as readers:
         try:
             yield from parallel.map_ordered(one, files, readers if jobs > 1 else None)
         finally:
             stopped.set()
 
 
-def _decoders(isolate: bool, threads: int) -> AbstractContextManager[Decoders | None]:
+def decoders_of(isolate: bool, threads: int) -> AbstractContextManager[Decoders | None]:
+    """Return the processes that decode files if ``isolate``; None: this process does.
+
+    >>> with decoders_of(False, 1) as decoders:
+    ...     decoders
+    """
     if not isolate:
         return nullcontext()
     from soundmark.audio.decoding.isolation import Decoders  # imports subprocess
@@ -186,7 +227,8 @@ class FileAnalysis:
 
     It adds the start time of each recording, if known. ``failures`` collects files that could not be read, ``notes``
     those that could be read only in part. ``on_progress`` is called with the progress. ``callbacks`` returns those of a
-    path, which several threads call.
+    path, which several threads call. ``jobs`` is a number of threads, or an executor such as a cluster, to which whole
+    files and parts of long files are sent, and which calls no ``callbacks``.
 
     >>> from soundmark.detection.settings import DetectionSettings
     >>> with FileAnalysis(model, [Input("none.wav", "none.wav")], DetectionSettings()) as analysis:
@@ -201,7 +243,7 @@ class FileAnalysis:
         settings: DetectionSettings,
         *,
         timezone: str = "UTC",
-        jobs: int | None = None,
+        jobs: parallel.Jobs = None,
         isolate: bool = False,
         on_progress: Callable[[AnalysisProgress], None] = lambda state: None,
         callbacks: Callable[[str], FileCallbacks] = lambda path: FileCallbacks(),
@@ -209,17 +251,25 @@ class FileAnalysis:
         self.failures: list[Failure] = []
         self.notes: list[str] = []
         timestamps.timezone_named(timezone)
-        self._timezone = timezone
+        settings.threshold(model)  # check the settings before any file is read
         self._progress = FileProgress([file.path for file in files if isinstance(file, Input)], len(files), on_progress)
-        self._found = analyze_files(
-            model,
-            files,
-            settings,
-            jobs=jobs,
-            isolate=isolate,
-            on_sound=self._progress.update,
-            callbacks=callbacks,
-        )
+        if isinstance(jobs, Executor):
+            from soundmark.detection.file_analysis.on_cluster import analyze_on
+
+            self._found = analyze_on(
+                jobs, model, files, settings, timezone=timezone, isolate=isolate, on_sound=self._progress.update
+            )
+        else:
+            found = analyze_files(
+                model,
+                files,
+                settings,
+                jobs=jobs,
+                isolate=isolate,
+                on_sound=self._progress.update,
+                callbacks=callbacks,
+            )
+            self._found = _numbered(found, timezone)
 
     def __enter__(self) -> Self:
         return self
@@ -227,16 +277,46 @@ class FileAnalysis:
     def __exit__(self, *_: object) -> None:
         self._found.close()  # stops the threads, even if not all results were read
 
-    def __iter__(self) -> Iterator[FileResult | Failure]:
-        for found in self._found:
+    def unordered(self) -> Iterator[tuple[int, FileResult | Failure]]:
+        """Yield the index and the result of each file as soon as it is known."""
+        for index, found in self._found:
             if isinstance(found, Failure):
                 self.failures.append(found)
                 self._progress.finish(found.file)
-                yield found
             else:
                 self.notes += [found.note] if found.note else []
                 self._progress.finish(found.file, found.duration_s)
-                yield replace(found, started=timestamps.recording_start(found.file, zone=self._timezone))
+            yield index, found
+
+    def __iter__(self) -> Iterator[FileResult | Failure]:
+        waiting: dict[int, FileResult | Failure] = {}
+        following = 0
+        for index, found in self.unordered():
+            waiting[index] = found
+            while following in waiting:
+                yield waiting.pop(following)
+                following += 1
+
+
+def with_start(found: FileResult | Failure, timezone: str) -> FileResult | Failure:
+    """Add the start time of the recording, if known; ``timezone`` is that of times in file names.
+
+    >>> with_start(FileResult(file="20240612_043000.wav", duration_s=1, answer=[], events=[]), "UTC").started.year
+    2024
+    """
+    if isinstance(found, Failure):
+        return found
+    return replace(found, started=timestamps.recording_start(found.file, zone=timezone))
+
+
+def _numbered(
+    results: Generator[FileResult | Failure, None, None], timezone: str
+) -> Generator[tuple[int, FileResult | Failure], None, None]:
+    try:
+        for index, found in enumerate(results):
+            yield index, with_start(found, timezone)
+    finally:
+        results.close()  # stops the threads
 
 
 def _answer(model: Model, aggregator: RecordingAggregator, settings: DetectionSettings) -> list[dict[str, Any]]:

@@ -1,8 +1,13 @@
-"""Map a function over items in parallel, in processes or threads.
+"""Map a function over items in parallel: in processes or threads of this machine, or on an executor such as a cluster.
 
 Worker processes are spawned, never forked: this behaves the same on Linux, macOS and Windows, and is safe with torch's
 threads. Workers ignore Ctrl-C, which the parent handles, and exit when the parent is killed. multiprocessing is
 imported on use: `soundmark classify` does not need it and starts faster without it.
+
+In reading order:
+
+    same_files  check that a worker on another machine finds the same files as this one
+    cluster     workers on other machines: a Dask cluster as an executor
 """
 
 from __future__ import annotations
@@ -14,7 +19,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache, partial
+from importlib.metadata import version
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +38,16 @@ Result = TypeVar("Result")
 
 
 log = logging.getLogger("soundmark")
+
+
+Jobs = int | Executor | None
+"""Where work is done: a number of processes (None: all cores), or an executor."""
+
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+
+
+POLL_S = 0.5  # between checks that an executor still works
 
 
 AHEAD = 8  # default number of items that ``map_ordered`` has in progress
@@ -50,14 +67,49 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+@contextmanager
+def workers(cluster: Any, jobs: int | None = None) -> Iterator[Jobs]:
+    """Give where work is done: ``jobs`` processes of this machine, or the workers of ``cluster``, if it is not None.
+
+    ``cluster`` is the address of a Dask scheduler, ``local``, a ``distributed.Client``, or any executor.
+
+    Raises:
+        SettingsError: the cluster cannot be used: see ``cluster.connected``.
+
+    >>> with workers(None, 2) as jobs:
+    ...     jobs
+    2
+    """
+    if cluster is None or isinstance(cluster, Executor):
+        yield jobs if cluster is None else cluster
+        return
+    from soundmark.runtime.parallel.cluster import connected
+
+    with connected(cluster, jobs) as executor:
+        yield executor
+
+
+def count(jobs: Jobs) -> int:
+    """Return how many items are worked on at a time.
+
+    >>> count(3)
+    3
+    """
+    if not isinstance(jobs, Executor):
+        return jobs or available_cores()
+    cores = getattr(jobs, "cores", None) or getattr(jobs, "_max_workers", None)  # of Dask; of the standard library
+    return int(cores or available_cores())
+
+
 def map_unordered(
-    function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int | None = None
+    function: Callable[..., Result], items: Sequence[Item], *, jobs: Jobs = None, shared: Any = None
 ) -> Iterator[tuple[int, Result]]:
     """Yield ``(index, function(items[index]))`` in order of completion, from ``jobs`` processes (default: all cores).
 
     ``function`` must be defined at the top level of a module; items and results must be picklable. With one job or one
     item, no process is started. At most four items per process are in progress, so memory use does not grow with the
-    number of items.
+    number of items. ``jobs`` may be an executor, such as a cluster. If ``shared`` is given, the function is called as
+    ``function(shared, item)``; a cluster sends it to each worker only once.
 
     Raises:
         SoundmarkError: the workers could not be started, or one was killed (for example: out of memory).
@@ -65,6 +117,11 @@ def map_unordered(
     >>> sorted(map_unordered(abs, [-3, 2, -1], jobs=1))
     [(0, 3), (1, 2), (2, 1)]
     """
+    if isinstance(jobs, Executor):
+        yield from _on_executor(jobs, function, items, shared)
+        return
+    if shared is not None:
+        function = partial(function, shared)
     jobs = min(jobs or available_cores(), len(items))
     log.debug("%d work items in %d processes", len(items), max(1, jobs))
     if jobs <= 1:
@@ -136,7 +193,7 @@ def _in_flight(
     pool: ProcessPoolExecutor, function: Callable[[Item], Result], items: Sequence[Item], most: int
 ) -> Iterator[tuple[int, Result]]:
     pending = iter(enumerate(items))
-    with _without_sigint():  # the first submissions start the processes
+    with without_sigint():  # the first submissions start the processes
         running: dict[Future[Result], int] = {
             pool.submit(_work, function, item): index for index, item in islice(pending, most)
         }
@@ -148,12 +205,95 @@ def _in_flight(
                 running[pool.submit(_work, function, item)] = index
 
 
+def _on_executor(
+    pool: Executor, function: Callable[..., Result], items: Sequence[Item], shared: Any
+) -> Iterator[tuple[int, Result]]:
+    """``map_unordered`` on an executor that belongs to the caller."""
+    check, explain = getattr(pool, "check", None), getattr(pool, "explain", None)
+    given = () if shared is None else (pool.share(shared) if hasattr(pool, "share") else shared,)
+    task: Callable[..., Result] = partial(run_task, installed_version(), function)
+    pending = iter(enumerate(items))
+    running: dict[Future[Result], int] = {}
+    try:
+        while True:
+            for index, item in islice(pending, max(0, 4 * count(pool) - len(running))):
+                running[pool.submit(task, *given, item)] = index
+            if not running:
+                return
+            done, _ = wait(running, timeout=POLL_S, return_when=FIRST_COMPLETED)
+            if check:
+                check()
+            for future in done:
+                index = running.pop(future)
+                try:
+                    result = future.result()
+                except (Exception, CancelledError) as error:
+                    raise (explain(error, items[index]) if explain else error) from error
+                yield index, result
+    finally:
+        if not check:  # a cluster cancels all when it is closed: one by one would take long
+            for future in running:
+                future.cancel()
+
+
+@cache
+def installed_version() -> str:
+    """Return the version of soundmark.
+
+    >>> installed_version().count(".")
+    2
+    """
+    return version("soundmark")
+
+
+def run_task(required: str, function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call ``function`` on a worker; it must have the version ``required`` of soundmark.
+
+    Raises:
+        SoundmarkError: it has another one. Workers that join later are not seen by the check at the start.
+
+    >>> run_task("0.0.9", abs, -1)
+    Traceback (most recent call last):
+    soundmark.errors.SoundmarkError: a worker has soundmark ..., but the command was started with 0.0.9: install ...
+    """
+    if installed_version() != required:
+        raise SoundmarkError(
+            f"a worker has soundmark {installed_version()}, but the command was started with {required}: install the "
+            "same version on all machines. Finished work is kept: run the same command again to resume."
+        )
+    _keep_memory()
+    return function(*arguments)
+
+
+@cache
+def _keep_memory() -> None:
+    """Undo a setting with which Dask starts its workers: glibc returns each freed block to the system.
+
+    A spectrogram allocates and frees megabytes, and each new page costs a page fault: that doubled the time of
+    `classify`. The values are those that glibc reaches by itself.
+    """
+    if "MALLOC_TRIM_THRESHOLD_" in os.environ:
+        import ctypes
+
+        with suppress(OSError, AttributeError, TypeError):  # not glibc
+            mallopt = ctypes.CDLL(None).mallopt
+            for parameter, value in ((M_MMAP_THRESHOLD, 32 << 20), (M_TRIM_THRESHOLD, 64 << 20)):
+                mallopt(parameter, value)
+
+
 @contextmanager
-def _without_sigint() -> Iterator[None]:
-    """Block Ctrl-C in processes started here: an interrupt during an import would print a traceback."""
+def without_sigint() -> Iterator[None]:
+    """Block Ctrl-C in processes started here: an interrupt during an import would print a traceback.
+
+    >>> with without_sigint():
+    ...     pass
+    """
     if not hasattr(signal, "pthread_sigmask"):  # Windows: `_initialize_worker` makes them ignore it
         yield
         return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # starting it with the first process would unblock Ctrl-C
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -6,8 +6,13 @@
     errors.csv          a row per file that could not be read, with the reason
     parameters.json     the model and all settings
     journal.jsonl       the journal of finished files, from which the next run with the same settings resumes
+    shard.json          with --shard: which files of the list are in this folder, for ``merge``; written last
 
 Results in the journal are not recomputed, even if the next run writes another format.
+
+In reading order:
+
+    merge  merge: the results folders of all shards to one
 """
 
 from __future__ import annotations
@@ -28,11 +33,11 @@ from soundmark.detection.file_analysis import FileAnalysis
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import Failure, Input
 from soundmark.detection.journal import Journal, JournalResults, earlier_key, is_journal, journal_key
-from soundmark.detection.settings import DetectionSettings
+from soundmark.detection.settings import DetectionSettings, Shard
 from soundmark.errors import OutputError
 from soundmark.models.classifier import Model
 from soundmark.models.streaming import RecordingAggregator
-from soundmark.runtime import atomic, output_folder, provenance
+from soundmark.runtime import atomic, checksums, output_folder, parallel, provenance
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import AnalysisProgress
 from soundmark.runtime.text import counted
@@ -46,7 +51,7 @@ MAX_NAME_BYTES = 200  # of a file's name, used for the name of its results file
 FILES_COLUMNS = ("File", "Duration (s)", "Start (UTC)", "Label", "Confidence", "Events", "Note")
 
 
-JOURNAL, PARAMETERS = "journal.jsonl", "parameters.json"
+JOURNAL, PARAMETERS, SHARD = "journal.jsonl", "parameters.json", "shard.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +85,16 @@ def analyze_to_folder(
     *,
     form: str = "csv",
     timezone: str = "UTC",
-    jobs: int | None = None,
+    jobs: parallel.Jobs = None,
     isolate: bool = False,
     fresh: bool = False,
+    shard: Shard | None = None,
     on_progress: Callable[[AnalysisProgress], None] = lambda state: None,
 ) -> FolderResult:
     """Analyse ``files`` with ``settings``, and write the results into ``folder`` in the format ``form``.
 
+    With ``shard``, only its part of ``files`` is analysed; ``merge`` combines the folders of all shards.
+    ``jobs`` is a number of threads, or an executor such as a cluster.
     ``timezone`` is the timezone of recording times in file names. ``isolate`` decodes in processes with limits.
     ``fresh`` discards the results of earlier runs.
     ``on_progress`` is called with the progress.
@@ -106,42 +114,59 @@ def analyze_to_folder(
     parameters = {"model": model.bundle.digest, "timezone": timezone, **settings.to_json()}
     settings.threshold(model)
     output_formats.FORMATS[form].check()
-    _check_results_folder(folder)
+    check_results_folder(folder)
+    every, files = files, files if shard is None else [files[index] for index in shard.indices(len(files))]
     earlier = EarlierFolder(folder, folder / JOURNAL)
     with output_folder.opened(folder, recognised=earlier.is_of_soundmark) as output:
-        output.check(PARAMETERS, "files.csv", "errors.csv", f"results{output_formats.FORMATS[form].suffix}")
-        output.check_folder("files")
-        output.growing(JOURNAL, is_journal, head=b'{"key": ')
-        if fresh:
-            (folder / JOURNAL).unlink(missing_ok=True)
+        open_results(output, form, fresh=fresh)
         _write_parameters(folder, model, settings, parameters, form)
         with Journal(folder / JOURNAL) as journal:
-            work = _FolderWork(files, parameters, journal)
+            work = FolderWork(files, [_key(file, parameters, journal) for file in files], journal)
             resumed = len(files) - len(work.missing)
             log.debug('%d of %d files are in the journal "%s"', resumed, len(files), folder / JOURNAL)
             work.analyze(model, settings, timezone=timezone, jobs=jobs, isolate=isolate, on_progress=on_progress)
-            return _folder_result(folder, work, resumed, _write(output, work, output_formats.FORMATS[form]))
+            found = write_results(output, work, form, resumed=resumed)
+            if shard is not None:
+                _write_shard(folder / SHARD, shard, every, work)
+            return found
 
 
-class _FolderWork:
-    """The files of a run, with their results in the journal."""
+def open_results(output: OutputFolder, form: str, *, fresh: bool) -> None:
+    """Check that no foreign file is in the way; remove what is of an earlier run: the journal only if ``fresh``.
 
-    def __init__(self, files: Sequence[Input | Failure], parameters: Mapping[str, Any], journal: Journal) -> None:
-        self.files, self.journal = files, journal
-        self.keys = [self._key(file.path, parameters) if isinstance(file, Input) else None for file in files]
+    >>> with output_folder.opened(folder / "out") as output:
+    ...     open_results(output, "csv", fresh=True)
+    """
+    output.check(PARAMETERS, SHARD, "files.csv", "errors.csv", f"results{output_formats.FORMATS[form].suffix}")
+    output.check_folder("files")
+    output.growing(JOURNAL, is_journal, head=b'{"key": ')
+    output.remove(SHARD)  # until this run is finished
+    if fresh:
+        (output.folder / JOURNAL).unlink(missing_ok=True)
+
+
+def _key(file: Input | Failure, parameters: Mapping[str, Any], journal: Journal) -> str | None:
+    """Return the key of a file's result: that of an earlier version if the journal has its result."""
+    if isinstance(file, Failure):
+        return None
+    earlier = earlier_key(file.path, parameters)
+    return earlier if earlier in journal else journal_key(file.path, parameters)
+
+
+class FolderWork:
+    """The files of a run, with their results in the journal under ``keys``; None: a file that has no key yet."""
+
+    def __init__(self, files: Sequence[Input | Failure], keys: Sequence[str | None], journal: Journal) -> None:
+        self.files, self.keys, self.journal = files, list(keys), journal
         self.missing = [index for index, key in enumerate(self.keys) if key not in journal]
         self.failures: dict[int, Failure] = {}
-
-    def _key(self, path: str, parameters: Mapping[str, Any]) -> str | None:
-        """Return the key of a file's result: that of an earlier version if the journal has its result."""
-        earlier = earlier_key(path, parameters)
-        return earlier if earlier in self.journal else journal_key(path, parameters)
 
     def analyze(self, model: Model, settings: DetectionSettings, **options: Any) -> None:
         """Analyse the files that are not in the journal yet; ``options`` are those of ``FileAnalysis``."""
         files = [self.files[index] for index in self.missing]
         with FileAnalysis(model, files, settings, **options) as results:
-            for index, found in zip(self.missing, results, strict=True):
+            for place, found in results.unordered():
+                index = self.missing[place]
                 if isinstance(found, Failure):
                     self.failures[index] = found
                 else:
@@ -224,7 +249,27 @@ class _FileRow(NamedTuple):
         return cls(found.file, length_s, started, best["label"], score, len(found.events), found.note or "")
 
 
-def _write(output: OutputFolder, work: _FolderWork, form: output_formats.Format) -> list[_FileRow]:
+def write_results(output: OutputFolder, work: FolderWork, form: str, *, resumed: int = 0) -> FolderResult:
+    """Write the results of ``work``: all files of the folder but the parameters and the journal.
+
+    >>> with output_folder.opened(folder / "out") as output, Journal(folder / "out" / JOURNAL) as journal:
+    ...     write_results(output, FolderWork([], [], journal), "csv").summary_lines[0]
+    'Analysed 0 files: 0 events.'
+    """
+    rows = _write(output, work, output_formats.FORMATS[form])
+    return FolderResult(
+        folder=output.folder,
+        analyzed=len(rows),
+        resumed=resumed,
+        events=sum(row.events for row in rows),
+        without_event=sum(not row.events for row in rows),
+        failures=_failures(work),
+        notes=[row.note for row in rows if row.note],
+        results=work.results(),
+    )
+
+
+def _write(output: OutputFolder, work: FolderWork, form: output_formats.Format) -> list[_FileRow]:
     """Write all files of the folder; return the rows of files.csv."""
     folder = output.folder
     for other in output_formats.FORMATS.values():  # of other settings, other inputs or another format
@@ -238,7 +283,7 @@ def _write(output: OutputFolder, work: _FolderWork, form: output_formats.Format)
     return rows
 
 
-def _write_each(output: OutputFolder, work: _FolderWork, form: output_formats.Format) -> list[_FileRow]:
+def _write_each(output: OutputFolder, work: FolderWork, form: output_formats.Format) -> list[_FileRow]:
     """Write the results file of each input; return the rows of files.csv."""
     rows, written = [], set()
     for name, found in work.named_results():
@@ -254,28 +299,17 @@ def _write_each(output: OutputFolder, work: _FolderWork, form: output_formats.Fo
     return rows
 
 
-def _folder_result(folder: Path, work: _FolderWork, resumed: int, rows: Sequence[_FileRow]) -> FolderResult:
-    return FolderResult(
-        folder=folder,
-        analyzed=len(rows),
-        resumed=resumed,
-        events=sum(row.events for row in rows),
-        without_event=sum(not row.events for row in rows),
-        failures=_failures(work),
-        notes=[row.note for row in rows if row.note],
-        results=work.results(),
-    )
-
-
-def _failures(work: _FolderWork) -> list[Failure]:
+def _failures(work: FolderWork) -> list[Failure]:
     return [work.failures[index] for index in sorted(work.failures)]
 
 
-def _check_results_folder(folder: Path) -> None:
+def check_results_folder(folder: Path) -> None:
     """Check that ``folder`` is missing, empty, or a results folder.
 
     Raises:
         OutputError: it contains other files.
+
+    >>> check_results_folder(folder / "new")
     """
     names = [path.name for path in folder.glob("*") if not path.name.startswith(".")] if folder.is_dir() else []
     if names and not is_parameters(folder / PARAMETERS) and not is_journal(folder / JOURNAL):
@@ -300,6 +334,25 @@ def _write_parameters(
         "versions": provenance.versions(),
     }
     atomic.write_text(folder / PARAMETERS, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def _write_shard(path: Path, shard: Shard, every: Sequence[Input | Failure], work: FolderWork) -> None:
+    """Write which files of the complete list ``every`` are in this folder, each with the key of its result."""
+    failures = [work.failures.get(index) for index in range(len(work.files))]
+    items = [
+        [file.name if isinstance(file, Input) else None, key, failure and [failure.file, failure.reason]]
+        for file, key, failure in zip(work.files, work.keys, failures, strict=True)
+    ]
+    about = {"number": shard.number, "count": shard.count, "files": len(every), "list": _list_digest(every)}
+    atomic.write_text(path, json.dumps(checksums.with_checksum({"schema": 1, **about, "items": items})) + "\n")
+
+
+def _list_digest(files: Sequence[Input | Failure]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        identity = [file.path, file.name] if isinstance(file, Input) else [file.file]
+        digest.update(json.dumps(identity).encode())
+    return digest.hexdigest()[:16]
 
 
 def write_files_table(path: Path, results: Iterable[FileResult]) -> None:

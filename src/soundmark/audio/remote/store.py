@@ -1,0 +1,80 @@
+"""Files of object stores (S3, Google Cloud Storage), through fsspec, with the credentials of its packages.
+
+The time-outs and retries of S3 are set here; ``AWS_ENDPOINT_URL``, ``AWS_PROFILE`` and the like work as ever, and
+``FSSPEC_S3_ANON=true`` reads public buckets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from soundmark.audio.remote.range_file import RangeFile
+
+S3_CONFIG = {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 4}}
+
+
+def open_object(url: str) -> RangeFile:
+    """Open the object at ``url``.
+
+    Raises:
+        OSError: it does not exist, or cannot be read.
+
+    >>> open_object("s3://bucket/a.wav").read(4)  # doctest: +SKIP
+    b'RIFF'
+    """
+    with _as_os_error():
+        files = _files(url.partition("://")[0])
+        size = int(files.info(url)["size"])
+    return RangeFile(url, size, lambda start, stop: bytes(files.cat_file(url, start=start, end=stop)))
+
+
+def identity(url: str) -> list[str] | None:
+    """Return the size and the ETag, or the time, of the object at ``url``; None if the store does not state them.
+
+    Raises:
+        OSError: it does not exist, or cannot be read.
+
+    >>> identity("s3://bucket/a.wav")  # doctest: +SKIP
+    ['44', '"9a69802bbf37fb986f71ec1483a196e3"']
+    """
+    with _as_os_error():
+        found = _files(url.partition("://")[0]).info(url)
+    tag = found.get("ETag") or found.get("etag") or found.get("LastModified") or found.get("mtime")
+    return [str(found["size"]), str(tag)] if tag else None
+
+
+def find(url: str, *, pattern: bool) -> list[str]:
+    """Return the URLs of the objects that match a pattern, or of all objects below a folder.
+
+    Raises:
+        OSError: the store cannot be read.
+
+    >>> find("s3://bucket/2024/*.wav", pattern=True)  # doctest: +SKIP
+    ['s3://bucket/2024/a.wav']
+    """
+    scheme = url.partition("://")[0]
+    with _as_os_error():
+        files = _files(scheme)
+        found: dict[str, Any] = (files.glob if pattern else files.find)(url, detail=True)
+    return [f"{scheme}://{path}" for path, about in found.items() if about["type"] == "file"]
+
+
+@cache
+def _files(scheme: str) -> Any:
+    import fsspec
+
+    return fsspec.filesystem(scheme, **({"config_kwargs": S3_CONFIG} if scheme == "s3" else {}))
+
+
+@contextmanager
+def _as_os_error() -> Iterator[None]:
+    """Turn the errors of the packages below, which share no base class, into ``OSError``."""
+    try:
+        yield
+    except (OSError, ImportError):
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
