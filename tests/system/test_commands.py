@@ -407,3 +407,20 @@ def test_an_archive_is_indexed_searched_and_suggestions_are_labelled(soundmark, 
     second = json.loads(soundmark("suggest", index, "-n", 99, "--labelled", table, "--format", "json").stdout)
     assert len(first) == 4
     assert not {(w["file"], w["start_s"]) for w in first} & {(w["file"], w["start_s"]) for w in second}
+
+
+def test_compare_shows_learning_curves_in_its_report(soundmark, city_folder, mn04_weights, tmp_path):
+    words = ("compare", city_folder, "-o", tmp_path / "run", "--recipe", "transfer", "--protocol", "folds", "--curve")
+    done = soundmark(*words)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    section = page[page.index('id="curve"') :].split("</section>")[0]
+    assert 'aria-label="transfer on' in section
+    assert "labelled training recordings per class" in section
+    assert "The curve cannot be extrapolated" in section
+    assert (tmp_path / "run" / "transfer" / "curve.json").exists()
+    again = soundmark(*words)
+    assert again.returncode == 0, again.stderr
+    assert "not part of this comparison" not in again.stderr
+    none = soundmark("compare", city_folder, "-o", tmp_path / "run", "--recipe", "scratch", "--curve")
+    assert (none.returncode, "no recipe has a backbone" in none.stderr) == (2, True)

@@ -25,6 +25,7 @@ from onnx import TensorProto, helper
 
 from soundmark import audio
 from soundmark.detection.analysis import analyze
+from soundmark.detection.archive.index import Index
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.journal import Journal
 from soundmark.models import bundle
@@ -35,6 +36,7 @@ from soundmark.runtime import atomic, checksums, output_folder
 from soundmark.spectrograms import Image, Mel
 from support.backbones import write_small
 from support.commands import run_soundmark
+from support.models import tone_embedder
 
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 RATE_HZ = 22050
@@ -1303,3 +1305,13 @@ def a_run_without_shards(folder: Path) -> None:
 def shards_with_different_options(folder: Path) -> None:
     analyzed(folder, "parts/1", shard="1/2")
     analyzed(folder, "parts/2", shard="2/2", top_k=1)
+
+
+setup_of(270, 275)(no_files)
+
+
+@setup_of(271, 272, 273, 274)
+def an_index(folder: Path) -> None:
+    tone_embedder().save(folder / "embedder.onnx")
+    tone_embedder(2.0).save(folder / "other.onnx")
+    Index.build(folder / "pets", folder / "embedder.onnx", folder / "index", quiet=True)

@@ -32,8 +32,9 @@ import numpy as np
 from soundmark.datasets import Dataset, Skipped, features, leakage
 from soundmark.datasets.features import Features
 from soundmark.datasets.protocols import protocol_of
-from soundmark.errors import OutputError, SettingsError
+from soundmark.errors import DatasetError, OutputError, SettingsError
 from soundmark.evaluation import DEFAULT_SEEDS
+from soundmark.evaluation.learning_curve import LearningCurve
 from soundmark.evaluation.plan import Plan, leakage_warnings, make_plan, preset_or, unfinished
 from soundmark.evaluation.results import Comparison, Evaluation, FoldResult, Result, standard_deviation
 from soundmark.metrics import thresholds, verdicts
@@ -105,6 +106,7 @@ def compare(
     jobs: int | None = None,
     cluster: Any = None,
     device: str = DEFAULT_DEVICE,
+    curve: bool = False,
     fresh: bool = False,
     quiet: bool = False,
 ) -> Evaluation:
@@ -137,6 +139,7 @@ def compare(
         jobs: parallel workers; default: all cores.
         cluster: a Dask cluster for the work: the address of its scheduler, "local", or a ``distributed.Client``.
         device: "auto", "cpu", "cuda" or "mps".
+        curve: measure the learning curve of recipes with a backbone too, for the report; see ``learning_curve``.
         fresh: start over instead of resuming.
         quiet: show no progress.
 
@@ -171,7 +174,7 @@ def compare(
 
     with parallel.workers(cluster, jobs) as workers, progress_bars(quiet) as progress:
         found = run_and_report(
-            plan, folder, jobs=workers, device=device, fresh=fresh, command=command, progress=progress
+            plan, folder, jobs=workers, device=device, curve=curve, fresh=fresh, command=command, progress=progress
         )
     warn_skipped(plan.dataset, found.skipped)
     return found
@@ -232,14 +235,18 @@ def run_and_report(
     *,
     jobs: parallel.Jobs = None,
     device: str = DEFAULT_DEVICE,
+    curve: bool = False,
     fresh: bool = False,
     command: str = "",
     progress: Progress = no_progress,
 ) -> Evaluation:
     """Run ``plan`` in ``folder`` with ``run_plan``, and write ``report.html``.
 
+    With ``curve``, the learning curves of recipes with a backbone are part of the report.
+
     Raises:
         OutputError, DatasetError: as ``run_plan``.
+        SettingsError: no recipe has a backbone, and ``curve`` is given.
 
     >>> found = run_and_report(make_plan(city, [recipe], protocols=["random"]), folder / "run")
     >>> (folder / "run" / "report.html").exists()
@@ -247,9 +254,47 @@ def run_and_report(
     """
     from soundmark.evaluation import report
 
+    check_curve(plan.recipes, curve=curve)
     with exclusive_run(folder):
         found = run_plan(plan, folder, jobs=jobs, device=device, fresh=fresh, command=command, progress=progress)
-        report.write(found, folder / "report.html")
+        curves = _curves(plan, folder, jobs, progress) if curve else []
+        report.write(found, folder / "report.html", curves)
+    return found
+
+
+def check_curve(recipes: Sequence[Recipe], *, curve: bool) -> None:
+    """Check that a comparison can measure learning curves.
+
+    Raises:
+        SettingsError: it cannot, and ``curve`` is given.
+
+    >>> check_curve([recipe], curve=True)
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: no recipe has a backbone, and the learning curve of others takes many trainings: ...
+    """
+    if curve and not any(recipe.backbone for recipe in recipes):
+        raise SettingsError(
+            "no recipe has a backbone, and the learning curve of others takes many trainings: measure it with "
+            "`soundmark curve`."
+        )
+
+
+def _curves(plan: Plan, folder: Path, jobs: parallel.Jobs, progress: Progress) -> list[LearningCurve]:
+    """Measure the learning curve of each recipe with a backbone, and write it into the folder of the recipe."""
+    from soundmark.evaluation import curve_run
+
+    found = []
+    for recipe in plan.recipes:
+        if recipe.backbone:
+            try:
+                curve_plan = curve_run.make_curve_plan(plan.dataset, recipe)
+            except DatasetError as error:  # too few recordings
+                log.warning("no learning curve of %s: %s", recipe.name, error)
+                continue
+            store = build_features(plan.dataset, curve_plan.recipe, jobs=jobs, progress=progress)
+            path = folder / recipe.name
+            found.append(curve_run.measure_curve(curve_plan, store, path, jobs=jobs, progress=progress))
+            curve_run.write_curve(found[-1], path)
     return found
 
 

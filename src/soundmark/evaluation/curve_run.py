@@ -306,23 +306,20 @@ def run_curve(
     >>> run_curve(make_curve_plan(city, recipe, draws=1), folder / "curve").points[-1].recordings
     20.0
     """
-    dataset, start = plan.dataset, time.perf_counter()
     with exclusive_run(folder) as output:
         if fresh:
             _clear(output, plan)
         _check_same_curve(folder, plan)
         output.check(NAME, FIGURE)
-        store = build_features(dataset, plan.recipe, jobs=jobs, fresh=fresh, progress=progress)
+        start = time.perf_counter()
+        store = build_features(plan.dataset, plan.recipe, jobs=jobs, fresh=fresh, progress=progress)
         features.warn_incomplete(store.notes)
         features.report_windows([store])
-        if not dataset.sources_known:
+        if not plan.dataset.sources_known:
             log.warning("it is unknown which clips share a recording: each clip counts as a recording")
-        usable = replace(plan, splits=tuple(usable_split(split, store.usable) for split in plan.splits))
-        for split in usable.splits:
-            check_split(_unit(usable, folder, None, 0, split), dataset)
-        curve = measure_curve(usable, store, folder, jobs=jobs, device=device, progress=progress)
+        curve = measure_curve(plan, store, folder, jobs=jobs, device=device, progress=progress)
         curve = replace(curve, seconds=time.perf_counter() - start)
-        _write(curve, folder)
+        write_curve(curve, folder)
     return curve
 
 
@@ -335,14 +332,20 @@ def measure_curve(
     device: str = DEFAULT_DEVICE,
     progress: Progress = no_progress,
 ) -> LearningCurve:
-    """Train and score all draws of ``plan``, whose clips can all be read; only networks are written to ``folder``.
+    """Train and score all draws of ``plan`` with the clips that can be read; only networks are written to ``folder``.
 
     ``jobs`` may be an executor, such as a cluster, that trains them.
+
+    Raises:
+        DatasetError: too few clips can be read.
 
     >>> plan = make_curve_plan(city, recipe, draws=1)
     >>> measure_curve(plan, build_features(city, recipe, jobs=1), folder).points[0].size
     1
     """
+    plan = replace(plan, splits=tuple(usable_split(split, store.usable) for split in plan.splits))
+    for split in plan.splits:
+        check_split(_unit(plan, folder, None, 0, split), plan.dataset)
     if isinstance(jobs, Executor):
         score = _score_heads_on if plan.recipe.backbone else _score_networks_on
         scored = score(jobs, plan, store, folder, device, progress)
@@ -504,7 +507,17 @@ def _clear(output: OutputFolder, plan: CurvePlan) -> None:
             output.remove(name)
 
 
-def _write(curve: LearningCurve, folder: Path) -> None:
+def write_curve(curve: LearningCurve, folder: Path) -> None:
+    """Write ``curve.json`` and, with Matplotlib, ``curve.png`` to ``folder``.
+
+    Raises:
+        OutputError: the folder cannot be written.
+
+    >>> plan = make_curve_plan(city, recipe, draws=1)
+    >>> write_curve(measure_curve(plan, build_features(city, recipe, jobs=1), folder), folder)
+    >>> (folder / "curve.json").exists()
+    True
+    """
     text = json.dumps(checksums.with_checksum(curve.to_json()), indent=1, ensure_ascii=False, allow_nan=False)
     atomic.write_bytes(folder / NAME, f"{text}\n".encode(errors="backslashreplace"))
     if not plotting.has_matplotlib():

@@ -71,6 +71,14 @@ def compare(
             rich_help_panel="Evaluation",
         ),
     ] = DEFAULT_SEEDS,
+    curve: Annotated[
+        bool,
+        typer.Option(
+            "--curve",
+            help="Measure the learning curve of recipes with a backbone too, for the report.",
+            rich_help_panel="Evaluation",
+        ),
+    ] = False,
     subset: options.Subset = None,
     complete: options.Complete = False,
     epochs: options.Epochs = None,
@@ -115,13 +123,21 @@ def compare(
     ]
     named_recipes.check_used(chosen, **fields, window_s=window)
     requirements.require_for_recipes(chosen)
+    comparison.check_curve(chosen, curve=curve)
     data = prepare(open_dataset(dataset, subset, complete=complete), chosen, window_s=window, background=background)
     console.say(describe_window(data))
     plan = make_plan(data, chosen, protocols=protocol, folds=options.fold_numbers(folds), seeds=seeds)
     console.say(describe_cost(plan, output, device=device, fresh=fresh))
     with parallel.workers(cluster, jobs) as workers, console.progress(quiet) as progress:
         found = comparison.run_and_report(
-            plan, output, jobs=workers, device=device, fresh=fresh, command=command_line(), progress=progress
+            plan,
+            output,
+            jobs=workers,
+            device=device,
+            curve=curve,
+            fresh=fresh,
+            command=command_line(),
+            progress=progress,
         )
     tables.show_evaluation(found)
     console.print_result(report.sentence(found))
