@@ -34,15 +34,15 @@ class UnknownName(typer.BadParameter):
         return self.message
 
 
-def path(text: str) -> Path:
-    """Parse a path; an empty one would be the current folder.
+def path(text: str | Path) -> Path:
+    """Parse a path; an empty one would be the current folder. A default is parsed too, and is a ``Path`` already.
 
-    >>> path("run").name
-    'run'
+    >>> path("run").name, path(Path("demo")).name
+    ('run', 'demo')
     """
     if not text:
         raise InvalidValue('"": expected a path. The current folder is ".".')
-    if is_url(text):
+    if is_url(str(text)):
         raise InvalidValue(f'"{text}": {NO_URL}')
     return Path(text)
 
