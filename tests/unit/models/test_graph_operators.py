@@ -287,3 +287,11 @@ def test_the_pointers_of_a_convolution_in_8_bits_are_counted():
     graph_check.check(convolution(1 << 16, 16, in_8_bits=True), "backbone.onnx")
     with pytest.raises(BundleError, match="numbers at a time"):
         graph_check.check(convolution(1 << 20, 256, in_8_bits=True), "backbone.onnx")
+
+
+def test_a_pooling_kernel_counts_where_it_covers_padding_too():
+    """ONNX Runtime visits the padding: this kernel took minutes."""
+    attributes = {"kernel_shape": [1, 1 << 30], "pads": [0, 1 << 29, 0, 1 << 29]}
+    data = graph([helper.make_node("AveragePool", ["x"], ["y"], **attributes)], {}, sides=(1, 64, 64))
+    with pytest.raises(BundleError, match="multiplications"):
+        graph_check.check(data, "backbone.onnx")

@@ -230,7 +230,7 @@ def _pool(call: Call) -> Result:
     if len(x) < 3 or not kernel:
         raise ShapeError("it has no kernel_shape for its input")
     shape = (*x[:2], *_spatial(call, x[2:], kernel))
-    return Result((shape,), prod(shape) * prod(min(sides) for sides in zip(kernel, x[2:], strict=True)))
+    return Result((shape,), prod(shape) * prod(kernel))
 
 
 def _local_normalization(call: Call) -> Result:
