@@ -208,7 +208,7 @@ def changed_record(part: Path, change) -> None:
     (part / "shard.json").write_text(json.dumps(checksums.with_checksum(record)))
 
 
-@pytest.mark.parametrize("name", ["../../../outside", "/tmp/outside", "a/../../../b", None, 3, "a\0b", ""])
+@pytest.mark.parametrize("name", ["../../../outside", "/outside", "a/../../../b", None, 3, "a\0b", ""])
 def test_the_name_of_a_result_cannot_leave_the_folder(copies, tmp_path, name):
     def rename(record):
         for item in record["items"]:

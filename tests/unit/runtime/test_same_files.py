@@ -1,6 +1,5 @@
 """Messages of workers, which have absolute paths, are those of this machine, in whatever folder it works."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -21,5 +20,5 @@ from soundmark.runtime.parallel import same_files
 def test_a_path_in_a_message_is_as_it_was_given(text, path, expected, folder, tmp_path: Path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / folder)  # "/" is the folder of many containers
-    prefix = os.path.join(os.getcwd(), "")
+    prefix = f"{Path.cwd()}".rstrip("/") + "/"
     assert same_files.as_given(text.format(prefix), path) == expected.format(prefix)

@@ -174,7 +174,7 @@ def _merged(parts: Sequence[_Part], journal: Journal) -> FolderWork:
     """Copy the results of all shards to ``journal``, in the order of the complete list; return the list."""
     n = parts[0].n_files
     if n != sum(len(part.items) for part in parts):
-        raise OutputError(f'the {SHARD} of a shard is damaged: run classify --shard again.')
+        raise OutputError(f"the {SHARD} of a shard is damaged: run classify --shard again.")
     where: list[tuple[int, int]] = [(-1, -1)] * n  # of each file: its shard and its index there
     for number, part in enumerate(parts):
         indices = part.shard.indices(n)

@@ -130,9 +130,7 @@ def test_records_belong_to_one_recording_only(tmp_path: Path):
     add(tmp_path, 1)
     line = checksums.verified(json.loads((tmp_path / store.JOURNAL).read_text()))
     with (tmp_path / store.JOURNAL).open("a") as file:
-        file.writelines(
-            json.dumps(checksums.with_checksum(line | {"path": f"/{k}.wav"})) + "\n" for k in range(2, 6)
-        )
+        file.writelines(json.dumps(checksums.with_checksum(line | {"path": f"/{k}.wav"})) + "\n" for k in range(2, 6))
     assert read(tmp_path) == {"/1.wav": 1}
 
 
