@@ -89,6 +89,14 @@ class _Shared:
 @dataclass(frozen=True, kw_only=True)
 class _Item:
     unit: Unit
+    backbone: str | None  # the recipe's; the path of a file is absolute
+
+    @classmethod
+    def of(cls, unit: Unit) -> _Item:
+        backbone = unit.recipe.backbone
+        if backbone is not None and unit.recipe.has_backbone_file:
+            backbone = str(Path(backbone).expanduser().absolute())  # workers have another current folder
+        return cls(unit=unit, backbone=backbone)
 
     @property
     def description(self) -> str:
@@ -133,7 +141,7 @@ def train_units(
     distinct = {id(store): RemoteFeatures.of(store) for store in stores.values()}
     remote = {name: distinct[id(store)] for name, store in stores.items()}
     shared = _Shared(dataset=dataset, stores=remote, engine=engine)
-    items = [_Item(unit=unit) for unit in units]
+    items = [_Item.of(unit) for unit in units]
     for index, trained in parallel.map_unordered(_train, items, jobs=executor, shared=shared):
         for message in trained.warnings:
             log.warning("%s", message)
@@ -147,9 +155,10 @@ def _train(shared: _Shared, item: _Item) -> _Trained:
     """Train a unit in a temporary folder of the worker."""
     store = shared.stores[item.unit.recipe.name].opened()
     with tempfile.TemporaryDirectory(prefix="soundmark-") as folder, collected_warnings() as warnings:
-        unit = replace(item.unit, folder=Path(folder))
+        unit = replace(item.unit, folder=Path(folder), recipe=replace(item.unit.recipe, backbone=item.backbone))
         outcome = train_unit(unit, shared.dataset, store, engine=shared.engine)
         files = {name: (unit.folder / name).read_bytes() for name in UNIT_FILES if (unit.folder / name).exists()}
+        files["recipe.toml"] = item.unit.recipe.to_toml().encode()  # with the path as it was given
     return _Trained(outcome=outcome, files=files, warnings=warnings)
 
 

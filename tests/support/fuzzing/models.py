@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from soundmark import errors
 from soundmark.models import card_text, classifier
-from soundmark.models.bundle import shapes
+from soundmark.models.bundle import operators
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
 from soundmark.spectrograms import Mel
@@ -22,7 +22,7 @@ from support.fuzzing.target import Beat, Case, Target, expect, expect_equal
 
 RATE_HZ = 22_050
 SOUND = (0.3 * np.sin(np.arange(28_000) / 9) + np.random.default_rng(0).normal(0, 0.02, 28_000)).astype(np.float32)
-OPERATORS = tuple(sorted(shapes.RULES))
+OPERATORS = tuple(sorted(operators.RULES))
 NAMES = tuple(
     text.encode("utf-8", "surrogatepass") for text in (*TEXTS[:40], *OPERATORS, "logits", "embedding", "familiarity")
 )

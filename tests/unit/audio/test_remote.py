@@ -4,6 +4,7 @@ import io
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -357,3 +358,28 @@ def test_results_of_objects_resume(s3, random_model, tmp_path):
         found = analyze_to_folder(random_model, files, DetectionSettings(), Path(tmp_path / "out"))
         states.append((found.analyzed, found.resumed))
     assert states == [(3, 0), (3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "wait_s", "message"),
+    [(1000, 0.0, "the connection ended after 1000 of "), (20, 0.05, "bytes arrived in ")],
+)
+def test_a_server_without_ranges_that_cuts_or_stretches_the_file_is_a_failure(
+    random_model, server, monkeypatch, sent, wait_s, message
+):
+    monkeypatch.setattr(http_file, "BLOCK_S", 0.3)
+
+    class Handler(QuietHandler, BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(server.content)))
+            self.end_headers()
+            with suppress(OSError):
+                for start in range(0, 1000, sent):
+                    self.wfile.write(server.content[start : start + sent])
+                    time.sleep(wait_s)
+
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
+        found = analyze(f"{address}/a.flac", random_model, quiet=True)
+    assert not list(found)
+    assert message in found.failures[0].reason

@@ -206,7 +206,7 @@ def test_file_longer_than_a_block_is_read_completely(tmp_path):
         (0.0, 1.011, r"lasts 1.000 s; the slice ends at 1.011 s: end it at 1.000 s or before"),
         (0.5, 0.25, r"from 0.5 s to 0.25 s contains no samples: end it later"),
         (0.5, 0.5, r"contains no samples"),
-        (-0.1, None, r"lasts 1.000 s; the slice from -0.1 s to None s is invalid"),
+        (-0.1, None, r"lasts 1.000 s; the slice from -0.1 s to its end is invalid"),
         (float("nan"), None, r"is invalid"),
         (0.0, float("inf"), r"is invalid"),
     ],

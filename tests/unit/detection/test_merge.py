@@ -13,6 +13,7 @@ from soundmark.detection.results_folder import JOURNAL
 from soundmark.detection.results_folder.merge import merge
 from soundmark.detection.settings import Shard
 from soundmark.errors import OutputError, SettingsError
+from soundmark.runtime import checksums
 from soundmark.runtime.output_folder import MANIFEST
 from support.sounds import RATE_HZ, wave
 
@@ -199,3 +200,41 @@ def test_a_shard_cannot_be_the_output(copies):
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(SettingsError, match='nowhere" does not exist: give the results folders of classify --shard'):
         merge(tmp_path / "merged", [tmp_path / "nowhere"])
+
+
+def changed_record(part: Path, change) -> None:
+    record = checksums.verified(json.loads((part / "shard.json").read_text()))
+    change(record)
+    (part / "shard.json").write_text(json.dumps(checksums.with_checksum(record)))
+
+
+@pytest.mark.parametrize("name", ["../../../outside", "/outside", "a/../../../b", None, 3, "a\0b", ""])
+def test_the_name_of_a_result_cannot_leave_the_folder(copies, tmp_path, name):
+    def rename(record):
+        for item in record["items"]:
+            item[0] = name if item[2] is None else item[0]
+
+    changed_record(copies[0], rename)
+    with pytest.raises(OutputError, match=r'part-1" cannot be read .shard.json is damaged.'):
+        merge(tmp_path / "x" / "merged", copies)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["part-1", "part-2", "part-3"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"items": 3}, {"items": [3]}, {"files": 10**12}, {"files": "15"}, {"files": -1}, {"number": "1"}],
+)
+def test_a_record_with_other_types_is_refused(copies, tmp_path, change):
+    for part in copies:  # of all shards: they agree
+        changed_record(part, lambda record: record.update(change))
+    with pytest.raises(OutputError, match=r"damaged"):
+        merge(tmp_path / "merged", copies)
+
+
+@pytest.mark.parametrize("change", [{"format": "xls"}, {"format": []}, {"versions": 3}, {"versions": None}])
+def test_damaged_parameters_of_a_shard_are_refused(copies, tmp_path, change):
+    for part in copies:
+        values = json.loads((part / "parameters.json").read_text())
+        (part / "parameters.json").write_text(json.dumps(values | change))
+    with pytest.raises(OutputError, match=r'part-1" cannot be read .parameters.json is damaged.'):
+        merge(tmp_path / "merged", copies)

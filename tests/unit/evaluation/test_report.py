@@ -31,7 +31,8 @@ pytestmark = pytest.mark.slow
 
 HEADINGS = [
     "Summary", "Scores", "Data leakage", "Differences between recipes", "Per-class scores", "Confusion matrices",
-    "Calibration", "Training curves", "Misclassified clips", "Input spectrograms", "Skipped clips", "Provenance",
+    "Calibration", "Training curves", "Learning curve", "Misclassified clips", "Input spectrograms", "Skipped clips",
+    "Provenance",
 ]  # fmt: skip
 
 

@@ -239,3 +239,59 @@ def test_attention_with_earlier_keys_is_refused():
     attention = helper.make_node("Attention", ["x", "x", "x", "", "x", "x"], ["y"])
     with pytest.raises(BundleError, match="it has earlier keys and values"):
         graph_check.check(graph([attention], {}, sides=(4, 10, 24), opset=23), "backbone.onnx")
+
+
+def test_a_normalisation_over_more_channels_than_there_are_is_counted():
+    """ONNX Runtime pads the channels on both sides by half of its size, an attribute that can be any number."""
+    data = graph([helper.make_node("LRN", ["x"], ["y"], size=(1 << 20) + 1)], {}, sides=(1, 64, 64))
+    with pytest.raises(BundleError, match="numbers at a time"):
+        graph_check.check(data, "backbone.onnx")
+    compare(graph([helper.make_node("LRN", ["x"], ["y"], size=5)], {}, sides=(8, 64, 64)), (8, 64, 64))
+
+
+@pytest.mark.parametrize("size", [0, -1, 4])
+def test_a_normalisation_without_a_middle_channel_is_refused(size):
+    data = graph([helper.make_node("LRN", ["x"], ["y"], size=size)], {}, sides=(8, 64, 64))
+    with pytest.raises(BundleError, match=f"its size is {size}"):
+        graph_check.check(data, "backbone.onnx")
+
+
+@pytest.mark.parametrize(("a", "b"), [(1, 0), (-1, 0), (0, 0)])
+def test_a_range_to_infinity_or_to_no_number_is_refused(a, b):
+    constants = {"a": np.float32(a), "b": np.float32(b), "zero": np.float32(0), "one": np.float32(1)}
+    nodes = [helper.make_node("Div", ["a", "b"], ["q"]), helper.make_node("Range", ["zero", "q", "one"], ["r"])]
+    data = graph([*nodes, helper.make_node("Gather", ["x", "r"], ["y"])], constants)
+    with pytest.raises(BundleError, match="operator Range is not valid: its start, limit or step is not finite"):
+        graph_check.check(data, "backbone.onnx")
+
+
+def convolution(samples, kernel, *, in_8_bits):
+    """A convolution of ``samples`` to as many numbers, in floating point or in 8 bits."""
+    nodes, constants = [], {"w": np.ones((1, 1, kernel), np.float32)}
+    x, w, y = "x", "w", "y"
+    if in_8_bits:
+        constants = {"w8": np.ones((1, 1, kernel), np.uint8), "s": np.float32(0.1), "z": np.uint8(0)}
+        x, w, y = "xd", "w", "c"
+        nodes += [helper.make_node("QuantizeLinear", ["x", "s", "z"], ["xq"])]
+        nodes += [helper.make_node("DequantizeLinear", [a, "s", "z"], [b]) for a, b in (("xq", "xd"), ("w8", "w"))]
+    nodes += [helper.make_node("Conv", [x, w], [y], pads=[kernel // 2, kernel // 2 - 1])]
+    if in_8_bits:
+        nodes += [helper.make_node("QuantizeLinear", ["c", "s", "z"], ["cq"])]
+        nodes += [helper.make_node("DequantizeLinear", ["cq", "s", "z"], ["y"])]
+    return graph(nodes, constants, sides=(1, samples), opset=20)
+
+
+def test_the_pointers_of_a_convolution_in_8_bits_are_counted():
+    """ONNX Runtime holds an address of 8 bytes for each number of the kernel at each place: here 2 GB."""
+    graph_check.check(convolution(1 << 20, 256, in_8_bits=False), "backbone.onnx")
+    graph_check.check(convolution(1 << 16, 16, in_8_bits=True), "backbone.onnx")
+    with pytest.raises(BundleError, match="numbers at a time"):
+        graph_check.check(convolution(1 << 20, 256, in_8_bits=True), "backbone.onnx")
+
+
+def test_a_pooling_kernel_counts_where_it_covers_padding_too():
+    """ONNX Runtime visits the padding: this kernel took minutes."""
+    attributes = {"kernel_shape": [1, 1 << 30], "pads": [0, 1 << 29, 0, 1 << 29]}
+    data = graph([helper.make_node("AveragePool", ["x"], ["y"], **attributes)], {}, sides=(1, 64, 64))
+    with pytest.raises(BundleError, match="multiplications"):
+        graph_check.check(data, "backbone.onnx")

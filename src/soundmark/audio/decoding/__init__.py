@@ -359,7 +359,8 @@ def _slice_frames(file: Any, frames: int, name: str, start_s: float, stop_s: flo
         why = header_note(file.extra_info) or NO_FRAMES
         raise AudioError(f"{name} has no samples: it {why}. {RECORD_AGAIN}")
     if not (math.isfinite(start_s) and start_s >= 0) or (stop_s is not None and not math.isfinite(stop_s)):
-        raise AudioError(f"{name} lasts {duration}; the slice from {start_s} s to {stop_s} s is invalid.")
+        end = "its end" if stop_s is None else f"{stop_s} s"
+        raise AudioError(f"{name} lasts {duration}; the slice from {start_s} s to {end} is invalid.")
     # Limited before they are rounded: the product of a time near the largest float and the rate is infinite.
     start = round(min(start_s * rate_hz, 2.0 * frames))
     latest = frames + math.ceil(END_TOLERANCE_S * rate_hz)  # exact for any number of frames that a header declares

@@ -20,7 +20,7 @@ from soundmark.runtime.downloads import TEMPORARY, Redirects, content_range, val
 TIMEOUT_S = 30.0  # without any byte
 
 
-BLOCK_S = 60.0  # for a block
+BLOCK_S = 60.0  # for a block; in a pipe, on average, and once more
 
 
 RETRIED = (OSError, http.client.HTTPException)
@@ -70,6 +70,7 @@ class HttpPipe(io.RawIOBase):
     def __init__(self, name: str, response: Any) -> None:
         super().__init__()
         self.name, self._response = name, response
+        self._since_s, self._n_bytes = time.monotonic(), 0
 
     def readable(self) -> bool:
         """True."""
@@ -79,12 +80,19 @@ class HttpPipe(io.RawIOBase):
         """Read what has arrived into ``buffer``.
 
         Raises:
-            OSError: the connection was cut.
+            OSError: the connection was cut, or is too slow.
         """
         try:
-            found = self._response.read(min(len(buffer), BLOCK_BYTES))
+            found = self._response.read1(min(len(buffer), BLOCK_BYTES))
         except http.client.HTTPException as error:
             raise OSError("the connection was cut") from error
+        self._n_bytes += len(found)
+        if not found and self._response.length:  # http.client does not mind
+            raise OSError(
+                f"the connection ended after {self._n_bytes} of {self._n_bytes + self._response.length} bytes"
+            )
+        if (taken_s := time.monotonic() - self._since_s) > BLOCK_S * (1 + self._n_bytes / BLOCK_BYTES):
+            raise TimeoutError(f"only {self._n_bytes} bytes arrived in {taken_s:.0f} s")
         buffer[: len(found)] = found
         return len(found)
 

@@ -16,8 +16,7 @@ from soundmark.detection.settings import DEFAULT_MODEL
     epilog=help_page.page_end(
         [
             "soundmark index recordings -m final/model.onnx -o index",
-            "soundmark search index --like siren.wav",
-            "soundmark suggest index -n 20",
+            "soundmark index recordings --overlap 0.5 --jobs 4 -o index",
         ]
     )
 )

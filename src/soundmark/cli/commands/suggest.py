@@ -15,7 +15,8 @@ from soundmark.cli.app import app
     epilog=help_page.page_end(
         [
             "soundmark suggest index -n 20",
-            "soundmark suggest index --class siren --labelled sounds --format csv > label_these.csv",
+            "soundmark suggest index --class siren --labelled sounds",
+            "soundmark suggest index --format csv > label_these.csv",
         ],
         Formats=choices.WINDOW_FORMATS,
     )

@@ -27,10 +27,10 @@ from soundmark import audio
 from soundmark.audio import Sound
 from soundmark.detection import inputs as input_files
 from soundmark.detection.archive import store, suggestions
-from soundmark.detection.archive.indexing import build_index
+from soundmark.detection.archive.indexing import build_index, path_in_index
 from soundmark.detection.archive.store import Parameters, Recording
 from soundmark.detection.inputs import Failure
-from soundmark.errors import SettingsError, unknown_name
+from soundmark.errors import BundleError, SettingsError, unknown_name
 from soundmark.models.classifier import Model, load
 from soundmark.runtime.checks import check_jobs, is_count
 from soundmark.runtime.dataframes import import_pandas
@@ -225,9 +225,15 @@ class Index:
         """The model that computed the index.
 
         Raises:
-            BundleError: it was deleted from the index, or damaged.
+            BundleError: it was deleted from the index, damaged, or replaced by another one.
         """
-        return load(self.folder / store.MODEL)
+        found = load(self.folder / store.MODEL)
+        if found.bundle.digest != self._parameters.model:
+            raise BundleError(
+                f'"{store.MODEL}" is not the model that computed the index "{self.folder}": make it again with '
+                "`soundmark index --fresh`."
+            )
+        return found
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return a row per window: file, start_s, stop_s, level_dbfs, and the score of each class.
@@ -341,7 +347,7 @@ class Index:
 
     def _windows(self, rows: NDArray[np.int64], similarity: NDArray[np.float32] | None = None) -> Iterator[FoundWindow]:
         firsts = np.array([recording.first for recording in self.recordings])
-        order = np.argsort(firsts)
+        order = np.argsort(firsts, kind="stable")  # a recording without windows begins where the next one does
         for position, row in enumerate(rows.tolist()):
             record = self._records[row]
             recording = self.recordings[order[np.searchsorted(firsts[order], row, side="right") - 1]]
@@ -369,4 +375,4 @@ def _part(sounds: Sequence[Any], start_s: float | None, stop_s: float | None) ->
 
 
 def _resolved(path: str | PathLike[str]) -> str:
-    return str(Path(path).resolve())
+    return path_in_index(fspath(path))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from soundmark.errors import OutputError, SettingsError
 from soundmark.models.classifier import Model
 from soundmark.models.streaming import WindowScores
 from soundmark.runtime import atomic, output_folder
+from soundmark.runtime.checks import is_url
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import AnalysisProgress
 from soundmark.runtime.text import counted
@@ -108,11 +111,22 @@ def _add(
     added = 0
     for found in analysis:
         scored = parts.pop(found.file, [])
-        if isinstance(found, FileResult) and (key := keys[found.file]) is not None:
+        if isinstance(found, FileResult):
+            # A pipe, or a file of a server that does not identify it, has no key: the next run indexes it again.
+            key = keys[found.file] or f"{os.getpid()} {time.time_ns()}"
             records = _records(scored, parameters, model)
-            index.add(key, str(Path(found.file).resolve()), records, found.duration_s, found.note)
+            index.add(key, path_in_index(found.file), records, found.duration_s, found.note)
             added += 1
     return added
+
+
+def path_in_index(path: str) -> str:
+    """Return the path under which an index has a file: absolute, without links; a URL is one.
+
+    >>> path_in_index("s3://bucket/a.wav")
+    's3://bucket/a.wav'
+    """
+    return path if is_url(path) else str(Path(path).resolve())
 
 
 def _records(parts: Sequence[WindowScores], parameters: Parameters, model: Model) -> NDArray[np.void]:
@@ -149,12 +163,12 @@ def _key(path: str, parameters: Parameters) -> str | None:
 
 
 def _check_folder(folder: Path) -> None:
-    """Check that ``folder`` is missing, empty, or an index.
+    """Check that ``folder`` is missing, empty, or an index; the first run may have ended after it wrote the model.
 
     Raises:
         OutputError: it contains other files.
     """
-    names = [path.name for path in folder.glob("*") if not path.name.startswith(".")] if folder.is_dir() else []
+    names = [path.name for path in folder.glob("[!.]*") if path.name != store.MODEL] if folder.is_dir() else []
     if names and not (folder / store.PARAMETERS).is_file():
         raise OutputError(f'"{folder}" is not an index: it contains "{sorted(names)[0]}". Choose a new folder with -o.')
 
@@ -163,6 +177,8 @@ def _prepare(output: OutputFolder, model: Model, parameters: Parameters, *, fres
     """Write what all records have in common, or check that it is the same."""
     folder = output.folder
     output.check(store.PARAMETERS, store.MODEL)
+    if fresh:
+        output.remove(store.PARAMETERS)
     for name, head in ((store.RECORDS, store.HEADER), (store.JOURNAL, b'{"key": ')):
         output.growing(name, lambda path: False, head=head)
         if fresh:

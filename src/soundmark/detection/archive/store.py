@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from soundmark.errors import SettingsError
 from soundmark.runtime import atomic, checksums
-from soundmark.runtime.checks import parse_json
+from soundmark.runtime.checks import is_finite, is_whole, parse_json
 from soundmark.runtime.text import counted, reason_unreadable
 
 log = logging.getLogger("soundmark")
@@ -37,6 +37,8 @@ RECORDS, JOURNAL, PARAMETERS, MODEL = "windows.bin", "recordings.jsonl", "index.
 HEADER = b"soundmark index of windows, schema 1".ljust(64)
 
 SCHEMA = 1
+
+MAX_EMBEDDING = 1 << 20  # values
 
 SYNC_INTERVAL_S = 2.0  # between calls of fsync: the most work that a power failure may lose
 
@@ -53,6 +55,15 @@ class Recording:
     crc32: int  # of the bytes of its records
     note: str | None = None  # why only a part of it could be read
 
+    def __post_init__(self) -> None:
+        is_valid = (
+            all(isinstance(text, str) for text in (self.key, self.path, self.note or ""))
+            and all(type(number) is int and number >= 0 for number in (self.first, self.windows, self.crc32))
+            and is_finite(self.duration_s)
+        )
+        if not is_valid:
+            raise ValueError("a value has another type, or is out of range")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
@@ -63,6 +74,20 @@ class Parameters:
     window_s: float
     overlap: float
     embedding_size: int
+
+    def __post_init__(self) -> None:
+        is_valid = (
+            all(isinstance(text, str) for text in (self.model, *self.classes))
+            and 0 < len(self.classes) == len(set(self.classes))
+            and is_finite(self.window_s)
+            and self.window_s > 0
+            and is_finite(self.overlap)
+            and 0 <= self.overlap < 1
+            and is_whole(self.embedding_size)
+            and 0 < self.embedding_size <= MAX_EMBEDDING
+        )
+        if not is_valid:
+            raise ValueError("a value has another type, or is out of range")
 
     @property
     def record_type(self) -> np.dtype[np.void]:
@@ -98,8 +123,9 @@ def read_parameters(folder: Path) -> Parameters:
     try:
         values = parse_json((folder / PARAMETERS).read_text(encoding="utf-8"))
         is_later = values.pop("schema") > SCHEMA
+        if not isinstance(values["classes"], list):
+            raise ValueError("its classes are not a list")
         found = Parameters(**values | {"classes": tuple(values["classes"])})
-        found.record_type  # noqa: B018 - raises for wrong values
     except FileNotFoundError as error:
         raise SettingsError(
             f'"{folder}" is not an index: it has no file "{PARAMETERS}". Make one with `soundmark index`.'
@@ -131,7 +157,7 @@ def read_records(folder: Path, parameters: Parameters) -> NDArray[np.void]:
 def read_recordings(folder: Path, records: NDArray[np.void]) -> tuple[Recording, ...]:
     """Return the recordings of the index in ``folder`` with these ``records``; the last entry of each path counts.
 
-    Recordings whose records are missing or damaged are left out, with a warning.
+    Recordings whose records are missing, damaged, or those of another one are left out, with a warning.
 
     >>> read_recordings(folder / "none", np.zeros(0))
     ()
@@ -140,7 +166,8 @@ def read_recordings(folder: Path, records: NDArray[np.void]) -> tuple[Recording,
     for recording, _ in _journal_lines(folder / JOURNAL):
         latest.pop(recording.path, None)
         latest[recording.path] = recording
-    found = tuple(recording for recording in latest.values() if _is_intact(recording, records))
+    is_free = np.ones(len(records), bool)
+    found = tuple(recording for recording in latest.values() if _is_intact(recording, records, is_free))
     if damaged := len(latest) - len(found):
         log.warning(
             'the index "%s" is damaged: it lacks %s. `soundmark index` adds %s again.',
@@ -151,9 +178,14 @@ def read_recordings(folder: Path, records: NDArray[np.void]) -> tuple[Recording,
     return found
 
 
-def _is_intact(recording: Recording, records: NDArray[np.void]) -> bool:
-    own = records[recording.first : recording.first + recording.windows]
-    return len(own) == recording.windows and zlib.crc32(own.tobytes()) == recording.crc32
+def _is_intact(recording: Recording, records: NDArray[np.void], is_free: NDArray[np.bool_]) -> bool:
+    """Whether the recording's records are complete, unchanged and ``is_free``; they are no longer free afterwards."""
+    span = slice(recording.first, recording.first + recording.windows)
+    own, free = records[span], is_free[span]
+    if len(own) != recording.windows or not free.all() or zlib.crc32(own.tobytes()) != recording.crc32:
+        return False
+    free[:] = False
+    return True
 
 
 def _complete_records(folder: Path, parameters: Parameters) -> int:
@@ -176,7 +208,7 @@ def _journal_lines(path: Path) -> Iterator[tuple[Recording, int]]:
             stop += len(line)
             try:
                 recording = Recording(**checksums.verified(json.loads(line)) or {})
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, RecursionError):
                 continue
             if line.endswith(b"\n"):
                 yield recording, stop

@@ -6,7 +6,8 @@ shard.json of each shard ─▶ checks ─▶ the complete list of files ─▶ 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -33,6 +34,9 @@ from soundmark.runtime.text import counted
 MAX_LISTED = 10
 
 
+_Item = tuple[str | None, str | None, tuple[str, str] | None]  # name, key of the result, failure
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Part:
     """The finished folder of a shard."""
@@ -41,7 +45,7 @@ class _Part:
     shard: Shard
     n_files: int  # of the complete list
     list_digest: str
-    items: Sequence[tuple[str | None, str | None, tuple[str, str] | None]]  # name, key of the result, failure
+    items: Sequence[_Item]
     parameters: bytes  # the content of parameters.json
 
     @property
@@ -82,17 +86,21 @@ def merge(folder: str | PathLike[str], shards: Sequence[str | PathLike[str]]) ->
 def _read(folder: Path) -> _Part:
     """Read shard.json and parameters.json of a shard."""
     try:
-        values = checksums.verified(json.loads((folder / SHARD).read_bytes()))
+        about = checksums.verified(json.loads((folder / SHARD).read_bytes()))
         parameters = (folder / PARAMETERS).read_bytes()
-        json.loads(parameters)["format"]
-        return _Part(
-            folder=folder,
-            shard=Shard(values["number"], values["count"]),
-            n_files=values["files"],
-            list_digest=values["list"],
-            items=[(name, key, failure and tuple(failure)) for name, key, failure in values["items"]],
-            parameters=parameters,
-        )
+        with _damaged(PARAMETERS):
+            values = json.loads(parameters)
+            if values["format"] not in FORMATS or not isinstance(values["versions"], dict):
+                raise ValueError("an unknown format, or no versions")
+        with _damaged(SHARD):
+            return _Part(
+                folder=folder,
+                shard=Shard(about["number"], about["count"]),
+                n_files=about["files"],
+                list_digest=about["list"],
+                items=[_item(*item) for item in about["items"]],
+                parameters=parameters,
+            )
     except FileNotFoundError as error:
         if not folder.is_dir():
             raise SettingsError(f'"{folder}" does not exist: give the results folders of classify --shard.') from error
@@ -100,8 +108,31 @@ def _read(folder: Path) -> _Part:
             f'"{folder}" is not the folder of a finished shard: it has no {Path(error.filename).name}. Run its '
             "command, classify --shard K/N, to the end."
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise OutputError(f'"{folder}" cannot be read ({error}). Run its command, classify --shard, again.') from error
+
+
+@contextmanager
+def _damaged(name: str) -> Iterator[None]:
+    """Turn the errors of missing and of wrong values in the file ``name`` into one."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, SettingsError) as error:
+        raise ValueError(f"{name} is damaged") from error
+
+
+def _item(name: Any, key: Any, failure: Any) -> _Item:
+    """Check an entry of shard.json; the name becomes a path below the merged folder, and must not lead out of it."""
+    if failure is not None:
+        file, reason = failure
+        is_valid = isinstance(file, str) and isinstance(reason, str)
+        failure = (file, reason)
+    else:
+        parts = name.split("/")
+        is_valid = isinstance(key, str) and "\0" not in name and not {"", ".", ".."}.intersection(parts)
+    if not is_valid:
+        raise ValueError("an entry has another type, or a name that is not a path below the folder")
+    return name, key, failure
 
 
 def _in_order(parts: Sequence[_Part]) -> list[_Part]:
@@ -142,6 +173,8 @@ def _in_order(parts: Sequence[_Part]) -> list[_Part]:
 def _merged(parts: Sequence[_Part], journal: Journal) -> FolderWork:
     """Copy the results of all shards to ``journal``, in the order of the complete list; return the list."""
     n = parts[0].n_files
+    if n != sum(len(part.items) for part in parts):
+        raise OutputError(f"the {SHARD} of a shard is damaged: run classify --shard again.")
     where: list[tuple[int, int]] = [(-1, -1)] * n  # of each file: its shard and its index there
     for number, part in enumerate(parts):
         indices = part.shard.indices(n)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil, prod
+from math import ceil, isfinite, prod
 
 from soundmark.models.bundle.shapes import (
     MAX_RANK,
@@ -119,6 +119,8 @@ def _range(call: Call) -> Result:
     if len(numbers) != 3 or any(found is None or len(found) != 1 for found in numbers):
         raise ShapeError("its start, limit and step are not constants")
     start, limit, step = (found[0] for found in numbers if found)
+    if not (isfinite(start) and isfinite(limit) and isfinite(step)):
+        raise ShapeError("its start, limit or step is not finite")
     if step == 0:
         raise ShapeError("its step is 0")
     return Result(((max(0, ceil((limit - start) / step)),),), 1)

@@ -294,6 +294,7 @@ class _Graph:
         self.values: dict[str, Value] = {}
         self.n_stored = 0
         self.calls: list[tuple[Call, list[str], list[str]]] = []  # each without the values of its inputs
+        self.in_8_bits = any(_last(node, "op_type", "") == "QuantizeLinear" for node in nodes)
         for node in nodes:  # before the weights, so that a message names an operator that is not allowed
             _check_operator(node)
         for tensor in tensors:
@@ -335,7 +336,7 @@ class _Graph:
             attributes["value"] = _one_number(_constant_value(tensor, "value"))
         if any(isinstance(value, dict) for value in attributes.values()):
             raise _RefusedError(f"its operator {operator} has a tensor as attribute")
-        self.calls.append((Call(operator, (), attributes, len(outputs)), inputs, outputs))
+        self.calls.append((Call(operator, (), attributes, len(outputs), self.in_8_bits), inputs, outputs))
 
     def reads_rows(self, first: _Cost) -> bool:
         """Whether an operator reads the number of windows, as part of a shape; ``first`` is the cost of one window."""

@@ -34,12 +34,16 @@ class Value:
 
 @dataclass(frozen=True)
 class Call:
-    """An operator, its inputs (None: omitted), its attributes, and the number of its outputs."""
+    """An operator, its inputs (None: omitted), its attributes, and the number of its outputs.
+
+    ``in_8_bits``: it is part of a graph that quantises, so ONNX Runtime may compute it in 8 bits.
+    """
 
     operator: str
     inputs: Sequence[Value | None]
     attributes: dict[str, Any] = field(default_factory=dict)
     n_outputs: int = 1
+    in_8_bits: bool = False
 
     def shape(self, index: int = 0) -> Shape:
         """The shape of an input.
@@ -197,7 +201,8 @@ def _conv(call: Call) -> Result:
     if "kernel_shape" in call.attributes and call.numbers("kernel_shape", 99) != weights[2:]:
         raise ShapeError("its kernel_shape is not that of its weights")
     shape = (x[0], weights[0], *_spatial(call, x[2:], weights[2:]))
-    return Result((shape,), prod(shape) * prod(weights[1:]))
+    addresses = 2 * prod(weights[2:]) * prod(shape[2:]) if call.in_8_bits else 0  # of 8 bytes: see QLinearConv
+    return Result((shape,), prod(shape) * prod(weights[1:]), scratch=addresses)
 
 
 def _conv_transpose(call: Call) -> Result:
@@ -225,7 +230,16 @@ def _pool(call: Call) -> Result:
     if len(x) < 3 or not kernel:
         raise ShapeError("it has no kernel_shape for its input")
     shape = (*x[:2], *_spatial(call, x[2:], kernel))
-    return Result((shape,), prod(shape) * prod(min(sides) for sides in zip(kernel, x[2:], strict=True)))
+    return Result((shape,), prod(shape) * prod(kernel))
+
+
+def _local_normalization(call: Call) -> Result:
+    """Each number by its ``size`` neighbours in the axis of channels, which ONNX Runtime pads on both sides."""
+    x, size = call.shape(), call.integer("size", 0)
+    if len(x) < 3 or size < 1 or size % 2 == 0:
+        raise ShapeError(f"its size is {size} for its input {list(x)}")
+    padded = (x[1] + size - 1) * prod(x[2:])
+    return Result((x,), 4 * prod(x) + padded, scratch=prod(x) + padded)
 
 
 def _global_pool(call: Call) -> Result:
@@ -366,7 +380,7 @@ NETWORK_RULES: dict[Callable[[Call], Result], str] = {
     same: (
         "Abs BatchNormalization Ceil Celu Clip DequantizeLinear Dropout Elu Erf Exp Floor Gelu HardSigmoid HardSwish "
         "GroupNormalization Hardmax Identity InstanceNormalization LayerNormalization LeakyRelu Log LogSoftmax "
-        "LpNormalization LRN MeanVarianceNormalization Mish Neg QuantizeLinear RMSNormalization Reciprocal Relu Round "
+        "LpNormalization MeanVarianceNormalization Mish Neg QuantizeLinear RMSNormalization Reciprocal Relu Round "
         "Selu Sigmoid Sign Softmax Softplus Softsign Sqrt Swish Tanh ThresholdedRelu"
     ),
     _cast: "Cast",
@@ -374,6 +388,7 @@ NETWORK_RULES: dict[Callable[[Call], Result], str] = {
     _conv: "Conv",
     _conv_transpose: "ConvTranspose",
     _pool: "AveragePool MaxPool",
+    _local_normalization: "LRN",
     _global_pool: "GlobalAveragePool GlobalMaxPool",
     _matmul: "MatMul",
     _attention: "Attention",

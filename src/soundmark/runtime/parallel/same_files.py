@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -71,7 +72,9 @@ def as_given(text: str, path: str | PathLike[str]) -> str:
     '"a.wav" is empty'
     """
     given = os.fspath(path)
-    return text if given == absolute(given) else text.replace(absolute(""), "")
+    if given == absolute(given):
+        return text
+    return re.sub(rf'(?<![^"]){re.escape(absolute(""))}', "", text)  # only where a path begins: it may be "/"
 
 
 def size(path: str | PathLike[str]) -> int | None:

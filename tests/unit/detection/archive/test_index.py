@@ -3,6 +3,8 @@
 import json
 import os
 import time
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from soundmark.detection.archive.indexing import build_index
 from soundmark.detection.inputs import Input
 from soundmark.errors import BundleError, OutputError, SettingsError
 from support.models import tone_embedder, tone_model
+from support.servers import QuietHandler, serving
 
 RATE_HZ = 22_050
 
@@ -172,3 +175,63 @@ def test_what_cannot_be_indexed_is_refused(archive: Path, index: sm.Index, tmp_p
         index.search(archive / "both.wav", n=0)
     with pytest.raises(SettingsError, match="start and stop are those of one file"):
         index.search([archive / "both.wav", archive / "low" / "0.wav"], start_s=1.0)
+
+
+def test_a_replaced_model_is_refused(archive: Path, model: sm.Model, tmp_path: Path):
+    folder = tmp_path / "index"
+    index = sm.Index.build(archive / "both.wav", model, folder, quiet=True)
+    tone_embedder(2.0).save(folder / store.MODEL)
+    with pytest.raises(BundleError, match=r'"model.onnx" is not the model that computed the index ".*": make it again'):
+        index.search(archive / "both.wav")
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_run_that_ended_between_model_and_description_is_repeated(
+    archive: Path, model: sm.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool
+):
+    folder = tmp_path / "index"
+    if fresh:
+        sm.Index.build(archive / "both.wav", tone_embedder(2.0), folder, quiet=True)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt("here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("soundmark.detection.archive.indexing.atomic.write_text", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="here"):
+            sm.Index.build(archive / "both.wav", model, folder, fresh=fresh, quiet=True)
+    index = sm.Index.build(archive / "both.wav", model, folder, quiet=True)
+    assert (len(index), index.model.bundle.digest) == (4, model.bundle.digest)
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_recordings_at_urls_keep_their_address(archive: Path, model: sm.Model, tmp_path: Path, ranges: bool):
+    """A server without ranges does not say which content it has: the recording is indexed again each time."""
+    content = (archive / "both.wav").read_bytes()
+    with served(content, ranges=ranges) as address:
+        url = f"{address}/both.wav"
+        for _ in range(2):
+            index = sm.Index.build(url, model, tmp_path / "index", quiet=True)
+            assert ([found.path for found in index.recordings], len(index), index.failures) == ([url], 4, ())
+    assert {found.file for found in index.search(tone(300, 1.0), RATE_HZ)} == {url}
+    written = (tmp_path / "index" / store.JOURNAL).read_text().splitlines()
+    assert len(written) == (1 if ranges else 2)
+
+
+def served(content: bytes, *, ranges: bool):
+    """A server that sends ``content`` for each address, in ranges with an ETag, or always as a whole."""
+
+    class Handler(QuietHandler, BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
+            body = content[first : last + 1] if ranges else content
+            self.send_response(206 if ranges else 200)
+            if ranges:
+                self.send_header("Content-Range", f"bytes {first}-{first + len(body) - 1}/{len(content)}")
+                self.send_header("ETag", '"v1"')
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            with suppress(ConnectionError):  # the identity needs the headers only
+                self.wfile.write(body)
+
+    return serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler))

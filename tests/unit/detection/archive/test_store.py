@@ -1,5 +1,6 @@
 """The files of an index: after a kill at any byte, it is read without error, and goes on where it was."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from soundmark.detection.archive import store
 from soundmark.errors import SettingsError
+from soundmark.runtime import checksums
 
 PARAMETERS = store.Parameters(model="", classes=("a", "b"), window_s=1.0, overlap=0.0, embedding_size=3)
 
@@ -96,3 +98,59 @@ def test_an_index_of_a_later_version_is_refused(tmp_path: Path):
 def test_the_description_is_read_as_written(tmp_path: Path):
     (tmp_path / store.PARAMETERS).write_text(PARAMETERS.to_json())
     assert store.read_parameters(tmp_path) == PARAMETERS
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"first": -2},
+        {"first": 1.0},
+        {"first": None},
+        {"windows": "2"},
+        {"windows": True},
+        {"path": ["/1.wav"]},
+        {"key": 3},
+        {"duration_s": "2"},
+        {"duration_s": float("nan")},
+        {"note": 5},
+    ],
+)
+def test_a_line_with_other_types_is_ignored(change: dict, tmp_path: Path):
+    add(tmp_path, 1, 2)
+    first, second = (tmp_path / store.JOURNAL).read_text().splitlines(keepends=True)
+    line = json.dumps(checksums.with_checksum(checksums.verified(json.loads(first)) | change)) + "\n"
+    (tmp_path / store.JOURNAL).write_text(line + "[" * 100_000 + "\n" + second)
+    assert read(tmp_path) == {"/2.wav": 2}
+    add(tmp_path, 1, 2)
+    assert read(tmp_path) == {"/1.wav": 1, "/2.wav": 2}
+
+
+def test_records_belong_to_one_recording_only(tmp_path: Path):
+    """A line is short: many lines that name the same records would fill the memory."""
+    add(tmp_path, 1)
+    line = checksums.verified(json.loads((tmp_path / store.JOURNAL).read_text()))
+    with (tmp_path / store.JOURNAL).open("a") as file:
+        file.writelines(json.dumps(checksums.with_checksum(line | {"path": f"/{k}.wav"})) + "\n" for k in range(2, 6))
+    assert read(tmp_path) == {"/1.wav": 1}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classes": []},
+        {"classes": "ab"},
+        {"classes": [1, 2]},
+        {"overlap": "0"},
+        {"overlap": 1.5},
+        {"window_s": None},
+        {"window_s": 0},
+        {"embedding_size": 0},
+        {"embedding_size": 3.0},
+        {"embedding_size": 1 << 40},
+        {"model": 7},
+    ],
+)
+def test_a_description_with_other_types_is_refused(change: dict, tmp_path: Path):
+    (tmp_path / store.PARAMETERS).write_text(json.dumps(json.loads(PARAMETERS.to_json()) | change))
+    with pytest.raises(SettingsError, match=r"is damaged, in \"index.json\": make it again"):
+        store.read_parameters(tmp_path)
