@@ -1,6 +1,7 @@
 """Health, metrics, the model, and the OpenAPI document."""
 
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from prometheus_client.parser import text_string_to_metric_families
@@ -48,6 +49,12 @@ def test_metrics_are_counted(detector, sound):
     assert values["soundmark_uploaded_bytes_total",] == len(sound) + len(b"no sound")
     assert values["soundmark_request_seconds_count", "/v1/classify"] == 2
     assert values["soundmark_uploads_open",] == 0
+
+
+def test_methods_that_a_client_invents_are_counted_together(server):
+    for n in range(3):
+        assert requests.request(f"INVENTED{n}", f"{server.url}/healthz", timeout=10).status_code == 405
+    assert "INVENTED" not in server.get("/metrics").text
 
 
 def test_an_unknown_path_and_a_wrong_method(server):
