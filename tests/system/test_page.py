@@ -265,6 +265,7 @@ def test_a_double_click_leaves_no_microphone_open(browser, tone_server, tab, but
         assert page.evaluate("window.tracks.map((track) => track.readyState)") == ["ended"]
 
 
+@pytest.mark.long
 def test_listening_begins_anew_while_the_server_finishes_the_last_sound(browser, tone_detector, monkeypatch):
     plain = type(tone_detector).score
 
@@ -318,6 +319,7 @@ def test_times_are_rounded_as_a_whole(browser, tone_server):
     assert texts == ["1:00.0", "0:59", "1:00:00.0", "1:02:05.25", "0:00.29", "1:01"]
 
 
+@pytest.mark.long
 def test_a_recording_is_classified(browser, tone_server):
     with opened(browser, tone_server.url) as page:
         page.locator("#record").click()
@@ -352,6 +354,7 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
+@pytest.mark.long
 def test_the_page_continues_after_the_server_was_killed(browser, tone_detector, tmp_path):
     """During an upload: the file is analysed again. During a live session: it is resumed, and the gap is stated."""
     model, port = tmp_path / "model.onnx", free_port()
@@ -377,7 +380,7 @@ def test_the_page_continues_after_the_server_was_killed(browser, tone_detector, 
                 expect(page.locator("#result-note")).to_contain_text("this file was analysed again")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 @pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desktop", "phone"])
 def test_every_tab_is_accessible_and_fits(browser, tone_server, scheme, size):
     viewport = {"width": size[0], "height": size[1]}

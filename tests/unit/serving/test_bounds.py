@@ -167,6 +167,7 @@ def test_a_client_that_leaves_before_a_complete_answer_ends_its_request(detector
             leave.set()
 
 
+@pytest.mark.long
 def test_a_client_that_does_not_read_its_answer_is_not_waited_for(detector):
     hour = encoded(np.zeros(3600 * 1000, np.float32), 1000, "FLAC")
     with running(detector, max_request_s=2.0) as server, socket.socket() as client:

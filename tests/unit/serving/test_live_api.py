@@ -102,6 +102,7 @@ def test_sound_that_waits_is_not_analysed_for_a_client_that_left(detector, monke
         assert sum(scored) < 600
 
 
+@pytest.mark.long
 def test_messages_for_a_client_that_does_not_read_them_are_bounded(detector, monkeypatch):
     sent = []
     large = {"kind": "tile", "pixels": "A" * 50_000}  # more than the buffers of the system hold
@@ -144,7 +145,7 @@ def test_overload_is_reported_and_the_oldest_sound_is_dropped(detector, samples,
     slow = type(detector).score
 
     def score(*arguments, **options):
-        time.sleep(0.5)
+        time.sleep(0.3)
         return slow(*arguments, **options)
 
     monkeypatch.setattr(type(detector), "score", score)
