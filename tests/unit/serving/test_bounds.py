@@ -148,7 +148,7 @@ def test_a_client_that_leaves_stops_its_analysis(detector, monkeypatch):
         assert len(scored) == n
 
 
-@pytest.mark.parametrize("path", ["/v1/classify", "/v1/explain?stop=20"])
+@pytest.mark.parametrize("path", ["/v1/classify", pytest.param("/v1/explain?stop=20", marks=pytest.mark.long)])
 def test_a_client_that_leaves_before_a_complete_answer_ends_its_request(detector, monkeypatch, path):
     leave = threading.Event()
 

@@ -145,7 +145,7 @@ def test_overload_is_reported_and_the_oldest_sound_is_dropped(detector, samples,
     slow = type(detector).score
 
     def score(*arguments, **options):
-        time.sleep(0.3)
+        time.sleep(0.25)
         return slow(*arguments, **options)
 
     monkeypatch.setattr(type(detector), "score", score)
