@@ -1278,7 +1278,7 @@ def backbone_files(folder: Path) -> None:
     onnx.save(proto, folder / "loop.onnx")
 
 
-setup_of(250, 251, 252, 253, 254, 255, 256, 257, 258)(no_files)
+setup_of(250, 251, 252, 253, 254, 255, 256, 257, 258, 276)(no_files)
 
 
 setup_of(259, 260, *range(264, 270))(no_files)

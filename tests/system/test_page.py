@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 import os
 import signal
 import socket
@@ -236,6 +237,89 @@ def test_the_microphone_gives_the_events_of_listen(browser, tone_server, tone_de
             assert start_s == pytest.approx(expected_s, abs=hop_s)
 
 
+TRACKS = """() => {
+  window.tracks = [];
+  const plain = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  navigator.mediaDevices.getUserMedia = async (wanted) => {
+    const stream = await plain(wanted);
+    window.tracks.push(...stream.getTracks());
+    return stream;
+  };
+}"""
+
+
+@pytest.mark.parametrize(("tab", "button"), [("Live", "#listen"), ("Classify", "#record")])
+def test_a_double_click_leaves_no_microphone_open(browser, tone_server, tab, button):
+    with opened(browser, tone_server.url) as page:
+        page.evaluate(TRACKS)
+        page.get_by_role("tab", name=tab).click()
+        page.evaluate(
+            "button => { document.querySelector(button).click(); document.querySelector(button).click(); }", button
+        )
+        expect(page.locator(button)).to_have_text("Stop" if tab == "Live" else "Stop recording")
+        expect(page.locator(button)).to_be_enabled()
+        page.wait_for_timeout(500)
+        page.locator(button).click()
+        expect(page.locator(button)).to_have_text("Start listening" if tab == "Live" else "Record")
+        page.wait_for_timeout(300)
+        assert page.evaluate("window.tracks.map((track) => track.readyState)") == ["ended"]
+
+
+@pytest.mark.long
+def test_listening_begins_anew_while_the_server_finishes_the_last_sound(browser, tone_detector, monkeypatch):
+    plain = type(tone_detector).score
+
+    def score(*arguments, **options):
+        time.sleep(0.7)
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(type(tone_detector), "score", score)
+    with running(tone_detector) as server, opened(browser, server.url) as page:
+        sockets: list[str] = []
+        page.on("websocket", lambda socket: sockets.append(socket.url))
+        page.get_by_role("tab", name="Live").click()
+        for _ in range(2):
+            page.locator("#listen").click()
+            expect(page.locator("#live-state")).to_have_text("Listening.")
+            page.wait_for_timeout(1500)
+            page.locator("#listen").click()
+            expect(page.locator("#listen")).to_have_text("Start listening")
+        expect(page.locator("#live-state")).to_have_text("The microphone is off.", timeout=MINUTE_MS)
+        assert len(sockets) == 2
+
+
+def test_a_lost_connection_and_an_overloaded_server_are_both_stated(browser, tone_server):
+    """After an interruption the server gets much sound at once, and may drop some."""
+    connections = []
+
+    def answer(connection) -> None:
+        connections.append(connection)
+        if len(connections) == 1:
+            connection.close()
+        else:
+            state = {"kind": "state", "level_db": -40.0, "dropped_s": 1.5}
+            connection.on_message(lambda _: connection.send(json.dumps(state)))
+
+    with opened(browser, tone_server.url) as page:
+        page.route_web_socket("**/v1/listen*", answer)
+        page.get_by_role("tab", name="Live").click()
+        page.locator("#listen").click()
+        expect(page.locator("#live-warning")).to_contain_text("1.5 s of sound were dropped")
+        expect(page.locator("#live-warning")).to_contain_text("is back")
+
+
+def test_times_are_rounded_as_a_whole(browser, tone_server):
+    with opened(browser, tone_server.url) as page:
+        texts = page.evaluate(
+            """async () => {
+              const { clock } = await import("/page/dom.js");
+              return [clock(59.96, 1), clock(59.96), clock(3599.99, 1), clock(3725.25, 2), clock(0.29, 2), clock(61)];
+            }"""
+        )
+    assert texts == ["1:00.0", "0:59", "1:00:00.0", "1:02:05.25", "0:00.29", "1:01"]
+
+
+@pytest.mark.long
 def test_a_recording_is_classified(browser, tone_server):
     with opened(browser, tone_server.url) as page:
         page.locator("#record").click()
@@ -270,6 +354,7 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
+@pytest.mark.long
 def test_the_page_continues_after_the_server_was_killed(browser, tone_detector, tmp_path):
     """During an upload: the file is analysed again. During a live session: it is resumed, and the gap is stated."""
     model, port = tmp_path / "model.onnx", free_port()
@@ -295,7 +380,7 @@ def test_the_page_continues_after_the_server_was_killed(browser, tone_detector, 
                 expect(page.locator("#result-note")).to_contain_text("this file was analysed again")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 @pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desktop", "phone"])
 def test_every_tab_is_accessible_and_fits(browser, tone_server, scheme, size):
     viewport = {"width": size[0], "height": size[1]}
@@ -351,6 +436,7 @@ def test_the_page_asks_for_the_token(browser, tone_detector):
         context = browser.new_context()
         page = context.new_page()
         page.goto(server.url)
+        page.keyboard.press("Escape")
         page.get_by_role("textbox", name="Token").fill("wrong")
         page.get_by_role("button", name="Continue").click()
         expect(page.locator("#token-error")).to_have_text("This is not the token of this server.")

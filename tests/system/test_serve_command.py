@@ -48,7 +48,9 @@ def serving(model: Path, *options: object, **environment: str) -> Iterator[tuple
         process.communicate()
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.long)]
+)
 def test_a_signal_ends_it_after_the_work_under_way(model, number, status):
     sound, answers = encoded(tones(5.0, [])), []
 

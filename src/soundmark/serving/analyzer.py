@@ -8,6 +8,7 @@ A slow reader of the results slows the analysis down; a reader that leaves, or t
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import AsyncGenerator
@@ -54,12 +55,12 @@ class Opened:
 
 
 class Channel:
-    """Passes results from a thread to the event loop; at most ``AHEAD`` wait there."""
+    """Passes results from a thread to the event loop; at most ``ahead`` wait there."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float = math.inf, *, ahead: int = AHEAD) -> None:
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[Any] = asyncio.Queue()
-        self._room = threading.Semaphore(AHEAD)
+        self._room = threading.Semaphore(ahead)
         self._deadline, self._closed = deadline, threading.Event()
 
     def check(self) -> None:

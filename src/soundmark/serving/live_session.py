@@ -135,11 +135,9 @@ class LiveSession:
 
     def run(self) -> None:
         """Classify the stream until it ends."""
-        self._send(
-            updates.opened(NAME, self._model, self._tiles, duration_s=None, thresholds=self._thresholds)
-            | {"rate_hz": self._options.rate_hz}
-        )
+        opened = updates.opened(NAME, self._model, self._tiles, duration_s=None, thresholds=self._thresholds)
         try:
+            self._send(opened | {"rate_hz": self._options.rate_hz})
             for _ in self._processor.events():
                 pass
         finally:

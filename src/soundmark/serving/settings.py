@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,11 @@ class ServerSettings:
             raise SettingsError(
                 f"--token has {len(self.token)} characters: expected a secret of at least {LEAST_TOKEN_CHARS}, for "
                 "example the output of: openssl rand -hex 16."
+            )
+        if self.token is not None and not re.fullmatch(r"[!-~]+", self.token):
+            raise SettingsError(
+                "--token contains a space, a line end or a character that is not ASCII, which clients cannot send in a "
+                "header: use letters and digits, for example the output of: openssl rand -hex 16."
             )
         if self.token is None and not self.is_local:
             raise SettingsError(

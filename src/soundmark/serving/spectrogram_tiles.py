@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from soundmark.audio import Samples
-from soundmark.spectrograms import Representation, SpectrogramImage
+from soundmark.spectrograms import Representation, SpectrogramImage, Waveform
 
 RANGE_DB = 120.0  # of the levels in tiles, from that of silence on
 
@@ -168,5 +168,6 @@ def tiles_of_stream(representation: Representation, rate_hz: int, window_s: floa
     >>> [tile.stop_s for tile in tiles_of_stream(LogMel(), 32000, 10.0).push(0, np.zeros(32000, np.float32))]
     [0.25, 0.5, 0.75]
     """
-    back_s = 0.0 if representation.real_time else window_s
+    is_relative = not representation.real_time or isinstance(representation, Waveform)  # which is displayed as "mel"
+    back_s = window_s if is_relative else 0.0
     return SpectrogramTiles(representation, rate_hz, step_s=LIVE_STEP_S, columns_per_s=COLUMNS_PER_S / 2, back_s=back_s)

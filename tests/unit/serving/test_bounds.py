@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import requests
 
+from soundmark.errors import AudioError
+from soundmark.models import explanation
 from soundmark.serving.http import uploads
 from soundmark.serving.settings import ServerSettings
 from support.serving import running
@@ -146,6 +148,60 @@ def test_a_client_that_leaves_stops_its_analysis(detector, monkeypatch):
         assert len(scored) == n
 
 
+@pytest.mark.parametrize("path", ["/v1/classify", pytest.param("/v1/explain?stop=20", marks=pytest.mark.long)])
+def test_a_client_that_leaves_before_a_complete_answer_ends_its_request(detector, monkeypatch, path):
+    leave = threading.Event()
+
+    def wait(*_: object, **__: object) -> None:
+        leave.wait(30)
+        raise AudioError("nobody waits for this")
+
+    monkeypatch.setattr(type(detector), "score", wait)
+    monkeypatch.setattr(explanation, "explain", wait)
+    with running(detector, jobs=1) as server:
+        with pytest.raises(requests.ReadTimeout):
+            requests.post(server.url + path, data=encoded(tones(60.0, [])), timeout=1.5)
+        try:
+            wait_until(lambda: not server.app.state.context.uploads.inside)
+        finally:
+            leave.set()
+
+
+@pytest.mark.long
+def test_a_client_that_does_not_read_its_answer_is_not_waited_for(detector):
+    hour = encoded(np.zeros(3600 * 1000, np.float32), 1000, "FLAC")
+    with running(detector, max_request_s=2.0) as server, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", int(server.url.rpartition(":")[2])))
+        head = f"POST /v1/classify?format=updates HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(hour)}\r\n\r\n"
+        client.sendall(head.encode() + hour)
+        assert client.recv(15) == b"HTTP/1.1 200 OK"
+        wait_until(lambda: not server.app.state.context.uploads.inside)
+
+
+def test_results_to_convert_are_limited_like_uploads(detector):
+    def slowly():
+        for _ in range(15):
+            yield b"[" * 10
+            time.sleep(0.1)
+
+    with running(detector, max_request_s=0.5, max_requests=1) as server:
+        answers = []
+        first = threading.Thread(target=lambda: answers.append(server.post("/v1/convert", slowly())))
+        first.start()
+        wait_until(lambda: server.app.state.context.uploads.inside)
+        assert "busy with 1 uploads" in problem(server.post("/v1/convert", b"[]"), 503)
+        first.join(30)
+        assert "took longer than" in problem(answers[0], 408)
+
+
+def wait_until(is_true, seconds: float = 8.0) -> None:
+    until = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
 def test_work_under_way_is_finished_when_the_server_is_stopped(detector, sound):
     answers = []
     with running(detector) as server:
@@ -183,6 +239,8 @@ def test_uploads_of_a_server_that_was_killed_are_deleted(tmp_path, monkeypatch):
     [
         ({"host": "192.168.1.2"}, "--host 192.168.1.2 can be reached from other machines: add --token"),
         ({"token": "short"}, "--token has 5 characters"),
+        ({"token": "x" * 20 + "\n"}, "--token contains a space, a line end or a character that is not ASCII"),
+        ({"token": "geräuschgeräusch"}, "--token contains a space, a line end or a character that is not ASCII"),
         ({"port": 70000}, "--port is 70000"),
         ({"max_requests": 0}, "--max-requests is 0: expected more than 0"),
         ({"tls_cert": Path("a.pem")}, "--tls-cert and --tls-key belong together"),

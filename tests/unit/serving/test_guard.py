@@ -7,7 +7,7 @@ import requests
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from soundmark.serving.http.guard import check_host
+from soundmark.serving.http.guard import COOKIE, check_host, session_of
 from soundmark.serving.http.problems import Problem
 from soundmark.serving.settings import ServerSettings
 from support.serving import running
@@ -33,8 +33,8 @@ def test_this_machine_is_accepted_under_each_of_its_names(server, host):
 
 
 def test_a_public_server_is_reached_by_any_address_and_by_given_names():
-    settings = ServerSettings(host="192.168.1.2", token=TOKEN, allowed_hosts=("sounds.example",))
-    for host in ("192.168.1.7:8765", "[fe80::1]:8765", "sounds.example", "localhost:8765"):
+    settings = ServerSettings(host="192.168.1.2", token=TOKEN, allowed_hosts=("Sounds.example",))
+    for host in ("192.168.1.7:8765", "[fe80::1]:8765", "sounds.example", "SOUNDS.example", "localhost:8765"):
         check_host(host, settings)
     with pytest.raises(Problem, match="evil.example"):
         check_host("evil.example", settings)
@@ -103,6 +103,12 @@ def test_the_token_is_accepted_as_header_and_as_cookie(closed, sound):
         ).status_code
         == 403
     )
+
+
+def test_cookies_of_other_programs_on_this_machine_do_not_hide_the_session(closed):
+    """A browser sends the cookies of all ports of a host."""
+    cookie = f'options[a]={{"b": 1}}; {COOKIE}={session_of(TOKEN)}'
+    assert closed.get("/v1/model", headers={"Cookie": cookie}).status_code == 200
 
 
 def test_a_web_socket_needs_the_token(closed):

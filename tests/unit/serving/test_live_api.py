@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import time
 from contextlib import ExitStack, suppress
 
@@ -11,6 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 import soundmark as sm
+from soundmark.serving import updates
 from support.serving import running
 from support.sounds import RATE_HZ, pcm
 
@@ -79,11 +81,71 @@ def test_a_client_that_leaves_ends_its_session(server, samples):
     assert server.app.state.context.live.inside == 0
 
 
+def test_sound_that_waits_is_not_analysed_for_a_client_that_left(detector, monkeypatch):
+    scored = []
+    plain = type(detector).score
+
+    def score(model, windows, *arguments, **options):
+        scored.append(len(windows))
+        time.sleep(0.05)
+        return plain(model, windows, *arguments, **options)
+
+    monkeypatch.setattr(type(detector), "score", score)
+    with running(detector) as server:
+        with connect(f"{server.url.replace('http', 'ws')}/v1/listen?rate=1000", max_size=None) as socket:
+            for _ in range(20):  # twenty minutes
+                socket.send(bytes(2 * 60_000))
+        until = time.monotonic() + 10
+        while server.app.state.context.live.inside and time.monotonic() < until:
+            time.sleep(0.01)
+        assert server.app.state.context.live.inside == 0
+        assert sum(scored) < 600
+
+
+@pytest.mark.long
+def test_messages_for_a_client_that_does_not_read_them_are_bounded(detector, monkeypatch):
+    sent = []
+    large = {"kind": "tile", "pixels": "A" * 50_000}  # more than the buffers of the system hold
+    monkeypatch.setattr(updates, "tile", lambda tile: sent.append(tile) or large)
+    request = (
+        "GET /v1/listen?rate=1000&spectrogram=true HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    pcm_of_silence = bytes(2 * 400_000)  # 400 s, 1600 tiles
+    frame = b"\x82\xff" + len(pcm_of_silence).to_bytes(8, "big") + bytes(4) + pcm_of_silence
+    with running(detector) as server:
+        address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+        with socket.create_connection(address) as client:
+            client.sendall(request.encode())
+            assert client.recv(12) == b"HTTP/1.1 101"
+            client.sendall(frame)
+            time.sleep(2)
+            n = len(sent)
+            time.sleep(0.5)
+            assert 0 < len(sent) == n < 1000
+
+
+def test_an_unexpected_error_is_logged_and_sent(detector, samples, monkeypatch, caplog):
+    def score(*_: object, **__: object) -> None:
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(type(detector), "score", score)
+    with (
+        running(detector) as server,
+        connect(f"{server.url.replace('http', 'ws')}/v1/listen?rate={RATE_HZ}") as connection,
+    ):
+        connection.send(pcm(samples[: 3 * RATE_HZ]))
+        messages = [json.loads(message) for message in connection]
+    assert messages[-1]["kind"] == "error"
+    assert "this is a bug in soundmark" in messages[-1]["detail"]
+    assert "RuntimeError: out of luck" in caplog.text
+
+
 def test_overload_is_reported_and_the_oldest_sound_is_dropped(detector, samples, monkeypatch):
     slow = type(detector).score
 
     def score(*arguments, **options):
-        time.sleep(0.5)
+        time.sleep(0.25)
         return slow(*arguments, **options)
 
     monkeypatch.setattr(type(detector), "score", score)

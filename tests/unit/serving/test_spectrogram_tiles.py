@@ -10,7 +10,7 @@ from soundmark.serving.spectrogram_tiles import (
     tiles_of_recording,
     tiles_of_stream,
 )
-from soundmark.spectrograms import Image, LogMel, Mel
+from soundmark.spectrograms import Image, LogMel, Mel, Waveform
 from support.sounds import wave
 
 
@@ -45,6 +45,16 @@ def test_the_tiles_of_a_long_sound_equal_its_spectrogram_without_seams():
     # Each tile has the range of 80 dB below its own maximum, so only levels above that are compared.
     loud = expected > expected.max() - 255 * 60 / RANGE_DB
     assert np.abs(pixels - expected)[loud].max() <= 1.5
+
+
+@pytest.mark.parametrize("representation", [Mel(), Waveform(rate_hz=22050)], ids=lambda kind: kind.name)
+def test_a_quiet_moment_of_a_stream_is_displayed_as_quiet(representation):
+    samples = wave(3.0, 4, 22050)
+    samples[44100:] *= 0.001  # -60 dB
+    tiles = tiles_of_stream(representation, 22050, 4.0)
+    found = [*tiles.push(0, samples), *tiles.end()]
+    loud, quiet = found[6], found[-1]
+    assert loud.pixels.max() - quiet.pixels.max() > 255 * 40 / RANGE_DB
 
 
 def position(tiles: SpectrogramTiles) -> int:

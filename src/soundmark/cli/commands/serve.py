@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,8 +19,15 @@ if TYPE_CHECKING:
 
 def _bound(name: str, metavar: str, help: str, *, whole: bool = False) -> Any:
     """An option that limits what requests may take."""
-    parser: Any = options.positive_integer if whole else options.number
+    parser: Any = options.positive_integer if whole else _finite
     return typer.Option(name, metavar=metavar, help=help, parser=parser, rich_help_panel="Limits")
+
+
+def _finite(text: str) -> float:
+    value = options.number(text)
+    if not math.isfinite(value):
+        raise options.InvalidValue(f'"{text}": expected a finite number.')
+    return value
 
 
 def _network(name: str, metavar: str, help: str, **others: Any) -> Any:

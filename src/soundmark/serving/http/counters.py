@@ -9,6 +9,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from soundmark.serving.http.gate import Gate
 
+METHODS = ("GET", "HEAD", "POST")  # of the routes; others, which a client can invent, are counted together
+
+
 BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
@@ -68,7 +71,8 @@ class Counting:
         try:
             await self._app(scope, receive, send_counted)
         finally:
-            path, method = _label(scope), scope["method"] if "endpoint" in scope else "other"
+            path, method = _label(scope), scope["method"]
+            method = method if "endpoint" in scope and method in METHODS else "other"
             self._counters.requests.labels(method, path, str(status)).inc()
             self._counters.seconds.labels(path).observe(time.monotonic() - started)
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from soundmark.runtime.text import shortened
@@ -92,7 +92,7 @@ def check_host(host: str, settings: ServerSettings) -> None:
         name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
     except ValueError:
         name = ""
-    if name in settings.allowed_hosts or name == settings.host or is_loopback(name):
+    if name in map(str.lower, (settings.host, *settings.allowed_hosts)) or is_loopback(name):
         return
     if not settings.is_local and _is_address(name):  # another name cannot be made to point to it
         return
@@ -138,11 +138,8 @@ def check_token(headers: Headers, token: str) -> None:
     kind, _, given = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode()):
         return
-    try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        cookie = None
-    if cookie is not None and hmac.compare_digest(cookie.value.encode(), session_of(token).encode()):
+    cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+    if hmac.compare_digest(cookie.encode(), session_of(token).encode()):
         return
     raise Problem(
         401,

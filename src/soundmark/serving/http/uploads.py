@@ -5,6 +5,7 @@ Temporary files are in one private folder per server. A server that is killed le
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import stat
@@ -172,7 +173,7 @@ async def _receive_form(request: Request, file: BinaryIO, max_bytes: int) -> str
         files = [value for value in form.values() if isinstance(value, UploadFile)]
         if len(files) != 1:
             raise Problem(400, f"the form has {len(files)} files: send one, such as curl -F file=@street.wav.")
-        shutil.copyfileobj(files[0].file, file)
+        await asyncio.to_thread(shutil.copyfileobj, files[0].file, file)
         return files[0].filename
     finally:
         await form.close()

@@ -31,9 +31,15 @@ async function request(path, options = {}) {
 
 export async function getJson(path) { return (await request(path)).json(); }
 
+// Let the browser in; return what is wrong, or nothing.
 export async function signIn(token) {
-  const response = await fetch("/v1/session", { method: "POST", headers: { Authorization: `Bearer ${token}` } });
-  return response.ok;
+  if (!/^[!-~]+$/.test(token)) return "This is not the token of this server.";
+  try {
+    const response = await fetch("/v1/session", { method: "POST", headers: { Authorization: `Bearer ${token}` } });
+    return response.ok ? "" : "This is not the token of this server.";
+  } catch {
+    return "The server cannot be reached.";
+  }
 }
 
 export const query = (values) => new URLSearchParams(

@@ -309,12 +309,15 @@ export function startClassify(model) {
       return;
     }
     const blocks = [];
+    button.disabled = true; // a second microphone would never be closed
     try {
       recorder = { microphone: await openMicrophone((block) => blocks.push(block)), blocks };
       button.textContent = "Stop recording";
     } catch (error) {
       byId("result").hidden = false;
       show(byId("result-error"), error.message);
+    } finally {
+      button.disabled = false;
     }
   }
 

@@ -22,9 +22,9 @@ export function show(node, text) {
 export const percent = (p) => `${(100 * p).toFixed(p > 0 && p < 0.0995 ? 1 : 0)} %`;
 
 export function clock(seconds, digits = 0) {
-  const total = Math.max(0, seconds);
+  const shift = 10 ** digits, total = Math.max(0, digits ? Math.round(seconds * shift) / shift : Math.floor(seconds));
   const h = Math.floor(total / 3600), m = Math.floor((total % 3600) / 60);
-  const s = (total % 60 - (digits ? 0 : (total % 1))).toFixed(digits).padStart(digits ? 3 + digits : 2, "0");
+  const s = (total % 60).toFixed(digits).padStart(digits ? 3 + digits : 2, "0");
   return h ? `${h}:${String(m).padStart(2, "0")}:${s}` : `${m}:${s}`;
 }
 

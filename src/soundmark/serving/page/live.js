@@ -12,7 +12,8 @@ export function startLive(model) {
   const timeline = new Timeline(byId("live-timeline"), { height: 240, curves: true });
   timeline.describe("Spectrogram of the last 30 seconds");
   byId("window-length").textContent = `${model.window_s} s`;
-  let microphone = null, socket = null, wanted = false, attempts = 0;
+  const warnings = new Map(); // by topic: one does not hide another
+  let microphone = null, socket = null, latest = null, wanted = false, attempts = 0;
   let offset = 0; // seconds from the start of listening to the start of the present connection
   let startedAt = 0, lostAt = 0, unsent = 0, opened = null;
   let waiting = []; // { at, samples } until there is a connection
@@ -20,19 +21,28 @@ export function startLive(model) {
   const now = () => (performance.now() - startedAt) / 1000;
   const state = (text) => { byId("live-state").textContent = text; };
 
+  function warn(topic, text) {
+    warnings.set(topic, text);
+    show(byId("live-warning"), [...warnings.values()].join(" "));
+  }
+
   async function toggle() {
     if (wanted) return stop();
-    wanted = byId("hop").disabled = true;
+    wanted = byId("hop").disabled = byId("listen").disabled = true;
     byId("listen").textContent = "Stop";
     state("Waiting for the microphone …");
+    warnings.clear();
     show(byId("live-warning"), "");
     waiting = [];
+    socket = latest = null; // the end of an earlier session is ignored
     startedAt = performance.now();
     try {
       microphone = await openMicrophone(send);
     } catch (error) {
-      show(byId("live-warning"), error.message);
+      warn("server", error.message);
       return stop();
+    } finally {
+      byId("listen").disabled = false;
     }
     [offset, unsent, attempts] = [0, 0, 0];
     timeline.spectrogram = null;
@@ -56,26 +66,28 @@ export function startLive(model) {
     const parameters = query({
       rate: microphone.rate, sample_format: "f32", real_time: true, spectrogram: true, rejected: true, hop: hopOf(),
     });
-    const connection = new WebSocket(`${location.origin.replace(/^http/, "ws")}/v1/listen?${parameters}`);
+    const connection = latest = new WebSocket(`${location.origin.replace(/^http/, "ws")}/v1/listen?${parameters}`);
     connection.binaryType = "arraybuffer";
     connection.onopen = () => {
+      if (connection !== latest || !wanted) return connection.close();
       socket = connection;
       offset = waiting[0]?.at ?? now();
       state("Listening.");
       if (attempts) {
         const lost = Math.max(0, offset - lostAt);
-        show(byId("live-warning"), `The connection was lost for ${(now() - lostAt).toFixed(1)} s and is back: ${lost.toFixed(1)} s of sound were not analysed.`);
+        warn("connection", `The connection was lost for ${(now() - lostAt).toFixed(1)} s and is back: ${lost.toFixed(1)} s of sound were not analysed.`);
       }
       attempts = 0;
       for (const { samples } of waiting.splice(0)) connection.send(samples.buffer);
     };
-    connection.onmessage = ({ data }) => take(JSON.parse(data));
+    connection.onmessage = ({ data }) => connection === latest && take(JSON.parse(data));
     connection.onclose = () => {
+      if (connection !== latest) return;
       if (socket === connection) socket = null;
       if (!wanted) return state("The microphone is off.");
       if (!attempts) lostAt = now();
       state("The connection to the server was lost: connecting again …");
-      setTimeout(() => wanted && microphone && connect(), RETRY_MS[Math.min(attempts++, RETRY_MS.length - 1)]);
+      setTimeout(() => wanted && microphone && connection === latest && connect(), RETRY_MS[Math.min(attempts++, RETRY_MS.length - 1)]);
     };
   }
 
@@ -92,7 +104,7 @@ export function startLive(model) {
       if (waiting.length * seconds > WAITING_S) waiting.shift();
     } else if (socket.bufferedAmount > 4 * QUEUED_S * microphone.rate) {
       unsent += samples.length / microphone.rate;
-      show(byId("live-warning"), `The connection is too slow: ${unsent.toFixed(1)} s of sound were not sent.`);
+      warn("unsent", `The connection is too slow: ${unsent.toFixed(1)} s of sound were not sent.`);
     } else socket.send(samples.buffer);
   }
 
@@ -108,9 +120,9 @@ export function startLive(model) {
     } else if (kind === "scores") takeScores(message);
     else if (kind === "events") message.events.forEach((event) => logEvent(event));
     else if (kind === "rejections") message.rejections.forEach(logRejection);
-    else if (kind === "note" || kind === "error") show(byId("live-warning"), `${message.detail[0].toUpperCase()}${message.detail.slice(1)}`);
+    else if (kind === "note" || kind === "error") warn("server", `${message.detail[0].toUpperCase()}${message.detail.slice(1)}`);
     else if (kind === "state") takeState(message);
-    else if (kind === "ended" && message.loss) show(byId("live-warning"), message.loss);
+    else if (kind === "ended" && message.loss) warn("server", message.loss);
   }
 
   function takeScores({ start_s, stop_s, probabilities }) {
@@ -125,7 +137,7 @@ export function startLive(model) {
 
   function takeState({ level_db, dropped_s }) {
     byId("level").value = level_db;
-    if (dropped_s) show(byId("live-warning"), `This server cannot keep up: ${dropped_s.toFixed(1)} s of sound were dropped.`);
+    if (dropped_s) warn("server", `This server cannot keep up: ${dropped_s.toFixed(1)} s of sound were dropped.`);
   }
 
   function logEvent(event) {

@@ -32,14 +32,17 @@ if (wanted) openTab(wanted);
 let asking = null;
 onTokenNeeded(() => {
   asking ??= new Promise((resolve) => {
-    byId("token-dialog").showModal();
+    const dialog = byId("token-dialog");
+    dialog.onclose = () => asking && dialog.showModal(); // Escape: nothing works without the token
+    dialog.showModal();
     byId("token-form").onsubmit = async (e) => {
       e.preventDefault();
-      if (await signIn(byId("token").value)) {
-        byId("token-dialog").close();
-        asking = null;
-        resolve();
-      } else show(byId("token-error"), "This is not the token of this server.");
+      const problem = await signIn(byId("token").value);
+      show(byId("token-error"), problem);
+      if (problem) return;
+      asking = null;
+      dialog.close();
+      resolve();
     };
   });
   return asking;

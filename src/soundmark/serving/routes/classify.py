@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 from starlette.requests import ClientDisconnect, Request
@@ -30,6 +31,9 @@ from soundmark.serving.http.uploads import Upload, received, received_bytes
 from soundmark.serving.results_json import results_of
 from soundmark.serving.routes.context import Context, context_of
 from soundmark.serving.spectrogram_tiles import Tile
+
+T = TypeVar("T")
+
 
 DETECTION: dict[str, Parser] = {
     "top_k": whole,
@@ -70,6 +74,9 @@ LINES = ("jsonl", "updates")  # formats that are sent while they are computed
 RESULTS_BYTES = 50_000_000  # of results to convert
 
 
+SPARE_S = 1.0  # after the deadline, to send the last line
+
+
 def detection_settings(values: dict[str, Any]) -> DetectionSettings:
     """Return the settings of the detection for the parameters of a request.
 
@@ -86,19 +93,37 @@ def detection_settings(values: dict[str, Any]) -> DetectionSettings:
 @asynccontextmanager
 async def _upload(context: Context, request: Request, name: str | None, deadline: float) -> AsyncIterator[Upload]:
     """Receive an upload while there is room for it."""
+    file = received(request, context.folder, max_bytes=context.settings.max_upload_bytes, name=name)
     with context.uploads.enter():
-        limit = asyncio.timeout(max(0.0, deadline - time.monotonic()))
-        file = received(request, context.folder, max_bytes=context.settings.max_upload_bytes, name=name)
         async with AsyncExitStack() as stack:
-            try:
-                async with limit:
-                    upload = await stack.enter_async_context(file)
-            except TimeoutError:
-                raise context.analyzer.too_slow() from None
-            except ClientDisconnect:
-                raise Problem(400, "the client disconnected before the upload was complete.") from None
+            upload = await _arrived(context, stack.enter_async_context(file), deadline)
             context.counters.uploaded_bytes.inc(upload.n_bytes)
             yield upload
+
+
+async def _arrived(context: Context, body: Awaitable[T], deadline: float) -> T:
+    """Wait for the body of a request, at most until the ``deadline``."""
+    try:
+        async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+            return await body
+    except TimeoutError:
+        raise context.analyzer.too_slow() from None
+    except ClientDisconnect:
+        raise Problem(400, "the client disconnected before the upload was complete.") from None
+
+
+async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of ``work``; cancel it if the client, whose request was received, leaves."""
+    task, left = asyncio.create_task(work), asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait({task, left}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Problem(400, "the client disconnected before the answer was complete.")
+        return task.result()
+    finally:
+        left.cancel()
+        task.cancel()
+        await asyncio.wait({task, left})
 
 
 async def _classify(request: Request) -> Response:
@@ -112,26 +137,40 @@ async def _classify(request: Request) -> Response:
         found = context.analyzer.analyze(upload, detection, deadline=deadline, with_tiles=form == "updates")
         found = _counted(context, found)
         if form not in LINES:
-            *_, result = [item async for item in found if isinstance(item, FileResult)]
+            result = await _while_connected(request, _result(found))
             return Response(b"".join(FORMATS[form].write([result])), media_type=MEDIA_TYPES[form])
         first = await anext(found)  # a sound that cannot be decoded is a problem, not a line
         lines = _lines(context, form, upload.name, first, found, detection)
-        return _Lines(lines, stack.pop_all(), media_type=MEDIA_TYPES[form])
+        return _Lines(lines, stack.pop_all(), deadline=deadline, media_type=MEDIA_TYPES[form])
     raise AssertionError  # the stack suppresses no exception
 
 
-class _Lines(StreamingResponse):
-    """Lines that are sent while they are computed; a client that leaves ends the analysis, and its upload."""
+async def _result(found: AsyncGenerator[Any, None]) -> FileResult:
+    try:
+        *_, result = [item async for item in found if isinstance(item, FileResult)]
+        return result
+    finally:
+        await found.aclose()
 
-    def __init__(self, lines: AsyncGenerator[bytes, None], stack: AsyncExitStack, *, media_type: str) -> None:
+
+class _Lines(StreamingResponse):
+    """Lines that are sent while they are computed.
+
+    A client that leaves, or that does not read until ``SPARE_S`` after the deadline, ends the analysis, and its upload.
+    """
+
+    def __init__(
+        self, lines: AsyncGenerator[bytes, None], stack: AsyncExitStack, *, deadline: float, media_type: str
+    ) -> None:
         super().__init__(lines, media_type=media_type)
-        self._lines, self._stack = lines, stack
+        self._lines, self._stack, self._deadline = lines, stack, deadline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the lines."""
         async with self._stack:
             try:
-                await super().__call__(scope, receive, send)
+                async with asyncio.timeout(max(0.0, self._deadline - time.monotonic()) + SPARE_S):
+                    await super().__call__(scope, receive, send)
             finally:
                 await self._lines.aclose()
 
@@ -193,12 +232,14 @@ async def _explain(request: Request) -> Response:
     if start_s < 0 or (stop_s is not None and stop_s <= start_s):
         raise SettingsError(f"start is {start_s:g} and stop is {stop_s}: expected 0 ≤ start < stop, in seconds.")
     async with _upload(context, request, values.get("name"), deadline) as upload:
-        found = await context.analyzer.explain(upload, start_s=start_s, stop_s=stop_s, deadline=deadline)
-    return JSONResponse(explanation_json(found, start_s))
+        work = context.analyzer.explain(upload, start_s=start_s, stop_s=stop_s, deadline=deadline)
+        found = await _while_connected(request, work)
+    later = replace(found, start_s=found.start_s + start_s, stop_s=found.stop_s + start_s)
+    return JSONResponse(explanation_json(later))
 
 
-def explanation_json(found: Explanation, start_s: float = 0.0) -> dict[str, Any]:
-    """Return an explanation as JSON values, for a sound that begins at ``start_s`` of its recording.
+def explanation_json(found: Explanation) -> dict[str, Any]:
+    """Return an explanation as JSON values.
 
     ``importance`` is uint8 [rows, columns] in base64, 255 for the most important part, row 0 the highest frequency.
 
@@ -212,8 +253,8 @@ def explanation_json(found: Explanation, start_s: float = 0.0) -> dict[str, Any]
     pixels = (255 * scaled[:, ::step]).round().astype(np.uint8)
     regions = [
         {
-            "start_s": round(region.start_s + start_s, 3),
-            "stop_s": round(region.stop_s + start_s, 3),
+            "start_s": round(region.start_s, 3),
+            "stop_s": round(region.stop_s, 3),
             "low_hz": round(region.low_hz, 1),
             "high_hz": round(region.high_hz, 1),
         }
@@ -222,9 +263,9 @@ def explanation_json(found: Explanation, start_s: float = 0.0) -> dict[str, Any]
     return {
         "label": found.classes[0],
         "score": float(f"{found.score:.6g}"),
-        "start_s": round(found.start_s + start_s, 6),
-        "stop_s": round(found.stop_s + start_s, 6),
-        "sentence": found.sentence() if not start_s else _sentence(found, regions),
+        "start_s": round(found.start_s, 6),
+        "stop_s": round(found.stop_s, 6),
+        "sentence": found.sentence(),
         "regions": regions,
         "rows": pixels.shape[0],
         "columns": pixels.shape[1],
@@ -232,23 +273,15 @@ def explanation_json(found: Explanation, start_s: float = 0.0) -> dict[str, Any]
     }
 
 
-def _sentence(found: Explanation, regions: list[dict[str, float]]) -> str:
-    top = f"{found.classes[0]} ({found.score:.2f})"
-    if not regions:
-        return f"{top}; no single region is decisive."
-    one = regions[0]
-    return (
-        f"{top}; most important region: {one['start_s']:.2f} to {one['stop_s']:.2f} s, "
-        f"{one['low_hz']:.0f} to {one['high_hz']:.0f} Hz."
-    )
-
-
 async def _convert(request: Request) -> Response:
     values = query.parsed(request.query_params, CONVERT)
     known = {name: kind for name, kind in MEDIA_TYPES.items() if name != "updates"}
     form = query.one_of("format", values.get("format", "csv"), known)
-    body = await received_bytes(request, max_bytes=RESULTS_BYTES)
-    return Response(b"".join(FORMATS[form].write(results_of(body))), media_type=MEDIA_TYPES[form])
+    context = context_of(request)
+    with context.uploads.enter():
+        body = await _arrived(context, received_bytes(request, max_bytes=RESULTS_BYTES), context.deadline())
+        converted = await asyncio.to_thread(lambda: b"".join(FORMATS[form].write(results_of(body))))
+    return Response(converted, media_type=MEDIA_TYPES[form])
 
 
 ROUTES = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any
 
@@ -16,8 +17,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import SoundmarkError
+from soundmark.serving import updates
+from soundmark.serving.analyzer import Channel
 from soundmark.serving.http import query
-from soundmark.serving.http.problems import Problem, denial_response
+from soundmark.serving.http.problems import Problem, denial_response, reason_of
 from soundmark.serving.http.query import Parser, number, switch, whole
 from soundmark.serving.live_session import LiveOptions, LiveSession
 from soundmark.serving.routes.context import Context, context_of
@@ -39,10 +42,7 @@ LISTEN: dict[str, Parser] = {
 RENAMED = {"rate": "rate_hz", "hop": "hop_s", "merge_gap": "merge_gap_s"}
 
 
-UNSENT = 2000  # messages that a client does not read, until it is disconnected
-
-
-SEND_S = 10.0  # time to send the last messages
+UNSENT = 256  # messages that wait for a slow client; the classification waits as well, and drops sound in real time
 
 
 async def _listen(socket: WebSocket) -> None:
@@ -58,23 +58,21 @@ async def _listen(socket: WebSocket) -> None:
 
 async def _serve(socket: WebSocket, context: Context) -> None:
     """Classify the PCM of a client that can be let in."""
-    outbox: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-
-    def send(message: dict[str, Any] | None) -> None:
-        with suppress(RuntimeError):  # the event loop has ended
-            loop.call_soon_threadsafe(outbox.put_nowait, message)
-
-    session = _session(socket, context, send)
+    outbox = Channel(ahead=UNSENT)
+    session = _session(socket, context, outbox.put)
     await socket.accept()
-    work = loop.run_in_executor(context.live_threads, _run, session, send)
+    work = asyncio.get_running_loop().run_in_executor(context.live_threads, _run, session, outbox)
     sender = asyncio.create_task(_send_all(socket, outbox))
+    receiver = asyncio.create_task(_receive_all(socket, session))
     try:
-        await _receive_all(socket, session, outbox)
+        await asyncio.wait({sender, receiver}, return_when=asyncio.FIRST_COMPLETED)
+        if receiver.done() and receiver.result():
+            await sender
     finally:
+        receiver.cancel()
+        outbox.close()  # the client has left, or has everything
         await session.end()
         await work
-        await asyncio.wait({sender}, timeout=SEND_S)
         sender.cancel()
         context.counters.analyzed_s.inc(session.state.analyzed_s)
         context.counters.dropped_s.inc(session.state.dropped_s)
@@ -86,32 +84,37 @@ def _session(socket: WebSocket, context: Context, send: Any) -> LiveSession:
     return LiveSession(context.model, DetectionSettings(**detection), LiveOptions(**values), send)
 
 
-def _run(session: LiveSession, send: Any) -> None:
+def _run(session: LiveSession, outbox: Channel) -> None:
     """Classify the stream of a session; runs in a thread."""
-    try:
-        session.run()
-    except SoundmarkError as error:
-        send({"kind": "error", "detail": str(error)})
-    finally:
-        send(None)
+    with suppress(CancelledError):  # the client has left
+        try:
+            session.run()
+        except CancelledError:
+            pass
+        except Exception as error:
+            outbox.put(updates.error(reason_of(error)))
+    outbox.end()
 
 
-async def _receive_all(socket: WebSocket, session: LiveSession, outbox: asyncio.Queue[Any]) -> None:
-    """Pass the client's PCM on until it ends the stream, leaves, or no longer reads its messages."""
-    while outbox.qsize() <= UNSENT:
+async def _receive_all(socket: WebSocket, session: LiveSession) -> bool:
+    """Pass the client's PCM on until it ends the stream (True) or leaves (False)."""
+    while True:
         try:
             message = await socket.receive()
         except (WebSocketDisconnect, RuntimeError):
-            return
-        if message["type"] == "websocket.disconnect" or not (data := message.get("bytes")):
-            return
+            return False
+        if message["type"] == "websocket.disconnect":
+            return False
+        if not (data := message.get("bytes")):
+            await session.end()
+            return True
         await session.put(data)
 
 
-async def _send_all(socket: WebSocket, outbox: asyncio.Queue[dict[str, Any] | None]) -> None:
+async def _send_all(socket: WebSocket, outbox: Channel) -> None:
     """Send messages until the session ends or the client leaves."""
     with suppress(WebSocketDisconnect, RuntimeError):
-        while (message := await outbox.get()) is not None:
+        async for message in outbox.items():
             await socket.send_text(json.dumps(message, separators=(",", ":")))
         await socket.close()
 

@@ -231,7 +231,8 @@ def _upload_paths() -> Json:
                     _parameter("format", {"type": "string", "enum": RESULT_FORMATS, "default": "csv"}, "The format.")
                 ],
                 "requestBody": {"required": True, "content": {"application/json": {"schema": results}}},
-                "responses": {"200": {"description": "The results.", "content": _formats()}} | _problems("400", "413"),
+                "responses": {"200": {"description": "The results.", "content": _formats()}}
+                | _problems("400", "408", "413", "503"),
             }
         },
     }
