@@ -9,10 +9,10 @@ In reading order:
     results           Evaluation, its results, metrics.json
     extrapolation     the score that more recordings would give
     learning_curve    LearningCurve: the score by the number of training recordings
+    curve_run         train on draws of the recordings, and measure the curve
     comparison        run a plan: train, test, collect the results
     model_evaluation  evaluate a trained model on a data set
     event_evaluation  score detections in long recordings against annotations
-    curve_run         train on draws of the recordings, and measure the curve
     quantisation      int8 models and their loss of accuracy
     report            write an Evaluation as one HTML file
     label_check       find recordings whose label held-out predictions contradict

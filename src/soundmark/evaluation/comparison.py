@@ -32,9 +32,9 @@ import numpy as np
 from soundmark.datasets import Dataset, Skipped, features, leakage
 from soundmark.datasets.features import Features
 from soundmark.datasets.protocols import protocol_of
-from soundmark.errors import DatasetError, OutputError, SettingsError
+from soundmark.errors import OutputError, SettingsError
 from soundmark.evaluation import DEFAULT_SEEDS
-from soundmark.evaluation.learning_curve import LearningCurve
+from soundmark.evaluation.curve_run import check_curves, measure_curves
 from soundmark.evaluation.plan import Plan, leakage_warnings, make_plan, preset_or, unfinished
 from soundmark.evaluation.results import Comparison, Evaluation, FoldResult, Result, standard_deviation
 from soundmark.metrics import thresholds, verdicts
@@ -59,12 +59,7 @@ from soundmark.training.run_folder import (
     unit_folders,
     with_figures_checksum,
 )
-from soundmark.training.single_model import (
-    open_dataset,
-    prepare,
-    results_folder,
-    warn_skipped,
-)
+from soundmark.training.single_model import open_dataset, prepare, results_folder, warn_skipped
 from soundmark.training.unit import (
     Outcome,
     Unit,
@@ -254,47 +249,12 @@ def run_and_report(
     """
     from soundmark.evaluation import report
 
-    check_curve(plan.recipes, curve=curve)
+    if curve:
+        check_curves(plan.recipes)
     with exclusive_run(folder):
         found = run_plan(plan, folder, jobs=jobs, device=device, fresh=fresh, command=command, progress=progress)
-        curves = _curves(plan, folder, jobs, progress) if curve else []
+        curves = measure_curves(plan.dataset, plan.recipes, folder, jobs=jobs, progress=progress) if curve else []
         report.write(found, folder / "report.html", curves)
-    return found
-
-
-def check_curve(recipes: Sequence[Recipe], *, curve: bool) -> None:
-    """Check that a comparison can measure learning curves.
-
-    Raises:
-        SettingsError: it cannot, and ``curve`` is given.
-
-    >>> check_curve([recipe], curve=True)
-    Traceback (most recent call last):
-    soundmark.errors.SettingsError: no recipe has a backbone, and the learning curve of others takes many trainings: ...
-    """
-    if curve and not any(recipe.backbone for recipe in recipes):
-        raise SettingsError(
-            "no recipe has a backbone, and the learning curve of others takes many trainings: measure it with "
-            "`soundmark curve`."
-        )
-
-
-def _curves(plan: Plan, folder: Path, jobs: parallel.Jobs, progress: Progress) -> list[LearningCurve]:
-    """Measure the learning curve of each recipe with a backbone, and write it into the folder of the recipe."""
-    from soundmark.evaluation import curve_run
-
-    found = []
-    for recipe in plan.recipes:
-        if recipe.backbone:
-            try:
-                curve_plan = curve_run.make_curve_plan(plan.dataset, recipe)
-            except DatasetError as error:  # too few recordings
-                log.warning("no learning curve of %s: %s", recipe.name, error)
-                continue
-            store = build_features(plan.dataset, curve_plan.recipe, jobs=jobs, progress=progress)
-            path = folder / recipe.name
-            found.append(curve_run.measure_curve(curve_plan, store, path, jobs=jobs, progress=progress))
-            curve_run.write_curve(found[-1], path)
     return found
 
 

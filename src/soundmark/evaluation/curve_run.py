@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -505,6 +505,47 @@ def _clear(output: OutputFolder, plan: CurvePlan) -> None:
     for name in output.names():
         if name in (NAME, FIGURE) or (name.startswith(prefix) and Path(name).name in UNIT_FILES):
             output.remove(name)
+
+
+def check_curves(recipes: Iterable[Recipe]) -> None:
+    """Check that a comparison of ``recipes`` can measure learning curves.
+
+    Raises:
+        SettingsError: no recipe has a backbone.
+
+    >>> check_curves([recipe])
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: no recipe has a backbone, and the learning curve of others takes many trainings: ...
+    """
+    if not any(recipe.backbone for recipe in recipes):
+        raise SettingsError(
+            "no recipe has a backbone, and the learning curve of others takes many trainings: measure it with "
+            "`soundmark curve`."
+        )
+
+
+def measure_curves(
+    dataset: Dataset, recipes: Iterable[Recipe], folder: Path, *, jobs: parallel.Jobs, progress: Progress
+) -> list[LearningCurve]:
+    """Measure the learning curve of each recipe with a backbone, and write it to ``folder/<recipe>``.
+
+    A data set with too few recordings gives a warning, and no curve.
+
+    >>> measure_curves(city, [recipe], folder, jobs=1, progress=no_progress)
+    []
+    """
+    found = []
+    for recipe in recipes:
+        if recipe.backbone:
+            try:
+                plan = make_curve_plan(dataset, recipe)
+            except DatasetError as error:
+                log.warning("no learning curve of %s: %s", recipe.name, error)
+                continue
+            store = build_features(dataset, plan.recipe, jobs=jobs, progress=progress)
+            found.append(measure_curve(plan, store, folder / recipe.name, jobs=jobs, progress=progress))
+            write_curve(found[-1], folder / recipe.name)
+    return found
 
 
 def write_curve(curve: LearningCurve, folder: Path) -> None:

@@ -108,7 +108,7 @@ def compare(
         requirements.require("--cluster", ("distributed",))
     from soundmark.cli import console, tables
     from soundmark.datasets.clip_windows import describe_window
-    from soundmark.evaluation import comparison, report
+    from soundmark.evaluation import comparison, curve_run, report
     from soundmark.evaluation.plan import describe_cost, make_plan, preset_or
     from soundmark.runtime import parallel
     from soundmark.training import named_recipes
@@ -123,7 +123,8 @@ def compare(
     ]
     named_recipes.check_used(chosen, **fields, window_s=window)
     requirements.require_for_recipes(chosen)
-    comparison.check_curve(chosen, curve=curve)
+    if curve:
+        curve_run.check_curves(chosen)
     data = prepare(open_dataset(dataset, subset, complete=complete), chosen, window_s=window, background=background)
     console.say(describe_window(data))
     plan = make_plan(data, chosen, protocols=protocol, folds=options.fold_numbers(folds), seeds=seeds)

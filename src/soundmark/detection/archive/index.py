@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from soundmark import audio
 from soundmark.audio import Sound
 from soundmark.detection import inputs as input_files
-from soundmark.detection.archive import store, suggestions
+from soundmark.detection.archive import review, store, suggestions
 from soundmark.detection.archive.indexing import build_index, path_in_index
+from soundmark.detection.archive.review import PrecisionCurve
 from soundmark.detection.archive.store import Parameters, Recording
 from soundmark.detection.inputs import Failure
 from soundmark.errors import BundleError, SettingsError, unknown_name
@@ -251,6 +252,36 @@ class Index:
         table = {"file": files} | {name: records[name] for name in ("start_s", "stop_s", "level_dbfs")}
         return pd.DataFrame(table).join(pd.DataFrame(records["scores"], columns=list(self.classes)))
 
+    def scores(self, label: str) -> NDArray[np.float32]:
+        """Return the scores of a class that decide on events, ``[windows]``.
+
+        Raises:
+            SettingsError: there is no such class.
+
+        >>> index = Index.build(city.clips[0].path, embedder, folder / "one", quiet=True)
+        >>> index.scores("siren").shape
+        (1,)
+        """
+        found: NDArray[np.float32] = self._records["scores"][self._rows, self._class(label)]
+        return found
+
+    def windows(self, numbers: Sequence[int] | NDArray[np.integer], label: str | None = None) -> FoundWindows:
+        """Return the windows with these ``numbers``, 0 to ``len(index)`` − 1, with the score of ``label``.
+
+        By default, the label is the class with the highest score.
+
+        >>> index = Index.build(city.clips[0].path, embedder, folder / "one", quiet=True)
+        >>> index.windows([0], "siren")[0].label
+        'siren'
+        """
+        which = None if label is None else self._class(label)
+        return FoundWindows(self._windows(self._rows[np.asarray(numbers, np.int64)], which=which))
+
+    def _class(self, label: str) -> int:
+        if label not in self.classes:
+            raise unknown_name("class", label, self.classes, owner="the index")
+        return self.classes.index(label)
+
     def search(
         self,
         like: AudioSource | Sequence[AudioSource],
@@ -298,9 +329,7 @@ class Index:
             SettingsError: ``n`` is not a whole number above 0, or there is no such class.
         """
         _check_n(n)
-        if label is not None and label not in self.classes:
-            raise unknown_name("class", label, self.classes, owner="the index")
-        which = None if label is None else self.classes.index(label)
+        which = None if label is None else self._class(label)
         has_label = self._labelled(labelled or ())
         rows = self._rows[~has_label]
         if not len(rows):
@@ -310,6 +339,24 @@ class Index:
         known = self._directions(self._rows[has_label]) if has_label.any() else None
         chosen = suggestions.choose(self._directions(rows[most]), uncertainties[most], n, labelled=known)
         return FoundWindows(self._windows(rows[most[chosen]]))
+
+    def review(self, label: str, *, wanted: float = 0.9, seed: int = 0) -> Review:
+        """Begin to review detections of the class ``label``, to find a threshold with the ``wanted`` precision.
+
+        Raises:
+            SettingsError: there is no such class, or ``wanted`` is not between 0 and 1.
+
+        >>> index = Index.build([clip.path for clip in city.clips[:8]], embedder, folder / "index", quiet=True)
+        >>> review = index.review("siren")
+        >>> for window in review.next(3):
+        ...     review.answer(window, contains=False)
+        >>> review
+        Review(siren: 3 windows reviewed, 0 contain it; no threshold has a precision of 90 % yet)
+        """
+        self._class(label)
+        if not 0 < wanted < 1:
+            raise SettingsError(f"wanted is {wanted!r}: expected a precision between 0 and 1, such as 0.9.")
+        return Review(self, label, wanted=wanted, seed=seed)
 
     def _labelled(self, clips: Iterable[Clip]) -> NDArray[np.bool_]:
         """Return whether each window overlaps one of ``clips``."""
@@ -345,13 +392,15 @@ class Index:
         found: NDArray[np.float32] = self._records["embedding"][spaced].astype(np.float32)
         return found
 
-    def _windows(self, rows: NDArray[np.int64], similarity: NDArray[np.float32] | None = None) -> Iterator[FoundWindow]:
+    def _windows(
+        self, rows: NDArray[np.int64], similarity: NDArray[np.float32] | None = None, *, which: int | None = None
+    ) -> Iterator[FoundWindow]:
         firsts = np.array([recording.first for recording in self.recordings])
         order = np.argsort(firsts, kind="stable")  # a recording without windows begins where the next one does
         for position, row in enumerate(rows.tolist()):
             record = self._records[row]
             recording = self.recordings[order[np.searchsorted(firsts[order], row, side="right") - 1]]
-            best = int(record["scores"].argmax())
+            best = int(record["scores"].argmax()) if which is None else which
             yield FoundWindow(
                 file=recording.path,
                 start_s=float(record["start_s"]),
@@ -361,6 +410,59 @@ class Index:
                 level_dbfs=float(record["level_dbfs"]),
                 similarity=None if similarity is None else float(similarity[position]),
             )
+
+
+class Review:
+    """Reviews of one class in an index: ``next`` windows, ``answer`` each, read ``curve`` and ``safe_threshold``."""
+
+    def __init__(self, index: Index, label: str, *, wanted: float, seed: int) -> None:
+        self.label, self.wanted = label, wanted
+        self._index, self._seed = index, seed
+        self._scores = index.scores(label)
+        self._returned: dict[FoundWindow, int] = {}  # by ``next``, with their numbers
+        self._answers: dict[int, bool] = {}  # by number of the window
+
+    def next(self, n: int = 1) -> FoundWindows:
+        """Return up to ``n`` windows to review next; fewer if only few are left.
+
+        Raises:
+            SettingsError: ``n`` is not a whole number above 0.
+        """
+        _check_n(n)
+        reviewed, answers = self._reviewed()
+        chosen = review.next_windows(self._scores, reviewed, answers, n, wanted=self.wanted, seed=self._seed)
+        found = self._index.windows(chosen, self.label)
+        self._returned.update(zip(found, chosen.tolist(), strict=True))
+        return found
+
+    def answer(self, window: FoundWindow, *, contains: bool) -> None:
+        """Record whether a window contains the class; a later answer replaces an earlier one.
+
+        Raises:
+            SettingsError: ``next`` did not return this window.
+        """
+        if window not in self._returned:
+            raise SettingsError(f'"{window.file}" at {window.start_s:g} s was not returned by next: answer those only.')
+        self._answers[self._returned[window]] = bool(contains)
+
+    @property
+    def curve(self) -> PrecisionCurve:
+        """The precision by threshold, with intervals."""
+        return review.precision_curve(self._scores, *self._reviewed(), wanted=self.wanted)
+
+    @property
+    def safe_threshold(self) -> float | None:
+        """The lowest threshold whose precision is the wanted one with a probability of 90 %; None: none yet."""
+        return self.curve.safe_threshold
+
+    def _reviewed(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        return np.array(list(self._answers), np.int64), np.array(list(self._answers.values()), bool)
+
+    def __repr__(self) -> str:
+        found, threshold = sum(self._answers.values()), self.safe_threshold
+        precision = f"a precision of {100 * self.wanted:g} %"
+        end = f"no threshold has {precision} yet" if threshold is None else f"{threshold:g} has {precision}"
+        return f"Review({self.label}: {counted(len(self._answers), 'window')} reviewed, {found} contain it; {end})"
 
 
 def _check_n(n: int) -> None:

@@ -1,0 +1,195 @@
+"""Choose a detection threshold from reviewed windows: which windows to review, and how precise the detections would be.
+
+A person says of some windows of an archive whether they contain a class. With x = ln(s / (1 − s)) of the score s, the
+share of windows that contain it is modelled as
+
+    γ / (1 + exp(−(a + b·x)))
+
+where a = 0, b = 1 and γ = 1 mean that the score is calibrated, and γ < 1 that some high scores are always wrong. The
+posterior of the three parameters is computed on a grid; the precision at a threshold is the mean share over the windows
+at or above it, with the binomial variance of so many windows. So reviews of all scores contribute to each threshold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVEL = 0.9  # of intervals, and the probability at which a precision counts as reached
+
+LIMIT = 1e-3  # scores are limited to LIMIT … 1 − LIMIT
+
+THRESHOLDS = np.linspace(0.05, 0.95, 19)
+
+FEWEST = 5  # windows at or above a threshold
+
+EVENLY = 10  # windows that are reviewed evenly over the score before others
+
+# The grid: a is the log-odds at a score of 0.5, b the slope, γ the share at a score of 1.
+_A, _B, _GAMMA = np.linspace(-6, 6, 49), np.exp(np.linspace(-1.6, 1.6, 25)), np.array([1.0, 0.97, 0.94, 0.9, 0.8, 0.6])
+
+_PRIOR_A, _PRIOR_LOG_B = 2.0, 0.7  # SDs; the means are those of a calibrated score
+
+_PRIOR_GAMMA = np.array([0.4, 0.2, 0.15, 0.1, 0.1, 0.05])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionCurve:
+    """The precision by threshold, estimated from reviews; all arrays are ``[thresholds]``."""
+
+    thresholds: NDArray[np.float64]
+    windows: NDArray[np.int64]  # of the archive, at or above the threshold
+    precision: NDArray[np.float64]  # NaN with fewer than FEWEST windows
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    reached: NDArray[np.float64]  # probability that the precision is at least ``wanted``
+    wanted: float
+
+    @property
+    def safe_threshold(self) -> float | None:
+        """The lowest threshold at which the wanted precision is reached with a probability of LEVEL; None: none."""
+        safe = np.flatnonzero(self.reached >= LEVEL)
+        return float(self.thresholds[safe[0]]) if len(safe) else None
+
+
+def sample(scores: NDArray[np.floating], n: int, *, seed: int = 0) -> NDArray[np.int64]:
+    """Return the indices of up to ``n`` windows to review, evenly over the score, in random order.
+
+    >>> sorted(sample(np.array([0.1, 0.11, 0.12, 0.5, 0.9]), 3).tolist())[1:]
+    [3, 4]
+    """
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(scores))
+    rank = np.empty(len(scores), np.int64)
+    places = np.floor(np.clip(np.asarray(scores, np.float64)[order], 0, 1 - 1e-9) * min(n, len(scores))).astype(
+        np.int64
+    )
+    for place in np.unique(places):  # the first window of each place, then the second of each, …
+        members = np.flatnonzero(places == place)
+        rank[members] = np.arange(len(members))
+    first = np.lexsort((random.random(len(scores)), rank))[:n]
+    chosen: NDArray[np.int64] = order[first]
+    return chosen
+
+
+def next_windows(
+    scores: NDArray[np.floating],
+    reviewed: NDArray[np.integer],
+    answers: NDArray[np.bool_],
+    n: int,
+    *,
+    wanted: float = 0.9,
+    seed: int = 0,
+) -> NDArray[np.int64]:
+    """Return the indices of up to ``n`` windows to review next, given what was ``reviewed`` and the ``answers``.
+
+    The first EVENLY windows are those of ``sample``. The others are random windows at or above the threshold whose
+    estimated precision is highest: only many reviews there can show that a precision is reached.
+
+    >>> scores = np.linspace(0, 1, 100)
+    >>> first = next_windows(scores, np.zeros(0, int), np.zeros(0, bool), 5)
+    >>> first.tolist() == sample(scores, EVENLY)[:5].tolist()
+    True
+    """
+    if len(reviewed) < EVENLY:
+        even = sample(scores, EVENLY, seed=seed)
+        return even[~np.isin(even, reviewed)][:n]
+    curve = precision_curve(scores, reviewed, answers, wanted=wanted)
+    is_known = np.isfinite(curve.precision)
+    best = int(np.argmax(np.where(is_known, curve.precision, -1.0))) if is_known.any() else 0
+    free = np.ones(len(scores), bool)
+    free[reviewed] = False
+    random = np.random.default_rng([seed, len(reviewed)])
+    for threshold in curve.thresholds[best::-1].tolist():  # lower ones if all windows above are reviewed
+        candidates = np.flatnonzero(free & (np.asarray(scores) >= threshold))
+        if len(candidates):
+            break
+    else:
+        candidates = np.flatnonzero(free)
+    chosen: NDArray[np.int64] = random.permutation(candidates)[:n]
+    return chosen
+
+
+def precision_curve(
+    scores: NDArray[np.floating],
+    reviewed: NDArray[np.integer],
+    answers: NDArray[np.bool_],
+    *,
+    wanted: float = 0.9,
+) -> PrecisionCurve:
+    """Estimate the precision of a class from the windows ``reviewed``, whose ``answers`` say whether they contain it.
+
+    ``scores`` ``[n]`` are those of all windows of the archive, ``reviewed`` indices of some.
+
+    >>> scores = np.linspace(0.01, 0.99, 500)
+    >>> reviewed = sample(scores, 60)
+    >>> curve = precision_curve(scores, reviewed, scores[reviewed] > 0.5)
+    >>> 0.4 < curve.safe_threshold < 0.7, precision_curve(scores, reviewed[:0], np.zeros(0, bool)).safe_threshold
+    (True, None)
+    """
+    x = _log_odds(scores)
+    posterior = _posterior(x[reviewed], np.asarray(answers, bool))
+    used = posterior > 1e-6
+    a, b, gamma = (grid[used] for grid in np.meshgrid(_A, _B, _GAMMA, indexing="ij"))
+    weights = posterior[used] / posterior[used].sum()
+    # Windows of similar scores are counted together: 200 bins instead of a million windows.
+    edges = np.linspace(_log_odds(np.array([0.0]))[0], _log_odds(np.array([1.0]))[0], 201)
+    thresholds_x = _log_odds(THRESHOLDS)
+    rows = []
+    for threshold, threshold_x in zip(THRESHOLDS, thresholds_x, strict=True):
+        above = x[x >= threshold_x]
+        if len(above) < FEWEST:
+            rows.append((threshold, len(above), np.nan, np.nan, np.nan, 0.0))
+            continue
+        counts, _ = np.histogram(above, edges)
+        kept = counts > 0
+        middles, counts = ((edges[:-1] + edges[1:]) / 2)[kept], counts[kept]
+        share = gamma[:, None] / (1 + np.exp(-(a[:, None] + b[:, None] * middles)))
+        mean = share @ counts / counts.sum()
+        sd = np.sqrt((share * (1 - share)) @ counts) / counts.sum()
+        rows.append((threshold, len(above), *_summary(mean, sd, weights, wanted)))
+    columns = [np.array(column) for column in zip(*rows, strict=True)]
+    return PrecisionCurve(
+        thresholds=columns[0],
+        windows=columns[1].astype(np.int64),
+        precision=columns[2],
+        low=columns[3],
+        high=columns[4],
+        reached=columns[5],
+        wanted=wanted,
+    )
+
+
+def _log_odds(scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    limited = np.clip(np.asarray(scores, np.float64), LIMIT, 1 - LIMIT)
+    found: NDArray[np.float64] = np.log(limited / (1 - limited))
+    return found
+
+
+def _posterior(x: NDArray[np.float64], answers: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the probability of each grid point, up to a factor, ``[a, b, γ]``."""
+    a, log_b = _A[:, None, None], np.log(_B)[None, :, None]
+    log_p = -0.5 * (a / _PRIOR_A) ** 2 - 0.5 * (log_b / _PRIOR_LOG_B) ** 2 + np.log(_PRIOR_GAMMA)
+    for value, answer in zip(x.tolist(), answers.tolist(), strict=True):
+        share = np.clip(_GAMMA / (1 + np.exp(-(a + np.exp(log_b) * value))), 1e-9, 1 - 1e-9)
+        log_p = log_p + np.log(share if answer else 1 - share)
+    found: NDArray[np.float64] = np.exp(log_p - log_p.max())
+    return found
+
+
+def _summary(
+    mean: NDArray[np.float64], sd: NDArray[np.float64], weights: NDArray[np.float64], wanted: float
+) -> tuple[float, float, float, float]:
+    """Return the precision, both ends of its interval, and the probability that it is at least ``wanted``."""
+    order = np.argsort(mean)
+    total = np.cumsum(weights[order])
+    half, z = (1 - LEVEL) / 2, NormalDist().inv_cdf((1 + LEVEL) / 2)
+    low, high = (mean[order][min(int(np.searchsorted(total, share)), len(order) - 1)] for share in (half, 1 - half))
+    spread = z * float(np.average(sd, weights=weights))
+    normal = NormalDist()
+    distances = ((mean - wanted) / np.maximum(sd, 1e-9)).tolist()
+    reached = float(sum(w * normal.cdf(d) for w, d in zip(weights.tolist(), distances, strict=True)))
+    return float(mean @ weights), max(0.0, float(low) - spread), min(1.0, float(high) + spread), reached
