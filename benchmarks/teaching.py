@@ -19,6 +19,7 @@ import numpy as np
 
 from soundmark.datasets import Dataset
 from soundmark.detection.archive import suggestions
+from soundmark.metrics.single_label import macro_f1
 from soundmark.metrics.task import Task
 from soundmark.models.pretrained.backbone import load_backbone
 from soundmark.training.methods import build_features
@@ -47,7 +48,7 @@ class Teacher:
         logits = self.features @ head.weights + head.bias
         logits[:, ~self.targets[labelled].any(axis=0)] = -1e9  # a class without labels
         scores = Task.named("softmax").probabilities(logits, head.temperature)
-        return macro_f1(scores[self.test].argmax(1), self.targets[self.test].argmax(1)), scores[self.pool]
+        return macro_f1(self.targets[self.test].argmax(1), scores[self.test].argmax(1)), scores[self.pool]
 
     def curve(self, order: str, step: int, most: int) -> list[tuple[int, float]]:
         """Return the number of labels and the macro F1 after each step."""
@@ -66,15 +67,6 @@ class Teacher:
                 known = self.directions[labelled]
                 new = free[suggestions.choose(self.directions[free], uncertain, step, labelled=known)]
             labelled = np.concatenate([labelled, new])
-
-
-def macro_f1(predicted: np.ndarray, true: np.ndarray) -> float:
-    """Return the mean of the classes' F1."""
-    scores = []
-    for k in np.unique(true):
-        both = np.sum((predicted == k) & (true == k))
-        scores.append(2 * both / (np.sum(predicted == k) + np.sum(true == k)))
-    return float(np.mean(scores))
 
 
 def search_precision(embeddings: np.ndarray, data: Dataset, n: int = 10) -> dict[str, float]:

@@ -102,8 +102,8 @@ def test_listening_and_detecting_on_the_command_line(trained, city, tmp_path):
     assert classified.returncode == 0, classified.stderr
     pcm = (np.clip(audio.read(sound).samples, -1, 1) * 32767).astype("<i2").tobytes()
     rate = str(audio.read(sound).rate_hz)
-    heard = run_soundmark("listen", "-", "--rate", rate, "-m", path, cwd=tmp_path, input=pcm)
-    assert heard.returncode == 0, heard.stderr
+    listened = run_soundmark("listen", "-", "--rate", rate, "-m", path, cwd=tmp_path, input=pcm)
+    assert listened.returncode == 0, listened.stderr
     shown = run_soundmark("show", path, cwd=tmp_path)
     assert "waveform" in shown.stdout
     assert shown.returncode == 0, shown.stderr

@@ -87,9 +87,9 @@ def identity(url: str) -> list[str] | None:
 
 
 def listed(url: str) -> Iterator[tuple[str, str]]:
-    """Yield the URLs of the sound files that ``url`` stands for, sorted, each with a name for its results.
+    """Yield the URLs of the sound files at ``url``, sorted, each with a name for its results.
 
-    A pattern (``s3://bucket/2024/*.flac``) stands for what matches; a URL that ends with a slash, for all sound files
+    A pattern (``s3://bucket/2024/*.flac``) selects what matches; a URL that ends with a slash, all sound files
     below it. Any other URL is a file.
 
     Raises:

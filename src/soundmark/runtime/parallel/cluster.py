@@ -88,7 +88,7 @@ class Cluster(Executor):
         return found
 
     def share(self, value: Any) -> Any:
-        """Send ``value`` to the workers once; return what stands for it in the arguments of ``submit``."""
+        """Send ``value`` to the workers once; return a reference to it for the arguments of ``submit``."""
         self._check_connection()
         return self.client.submit(_same, value, pure=False)
 

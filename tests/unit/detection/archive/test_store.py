@@ -1,4 +1,4 @@
-"""The files of an index: after a kill at any byte, it is read without error, and goes on where it was."""
+"""The files of an index: after a kill at any byte, it is read without error, and indexing resumes."""
 
 import json
 import logging
