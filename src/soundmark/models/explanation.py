@@ -40,7 +40,7 @@ Float64 = npt.NDArray[np.float64]
 FREQUENCY_PATCHES, TIME_PATCHES = 8, 12
 
 
-BATCH = 64  # occluded spectrograms per batch
+BATCH_VALUES = 512 * 1024  # of the occluded spectrograms of a batch: four windows of 10 s with 128 mel bands
 
 
 IMPORTANT_FRACTION = 0.5  # a region is important from this fraction of the maximum importance on
@@ -285,15 +285,18 @@ def occlusion(model: Model, spectrogram: Float32, positions: Float64, which: int
     rows = (np.arange(len(spectrogram)) + 0.5) / len(spectrogram)
     in_frequency = stripe_masks(rows, min(FREQUENCY_PATCHES, len(rows)))  # a waveform has one row: hide times only
     in_time = stripe_masks(positions, TIME_PATCHES)
-    masks = (in_frequency[:, None, :, None] & in_time[None, :, None, :]).reshape(-1, *spectrogram.shape)
     fill = occlusion_level(spectrogram)
     baseline = _log_odds(model, spectrogram[None], which)
-    decreases = [
-        baseline - _log_odds(model, np.where(masks[start : start + BATCH], fill, spectrogram), which)
-        for start in range(0, len(masks), BATCH)
-    ]
-    summed = np.tensordot(np.concatenate(decreases), masks, axes=1)
-    return (summed / np.maximum(masks.sum(axis=0), 1)).astype(np.float32)
+    per_batch = max(1, BATCH_VALUES // spectrogram.size)
+    patches = list(np.ndindex(len(in_frequency), len(in_time)))
+    decreases = []
+    for start in range(0, len(patches), per_batch):
+        low, early = np.array(patches[start : start + per_batch]).T
+        masks = in_frequency[low, :, None] & in_time[early, None, :]
+        decreases.append(baseline - _log_odds(model, np.where(masks, fill, spectrogram), which))
+    by_patch = np.concatenate(decreases).reshape(len(in_frequency), len(in_time))
+    n_patches = np.outer(in_frequency.sum(axis=0), in_time.sum(axis=0))
+    return ((in_frequency.T @ by_patch @ in_time) / np.maximum(n_patches, 1)).astype(np.float32)
 
 
 def stripe_masks(positions: Float64, count: int) -> npt.NDArray[np.bool_]:
