@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -16,7 +17,8 @@ from soundmark import audio
 from soundmark.detection.analysis import analyze
 from soundmark.models.bundle import Bundle
 from support.commands import run_soundmark
-from support.faulty_io import fault_setting
+from support.faulty_io import KILLS, fault_setting
+from support.models import tone_embedder
 from support.sounds import RATE_HZ, wave
 
 COMMANDS = {
@@ -27,6 +29,10 @@ COMMANDS = {
     "spectrograms": "spectrograms pets out --jobs 1 --quiet",
     "evaluate": "evaluate pets -m model.onnx -o out --jobs 1 --quiet",
     "evaluate --events": "evaluate pets -m model.onnx -o out --events --jobs 1 --quiet",
+    "index": "index pets -m embedder.onnx -o out --jobs 1 --quiet",
+    "inspect": "inspect pets -o out/figure.png --overwrite --jobs 1 --quiet",
+    "explain": "explain pets/a/0.wav -m model.onnx -o out/figure.png --overwrite",
+    "export": "export model.onnx --with-front-end -o out/exported.onnx --overwrite",
     "train": "train pets -o out --recipe tiny.toml --jobs 1 --quiet",
     "compare": "compare pets -o out --recipe tiny.toml --protocol random --jobs 1 --quiet",
     "curve": "curve pets -o out --recipe tiny.toml --draws 1 --jobs 1 --quiet",
@@ -34,7 +40,10 @@ COMMANDS = {
 """The commands that write a folder, by name."""
 
 
-GROWING = ("journal.jsonl",)
+GROWING = ("journal.jsonl", "windows.bin")
+
+
+YEAR_S = 365 * 86_400
 
 
 TINY = """name = "tiny"
@@ -64,6 +73,7 @@ def make_workplace(folder: Path, bundle: Bundle) -> Path:
         label = ("a", "b")[number % 2]
         audio.write(folder / "pets" / label / f"{number}.wav", wave(0.6, number), RATE_HZ)
     bundle.write(folder / "model.onnx")
+    tone_embedder().bundle.write(folder / "embedder.onnx")
     (folder / "tiny.toml").write_text(TINY)
     for number in (1, 2):
         analyze(folder / "pets", folder / "model.onnx", folder / "parts" / str(number), shard=f"{number}/2", quiet=True)
@@ -87,6 +97,13 @@ def stable(folder: Path) -> dict[str, str]:
     return found
 
 
+def date_files(*folders: Path, by_s: int) -> None:
+    """Move the times of all files by ``by_s`` seconds; into the future: as after a clock that was set back."""
+    for path in (path for folder in folders for path in folder.rglob("*")):
+        found = path.lstat()
+        os.utime(path, (found.st_atime + by_s, found.st_mtime + by_s), follow_symlinks=False)
+
+
 class FaultyRuns:
     """A command in copies of a ``workplace``."""
 
@@ -106,7 +123,7 @@ class FaultyRuns:
             out = place / "out"
             done = self._run(place, fault_setting(fault, n, out, self._counter))
             wrong = []
-            if fault == "SIGKILL":
+            if fault in KILLS:
                 wrong += [] if done.returncode == -9 else [f"status {done.returncode} after SIGKILL"]
             else:
                 wrong += [] if done.returncode in (0, 2) else [f"status {done.returncode}: {done.stderr}"]
@@ -114,13 +131,15 @@ class FaultyRuns:
                 wrong += [] if len(errors) == (done.returncode != 0) else [f"{len(errors)} messages: {done.stderr}"]
             wrong += [f"traceback: {done.stderr}"] if "Traceback" in done.stderr else []
             wrong += self._wrong_files(stable(out)) if out.is_dir() else []
+            if fault == "clock set back":
+                date_files(place / "out", place / "cache", by_s=YEAR_S)
             again = self._run(place, {})
             if again.returncode != 0:
                 wrong.append(f"the next run: status {again.returncode}, {again.stderr.strip()}")
             elif stable(out) != self.expected:
                 wrong.append("the next run: other results")
             wrong += [f"left: {path.name}" for path in out.rglob("*.part")]
-        message = "" if fault == "SIGKILL" else done.stderr.strip()
+        message = "" if fault in KILLS else done.stderr.strip()
         return Trial(command=self.name, fault=fault, n=n, faults=tuple(wrong), message=message)
 
     def _wrong_files(self, found: Mapping[str, str]) -> Iterator[str]:

@@ -19,7 +19,9 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
 
 ERRORS = {"disk full": errno.ENOSPC, "read-only": errno.EROFS, "permission lost": errno.EACCES}
 
-FAULTS = ("SIGKILL", *ERRORS)
+KILLS = ("SIGKILL", "clock set back")  # the latter: killed, and the clock is set back before the next run
+
+FAULTS = (*KILLS, *ERRORS)
 
 
 def fault_setting(fault: str, n: int, folder: Path, counter: Path) -> dict[str, str]:
@@ -45,9 +47,9 @@ def _install(fault: str, n: int, folder: str, counter: str) -> None:
             return
         count += 1
         os.pwrite(descriptor, b"%d" % count, 0)
-        if n == 0 or count < n or (fault == "SIGKILL" and count > n):
+        if n == 0 or count < n or (fault in KILLS and count > n):
             return
-        if fault == "SIGKILL":
+        if fault in KILLS:
             os.kill(os.getpid(), signal.SIGKILL)
         raise OSError(ERRORS[fault], os.strerror(ERRORS[fault]), path)  # as all writes after it
 

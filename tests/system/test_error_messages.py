@@ -522,7 +522,7 @@ def links_in_a_class_folder(folder: Path) -> None:
 @setup_of(40)
 def a_folder_with_a_table(folder: Path) -> None:
     (folder / "folder").mkdir()
-    (folder / "folder" / "labels.csv").write_text("path,label\n../good.wav,dog\n")
+    (folder / "folder" / "labels.csv").write_text("name,kind\n../good.wav,dog\n")
 
 
 def table(path: Path, *lines: str, encoding: str = "utf-8", end: str = "\n") -> None:

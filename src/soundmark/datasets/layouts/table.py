@@ -15,8 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from soundmark.audio.folders import SUFFIXES, files_in, walk
 from soundmark.datasets.dataset import SEPARATOR, Clip, Dataset, Skipped, relative, split_label, typical_length_s
 from soundmark.datasets.layouts.table_reader import MAX_FOLD, Row, existing_clips, read_rows
+from soundmark.errors import DatasetError
+from soundmark.runtime.text import listed
 
 KIND = "a CSV table"
 
@@ -27,13 +30,45 @@ OPTIONS = ("classes",)
 SUFFIXES_OF_TABLES = (".csv", ".tsv", ".txt")
 
 
+REQUIRED = ("path", "label")
+
+
 def find(path: Path) -> Path | None:
-    """Return ``path`` if it is a file with the suffix of a table, else None.
+    """Return ``path`` if it is a file with the suffix of a table, or the table in the folder ``path``; else None.
+
+    A folder with several folders of sound files is never read by its table: it has one folder per class.
+
+    Raises:
+        DatasetError: the folder has several tables.
 
     >>> find(Path(__file__).parent) is None
     True
     """
-    return path if path.is_file() and path.suffix.lower() in SUFFIXES_OF_TABLES else None
+    if not path.is_dir():
+        return path if path.is_file() and path.suffix.lower() in SUFFIXES_OF_TABLES else None
+    names = sorted(name for name in files_in(str(path)) if Path(name).suffix.lower() in SUFFIXES_OF_TABLES)
+    tables = [path / name for name in names if _is_table(path / name)]
+    if not tables or _has_class_folders(path):
+        return None
+    if len(tables) > 1:
+        found = listed([f'"{table.name}"' for table in tables])
+        raise DatasetError(f'"{path}" has several tables of clips: {found}. Give the path of one of them.')
+    return tables[0]
+
+
+def _is_table(path: Path) -> bool:
+    try:
+        next(read_rows(path, REQUIRED))
+    except DatasetError:
+        return False
+    return True
+
+
+def _has_class_folders(folder: Path) -> bool:
+    """Return whether at least two folders contain sound files, and no sound file is beside them."""
+    entries = (entry.parts for entry in walk(str(folder)) if not entry.is_folder)
+    tops = {parts[0] if len(parts) > 1 else "" for parts in entries if Path(parts[-1]).suffix.lower() in SUFFIXES}
+    return len(tops) > 1 and "" not in tops
 
 
 def load(path: Path, *, classes: Sequence[str] | None = None) -> Dataset:
@@ -56,7 +91,7 @@ def load(path: Path, *, classes: Sequence[str] | None = None) -> Dataset:
     >>> data.multi_label, data.classes, [clip.label for clip in data.clips]
     (True, ('dog', 'siren'), ['dog;siren', ''])
     """
-    columns = ("path", "label")
+    columns = REQUIRED
     # A label with a semicolon is a single class name only if ``classes`` contains it.
     given = frozenset(classes or ())
     several = any(SEPARATOR in row.get("label") and row.get("label") not in given for row in read_rows(path, columns))

@@ -34,6 +34,35 @@ def test_rows(tmp_path: Path):
     assert data.window_s == 1.5
 
 
+@pytest.mark.parametrize(
+    "sounds", [["clips/rex.wav", "clips/mia.wav"], ["rex.wav", "mia.wav"], ["rex.wav", "more/mia.wav"]]
+)
+def test_a_folder_with_sounds_and_one_table_is_one_data_set(tmp_path: Path, sounds: list[str]):
+    for number, name in enumerate(sounds):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_tone(tmp_path / name, 1.0 + number)
+    (tmp_path / "readme.txt").write_text("path of the label\n")
+    write_table(tmp_path / "table.csv", "path,label,start,end", f"{sounds[0]},dog,0,1", f"{sounds[1]},cat,0,1")
+    data = Dataset.open(tmp_path)
+    assert [(data.relative_path(clip), clip.label) for clip in data.clips] == [(sounds[0], "dog"), (sounds[1], "cat")]
+    assert data.name == "table"
+
+
+def test_folders_of_classes_are_not_read_by_a_table_beside_them(tmp_path: Path):
+    for label in ("dog", "cat"):
+        (tmp_path / label).mkdir()
+        write_tone(tmp_path / label / "a.wav", 1.0)
+    write_table(tmp_path / "table.csv", "path,label", "dog/a.wav,wolf")
+    assert Dataset.open(tmp_path).classes == ("cat", "dog")
+
+
+def test_a_folder_with_two_tables_is_an_error(pets: Path):
+    for name in ("a.csv", "b.csv"):
+        write_table(pets / name, "path,label", "rex.wav,dog", "mia.wav,cat")
+    with pytest.raises(DatasetError, match=r'has several tables of clips: "a.csv" and "b.csv". Give the path of one'):
+        Dataset.open(pets)
+
+
 def test_the_class_order_can_be_given(pets: Path):
     path = write_table(pets / "t.csv", "path,label", "rex.wav,dog", "mia.wav,cat")
     assert Dataset.open(path, classes=["cat", "dog", "fox"]).labels.tolist() == [1, 0]
