@@ -74,10 +74,14 @@ def main() -> None:
         places = {
             name: in_format(writer, root / "training", events, root / name)
             for name, writer in zip(NAMES, WRITERS, strict=True)
-            if name != "raven-one"  # its recordings last 30 s
+            if name not in ("raven-one", "audioset")  # for recordings of 30 s; files that are segments
         }
         opened = {
-            name: sorted((clip.source, clip.start_s, clip.stop_s, clip.label) for clip in Dataset.open(place).clips)
+            name: sorted(
+                (source, clip.start_s, clip.stop_s, clip.label)
+                for found in [Dataset.open(place)]
+                for source, clip in zip(found.sources, found.clips, strict=True)
+            )
             for name, place in places.items()
         }
         for name, found in opened.items():
