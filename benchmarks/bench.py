@@ -1,12 +1,14 @@
 """Measure soundmark's speed and accuracy against the libraries of the original notebook, as one table: ``make bench``.
 
-    python benchmarks/bench.py [DATASET] [--parts features,training,accuracy,store] [--output FILE.md]
+    python benchmarks/bench.py [DATASET] [--parts features,training,accuracy,store,transfer,…] [--output FILE.md]
 
-The notebook is "Spectrogram Classification with the UrbanSound8K Dataset". DATASET has the layout of UrbanSound8K. By
-default, the real clips beside the checkout are used, or a synthetic city if there are none. Each part runs soundmark
+The notebook is "Spectrogram Classification with the UrbanSound8K Dataset"; beyond it, transfer, detection, archives and
+the server are compared with scripts of the same work in librosa, joblib, PyTorch, scikit-learn and ONNX Runtime.
+DATASET has the layout of UrbanSound8K. By default, the real clips beside the checkout are used, or a synthetic city if
+there are none. Each part runs soundmark
 and its baseline in turn and checks that their outputs agree. A row contains the median of each, the ratio of the
-medians, the range of the ratios over the rounds, and the target. The parts features, training and store take minutes;
-accuracy, ten trainings of the notebook's length, takes half an hour.
+medians, the range of the ratios over the rounds, and the target. Each part takes minutes; accuracy, ten trainings of
+the notebook's length, takes half an hour.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import time
 from pathlib import Path
 
 import parts
+import use_parts
 from contenders import BUILD
 from soundmark.datasets import synthetic
 from table import Row, as_markdown
@@ -29,6 +32,11 @@ PARTS = {
     "training": parts.training,
     "accuracy": parts.accuracy,
     "store": parts.store,
+    "transfer": use_parts.transfer,
+    "detection": use_parts.clip_and_hour,
+    "files": use_parts.many_files,
+    "archive": use_parts.archive,
+    "server": use_parts.server,
 }
 
 
