@@ -16,7 +16,7 @@ from soundmark.models.bundle import Bundle
 from soundmark.models.classifier import Model, load
 from soundmark.models.export import waveform
 from soundmark.models.export.waveform import ExportOptions
-from soundmark.spectrograms import Mel
+from soundmark.spectrograms import LogMel, Mel
 from support.commands import run_soundmark
 from support.exports import REPRESENTATIONS, small_model
 
@@ -49,6 +49,24 @@ def test_dynamic_export_returns_the_scores_of_the_model(model):
         probabilities, familiarity = session.run(["probabilities", "familiarity"], {"waveform": samples[None]})
         np.testing.assert_allclose(probabilities, scores.probabilities, atol=1e-4)
         np.testing.assert_allclose(familiarity, scores.familiarity, atol=1e-3)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("representation", [Mel(size=(32, 32)), LogMel()], ids=["mel", "logmel"])
+def test_export_of_a_model_with_time_expansion_and_a_band(representation, dynamic):
+    bats = representation.with_time_expansion(10).with_band(20_000, 90_000).for_window(0.4)
+    model = small_model(bats, window_s=0.4)
+    exported = waveform.with_front_end(model, dynamic=dynamic)
+    assert waveform.check_export(model, exported).probability < waveform.TOLERANCE
+    session = bundle.session(exported)
+    metadata = json.loads(session.get_modelmeta().custom_metadata_map["soundmark_export"])
+    assert (metadata["rate_hz"], metadata["window_samples"]) == (bats.input_rate_hz, round(0.4 * bats.input_rate_hz))
+    samples = audio.resample(
+        np.random.default_rng(0).normal(0, 0.1, 153_600).astype(np.float32), 384_000, bats.input_rate_hz
+    )
+    (probabilities, _) = session.run(None, {"waveform": np.resize(samples, (1, metadata["window_samples"]))})
+    expected = model.scores(np.resize(samples, metadata["window_samples"]), bats.input_rate_hz).probabilities
+    np.testing.assert_allclose(probabilities, expected, atol=1e-4)
 
 
 def test_metadata_contain_everything_that_a_program_needs(model, exported):
