@@ -359,6 +359,23 @@ class Dataset:
 
         return description.plot(self, ax)
 
+    def windows(self, window_s: float | None = None) -> Dataset:
+        """Return the data set with clips longer than 1.05 windows cut into windows, as ``train`` does.
+
+        ``window_s`` are the seconds of a window; default: the data set's. A window has its clip's label and recording.
+
+        Raises:
+            SettingsError: the window is not a number of seconds above 0.
+
+        >>> cut = city.windows(1.0)
+        >>> len(city), len(cut) > 100, cut.window_s
+        (60, True, 1.0)
+        """
+        from soundmark.datasets.clip_windows import cut_clips, with_window
+
+        fitted = with_window(self, window_s)
+        return cut_clips(fitted, fitted.window_s).windows
+
     def features(
         self,
         representation: str | dict[str, Any] | Representation = "mel",
@@ -373,7 +390,8 @@ class Dataset:
         Clips that cannot be read are skipped in both arrays and listed in one warning.
 
         Args:
-            representation: name, settings or object of the representation; "logmel" covers ``window_s`` seconds.
+            representation: name, settings or object of the representation; "logmel" covers ``window_s`` seconds, the
+                middle of a longer clip, with a warning: see ``windows``.
             jobs: parallel processes (default: all cores).
             cluster: a Dask cluster for the work: the address of its scheduler, "local", or a ``distributed.Client``.
             fresh: recompute stored features.
@@ -396,7 +414,10 @@ class Dataset:
         from soundmark.runtime.progress_bars import progress_bars
         from soundmark.spectrograms import representation_named
 
-        chosen = representation_named(representation).for_window(self.window_s)
+        given = representation_named(representation)
+        chosen = given.for_window(self.window_s)
+        if chosen != given:
+            features.warn_longer(self, chosen.name)
         with parallel.workers(cluster, jobs) as workers, progress_bars(quiet) as progress:
             store = features.build(self, chosen, jobs=workers, fresh=fresh, progress=progress)
         features.warn_incomplete(store.notes)

@@ -206,6 +206,23 @@ def warn_suspicious(dataset: Dataset, store: Features, clips: Iterable[int]) -> 
         log.warning("%s", text)
 
 
+def warn_longer(dataset: Dataset, name: str) -> None:
+    """Warn if clips are longer than the window that spectrograms of the representation ``name`` cover.
+
+    >>> warn_longer(city, "logmel")
+    """
+    n_longer = cut_clips(dataset, dataset.window_s).n_cut
+    if n_longer:
+        log.warning(
+            "%s longer than the window of %g s: %s covers only the middle of %s. "
+            "Dataset.windows() cuts clips into windows",
+            "a clip is" if n_longer == 1 else f"{n_longer} of {len(dataset.clips)} clips are",
+            dataset.window_s,
+            name,
+            "it" if n_longer == 1 else "each",
+        )
+
+
 def warn_incomplete(notes: Iterable[str]) -> None:
     """Warn of files that were decoded only in part: the first ``MAX_LISTED`` individually, without duplicates.
 

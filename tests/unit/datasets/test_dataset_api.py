@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from soundmark import audio
 from soundmark.datasets import Clip, Dataset, Skipped, description, features
 from soundmark.datasets.dataset import ClipIndexError
 from soundmark.errors import AudioError, DatasetError, SettingsError
@@ -221,6 +222,26 @@ def test_features_are_the_spectrograms_and_labels_of_the_clips(city, representat
     for row, label, clip in zip(X, y, data, strict=True):
         assert (row == features.spectrogram(clip, expected)).all()
         assert data.classes[label] == clip.label
+
+
+def test_features_of_clips_longer_than_the_window_warn_and_windows_cut_them(tmp_path, caplog):
+    for name, seconds in (("a/0", 1.0), ("a/1", 1.0), ("b/0", 1.0), ("b/1", 9.0)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        audio.write(tmp_path / f"{name}.wav", np.full(round(seconds * 8000), 0.1, np.float32), 8000)
+    data = Dataset.open(tmp_path)
+    assert data.window_s == 1.0
+    with caplog.at_level(logging.WARNING, "soundmark"):
+        assert len(data.features("mel", jobs=1, quiet=True)[0]) == 4  # resized: covers each clip
+        assert caplog.text == ""
+        assert len(data.features("logmel", jobs=1, quiet=True)[0]) == 4
+    assert "a clip is longer than the window of 1 s: logmel covers only the middle of it" in caplog.text
+    caplog.clear()
+    cut = data.windows()
+    X, y = cut.features("logmel", jobs=1, quiet=True)
+    assert (len(X), y.tolist(), caplog.text) == (12, [0, 0, *[1] * 10], "")
+    assert set(cut.sources) == set(data.sources)
+    with pytest.raises(SettingsError, match=r"the window is 0 s: expected a number of seconds above 0"):
+        data.windows(0)
 
 
 def test_features_of_multi_label_data_have_targets(tmp_path):
