@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("soundmark")
 
 
-BATCH, BATCH_VALUES = 250, 1 << 24  # spectrograms per batch at most, and numbers in them
+BATCH, BATCH_VALUES = 250, 1 << 19  # spectrograms per batch at most, and numbers in them: larger ones are not faster
 
 
 MAX_BATCH_VALUES = 1 << 15  # spectrogram values per batch of windows of one recording
