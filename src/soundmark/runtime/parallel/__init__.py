@@ -6,6 +6,7 @@ imported on use: `soundmark classify` does not need it and starts faster without
 
 In reading order:
 
+    allocator   keep freed memory in processes that compute
     same_files  check that a worker on another machine finds the same files as this one
     cluster     workers on other machines: a Dask cluster as an executor
 """
@@ -19,13 +20,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache, partial
 from importlib.metadata import version
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from soundmark.errors import SoundmarkError
+from soundmark.runtime.parallel.allocator import undo_trimming
 
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
@@ -42,9 +44,6 @@ log = logging.getLogger("soundmark")
 
 Jobs = int | Executor | None
 """Where work is done: a number of processes (None: all cores), or an executor."""
-
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 POLL_S = 0.5  # between checks that an executor still works
@@ -261,24 +260,8 @@ def run_task(required: str, function: Callable[..., Result], *arguments: Any) ->
             f"a worker has soundmark {installed_version()}, but the command was started with {required}: install the "
             "same version on all machines. Finished work is kept: run the same command again to resume."
         )
-    _keep_memory()
+    undo_trimming()
     return function(*arguments)
-
-
-@cache
-def _keep_memory() -> None:
-    """Undo a setting with which Dask starts its workers: glibc returns each freed block to the system.
-
-    A spectrogram allocates and frees megabytes, and each new page costs a page fault: that doubled the time of
-    `classify`. The values are those that glibc reaches by itself.
-    """
-    if "MALLOC_TRIM_THRESHOLD_" in os.environ:
-        import ctypes
-
-        with suppress(OSError, AttributeError, TypeError):  # not glibc
-            mallopt = ctypes.CDLL(None).mallopt
-            for parameter, value in ((M_MMAP_THRESHOLD, 32 << 20), (M_TRIM_THRESHOLD, 64 << 20)):
-                mallopt(parameter, value)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from torch import nn
 
 from soundmark.errors import SettingsError
 from soundmark.models.training_record import Epoch, held_out_name
+from soundmark.runtime.parallel.allocator import keep_freed_memory
 from soundmark.runtime.progress import Progress
 from soundmark.training import networks
 from soundmark.training.calibration import Calibration
@@ -76,7 +77,7 @@ def train_network(
     folder). An interrupted run resumes from it on the same engine and gives the same final weights. The default
     ``engine`` is that of ``choose_engine``. Three callbacks report the progress: ``on_batch(done, total)`` after every
     batch of all trainings; ``on_epoch(history)`` after every epoch; ``on_status(text)`` with epoch, loss and accuracy
-    before each of these.
+    before each of these. On Linux, the process keeps its freed memory from then on, which saves a quarter of the time.
 
     Raises:
         SettingsError: the shape of the features does not fit the network, or the training diverges.
@@ -93,6 +94,7 @@ def train_network(
     >>> [epoch.epoch for epoch in trained.history]
     [1, 2]
     """
+    keep_freed_memory()
     report = _Report(on_batch, on_epoch, on_status, _batches(data, recipe), recipe.epochs_for(len(data.train)))
     if not recipe.validation_fraction or not len(data.validation):
         return _train_all(data, recipe, checkpoint, engine, report)
