@@ -76,6 +76,13 @@ CARD_FORMATS = {
 }
 
 
+EXPORT_TARGETS = {
+    "opensoundscape": "one ONNX file for its class ONNXModel",
+    "birdnet-go": "an ONNX file and a label file, in the place of BirdNET 2.4",
+    "transformers.js": "a folder for its pipeline audio-classification",
+}
+
+
 SAMPLE_FORMATS = {
     "u8": "unsigned 8-bit integers",
     "s16": "signed 16-bit integers",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from soundmark.cli import help_page, options
+from soundmark.cli import choices, completion, help_page, options
 from soundmark.cli.app import app, open_dataset
 
 
@@ -15,8 +15,10 @@ from soundmark.cli.app import app, open_dataset
     epilog=help_page.page_end(
         [
             "soundmark export model.onnx --with-front-end --check recordings",
+            "soundmark export model.onnx --for birdnet-go",
             "soundmark export model.onnx --int8 --calibrate UrbanSound8K -o small.onnx",
-        ]
+        ],
+        Programs=choices.EXPORT_TARGETS,
     )
 )
 def export(
@@ -37,8 +39,20 @@ def export(
             rich_help_panel="Output",
         ),
     ] = False,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="PROGRAM",
+            help="Export for another program; see Programs.",
+            show_default=False,
+            parser=options.one_of("program", choices.EXPORT_TARGETS),
+            autocompletion=completion.names(choices.EXPORT_TARGETS),
+            rich_help_panel="Output",
+        ),
+    ] = None,
     output: Annotated[
-        Path | None, options.output_option("FILE", "File to write.", show_default="beside the model")
+        Path | None, options.output_option("FILE", "File or folder to write.", show_default="beside the model")
     ] = None,
     overwrite: options.Overwrite = False,
     dynamic: Annotated[
@@ -76,24 +90,27 @@ def export(
     """
     from soundmark.cli import console, tables
     from soundmark.evaluation import quantisation
-    from soundmark.models.export import waveform
+    from soundmark.models.export import targets, waveform
     from soundmark.models.pretrained.named_models import load
 
     chosen = waveform.ExportOptions(
-        front_end=front_end, int8=int8, dynamic=dynamic, check=check or (), calibrate=calibrate
+        front_end=front_end, int8=int8, target=target, dynamic=dynamic, check=check or (), calibrate=calibrate
     )
     loaded = load(model)
-    target = waveform.output_path(Path(model), output, chosen, overwrite=overwrite)
+    if chosen.target:
+        program = targets.TARGETS[chosen.target]
+        path = targets.target_path(program, Path(model), output, overwrite=overwrite)
+        console.print_result(f"{path}: {targets.export_for(loaded, program, path).sentence}")
+        return
+    path = waveform.output_path(Path(model), output, chosen, overwrite=overwrite)
     with console.progress(quiet) as progress:
         if chosen.calibrate:
             data = open_dataset(chosen.calibrate, subset)
-            done = quantisation.export_int8(loaded, target, data, jobs=jobs, progress=progress)
+            done = quantisation.export_int8(loaded, path, data, jobs=jobs, progress=progress)
             faults = data.faults(done.skipped)
         else:
-            done = waveform.export_waveform_model(
-                loaded, target, dynamic=dynamic, check=chosen.check, progress=progress
-            )
+            done = waveform.export_waveform_model(loaded, path, dynamic=dynamic, check=chosen.check, progress=progress)
             faults = done.skipped
-    console.print_result(f"{target}: {done.sentence}")
+    console.print_result(f"{path}: {done.sentence}")
     tables.name_skipped(faults)
     raise typer.Exit(1 if faults else 0)
