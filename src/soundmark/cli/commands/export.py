@@ -9,6 +9,7 @@ import typer
 
 from soundmark.cli import choices, completion, help_page, options
 from soundmark.cli.app import app, open_dataset
+from soundmark.errors import SettingsError
 
 
 @app.command(
@@ -16,6 +17,7 @@ from soundmark.cli.app import app, open_dataset
         [
             "soundmark export model.onnx --with-front-end --check recordings",
             "soundmark export model.onnx --for birdnet-go",
+            "soundmark export model.onnx --page site",
             "soundmark export model.onnx --int8 --calibrate UrbanSound8K -o small.onnx",
         ],
         Programs=choices.EXPORT_TARGETS,
@@ -48,6 +50,26 @@ def export(
             show_default=False,
             parser=options.one_of("program", choices.EXPORT_TARGETS),
             autocompletion=completion.names(choices.EXPORT_TARGETS),
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Export a web page that classifies files and the microphone in the browser.",
+            show_default=False,
+            parser=options.path,
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    runtime: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="With --page: folder of the npm package onnxruntime-web.",
+            show_default="download it once, 14 MB",
+            parser=options.path,
             rich_help_panel="Output",
         ),
     ] = None,
@@ -94,13 +116,24 @@ def export(
     from soundmark.models.pretrained.named_models import load
 
     chosen = waveform.ExportOptions(
-        front_end=front_end, int8=int8, target=target, dynamic=dynamic, check=check or (), calibrate=calibrate
+        front_end=front_end,
+        int8=int8,
+        target=target,
+        page=page,
+        runtime=runtime,
+        dynamic=dynamic,
+        check=check or (),
+        calibrate=calibrate,
     )
+    if page and output:
+        raise SettingsError("--page names the folder that is written: remove -o.")
     loaded = load(model)
-    if chosen.target:
-        program = targets.TARGETS[chosen.target]
-        path = targets.target_path(program, Path(model), output, overwrite=overwrite)
-        console.print_result(f"{path}: {targets.export_for(loaded, program, path).sentence}")
+    if chosen.target or chosen.page:
+        with console.progress(quiet) as progress:
+            program = targets.TARGETS[target] if target else targets.page_target(runtime, progress)
+            path = targets.target_path(program, Path(model), page or output, overwrite=overwrite)
+            done = targets.export_for(loaded, program, path)
+        console.print_result(f"{path}: {done.sentence}")
         return
     path = waveform.output_path(Path(model), output, chosen, overwrite=overwrite)
     with console.progress(quiet) as progress:

@@ -309,6 +309,7 @@ class ExportOptions:
     int8: bool = False
     target: str | None = None
     page: Path | None = None
+    runtime: Path | None = None
     dynamic: bool = False
     check: Sequence[Path] = ()
     calibrate: Path | None = None
@@ -326,6 +327,7 @@ class ExportOptions:
             (self.dynamic and not self.front_end, "--dynamic", "--with-front-end"),
             (self.check and not self.front_end, "--check", "--with-front-end"),
             (self.calibrate and not self.int8, "--calibrate", "--int8"),
+            (self.runtime and not self.page, "--runtime", "--page"),
         ):
             if given:
                 raise SettingsError(f"{option} can only be used with {needs}: remove it.")
