@@ -130,7 +130,7 @@ def test_files_get_the_probabilities_of_soundmark(name, browser, node, sounds, t
     with served(site(model, node, tmp_path / "site")) as url, opened(browser, url) as page:
         for path in sounds:
             found = classified(page, path)
-            assert list(found)[0] == list(expected(model, path))[0]
+            assert next(iter(found)) == next(iter(expected(model, path)))
             assert found == pytest.approx(expected(model, path), abs=1e-3 if name == "unknown" else 1e-4), path.name
 
 
