@@ -113,6 +113,7 @@ def export(
     from soundmark.cli import console, tables
     from soundmark.evaluation import quantisation
     from soundmark.models.export import targets, waveform
+    from soundmark.models.pretrained import hub
     from soundmark.models.pretrained.named_models import load
 
     chosen = waveform.ExportOptions(
@@ -127,15 +128,15 @@ def export(
     )
     if page and output:
         raise SettingsError("--page names the folder that is written: remove -o.")
-    loaded = load(model)
+    loaded, file = load(model), hub.local_name(model)
     if chosen.target or chosen.page:
         with console.progress(quiet) as progress:
             program = targets.TARGETS[target] if target else targets.page_target(runtime, progress)
-            path = targets.target_path(program, Path(model), page or output, overwrite=overwrite)
+            path = targets.target_path(program, file, page or output, overwrite=overwrite)
             done = targets.export_for(loaded, program, path)
         console.print_result(f"{path}: {done.sentence}")
         return
-    path = waveform.output_path(Path(model), output, chosen, overwrite=overwrite)
+    path = waveform.output_path(file, output, chosen, overwrite=overwrite)
     with console.progress(quiet) as progress:
         if chosen.calibrate:
             data = open_dataset(chosen.calibrate, subset)
