@@ -46,6 +46,7 @@ RESULT_FORMATS = {
     "parquet": "one row per event, for pandas and DuckDB (needs -o)",
     "audacity": "a label track for Audacity",
     "raven": "a selection table for Raven",
+    "aoef": "an annotation project for Whombat, as AOEF (soundevent)",
 }
 
 
