@@ -285,8 +285,8 @@ def _add_recording(parts: dict[str, _JsonList], one: FileResult, tags: dict[str,
         parts["sound_event_annotations"].add({"uuid": annotation, "sound_event": uuid, "tags": [tag]})
         annotations.append(annotation)
     parts["recordings"].add(_aoef_recording(one))
-    times = {"start_time": 0.0, "end_time": _time(one.duration_s)}
-    parts["clips"].add({"uuid": clip, "recording": recording, **times})
+    span = {"start_time": 0.0, "end_time": _time(one.duration_s)}
+    parts["clips"].add({"uuid": clip, "recording": recording, **span})
     parts["clip_annotations"].add(
         {"uuid": _uuid("clip annotation", one.file), "clip": clip, "sound_events": annotations}
     )

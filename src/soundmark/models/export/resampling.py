@@ -135,7 +135,7 @@ def add_resampling(nodes: Nodes, x: str, n: int, found: PolyphaseFilter) -> str:
 
     >>> nodes = Nodes("resampling")
     >>> add_resampling(nodes, "waveform", 144000, polyphase_filter(48000, 32000))
-    'resampling/Slice_4'
+    'resampling/Slice_5'
     """
     taps, n_out = found.weights.shape[1], found.n_out(n)
     n_computed = min(n_out, found.n_computed(n))

@@ -245,5 +245,5 @@ def run(files: Files, samples: np.ndarray) -> np.ndarray:
     starts = (*range(0, n - length, hop), n - length)
     spans = [(0, n)] if n <= settings["whole_samples"] else [(at, at + length) for at in starts]
     found = [session.run(["probabilities"], {"waveform": samples[None, a:b]})[0][0] for a, b in spans]
-    mean: np.ndarray = np.mean(found, axis=0, dtype=np.float64)
+    mean: np.ndarray = np.stack(found).mean(axis=0, dtype=np.float64)
     return mean
