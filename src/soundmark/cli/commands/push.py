@@ -15,7 +15,6 @@ from soundmark.cli.app import app
         [
             "soundmark push model.onnx user/birds",
             "soundmark push model.onnx user/birds --private",
-            "soundmark classify street.wav -m hf://user/birds",
         ]
     )
 )
@@ -40,7 +39,7 @@ def push(
         ),
     ] = None,
 ) -> None:
-    """Publish a model with its card and scores on the Hugging Face Hub.
+    """Publish a model and its card on the Hugging Face Hub.
 
     Log in first with `hf auth login`, or set HF_TOKEN. The model is then loaded with -m hf://USER/NAME.
     """
