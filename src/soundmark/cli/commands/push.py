@@ -43,7 +43,7 @@ def push(
 
     Log in first with `hf auth login`, or set HF_TOKEN. The model is then loaded with -m hf://USER/NAME.
     """
-    requirements.require("soundmark push", ("huggingface-hub",))
+    requirements.require("push", ("huggingface-hub",))
     from soundmark.cli import console
     from soundmark.models.pretrained import hub
     from soundmark.models.pretrained.named_models import load

@@ -63,7 +63,7 @@ def test_the_command_writes_beside_the_model(name, tmp_path):
     small_model(Mel()).save(tmp_path / "model.onnx")
     done = run_soundmark("export", tmp_path / "model.onnx", "--for", name)
     target = TARGETS[name]
-    path = target_path(target, tmp_path / "model.onnx", None)
+    path = target_path(target, tmp_path / "model.onnx", None, overwrite=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{path}: for {target.program}, ")
     files = target.build(load(tmp_path / "model.onnx"))
