@@ -2,7 +2,7 @@
 
 import * as ort from "./onnxruntime/ort.js";
 
-export async function load(onProgress) {
+export async function load() {
   const [model, graph, wasm] = await Promise.all([
     received("model.json").then((response) => response.json()),
     received("model.onnx").then((response) => response.arrayBuffer()),
@@ -26,13 +26,14 @@ class Classifier {
     this.session = session;
   }
 
-  // Classifies mono samples at the model's sample rate. Returns { classes, windows }, the most probable class first.
-  async classify(samples, onProgress = () => {}) {
+  // Classifies a sound at the model's sample rate, { length, part }. Returns { classes, windows }, the most probable
+  // class first.
+  async classify(sound, onProgress = () => {}) {
     const { classes, rate_hz: rate, unknown } = this.model;
-    const spans = this.spans(samples.length), sums = new Float64Array(classes.length), windows = [];
+    const spans = this.spans(sound.length), sums = new Float64Array(classes.length), windows = [];
     let familiarity = 0;
     for (const [number, [start, stop]] of spans.entries()) {
-      const found = await this.score(samples.subarray(start, stop));
+      const found = await this.score(sound.part(start, stop));
       found.probabilities.forEach((p, row) => { sums[row] += p; });
       familiarity += found.familiarity ?? 0;
       windows.push({ start: start / rate, stop: stop / rate, ...this.best(found) });
@@ -55,7 +56,7 @@ class Classifier {
   }
 
   async score(samples) {
-    const outputs = await this.session.run({ waveform: new ort.Tensor("float32", samples.slice(), [1, samples.length]) });
+    const outputs = await this.session.run({ waveform: new ort.Tensor("float32", samples, [1, samples.length]) });
     return { probabilities: outputs.probabilities.data, familiarity: outputs.familiarity?.data[0] };
   }
 

@@ -1,6 +1,7 @@
 // Sound files to mono samples. WAV and FLAC keep their sample rate, and their samples equal those that soundmark reads.
 
 export class SoundError extends Error {}
+export const RESAMPLED = "Resampled by the browser: the probabilities can differ slightly from soundmark’s.";
 
 // Returns { samples, rate, note }. Other formats are resampled to `rate` by the browser.
 export async function decode(file, rate) {
@@ -16,8 +17,7 @@ export async function decode(file, rate) {
     throw new SoundError("This browser cannot read the file as sound. Convert it to WAV.");
   }
   const channels = Array.from({ length: buffer.numberOfChannels }, (_, c) => buffer.getChannelData(c));
-  const note = usable ? "" : "Resampled by the browser: the probabilities can differ slightly from soundmark’s.";
-  return { samples: mixed(channels), rate: buffer.sampleRate, note };
+  return { samples: mixed(channels), rate: buffer.sampleRate, note: usable ? "" : RESAMPLED };
 }
 
 function mixed(channels) {

@@ -1,9 +1,9 @@
 // The page: files and the microphone in, classes with their probabilities out.
 
 import { load } from "./classifier.js";
-import { decode } from "./decoding.js";
+import { decode, RESAMPLED } from "./decoding.js";
 import { Microphone } from "./microphone.js";
-import { resampler } from "./resampling.js";
+import { atModelRate, plain } from "./resampling.js";
 
 const MOST_CLASSES = 10, MOST_WINDOWS = 5000, PERIOD_MS = 500;
 const element = (id) => document.getElementById(id);
@@ -52,19 +52,18 @@ async function classifyFile(file) {
   try {
     say(`${file.name}: reading …`);
     const rate = classifier.model.rate_hz;
-    let sound = await decode(file, rate);
-    const resample = await resampler(classifier.model, sound.rate);
-    const samples = resample ? resample(sound.samples) : browserResampled(sound, rate);
-    const note = resample ? sound.note : "Resampled by the browser: the probabilities can differ slightly from soundmark’s.";
-    const result = await classifier.classify(await samples, (done, total) => say(`${file.name}: window ${done} of ${total}`));
-    show(file.name, note, result);
+    const { samples, rate: own, note } = await decode(file, rate);
+    const found = await atModelRate(classifier.model, samples, own);
+    const sound = found ?? plain(await browserResampled(samples, own, rate));
+    const result = await classifier.classify(sound, (done, total) => say(`${file.name}: window ${done} of ${total}`));
+    show(file.name, found ? note : RESAMPLED, result);
     say(`${file.name}: done.`);
   } catch (error) {
     say(`${file.name}: ${error.message}`, true);
   }
 }
 
-async function browserResampled({ samples, rate }, to) {
+async function browserResampled(samples, rate, to) {
   const context = new OfflineAudioContext(1, Math.ceil(samples.length * to / rate), to);
   const buffer = context.createBuffer(1, samples.length, rate), source = context.createBufferSource();
   buffer.copyToChannel(samples, 0);
@@ -97,12 +96,11 @@ async function listen() {
   microphone = opened;
   element("listen").setAttribute("aria-pressed", "true");
   say("Listening …");
-  const resample = await resampler(model, opened.rate);
   while (microphone === opened) {
     if (opened.isFull) {
-      const sound = { samples: opened.samples.slice(), rate: opened.rate };
-      const samples = resample ? resample(sound.samples) : await browserResampled(sound, model.rate_hz);
-      const result = await classifier.classify(samples);
+      const samples = opened.samples.slice();
+      const sound = (await atModelRate(model, samples, opened.rate)) ?? plain(await browserResampled(samples, opened.rate, model.rate_hz));
+      const result = await classifier.classify(sound);
       if (microphone === opened) show("Microphone", "", result);
     }
     await new Promise((resume) => setTimeout(resume, PERIOD_MS));
