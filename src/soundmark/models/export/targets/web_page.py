@@ -60,6 +60,7 @@ RUNTIME = (
 
 
 LICENCE = """ONNX Runtime Web {version} (https://onnxruntime.ai): ort.js and ort-wasm-simd-threaded.wasm, unchanged.
+Notices of its components: https://github.com/microsoft/onnxruntime/blob/v{version}/ThirdPartyNotices.txt
 
 MIT License
 
