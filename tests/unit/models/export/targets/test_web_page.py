@@ -1,5 +1,6 @@
 """The exported page in a real Chromium, from a plain file server: it computes soundmark's probabilities."""
 
+import base64
 import json
 import socketserver
 import threading
@@ -30,6 +31,14 @@ from support.sounds import tones
 pytestmark = pytest.mark.slow
 
 MINUTE_MS = 60_000
+DROP = """(files) => {
+  const transfer = new DataTransfer();
+  for (const [name, content] of files) {
+    transfer.items.add(new File([Uint8Array.from(atob(content), (c) => c.charCodeAt(0))], name));
+  }
+  const dropped = new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true });
+  document.getElementById("drop").dispatchEvent(dropped);
+}"""
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -156,6 +165,42 @@ def test_the_microphone_is_classified(browser, node, tone_detector, tmp_path):
         expect(page.locator("#classes li").first).to_contain_text("low", timeout=MINUTE_MS)
         page.locator("#listen").click()
         expect(page.locator("#state")).to_have_text("Stopped.")
+
+
+def test_sounds_that_the_browser_resamples_are_close_and_have_a_note(browser, node, tmp_path):
+    model, rng = small_model(Mel(), unknown=None), np.random.default_rng(0)
+    paths = [tmp_path / "odd.wav", tmp_path / "coded.ogg", tmp_path / "exact.wav"]
+    for path, rate_hz in zip(paths, (37_000, 44_100, 44_100), strict=True):
+        noise = np.convolve(rng.normal(0, 0.3, 3 * rate_hz), np.ones(8) / 8, "same")
+        soundfile.write(path, noise, rate_hz)
+    with served(site(model, node, tmp_path / "site")) as url, opened(browser, url) as page:
+        for path in paths:
+            assert classified(page, path) == pytest.approx(expected(model, path), abs=0.05), path.name
+            has_note = page.locator("#note").is_visible()
+            assert has_note == (path.name != "exact.wav")
+
+
+def test_a_loaded_page_needs_no_connection(browser, node, sounds, tmp_path):
+    model = small_model(Mel(), unknown=None)
+    with served(site(model, node, tmp_path / "site")) as url, opened(browser, url) as page:
+        classified(page, sounds[2])  # 48 kHz: its filter is loaded
+        page.context.set_offline(True)
+        for path in (sounds[0], sounds[2]):
+            assert classified(page, path) == pytest.approx(expected(model, path), abs=1e-4)
+
+
+def test_files_are_dropped_and_classified_in_turn(browser, node, sounds, tmp_path):
+    model = small_model(Mel(), unknown=None)
+    with served(site(model, node, tmp_path / "site")) as url, opened(browser, url) as page:
+        contents = [[path.name, base64.b64encode(path.read_bytes()).decode()] for path in sounds[:2]]
+        page.evaluate(DROP, contents)
+        expect(page.locator("#state")).to_have_text(f"{sounds[1].name}: done.", timeout=MINUTE_MS)
+        assert page.locator("#name").inner_text() == sounds[1].name
+        page.locator("#files").set_input_files(sounds[2])
+        expect(page.locator("#state")).to_have_text(f"{sounds[2].name}: done.", timeout=MINUTE_MS)
+        page.locator("summary").click()
+        assert page.locator("#windows tr").count() == 3
+        assert page.locator("#windows tr").last.inner_text().split("\t")[:2] == ["5.3", "9.3"]
 
 
 def test_a_file_that_is_no_sound_is_named(browser, node, sounds, tmp_path):
