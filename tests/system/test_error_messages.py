@@ -1315,3 +1315,21 @@ def an_index(folder: Path) -> None:
     tone_embedder().save(folder / "embedder.onnx")
     tone_embedder(2.0).save(folder / "other.onnx")
     Index.build(folder / "pets", folder / "embedder.onnx", folder / "index", quiet=True)
+
+
+setup_of(277, 279, 281, 283, 284, 285)(no_files)
+
+
+@setup_of(278)
+def a_multi_label_model(folder: Path) -> None:
+    with_card(folder, "several.onnx", activation="sigmoid")
+
+
+SETUPS[280] = a_folder_of_notes
+SETUPS[282] = a_model_of_images
+
+
+@check_after(277, 278, 279, 280, 281, 282)
+def nothing_is_written_for_other_programs(folder: Path, done: subprocess.CompletedProcess[str]) -> None:
+    assert not (folder / "site").exists()
+    assert {path.name for path in folder.rglob("*.onnx")} <= {"model.onnx", "pictures.onnx", "several.onnx"}

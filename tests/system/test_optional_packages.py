@@ -26,6 +26,7 @@ OPTIONAL = (
     "uvicorn",
     "distributed",
     "dask",
+    "huggingface_hub",
 )
 
 
@@ -127,6 +128,16 @@ def files(folder: Path) -> set[Path]:
             "serve needs the packages starlette and uvicorn, which are not installed: [serve]",
         ),
         ("demo --serve", ("uvicorn",), "--serve needs the package uvicorn, which is not installed: [serve]"),
+        (
+            "push model.onnx user/birds",
+            OPTIONAL,
+            "push needs the package huggingface-hub, which is not installed: [hub]",
+        ),
+        (
+            "show hf://user/birds",
+            OPTIONAL,
+            "a model on the Hugging Face Hub needs the package huggingface_hub, which is not installed: [hub]",
+        ),
         (
             "listen rtsp://camera/audio -m model.onnx",
             OPTIONAL,

@@ -21,7 +21,7 @@ class _Commands(help_page.CommandGroups):
         "Start": ("demo",),
         "Data": ("download", "inspect", "spectrograms"),
         "Train and evaluate": ("compare", "train", "evaluate", "curve"),
-        "Use a model": ("classify", "merge", "listen", "serve", "summary", "explain", "show", "export"),
+        "Use a model": ("classify", "merge", "listen", "serve", "summary", "explain", "show", "export", "push"),
         "Search an archive": ("index", "search", "suggest"),
     }
 

@@ -46,6 +46,7 @@ RESULT_FORMATS = {
     "parquet": "one row per event, for pandas and DuckDB (needs -o)",
     "audacity": "a label track for Audacity",
     "raven": "a selection table for Raven",
+    "aoef": "an annotation project for Whombat, as AOEF (soundevent)",
 }
 
 
@@ -73,6 +74,13 @@ CARD_FORMATS = {
     "table": "at most ten lines for the terminal; with --all, everything",
     "json": "the complete card as one JSON object",
     "markdown": "the complete card as a page for a model hub",
+}
+
+
+EXPORT_TARGETS = {
+    "opensoundscape": "one ONNX file for its class ONNXModel",
+    "birdnet-go": "an ONNX file and a label file, in the place of BirdNET 2.4",
+    "transformers.js": "a folder for its pipeline audio-classification",
 }
 
 

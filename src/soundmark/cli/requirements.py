@@ -20,6 +20,7 @@ EXTRAS = {
     "table": ("pandas", "pyarrow"),
     "serve": ("starlette", "uvicorn", "websockets", "python-multipart", "prometheus-client"),
     "cluster": ("distributed",),
+    "hub": ("huggingface-hub",),
     "remote": ("fsspec", "s3fs", "gcsfs"),
     "train": ("torch", "onnxscript", "safetensors", "matplotlib"),
 }

@@ -152,11 +152,11 @@ def analyze(
     have their level in dB(A) too. ``top_k`` classes are listed per file. ``unknown`` reports sounds unlike the training
     data as "unknown". ``timezone`` is the timezone of recording times in file names.
 
-    With ``folder``, results are written there in ``format`` ("csv", "jsonl", "json", "parquet", "audacity", "raven"),
-    and the same call resumes an interrupted analysis, unless ``fresh``. ``jobs`` files are analysed in parallel
-    (default: all cores). With ``isolate``, processes with limits on memory and time decode the files: a file that
-    crashes its decoder is a failure like others. ``shard="3/8"`` analyses the third of eight parts of the files, into
-    ``folder``; ``merge`` combines the folders of all parts.
+    With ``folder``, results are written there in ``format`` ("csv", "jsonl", "json", "parquet", "audacity", "raven",
+    "aoef"), and the same call resumes an interrupted analysis, unless ``fresh``. ``jobs`` files are analysed in
+    parallel (default: all cores). With ``isolate``, processes with limits on memory and time decode the files: a file
+    that crashes its decoder is a failure like others. ``shard="3/8"`` analyses the third of eight parts of the files,
+    into ``folder``; ``merge`` combines the folders of all parts.
 
     Raises:
         SettingsError: there are no inputs; a setting is out of range, or does not fit the model.

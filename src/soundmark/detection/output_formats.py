@@ -1,4 +1,4 @@
-"""Write results as CSV, JSON, Parquet, Audacity labels or Raven selection tables.
+"""Write results as CSV, JSON, Parquet, Audacity labels, Raven selection tables or AOEF (Whombat).
 
 To add a format, add a function and a line to ``FORMATS``. Each function takes the results of any number of recordings,
 in order, and yields bytes, so that the results of 50 000 files are never in memory at once. Labels and file names may
@@ -14,17 +14,23 @@ Start (s),End (s),Label,Confidence,File
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
+from tempfile import SpooledTemporaryFile
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
+from soundmark import audio
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import Failure
+from soundmark.errors import AudioError
 from soundmark.models.events import Event
 
 Results = Iterable[FileResult | Failure]
@@ -57,13 +63,32 @@ PARQUET_ROWS = 10_000  # per row group, which is buffered in memory
 RAVEN_TOP_HZ = 24_000  # upper edge of every selection box, which starts at 0 Hz: events have no frequency band
 
 
+AOEF_VERSION = "1.1.0"
+
+
+AOEF_KEY = "label"  # of the tags; soundevent has no term for a class of sounds of any kind
+
+
+AOEF_DESCRIPTION = "Events that soundmark detected"
+
+
+AOEF_LISTS = ("recordings", "clips", "sound_events", "sound_event_annotations", "clip_annotations", "tasks")
+
+
+SPOOLED_BYTES = 1 << 20  # of a list that are kept in memory; more are in a temporary file
+
+
 @dataclass(frozen=True)
 class Format:
-    """An output format: the suffix of its files, the function that yields their bytes, and the package it requires."""
+    """An output format: the suffix of its files, the function that yields their bytes, and the package it requires.
+
+    The results of all files of a folder are also written in the format ``companion``.
+    """
 
     suffix: str
     write: Callable[[Results], Iterator[bytes]]
     needs: str | None = None
+    companion: Format | None = None
 
     def check(self) -> None:
         """Import the required package, so that a missing one is reported before hours of work.
@@ -203,6 +228,106 @@ def _parquet(results: Results) -> Iterator[bytes]:
     yield buffer.take()
 
 
+def _aoef(results: Results) -> Iterator[bytes]:
+    """An annotation project: a clip and a task per recording, and an annotation with one tag per event.
+
+    The identifiers are made from the names of the recordings, so that they are the same in the data set of the
+    recordings, the companion of this format.
+    The lists of the project are collected in temporary files, as each refers to the one before it.
+
+    Source: soundevent 2.10, ``soundevent.io.aoef``; Whombat 0.8, ``whombat/api/io/aoef``.
+    """
+    tags: dict[str, int] = {}
+    with ExitStack() as stack:
+        parts = {name: _JsonList(stack.enter_context(SpooledTemporaryFile(SPOOLED_BYTES))) for name in AOEF_LISTS}
+        digest = hashlib.sha256()
+        for one in results:
+            if isinstance(one, FileResult):
+                _add_recording(parts, one, tags)
+                digest.update(_json([one.file, [_plain(event) for event in one.events]]).encode())
+        yield _aoef_start("annotation_project", f"soundmark {digest.hexdigest()[:8]}", digest.hexdigest())
+        yield (', "tags": ' + _json([{"id": i, "key": AOEF_KEY, "value": label} for label, i in tags.items()])).encode()
+        yield (', "project_tags": ' + _json(list(tags.values()))).encode()
+        for name, part in parts.items():
+            yield f', "{name}": ['.encode()
+            yield from part.content()
+            yield b"]"
+        yield b"}}\n"
+
+
+def _aoef_dataset(results: Results) -> Iterator[bytes]:
+    """The recordings alone, as a data set: Whombat imports annotations of recordings that it has."""
+    yield _aoef_start("dataset", "soundmark recordings", "dataset") + b', "recordings": ['
+    before = b""
+    for one in results:
+        if isinstance(one, FileResult):
+            yield before + _json(_aoef_recording(one)).encode()
+            before = b", "
+    yield b"]}}\n"
+
+
+def _aoef_start(kind: str, name: str, identity: str) -> bytes:
+    head = {"uuid": _uuid(kind, identity), "collection_type": kind, "name": name, "description": AOEF_DESCRIPTION}
+    return (f'{{"version": "{AOEF_VERSION}", "data": ' + _json(head)[:-1]).encode()
+
+
+def _add_recording(parts: dict[str, _JsonList], one: FileResult, tags: dict[str, int]) -> None:
+    """Add a recording, its clip and its events to the lists of an annotation project."""
+    recording, clip = _uuid("recording", one.file), _uuid("clip", one.file)
+    annotations = []
+    for number, event in enumerate(one.events):
+        uuid, annotation = (_uuid(kind, one.file, str(number)) for kind in ("event", "annotation"))
+        times = [_time(event.start_s), _time(event.stop_s)]
+        numbers = {"confidence": _rounded(event.confidence), "peak": _rounded(event.peak), **_levels(event)}
+        geometry = {"type": "TimeInterval", "coordinates": times}
+        parts["sound_events"].add({"uuid": uuid, "recording": recording, "geometry": geometry, "features": numbers})
+        tag = tags.setdefault(event.label, len(tags))
+        parts["sound_event_annotations"].add({"uuid": annotation, "sound_event": uuid, "tags": [tag]})
+        annotations.append(annotation)
+    parts["recordings"].add(_aoef_recording(one))
+    span = {"start_time": 0.0, "end_time": _time(one.duration_s)}
+    parts["clips"].add({"uuid": clip, "recording": recording, **span})
+    parts["clip_annotations"].add(
+        {"uuid": _uuid("clip annotation", one.file), "clip": clip, "sound_events": annotations}
+    )
+    parts["tasks"].add({"uuid": _uuid("task", one.file), "clip": clip})
+
+
+def _aoef_recording(one: FileResult) -> dict[str, Any]:
+    """A recording; the sample rate and channels of a file that cannot be opened now are 0 and 1."""
+    try:
+        found = audio.info(one.file)
+    except AudioError:
+        rate_hz, channels = 0, 1
+    else:
+        rate_hz, channels = found.rate_hz, found.channels
+    started = one.started.astimezone(UTC) if one.started else None
+    when = {"date": started.date().isoformat(), "time": started.time().isoformat()} if started else {}
+    numbers = {"duration": _time(one.duration_s), "channels": channels, "samplerate": rate_hz}
+    return {"uuid": _uuid("recording", one.file), "path": one.file, **numbers, **when}
+
+
+def _uuid(*parts: str) -> str:
+    """Return an identifier that is always the same for the same names, which may contain any character."""
+    digest = hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
+    return str(uuid5(NAMESPACE_URL, f"soundmark:{digest}"))
+
+
+class _JsonList:
+    """The items of a JSON list, in a temporary file."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def add(self, item: object) -> None:
+        self._file.write((b", " if self._file.tell() else b"") + _json(item).encode())
+
+    def content(self) -> Iterator[bytes]:
+        self._file.seek(0)
+        while block := self._file.read(SPOOLED_BYTES):
+            yield block
+
+
 class _WriteBuffer(io.RawIOBase):
     """A write-only file whose content is taken out in chunks; it remembers only its position."""
 
@@ -235,6 +360,7 @@ FORMATS = {
     "parquet": Format(".parquet", _parquet, needs="pyarrow.parquet"),
     "audacity": Format(".txt", _audacity),
     "raven": Format(".selections.txt", _raven),
+    "aoef": Format(".aoef.json", _aoef, companion=Format(".dataset.aoef.json", _aoef_dataset)),
 }
 """The output formats by name."""
 

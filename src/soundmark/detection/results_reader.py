@@ -48,7 +48,9 @@ def read_spans(path: Path, zone: str) -> Iterator[Span | None]:
         yield from _spans(path, {}, zone)
         return
     results = sorted(
-        file for file in path.glob("results.*") if file.suffix in READERS and not file.name.endswith(".selections.txt")
+        file
+        for file in path.glob("results.*")
+        if file.suffix in READERS and not file.name.endswith((".selections.txt", ".aoef.json"))
     )
     if not results:
         raise SettingsError(

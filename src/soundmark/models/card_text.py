@@ -440,22 +440,26 @@ def to_json(card: Card) -> str:
     return _utf8(json.dumps(json.loads(card.to_json()), indent=1, ensure_ascii=False)) + "\n"
 
 
-def to_markdown(name: str, card: Card) -> str:
+def to_markdown(name: str, card: Card, *, address: str | None = None) -> str:
     """Format a card as a Markdown page, with the front matter that Hugging Face reads.
+
+    ``address`` is that of the model on a hub, such as hf://user/name, for the commands on the page.
 
     >>> print(to_markdown("run/model.onnx", model.card)[:63])
     ---
     library_name: soundmark
     pipeline_tag: audio-classification
     """
-    file = " ".join(Path(name).name.split())  # one line, even if the name contains line breaks
+    file = address or " ".join(Path(name).name.split())  # one line, even if the name contains line breaks
+    title = Path(name).stem if address is None else address.rpartition("/")[2]
+    quoted_hub = '"soundmark[hub]"'
     rows = [f"| {_cell(heading)} | {_cell(text)} |" for heading, text in card_lines(card)]
     parts = [
         "---",
         *_front_matter(card),
         "---",
         "",
-        f"# {_cell(Path(name).stem)}: sound classifier with {len(card.classes)} classes",
+        f"# {_cell(title)}: sound classifier with {len(card.classes)} classes",
         "",
         "| | |",
         "|---|---|",
@@ -463,7 +467,7 @@ def to_markdown(name: str, card: Card) -> str:
         "",
         "## How to use it",
         "",
-        "    pip install soundmark",
+        f"    pip install {'soundmark' if address is None else quoted_hub}",
         "",
         *(f"    {line}" for line in _commands(file, card)),
         "",
@@ -497,9 +501,20 @@ def _front_matter(card: Card) -> list[str]:
             "  results:",
             "  - task: {type: audio-classification}",
             f"    dataset: {{type: {_quoted(data)}, name: {_quoted(protocol)}}}",
-            f"    metrics: [{{type: {key}, value: {value:.4f}}}]",
+            f"    metrics: [{', '.join(_metrics(card.scores, key))}]",
         ]
     return lines
+
+
+def _metrics(scores: Mapping[str, Any], key: str) -> Iterator[str]:
+    """The scores as entries of YAML; the Hub shows ``name``."""
+    low, high = _interval(scores, Task.of_scores(scores))
+    interval = f", 95 % interval {low:.3f} to {high:.3f}" if is_finite(low) and is_finite(high) else ""
+    names = {key: key.replace("_", " ") + interval, "macro_f1": "macro F1", "ece": "expected calibration error"}
+    kinds = {"macro_f1": "f1"}
+    for found, name in names.items():
+        if is_finite(value := scores.get(found)):
+            yield f"{{type: {kinds.get(found, found)}, name: {_quoted(name)}, value: {value:.4f}}}"
 
 
 def licence_id(licence: object) -> str | None:

@@ -8,10 +8,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import crowsetta
+import numpy as np
 import pandas as pd
 import pytest
 from pyarrow import parquet
+from soundevent import io as soundevent_io
 
+import soundmark as sm
+from soundmark import audio
+from soundmark.datasets.layouts.annotations import aoef
+from soundmark.datasets.layouts.annotations.annotation import LabelFile
 from soundmark.detection import output_formats
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import Failure
@@ -115,6 +121,7 @@ READERS: dict[str, Callable] = {
     "parquet": lambda data: parquet.read_table(io.BytesIO(data)).column("start_s").to_pylist(),
     "audacity": lambda data: [start for start, _, _ in labels_of_audacity(data.decode())],
     "raven": lambda data: pd.read_csv(io.BytesIO(data), sep="\t", encoding_errors="replace")["Begin Time (s)"].tolist(),
+    "aoef": lambda data: [each["geometry"]["coordinates"][0] for each in json.loads(data)["data"]["sound_events"]],
 }
 
 
@@ -215,3 +222,91 @@ def test_csv_and_json_have_the_levels_of_events():
     assert (rows[0]["Level (dBFS)"], rows[0]["Level (dB(A))"]) == ("-20.13", "71.5")
     assert json.loads(written("jsonl", [result(events=[loud])]))["level_dba"] == 71.5
     assert "level_dba" not in json.loads(written("jsonl", [result(events=[event()])]))
+
+
+@pytest.fixture
+def recordings(tmp_path) -> list[FileResult]:
+    """Results of two real files, one of a file that is gone, and a failure."""
+    for name, rate_hz in (("a.wav", 22_050), ("b.wav", 48_000)):
+        audio.write(tmp_path / name, np.zeros((rate_hz // 10, 1)), rate_hz)
+    names = [str(tmp_path / name) for name in ("a.wav", "b.wav", "gone.wav")]
+    levels = Event(label="dog", start_s=7.0, stop_s=9.0, confidence=0.5, peak=0.6, level_dbfs=-12.345)
+    return [
+        result(names[0], 60.0, [event(start_s=1.5, stop_s=5.5), event("siren; ärger", 55.0, 60.0), levels], STARTED),
+        result(names[1], 30.25),
+        result(names[2], 10.0, [event()]),
+        Failure("broken.wav", "it is empty"),
+    ]
+
+
+def test_soundevent_reads_aoef(recordings, tmp_path):
+    (tmp_path / "results.json").write_bytes(written("aoef", recordings))
+    project = soundevent_io.load(tmp_path / "results.json", type="annotation_project")
+    found = {
+        clip.clip.recording.path.name: [
+            (each.sound_event.geometry.coordinates, each.tags[0].value, each.sound_event.features[0].value)
+            for each in clip.sound_events
+        ]
+        for clip in project.clip_annotations
+    }
+    assert found == {
+        "a.wav": [
+            ([1.5, 5.5], "dog", 0.123457),
+            ([55.0, 60.0], "siren; ärger", 0.123457),
+            ([7.0, 9.0], "dog", 0.5),
+        ],
+        "b.wav": [],
+        "gone.wav": [([0.0, 4.0], "dog", 0.123457)],
+    }
+    first = project.clip_annotations[0].clip
+    assert (first.start_time, first.end_time, first.recording.samplerate, first.recording.channels) == (
+        0,
+        60,
+        22_050,
+        1,
+    )
+    assert (str(first.recording.date), str(first.recording.time)) == ("2024-06-12", "23:59:58")
+    assert len(project.tasks) == 3
+    assert {tag.value for tag in project.annotation_tags} == {"dog", "siren; ärger"}
+    assert project.clip_annotations[2].clip.recording.samplerate == 0  # unknown
+
+
+def test_whombat_finds_the_recordings_of_an_aoef_project_in_its_data_set(recordings, tmp_path):
+    companion = output_formats.FORMATS["aoef"].companion
+    (tmp_path / "dataset.json").write_bytes(b"".join(companion.write(recordings)))
+    dataset = soundevent_io.load(tmp_path / "dataset.json", type="dataset")
+    project = json.loads(written("aoef", recordings))["data"]
+    assert {str(each.uuid) for each in dataset.recordings} == {each["uuid"] for each in project["recordings"]}
+    assert {each["recording"] for each in project["sound_events"]} <= {str(each.uuid) for each in dataset.recordings}
+    assert [each.path.name for each in dataset.recordings] == ["a.wav", "b.wav", "gone.wav"]
+
+
+def test_aoef_is_the_same_every_time_and_identifiers_are_unique(recordings):
+    assert written("aoef", recordings) == written("aoef", recordings)
+    project = json.loads(written("aoef", recordings))["data"]
+    other = json.loads(written("aoef", recordings[:1]))["data"]
+    assert project["uuid"] != other["uuid"]
+    lists = ("recordings", "clips", "sound_events", "sound_event_annotations", "clip_annotations", "tasks")
+    identifiers = [each["uuid"] for name in lists for each in project[name]]
+    assert len(set(identifiers)) == len(identifiers)
+
+
+def test_soundmark_trains_from_aoef(recordings, tmp_path):
+    (tmp_path / "results.json").write_bytes(written("aoef", recordings))
+    found = aoef.read(LabelFile(tmp_path / "results.json", (tmp_path / "results.json").read_text()))
+    assert [(each.labels, each.start_s, each.stop_s) for each in found][:1] == [(("dog",), 1.5, 5.5)]
+    assert len(found) == 4
+
+
+def test_long_aoef_lists_are_kept_in_temporary_files(monkeypatch):
+    monkeypatch.setattr(output_formats, "SPOOLED_BYTES", 100)
+    many = [result(f"{i}.wav", events=[event(start_s=float(i))]) for i in range(30)]
+    assert READERS["aoef"](written("aoef", many)) == list(range(30))
+
+
+def test_a_results_folder_in_aoef_has_the_data_set_too(recordings, tone_detector, tmp_path):
+    folder = tmp_path / "results"
+    sm.analyze([tmp_path / "a.wav"], tone_detector, folder, format="aoef", quiet=True)
+    assert sorted(path.name for path in folder.glob("results*")) == ["results.aoef.json", "results.dataset.aoef.json"]
+    sm.analyze([tmp_path / "a.wav"], tone_detector, folder, format="csv", quiet=True)
+    assert [path.name for path in folder.glob("results*")] == ["results.csv"]

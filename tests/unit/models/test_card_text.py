@@ -196,7 +196,8 @@ def test_markdown_has_front_matter_for_model_hubs():
         "  results:\n"
         "  - task: {type: audio-classification}\n"
         '    dataset: {type: "UrbanSound8K", name: "UrbanSound8K, protocol folds"}\n'
-        "    metrics: [{type: accuracy, value: 0.7945}]\n"
+        '    metrics: [{type: accuracy, name: "accuracy, 95 % interval 0.699 to 0.874", value: 0.7945}, '
+        '{type: f1, name: "macro F1", value: 0.8100}, {type: ece, name: "expected calibration error", value: 0.0500}]\n'
     )
 
 

@@ -48,12 +48,13 @@ def path(text: str | Path) -> Path:
 
 
 def model_name(text: str) -> str:
-    """Parse the name or the path of a model.
+    """Parse the name, the path or the address of a model on the Hugging Face Hub.
 
-    >>> model_name("audioset"), model_name("./audioset")
-    ('audioset', './audioset')
+    >>> model_name("audioset"), model_name("./audioset"), model_name("hf://user/name")
+    ('audioset', './audioset', 'hf://user/name')
     """
-    path(text)
+    if not text.startswith("hf://"):
+        path(text)
     return text
 
 

@@ -137,7 +137,8 @@ def open_results(output: OutputFolder, form: str, *, fresh: bool) -> None:
     >>> with output_folder.opened(folder / "out") as output:
     ...     open_results(output, "csv", fresh=True)
     """
-    output.check(PARAMETERS, SHARD, "files.csv", "errors.csv", f"results{output_formats.FORMATS[form].suffix}")
+    results = [f"results{each.suffix}" for each in _with_companion(output_formats.FORMATS[form])]
+    output.check(PARAMETERS, SHARD, "files.csv", "errors.csv", *results)
     output.check_folder("files")
     output.growing(JOURNAL, is_journal, head=b'{"key": ')
     output.remove(SHARD)  # until this run is finished
@@ -273,14 +274,20 @@ def _write(output: OutputFolder, work: FolderWork, form: output_formats.Format) 
     """Write all files of the folder; return the rows of files.csv."""
     folder = output.folder
     for other in output_formats.FORMATS.values():  # of other settings, other inputs or another format
-        output.remove(f"results{other.suffix}")
-    with atomic.replacing(folder / f"results{form.suffix}") as temporary, temporary.open("wb") as file:
-        file.writelines(form.write(work))
+        for each in _with_companion(other):
+            output.remove(f"results{each.suffix}")
+    for each in _with_companion(form):
+        with atomic.replacing(folder / f"results{each.suffix}") as temporary, temporary.open("wb") as file:
+            file.writelines(each.write(work))
     rows = _write_each(output, work, form)
     _write_csv(folder / "files.csv", FILES_COLUMNS, rows)
     failed = ([failure.file, failure.reason] for failure in _failures(work))
     _write_csv(folder / "errors.csv", ["File", "Reason"], failed)
     return rows
+
+
+def _with_companion(form: output_formats.Format) -> list[output_formats.Format]:
+    return [form, form.companion] if form.companion else [form]
 
 
 def _write_each(output: OutputFolder, work: FolderWork, form: output_formats.Format) -> list[_FileRow]:

@@ -178,12 +178,16 @@ class Bundle:
         Raises:
             OutputError: the file cannot be written.
         """
+        atomic.write_bytes(path, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """Return the content of the model file."""
         card = self.card.to_json()
         digest = _digest(self.graph, card)
         # Concatenated protobuf messages are parsed as one merged message. So the metadata is appended, and the bytes of
         # the graph are unchanged.
         metadata = b"".join(_metadata_entry(k, v) for k, v in (("soundmark", card), ("soundmark_sha256", digest)))
-        atomic.write_bytes(path, self.graph + metadata)
+        return self.graph + metadata
 
 
 def read_bundle(path: str | PathLike[str]) -> Bundle:

@@ -270,7 +270,7 @@ def _resizing(r: Mel, nodes: Nodes, count: Length) -> tuple[str, str]:
     if r.n_mels < rows:
         raise SettingsError(
             f"a mel spectrogram whose {r.n_mels} bands are enlarged to {rows} rows cannot be exported for any length: "
-            "remove --dynamic."
+            "use --with-front-end without --dynamic."
         )
     few = nodes.add("Less", count, nodes.integers(columns))
     in_time = nodes.add("Where", few, _taps(nodes, count, columns), _areas(nodes, count, columns))

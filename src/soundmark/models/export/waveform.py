@@ -25,7 +25,7 @@ from soundmark.datasets import Dataset, Skipped
 from soundmark.errors import AudioError, BundleError, OutputError, SettingsError
 from soundmark.models import bundle
 from soundmark.models.classifier import Model
-from soundmark.models.export import front_end, onnx_graph
+from soundmark.models.export.program_graph import INPUT, ProgramGraph
 from soundmark.runtime import atomic
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.runtime.text import listed
@@ -54,12 +54,6 @@ ROUNDING_ERROR = 5e-7  # a spectrogram that differs by at most this is equal up 
 
 
 FAMILIARITY_TOLERANCE = 1e-3  # larger: its quadratic forms add up the rounding errors of hundreds of numbers
-
-
-INPUT = "network_input"  # the tensor that the network in an exported file gets: a spectrogram, or a window
-
-
-MIN_OPSET = 13  # the first ONNX opset with the current definition of Softmax
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,45 +97,14 @@ def with_front_end(model: Model, *, dynamic: bool = False) -> bytes:
     >>> [output.name for output in onnxruntime.InferenceSession(exported).get_outputs()]
     ['probabilities']
     """
-    import onnx
-    from onnx import TensorProto, helper
-
-    proto = onnx.load_from_string(onnx_graph.without_metadata(model.bundle.graph))
-    _check_opset(proto)
+    graph = ProgramGraph(model)
     samples = None if dynamic else window_samples(model)
-    before, after = front_end.Nodes("front_end"), front_end.Nodes("answer")
-    spectrogram = front_end.build(model.card.representation, before, "waveform", samples)
-    before.nodes.append(helper.make_node("Identity", [spectrogram], [INPUT]))
-    for node in proto.graph.node:
-        node.input[:] = [INPUT if name == model.card.representation.input_name else name for name in node.input]
-    scaled = after.add("Div", "logits", after.constant(model.card.temperature))
-    softmax = model.card.activation == "softmax"
-    activated = after.add("Softmax", scaled, axis=1) if softmax else after.add("Sigmoid", scaled)
-    after.nodes.append(helper.make_node("Identity", [activated], ["probabilities"]))
-    batch = proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value or "batch"  # some backbones take one window
-    nodes = [*before.nodes, *proto.graph.node, *after.nodes]
-    del proto.graph.node[:], proto.graph.input[:]
-    proto.graph.node.extend(nodes)
-    proto.graph.initializer.extend([*before.constants, *after.constants])
-    proto.graph.input.append(
-        helper.make_tensor_value_info("waveform", TensorProto.FLOAT, [batch, samples or "samples"])
-    )
-    outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [batch, len(model.classes)])]
-    outputs += [output for output in proto.graph.output if output.name == "familiarity"]
-    del proto.graph.output[:]
-    proto.graph.output.extend(outputs)
-    helper.set_model_props(proto, {KEY: json.dumps(export_metadata(model, dynamic=dynamic), ensure_ascii=False)})
-    exported: bytes = proto.SerializeToString()
-    return exported
-
-
-def _check_opset(proto: Any) -> None:
-    opset = next((each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")), 0)
-    if opset < MIN_OPSET:
-        raise BundleError(
-            f"the model's graph has ONNX opset {opset}, but exporting needs opset {MIN_OPSET} or later: train the "
-            "model again with this version of soundmark."
-        )
+    graph.connect(graph.representation("waveform", samples))
+    outputs = {"probabilities": (graph.probabilities(), [graph.batch, len(model.classes)])}
+    if "familiarity" in graph.network_outputs:
+        outputs["familiarity"] = ("familiarity", [graph.batch])
+    metadata = {KEY: json.dumps(export_metadata(model, dynamic=dynamic), ensure_ascii=False)}
+    return graph.to_bytes({"waveform": [graph.batch, samples or "samples"]}, outputs, metadata)
 
 
 def window_samples(model: Model) -> int:
@@ -344,16 +307,19 @@ class ExportOptions:
 
     front_end: bool = False
     int8: bool = False
+    target: str | None = None
+    page: Path | None = None
+    runtime: Path | None = None
     dynamic: bool = False
     check: Sequence[Path] = ()
     calibrate: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.front_end == self.int8:
+        if sum(map(bool, (self.front_end, self.int8, self.target, self.page))) != 1:
             raise SettingsError(
-                "choose what to export: --with-front-end (one file from waveform to probabilities) or --int8 (a "
-                "quarter of the size). For both, export with --int8 first, then export the int8 model with "
-                "--with-front-end."
+                "choose what to export: --with-front-end (one file from waveform to probabilities), --for PROGRAM "
+                "(files for another program), --page DIR (a web page) or --int8 (a quarter of the size). For both, "
+                "export with --int8 first, then export the int8 model."
             )
         if self.int8 and not self.calibrate:
             raise SettingsError("--int8 needs clips for calibration: give a data set with --calibrate.")
@@ -361,6 +327,7 @@ class ExportOptions:
             (self.dynamic and not self.front_end, "--dynamic", "--with-front-end"),
             (self.check and not self.front_end, "--check", "--with-front-end"),
             (self.calibrate and not self.int8, "--calibrate", "--int8"),
+            (self.runtime and not self.page, "--runtime", "--page"),
         ):
             if given:
                 raise SettingsError(f"{option} can only be used with {needs}: remove it.")
@@ -384,8 +351,22 @@ def output_path(model: Path, output: Path | None, options: ExportOptions, *, ove
     'model-waveform.onnx'
     """
     path = output or model.with_name(f"{model.stem}-{'int8' if options.int8 else 'waveform'}.onnx")
+    return checked_path(path, model, overwrite=overwrite)
+
+
+def checked_path(path: Path, model: Path, *, overwrite: bool = False) -> Path:
+    """Return ``path`` if an export of ``model`` can be written there as one file.
+
+    Raises:
+        OutputError: it is the model itself, or it exists and ``overwrite`` is False.
+
+    >>> model.save(folder / "model.onnx")
+    >>> checked_path(folder / "model.onnx", folder / "model.onnx", overwrite=True)
+    Traceback (most recent call last):
+    soundmark.errors.OutputError: "...model.onnx" is the model itself: choose another file for the export with -o.
+    """
     try:
-        if path.exists() and path.samefile(model):
+        if path.exists() and model.exists() and path.samefile(model):
             raise OutputError(f'"{path}" is the model itself: choose another file for the export with -o.')
     except OSError as error:
         raise atomic.cannot_write(path, error) from error

@@ -10,5 +10,6 @@ In reading order:
     mobilenet      EfficientAT's MobileNetV3: mn04 and mn10
     backbone       frozen networks from a spectrogram to the features of a linear head
     backbone_file  backbones from ONNX files of any program
+    hub            models on the Hugging Face Hub: hf://user/name
     named_models   load a model by name or by path: load("audioset")
 """

@@ -24,6 +24,7 @@ from soundmark.errors import BundleError, SettingsError, unknown_name
 from soundmark.models import bundle, classifier
 from soundmark.models.bundle import Bundle
 from soundmark.models.classifier import Model
+from soundmark.models.pretrained import hub
 from soundmark.runtime.cache import cache_folder
 
 if TYPE_CHECKING:
@@ -61,10 +62,11 @@ MAP = 0.432  # on AudioSet's evaluation set, as published by the authors with th
 
 
 def load(name_or_path: str | PathLike[str], *, classes: Sequence[str] | str | None = None) -> Model:
-    """Load a model from an ``.onnx`` file, or the pretrained model ``"audioset"``.
+    """Load a model from an ``.onnx`` file or the Hugging Face Hub, or the pretrained model ``"audioset"``.
 
-    Load a file named ``audioset`` with ``load("./audioset")`` or with a ``Path``. ``classes`` restricts a multi-label
-    model to some of its classes: names, or one text with names separated by commas.
+    Load a file named ``audioset`` with ``load("./audioset")`` or with a ``Path``. ``hf://user/name`` is a model on the
+    Hub, ``hf://user/name@revision`` an earlier one; it needs the package huggingface_hub. ``classes`` restricts a
+    multi-label model to some of its classes: names, or one text with names separated by commas.
 
     Raises:
         BundleError: the file does not exist, is not a soundmark model, is damaged, or has a later schema.
@@ -85,6 +87,8 @@ def load(name_or_path: str | PathLike[str], *, classes: Sequence[str] | str | No
 def _load(name_or_path: str | PathLike[str]) -> Model:
     if isinstance(name_or_path, str) and name_or_path in PRETRAINED:
         return audioset()
+    if isinstance(name_or_path, str) and hub.is_address(name_or_path):
+        return classifier.load(hub.download(hub.parse(name_or_path)))
     try:
         return classifier.load(name_or_path)
     except BundleError as error:

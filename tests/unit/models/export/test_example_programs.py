@@ -17,7 +17,6 @@ from support.exports import small_model
 pytestmark = pytest.mark.slow
 
 EXAMPLES = Path(__file__).parents[4] / "examples"
-ONNXRUNTIME_WEB = "onnxruntime-web@1.27.0"
 
 
 @pytest.fixture(scope="module")
@@ -55,26 +54,6 @@ def test_python_program_returns_the_same_scores(exported, sound, tmp_path):
     scores = parsed(done.stdout)
     assert list(scores) == list(expected)
     assert scores == pytest.approx(expected, abs=1e-4)
-
-
-@pytest.fixture(scope="session")
-def node(tmp_path_factory) -> Path:
-    """A folder with onnxruntime-web. If it cannot be installed, the test is skipped, but fails in CI."""
-    folder = tmp_path_factory.mktemp("node")
-    if not shutil.which("npm"):
-        _skip("npm is not installed: Node.js runs the example in JavaScript")
-    options = ["--no-audit", "--no-fund", "--ignore-scripts"]
-    command = ["npm", "install", "--prefix", str(folder), *options, ONNXRUNTIME_WEB]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    if done.returncode:
-        _skip(f"{ONNXRUNTIME_WEB} cannot be installed: {done.stderr.strip().splitlines()[-1:]}")
-    return folder
-
-
-def _skip(reason: str) -> None:
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def test_javascript_program_returns_the_same_scores(node, exported, sound):
