@@ -9,6 +9,7 @@ In reading order:
     annotations   annotated recordings: Raven, Audacity, Whombat, and tables with the usual columns
     table         a CSV table of clips
     folders       one folder per class
+    joining       several data sets as one
 
 To support another layout, add a module here and its name to ``LAYOUTS``. A layout module defines
 

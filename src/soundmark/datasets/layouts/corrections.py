@@ -27,16 +27,20 @@ named by a hash of their samples, ids are random, and headers and rows that are 
 from __future__ import annotations
 
 import csv
+import hashlib
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from os import PathLike, fspath
 from pathlib import Path
 
 from soundmark.audio.folders import SUFFIXES
 from soundmark.datasets.dataset import SEPARATOR, Clip, Dataset, Skipped, split_label, typical_length_s
 from soundmark.datasets.layouts.table_reader import MAX_ROW_CHARS, MAX_ROWS, Row, existing_clips
-from soundmark.errors import DatasetError, unknown_name
+from soundmark.errors import AudioError, DatasetError, as_line, unknown_name
+from soundmark.runtime import checksums
+from soundmark.runtime.checks import is_url
 from soundmark.runtime.text import counted, listed
 
 KIND = "a folder of corrections"
@@ -55,6 +59,9 @@ WITH_LABEL, WITHOUT_LABEL, UNDO = ("yes", "label", "none"), ("no", "skip"), "und
 
 
 DECISIONS = (*WITH_LABEL, *WITHOUT_LABEL, UNDO)
+
+
+MAX_CELL_CHARS = 200  # of the name of a reviewer or a recording
 
 
 ID = re.compile(r"c[0-9a-f]{15}")  # begins with a letter: a spreadsheet would take digits for a number
@@ -102,6 +109,36 @@ class Rows:
 
     corrections: dict[int, Correction]
     damaged: tuple[Skipped, ...]
+
+
+def source_name(path: str | PathLike[str]) -> str:
+    """Return the name of a recording: that of its file, and a hash of its content, the same on every machine.
+
+    Raises:
+        AudioError: the file cannot be read.
+
+    >>> _ = (folder / "dawn.wav").write_bytes(b"")
+    >>> source_name(folder / "dawn.wav")
+    'dawn.wav cae66941'
+    """
+    text = fspath(path)
+    if is_url(text):
+        digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+        return f"{as_cell(text.rstrip('/').rsplit('/', 1)[-1])} {digest}"
+    try:
+        digest = checksums.sampled_digest(text, Path(text).stat().st_size)
+    except OSError as error:
+        raise AudioError(f'"{text}" cannot be read: {error.strerror}.') from error
+    return f"{as_cell(Path(text).name)} {digest[:8]}"
+
+
+def as_cell(text: str) -> str:
+    r"""Return a text on one line, and shortened, for a cell of the table.
+
+    >>> as_cell("dawn\n.wav")
+    'dawn\\n.wav'
+    """
+    return as_line(text)[:MAX_CELL_CHARS]
 
 
 def find(path: Path) -> Path | None:

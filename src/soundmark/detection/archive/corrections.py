@@ -38,24 +38,25 @@ from soundmark.datasets.layouts.corrections import (
     CLIPS,
     COLUMNS,
     DECISIONS,
+    MAX_CELL_CHARS,
     TABLE,
     UNDO,
     WITH_LABEL,
     Correction,
     Rows,
+    as_cell,
     is_complete,
     read,
+    source_name,
     standing,
 )
 from soundmark.datasets.layouts.table_reader import MAX_LABEL_CHARS
 from soundmark.errors import AudioError, DatasetError, OutputError, SettingsError, as_line, unknown_name
-from soundmark.runtime import atomic, checksums
+from soundmark.runtime import atomic
 from soundmark.runtime.checks import is_finite, is_url
 from soundmark.runtime.locks import exclusive
 
 DEFAULT_MAX_BYTES = 2_000_000_000  # of clips
-
-MAX_CELL_CHARS = 200  # of the name of a reviewer or a recording
 
 MOST_RATE_HZ_OF_FLAC = 655_350  # a clip of a higher sample rate is saved as WAV
 
@@ -68,32 +69,6 @@ HEADER = ",".join(COLUMNS)
 
 def _wait() -> None:
     """Wait for another process that adds to the same folder."""
-
-
-def source_name(path: str | PathLike[str]) -> str:
-    """Return the name of a recording: that of its file, and a hash of its content, the same on every machine.
-
-    Raises:
-        AudioError: the file cannot be read.
-
-    >>> _ = (folder / "dawn.wav").write_bytes(b"")
-    >>> source_name(folder / "dawn.wav")
-    'dawn.wav cae66941'
-    """
-    text = fspath(path)
-    if is_url(text):
-        return (
-            f"{_cell(text.rstrip('/').rsplit('/', 1)[-1])} {hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
-        )
-    try:
-        digest = checksums.sampled_digest(text, Path(text).stat().st_size)
-    except OSError as error:
-        raise AudioError(f'"{text}" cannot be read: {error.strerror}.') from error
-    return f"{_cell(Path(text).name)} {digest[:8]}"
-
-
-def _cell(text: str) -> str:
-    return as_line(text)[:MAX_CELL_CHARS]
 
 
 class Corrections:
@@ -144,7 +119,7 @@ class Corrections:
         _check_decision(decision)
         if isinstance(sound, Sound) and not source:
             raise SettingsError("the samples of a correction need a source: the name of the recording.")
-        name = _cell(source) if source else source_name(sound)  # type: ignore[arg-type]
+        name = as_cell(source) if source else source_name(sound)  # type: ignore[arg-type]
         start_s, end_s = _section(start_s, end_s)
         row = Correction(
             label=_labels(decision, label, asked),
@@ -154,7 +129,7 @@ class Corrections:
             decision=decision,
             asked=_checked(asked, "asked"),
             score=None if score is None else round(float(score), 6),
-            model=_cell(model),
+            model=as_cell(model),
             reviewer=_checked(reviewer, "reviewer"),
         )
         clip = _cut(sound, start_s, end_s) if decision in WITH_LABEL else None
@@ -211,7 +186,7 @@ class Corrections:
         at: dict[str, str] = {}
         for path in paths:
             last = path.rstrip("/").rsplit("/", 1)[-1] if is_url(path) else Path(path).name
-            if _cell(last) in names:
+            if as_cell(last) in names:
                 at[source_name(path)] = path
         return [(each, _clip_at(each, at[each.source])) for each in found if each.source in at]
 

@@ -12,7 +12,8 @@ import pytest
 
 import soundmark as sm
 from soundmark import audio
-from soundmark.detection.archive.corrections import HEADER, source_name
+from soundmark.datasets.layouts.corrections import source_name
+from soundmark.detection.archive.corrections import HEADER
 from soundmark.errors import AudioError, DatasetError, OutputError, SettingsError
 
 RATE_HZ = 8000
