@@ -12,6 +12,7 @@ from outside are decoded in worker processes with limits. In reading order:
     rejections         windows in which a class was likely, and why they are not detections
     updates            results while they are computed, as JSON values
     results_json       results that a client sends → FileResult
+    archives           indexes whose windows are reviewed: sound and spectrogram of a window
     analyzer           an upload → updates, in threads and worker processes
     live_session       PCM of a WebSocket → messages
     routes             paths of the API, one file per tab of the page

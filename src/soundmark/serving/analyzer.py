@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -22,7 +23,7 @@ import numpy as np
 from soundmark import audio
 from soundmark.audio import Sound, timestamps
 from soundmark.audio.decoding.isolation import Decoders
-from soundmark.detection.file_analysis import FileCallbacks, analyze_file
+from soundmark.detection.file_analysis import FileCallbacks, analyze_file, opened_input
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import Failure, Input
 from soundmark.detection.settings import DetectionSettings
@@ -191,6 +192,29 @@ class Analyzer:
         for tile in tiles.end() if tiles else ():
             channel.put(tile)
         return found
+
+    async def read(self, path: str, *, name: str, start_s: float, stop_s: float, deadline: float) -> Sound:
+        """Read a part of a recording of an archive: a path or a URL, which is called ``name`` in messages.
+
+        Raises:
+            Problem: the sound cannot be decoded, or the part is too long (422); the ``deadline`` passed (408).
+        """
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._readers, self._read, path, name, start_s, stop_s)
+        except TimeoutError:
+            raise self.too_slow() from None
+
+    def _read(self, path: str, name: str, start_s: float, stop_s: float) -> Sound:
+        try:
+            with opened_input(path) as source, self._decoders.blocks(source, start_s=start_s, stop_s=stop_s) as blocks:
+                check_duration(name, blocks.frames / blocks.rate_hz, MOST_EXPLAINED_S, "a window")
+                return Sound(np.concatenate(list(blocks)), blocks.rate_hz)
+        except (AudioError, OSError) as error:
+            reason = str(error) if isinstance(error, AudioError) else f"{name}: {error.strerror or error}."
+            reason = reason.replace(path, name).replace(f'"{Path(path).parent}"', "its folder")
+            raise Problem(422, reason) from error
 
     async def explain(self, upload: Upload, *, start_s: float, stop_s: float | None, deadline: float) -> Explanation:
         """Explain the top class of a part of an upload: see ``models.explanation``.

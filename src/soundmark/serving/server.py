@@ -6,7 +6,7 @@ A server that is stopped accepts no more requests, and finishes those that it ha
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,11 +18,13 @@ from starlette.routing import BaseRoute
 from soundmark.errors import SettingsError
 from soundmark.models.classifier import Model
 from soundmark.serving.analyzer import Analyzer
+from soundmark.serving.archives import Archive, check_model
 from soundmark.serving.http.counters import Counters, Counting
 from soundmark.serving.http.gate import Gate
 from soundmark.serving.http.guard import Guard
 from soundmark.serving.http.problems import HANDLERS
 from soundmark.serving.http.uploads import upload_folder
+from soundmark.serving.routes import archives as archive_routes
 from soundmark.serving.routes import classify, live, model, page, status
 from soundmark.serving.routes.context import Context
 from soundmark.serving.settings import ServerSettings
@@ -40,13 +42,20 @@ def all_routes() -> list[BaseRoute]:
     >>> len(all_routes()) > 5
     True
     """
-    return [*status.ROUTES, *model.ROUTES, *classify.ROUTES, *live.ROUTES, *page.ROUTES]
+    return [*status.ROUTES, *model.ROUTES, *classify.ROUTES, *live.ROUTES, *archive_routes.ROUTES, *page.ROUTES]
 
 
 def application(
-    model: Model, settings: ServerSettings, *, name: str = "model.onnx", jobs: int | None = None
+    model: Model,
+    settings: ServerSettings,
+    *,
+    name: str = "model.onnx",
+    jobs: int | None = None,
+    archives: Sequence[Archive] = (),
 ) -> Starlette:
     """Return the ASGI application that serves ``model``; ``name`` is shown on the page, ``jobs`` its threads.
+
+    ``archives`` were indexed with the model.
 
     >>> len(application(model, ServerSettings()).routes) == len(all_routes())
     True
@@ -62,8 +71,18 @@ def application(
             ThreadPoolExecutor(settings.max_live, "live") as threads,
             Analyzer(model, settings, jobs=jobs) as analyzer,
         ):
-            shared = (model, name, settings, analyzer, threads, folder, uploads, live_gate, counters)
-            app.state.context = Context(*shared)
+            app.state.context = Context(
+                model=model,
+                model_name=name,
+                settings=settings,
+                analyzer=analyzer,
+                live_threads=threads,
+                folder=folder,
+                uploads=uploads,
+                live=live_gate,
+                counters=counters,
+                archives={archive.name: archive for archive in archives},
+            )
             yield
 
     middleware = [Middleware(Counting, counters=counters), Middleware(Guard, settings=settings)]
@@ -134,12 +153,13 @@ def serve(
     *,
     name: str = "model.onnx",
     jobs: int | None = None,
+    archives: Sequence[Archive] = (),
     on_started: Callable[[str], None] = lambda address: None,
 ) -> None:
-    """Serve ``model`` until the process gets a signal; call ``on_started`` with the address.
+    """Serve ``model`` and ``archives`` until the process gets a signal; call ``on_started`` with the address.
 
     Raises:
-        SettingsError: the address or the certificate cannot be used.
+        SettingsError: the address or the certificate cannot be used, or an archive is one of another model.
 
     >>> from pathlib import Path
     >>> serve(model, ServerSettings(port=0, tls_cert=Path("none.pem"), tls_key=Path("none.key")))
@@ -147,7 +167,8 @@ def serve(
     soundmark.errors.SettingsError: the certificate "none.pem" with the key "none.key" cannot be used: No such file ...
     """
     settings.check_tls()
+    check_model(archives, model)
     with listening(settings) as opened:
-        server = http_server(application(model, settings, name=name, jobs=jobs), settings)
+        server = http_server(application(model, settings, name=name, jobs=jobs, archives=archives), settings)
         on_started(address(settings, opened.getsockname()[1]))
         server.run(sockets=[opened])

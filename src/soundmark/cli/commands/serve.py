@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,10 +12,12 @@ import typer
 from soundmark.cli import help_page, options, requirements, shell
 from soundmark.cli.app import app
 from soundmark.detection.settings import DEFAULT_MODEL
+from soundmark.errors import SettingsError
 from soundmark.serving.settings import ServerSettings
 
 if TYPE_CHECKING:
     from soundmark.models.classifier import Model
+    from soundmark.serving.archives import Archive
 
 
 def _bound(name: str, metavar: str, help: str, *, whole: bool = False) -> Any:
@@ -40,12 +43,14 @@ def _network(name: str, metavar: str, help: str, **others: Any) -> Any:
         [
             "soundmark serve",
             "soundmark serve -m model.onnx --open",
+            "soundmark serve index --open",
             "soundmark serve --host 0.0.0.0 --token SECRET --tls-cert A.pem --tls-key B.pem",
         ]
     )
 )
 def serve(
-    model: options.ModelOrDefault = DEFAULT_MODEL,
+    archive: options.Archives = None,
+    model: options.ServedModel = None,
     classes: options.Classes = None,
     host: Annotated[
         str, _network("--host", "ADDRESS", "Address to listen at; another than this machine's needs --token.")
@@ -96,11 +101,12 @@ def serve(
 ) -> None:
     """Serve a model: web page, HTTP API and WebSocket.
 
-    Without -m, a pretrained model with AudioSet's 527 classes is served. The page needs no installation on the
-    machine with the browser. Stop with Ctrl-C: requests under way are finished.
+    Without -m, the model of the index is served, or without an index a pretrained model with AudioSet's 527 classes.
+    The page needs no installation on the machine with the browser. Stop with Ctrl-C: requests under way are finished.
     """
     requirements.require("serve", requirements.EXTRAS["serve"])
-    from soundmark.models.pretrained import named_models
+    from soundmark.cli import console
+    from soundmark.serving.archives import open_archives
 
     shell.not_resumable()
     settings = ServerSettings(
@@ -116,13 +122,31 @@ def serve(
         max_requests=max_requests,
         max_live=max_live,
     )
-    serve_and_say(
-        named_models.load(model, classes=classes), settings, name=Path(model).name, jobs=jobs, open_page=open_page
-    )
+    console.show_library_warnings()
+    archives = open_archives(archive or [])
+    loaded, name = _loaded(model, classes, archives)
+    serve_and_say(loaded, settings, name=name, jobs=jobs, archives=archives, open_page=open_page)
+
+
+def _loaded(model: str | None, classes: str | None, archives: Sequence[Archive]) -> tuple[Model, str]:
+    """Load the model that is served: the given one, that of the archives, or the default."""
+    from soundmark.models.pretrained import named_models
+
+    if archives and classes is not None:
+        raise SettingsError("an index has the scores of all classes of its model: leave out --classes.")
+    if archives and model is None:
+        return archives[0].index.model, f"{archives[0].name}/model.onnx"
+    return named_models.load(model or DEFAULT_MODEL, classes=classes), Path(model or DEFAULT_MODEL).name
 
 
 def serve_and_say(
-    model: Model, settings: ServerSettings, *, name: str, jobs: int | None = None, open_page: bool = False
+    model: Model,
+    settings: ServerSettings,
+    *,
+    name: str,
+    jobs: int | None = None,
+    archives: Sequence[Archive] = (),
+    open_page: bool = False,
 ) -> None:
     """Serve ``model`` until Ctrl-C, and print the address of the page on standard output."""
     import webbrowser
@@ -137,4 +161,4 @@ def serve_and_say(
             webbrowser.open(address)
 
     console.show_library_warnings()
-    server.serve(model, settings, name=name, jobs=jobs, on_started=started)
+    server.serve(model, settings, name=name, jobs=jobs, archives=archives, on_started=started)

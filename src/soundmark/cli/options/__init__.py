@@ -169,6 +169,21 @@ ModelOrDefault = Annotated[
 ]
 
 
+ServedModel = Annotated[
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        metavar="MODEL",
+        help="Trained model (.onnx), or audioset: a pretrained model with AudioSet's 527 classes.",
+        show_default="the index's, or audioset",
+        parser=model_name,
+        autocompletion=completion.models,
+        rich_help_panel="Input",
+    ),
+]
+
+
 Classes = Annotated[
     str | None,
     typer.Option(
@@ -222,6 +237,18 @@ IndexFolder = Annotated[
     typer.Argument(
         metavar="INDEX",
         help="Folder made by `soundmark index`.",
+        show_default=False,
+        parser=path,
+        rich_help_panel="Input",
+    ),
+]
+
+
+Archives = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="[ARCHIVE]...",
+        help="Folders made by `soundmark index`, to review their detections.",
         show_default=False,
         parser=path,
         rich_help_panel="Input",

@@ -222,6 +222,11 @@ class Index:
         return self._parameters.classes
 
     @property
+    def model_digest(self) -> str:
+        """The digest of the model that computed the index: ``model.bundle.digest``."""
+        return self._parameters.model
+
+    @property
     def model(self) -> Model:
         """The model that computed the index.
 
@@ -229,7 +234,7 @@ class Index:
             BundleError: it was deleted from the index, damaged, or replaced by another one.
         """
         found = load(self.folder / store.MODEL)
-        if found.bundle.digest != self._parameters.model:
+        if found.bundle.digest != self.model_digest:
             raise BundleError(
                 f'"{store.MODEL}" is not the model that computed the index "{self.folder}": make it again with '
                 "`soundmark index --fresh`."

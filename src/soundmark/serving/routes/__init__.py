@@ -8,6 +8,7 @@ In reading order:
     model     the Model tab: the card of the model
     classify  the Classify tab: uploads
     live      the Live tab: the WebSocket
+    archives  windows of archives: sound and spectrogram
     page      the files of the page
 
 To add a tab, add a file with its routes, a line to ``all_routes``, and its paths to ``openapi``.

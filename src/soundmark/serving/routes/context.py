@@ -1,8 +1,9 @@
-"""What the routes share: the model, the analyzer, the limits and the metrics of one server."""
+"""What the routes share: the model, the analyzer, the limits, the metrics and the archives of one server."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from starlette.requests import HTTPConnection
 
 from soundmark.models.classifier import Model
 from soundmark.serving.analyzer import Analyzer
+from soundmark.serving.archives import Archive
 from soundmark.serving.http.counters import Counters
 from soundmark.serving.http.gate import Gate
 from soundmark.serving.settings import ServerSettings
@@ -29,6 +31,7 @@ class Context:
     uploads: Gate
     live: Gate
     counters: Counters
+    archives: Mapping[str, Archive]  # by name
 
     def deadline(self) -> float:
         """Return the time (monotonic) at which a request that begins now must have ended."""

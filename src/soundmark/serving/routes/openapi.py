@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from soundmark.serving.settings import ServerSettings
@@ -238,8 +239,85 @@ def _upload_paths() -> Json:
     }
 
 
-def document(settings: ServerSettings) -> Json:
-    """Return the OpenAPI document of a server.
+ARCHIVE: Json = {
+    "type": "object",
+    "required": ["name", "recordings", "windows", "duration_s", "classes"],
+    "properties": {
+        "name": {"type": "string"},
+        "recordings": {"type": "integer"},
+        "windows": {"type": "integer"},
+        "duration_s": {"type": "number"},
+        "classes": {"type": "array", "items": {"type": "string"}},
+    },
+}
+
+
+PICTURE: Json = {
+    "type": "object",
+    "required": ["number", "file", "start_s", "stop_s", "window", "spectrogram", "tiles"],
+    "properties": {
+        "number": {"type": "integer"},
+        "file": {"type": "string"},
+        "start_s": {"type": "number"},
+        "stop_s": {"type": "number"},
+        "window": {"type": "object", "required": ["start_s", "stop_s", "label", "score", "level_dbfs"]},
+        "spectrogram": {"type": "object", "required": ["scale", "frequencies_hz", "db_min", "db_max"]},
+        "tiles": {"type": "array", "items": {"type": "object", "required": ["start_s", "stop_s", "rows", "columns"]}},
+    },
+}
+
+
+def _in_path(archives: Sequence[str]) -> list[Json]:
+    """Return the parameters in the path of a window."""
+    name = {"type": "string", "minLength": 1} | ({"enum": list(archives)} if archives else {})
+    window = {"type": "integer", "minimum": 0}
+    return [
+        {"name": "archive", "in": "path", "required": True, "schema": name, "description": "See /v1/archives."},
+        {"name": "window", "in": "path", "required": True, "schema": window, "description": "Number of the window."},
+    ]
+
+
+def _archive_paths(archives: Sequence[str]) -> Json:
+    margin = {"type": "number", "minimum": 0, "maximum": 30, "default": 1.0}
+    common = [
+        *_in_path(archives),
+        _parameter("margin", margin, "Seconds of the recording before and after the window."),
+        _parameter("class", {"type": "string"}, "Class of the score; default: that with the highest score."),
+    ]
+    equal = _parameter(
+        "equal_loudness", {"type": "boolean", "default": False}, "Scale the sound, so that quiet ones can be heard."
+    )
+    found = {"type": "object", "required": ["archives"], "properties": {"archives": {"type": "array"}}}
+    found["properties"]["archives"]["items"] = {"$ref": "#/components/schemas/Archive"}  # type: ignore[index]
+    wav = {"description": "WAV.", "content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}
+    statuses = _problems("400", "404", "408", "422", "503")
+    window = "/v1/archives/{archive}/windows/{window}"
+    return {
+        "/v1/archives": {
+            "get": {
+                "summary": "The archives of the server, and what they contain.",
+                "responses": _json("The archives.", found) | _problems("400"),
+            }
+        },
+        f"{window}/sound": {
+            "get": {
+                "summary": "The sound of a window, with a margin.",
+                "parameters": [*common, equal],
+                "responses": {"200": wav} | statuses,
+            }
+        },
+        f"{window}/spectrogram": {
+            "get": {
+                "summary": "The spectrogram of a window as the model sees it, with a margin.",
+                "parameters": common,
+                "responses": _json("The spectrogram.", {"$ref": "#/components/schemas/Picture"}) | statuses,
+            }
+        },
+    }
+
+
+def document(settings: ServerSettings, archives: Sequence[str] = ()) -> Json:
+    """Return the OpenAPI document of a server with some ``archives``.
 
     >>> sorted(document(ServerSettings())["paths"])[:2]
     ['/healthz', '/metrics']
@@ -252,8 +330,17 @@ def document(settings: ServerSettings) -> Json:
             "description": f"Classify sounds. An upload has at most {settings.max_upload_bytes / 1e6:g} MB and "
             f"{settings.max_audio_s / 3600:g} h. WS /v1/listen classifies live PCM: see docs/serve.md.",
         },
-        "paths": _status_paths() | _upload_paths(),
-        "components": {"schemas": {"Problem": PROBLEM, "Event": EVENT, "Result": RESULT, "Model": MODEL}},
+        "paths": _status_paths() | _upload_paths() | _archive_paths(archives),
+        "components": {
+            "schemas": {
+                "Problem": PROBLEM,
+                "Event": EVENT,
+                "Result": RESULT,
+                "Model": MODEL,
+                "Archive": ARCHIVE,
+                "Picture": PICTURE,
+            }
+        },
     }
     if settings.token is not None:
         found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}

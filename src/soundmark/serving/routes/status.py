@@ -29,7 +29,8 @@ async def _metrics(request: Request) -> Response:
 
 
 async def _openapi(request: Request) -> Response:
-    return JSONResponse(document(context_of(request).settings))
+    context = context_of(request)
+    return JSONResponse(document(context.settings, tuple(context.archives)))
 
 
 async def _session(request: Request) -> Response:
