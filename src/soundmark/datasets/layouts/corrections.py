@@ -193,6 +193,15 @@ def load(table: Path, *, classes: Sequence[str] | None = None) -> Dataset:
     )
 
 
+def has_labels(folder: Path) -> bool:
+    """Return whether a folder of corrections has a clip with a label that stands, so that it can be opened.
+
+    >>> has_labels(folder)
+    False
+    """
+    return bool(_usable(read(folder / TABLE))[0])
+
+
 def _clip(folder: Path, correction: Correction) -> Clip:
     return Clip(
         path=folder / correction.path,

@@ -10,5 +10,6 @@ In reading order:
     mobilenet      EfficientAT's MobileNetV3: mn04 and mn10
     backbone       frozen networks from a spectrogram to the features of a linear head
     backbone_file  backbones from ONNX files of any program
+    model_parts    the backbone of a model; scores of embeddings
     named_models   load a model by name or by path: load("audioset")
 """
