@@ -105,6 +105,20 @@ DatasetPath = Annotated[
 ]
 
 
+DatasetPaths = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="DATASET...",
+        help="Path of a data set: the folder of UrbanSound8K or ESC-50, a folder with one folder of sound files per "
+        "class, a CSV table (path,label), or annotated recordings (Raven, Audacity, Whombat, tables). Several are "
+        "joined, such as a data set and a folder of corrections.",
+        show_default=False,
+        parser=path,
+        rich_help_panel="Input",
+    ),
+]
+
+
 Subset = Annotated[
     str | None,
     typer.Option(
