@@ -16,6 +16,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,8 @@ from soundmark import audio
 from soundmark.audio import Sound
 from soundmark.detection import inputs as input_files
 from soundmark.detection.archive import store, suggestions
-from soundmark.detection.archive.indexing import build_index, path_in_index
 from soundmark.detection.archive.corrections import Corrections
+from soundmark.detection.archive.indexing import build_index, path_in_index
 from soundmark.detection.archive.review_session import Review
 from soundmark.detection.archive.store import Parameters, Recording
 from soundmark.detection.inputs import Failure
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 REFERENCE = 20_000  # records, evenly spaced, whose mean and SD standardise the embeddings
 
 BLOCK = 50_000  # records that are compared at once: 77 MB with an embedding of 384
+
+SAME_S = 1e-3  # times of a window that are written with three decimals
 
 CANDIDATES = 50_000  # windows, the most uncertain ones, that suggestions are chosen from
 
@@ -282,6 +285,28 @@ class Index:
         """
         which = None if label is None else self._class(label)
         return FoundWindows(self._windows(self._rows[np.asarray(numbers, np.int64)], which=which))
+
+    def number_of(self, path: str, start_s: float, stop_s: float) -> int | None:
+        """Return the number of the window from ``start_s`` to ``stop_s`` of a recording, to 1 ms; None: there is none.
+
+        >>> index = Index.build(city.clips[0].path, embedder, folder / "one", quiet=True)
+        >>> window = index.windows([0])[0]
+        >>> index.number_of(window.file, window.start_s, window.stop_s)
+        0
+        """
+        first, n = self._span_of.get(path, (0, 0))
+        records = self._records[self._rows[first : first + n]]
+        same = np.abs(records["start_s"] - start_s) + np.abs(records["stop_s"] - stop_s) < SAME_S
+        return first + int(np.argmax(same)) if same.any() else None
+
+    @cached_property
+    def _span_of(self) -> dict[str, tuple[int, int]]:
+        """The first window and the number of windows of each recording, by path."""
+        found, first = {}, 0
+        for recording in self.recordings:
+            found[recording.path] = (first, recording.windows)
+            first += recording.windows
+        return found
 
     def _class(self, label: str) -> int:
         if label not in self.classes:

@@ -12,7 +12,6 @@ at or above it, with the binomial variance of so many windows. So reviews of all
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass
 from math import erf, sqrt
 from statistics import NormalDist
@@ -34,7 +33,7 @@ BINS = 200  # of the log-odds of scores
 
 STEP = 5  # windows that are chosen at once, after the first EVENLY
 
-MOST_NEEDED = 200  # reviews that ``reviews_needed`` looks ahead
+MOST_NEEDED, DRAWS = 100, 60  # reviews that ``outlook`` simulates, and how often
 
 # The grid: a is the log-odds at a score of 0.5, b the slope, γ the share at a score of 1.
 _A, _B, _GAMMA = np.linspace(-6, 6, 49), np.exp(np.linspace(-1.6, 1.6, 25)), np.array([1.0, 0.97, 0.94, 0.9, 0.8, 0.6])
@@ -197,54 +196,69 @@ def precision_curve(
     )
 
 
-def reviews_needed(
+@dataclass(frozen=True)
+class Outlook:
+    """What more reviews would give: the ``chance`` that a threshold is safe then, and the median number of ``reviews``.
+
+    ``reviews`` is 0 if a threshold is safe already, and None if the chance is 0.
+    """
+
+    reviews: int | None
+    chance: float
+
+
+def outlook(
     scores: NDArray[np.floating],
     reviewed: NDArray[np.integer],
     answers: NDArray[np.bool_],
     *,
     wanted: float = 0.9,
     bins: ScoreBins | None = None,
-) -> int | None:
-    """Estimate how many more reviews call a threshold safe, if the answers are as the reviews so far predict.
+    seed: int = 0,
+) -> Outlook:
+    """Estimate how many more reviews a safe threshold needs, and the chance that ``MOST_NEEDED`` are enough.
 
-    0: a threshold is safe. None: more than ``MOST_NEEDED``, or more than there are windows; often no threshold has the
-    ``wanted`` precision.
-
-    The next reviews are of windows at or above the threshold with the highest precision, as in ``next_windows``. Each
-    adds the log-likelihood that its answer has on average.
+    Reviews are simulated ``DRAWS`` times: each draws parameters from their posterior, and then answers about windows at
+    or above the threshold with the highest precision, until a threshold is safe.
 
     >>> scores = np.linspace(0.01, 0.99, 500)
     >>> reviewed = sample(scores, 10)
-    >>> 1 <= reviews_needed(scores, reviewed, scores[reviewed] > 0.5) < 60
+    >>> outlook(scores, reviewed, scores[reviewed] > 0.5).reviews > 0
     True
-    >>> reviews_needed(scores, reviewed, np.zeros(10, bool)) is None
-    True
+    >>> outlook(scores, sample(scores, 40), np.zeros(40, bool))
+    Outlook(reviews=None, chance=0.0)
     """
     bins = bins or binned(scores)
-    log_posterior = _log_posterior(_log_odds(np.asarray(scores)[reviewed]), np.asarray(answers, bool)).ravel()
-    possible = np.flatnonzero(bins.windows >= FEWEST)
+    logs = _log_posterior(_log_odds(np.asarray(scores)[reviewed]), np.asarray(answers, bool)).ravel()
+    used, possible = logs > np.log(1e-4), np.flatnonzero(bins.windows >= FEWEST)
     if not len(possible):
-        return None
-    share = np.clip(_share(bins.middles), 1e-9, 1 - 1e-9)
-    mean, sd = _precision(share, bins)
-    weights = np.exp(log_posterior)
-    weights /= weights.sum()
-    best = possible[int(np.argmax(weights @ mean[:, possible]))]
+        return Outlook(None, 0.0)
+    logs, share = logs[used], np.clip(_share(bins.middles)[used], 1e-9, 1 - 1e-9)
+    weights = np.exp(logs) / np.exp(logs).sum()
+    mean, sd = (values[:, possible] for values in _precision(share, bins))
+    reaches = _chance_of(mean, sd, wanted)
+    if (weights @ reaches).max() >= LEVEL:
+        return Outlook(0, 1.0)
+    best = possible[int(np.argmax(weights @ mean))]
+    left = int(
+        (np.asarray(scores) >= THRESHOLDS[best]).sum() - (np.asarray(scores)[reviewed] >= THRESHOLDS[best]).sum()
+    )
+    random = np.random.default_rng([seed, len(reviewed)])
+    truth = random.choice(len(weights), DRAWS, p=weights)
     where = bins.counts[best] / bins.counts[best].sum()
-    predicted = weights @ share
-    gain = np.log(share) @ (where * predicted) + np.log(1 - share) @ (where * (1 - predicted))
-    chance = _chance_of(mean[:, possible], sd[:, possible], wanted)
-    free = np.delete(np.asarray(scores), reviewed)
-    most = min(MOST_NEEDED, int((free >= THRESHOLDS[best]).sum()))
-
-    def is_safe(n: int) -> bool:
-        logs = log_posterior + n * gain
-        weights = np.exp(logs - logs.max())
-        return bool((weights @ chance / weights.sum()).max() >= LEVEL)
-
-    if not is_safe(most):
-        return None
-    return bisect_left(range(most), True, key=is_safe)
+    yes, no = np.log(share).T, np.log(1 - share).T  # [bins, grid]
+    simulated = np.tile(logs, (DRAWS, 1))
+    needed = np.full(DRAWS, np.inf)
+    for n in range(1, min(MOST_NEEDED, left) + 1):
+        drawn = random.choice(len(where), DRAWS, p=where)
+        contains = random.random(DRAWS) < share[truth, drawn]
+        simulated += np.where(contains[:, None], yes[drawn], no[drawn])
+        if n % STEP == 0:
+            chances = np.exp(simulated - simulated.max(axis=1, keepdims=True))
+            is_safe = (chances @ reaches / chances.sum(axis=1, keepdims=True)).max(axis=1) >= LEVEL
+            needed[is_safe] = np.minimum(needed[is_safe], n)
+    enough = needed[np.isfinite(needed)]
+    return Outlook(round(float(np.median(enough))) if len(enough) else None, len(enough) / DRAWS)
 
 
 def _share(middles: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,17 +6,18 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from soundmark.datasets.dataset import SEPARATOR, split_label
-from soundmark.datasets.layouts.corrections import UNDO, WITH_LABEL, Correction, standing
+from soundmark.datasets.dataset import split_label
+from soundmark.datasets.layouts.corrections import UNDO, Correction, standing
 from soundmark.detection.archive import review
-from soundmark.detection.archive.corrections import Corrections, source_name
-from soundmark.detection.archive.review import PrecisionCurve
-from soundmark.errors import AudioError, SettingsError, unknown_name
+from soundmark.detection.archive.corrections import MAX_CELL_CHARS, Corrections, source_name
+from soundmark.detection.archive.review import Outlook, PrecisionCurve
+from soundmark.errors import AudioError, SettingsError, as_line, unknown_name
 from soundmark.runtime.checks import is_count, is_url
 from soundmark.runtime.text import counted
 
@@ -179,10 +180,10 @@ class Review:
         return self.curve.safe_threshold
 
     @property
-    def needed(self) -> int | None:
-        """About how many more reviews a safe threshold needs: see ``review.reviews_needed``."""
+    def outlook(self) -> Outlook:
+        """About how many more reviews a safe threshold needs, and how likely it is that there will be one."""
         answered = _answered(self.decisions)
-        return review.reviews_needed(self._scores, *answered, wanted=self.wanted, bins=self._bins)
+        return review.outlook(self._scores, *answered, wanted=self.wanted, bins=self._bins, seed=self._seed)
 
     # --- The corrections on disk ---
 
@@ -191,20 +192,93 @@ class Review:
         if self._corrections is None:
             return ()
         (window,) = self._index.windows([number], self.label)
-        about = {
+        about: Any = {
             "score": window.score,
             "model": self._index.model_digest,
             "reviewer": self.reviewer,
             "source": self._source_of(window.file),
         }
-        section = (window.file, window.start_s, window.stop_s)
-        if decision == "label":  # two facts: this class is absent, another one is present
-            rows = [
-                self._corrections.add(*section, decision="no", asked=self.label, **about),
-                self._corrections.add(*section, decision="label", label=self._with_others(window, label), **about),
-            ]
-        else:
-            labels = self._with_others(window, self.label) if decision == "yes" else ""
-            rows = [self._corrections.add(*section, decision=decision, label=labels, asked=self.label, **about)]
-        self._seen += len(rows)
-        return tuple(row.id for row in rows)
+        labels: str | list[str] = self._with_others(window, label or self.label) if decision in ("yes", "label") else ""
+        row = self._corrections.add(
+            window.file, window.start_s, window.stop_s, decision=decision, label=labels, asked=self.label, **about
+        )
+        self._seen += 1
+        return (row.id,)
+
+    def _with_others(self, window: FoundWindow, label: str) -> list[str]:
+        """Return a label with those that the reviewer gave the window in reviews of other classes.
+
+        Of a model whose classes exclude each other, the last label counts alone.
+        """
+        assert self._corrections is not None
+        section = (self._source_of(window.file), round(window.start_s, 3), round(window.stop_s, 3))
+        others = [
+            each
+            for each in standing(self._corrections.rows.corrections.values())
+            if each.section == section and each.reviewer == self.reviewer and each.asked != self.label
+        ]
+        labels = [name for each in others if each.decision in ("yes", "label") for name in split_label(each.label)]
+        if not labels or not self._is_multi_label:
+            return [label]
+        return list(dict.fromkeys([*labels, label]))
+
+    @cached_property
+    def _is_multi_label(self) -> bool:
+        return self._index.model.card.task.has_thresholds
+
+    def _refresh(self) -> None:
+        """Read the decisions on disk again, if another process or another tab has added some."""
+        if self._corrections is None:
+            return
+        rows = self._corrections.rows.corrections
+        if len(rows) == self._seen:
+            return
+        undone = {row.undoes for row in rows.values() if row.decision == UNDO}
+        self._made, self._seen = {}, len(rows)
+        for row in rows.values():
+            if row.asked == self.label and row.decision in ANSWERS and row.id not in undone:
+                number = self._number_of(row)
+                if number is not None:
+                    self._made.pop(number, None)
+                    label = row.label if row.decision == "label" else ""
+                    self._made[number] = Decision(number, row.decision, label, (row.id,))
+
+    def _number_of(self, row: Correction) -> int | None:
+        """Return the window of a decision; None if the index does not have it."""
+        for path in self._paths_by_name.get(row.source.rpartition(" ")[0], ()):
+            try:
+                is_same = self._source_of(path) == row.source
+            except AudioError:  # the recording is missing
+                continue
+            number = self._index.number_of(path, row.source_start_s, row.source_end_s) if is_same else None
+            if number is not None:
+                return number
+        return None
+
+    def _source_of(self, path: str) -> str:
+        if path not in self._sources:
+            self._sources[path] = source_name(path)
+        return self._sources[path]
+
+    @cached_property
+    def _paths_by_name(self) -> dict[str, list[str]]:
+        """The recordings, by the name that their source has in the corrections."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for recording in self._index.recordings:
+            last = (
+                recording.path.rstrip("/").rsplit("/", 1)[-1] if is_url(recording.path) else Path(recording.path).name
+            )
+            found[as_line(last)[:MAX_CELL_CHARS]].append(recording.path)
+        return found
+
+    def __repr__(self) -> str:
+        numbers, contain = _answered(self.decisions)
+        threshold, precision = self.safe_threshold, f"a precision of {100 * self.wanted:g} %"
+        end = f"no threshold has {precision} yet" if threshold is None else f"{threshold:g} has {precision}"
+        return f"Review({self.label}: {counted(len(numbers), 'window')} reviewed, {contain.sum()} contain it; {end})"
+
+
+def _answered(decisions: Iterable[Decision]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the numbers of the windows with an answer, and the answers."""
+    known = [each for each in decisions if each.contains is not None]
+    return np.array([each.number for each in known], np.int64), np.array([each.contains for each in known], bool)
