@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import requests
 from starlette.applications import Starlette
 from websockets.sync.client import connect
 
+from soundmark.datasets import Dataset
 from soundmark.models.classifier import Model
 from soundmark.serving import server
 from soundmark.serving.archives import Archive
@@ -52,11 +54,17 @@ class Running:
 
 @contextmanager
 def running(
-    model: Model, *, jobs: int | None = None, archives: Sequence[Archive] = (), **settings: Any
+    model: Model,
+    *,
+    jobs: int | None = None,
+    archives: Sequence[Archive] = (),
+    corrections: Path | None = None,
+    training: Dataset | None = None,
+    **settings: Any,
 ) -> Iterator[Running]:
     """Serve ``model`` until the end of the block."""
     chosen = ServerSettings(port=0, **settings)
-    app = server.application(model, chosen, jobs=jobs, archives=archives)
+    app = server.application(model, chosen, jobs=jobs, archives=archives, corrections=corrections, training=training)
     with server.listening(chosen) as opened:
         http_server = server.http_server(app, chosen)
         thread = threading.Thread(target=http_server.run, kwargs={"sockets": [opened]})

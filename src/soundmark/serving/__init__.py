@@ -14,6 +14,7 @@ from outside are decoded in worker processes with limits. In reading order:
     results_json       results that a client sends → FileResult
     archives           indexes whose windows are reviewed: sound and spectrogram of a window
     analyzer           an upload → updates, in threads and worker processes
+    teach              corrections and retraining
     live_session       PCM of a WebSocket → messages
     routes             paths of the API, one file per tab of the page
     server             the application, and its start and end

@@ -53,6 +53,7 @@ class Opened:
 
     duration_s: float
     tiles: Any
+    model: Model
 
 
 class Channel:
@@ -113,10 +114,13 @@ class _End:
 
 
 class Analyzer:
-    """Analyses uploads with one model; use in a ``with`` block. Scores do not depend on what else is analysed."""
+    """Analyses uploads with the model in use; use it in a ``with`` block.
 
-    def __init__(self, model: Model, settings: ServerSettings, *, jobs: int | None = None) -> None:
-        self.model, self.settings = model, settings
+    Scores do not depend on what else is analysed.
+    """
+
+    def __init__(self, model: Model, name: str, settings: ServerSettings, *, jobs: int | None = None) -> None:
+        self.model, self.name, self.settings = model, name, settings
         jobs = jobs or parallel.available_cores()
         self._decoders = Decoders()
         self._readers = ThreadPoolExecutor(jobs + SPARE_READERS, "reader")
@@ -129,6 +133,10 @@ class Analyzer:
         self._decoders.close()  # first: the readers that wait for a decoder continue
         self._readers.shutdown(cancel_futures=True)
         self._pool.shutdown(cancel_futures=True)
+
+    def use(self, model: Model, name: str) -> None:
+        """Use another model, which is called ``name``, for analyses that begin from now on."""
+        self.model, self.name = model, name
 
     async def analyze(
         self, upload: Upload, detection: DetectionSettings, *, deadline: float, with_tiles: bool = False
@@ -167,14 +175,15 @@ class Analyzer:
         self, channel: Channel, upload: Upload, detection: DetectionSettings, with_tiles: bool
     ) -> FileResult | Failure:
         tiles: Any = None
+        model = self.model  # another one may be used soon
 
         def opened(duration_s: float, rate_hz: int) -> None:
             nonlocal tiles
             check_duration(upload.name, duration_s, self.settings.max_audio_s, "--max-audio")
             if with_tiles:
-                card = self.model.card
+                card = model.card
                 tiles = tiles_of_recording(card.representation, rate_hz, duration_s, card.window_s)
-            channel.put(Opened(duration_s, tiles))
+            channel.put(Opened(duration_s, tiles, model))
 
         def samples(start: int, block: audio.Samples) -> None:
             channel.check()
@@ -188,7 +197,7 @@ class Analyzer:
             events=lambda events: channel.put(list(events)) if events else None,
         )
         file = Input(str(upload.path), upload.name)
-        found = analyze_file(self.model, file, detection, pool=self._pool, decoders=self._decoders, callbacks=callbacks)
+        found = analyze_file(model, file, detection, pool=self._pool, decoders=self._decoders, callbacks=callbacks)
         for tile in tiles.end() if tiles else ():
             channel.put(tile)
         return found

@@ -5,16 +5,20 @@ A server that is stopped accepts no more requests, and finishes those that it ha
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
+from soundmark.datasets import Dataset
+from soundmark.detection.archive.corrections import Corrections
 from soundmark.errors import SettingsError
 from soundmark.models.classifier import Model
 from soundmark.serving.analyzer import Analyzer
@@ -25,9 +29,10 @@ from soundmark.serving.http.guard import Guard
 from soundmark.serving.http.problems import HANDLERS
 from soundmark.serving.http.uploads import upload_folder
 from soundmark.serving.routes import archives as archive_routes
-from soundmark.serving.routes import classify, live, model, page, status
+from soundmark.serving.routes import classify, live, model, page, status, teach
 from soundmark.serving.routes.context import Context
 from soundmark.serving.settings import ServerSettings
+from soundmark.serving.teach.teacher import Teacher
 
 if TYPE_CHECKING:
     import uvicorn
@@ -42,7 +47,15 @@ def all_routes() -> list[BaseRoute]:
     >>> len(all_routes()) > 5
     True
     """
-    return [*status.ROUTES, *model.ROUTES, *classify.ROUTES, *live.ROUTES, *archive_routes.ROUTES, *page.ROUTES]
+    return [
+        *status.ROUTES,
+        *model.ROUTES,
+        *classify.ROUTES,
+        *live.ROUTES,
+        *archive_routes.ROUTES,
+        *teach.ROUTES,
+        *page.ROUTES,
+    ]
 
 
 def application(
@@ -52,10 +65,13 @@ def application(
     name: str = "model.onnx",
     jobs: int | None = None,
     archives: Sequence[Archive] = (),
+    corrections: Path | None = None,
+    training: Dataset | None = None,
 ) -> Starlette:
     """Return the ASGI application that serves ``model``; ``name`` is shown on the page, ``jobs`` its threads.
 
-    ``archives`` were indexed with the model.
+    ``archives`` were indexed with the model. ``corrections`` is the folder of those that people make, if they can.
+    ``training`` is the data set that the model was trained on, for retraining it.
 
     >>> len(application(model, ServerSettings()).routes) == len(all_routes())
     True
@@ -69,11 +85,15 @@ def application(
         with (
             upload_folder() as folder,
             ThreadPoolExecutor(settings.max_live, "live") as threads,
-            Analyzer(model, settings, jobs=jobs) as analyzer,
+            Analyzer(model, name, settings, jobs=jobs) as analyzer,
+            ExitStack() as stack,
         ):
+            teacher = None
+            if corrections is not None:
+                kept = Corrections(corrections, max_bytes=settings.max_corrections_bytes)
+                teacher = Teacher(model, name, kept, use=analyzer.use, training=training)
+                await asyncio.to_thread(stack.enter_context, teacher)
             app.state.context = Context(
-                model=model,
-                model_name=name,
                 settings=settings,
                 analyzer=analyzer,
                 live_threads=threads,
@@ -82,6 +102,7 @@ def application(
                 live=live_gate,
                 counters=counters,
                 archives={archive.name: archive for archive in archives},
+                teacher=teacher,
             )
             yield
 
@@ -154,9 +175,13 @@ def serve(
     name: str = "model.onnx",
     jobs: int | None = None,
     archives: Sequence[Archive] = (),
+    corrections: Path | None = None,
+    training: Dataset | None = None,
     on_started: Callable[[str], None] = lambda address: None,
 ) -> None:
-    """Serve ``model`` and ``archives`` until the process gets a signal; call ``on_started`` with the address.
+    """Serve ``model`` until the process gets a signal; call ``on_started`` with the address.
+
+    The other arguments are those of ``application``.
 
     Raises:
         SettingsError: the address or the certificate cannot be used, or an archive is one of another model.
@@ -169,6 +194,9 @@ def serve(
     settings.check_tls()
     check_model(archives, model)
     with listening(settings) as opened:
-        server = http_server(application(model, settings, name=name, jobs=jobs, archives=archives), settings)
+        app = application(
+            model, settings, name=name, jobs=jobs, archives=archives, corrections=corrections, training=training
+        )
+        server = http_server(app, settings)
         on_started(address(settings, opened.getsockname()[1]))
         server.run(sockets=[opened])

@@ -18,6 +18,7 @@ LIMITS = {
     "max_request_s": "--max-request",
     "max_requests": "--max-requests",
     "max_live": "--max-live",
+    "max_corrections_bytes": "--max-corrections",
     "shutdown_s": "shutdown_s",
 }
 """The limits, and their options."""
@@ -46,6 +47,7 @@ class ServerSettings:
     max_request_s: float = 900.0  # from the first byte to the last one
     max_requests: int = 64  # uploads at once
     max_live: int = 64  # open WebSockets
+    max_corrections_bytes: int = 2_000_000_000  # of clips on disk
     shutdown_s: int = 30  # time to finish requests when the server is stopped
 
     def __post_init__(self) -> None:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from soundmark.cli import help_page, options, requirements, shell
-from soundmark.cli.app import app
+from soundmark.cli.app import app, open_dataset
 from soundmark.detection.settings import DEFAULT_MODEL
 from soundmark.errors import SettingsError
 from soundmark.serving.settings import ServerSettings
 
 if TYPE_CHECKING:
+    from soundmark.datasets import Dataset
     from soundmark.models.classifier import Model
     from soundmark.serving.archives import Archive
 
@@ -44,6 +45,7 @@ def _network(name: str, metavar: str, help: str, **others: Any) -> Any:
             "soundmark serve",
             "soundmark serve -m model.onnx --open",
             "soundmark serve index --open",
+            "soundmark serve index --corrections corrections --train-data sounds",
             "soundmark serve --host 0.0.0.0 --token SECRET --tls-cert A.pem --tls-key B.pem",
         ]
     )
@@ -94,6 +96,11 @@ def serve(
         int, _bound("--max-requests", "N", "Uploads at once.", whole=True)
     ] = ServerSettings.max_requests,
     max_live: Annotated[int, _bound("--max-live", "N", "Live sessions at once.", whole=True)] = ServerSettings.max_live,
+    corrections: options.CorrectionsFolder = None,
+    max_corrections: Annotated[
+        float, _bound("--max-corrections", "MB", "Disk space for the clips of corrections.")
+    ] = ServerSettings.max_corrections_bytes / 1e6,
+    train_data: options.TrainData = None,
     open_page: Annotated[
         bool, typer.Option("--open", help="Open the page in the browser.", rich_help_panel="General")
     ] = False,
@@ -121,11 +128,23 @@ def serve(
         max_request_s=max_request,
         max_requests=max_requests,
         max_live=max_live,
+        max_corrections_bytes=round(max_corrections * 1e6),
     )
     console.show_library_warnings()
     archives = open_archives(archive or [])
     loaded, name = _loaded(model, classes, archives)
-    serve_and_say(loaded, settings, name=name, jobs=jobs, archives=archives, open_page=open_page)
+    if train_data is not None and corrections is None:
+        raise SettingsError("--train-data is used to retrain the model on corrections: add --corrections DIR.")
+    serve_and_say(
+        loaded,
+        settings,
+        name=name,
+        jobs=jobs,
+        archives=archives,
+        corrections=corrections,
+        training=None if train_data is None else open_dataset(train_data, None),
+        open_page=open_page,
+    )
 
 
 def _loaded(model: str | None, classes: str | None, archives: Sequence[Archive]) -> tuple[Model, str]:
@@ -146,6 +165,8 @@ def serve_and_say(
     name: str,
     jobs: int | None = None,
     archives: Sequence[Archive] = (),
+    corrections: Path | None = None,
+    training: Dataset | None = None,
     open_page: bool = False,
 ) -> None:
     """Serve ``model`` until Ctrl-C, and print the address of the page on standard output."""
@@ -161,4 +182,13 @@ def serve_and_say(
             webbrowser.open(address)
 
     console.show_library_warnings()
-    server.serve(model, settings, name=name, jobs=jobs, archives=archives, on_started=started)
+    server.serve(
+        model,
+        settings,
+        name=name,
+        jobs=jobs,
+        archives=archives,
+        corrections=corrections,
+        training=training,
+        on_started=started,
+    )

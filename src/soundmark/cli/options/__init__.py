@@ -256,6 +256,32 @@ Archives = Annotated[
 ]
 
 
+CorrectionsFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--corrections",
+        metavar="DIR",
+        help="Folder that corrections made on the page are added to, with the sounds; without it, none are kept.",
+        show_default=False,
+        parser=path,
+        rich_help_panel="Output",
+    ),
+]
+
+
+TrainData = Annotated[
+    Path | None,
+    typer.Option(
+        "--train-data",
+        metavar="DATASET",
+        help="Data set that the model was trained on: it is retrained on these clips and the corrections.",
+        show_default=False,
+        parser=path,
+        rich_help_panel="Input",
+    ),
+]
+
+
 NWindows = Annotated[
     int,
     typer.Option("-n", metavar="N", help="Number of windows.", parser=positive_integer, rich_help_panel="Output"),

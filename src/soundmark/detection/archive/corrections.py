@@ -96,6 +96,7 @@ class Corrections:
         model: str = "",
         reviewer: str = "",
         source: str | None = None,
+        clip: Sound | None = None,
     ) -> Correction:
         """Add a decision about a section of a recording; return it with its id.
 
@@ -110,6 +111,7 @@ class Corrections:
             model: the digest of the model.
             reviewer: who decided.
             source: the name of the recording (default: that of its file, and a hash of its content).
+            clip: the samples of the section, if they have been read; the recording is then only identified.
 
         Raises:
             SettingsError: a value is invalid.
@@ -132,9 +134,11 @@ class Corrections:
             model=as_cell(model),
             reviewer=_checked(reviewer, "reviewer"),
         )
-        clip = _cut(sound, start_s, end_s) if decision in WITH_LABEL else None
+        cut = None
+        if decision in WITH_LABEL:
+            cut = _Cut(clip) if clip is not None else _cut(sound, start_s, end_s)
         with self._locked():
-            return self._append([self._with_clip(row, clip) if clip else row])[0]
+            return self._append([self._with_clip(row, cut) if cut else row])[0]
 
     def undo(self, correction: Correction | str, *, reviewer: str = "") -> Correction:
         """Undo a decision, given itself or its id: append a row that says so. Return that row.

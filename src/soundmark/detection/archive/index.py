@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from os import PathLike, fspath
@@ -274,6 +274,17 @@ class Index:
         found: NDArray[np.float32] = self._records["scores"][self._rows, self._class(label)]
         return found
 
+    def all_scores(self) -> NDArray[np.float32]:
+        """Return the scores of all classes that decide on events, ``[windows, classes]``."""
+        found: NDArray[np.float32] = self._records["scores"][self._rows]
+        return found
+
+    def embeddings(self, numbers: Sequence[int] | NDArray[np.integer] | None = None) -> NDArray[np.float16]:
+        """Return the embeddings of the windows with these ``numbers``, or of all, ``[windows, d]``."""
+        rows = self._rows if numbers is None else self._rows[np.asarray(numbers, np.int64)]
+        found: NDArray[np.float16] = self._records["embedding"][rows]
+        return found
+
     def windows(self, numbers: Sequence[int] | NDArray[np.integer], label: str | None = None) -> FoundWindows:
         """Return the windows with these ``numbers``, 0 to ``len(index)`` − 1, with the score of ``label``.
 
@@ -343,9 +354,20 @@ class Index:
         else:
             wanted = model.embed(_part(sounds, start_s, stop_s))
         excluded = set() if same_file else {_resolved(sound) for sound in sounds if isinstance(sound, str | PathLike)}
-        kept = np.array([recording.path not in excluded for recording in self.recordings], bool)
+        return self.like(wanted, n, without=excluded)
+
+    def like(self, embeddings: NDArray[np.float32], n: int, *, without: Container[str] = ()) -> FoundWindows:
+        """Return the ``n`` windows that are most similar to the nearest of ``embeddings`` ``[k, d]``; see ``search``.
+
+        Those of the recordings ``without`` are left out.
+
+        >>> index = Index.build([clip.path for clip in city.clips[:8]], embedder, folder / "index", quiet=True)
+        >>> index.like(index.embeddings([3]), 1)[0].file == index.windows([3])[0].file
+        True
+        """
+        kept = np.array([recording.path not in without for recording in self.recordings], bool)
         rows = self._rows[kept[self._recording_of]] if len(self) else self._rows
-        similarity = self._similarity(rows, wanted)
+        similarity = self._similarity(rows, embeddings)
         best = np.argsort(-similarity, kind="stable")[:n]
         return FoundWindows(self._windows(rows[best], similarity[best]))
 
@@ -361,15 +383,24 @@ class Index:
         """
         _check_n(n)
         which = None if label is None else self._class(label)
-        has_label = self._labelled(labelled or ())
-        rows = self._rows[~has_label]
-        if not len(rows):
-            return FoundWindows(())
-        uncertainties = suggestions.uncertainty(self._records["scores"][rows], which)
-        most = np.argsort(-uncertainties, kind="stable")[:CANDIDATES]
+        uncertainties = suggestions.uncertainty(self.all_scores(), which)
+        return self.windows(self.suggested(n, uncertainties, labelled or ()))
+
+    def suggested(self, n: int, uncertainties: NDArray[np.float64], labelled: Iterable[Clip]) -> NDArray[np.int64]:
+        """Return the numbers of the windows that ``suggest`` chooses by their ``uncertainties``, 0 to 1 ``[windows]``.
+
+        >>> index = Index.build([clip.path for clip in city.clips[:8]], embedder, folder / "index", quiet=True)
+        >>> index.suggested(3, np.ones(8), []).shape
+        (3,)
+        """
+        has_label = self._labelled(labelled)
+        free = np.flatnonzero(~has_label)
+        most = free[np.argsort(-uncertainties[free], kind="stable")[:CANDIDATES]]
+        if not len(most):
+            return most
         known = self._directions(self._rows[has_label]) if has_label.any() else None
-        chosen = suggestions.choose(self._directions(rows[most]), uncertainties[most], n, labelled=known)
-        return FoundWindows(self._windows(rows[most[chosen]]))
+        chosen = suggestions.choose(self._directions(self._rows[most]), uncertainties[most], n, labelled=known)
+        return most[chosen]
 
     def review(
         self,

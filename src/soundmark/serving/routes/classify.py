@@ -198,9 +198,9 @@ async def _lines(
     """Yield the lines of an analysis while it is computed; an error from now on is the last line."""
     try:
         if form == "updates":
-            thresholds = context.model.threshold(detection.threshold(context.model))
+            thresholds = first.model.threshold(detection.threshold(first.model))
             yield updates.line(
-                updates.opened(name, context.model, first.tiles, duration_s=first.duration_s, thresholds=thresholds)
+                updates.opened(name, first.model, first.tiles, duration_s=first.duration_s, thresholds=thresholds)
             )
         async for item in found:
             if line := _line(form, name, item):

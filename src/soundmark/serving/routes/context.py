@@ -16,14 +16,13 @@ from soundmark.serving.archives import Archive
 from soundmark.serving.http.counters import Counters
 from soundmark.serving.http.gate import Gate
 from soundmark.serving.settings import ServerSettings
+from soundmark.serving.teach.teacher import Teacher
 
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """One server: its model and the name of it, its limits, and what they are checked with."""
+    """One server: its analyzer, which has the model, its limits, and what they are checked with."""
 
-    model: Model
-    model_name: str
     settings: ServerSettings
     analyzer: Analyzer
     live_threads: Executor
@@ -32,6 +31,17 @@ class Context:
     live: Gate
     counters: Counters
     archives: Mapping[str, Archive]  # by name
+    teacher: Teacher | None  # None: corrections are off
+
+    @property
+    def model(self) -> Model:
+        """The model in use."""
+        return self.analyzer.model
+
+    @property
+    def model_name(self) -> str:
+        """The name of the model in use."""
+        return self.analyzer.name
 
     def deadline(self) -> float:
         """Return the time (monotonic) at which a request that begins now must have ended."""

@@ -52,7 +52,7 @@ class Examples:
 
 
 class ExampleSource:
-    """Gives the examples for retraining ``model``; ``training`` is the data set that it was trained on, if available."""
+    """Gives the examples for retraining ``model``; ``training`` is the data set that it was trained on, or None."""
 
     def __init__(self, model: Model, training: Dataset | None) -> None:
         self.model, self.training = model, training and with_window(training, model.card.window_s)
@@ -143,9 +143,7 @@ class ExampleSource:
         rows = [store.rows(np.array([number])) for number in range(len(data))]
         array = store.array[np.concatenate(rows)] if rows else np.zeros(0)
         parts = np.split(array, np.cumsum([len(each) for each in rows])[:-1]) if rows else []
-        return {
-            (clip.path, clip.start_s, clip.stop_s): part for clip, part in zip(data.clips, parts, strict=True)
-        }
+        return {(clip.path, clip.start_s, clip.stop_s): part for clip, part in zip(data.clips, parts, strict=True)}
 
     def _computed(self, clip: Clip) -> np.ndarray:
         one = Dataset(name="clip", root=clip.path.parent, classes=(clip.label,), clips=(clip,))

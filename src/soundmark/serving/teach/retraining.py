@@ -205,7 +205,7 @@ def _with_interval(value: float, interval: Interval) -> dict[str, Any]:
 def _macro_f1_jackknife(
     truth: np.ndarray, answers: np.ndarray, sources: np.ndarray, *, minus: np.ndarray | None = None
 ) -> Jackknife:
-    """Return the macro F1 of ``answers``, minus that of the answers ``minus``, with and without groups of recordings."""
+    """Return the macro F1 of ``answers``, minus that of ``minus``, with and without groups of recordings."""
     names, recording = np.unique(sources, return_inverse=True)
     group = recording % min(GROUPS, len(names))
     sizes = np.bincount(group).astype(float)

@@ -210,7 +210,7 @@ class Teacher:
         return found[number]
 
     def scores(self, archive: Archive) -> tuple[Sequence[str], np.ndarray]:
-        """Return the classes of the model in use, and its scores of the windows of an archive, ``[windows, classes]``."""
+        """Return the classes of the model in use, and its scores of an archive, float32 ``[windows, classes]``."""
         model, digest = self.model, self.model.bundle.digest
         if digest == archive.index.model_digest:
             return archive.index.classes, archive.index.all_scores()
@@ -227,7 +227,7 @@ class Teacher:
         which = None if label is None or label not in classes else list(classes).index(label)
         labelled = [clip for _, clip in self.corrections.located(each.path for each in archive.index.recordings)]
         uncertain = suggestions.uncertainty(scores, which)
-        return archive.index.suggested_numbers(n, uncertainties=uncertain, labelled=labelled)
+        return archive.index.suggested(n, uncertain, labelled)
 
     def status(self) -> dict[str, Any]:
         """Return what the page shows, as JSON values."""
@@ -245,9 +245,7 @@ class Teacher:
             },
             "training_data": self._training_data(),
             "job": self.job.to_json(),
-            "models": [
-                {"number": each.number, "time": each.time, "report": each.report} for each in history.versions
-            ],
+            "models": [{"number": each.number, "time": each.time, "report": each.report} for each in history.versions],
         }
 
     def _training_data(self) -> dict[str, Any]:

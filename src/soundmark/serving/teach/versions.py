@@ -94,9 +94,7 @@ class Versions:
         with exclusive(self.folder, on_wait=_wait, remedy=REMEDY):
             number = 1 + max((int(line.get("number", 0)) for line in self._lines()), default=0)
             bundle.write(self.model_path(number))
-            made = Version(
-                number=number, base=self.base, digest=bundle.digest, time=time, clips=clips, report=report
-            )
+            made = Version(number=number, base=self.base, digest=bundle.digest, time=time, clips=clips, report=report)
             about = {"number": number, "digest": made.digest, "time": time, "clips": sorted(clips), "report": report}
             self._append({"kind": "trained", **about})
         return made
