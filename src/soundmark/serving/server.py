@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
+from soundmark.detection.archive.corrections import Corrections
 from soundmark.errors import SettingsError
 from soundmark.models.classifier import Model
 from soundmark.serving.analyzer import Analyzer
@@ -24,10 +25,12 @@ from soundmark.serving.http.gate import Gate
 from soundmark.serving.http.guard import Guard
 from soundmark.serving.http.problems import HANDLERS
 from soundmark.serving.http.uploads import upload_folder
+from soundmark.serving.reviews import Reviews
 from soundmark.serving.routes import archives as archive_routes
-from soundmark.serving.routes import classify, live, model, page, status
+from soundmark.serving.routes import classify, live, model, page, review, status
 from soundmark.serving.routes.context import Context
 from soundmark.serving.settings import ServerSettings
+from soundmark.serving.thresholds import Thresholds
 
 if TYPE_CHECKING:
     import uvicorn
@@ -42,7 +45,15 @@ def all_routes() -> list[BaseRoute]:
     >>> len(all_routes()) > 5
     True
     """
-    return [*status.ROUTES, *model.ROUTES, *classify.ROUTES, *live.ROUTES, *archive_routes.ROUTES, *page.ROUTES]
+    return [
+        *status.ROUTES,
+        *model.ROUTES,
+        *classify.ROUTES,
+        *live.ROUTES,
+        *archive_routes.ROUTES,
+        *review.ROUTES,
+        *page.ROUTES,
+    ]
 
 
 def application(
@@ -57,9 +68,17 @@ def application(
 
     ``archives`` were indexed with the model.
 
+    Raises:
+        SettingsError: an archive is one of another model, or the file of thresholds cannot be used.
+
     >>> len(application(model, ServerSettings()).routes) == len(all_routes())
     True
     """
+    check_model(archives, model)
+    thresholds = Thresholds(model, settings)
+    corrections = None
+    if settings.corrections is not None:
+        corrections = Corrections(settings.corrections, max_bytes=settings.max_corrections_bytes)
     uploads = Gate(settings.max_requests, "uploads", "--max-requests")
     live_gate = Gate(settings.max_live, "WebSockets", "--max-live")
     counters = Counters(uploads, live_gate)
@@ -82,6 +101,9 @@ def application(
                 live=live_gate,
                 counters=counters,
                 archives={archive.name: archive for archive in archives},
+                thresholds=thresholds,
+                corrections=corrections,
+                reviews=Reviews(corrections, thresholds),
             )
             yield
 
@@ -159,7 +181,7 @@ def serve(
     """Serve ``model`` and ``archives`` until the process gets a signal; call ``on_started`` with the address.
 
     Raises:
-        SettingsError: the address or the certificate cannot be used, or an archive is one of another model.
+        SettingsError: the address or the certificate cannot be used; see ``application``.
 
     >>> from pathlib import Path
     >>> serve(model, ServerSettings(port=0, tls_cert=Path("none.pem"), tls_key=Path("none.key")))
@@ -167,8 +189,8 @@ def serve(
     soundmark.errors.SettingsError: the certificate "none.pem" with the key "none.key" cannot be used: No such file ...
     """
     settings.check_tls()
-    check_model(archives, model)
+    app = application(model, settings, name=name, jobs=jobs, archives=archives)
     with listening(settings) as opened:
-        server = http_server(application(model, settings, name=name, jobs=jobs, archives=archives), settings)
+        server = http_server(app, settings)
         on_started(address(settings, opened.getsockname()[1]))
         server.run(sockets=[opened])

@@ -9,6 +9,7 @@ In reading order:
     classify  the Classify tab: uploads
     live      the Live tab: the WebSocket
     archives  windows of archives: sound and spectrogram
+    review    the Review tab: decisions about windows, and thresholds
     page      the files of the page
 
 To add a tab, add a file with its routes, a line to ``all_routes``, and its paths to ``openapi``.
