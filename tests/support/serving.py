@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import requests
@@ -58,13 +57,12 @@ def running(
     *,
     jobs: int | None = None,
     archives: Sequence[Archive] = (),
-    corrections: Path | None = None,
     training: Dataset | None = None,
     **settings: Any,
 ) -> Iterator[Running]:
     """Serve ``model`` until the end of the block."""
     chosen = ServerSettings(port=0, **settings)
-    app = server.application(model, chosen, jobs=jobs, archives=archives, corrections=corrections, training=training)
+    app = server.application(model, chosen, jobs=jobs, archives=archives, training=training)
     with server.listening(chosen) as opened:
         http_server = server.http_server(app, chosen)
         thread = threading.Thread(target=http_server.run, kwargs={"sockets": [opened]})

@@ -22,7 +22,7 @@ class _Commands(help_page.CommandGroups):
         "Data": ("download", "inspect", "spectrograms"),
         "Train and evaluate": ("compare", "train", "evaluate", "curve"),
         "Use a model": ("classify", "merge", "listen", "serve", "summary", "explain", "show", "export"),
-        "Search an archive": ("index", "search", "suggest"),
+        "Search an archive": ("index", "search", "suggest", "review"),
     }
 
 

@@ -10,7 +10,6 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -28,11 +27,13 @@ from soundmark.serving.http.gate import Gate
 from soundmark.serving.http.guard import Guard
 from soundmark.serving.http.problems import HANDLERS
 from soundmark.serving.http.uploads import upload_folder
+from soundmark.serving.reviews import Reviews
 from soundmark.serving.routes import archives as archive_routes
-from soundmark.serving.routes import classify, live, model, page, status, teach
+from soundmark.serving.routes import classify, live, model, page, review, status, teach
 from soundmark.serving.routes.context import Context
 from soundmark.serving.settings import ServerSettings
 from soundmark.serving.teach.teacher import Teacher
+from soundmark.serving.thresholds import Thresholds
 
 if TYPE_CHECKING:
     import uvicorn
@@ -53,6 +54,7 @@ def all_routes() -> list[BaseRoute]:
         *classify.ROUTES,
         *live.ROUTES,
         *archive_routes.ROUTES,
+        *review.ROUTES,
         *teach.ROUTES,
         *page.ROUTES,
     ]
@@ -65,17 +67,23 @@ def application(
     name: str = "model.onnx",
     jobs: int | None = None,
     archives: Sequence[Archive] = (),
-    corrections: Path | None = None,
     training: Dataset | None = None,
 ) -> Starlette:
     """Return the ASGI application that serves ``model``; ``name`` is shown on the page, ``jobs`` its threads.
 
-    ``archives`` were indexed with the model. ``corrections`` is the folder of those that people make, if they can.
-    ``training`` is the data set that the model was trained on, for retraining it.
+    ``archives`` were indexed with the model. ``training`` is the data set that it was trained on, for retraining.
+
+    Raises:
+        SettingsError: an archive is one of another model, or the file of thresholds cannot be used.
 
     >>> len(application(model, ServerSettings()).routes) == len(all_routes())
     True
     """
+    check_model(archives, model)
+    thresholds = Thresholds(model, settings)
+    corrections = None
+    if settings.corrections is not None:
+        corrections = Corrections(settings.corrections, max_bytes=settings.max_corrections_bytes)
     uploads = Gate(settings.max_requests, "uploads", "--max-requests")
     live_gate = Gate(settings.max_live, "WebSockets", "--max-live")
     counters = Counters(uploads, live_gate)
@@ -90,8 +98,7 @@ def application(
         ):
             teacher = None
             if corrections is not None:
-                kept = Corrections(corrections, max_bytes=settings.max_corrections_bytes)
-                teacher = Teacher(model, name, kept, use=analyzer.use, training=training)
+                teacher = Teacher(model, name, corrections, use=analyzer.use, training=training)
                 await asyncio.to_thread(stack.enter_context, teacher)
             app.state.context = Context(
                 settings=settings,
@@ -102,6 +109,9 @@ def application(
                 live=live_gate,
                 counters=counters,
                 archives={archive.name: archive for archive in archives},
+                thresholds=thresholds,
+                corrections=corrections,
+                reviews=Reviews(corrections, thresholds),
                 teacher=teacher,
             )
             yield
@@ -175,7 +185,6 @@ def serve(
     name: str = "model.onnx",
     jobs: int | None = None,
     archives: Sequence[Archive] = (),
-    corrections: Path | None = None,
     training: Dataset | None = None,
     on_started: Callable[[str], None] = lambda address: None,
 ) -> None:
@@ -184,19 +193,15 @@ def serve(
     The other arguments are those of ``application``.
 
     Raises:
-        SettingsError: the address or the certificate cannot be used, or an archive is one of another model.
+        SettingsError: the address or the certificate cannot be used; see ``application``.
 
-    >>> from pathlib import Path
-    >>> serve(model, ServerSettings(port=0, tls_cert=Path("none.pem"), tls_key=Path("none.key")))
+    >>>     >>> serve(model, ServerSettings(port=0, tls_cert=Path("none.pem"), tls_key=Path("none.key")))
     Traceback (most recent call last):
     soundmark.errors.SettingsError: the certificate "none.pem" with the key "none.key" cannot be used: No such file ...
     """
     settings.check_tls()
-    check_model(archives, model)
+    app = application(model, settings, name=name, jobs=jobs, archives=archives, training=training)
     with listening(settings) as opened:
-        app = application(
-            model, settings, name=name, jobs=jobs, archives=archives, corrections=corrections, training=training
-        )
         server = http_server(app, settings)
         on_started(address(settings, opened.getsockname()[1]))
         server.run(sockets=[opened])

@@ -14,6 +14,7 @@ from soundmark.cli.commands import (
     inspect,
     listen,
     merge,
+    review,
     search,
     serve,
     show,
@@ -25,5 +26,5 @@ from soundmark.cli.commands import (
 
 __all__ = [
     "app", "classify", "compare", "curve", "demo", "download", "evaluate", "explain", "export", "index", "inspect",
-    "listen", "merge", "search", "serve", "show", "spectrograms", "suggest", "summary", "train",
+    "listen", "merge", "review", "search", "serve", "show", "spectrograms", "suggest", "summary", "train",
 ]  # fmt: skip

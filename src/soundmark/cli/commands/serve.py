@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,17 +20,13 @@ if TYPE_CHECKING:
     from soundmark.serving.archives import Archive
 
 
+CORRECTIONS = Path("corrections")  # of the archives that are served
+
+
 def _bound(name: str, metavar: str, help: str, *, whole: bool = False) -> Any:
     """An option that limits what requests may take."""
-    parser: Any = options.positive_integer if whole else _finite
+    parser: Any = options.positive_integer if whole else options.finite
     return typer.Option(name, metavar=metavar, help=help, parser=parser, rich_help_panel="Limits")
-
-
-def _finite(text: str) -> float:
-    value = options.number(text)
-    if not math.isfinite(value):
-        raise options.InvalidValue(f'"{text}": expected a finite number.')
-    return value
 
 
 def _network(name: str, metavar: str, help: str, **others: Any) -> Any:
@@ -97,10 +92,9 @@ def serve(
     ] = ServerSettings.max_requests,
     max_live: Annotated[int, _bound("--max-live", "N", "Live sessions at once.", whole=True)] = ServerSettings.max_live,
     corrections: options.CorrectionsFolder = None,
-    max_corrections: Annotated[
-        float, _bound("--max-corrections", "MB", "Disk space for the clips of corrections.")
-    ] = ServerSettings.max_corrections_bytes / 1e6,
+    max_corrections: options.MaxCorrections = ServerSettings.max_corrections_bytes / 1e6,
     train_data: options.TrainData = None,
+    thresholds: options.Thresholds = None,
     open_page: Annotated[
         bool, typer.Option("--open", help="Open the page in the browser.", rich_help_panel="General")
     ] = False,
@@ -128,12 +122,14 @@ def serve(
         max_request_s=max_request,
         max_requests=max_requests,
         max_live=max_live,
+        corrections=corrections or (CORRECTIONS if archive else None),
         max_corrections_bytes=round(max_corrections * 1e6),
+        thresholds=thresholds,
     )
     console.show_library_warnings()
     archives = open_archives(archive or [])
-    loaded, name = _loaded(model, classes, archives)
-    if train_data is not None and corrections is None:
+    loaded, name = model_to_serve(model, classes, archives)
+    if train_data is not None and settings.corrections is None:
         raise SettingsError("--train-data is used to retrain the model on corrections: add --corrections DIR.")
     serve_and_say(
         loaded,
@@ -141,13 +137,12 @@ def serve(
         name=name,
         jobs=jobs,
         archives=archives,
-        corrections=corrections,
         training=None if train_data is None else open_dataset(train_data, None),
         open_page=open_page,
     )
 
 
-def _loaded(model: str | None, classes: str | None, archives: Sequence[Archive]) -> tuple[Model, str]:
+def model_to_serve(model: str | None, classes: str | None, archives: Sequence[Archive]) -> tuple[Model, str]:
     """Load the model that is served: the given one, that of the archives, or the default."""
     from soundmark.models.pretrained import named_models
 
@@ -165,18 +160,21 @@ def serve_and_say(
     name: str,
     jobs: int | None = None,
     archives: Sequence[Archive] = (),
-    corrections: Path | None = None,
     training: Dataset | None = None,
     open_page: bool = False,
+    tab: str = "",
 ) -> None:
-    """Serve ``model`` until Ctrl-C, and print the address of the page on standard output."""
+    """Serve ``model`` until Ctrl-C, and print the address of the page, at a ``tab``, on standard output."""
     import webbrowser
 
     from soundmark.cli import console
     from soundmark.serving import server
 
     def started(address: str) -> None:
+        address += f"#{tab}" if tab else ""
         console.print_result(f"Page: {address}")
+        if archives and settings.corrections:
+            console.say(f"Reviews are kept in {settings.corrections}.")
         console.say("Stop with Ctrl-C.")
         if open_page:
             webbrowser.open(address)
@@ -188,7 +186,6 @@ def serve_and_say(
         name=name,
         jobs=jobs,
         archives=archives,
-        corrections=corrections,
         training=training,
         on_started=started,
     )

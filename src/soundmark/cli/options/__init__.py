@@ -3,6 +3,7 @@
 Help texts are noun phrases; the names in ``rich_help_panel`` are the groups of the help page. In reading order:
 
     parsers  parse the values of options
+    serving  options of the commands that serve a page
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from soundmark.cli.options.parsers import (  # noqa: F401 - commands use them as
     Number,
     UnknownName,
     cluster_address,
+    finite,
     fold_numbers,
     fraction,
     frequency_band,
@@ -29,6 +31,13 @@ from soundmark.cli.options.parsers import (  # noqa: F401 - commands use them as
     path,
     positive_integer,
     result_format,
+)
+from soundmark.cli.options.serving import (  # noqa: F401
+    Archives,
+    CorrectionsFolder,
+    MaxCorrections,
+    ServedModel,
+    TrainData,
 )
 
 # --- Options that commands complete ---
@@ -169,21 +178,6 @@ ModelOrDefault = Annotated[
 ]
 
 
-ServedModel = Annotated[
-    str | None,
-    typer.Option(
-        "-m",
-        "--model",
-        metavar="MODEL",
-        help="Trained model (.onnx), or audioset: a pretrained model with AudioSet's 527 classes.",
-        show_default="the index's, or audioset",
-        parser=model_name,
-        autocompletion=completion.models,
-        rich_help_panel="Input",
-    ),
-]
-
-
 Classes = Annotated[
     str | None,
     typer.Option(
@@ -237,44 +231,6 @@ IndexFolder = Annotated[
     typer.Argument(
         metavar="INDEX",
         help="Folder made by `soundmark index`.",
-        show_default=False,
-        parser=path,
-        rich_help_panel="Input",
-    ),
-]
-
-
-Archives = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="[ARCHIVE]...",
-        help="Folders made by `soundmark index`, to review their detections.",
-        show_default=False,
-        parser=path,
-        rich_help_panel="Input",
-    ),
-]
-
-
-CorrectionsFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--corrections",
-        metavar="DIR",
-        help="Folder that corrections made on the page are added to, with the sounds; without it, none are kept.",
-        show_default=False,
-        parser=path,
-        rich_help_panel="Output",
-    ),
-]
-
-
-TrainData = Annotated[
-    Path | None,
-    typer.Option(
-        "--train-data",
-        metavar="DATASET",
-        help="Data set that the model was trained on: it is retrained on these clips and the corrections.",
         show_default=False,
         parser=path,
         rich_help_panel="Input",

@@ -9,6 +9,7 @@ In reading order:
     classify  the Classify tab: uploads
     live      the Live tab: the WebSocket
     archives  windows of archives: sound and spectrogram
+    review    the Review tab: decisions about windows, and thresholds
     teach     the Teach tab: labels, retraining, models
     page      the files of the page
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 
+from soundmark.detection.archive.corrections import Corrections
 from soundmark.models.classifier import Model
 from soundmark.serving.analyzer import Analyzer
 from soundmark.serving.archives import Archive
 from soundmark.serving.http.counters import Counters
 from soundmark.serving.http.gate import Gate
+from soundmark.serving.http.problems import Problem
+from soundmark.serving.reviews import Reviews
 from soundmark.serving.settings import ServerSettings
 from soundmark.serving.teach.teacher import Teacher
+from soundmark.serving.thresholds import Thresholds
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +39,9 @@ class Context:
     live: Gate
     counters: Counters
     archives: Mapping[str, Archive]  # by name
+    thresholds: Thresholds
+    corrections: Corrections | None
+    reviews: Reviews
     teacher: Teacher | None  # None: corrections are off
 
     @property
@@ -46,6 +57,20 @@ class Context:
     def deadline(self) -> float:
         """Return the time (monotonic) at which a request that begins now must have ended."""
         return time.monotonic() + self.settings.max_request_s
+
+    async def arrived(self, body: Awaitable[T], deadline: float) -> T:
+        """Wait for the body of a request, at most until the ``deadline``.
+
+        Raises:
+            Problem: it took too long (408), or the client left (400).
+        """
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                return await body
+        except TimeoutError:
+            raise self.analyzer.too_slow() from None
+        except ClientDisconnect:
+            raise Problem(400, "the client disconnected before the upload was complete.") from None
 
 
 def context_of(connection: HTTPConnection) -> Context:

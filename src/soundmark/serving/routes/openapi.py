@@ -267,12 +267,124 @@ PICTURE: Json = {
 }
 
 
+REVIEW: Json = {
+    "type": "object",
+    "required": ["class", "wanted", "reviewed", "contain", "skipped", "decisions", "upcoming", "curve", "outlook"],
+    "properties": {
+        "class": {"type": "string"},
+        "wanted": {"type": "number"},
+        "reviewed": {"type": "integer"},
+        "contain": {"type": "integer"},
+        "skipped": {"type": "integer"},
+        "decisions": {"type": "array", "items": {"type": "object", "required": ["window", "decision", "label"]}},
+        "upcoming": {"type": "array", "items": {"type": "integer"}},
+        "curve": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["threshold", "windows", "precision", "low", "high", "reached"],
+                "properties": {
+                    "threshold": {"type": "number"},
+                    "windows": {"type": "integer"},
+                    "precision": {"type": ["number", "null"]},
+                    "low": {"type": ["number", "null"]},
+                    "high": {"type": ["number", "null"]},
+                    "reached": {"type": "number", "description": "Probability that the precision is as wanted."},
+                },
+            },
+        },
+        "safe_threshold": {"type": ["number", "null"]},
+        "threshold": {"type": ["number", "null"], "description": "That in the file of thresholds."},
+        "outlook": {
+            "type": "object",
+            "required": ["reviews", "chance"],
+            "properties": {"reviews": {"type": ["integer", "null"]}, "chance": {"type": "number"}},
+        },
+    },
+}
+
+
+DECISION: Json = {
+    "type": "object",
+    "required": ["class", "window", "decision"],
+    "additionalProperties": False,
+    "properties": {
+        "class": {"type": "string"},
+        "wanted": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "default": 0.9},
+        "window": {"type": "integer"},
+        "decision": {"type": "string", "enum": ["yes", "no", "label", "none", "skip", "undo"]},
+        "label": {"type": "string", "description": "The class that is present, of the decision label."},
+        "reviewer": {"type": "string"},
+    },
+}
+
+
+THRESHOLD: Json = {
+    "type": "object",
+    "required": ["class", "threshold"],
+    "additionalProperties": False,
+    "properties": {
+        "class": {"type": "string"},
+        "wanted": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "default": 0.9},
+        "threshold": {"type": "number", "minimum": 0, "maximum": 1},
+        "model": {"type": "boolean", "default": False, "description": "Also write a copy of the model with it."},
+    },
+}
+
+
+def _name_in_path(archives: Sequence[str]) -> Json:
+    name = {"type": "string", "minLength": 1} | ({"enum": list(archives)} if archives else {})
+    return {"name": "archive", "in": "path", "required": True, "schema": name, "description": "See /v1/archives."}
+
+
+def _review_paths(archives: Sequence[str]) -> Json:
+    name = [_name_in_path(archives)]
+    review = _json("The state of the review.", {"$ref": "#/components/schemas/Review"})
+    written = {"type": "object", "required": ["file", "model", "thresholds"]}
+    statuses = _problems("400", "404", "408", "413", "422", "503", "507")
+
+    def body(schema: str) -> Json:
+        reference = {"schema": {"$ref": f"#/components/schemas/{schema}"}}
+        return {"required": True, "content": {"application/json": reference}}
+
+    return {
+        "/v1/archives/{archive}/review": {
+            "get": {
+                "summary": "The review of a class: decisions, precision by threshold, and the windows to review next.",
+                "parameters": [
+                    *name,
+                    _parameter("class", {"type": "string"}, "The class; default: the first one."),
+                    _parameter(
+                        "wanted",
+                        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "default": 0.9},
+                        "The wanted precision.",
+                    ),
+                ],
+                "responses": review | _problems("400", "404", "422", "503"),
+            },
+            "post": {
+                "summary": "Record a decision about a window, or undo it.",
+                "parameters": name,
+                "requestBody": body("Decision"),
+                "responses": review | statuses,
+            },
+        },
+        "/v1/archives/{archive}/threshold": {
+            "post": {
+                "summary": "Write a threshold into the file of thresholds, and use it from now on.",
+                "parameters": name,
+                "requestBody": body("Threshold"),
+                "responses": _json("It is written.", written) | statuses,
+            }
+        },
+    }
+
+
 def _in_path(archives: Sequence[str]) -> list[Json]:
     """Return the parameters in the path of a window."""
-    name = {"type": "string", "minLength": 1} | ({"enum": list(archives)} if archives else {})
     window = {"type": "integer", "minimum": 0}
     return [
-        {"name": "archive", "in": "path", "required": True, "schema": name, "description": "See /v1/archives."},
+        _name_in_path(archives),
         {"name": "window", "in": "path", "required": True, "schema": window, "description": "Number of the window."},
     ]
 
@@ -330,7 +442,7 @@ def document(settings: ServerSettings, archives: Sequence[str] = ()) -> Json:
             "description": f"Classify sounds. An upload has at most {settings.max_upload_bytes / 1e6:g} MB and "
             f"{settings.max_audio_s / 3600:g} h. WS /v1/listen classifies live PCM: see docs/serve.md.",
         },
-        "paths": _status_paths() | _upload_paths() | _archive_paths(archives),
+        "paths": _status_paths() | _upload_paths() | _archive_paths(archives) | _review_paths(archives),
         "components": {
             "schemas": {
                 "Problem": PROBLEM,
@@ -339,6 +451,9 @@ def document(settings: ServerSettings, archives: Sequence[str] = ()) -> Json:
                 "Model": MODEL,
                 "Archive": ARCHIVE,
                 "Picture": PICTURE,
+                "Review": REVIEW,
+                "Decision": DECISION,
+                "Threshold": THRESHOLD,
             }
         },
     }
