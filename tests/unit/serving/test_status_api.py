@@ -83,7 +83,7 @@ def test_the_open_api_document_is_true(archive_server, examples):
     server = archive_server
     schema = schemathesis.openapi.from_url(f"{server.url}/v1/openapi.json")
     operations = [result.ok() for result in schema.get_all_operations()]
-    assert len(operations) == 14  # all but the document itself
+    assert len(operations) == 24  # all but the document itself
     for operation in operations:
 
         @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)

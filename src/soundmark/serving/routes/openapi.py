@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from soundmark.serving.routes import teach_paths
+from soundmark.serving.routes.openapi_parts import Json
+from soundmark.serving.routes.openapi_parts import in_path as _in_path
+from soundmark.serving.routes.openapi_parts import json_answer as _json
+from soundmark.serving.routes.openapi_parts import name_in_path as _name_in_path
+from soundmark.serving.routes.openapi_parts import parameter as _parameter
+from soundmark.serving.routes.openapi_parts import problems as _problems
 from soundmark.serving.settings import ServerSettings
-
-Json = dict[str, Any]
-
 
 PROBLEM: Json = {
     "type": "object",
@@ -89,38 +92,6 @@ SOUND: Json = {
         },
     },
 }
-
-
-REASONS = {
-    "400": "A parameter or the form is not valid.",
-    "401": "The token is missing or wrong.",
-    "403": "The request was started by a page of another origin.",
-    "404": "There is nothing at this path.",
-    "405": "This method is not supported at this path.",
-    "408": "The request took too long.",
-    "413": "The upload is too large.",
-    "421": "The server is not reached by this host name.",
-    "422": "The sound cannot be decoded, or is too long.",
-    "500": "A bug in soundmark.",
-    "507": "The disk of the server is full.",
-    "503": "Too many requests at once; see the header Retry-After.",
-}
-
-
-EVERYWHERE = ("401", "403", "421")
-
-
-def _problems(*statuses: str) -> Json:
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": REASONS[status], "content": content} for status in (*statuses, *EVERYWHERE)}
-
-
-def _json(description: str, schema: Json) -> Json:
-    return {"200": {"description": description, "content": {"application/json": {"schema": schema}}}}
-
-
-def _parameter(name: str, schema: Json, description: str) -> Json:
-    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
 
 
 DETECTION = [
@@ -332,11 +303,6 @@ THRESHOLD: Json = {
 }
 
 
-def _name_in_path(archives: Sequence[str]) -> Json:
-    name = {"type": "string", "minLength": 1} | ({"enum": list(archives)} if archives else {})
-    return {"name": "archive", "in": "path", "required": True, "schema": name, "description": "See /v1/archives."}
-
-
 def _review_paths(archives: Sequence[str]) -> Json:
     name = [_name_in_path(archives)]
     review = _json("The state of the review.", {"$ref": "#/components/schemas/Review"})
@@ -378,15 +344,6 @@ def _review_paths(archives: Sequence[str]) -> Json:
             }
         },
     }
-
-
-def _in_path(archives: Sequence[str]) -> list[Json]:
-    """Return the parameters in the path of a window."""
-    window = {"type": "integer", "minimum": 0}
-    return [
-        _name_in_path(archives),
-        {"name": "window", "in": "path", "required": True, "schema": window, "description": "Number of the window."},
-    ]
 
 
 def _archive_paths(archives: Sequence[str]) -> Json:
@@ -442,7 +399,11 @@ def document(settings: ServerSettings, archives: Sequence[str] = ()) -> Json:
             "description": f"Classify sounds. An upload has at most {settings.max_upload_bytes / 1e6:g} MB and "
             f"{settings.max_audio_s / 3600:g} h. WS /v1/listen classifies live PCM: see docs/serve.md.",
         },
-        "paths": _status_paths() | _upload_paths() | _archive_paths(archives) | _review_paths(archives),
+        "paths": _status_paths()
+        | _upload_paths()
+        | _archive_paths(archives)
+        | _review_paths(archives)
+        | teach_paths.paths(archives),
         "components": {
             "schemas": {
                 "Problem": PROBLEM,
@@ -454,6 +415,8 @@ def document(settings: ServerSettings, archives: Sequence[str] = ()) -> Json:
                 "Review": REVIEW,
                 "Decision": DECISION,
                 "Threshold": THRESHOLD,
+                "Teach": teach_paths.TEACH,
+                "Job": teach_paths.JOB,
             }
         },
     }
