@@ -7,10 +7,12 @@ Clients name an archive and the number of a window: no path comes from outside.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,14 @@ class Archive:
         local = [str(Path(path).parent) for path in self._durations if not is_url(path)]
         self._folder = Path(_common(local)) if local else None
 
+    @cached_property
+    def revision(self) -> str:
+        """A text that changes when windows get other numbers: when recordings were changed, or indexed afresh."""
+        digest = hashlib.sha256(self.index.model_digest.encode())
+        for recording in self.index.recordings:
+            digest.update(f"{recording.key} {recording.path} {recording.windows}\n".encode(errors="surrogatepass"))
+        return digest.hexdigest()[:16]
+
     def shown(self, path: str) -> str:
         """Return how the recording at ``path`` is called on the page: its path below the folder of all recordings."""
         if self._folder is None or is_url(path):
@@ -105,6 +115,7 @@ class Archive:
             "windows": len(self.index),
             "duration_s": round(sum(self._durations.values()), 3),
             "classes": list(self.index.classes),
+            "revision": self.revision,
         }
 
 

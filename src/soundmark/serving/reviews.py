@@ -108,13 +108,21 @@ class Reviews:
         answers = [each.contains for each in decisions if each.contains is not None]
         return {
             "archive": archive.name,
+            "revision": archive.revision,
             "class": session.label,
             "wanted": session.wanted,
             "reviewed": len(answers),
             "contain": sum(answers),
             "skipped": len(decisions) - len(answers),
             "decisions": [
-                {"window": each.number, "decision": each.decision, "label": each.label} for each in decisions[-SHOWN:]
+                {
+                    "window": each.number,
+                    "decision": each.decision,
+                    "label": each.label,
+                    "contains": each.contains,
+                    "score": session.score_of(each.number),
+                }
+                for each in decisions[-SHOWN:]
             ],
             "upcoming": session.upcoming()[:UPCOMING],
             "curve": curve_json(curve),

@@ -35,6 +35,16 @@ class Thresholds:
         if settings.thresholds:
             DetectionSettings(thresholds=known).threshold(model)
         self.values: Mapping[str, float] = {label: known[label] for label in known if label in model.classes}
+        self._given = known if settings.thresholds else {}
+
+    def of(self, model: Model) -> Mapping[str, float]:
+        """Return the thresholds for ``model``.
+
+        Those that reviews led to are of the scores of one model: for another one, only those of a named file count.
+        """
+        if model is self._model:
+            return self.values
+        return {label: self._given[label] for label in self._given if label in model.classes}
 
     def write(self, label: str, threshold: float, *, comment: str) -> Path:
         """Write the threshold of a class into the file, and use it from now on; return the file.

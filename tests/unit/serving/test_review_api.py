@@ -105,9 +105,11 @@ def test_undo_names_the_window_so_that_it_can_be_repeated(server_):
         assert (found["reviewed"], found["skipped"], found["upcoming"][0]) == (1, 0, first[1])
 
 
-def test_another_class_and_the_reviewer_are_recorded(server_, kept):
+def test_another_class_and_the_reviewer_are_recorded(server_, opened, kept):
     found = decide(server_, 3, "label", label="owl", reviewer="ann").json()
-    assert found["decisions"] == [{"window": 3, "decision": "label", "label": "owl"}]
+    (made,) = found["decisions"]
+    score = opened[0].index.scores("low")[3]
+    assert made == {"window": 3, "decision": "label", "label": "owl", "contains": False, "score": pytest.approx(score)}
     (clip,) = sm.Dataset.open(kept).clips
     assert clip.label == "owl"
     (row,) = sm.Corrections(kept).standing()
@@ -118,6 +120,12 @@ def test_a_decision_that_is_sent_twice_counts_once(server_, kept):
     for _ in range(2):
         assert decide(server_, 3, "yes").json()["reviewed"] == 1
     assert len(sm.Dataset.open(kept).clips) == 1
+
+
+def test_a_decision_about_another_state_of_the_archive_is_refused(server_):
+    revision = state(server_)["revision"]
+    assert decide(server_, 3, "yes", revision=revision).status_code == 200
+    assert "was indexed again meanwhile" in problem(decide(server_, 3, "yes", revision="0" * 16), 409)
 
 
 @pytest.mark.parametrize(

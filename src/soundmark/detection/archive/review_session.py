@@ -79,6 +79,10 @@ class Review:
         self._refresh()
         return list(self._made.values())
 
+    def score_of(self, number: int) -> float:
+        """Return the score of the class in the window ``number``."""
+        return float(self._scores[number])
+
     def next(self, n: int = 1) -> FoundWindows:
         """Return up to ``n`` windows to review next; fewer if only few are left.
 

@@ -30,6 +30,10 @@ async function request(path, options = {}) {
 }
 
 export async function getJson(path) { return (await request(path)).json(); }
+export async function getBlob(path) { return (await request(path)).blob(); }
+export async function postJson(path, body) {
+  return (await request(path, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } })).json();
+}
 
 // Let the browser in; return what is wrong, or nothing.
 export async function signIn(token) {

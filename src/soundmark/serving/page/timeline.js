@@ -21,7 +21,7 @@ export class Timeline {
   constructor(container, { onSeek = () => {}, onEvent = null, onToggle = () => {}, height = 260, curves = true } = {}) {
     Object.assign(this, { container, onSeek, onEvent, onToggle, height, curves });
     this.spectrogram = null;
-    this.duration = 1;
+    [this.start, this.duration] = [0, 1]; // seconds of the recording that can be shown: from start to duration
     this.scores = []; // of { start, stop, p: [classes] }
     this.shown = []; // rows of the classes with a curve
     this.classes = [];
@@ -46,13 +46,13 @@ export class Timeline {
   get fullHeight() { return this.height + AXIS + (this.curves ? GAP + CURVES : 0); }
 
   show(t0, t1) {
-    const span = Math.min(this.duration, Math.max(0.05, t1 - t0));
-    this.t0 = Math.min(Math.max(0, t0), this.duration - span);
+    const span = Math.min(this.duration - this.start, Math.max(0.05, t1 - t0));
+    this.t0 = Math.min(Math.max(this.start, t0), this.duration - span);
     this.t1 = this.t0 + span;
     this.redraw();
   }
 
-  fit() { this.show(0, this.duration); }
+  fit() { this.show(this.start, this.duration); }
   zoom(factor, centre = (this.t0 + this.t1) / 2) {
     this.show(centre - (centre - this.t0) * factor, centre + (this.t1 - centre) * factor);
   }
@@ -289,7 +289,7 @@ export class Timeline {
     });
     const up = (e) => {
       if (pointers.delete(e.pointerId) && e.type === "pointerup" && moved <= 4) {
-        this.onSeek(Math.min(this.duration, Math.max(0, this.#time(e.clientX))));
+        this.onSeek(Math.min(this.duration, Math.max(this.start, this.#time(e.clientX))));
       }
     };
     this.view.addEventListener("pointerup", up);

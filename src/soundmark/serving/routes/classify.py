@@ -119,7 +119,7 @@ async def _classify(request: Request) -> Response:
     context, deadline = context_of(request), context_of(request).deadline()
     values = query.parsed(request.query_params, CLASSIFY)
     form = query.one_of("format", values.get("format", "json"), MEDIA_TYPES)
-    detection = detection_settings(values, context.onset_thresholds)
+    detection = detection_settings(values, context.thresholds.of(context.model))
     detection.for_model(context.model).threshold(context.model)
     async with AsyncExitStack() as stack:
         upload = await stack.enter_async_context(_upload(context, request, values.get("name"), deadline))

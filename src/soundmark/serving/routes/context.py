@@ -54,12 +54,6 @@ class Context:
         """The name of the model in use."""
         return self.analyzer.name
 
-    @property
-    def onset_thresholds(self) -> Mapping[str, float]:
-        """The thresholds of single classes; none of a model that was taught, whose scores are other ones."""
-        is_first = self.teacher is None or self.model is self.teacher.base
-        return self.thresholds.values if is_first else {}
-
     def deadline(self) -> float:
         """Return the time (monotonic) at which a request that begins now must have ended."""
         return time.monotonic() + self.settings.max_request_s

@@ -212,13 +212,14 @@ def _upload_paths() -> Json:
 
 ARCHIVE: Json = {
     "type": "object",
-    "required": ["name", "recordings", "windows", "duration_s", "classes"],
+    "required": ["name", "recordings", "windows", "duration_s", "classes", "revision"],
     "properties": {
         "name": {"type": "string"},
         "recordings": {"type": "integer"},
         "windows": {"type": "integer"},
         "duration_s": {"type": "number"},
         "classes": {"type": "array", "items": {"type": "string"}},
+        "revision": {"type": "string", "description": "Changes when windows get other numbers."},
     },
 }
 
@@ -285,6 +286,7 @@ DECISION: Json = {
         "window": {"type": "integer"},
         "decision": {"type": "string", "enum": ["yes", "no", "label", "none", "skip", "undo"]},
         "label": {"type": "string", "description": "The class that is present, of the decision label."},
+        "revision": {"type": "string", "description": "That of the review which the window is from."},
         "reviewer": {"type": "string"},
     },
 }
@@ -307,7 +309,7 @@ def _review_paths(archives: Sequence[str]) -> Json:
     name = [_name_in_path(archives)]
     review = _json("The state of the review.", {"$ref": "#/components/schemas/Review"})
     written = {"type": "object", "required": ["file", "model", "thresholds"]}
-    statuses = _problems("400", "404", "408", "413", "422", "503", "507")
+    statuses = _problems("400", "404", "408", "409", "413", "422", "503", "507")
 
     def body(schema: str) -> Json:
         reference = {"schema": {"$ref": f"#/components/schemas/{schema}"}}

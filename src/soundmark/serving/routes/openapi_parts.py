@@ -18,7 +18,7 @@ REASONS = {
     "404": "There is nothing at this path.",
     "405": "This method is not supported at this path.",
     "408": "The request took too long.",
-    "409": "Corrections are off, or a training is running.",
+    "409": "The archive has changed, corrections are off, or a training is running.",
     "413": "The upload is too large.",
     "421": "The server is not reached by this host name.",
     "422": "The sound cannot be decoded, or is too long.",

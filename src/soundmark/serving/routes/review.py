@@ -30,6 +30,7 @@ DECISION: dict[str, Kind] = {
     "window": is_whole,
     "decision": is_text,
     "label": is_text,
+    "revision": is_text,
     "reviewer": is_text,
 }
 
@@ -48,6 +49,12 @@ async def _decide(request: Request) -> Response:
     context, archive = context_of(request), archive_of(request)
     body = await context.arrived(received_object(request), context.deadline())
     values = values_of(body, DECISION, required=("class", "window", "decision"))
+    if values.get("revision", archive.revision) != archive.revision:
+        raise Problem(
+            409,
+            f'the archive "{archive.name}" was indexed again meanwhile, so its windows have other numbers: get the '
+            "review again, and decide about its windows.",
+        )
     return await _answer(
         request,
         lambda: context.reviews.decide(
