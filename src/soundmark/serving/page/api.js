@@ -35,6 +35,12 @@ export async function postJson(path, body) {
   return (await request(path, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } })).json();
 }
 
+export async function sendJson(method, path, body = {}) {
+  const options = { method, headers: { "Content-Type": "application/json" } };
+  if (method !== "DELETE") options.body = JSON.stringify(body);
+  return (await request(path, options)).json();
+}
+
 // Let the browser in; return what is wrong, or nothing.
 export async function signIn(token) {
   if (!/^[!-~]+$/.test(token)) return "This is not the token of this server.";

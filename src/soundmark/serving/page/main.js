@@ -5,6 +5,7 @@ import { Problem, getJson, onTokenNeeded, serverIsBack, signIn } from "./api.js"
 import { startClassify } from "./classify.js";
 import { startLive } from "./live.js";
 import { startReview } from "./review.js";
+import { startTeach } from "./teach.js";
 import { showModel } from "./model.js";
 
 const tabs = [...document.querySelectorAll("[role=tab]")];
@@ -74,7 +75,9 @@ startLive(model);
 const { archives } = await load("/v1/archives");
 if (archives.length) {
   byId("tab-review").hidden = false;
+  byId("tab-teach").hidden = false;
   startReview(archives);
-  if (wanted === byId("tab-review")) openTab(wanted);
+  startTeach(archives, { onModel: async () => showModel(await load("/v1/model")) });
+  if (wanted === byId("tab-review") || wanted === byId("tab-teach")) openTab(wanted);
 }
 document.documentElement.dataset.ready = "true";
