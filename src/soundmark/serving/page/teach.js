@@ -15,7 +15,7 @@ const STORED = "soundmark teach";
 const plural = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
 
 export function startTeach(archives, { onModel }) {
-  let status = null, windows = [], shown = null, region = null, busy = false, drawn = 0, lastJob = "";
+  let status = null, windows = [], shown = null, region = null, busy = false, drawn = 0, listed = 0, lastJob = "";
   const labels = new Map(); // of windows labelled here: number of the window to the text that is shown
   const loaded = new Map();
   let added = []; // new classes, before the model has them
@@ -61,8 +61,11 @@ export function startTeach(archives, { onModel }) {
   }
 
   async function fill(address) {
+    const mine = ++listed;
     await withServer(async () => {
-      windows = (await getJson(address)).windows;
+      const found = await getJson(address);
+      if (mine !== listed) return; // another list has been asked for since
+      windows = found.windows;
       drawWindows();
       if (windows.length) await select(windows[0]);
       else byId("teach-about").textContent = "All windows have a label.";
@@ -209,7 +212,8 @@ export function startTeach(archives, { onModel }) {
     const { corrections, job, models, training_data, model } = status;
     byId("teach-counts").textContent = `${plural(corrections.labelled, "label")} of ${plural(Object.keys(corrections.by_class).length, "class").replace("classs", "classes")} in the folder of corrections.`;
     byId("teach-classes").replaceChildren(...Object.entries(corrections.by_class).map(([name, n]) => element("li", { text: `${name} ${n}` })));
-    show(byId("teach-data"), training_data.note || `Trained together with ${training_data.name}, ${plural(training_data.clips, "clip")}.`);
+    show(byId("teach-data"), training_data.note);
+    show(byId("teach-with"), training_data.note ? "" : `Together with ${plural(training_data.clips, "clip")} of ${training_data.name}.`);
     byId("teach-recent").replaceChildren(...corrections.recent.slice(0, RECENT).map((each) => element("li", {},
       element("time", { text: clock(each.start_s, 1) }), element("span", { text: `${each.label || each.decision}, ${each.file}` }),
       element("button", { text: "Undo", "aria-label": `Undo ${each.label || each.decision}, ${each.file}`, onclick: () => undo(each.id) }))));
@@ -252,10 +256,10 @@ export function startTeach(archives, { onModel }) {
   function showReport(report) {
     byId("teach-report").hidden = !report;
     if (!report) return;
-    const cell = (text) => element("td", { class: "number", text });
-    const share = (figure) => (!figure || figure.value === null ? "–" : `${percent(figure.value)} ${range(figure.interval, percent)}`);
+    const cell = ([text, between]) => element("td", { class: "number" }, text, element("small", { text: between }));
+    const share = (figure) => (!figure || figure.value === null ? ["–", ""] : [percent(figure.value), range(figure.interval, percent)]);
     const points = (value) => `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(1)}`;
-    const gain = (figure) => (figure.value === null ? "–" : `${points(figure.value)} ${range(figure.interval, points)}`);
+    const gain = (figure) => (figure.value === null ? ["–", ""] : [points(figure.value), range(figure.interval, points)]);
     const rows = [];
     for (const [part, name] of [["all", "all clips"], ["corrections", "your labels"]]) {
       const found = report.held_out[part];
@@ -269,7 +273,7 @@ export function startTeach(archives, { onModel }) {
     byId("teach-curve").replaceChildren(learningCurve(report.curve));
   }
 
-  const range = ([low, high], text) => (low === null ? "" : `[${text(low)} to ${text(high)}]`);
+  const range = ([low, high], text) => (low === null ? "" : `${text(low)} to ${text(high)}`);
 
   async function use(number) {
     const isDone = await withServer(async () => take(await sendJson("PUT", "/v1/teach/model", { number })));
