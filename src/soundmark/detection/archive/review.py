@@ -240,17 +240,15 @@ def outlook(
     if (weights @ reaches).max() >= LEVEL:
         return Outlook(0, 1.0)
     best = possible[int(np.argmax(weights @ mean))]
-    left = int(
-        (np.asarray(scores) >= THRESHOLDS[best]).sum() - (np.asarray(scores)[reviewed] >= THRESHOLDS[best]).sum()
-    )
+    free = bins.windows - (np.asarray(scores)[reviewed] >= THRESHOLDS[:, None]).sum(axis=1)
     random = np.random.default_rng([seed, len(reviewed)])
     truth = random.choice(len(weights), DRAWS, p=weights)
-    where = bins.counts[best] / bins.counts[best].sum()
     yes, no = np.log(share).T, np.log(1 - share).T  # [bins, grid]
     simulated = np.tile(logs, (DRAWS, 1))
     needed = np.full(DRAWS, np.inf)
-    for n in range(1, min(MOST_NEEDED, left) + 1):
-        drawn = random.choice(len(where), DRAWS, p=where)
+    for n in range(1, min(MOST_NEEDED, int(free[: best + 1].max())) + 1):
+        row = int(np.flatnonzero(free[: best + 1] >= n)[-1])  # a lower threshold if all windows above are reviewed
+        drawn = random.choice(BINS, DRAWS, p=bins.counts[row] / bins.counts[row].sum())
         contains = random.random(DRAWS) < share[truth, drawn]
         simulated += np.where(contains[:, None], yes[drawn], no[drawn])
         if n % STEP == 0:

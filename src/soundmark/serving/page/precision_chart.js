@@ -2,9 +2,8 @@
 
 import { element, percent } from "./dom.js";
 
-const NS = "http://www.w3.org/2000/svg", WIDTH = 520, HEIGHT = 300, LEFT = 52, RIGHT = 12, TOP = 14, BOTTOM = 46;
+const NS = "http://www.w3.org/2000/svg", LEAST_WIDTH = 240, HEIGHT = 290, LEFT = 52, RIGHT = 12, TOP = 14, BOTTOM = 46;
 
-const x = (threshold) => LEFT + threshold * (WIDTH - LEFT - RIGHT);
 const y = (precision) => TOP + (1 - precision) * (HEIGHT - TOP - BOTTOM);
 
 function shape(name, attributes, text = "") {
@@ -16,16 +15,20 @@ function shape(name, attributes, text = "") {
 
 export class PrecisionChart {
   constructor(container, table, { onThreshold }) {
-    Object.assign(this, { table });
-    this.svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", class: "chart" });
+    Object.assign(this, { container, table });
+    this.svg = shape("svg", { role: "img", class: "chart", height: HEIGHT });
     container.replaceChildren(this.svg);
     this.svg.addEventListener("click", ({ clientX }) => {
-      const { left, width } = this.svg.getBoundingClientRect();
-      onThreshold(((clientX - left) / width * WIDTH - LEFT) / (WIDTH - LEFT - RIGHT));
+      onThreshold((clientX - this.svg.getBoundingClientRect().left - LEFT) / (this.width - LEFT - RIGHT));
     });
+    new ResizeObserver(() => this.shown && this.container.clientWidth !== this.width && this.show(...this.shown)).observe(container);
   }
 
-  show({ curve, decisions, wanted }, threshold) {
+  show(state, threshold) {
+    this.shown = [state, threshold];
+    this.width = Math.max(LEAST_WIDTH, this.container.clientWidth);
+    this.svg.setAttribute("width", this.width);
+    const { curve, decisions, wanted } = state, x = (at) => this.#x(at);
     const known = curve.filter(({ precision }) => precision !== null);
     const line = (name) => known.map((row) => `${x(row.threshold)},${y(row[name])}`);
     this.svg.replaceChildren(...this.#axes(wanted),
@@ -47,15 +50,17 @@ export class PrecisionChart {
       element("td", { class: "number", text: String(row.windows) }))));
   }
 
+  #x(threshold) { return LEFT + threshold * (this.width - LEFT - RIGHT); }
+
   #axes(wanted) {
-    const nodes = [];
+    const nodes = [], right = this.width - RIGHT;
     for (const p of [0, 0.25, 0.5, 0.75, 1]) {
-      nodes.push(shape("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: y(p), y2: y(p), class: "grid" }),
+      nodes.push(shape("line", { x1: LEFT, x2: right, y1: y(p), y2: y(p), class: "grid" }),
         shape("text", { x: LEFT - 8, y: y(p) + 4, "text-anchor": "end" }, `${100 * p} %`),
-        shape("text", { x: x(p), y: y(0) + 20, "text-anchor": "middle" }, String(p)));
+        shape("text", { x: this.#x(p), y: y(0) + 20, "text-anchor": "middle" }, String(p)));
     }
-    nodes.push(shape("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: y(wanted), y2: y(wanted), class: "wanted" }),
-      shape("text", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, "threshold"));
+    nodes.push(shape("line", { x1: LEFT, x2: right, y1: y(wanted), y2: y(wanted), class: "wanted" }),
+      shape("text", { x: (LEFT + right) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, "threshold"));
     return nodes;
   }
 }

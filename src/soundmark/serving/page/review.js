@@ -212,6 +212,7 @@ export function startReview(archives) {
     if (reviewed < EVENLY) return `Review ${EVENLY - reviewed} more for a first estimate.`;
     if (reviews === null || chance < UNLIKELY) {
       const best = Math.max(...curve.map(({ precision }) => precision ?? 0));
+      if (best >= state.wanted) return "Not decided yet: many more windows are needed, or more than the archive has with high scores. Index more recordings.";
       return `Probably no threshold has a precision of ${aim}: the highest is about ${percent(best)}. Choose a lower one, or train the model with these answers.`;
     }
     return `About ${plural(reviews, "more review")} until a threshold is safe, in ${percent(chance)} of the simulated reviews.`;
