@@ -125,29 +125,30 @@ def _report(
     earlier = original | np.array([name in before for name in names], bool)
     sizes = sorted({0, *(round(share * len(order)) for share in SHARES), len(order)})
     curve = [original | np.isin(np.arange(len(names)), order[:size]) for size in sizes]
-    stages = [original, *curve, earlier]
+    stages = {stage.tobytes(): stage for stage in [original, *curve, earlier]}  # each once
     found = head_stages.held_out_logits(
         examples.views,
         examples.targets,
         examples.sources,
-        [stage[examples.clip_of] for stage in stages],
+        [stage[examples.clip_of] for stage in stages.values()],
         shrinkage=shrinkage,
         backgrounds=examples.backgrounds,
         activation=Task.of(data.multi_label).activation,
         seed=seed,
         check=check,
     )
-    answers = [_answers(examples, logits) for logits in found]
+    answers = {key: _answers(examples, logits) for key, logits in zip(stages, found, strict=True)}
+    now, then = answers[curve[-1].tobytes()], answers[earlier.tobytes()]
     truth = data.targets > 0
     points = [
-        {"corrections": size, **_figures(truth, answer, data)}
-        for size, stage, answer in zip(sizes, curve, answers[1:-1], strict=True)
+        {"corrections": size, **_figures(truth, answers[stage.tobytes()], data)}
+        for size, stage in zip(sizes, curve, strict=True)
         if stage.any()
     ]
     figures = {
-        "all": _compared(truth, answers[-1], answers[-2], data, earlier.any()),
+        "all": _compared(truth, then, now, data, earlier.any()),
         "corrections": _compared(
-            truth[correction], answers[-1][correction], answers[-2][correction], data.select(correction), earlier.any()
+            truth[correction], then[correction], now[correction], data.select(correction), earlier.any()
         ),
     }
     return {
@@ -157,7 +158,7 @@ def _report(
         "original": int(original.sum()),
         "held_out": figures,
         "curve": points,
-        "classes": _by_class(truth, answers[-2], data.classes, correction),
+        "classes": _by_class(truth, now, data.classes, correction),
     }
 
 
