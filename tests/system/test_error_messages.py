@@ -1315,3 +1315,18 @@ def an_index(folder: Path) -> None:
     tone_embedder().save(folder / "embedder.onnx")
     tone_embedder(2.0).save(folder / "other.onnx")
     Index.build(folder / "pets", folder / "embedder.onnx", folder / "index", quiet=True)
+
+
+setup_of(290)(no_files)
+
+
+@setup_of(291)
+def a_results_folder(folder: Path) -> None:
+    atomic.write_text(folder / "results" / "results.csv", "Start (s),End (s),Label,Confidence,File\n")
+
+
+@setup_of(292, 293, 294, 295, 296, 297)
+def two_indexes(folder: Path) -> None:
+    an_index(folder)
+    Index.build(folder / "good.wav", folder / "other.onnx", folder / "index2", quiet=True)
+    atomic.write_text(folder / "mine.toml", "lwo = 0.5\n")

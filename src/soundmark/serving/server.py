@@ -163,8 +163,11 @@ def http_server(app: Starlette, settings: ServerSettings) -> uvicorn.Server:
     """
     import uvicorn
 
+    from soundmark.serving.http.headers_timeout import HeadersTimeout  # imports uvicorn, which is slow
+
     config = uvicorn.Config(
         app,
+        http=HeadersTimeout,
         log_level="warning",
         access_log=False,
         server_header=False,
