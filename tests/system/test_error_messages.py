@@ -25,6 +25,7 @@ from onnx import TensorProto, helper
 
 from soundmark import audio
 from soundmark.detection.analysis import analyze
+from soundmark.detection.archive.corrections import Corrections
 from soundmark.detection.archive.index import Index
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.journal import Journal
@@ -1330,3 +1331,23 @@ def two_indexes(folder: Path) -> None:
     an_index(folder)
     Index.build(folder / "good.wav", folder / "other.onnx", folder / "index2", quiet=True)
     atomic.write_text(folder / "mine.toml", "lwo = 0.5\n")
+
+
+@setup_of(298)
+def an_embedder(folder: Path) -> None:
+    tone_embedder().save(folder / "embedder.onnx")
+
+
+@setup_of(299, 300, 301)
+def corrections_of_two_reviewers(folder: Path) -> None:
+    recording = folder / "good.wav"
+    corrections, answers = Corrections(folder / "corrections"), Corrections(folder / "answers")
+    corrections.add(recording, 0.0, 0.1, decision="yes", asked="wren", reviewer="ann")
+    corrections.add(recording, 0.0, 0.1, decision="no", asked="wren", reviewer="ben")
+    for other in (recording, folder / "pets" / "dog" / "0.wav"):
+        corrections.add(other, 0.1, 0.2, decision="yes", asked="wren", reviewer="ann")
+        corrections.add(other, 0.2, 0.3, decision="yes", asked="owl", reviewer="ann")
+    answers.add(recording, 0.0, 0.1, decision="no", asked="wren")
+    changed = Corrections(folder / "changed")
+    changed.merge(corrections.folder)
+    changed.table.write_text("file,class\na.wav,wren\n")

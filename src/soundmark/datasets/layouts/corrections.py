@@ -150,6 +150,8 @@ def find(path: Path) -> Path | None:
     table = path / TABLE if path.is_dir() else path
     if table.name != TABLE or not table.is_file():
         return None
+    if (table.parent / CLIPS).is_dir():
+        return table  # if its columns are other ones, reading it says so
     with table.open("rb") as file:
         first = file.readline(MAX_ROW_CHARS)
     return table if {"path", "decision", "source_start", "id"} <= set(_cells(first) or ()) else None
@@ -286,8 +288,13 @@ def read(table: Path) -> Rows:
         cells = _cells(line, delimiter)
         if header is None:
             header, delimiter = [name.lower() for name in cells or ()], _delimiter(line)
-            if not {"path", "label", "decision", "id"} <= set(header):
-                raise DatasetError(f'"{table}" is not a table of corrections: its columns are {", ".join(COLUMNS)}.')
+            if missing := [
+                name for name in COLUMNS if name in ("path", "label", "decision", "id") and name not in header
+            ]:
+                raise DatasetError(
+                    f'"{table}" is not a table of corrections: it has no column "{missing[0]}". Restore it from a '
+                    f"copy, or begin another folder; its columns are {', '.join(COLUMNS)}."
+                )
         elif cells is None or (any(cells) and [name.lower() for name in cells] != header):
             correction = _correction(Row(table, number, dict(zip(header, cells or (), strict=False))))
             if correction is not None:

@@ -288,6 +288,8 @@ def _clip_at(correction: Correction, path: str) -> Clip:
 
 def _line(correction: Correction) -> str:
     def cell(name: str) -> str:
+        if name == "start" and not correction.path:
+            return ""
         value = getattr(correction, name if hasattr(correction, name) else f"{name}_s")
         return "" if value is None else value if isinstance(value, str) else f"{value:.6f}".rstrip("0").rstrip(".")
 
