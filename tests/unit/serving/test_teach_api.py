@@ -247,3 +247,24 @@ def test_the_default_limit_of_the_server_is_that_of_corrections():
     from soundmark.serving.settings import ServerSettings
 
     assert ServerSettings.max_corrections_bytes == DEFAULT_MAX_BYTES
+
+
+@pytest.mark.slow
+def test_a_retrained_model_is_the_one_that_train_makes_of_both_data_sets(mn04_weights, city, tmp_path):
+    archive = [clip.path for clip in city.clips[:20]]
+    data = city.without(range(20))
+    model = sm.train(data, "transfer", tmp_path / "first", quiet=True)
+    index = sm.Index.build(archive, model, tmp_path / "index", quiet=True)
+    folder = tmp_path / "corrections"
+    with running(model, archives=open_archives([index.folder]), corrections=folder, training=data) as server:
+        for number in range(6):
+            label(server, window=3 * number, decision="label", label=f"sound {number % 2}")
+        assert train(server)["state"] == "done"
+        (tmp_path / "taught.onnx").write_bytes(server.get("/v1/teach/models/1").content)
+    taught = sm.load(tmp_path / "taught.onnx")
+    trained = sm.train([data, folder], "transfer", tmp_path / "both", window_s=model.card.window_s, quiet=True)
+    assert taught.classes == trained.classes == (*city.classes, "sound 0", "sound 1")
+    for clip in city.clips[:10]:
+        np.testing.assert_allclose(
+            taught.scores(clip.path).probabilities, trained.scores(clip.path).probabilities, atol=1e-6
+        )

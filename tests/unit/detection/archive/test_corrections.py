@@ -15,6 +15,7 @@ from soundmark import audio
 from soundmark.datasets.layouts.corrections import source_name
 from soundmark.detection.archive.corrections import HEADER
 from soundmark.errors import AudioError, DatasetError, OutputError, SettingsError
+from support.commands import run_soundmark
 
 RATE_HZ = 8000
 
@@ -185,6 +186,16 @@ def test_two_folders_joined_by_hand_or_by_merge_have_all_clips_once(recording, c
         assert merged.rows.damaged == ()
     with pytest.raises(DatasetError, match="not a folder of corrections"):
         corrections.merge(tmp_path)
+
+
+def test_the_corrections_of_two_people_are_merged_by_the_command(recording, corrections, tmp_path: Path):
+    other = sm.Corrections(tmp_path / "other")
+    corrections.add(recording, 0, 1, decision="yes", asked="wren", reviewer="ann")
+    other.add(recording, 1, 2, decision="yes", asked="owl", reviewer="ben")
+    for said in ("2 decisions added; 2 count.", "0 decisions added; 2 count."):
+        done = run_soundmark("merge", tmp_path / "both", corrections.folder, other.folder)
+        assert (done.returncode, done.stderr.strip()) == (0, said)
+    assert [label for label, _ in labels(sm.Corrections(tmp_path / "both"))] == ["wren", "owl"]
 
 
 def test_names_of_equal_recordings_of_different_content_differ(tmp_path: Path):
