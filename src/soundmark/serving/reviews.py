@@ -93,12 +93,14 @@ class Reviews:
 
     def _session(self, archive: Archive, label: str, wanted: float) -> Review:
         """Return the review of a class; of those that are kept on disk, the ones used last are in memory."""
-        found = self._sessions.pop((archive.name, label), None)
+        key = archive.name, label
+        found = self._sessions.get(key)
         if found is None or found.wanted != wanted:
             new = archive.index.review(label, wanted=wanted, corrections=self._corrections)
             found = found or new
             found.wanted = wanted
-        self._sessions[archive.name, label] = found
+        self._sessions.pop(key, None)
+        self._sessions[key] = found  # as the last one
         if self._corrections and len(self._sessions) > MOST_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
         return found

@@ -207,6 +207,8 @@ def test_a_threshold_is_written_and_used(server_, opened, kept):
         if '"kind":"opened"' in line
     ]
     assert opened_line["thresholds"] == [0.75, 0.5, 0.5]
+    assert server_.listen(b"", rate=22050)[0]["thresholds"] == [0.75, 0.5, 0.5]
+    assert server_.listen(b"", rate=22050, min_confidence=0.5)[0]["thresholds"] == [0.5, 0.5, 0.5]
 
 
 def test_a_threshold_remains_and_the_file_keeps_its_lines(opened, tmp_path):
@@ -236,6 +238,8 @@ def test_thresholds_that_do_not_fit_are_refused(opened, detector, tmp_path):
     with running(opened[0].index.model, archives=opened) as without:
         assert "start it with --corrections DIR" in problem(use(without, threshold=0.5), 400)
         assert decide(without, 1, "yes").json()["kept"] is False
+        assert problem(without.get("/v1/archives/index/review?class=low&wanted=2"), 400)
+        assert state(without, wanted=0.8)["reviewed"] == 1  # in memory
     with running(opened[0].index.model, archives=opened, corrections=tmp_path / "x") as server_:
         assert problem(use(server_, threshold=1.5), 400) == "threshold is 1.5: expected a number from 0 to 1."
 
