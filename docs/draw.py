@@ -5,6 +5,7 @@ python docs/draw.py labels MODEL SOUND     docs/labels.png
 python docs/draw.py when MODEL DATASET     docs/when.png: a synthetic week of clips, named like a recorder's files
 python docs/draw.py page DEMO              docs/serve-*.png: the page, from the folder of `soundmark demo`
 python docs/draw.py review                 docs/serve-review.png: the tab Review, on synthetic recordings
+python docs/draw.py teach                  docs/serve-teach.png: the tab Teach, on synthetic recordings
 """
 
 from __future__ import annotations
@@ -183,12 +184,70 @@ def draw_review() -> None:
         browser.close()
 
 
+def draw_teach() -> None:
+    """Draw the tab Teach after a model of street sounds was taught the siren, with windows of five recordings."""
+    import requests
+    from playwright.sync_api import expect, sync_playwright
+
+    rng, labels = np.random.default_rng(0), {}
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        archive = Path(folder) / "recordings"
+        data = Dataset.open(synthetic.write(Path(folder) / "data"))
+        sounds = Path(folder) / "sounds"
+        for clip in data:
+            if clip.label != "siren":
+                name = sounds / clip.label / clip.path.name
+                name.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(clip.path, name)
+        soundmark.train(sounds, "transfer", Path(folder) / "model", quiet=True)
+        for number in range(40):
+            names = [SCENE[int(rng.integers(len(SCENE)))] for _ in range(5)]
+            parts = [_four_seconds(synthetic.synthesise(name, seed=int(rng.integers(1000)))) for name in names]
+            audio.write(archive / f"street-{number:02}.wav", 0.5 * np.concatenate(parts), synthetic.RATE_HZ)
+            labels |= {(f"street-{number:02}.wav", 4.0 * at): name for at, name in enumerate(names)}
+        index = soundmark.Index.build(
+            archive, Path(folder) / "model" / "model.onnx", Path(folder) / "index", quiet=True
+        )
+        found = {}
+        for number, window in enumerate(index.windows(range(len(index)))):
+            if labels[Path(window.file).name, round(window.start_s, 3)] == "siren":
+                found.setdefault(window.file, number)
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--mute-audio"])
+        command = [sys.executable, "-m", "soundmark.cli", "serve", str(index.folder), "--port", "0"]
+        command += ["--corrections", f"{folder}/corrections", "--train-data", str(sounds)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None
+            address = server.stdout.readline().removeprefix("Page: ").strip()
+            for number in list(found.values())[:5]:
+                body = {"archive": "index", "window": number, "decision": "label", "label": "siren", "reviewer": "ann"}
+                requests.post(f"{address}v1/teach/labels", json=body, timeout=60).raise_for_status()
+            page = browser.new_page(viewport={"width": 1280, "height": 800})
+            page.goto(f"{address}#teach")
+            page.get_by_role("button", name="Train on the labels").click()
+            expect(page.locator("#train-state")).to_contain_text("Model 1 was trained", timeout=120_000)
+            page.locator("#teach-order").select_option("top")
+            page.locator("#teach-class").select_option("siren")
+            expect(page.locator("#windows-title")).to_have_text("Highest scores of siren")
+            page.wait_for_timeout(2000)
+            page.evaluate("scrollTo(0, 0)")
+            page.screenshot(path=HERE / "serve-teach.png", full_page=True)
+            server.terminate()
+        browser.close()
+
+
 def _four_seconds(samples: np.ndarray) -> np.ndarray:
     n = 4 * synthetic.RATE_HZ
     return np.pad(samples, (0, max(0, n - len(samples))))[:n]
 
 
-DRAWN = {"scope": draw_scope, "labels": draw_labels, "when": draw_when, "page": draw_page, "review": draw_review}
+DRAWN = {
+    "scope": draw_scope,
+    "labels": draw_labels,
+    "when": draw_when,
+    "page": draw_page,
+    "review": draw_review,
+    "teach": draw_teach,
+}
 
 
 if __name__ == "__main__":

@@ -42,10 +42,10 @@ def merge(
         ),
     ],
 ) -> None:
-    """Merge the results of classify --shard, or the corrections of several people, into one folder.
+    """Merge the results of classify --shard, or corrections.
 
-    The results are those of one run over all files, byte for byte. Corrections that OUT has are kept, and each is added
-    once. The folders that are merged are not changed.
+    The results are those of one run over all files, byte for byte. Corrections of several people are added to those
+    that OUT has, each once. The folders that are merged are not changed.
     """
     from soundmark.cli import console, tables
     from soundmark.datasets.layouts import corrections

@@ -23,7 +23,7 @@ from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, DEFAULT_RECIP
     )
 )
 def train(
-    datasets: options.DatasetPaths,
+    dataset: options.DatasetPaths,
     output: options.Output,
     recipe: Annotated[str, options.recipe_option("Recipe, or a .toml file. See Recipes.")] = DEFAULT_RECIPE,
     test_fold: Annotated[
@@ -81,7 +81,7 @@ def train(
     )
     named_recipes.check_used([chosen], **fields, window_s=window)
     requirements.require_for_recipes([chosen])
-    data = prepare(open_datasets(datasets, subset, complete=complete), [chosen], window_s=window, background=background)
+    data = prepare(open_datasets(dataset, subset, complete=complete), [chosen], window_s=window, background=background)
     console.say(describe_window(data))
     with console.progress(quiet) as progress:
         trained = train_model(

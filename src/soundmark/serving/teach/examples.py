@@ -5,7 +5,7 @@ Features of the training data are in the feature store; those of a correction ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,10 +61,10 @@ class ExampleSource:
         self._known: dict[tuple[Path, float, float | None], np.ndarray] = {}  # features of a correction's windows
         self._rows: dict[tuple[Path, float, float | None], np.ndarray] | None = None
 
-    def examples(
-        self, folder: Path, *, check: Callable[[], None] = lambda: None, progress: Progress = no_progress
-    ) -> Examples:
+    def examples(self, folder: Path, *, progress: Progress = no_progress) -> Examples:
         """Return the examples: the training data, and the corrections in ``folder``.
+
+        ``progress`` may raise an error to end the work.
 
         Raises:
             DatasetError: there are too few classes or recordings to fit a head.
@@ -72,8 +72,8 @@ class ExampleSource:
         data = self._data(folder)
         clips, kept, parts = data.clips, [], []
         for number, clip in enumerate(clips):
-            check()
-            progress("features", number, len(clips), "clips")
+            if clip.path.parent == folder / CLIPS:
+                progress("features", number, len(clips), "clips")
             found = self._features_of(clip, progress)
             if found is not None:
                 kept.append(number)
@@ -91,6 +91,11 @@ class ExampleSource:
             correction=np.array([clip.path.parent == folder / CLIPS for clip in data.clips], bool),
             backgrounds=backgrounds,
         )
+
+    def warm(self, *, progress: Progress = no_progress) -> None:
+        """Read or compute the features of the training data."""
+        if self._rows is None:
+            self._rows = self._stored(progress)
 
     def prepare(self, clips: Iterable[Clip]) -> None:
         """Compute the features of corrections ahead of a training."""
@@ -126,8 +131,8 @@ class ExampleSource:
     def _features_of(self, clip: Clip, progress: Progress) -> np.ndarray | None:
         """Return the features of a clip's windows, ``[windows, views, features]``; None if it cannot be read."""
         key = (clip.path, clip.start_s, clip.stop_s)
-        if self._rows is None:
-            self._rows = self._stored(progress)
+        self.warm(progress=progress)
+        assert self._rows is not None
         if key in self._rows:
             return self._rows[key] if len(self._rows[key]) else None
         if key not in self._known:

@@ -73,7 +73,7 @@ class Teacher:
         self.model = model
         self._use, self._source = use, ExampleSource(model, training)
         self._thread = ThreadPoolExecutor(1, "teacher")
-        self._lock, self._cancelled = threading.Lock(), threading.Event()
+        self._lock, self._cancelled, self._closing = threading.Lock(), threading.Event(), threading.Event()
         self._scores: dict[tuple[str, str], np.ndarray] = {}
         self.job = Job()
 
@@ -84,11 +84,18 @@ class Teacher:
             self.job = Job(state="interrupted", detail=detail)
         with suppress(SoundmarkError):  # a model that was deleted: the base is used
             self._load(history)
+        if self.training is not None:
+            self._thread.submit(self._warm)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.cancel()
-        self._thread.shutdown()
+        self._closing.set()
+        self._thread.shutdown(cancel_futures=True)
+
+    def _warm(self) -> None:
+        """Read the features of the training data, or compute them, so that a training need not wait for it."""
+        with suppress(SoundmarkError, CancelledError):
+            self._source.warm(progress=self._progress)
 
     def _load(self, history: History) -> None:
         version = next((each for each in history.versions if each.number == history.in_use), None)
@@ -132,8 +139,13 @@ class Teacher:
         self._cancelled.set()
 
     def _check(self) -> None:
-        if self._cancelled.is_set():
+        if self._cancelled.is_set() or self._closing.is_set():
             raise CancelledError
+
+    def _progress(self, what: str, done: int, total: int, unit: str, status: str = "", /) -> None:
+        self._check()
+        if self.job.state == "running" and total:
+            self._say(f"{what}, {done:,} of {total:,} {unit}")
 
     def _say(self, step: str) -> None:
         self.job = Job(state="running", step=step, began=self.job.began)
@@ -164,7 +176,7 @@ class Teacher:
 
     def _trained(self, began: str) -> Version:
         self._say("features")
-        examples = self._source.examples(self.corrections.folder, check=self._check)
+        examples = self._source.examples(self.corrections.folder, progress=self._progress)
         history = self.versions.history()
         earlier = next((each.clips for each in history.versions if each.number == history.in_use), frozenset[str]())
         found = retrain(
