@@ -20,6 +20,7 @@ from soundmark.datasets import Dataset
 from soundmark.detection.archive.corrections import Corrections
 from soundmark.errors import SettingsError
 from soundmark.models.classifier import Model
+from soundmark.models.pretrained.speech import SpeechDetector
 from soundmark.serving.analyzer import Analyzer
 from soundmark.serving.archives import Archive, check_model
 from soundmark.serving.http.counters import Counters, Counting
@@ -83,7 +84,8 @@ def application(
     thresholds = Thresholds(model, settings)
     corrections = None
     if settings.corrections is not None:
-        corrections = Corrections(settings.corrections, max_bytes=settings.max_corrections_bytes)
+        speech = SpeechDetector() if settings.no_speech else None
+        corrections = Corrections(settings.corrections, max_bytes=settings.max_corrections_bytes, speech=speech)
     uploads = Gate(settings.max_requests, "uploads", "--max-requests")
     live_gate = Gate(settings.max_live, "WebSockets", "--max-live")
     counters = Counters(uploads, live_gate)

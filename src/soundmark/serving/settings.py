@@ -52,6 +52,7 @@ class ServerSettings:
     max_live: int = 64  # open WebSockets
     corrections: Path | None = None  # folder that decisions and clips are kept in; None: nothing is kept
     max_corrections_bytes: int = 2_000_000_000  # of clips
+    no_speech: bool = False  # whether clips with speech are discarded
     thresholds: Path | None = None  # file; None: in the folder of the corrections, if there is one
     shutdown_s: int = 30  # time to finish requests when the server is stopped
 

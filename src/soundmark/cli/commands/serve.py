@@ -94,6 +94,7 @@ def serve(
     corrections: options.CorrectionsFolder = None,
     max_corrections: options.MaxCorrections = ServerSettings.max_corrections_bytes / 1e6,
     train_data: options.TrainData = None,
+    no_speech: options.NoSpeech = ServerSettings.no_speech,
     thresholds: options.Thresholds = None,
     open_page: Annotated[
         bool, typer.Option("--open", help="Open the page in the browser.", rich_help_panel="General")
@@ -124,6 +125,7 @@ def serve(
         max_live=max_live,
         corrections=corrections or (CORRECTIONS if archive else None),
         max_corrections_bytes=round(max_corrections * 1e6),
+        no_speech=no_speech,
         thresholds=thresholds,
     )
     console.show_library_warnings()

@@ -36,6 +36,7 @@ from soundmark.cli.options.serving import (  # noqa: F401
     Archives,
     CorrectionsFolder,
     MaxCorrections,
+    NoSpeech,
     ServedModel,
     TrainData,
 )

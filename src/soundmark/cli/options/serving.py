@@ -73,3 +73,13 @@ TrainData = Annotated[
         rich_help_panel="Input",
     ),
 ]
+
+
+NoSpeech = Annotated[
+    bool,
+    typer.Option(
+        "--no-speech",
+        help="Discard saved clips in which AudioSet's classes of speech are detected.",
+        rich_help_panel="Output",
+    ),
+]

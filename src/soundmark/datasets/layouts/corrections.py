@@ -15,8 +15,9 @@ columns say who decided what, when, about which class (``asked``), and the score
     skip    the reviewer could not say
     undo    the decision with the id in ``undoes`` no longer counts
 
-Only "yes", "label" and "none" have a label and a clip, so only they are clips of the data set. A "no" is never one: as
-a clip without a class it would teach that all other classes are absent too.
+Only "yes", "label" and "none" have a label and a clip, so only they are clips of the data set; the clip is missing if
+it was discarded because of speech. A "no" is never a clip: without a class it would teach that all other classes are
+absent too.
 
 A later decision of the same reviewer on the same section replaces an earlier one. Sections on which reviewers disagree
 are skipped, with the reason. Rows end with their id, so a row that was cut off by a kill is recognised, and ignored.
@@ -223,7 +224,7 @@ def _usable(rows: Rows) -> tuple[dict[int, Correction], list[Skipped]]:
     usable, skipped = {}, []
     for section in opinions.values():
         labelled = [each for each in section if each.decision in WITH_LABEL]
-        if not labelled:
+        if not any(each.path for each in labelled):
             continue
         number = numbers[labelled[0].id]
         denied = {each.asked for each in section if each.decision == "no"}
@@ -232,7 +233,8 @@ def _usable(rows: Rows) -> tuple[dict[int, Correction], list[Skipped]]:
             views = listed([f"{each.reviewer or 'one'} says {_view(each)}" for each in section])
             skipped.append(Skipped(labelled[0].path, f"row {number}: the reviewers disagree: {views}"))
         else:
-            usable[number] = labelled[0]
+            first = next(each for each in labelled if each.path)
+            usable[numbers[first.id]] = first
     return dict(sorted(usable.items())), skipped
 
 
@@ -359,6 +361,7 @@ def _correction(row: Row) -> Correction | None:
 def _is_consistent(correction: Correction) -> bool:
     if correction.decision not in WITH_LABEL:
         return True
-    has_clip = CLIP_PATH.fullmatch(correction.path) is not None and Path(correction.path).suffix.lower() in SUFFIXES
+    name = correction.path
+    has_clip = not name or (CLIP_PATH.fullmatch(name) is not None and Path(name).suffix.lower() in SUFFIXES)
     in_order = correction.end_s is None or correction.start_s < correction.end_s
     return bool(correction.label.strip()) and has_clip and in_order

@@ -52,6 +52,7 @@ from soundmark.datasets.layouts.corrections import (
 )
 from soundmark.datasets.layouts.table_reader import MAX_LABEL_CHARS
 from soundmark.errors import AudioError, DatasetError, OutputError, SettingsError, as_line, unknown_name
+from soundmark.models.pretrained.speech import SpeechDetector
 from soundmark.runtime import atomic
 from soundmark.runtime.checks import is_finite, is_url
 from soundmark.runtime.locks import exclusive
@@ -74,12 +75,19 @@ def _wait() -> None:
 class Corrections:
     """The corrections in ``folder``, with at most ``max_bytes`` of clips. It is created by the first correction.
 
-    Several processes and threads may add at once. A clip is written before its row; both are synced to disk before
-    ``add`` returns, so a kill or a power failure loses nothing that was acknowledged.
+    With ``speech``, clips in which it finds speech are discarded: their decisions are kept, but they are no clips of
+    the data set. Several processes and threads may add at once. A clip is written before its row, and both are synced
+    to disk before ``add`` returns: a kill or a power failure loses nothing that was acknowledged.
     """
 
-    def __init__(self, folder: str | PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
-        self.folder, self.max_bytes = Path(folder), max_bytes
+    def __init__(
+        self,
+        folder: str | PathLike[str],
+        *,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        speech: SpeechDetector | None = None,
+    ) -> None:
+        self.folder, self.max_bytes, self.speech = Path(folder), max_bytes, speech
         self.table = self.folder / TABLE
         self._read: tuple[tuple[int, int], Rows] | None = None
 
@@ -136,7 +144,7 @@ class Corrections:
         )
         cut = None
         if decision in WITH_LABEL:
-            cut = _Cut(clip) if clip is not None else _cut(sound, start_s, end_s)
+            cut = self._without_speech(clip if clip is not None else _section_of(sound, start_s, end_s))
         with self._locked():
             return self._append([self._with_clip(row, cut) if cut else row])[0]
 
@@ -218,6 +226,9 @@ class Corrections:
     def _locked(self) -> AbstractContextManager[None]:
         return exclusive(self.folder, on_wait=_wait, remedy=REMEDY)
 
+    def _without_speech(self, sound: Sound) -> _Cut | None:
+        return None if self.speech is not None and self.speech.find(sound) is not None else _Cut(sound)
+
     def _with_clip(self, row: Correction, clip: _Cut) -> Correction:
         stem = re.sub(r"[^A-Za-z0-9-]+", "_", row.source.rpartition(" ")[0].rpartition(".")[0] or row.source)
         name = f"{CLIPS}/{stem.strip('_')[:40] or 'clip'}_{clip.digest}.{clip.suffix}"
@@ -267,13 +278,13 @@ class _Cut:
         self.content = encoded.getvalue()
 
 
-def _cut(sound: str | PathLike[str] | Sound, start_s: float, end_s: float) -> _Cut:
+def _section_of(sound: str | PathLike[str] | Sound, start_s: float, end_s: float) -> Sound:
     if not isinstance(sound, Sound):
-        return _Cut(audio.read(sound, start_s=start_s, stop_s=end_s))
+        return audio.read(sound, start_s=start_s, stop_s=end_s)
     first, last = round(start_s * sound.rate_hz), round(end_s * sound.rate_hz)
     if first >= len(sound.samples):
         raise AudioError(f"the section begins at {start_s:g} s; the sound ends at {sound.duration_s:g} s.")
-    return _Cut(replace(sound, samples=sound.samples[first:last]))
+    return replace(sound, samples=sound.samples[first:last])
 
 
 def _clip_at(correction: Correction, path: str) -> Clip:

@@ -12,4 +12,5 @@ In reading order:
     backbone_file  backbones from ONNX files of any program
     model_parts    the backbone of a model; scores of embeddings
     named_models   load a model by name or by path: load("audioset")
+    speech         whether a sound contains speech
 """

@@ -215,7 +215,7 @@ export function startTeach(archives, { onModel }) {
     show(byId("teach-data"), training_data.note);
     show(byId("teach-with"), training_data.note ? "" : `Together with ${plural(training_data.clips, "clip")} of ${training_data.name}.`);
     byId("teach-recent").replaceChildren(...corrections.recent.slice(0, RECENT).map((each) => element("li", {},
-      element("time", { text: clock(each.start_s, 1) }), element("span", { text: `${each.label || each.decision}, ${each.file}` }),
+      element("time", { text: clock(each.start_s, 1) }), element("span", { text: `${each.label || each.decision}, ${each.file}${each.is_discarded ? " (speech: sound discarded)" : ""}` }),
       element("button", { text: "Undo", "aria-label": `Undo ${each.label || each.decision}, ${each.file}`, onclick: () => undo(each.id) }))));
     showJob(job);
     showModels(models, model);

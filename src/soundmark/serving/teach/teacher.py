@@ -244,7 +244,7 @@ class Teacher:
     def status(self) -> dict[str, Any]:
         """Return what the page shows, as JSON values."""
         history, standing = self.versions.history(), self.corrections.standing()
-        labelled = [each for each in standing if each.decision in WITH_LABEL]
+        labelled = [each for each in standing if each.decision in WITH_LABEL and each.path]
         counts = Counter(name for each in labelled for name in split_label(each.label))
         return {
             "model": {"name": self.name, "in_use": history.in_use, "classes": list(self.model.classes)},
@@ -276,6 +276,7 @@ def _recent(correction: Correction) -> dict[str, Any]:
         "decision": correction.decision,
         "label": correction.label or correction.asked,
         "file": correction.source.rpartition(" ")[0] or correction.source,
+        "is_discarded": correction.decision in WITH_LABEL and not correction.path,
         "start_s": correction.source_start_s,
         "end_s": correction.source_end_s,
         "reviewer": correction.reviewer,

@@ -266,6 +266,21 @@ def test_a_section_outside_of_the_recording_is_refused(recording, corrections):
         corrections.add(sm.Sound(np.zeros(10, np.float32), 10), 0, 1, decision="label", label="wren")
 
 
+def test_a_clip_with_speech_is_discarded_and_its_decision_kept(recording, tmp_path: Path):
+    class Speech:
+        def find(self, sound: sm.Sound) -> str | None:
+            return "Speech" if sound.duration_s > 1.5 else None
+
+    corrections = sm.Corrections(tmp_path / "corrections", speech=Speech())
+    spoken = corrections.add(recording, 0, 2, decision="yes", asked="wren", reviewer="ann")
+    corrections.add(recording, 3, 4, decision="yes", asked="owl", reviewer="ann")
+    assert (spoken.path, spoken.label) == ("", "wren")
+    assert [each.label for each in corrections] == ["wren", "owl"]
+    data = sm.Dataset.open(corrections.folder)
+    assert ([clip.label for clip in data.clips], data.skipped) == (["owl"], ())
+    assert len(list((corrections.folder / "clips").iterdir())) == 1
+
+
 def test_the_disk_is_bounded(recording, tmp_path: Path):
     small = sm.Corrections(tmp_path / "small", max_bytes=20_000)
     small.add(recording, 0, 1, decision="label", label="wren")
