@@ -1351,3 +1351,6 @@ def corrections_of_two_reviewers(folder: Path) -> None:
     changed = Corrections(folder / "changed")
     changed.merge(corrections.folder)
     changed.table.write_text("file,class\na.wav,wren\n")
+
+
+setup_of(302, 303)(no_files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from soundmark.audio import Sound
+from soundmark.errors import WeightsError
 from soundmark.models.pretrained import named_models
 
 SPEECH = (
@@ -28,7 +29,11 @@ class SpeechDetector:
     """
 
     def __init__(self) -> None:
-        self._model = named_models.load(named_models.PRETRAINED[0], classes=SPEECH)
+        try:
+            self._model = named_models.load(named_models.PRETRAINED[0], classes=SPEECH)
+        except WeightsError as error:
+            reason = str(error).partition(" A recipe that needs no weights")[0]
+            raise WeightsError(f"speech is detected with the model audioset, and {reason}") from error
 
     def find(self, sound: Sound) -> str | None:
         """Return the class of speech with the highest probability in any window of a sound; None if none is detected.
