@@ -153,7 +153,7 @@ def draw_review() -> None:
             parts = []
             for window in range(5):
                 gain_db = rng.uniform(-45, 5)
-                near[f"street-{number:02}.wav", 4.0 * window] = gain_db > -22
+                near[f"street-{number:02}.wav", 4.0 * window] = gain_db > -32
                 background = synthetic.synthesise(
                     SCENE[int(rng.integers(len(SCENE)))].replace("siren", "drilling"), seed=window
                 )

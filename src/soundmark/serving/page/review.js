@@ -215,6 +215,7 @@ export function startReview(archives) {
       if (best >= state.wanted) return "Not decided yet: many more windows are needed, or more than the archive has with high scores. Index more recordings.";
       return `Probably no threshold has a precision of ${aim}: the highest is about ${percent(best)}. Choose a lower one, or train the model with these answers.`;
     }
+    if (chance < 0.3) return `A safe threshold is not likely: it takes about ${plural(reviews, "more review")}, in ${percent(chance)} of the simulated reviews.`;
     return `About ${plural(reviews, "more review")} until a threshold is safe, in ${percent(chance)} of the simulated reviews.`;
   }
 
