@@ -82,7 +82,7 @@ class ExampleSource:
         _check(data)
         views = np.moveaxis(np.concatenate(parts), 1, 0)
         backgrounds = None
-        if self.recipe.backgrounds:
+        if self.recipe.backgrounds and not data.multi_label:  # multi-label heads are fitted without
             backgrounds = self.extractor.of_backgrounds(self.recipe.backgrounds, jobs=1, progress=progress)
         return Examples(
             data=data,
@@ -191,13 +191,16 @@ def _check(data: Dataset) -> None:
     names: Sequence[str] = data.classes
     counts = data.targets.sum(axis=0)
     if data.multi_label:
-        if not len(data):
-            raise DatasetError("there is nothing to train on yet: label some sounds first.")
+        if not len(data) or (data.targets == data.targets[0]).all():
+            raise DatasetError(
+                "all clips have the same classes, so no difference can be learned: label sounds of another class, or "
+                'some as "none of the classes".'
+            )
     elif np.count_nonzero(counts) < 2:
         present = listed([name for name, n in zip(names, counts, strict=True) if n]) or "no class"
         raise DatasetError(
             f"a model needs at least two classes, and the clips have {present}: label sounds of another class, or some "
-            'as "none of these". Training with the data of the first model needs --train-data.'
+            'as "none of the classes". Training with the data of the first model needs --train-data.'
         )
     n = len(set(data.sources))
     if n < 2:
