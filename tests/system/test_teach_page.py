@@ -182,8 +182,17 @@ def test_a_region_is_marked_with_the_mouse_and_with_the_keyboard(browser, server
         page.keyboard.press("i")
         begin = float(page.locator("#region-start").input_value())
         assert 0.3 < end - begin < 3.0
+        # A label of another person is not undone with the key.
+        other = {"archive": "index", "window": 0, "decision": "label", "label": "low", "reviewer": "ben"}
+        server.post("/v1/teach/labels", json.dumps(other))
         page.keyboard.press("u")
-        labelled(page, 0)
+        labelled(page, 1)
+        expect(page.locator("#teach-classes")).to_have_text("low 1")
+        page.keyboard.press("u")
+        page.wait_for_timeout(300)
+        (kept,) = sm.Corrections(tmp_path / "corrections").standing()
+        assert kept.reviewer == "ben"
+        sm.Corrections(tmp_path / "corrections").undo(kept)
         with pytest.raises(sm.DatasetError, match="no clip with a label"):
             sm.Dataset.open(tmp_path / "corrections")
 

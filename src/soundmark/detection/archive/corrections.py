@@ -20,7 +20,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from os import PathLike, fspath
@@ -199,7 +199,8 @@ class Corrections:
         for path in paths:
             last = path.rstrip("/").rsplit("/", 1)[-1] if is_url(path) else Path(path).name
             if as_cell(last) in names:
-                at[source_name(path)] = path
+                with suppress(AudioError):  # the recording is missing
+                    at[source_name(path)] = path
         return [(each, _clip_at(each, at[each.source])) for each in found if each.source in at]
 
     def merge(self, other: str | PathLike[str]) -> int:

@@ -18,6 +18,7 @@ export function startTeach(archives, { onModel }) {
   let status = null, windows = [], shown = null, region = null, busy = false, drawn = 0, listed = 0, lastJob = "";
   const labels = new Map(); // of windows labelled here: number of the window to the text that is shown
   const loaded = new Map();
+  const made = []; // labels given on this page: { id, window }
   let added = []; // new classes, before the model has them
 
   const player = new Player({
@@ -165,7 +166,11 @@ export function startTeach(archives, { onModel }) {
     player.pause();
     const asked = decision.decision === "label" ? {} : { asked: chosenClass() || window.label };
     const body = { archive: archive(), window: window.number, reviewer: reviewer(), ...asked, ...place, ...decision };
-    const isSent = await withServer(async () => take(await sendJson("POST", "/v1/teach/labels", body)));
+    const isSent = await withServer(async () => {
+      const found = await sendJson("POST", "/v1/teach/labels", body);
+      made.push({ id: found.id, window: key(window) });
+      take(found);
+    });
     busy = false;
     if (isSent) {
       labels.set(key(window), decision.label ?? { none: "none of the classes", skip: "skipped" }[decision.decision]);
@@ -179,7 +184,7 @@ export function startTeach(archives, { onModel }) {
 
   async function act(what) {
     if (what === "replay") return shown && player.play(region.start_s - shown.picture.start_s, region.stop_s - shown.picture.start_s);
-    if (what === "undo") return undo(status?.corrections.recent[0]?.id);
+    if (what === "undo") return undo(made.at(-1)?.id);
     if (!shown) return;
     if (what === "similar") return similar();
     if (what !== "other") return send({ decision: what });
@@ -198,11 +203,10 @@ export function startTeach(archives, { onModel }) {
 
   async function undo(id) {
     if (!id) return;
-    await withServer(async () => take(await sendJson("DELETE", `/v1/teach/labels/${id}`)));
-    if (shown) {
-      labels.delete(key(shown.window));
-      drawWindows();
-    }
+    if (!(await withServer(async () => take(await sendJson("DELETE", `/v1/teach/labels/${id}`))))) return;
+    const at = made.findIndex((each) => each.id === id);
+    if (at >= 0) labels.delete(made.splice(at, 1)[0].window);
+    drawWindows();
   }
 
   // --- Training ---

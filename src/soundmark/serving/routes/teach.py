@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -261,18 +262,17 @@ async def _similar(request: Request) -> Response:
     start_s, stop_s = values.get("start", window.start_s), values.get("stop", window.stop_s)
     if not 0 <= start_s < stop_s <= start_s + MOST_REGION_S:
         raise SettingsError(f"start is {start_s:g} and stop is {stop_s:g}: expected 0 ≤ start < stop, in seconds.")
-    is_whole_window = (start_s, stop_s) == (window.start_s, window.stop_s)
-    if is_whole_window:
-        wanted = archive.index.embeddings([values["window"]]).astype(np.float32)
-    else:
-        with context.uploads.enter():
+    with context.uploads.enter():
+        if (start_s, stop_s) == (window.start_s, window.stop_s):
+            wanted = archive.index.embeddings([values["window"]]).astype(np.float32)
+        else:
             sound = await _read(context, archive, window, start_s, stop_s)
-        base: Model = context.teacher.base if context.teacher else context.model  # the index is one of this model
-        wanted = await asyncio.to_thread(base.embed, sound)
-    found = await asyncio.to_thread(archive.index.like, wanted, n, without={window.file})
-    numbers = [archive.index.number_of(each.file, each.start_s, each.stop_s) for each in found]
-    similarity = [each.similarity for each in found]
-    return await _listed(context, archive, np.array(numbers, np.int64), similarity=similarity)
+            base: Model = context.teacher.base if context.teacher else context.model  # the index is one of this model
+            wanted = await asyncio.to_thread(base.embed, sound)
+        found = await asyncio.to_thread(archive.index.like, wanted, n, without={window.file})
+        numbers = [archive.index.number_of(each.file, each.start_s, each.stop_s) for each in found]
+        similarity = [each.similarity for each in found]
+        return await _listed(context, archive, np.array(numbers, np.int64), similarity=similarity)
 
 
 async def _suggestions(request: Request) -> Response:
@@ -280,9 +280,10 @@ async def _suggestions(request: Request) -> Response:
     context, archive, n = context_of(request), archive_of(request), _n(values)
     teacher, label = teacher_of(request), values.get("class")
     if label is not None:
-        _check_class(context, label)
-    numbers = await asyncio.to_thread(teacher.suggest, archive, n, label)
-    return await _listed(context, archive, numbers, label=label)
+        _check_class(label, context.model.classes)
+    with context.uploads.enter():
+        numbers = await asyncio.to_thread(teacher.suggest, archive, n, label)
+        return await _listed(context, archive, numbers, label=label)
 
 
 async def _top(request: Request) -> Response:
@@ -290,16 +291,17 @@ async def _top(request: Request) -> Response:
     context, archive, n = context_of(request), archive_of(request), _n(values)
     if "class" not in values:
         raise SettingsError("the query parameter class is missing: the class whose windows are wanted.")
-    _check_class(context, values["class"])
-    classes, scores = await asyncio.to_thread(_scores, context, archive)
-    column = scores[:, classes.index(values["class"])]
-    numbers = np.argsort(-column, kind="stable")[:n]
-    return await _listed(context, archive, numbers, label=values["class"])
+    with context.uploads.enter():
+        classes, scores = await asyncio.to_thread(_scores, context, archive)
+        _check_class(values["class"], classes)
+        column = scores[:, classes.index(values["class"])]
+        numbers = np.argsort(-column, kind="stable")[:n]
+        return await _listed(context, archive, numbers, label=values["class"])
 
 
-def _check_class(context: Context, label: str) -> None:
-    if label not in context.model.classes:
-        raise unknown_name("class", label, context.model.classes, owner="the model")
+def _check_class(label: str, known: Sequence[str]) -> None:
+    if label not in known:
+        raise unknown_name("class", label, known, owner="the model")
 
 
 async def _listed(

@@ -149,14 +149,14 @@ def _search_paths(archives: Sequence[str]) -> Json:
             "get": {
                 "summary": "What to label next: uncertain, and different from each other.",
                 "parameters": [*name, n, label],
-                "responses": found | problems("400", "404", "409", "422"),
+                "responses": found | problems("400", "404", "409", "422", "503"),
             }
         },
         "/v1/archives/{archive}/top": {
             "get": {
                 "summary": "The windows with the highest score of a class, by the model in use.",
                 "parameters": [*name, n, label | {"required": True}],
-                "responses": found | problems("400", "404", "422"),
+                "responses": found | problems("400", "404", "422", "503"),
             }
         },
     }

@@ -214,7 +214,8 @@ def test_sections_are_found_again_in_recordings_that_moved(recording, correction
     moved = tmp_path / "moved" / "dawn.wav"
     moved.parent.mkdir()
     recording.rename(moved)
-    found = corrections.located([str(tmp_path / "none.wav"), str(other), str(moved)])
+    gone = str(tmp_path / "gone" / "dawn.wav")
+    found = corrections.located([str(tmp_path / "none.wav"), gone, str(other), str(moved)])
     assert [(clip.path, clip.start_s, clip.stop_s, clip.label) for _, clip in found] == [
         (moved, 2.0, 3.0, "wren"),
         (moved, 4.0, 5.0, ""),
