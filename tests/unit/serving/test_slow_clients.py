@@ -56,7 +56,9 @@ def test_a_client_that_sends_a_header_now_and_then(impatient):
 def test_the_second_request_of_a_connection_has_the_same_limit(impatient):
     with opened(impatient) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        assert b'{"status":"ok"}' in connection.recv(4096)
+        first = b""
+        while b'{"status":"ok"}' not in first:
+            first += connection.recv(4096)
         time.sleep(1.5 * LIMIT_S)  # idle: uvicorn's own limit
         connection.sendall(b"GET /healthz HTTP/1.1\r\n")
         assert b"408 Request Timeout" in received(connection)

@@ -35,14 +35,16 @@ def review(
     thresholds: options.Thresholds = None,
     port: Annotated[
         int,
-        typer.Option(metavar="N", help="Port to listen at; 0: any free one.", parser=options.integer),
+        typer.Option(
+            metavar="N", help="Port to listen at; 0: any free one.", parser=options.integer, rich_help_panel="Network"
+        ),
     ] = ServerSettings.port,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Do not open the page in the browser.", rich_help_panel="General")
     ] = False,
     jobs: options.Jobs = None,
 ) -> None:
-    """Review detections of an index in the browser, and choose thresholds.
+    """Review detections in the browser, to choose thresholds.
 
     Listen to windows, press a key for yes or no, and see the precision at each threshold. Decisions are kept: the same
     command goes on with them. Stop with Ctrl-C. `soundmark serve INDEX` has more options.

@@ -28,7 +28,7 @@ ServedModel = Annotated[
 Archives = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="[ARCHIVE]...",
+        metavar="[INDEX]...",
         help="Folders made by `soundmark index`, to review their detections.",
         show_default=False,
         parser=path,
