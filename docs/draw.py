@@ -4,6 +4,8 @@ python docs/draw.py scope MODEL SOUND      docs/listening.svg
 python docs/draw.py labels MODEL SOUND     docs/labels.png
 python docs/draw.py when MODEL DATASET     docs/when.png: a synthetic week of clips, named like a recorder's files
 python docs/draw.py page DEMO              docs/serve-*.png: the page, from the folder of `soundmark demo`
+python docs/draw.py review                 docs/serve-review.png: the tab Review, on synthetic recordings
+python docs/draw.py teach                  docs/serve-teach.png: the tab Teach, on synthetic recordings
 """
 
 from __future__ import annotations
@@ -135,5 +137,118 @@ def draw_page(demo: str) -> None:
         browser.close()
 
 
+N_REVIEWED = 35
+
+
+def draw_review() -> None:
+    """Draw the tab Review after ``N_REVIEWED`` windows of street sounds, in a half of which is a siren, near or far."""
+    from playwright.sync_api import expect, sync_playwright
+
+    rng, near = np.random.default_rng(0), {}
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        data, archive = Path(folder) / "data", Path(folder) / "recordings"
+        synthetic.write(data)
+        soundmark.train(data, "transfer", Path(folder) / "model", quiet=True)
+        for number in range(60):
+            parts = []
+            for window in range(5):
+                gain_db = rng.uniform(-45, 5)
+                near[f"street-{number:02}.wav", 4.0 * window] = gain_db > -32
+                background = synthetic.synthesise(
+                    SCENE[int(rng.integers(len(SCENE)))].replace("siren", "drilling"), seed=window
+                )
+                siren = synthetic.synthesise("siren", seed=int(rng.integers(1000)))
+                parts.append(0.5 * (_four_seconds(background) + 10 ** (gain_db / 20) * _four_seconds(siren)))
+            audio.write(archive / f"street-{number:02}.wav", np.concatenate(parts), synthetic.RATE_HZ)
+        index = soundmark.Index.build(
+            archive, Path(folder) / "model" / "model.onnx", Path(folder) / "index", quiet=True
+        )
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--mute-audio"])
+        command = [sys.executable, "-m", "soundmark.cli", "review", str(index.folder), "--port", "0", "--no-browser"]
+        command += ["--corrections", f"{folder}/corrections"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None
+            page = browser.new_page(viewport={"width": 1280, "height": 800})
+            page.goto(server.stdout.readline().removeprefix("Page: ").strip())
+            page.locator("#review-class").select_option("siren")
+            for done in range(N_REVIEWED + 1):
+                expect(page.locator("#review-count")).to_contain_text(f"{done} window")
+                expect(page.locator("[data-answer=replay]")).to_have_attribute("aria-disabled", "false")
+                if done < N_REVIEWED:
+                    upcoming = index.review("siren", corrections=f"{folder}/corrections").upcoming()[0]
+                    window = index.windows([upcoming])[0]
+                    page.keyboard.press("y" if near[Path(window.file).name, round(window.start_s, 3)] else "n")
+            page.wait_for_timeout(700)
+            page.screenshot(path=HERE / "serve-review.png", full_page=True)
+            server.terminate()
+        browser.close()
+
+
+def draw_teach() -> None:
+    """Draw the tab Teach after a model of street sounds was taught the siren, with windows of five recordings."""
+    import requests
+    from playwright.sync_api import expect, sync_playwright
+
+    rng, labels = np.random.default_rng(0), {}
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        archive = Path(folder) / "recordings"
+        data = Dataset.open(synthetic.write(Path(folder) / "data"))
+        sounds = Path(folder) / "sounds"
+        for clip in data:
+            if clip.label != "siren":
+                name = sounds / clip.label / clip.path.name
+                name.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(clip.path, name)
+        soundmark.train(sounds, "transfer", Path(folder) / "model", quiet=True)
+        for number in range(40):
+            names = [SCENE[int(rng.integers(len(SCENE)))] for _ in range(5)]
+            parts = [_four_seconds(synthetic.synthesise(name, seed=int(rng.integers(1000)))) for name in names]
+            audio.write(archive / f"street-{number:02}.wav", 0.5 * np.concatenate(parts), synthetic.RATE_HZ)
+            labels |= {(f"street-{number:02}.wav", 4.0 * at): name for at, name in enumerate(names)}
+        index = soundmark.Index.build(
+            archive, Path(folder) / "model" / "model.onnx", Path(folder) / "index", quiet=True
+        )
+        found = {}
+        for number, window in enumerate(index.windows(range(len(index)))):
+            if labels[Path(window.file).name, round(window.start_s, 3)] == "siren":
+                found.setdefault(window.file, number)
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--mute-audio"])
+        command = [sys.executable, "-m", "soundmark.cli", "serve", str(index.folder), "--port", "0"]
+        command += ["--corrections", f"{folder}/corrections", "--train-data", str(sounds)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None
+            address = server.stdout.readline().removeprefix("Page: ").strip()
+            for number in list(found.values())[:5]:
+                body = {"archive": "index", "window": number, "decision": "label", "label": "siren", "reviewer": "ann"}
+                requests.post(f"{address}v1/teach/labels", json=body, timeout=60).raise_for_status()
+            page = browser.new_page(viewport={"width": 1280, "height": 800})
+            page.goto(f"{address}#teach")
+            page.get_by_role("button", name="Train on the labels").click()
+            expect(page.locator("#train-state")).to_contain_text("Model 1 was trained", timeout=120_000)
+            page.locator("#teach-order").select_option("top")
+            page.locator("#teach-class").select_option("siren")
+            expect(page.locator("#windows-title")).to_have_text("Highest scores of siren")
+            page.wait_for_timeout(2000)
+            page.evaluate("scrollTo(0, 0)")
+            page.screenshot(path=HERE / "serve-teach.png", full_page=True)
+            server.terminate()
+        browser.close()
+
+
+def _four_seconds(samples: np.ndarray) -> np.ndarray:
+    n = 4 * synthetic.RATE_HZ
+    return np.pad(samples, (0, max(0, n - len(samples))))[:n]
+
+
+DRAWN = {
+    "scope": draw_scope,
+    "labels": draw_labels,
+    "when": draw_when,
+    "page": draw_page,
+    "review": draw_review,
+    "teach": draw_teach,
+}
+
+
 if __name__ == "__main__":
-    {"scope": draw_scope, "labels": draw_labels, "when": draw_when, "page": draw_page}[sys.argv[1]](*sys.argv[2:])
+    DRAWN[sys.argv[1]](*sys.argv[2:])

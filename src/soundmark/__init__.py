@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from soundmark.datasets.download import download
     from soundmark.datasets.inspection import Inspection, inspect
     from soundmark.detection.analysis import Analysis, analyze
+    from soundmark.detection.archive.corrections import Corrections
     from soundmark.detection.archive.index import Index
     from soundmark.detection.live.listener import listen
     from soundmark.detection.results_folder.merge import merge
@@ -81,6 +82,7 @@ __all__ = [
     "AudioError",
     "BundleError",
     "Clip",
+    "Corrections",
     "Dataset",
     "DatasetError",
     "Evaluation",
@@ -122,6 +124,7 @@ __all__ = [
 _MODULES = {
     "Analysis": "detection.analysis:Analysis",
     "Clip": "datasets:Clip",
+    "Corrections": "detection.archive.corrections:Corrections",
     "Dataset": "datasets:Dataset",
     "Evaluation": "evaluation.results:Evaluation",
     "Event": "models.events:Event",

@@ -93,7 +93,21 @@ def write_annotations(folder: Path) -> Path:
     )
 
 
+def write_corrections(folder: Path) -> Path:
+    """Write a folder of corrections with three decisions; the clip of the second row is missing."""
+    root = write_placeholders(folder / "corrections", "clips/rex.wav", "clips/mia.wav")
+    write_table(
+        root / "corrections.csv",
+        "path,label,start,end,source,source_start,source_end,decision,asked,score,model,reviewer,time,undoes,id",
+        "clips/rex.wav,dog,0,1.5,dawn.wav 1a2b3c4d,2,3.5,yes,dog,0.5,,ann,2026-11-28T00:00:00Z,,c000000000000001",
+        "clips/gone.wav,dog,0,1.5,dawn.wav 1a2b3c4d,5,6.5,label,,,,ann,2026-11-28T00:00:01Z,,c000000000000002",
+        "clips/mia.wav,cat,0,1,dusk.wav 5e6f7a8b,0,1,label,dog,0.4,,ben,2026-11-28T00:00:02Z,,c000000000000003",
+    )
+    return root
+
+
 WRITERS: dict[str, Callable[[Path], Path]] = {
+    "corrections": write_corrections,
     "urbansound8k": write_urbansound8k,
     "esc50": write_esc50,
     "annotations": write_annotations,

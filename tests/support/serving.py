@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +14,10 @@ import requests
 from starlette.applications import Starlette
 from websockets.sync.client import connect
 
+from soundmark.datasets import Dataset
 from soundmark.models.classifier import Model
 from soundmark.serving import server
+from soundmark.serving.archives import Archive
 from soundmark.serving.settings import ServerSettings
 
 
@@ -50,10 +52,17 @@ class Running:
 
 
 @contextmanager
-def running(model: Model, *, jobs: int | None = None, **settings: Any) -> Iterator[Running]:
+def running(
+    model: Model,
+    *,
+    jobs: int | None = None,
+    archives: Sequence[Archive] = (),
+    training: Dataset | None = None,
+    **settings: Any,
+) -> Iterator[Running]:
     """Serve ``model`` until the end of the block."""
     chosen = ServerSettings(port=0, **settings)
-    app = server.application(model, chosen, jobs=jobs)
+    app = server.application(model, chosen, jobs=jobs, archives=archives, training=training)
     with server.listening(chosen) as opened:
         http_server = server.http_server(app, chosen)
         thread = threading.Thread(target=http_server.run, kwargs={"sockets": [opened]})

@@ -25,6 +25,7 @@ from onnx import TensorProto, helper
 
 from soundmark import audio
 from soundmark.detection.analysis import analyze
+from soundmark.detection.archive.corrections import Corrections
 from soundmark.detection.archive.index import Index
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.journal import Journal
@@ -1333,3 +1334,41 @@ SETUPS[282] = a_model_of_images
 def nothing_is_written_for_other_programs(folder: Path, done: subprocess.CompletedProcess[str]) -> None:
     assert not (folder / "site").exists()
     assert {path.name for path in folder.rglob("*.onnx")} <= {"model.onnx", "pictures.onnx", "several.onnx"}
+
+
+setup_of(286)(no_files)
+
+
+@setup_of(287)
+def a_results_folder(folder: Path) -> None:
+    atomic.write_text(folder / "results" / "results.csv", "Start (s),End (s),Label,Confidence,File\n")
+
+
+@setup_of(288, 289, 290, 291, 292, 293)
+def two_indexes(folder: Path) -> None:
+    an_index(folder)
+    Index.build(folder / "good.wav", folder / "other.onnx", folder / "index2", quiet=True)
+    atomic.write_text(folder / "mine.toml", "lwo = 0.5\n")
+
+
+@setup_of(294)
+def an_embedder(folder: Path) -> None:
+    tone_embedder().save(folder / "embedder.onnx")
+
+
+@setup_of(295, 296, 297)
+def corrections_of_two_reviewers(folder: Path) -> None:
+    recording = folder / "good.wav"
+    corrections, answers = Corrections(folder / "corrections"), Corrections(folder / "answers")
+    corrections.add(recording, 0.0, 0.1, decision="yes", asked="wren", reviewer="ann")
+    corrections.add(recording, 0.0, 0.1, decision="no", asked="wren", reviewer="ben")
+    for other in (recording, folder / "pets" / "dog" / "0.wav"):
+        corrections.add(other, 0.1, 0.2, decision="yes", asked="wren", reviewer="ann")
+        corrections.add(other, 0.2, 0.3, decision="yes", asked="owl", reviewer="ann")
+    answers.add(recording, 0.0, 0.1, decision="no", asked="wren")
+    changed = Corrections(folder / "changed")
+    changed.merge(corrections.folder)
+    changed.table.write_text("file,class\na.wav,wren\n")
+
+
+setup_of(298, 299)(no_files)

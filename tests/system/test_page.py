@@ -8,18 +8,13 @@ import io
 import json
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import soundmark as sm
@@ -27,6 +22,7 @@ from soundmark import audio
 from soundmark.models.pretrained import named_models
 from support.browser import find_chromium
 from support.commands import run_soundmark
+from support.pages import check_accessibility, free_port, opened, server_process
 from support.serving import Running, running
 from support.sounds import RATE_HZ, pcm, tones, wave
 from unit.detection import test_unknown
@@ -70,27 +66,6 @@ def browser(microphone) -> Iterator[Browser]:
         opened = playwright.chromium.launch(executable_path=find_chromium(), args=flags)
         yield opened
         opened.close()
-
-
-@contextmanager
-def opened(browser: Browser, url: str, *, may_fail: bool = False, **options) -> Iterator[Page]:
-    """Open the page; check that it has no errors, and requests nothing from elsewhere."""
-    context = browser.new_context(permissions=["microphone"], accept_downloads=True, **options)
-    page = context.new_page()
-    errors: list[str] = []
-    requests: list[str] = []
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(url)
-    expect(page.locator("html")).to_have_attribute("data-ready", "true")
-    try:
-        yield page
-        if not may_fail:
-            assert errors == []
-        assert [each for each in requests if not each.startswith((url, f"blob:{url}"))] == []
-    finally:
-        context.close()
 
 
 def drop(page: Page, *files: tuple[str, bytes]) -> None:
@@ -331,47 +306,24 @@ def test_a_recording_is_classified(browser, tone_server):
         assert "low" in page.locator("#events tbody").inner_text()
 
 
-@contextmanager
-def server_process(model: Path, port: int) -> Iterator[subprocess.Popen]:
-    command = [sys.executable, "-m", "soundmark.cli", "serve", "-m", str(model), "--port", str(port), "--jobs", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout.readline() == f"Page: http://127.0.0.1:{port}/\n"
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
-            with socket.socket() as probe:
-                if not probe.connect_ex(("127.0.0.1", port)):
-                    break
-            time.sleep(0.02)
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
-
-
 @pytest.mark.long
 def test_the_page_continues_after_the_server_was_killed(browser, tone_detector, tmp_path):
     """During an upload: the file is analysed again. During a live session: it is resumed, and the gap is stated."""
     model, port = tmp_path / "model.onnx", free_port()
     tone_detector.save(model)
     long = encoded(np.zeros(3600 * 1000, np.float32), 1000, "FLAC")
-    with server_process(model, port) as first, opened(browser, f"http://127.0.0.1:{port}", may_fail=True) as page:
+    with server_process(port, "-m", model) as first, opened(browser, f"http://127.0.0.1:{port}", may_fail=True) as page:
         drop(page, ("long.flac", long))
         expect(page.locator("#result-state")).to_contain_text("analysing", timeout=30_000)
         os.kill(first.pid, signal.SIGKILL)
         expect(page.locator("#result-state")).to_contain_text("The connection to the server was lost")
-        with server_process(model, port) as second:
+        with server_process(port, "-m", model) as second:
             page.get_by_role("tab", name="Live").click()
             page.locator("#listen").click()
             expect(page.locator("#live-state")).to_have_text("Listening.", timeout=30_000)
             os.kill(second.pid, signal.SIGKILL)
             expect(page.locator("#live-state")).to_contain_text("connecting again")
-            with server_process(model, port):
+            with server_process(port, "-m", model):
                 expect(page.locator("#live-warning")).to_contain_text("is back", timeout=30_000)
                 expect(page.locator("#live-state")).to_have_text("Listening.")
                 page.locator("#listen").click()
@@ -396,14 +348,6 @@ def test_every_tab_is_accessible_and_fits(browser, tone_server, scheme, size):
         for tab in ("Live", "Model"):
             page.get_by_role("tab", name=tab).click()
             check_accessibility(page)
-
-
-def check_accessibility(page: Page) -> None:
-    found = Axe().run(page).response["violations"]
-    assert [
-        (each["id"], each["nodes"][0]["target"]) for each in found if each["impact"] in ("serious", "critical")
-    ] == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_everything_is_reached_by_keyboard(browser, tone_server):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +22,7 @@ class _Commands(help_page.CommandGroups):
         "Data": ("download", "inspect", "spectrograms"),
         "Train and evaluate": ("compare", "train", "evaluate", "curve"),
         "Use a model": ("classify", "merge", "listen", "serve", "summary", "explain", "show", "export", "push"),
-        "Search an archive": ("index", "search", "suggest"),
+        "Search an archive": ("index", "search", "suggest", "review"),
     }
 
 
@@ -74,6 +74,15 @@ def open_dataset(path: Path, subset: str | None, *, complete: bool = False) -> D
     if data.is_partial:
         console.say(f"{data.name}: {data.share} are present.")
     return data
+
+
+def open_datasets(paths: Sequence[Path], subset: str | None, *, complete: bool = False) -> Dataset:
+    """Open data sets, and join them; the options are those of the first."""
+    from soundmark.datasets.layouts.joining import joined
+
+    return joined(
+        [open_dataset(paths[0], subset, complete=complete), *(open_dataset(path, None) for path in paths[1:])]
+    )
 
 
 def command_line() -> str:

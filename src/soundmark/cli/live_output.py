@@ -18,6 +18,7 @@ from soundmark.detection.live.monitor import StreamCallbacks, StreamState, monit
 from soundmark.detection.settings import DetectionSettings
 from soundmark.models.classifier import Model
 from soundmark.models.events import Event
+from soundmark.models.pretrained.speech import SpeechDetector
 
 
 def listen_and_output(
@@ -30,13 +31,15 @@ def listen_and_output(
     form: str | None = None,
     save: Path | None = None,
     max_bytes: int = 500_000_000,
+    no_speech: bool = False,
     post: str | None = None,
     quiet: bool = False,
 ) -> StreamState:
     """Run ``monitor``; print a line of JSON per event, or display a live view.
 
     ``form`` is "view" or "jsonl" (default: the view if standard output is a terminal). ``save`` is a folder for clips
-    of the events, of at most ``max_bytes`` in total; ``post`` is the address of a webhook.
+    of the events, of at most ``max_bytes`` in total, without those with speech if ``no_speech``. ``post`` is the
+    address of a webhook.
 
     Raises:
         SettingsError, AudioError, OutputError: as ``monitor``, ``SavedClips`` and ``Webhook``.
@@ -47,7 +50,10 @@ def listen_and_output(
     >>> listen_and_output(model, source, DetectionSettings(min_confidence=1.0), quiet=True).analyzed_s
     0.5
     """
-    outputs = _Outputs(model, source, view=_view(form), save=save, max_bytes=max_bytes, post=post, quiet=quiet)
+    speech = SpeechDetector() if no_speech else None
+    outputs = _Outputs(
+        model, source, view=_view(form), save=save, max_bytes=max_bytes, speech=speech, post=post, quiet=quiet
+    )
     callbacks = StreamCallbacks(event=outputs.event, note=outputs.note, state=outputs.show, samples=outputs.samples)
     with outputs.open():
         return monitor(model, source, settings, callbacks, hop_s=hop_s, duration_s=duration_s)
@@ -69,13 +75,16 @@ class _Outputs:
         view: LiveView | None,
         save: Path | None,
         max_bytes: int,
+        speech: SpeechDetector | None,
         post: str | None,
         quiet: bool,
     ) -> None:
         self.name, self.view, self.quiet = source.name, view, quiet
         self.state = StreamState(source.name, model.classes)
         rate_hz = model.card.representation.input_rate_hz or source.rate_hz
-        self.clips = saved_clips.SavedClips(save, rate_hz=rate_hz, max_bytes=max_bytes) if save else None
+        self.clips = None
+        if save:
+            self.clips = saved_clips.SavedClips(save, rate_hz=rate_hz, max_bytes=max_bytes, speech=speech)
         self.webhook = webhook.Webhook(post, note=self.note) if post else None
 
     @contextmanager

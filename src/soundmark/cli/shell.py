@@ -132,6 +132,19 @@ def _print_plain(text: str) -> None:
 _resume_hint = " Finished work is kept: run the same command again to resume."
 
 
+BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+def single_blas_thread() -> None:
+    """Let NumPy's linear algebra use one thread, unless the user has chosen; call it before NumPy is imported.
+
+    For a server, which computes several things at once: threads of BLAS wait for each other in a busy loop, and take
+    five times the processor time when the cores are busy.
+    """
+    if not any(name in os.environ for name in BLAS_THREADS):
+        os.environ.update(dict.fromkeys(BLAS_THREADS, "1"))
+
+
 def not_resumable() -> None:
     """Leave out the hint on resuming when this command is stopped: it keeps no finished work."""
     global _resume_hint

@@ -34,12 +34,6 @@ log = logging.getLogger("soundmark")
 SYNC_INTERVAL_S = 2.0  # between calls of fsync: the most work that a power failure may lose
 
 
-HASHED_BYTES = 1024  # of each sample of a file's content
-
-
-SAMPLES = 16  # of a file's content: the first is its head, the last its tail
-
-
 def journal_key(path: str, settings: Mapping[str, Any]) -> str | None:
     """Return the key of the result for the file at ``path`` with these ``settings``.
 
@@ -58,7 +52,7 @@ def journal_key(path: str, settings: Mapping[str, Any]) -> str | None:
         status = os.stat(path)  # noqa: PTH116 - a path of any bytes
         if not stat.S_ISREG(status.st_mode):
             return None
-        resolved, content = _resolved(path), _content_digest(path, status.st_size)
+        resolved, content = _resolved(path), checksums.sampled_digest(path, status.st_size)
     except (OSError, ValueError):
         return None
     return _hash([path, resolved, status.st_size, status.st_mtime_ns, content, dict(settings)])
@@ -87,19 +81,6 @@ def _resolved(path: str) -> str:
 @lru_cache(maxsize=1000)
 def _real_folder(current: str, folder: str) -> str:
     return os.path.realpath(os.path.join(current, folder))  # noqa: PTH118 - a path of any bytes
-
-
-def _content_digest(path: str, size: int) -> str:
-    """Return a hash of samples of a file's content; of all of it if it is small."""
-    digest = hashlib.blake2b(digest_size=16)
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a path of any bytes
-        if size <= SAMPLES * HASHED_BYTES:
-            digest.update(file.read())
-        else:
-            for i in range(SAMPLES):
-                file.seek((size - HASHED_BYTES) * i // (SAMPLES - 1))
-                digest.update(file.read(HASHED_BYTES))
-    return digest.hexdigest()
 
 
 def _hash(identity: list[Any]) -> str:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soundmark.errors import SettingsError, unknown_name
+from soundmark.errors import SettingsError, as_line, unknown_name
 from soundmark.runtime.checks import is_whole, parse_toml
 from soundmark.runtime.text import reason_unreadable, shortened
 
@@ -307,6 +309,57 @@ def read_thresholds(path: Path) -> dict[str, float]:
             shown = f'the threshold of "{shortened(label)}" in "{path}" is {shortened(repr(value))}'
             raise SettingsError(f"{shown}: expected a number from 0 to 1.")
     return {label: float(value) for label, value in values.items()}
+
+
+def write_threshold(path: Path, label: str, threshold: float, *, comment: str = "") -> None:
+    r"""Write the threshold of a class into a TOML file, which is created if missing; its other lines are kept.
+
+    Raises:
+        SettingsError: the file cannot be read, or is not a TOML file of thresholds.
+        OutputError: it cannot be written.
+
+    >>> write_threshold(folder / "mine.toml", "dog bark", 0.4)
+    >>> write_threshold(folder / "mine.toml", "siren", 0.7, comment="from 40 reviews")
+    >>> (folder / "mine.toml").read_text()
+    '"dog bark" = 0.4\nsiren = 0.7  # from 40 reviews\n'
+    """
+    from soundmark.runtime import atomic
+
+    if path.suffix.lower() == ".csv":
+        raise SettingsError(
+            f'thresholds are written to a TOML file, and "{path}" is CSV: choose a file like mine.toml.'
+        )
+    check_share(f'the threshold of "{shortened(label)}"', threshold)
+    known = read_thresholds(path) if path.exists() else {}
+    lines = path.read_text(encoding="utf-8-sig").splitlines() if known else []
+    line = _toml_line(label, threshold) + (f"  # {as_line(comment)}" if comment else "")
+    at = next((number for number, text in enumerate(lines) if _is_of(text, label)), len(lines))
+    lines[at : at + 1] = [line]
+    wanted = known | {label: float(threshold)}
+    text = "\n".join([*lines, ""])
+    if not _is_same(text, wanted):  # a file with tables, or with texts over several lines
+        text = "".join(f"{_toml_line(name, value)}\n" for name, value in wanted.items())
+    atomic.write_text(path, text)
+
+
+def _toml_line(label: str, threshold: float) -> str:
+    is_bare = re.fullmatch(r"[A-Za-z0-9_-]+", label)
+    key = label if is_bare else json.dumps(label, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return f"{key} = {float(threshold)!r}"
+
+
+def _is_of(line: str, label: str) -> bool:
+    try:
+        return list(parse_toml(line)) == [label]
+    except ValueError:
+        return False
+
+
+def _is_same(text: str, wanted: dict[str, float]) -> bool:
+    try:
+        return parse_toml(text) == wanted
+    except ValueError:
+        return False
 
 
 def _from_toml(text: str, path: Path) -> dict[str, Any]:

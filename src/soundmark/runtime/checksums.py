@@ -5,12 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from soundmark.errors import WeightsError
 
 KEY = "sha256"
+
+
+SAMPLED_BYTES = 1024  # of each sample of a file's content
+
+
+SAMPLES = 16  # of a file's content: the first is its head, the last its tail
 
 
 def with_checksum(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,3 +69,24 @@ def sha256_of(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise WeightsError(f'"{path}" cannot be read: {error.strerror}. Check its permissions.') from error
+
+
+def sampled_digest(path: str | PathLike[str], size: int) -> str:
+    """Return a hash of samples of the content of a file of ``size`` bytes, 16 kB in all; of all of a small file.
+
+    Raises:
+        OSError: the file cannot be read.
+
+    >>> _ = (folder / "a.txt").write_text("")
+    >>> sampled_digest(folder / "a.txt", 0)[:8]
+    'cae66941'
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a path of any bytes
+        if size <= SAMPLES * SAMPLED_BYTES:
+            digest.update(file.read())
+        else:
+            for i in range(SAMPLES):
+                file.seek((size - SAMPLED_BYTES) * i // (SAMPLES - 1))
+                digest.update(file.read(SAMPLED_BYTES))
+    return digest.hexdigest()

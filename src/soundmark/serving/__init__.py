@@ -12,7 +12,11 @@ from outside are decoded in worker processes with limits. In reading order:
     rejections         windows in which a class was likely, and why they are not detections
     updates            results while they are computed, as JSON values
     results_json       results that a client sends → FileResult
+    archives           indexes whose windows are reviewed: sound and spectrogram of a window
+    thresholds         the thresholds of the server: its file, and the model with them
+    reviews            reviews of the classes of archives: state, decisions, the threshold
     analyzer           an upload → updates, in threads and worker processes
+    teach              corrections and retraining
     live_session       PCM of a WebSocket → messages
     routes             paths of the API, one file per tab of the page
     server             the application, and its start and end

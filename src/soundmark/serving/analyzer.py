@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -22,7 +23,7 @@ import numpy as np
 from soundmark import audio
 from soundmark.audio import Sound, timestamps
 from soundmark.audio.decoding.isolation import Decoders
-from soundmark.detection.file_analysis import FileCallbacks, analyze_file
+from soundmark.detection.file_analysis import FileCallbacks, analyze_file, opened_input
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import Failure, Input
 from soundmark.detection.settings import DetectionSettings
@@ -52,6 +53,7 @@ class Opened:
 
     duration_s: float
     tiles: Any
+    model: Model
 
 
 class Channel:
@@ -112,10 +114,13 @@ class _End:
 
 
 class Analyzer:
-    """Analyses uploads with one model; use in a ``with`` block. Scores do not depend on what else is analysed."""
+    """Analyses uploads with the model in use; use it in a ``with`` block.
 
-    def __init__(self, model: Model, settings: ServerSettings, *, jobs: int | None = None) -> None:
-        self.model, self.settings = model, settings
+    Scores do not depend on what else is analysed.
+    """
+
+    def __init__(self, model: Model, name: str, settings: ServerSettings, *, jobs: int | None = None) -> None:
+        self.model, self.name, self.settings = model, name, settings
         jobs = jobs or parallel.available_cores()
         self._decoders = Decoders()
         self._readers = ThreadPoolExecutor(jobs + SPARE_READERS, "reader")
@@ -128,6 +133,10 @@ class Analyzer:
         self._decoders.close()  # first: the readers that wait for a decoder continue
         self._readers.shutdown(cancel_futures=True)
         self._pool.shutdown(cancel_futures=True)
+
+    def use(self, model: Model, name: str) -> None:
+        """Use another model, which is called ``name``, for analyses that begin from now on."""
+        self.model, self.name = model, name
 
     async def analyze(
         self, upload: Upload, detection: DetectionSettings, *, deadline: float, with_tiles: bool = False
@@ -166,14 +175,15 @@ class Analyzer:
         self, channel: Channel, upload: Upload, detection: DetectionSettings, with_tiles: bool
     ) -> FileResult | Failure:
         tiles: Any = None
+        model = self.model  # another one may be used soon
 
         def opened(duration_s: float, rate_hz: int) -> None:
             nonlocal tiles
             check_duration(upload.name, duration_s, self.settings.max_audio_s, "--max-audio")
             if with_tiles:
-                card = self.model.card
+                card = model.card
                 tiles = tiles_of_recording(card.representation, rate_hz, duration_s, card.window_s)
-            channel.put(Opened(duration_s, tiles))
+            channel.put(Opened(duration_s, tiles, model))
 
         def samples(start: int, block: audio.Samples) -> None:
             channel.check()
@@ -187,10 +197,33 @@ class Analyzer:
             events=lambda events: channel.put(list(events)) if events else None,
         )
         file = Input(str(upload.path), upload.name)
-        found = analyze_file(self.model, file, detection, pool=self._pool, decoders=self._decoders, callbacks=callbacks)
+        found = analyze_file(model, file, detection, pool=self._pool, decoders=self._decoders, callbacks=callbacks)
         for tile in tiles.end() if tiles else ():
             channel.put(tile)
         return found
+
+    async def read(self, path: str, *, name: str, start_s: float, stop_s: float, deadline: float) -> Sound:
+        """Read a part of a recording of an archive: a path or a URL, which is called ``name`` in messages.
+
+        Raises:
+            Problem: the sound cannot be decoded, or the part is too long (422); the ``deadline`` passed (408).
+        """
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._readers, self._read, path, name, start_s, stop_s)
+        except TimeoutError:
+            raise self.too_slow() from None
+
+    def _read(self, path: str, name: str, start_s: float, stop_s: float) -> Sound:
+        try:
+            with opened_input(path) as source, self._decoders.blocks(source, start_s=start_s, stop_s=stop_s) as blocks:
+                check_duration(name, blocks.frames / blocks.rate_hz, MOST_EXPLAINED_S, "a window")
+                return Sound(np.concatenate(list(blocks)), blocks.rate_hz)
+        except (AudioError, OSError) as error:
+            reason = str(error) if isinstance(error, AudioError) else f"{name}: {error.strerror or error}."
+            reason = reason.replace(path, name).replace(f'"{Path(path).parent}"', "its folder")
+            raise Problem(422, reason) from error
 
     async def explain(self, upload: Upload, *, start_s: float, stop_s: float | None, deadline: float) -> Explanation:
         """Explain the top class of a part of an upload: see ``models.explanation``.

@@ -12,12 +12,16 @@ from soundmark.errors import SettingsError
 LEAST_TOKEN_CHARS = 16
 
 
+THRESHOLDS = "thresholds.toml"  # in the folder of the corrections
+
+
 LIMITS = {
     "max_upload_bytes": "--max-upload",
     "max_audio_s": "--max-audio",
     "max_request_s": "--max-request",
     "max_requests": "--max-requests",
     "max_live": "--max-live",
+    "max_corrections_bytes": "--max-corrections",
     "shutdown_s": "shutdown_s",
 }
 """The limits, and their options."""
@@ -46,6 +50,10 @@ class ServerSettings:
     max_request_s: float = 900.0  # from the first byte to the last one
     max_requests: int = 64  # uploads at once
     max_live: int = 64  # open WebSockets
+    corrections: Path | None = None  # folder that decisions and clips are kept in; None: nothing is kept
+    max_corrections_bytes: int = 2_000_000_000  # of clips
+    no_speech: bool = False  # whether clips with speech are discarded
+    thresholds: Path | None = None  # file; None: in the folder of the corrections, if there is one
     shutdown_s: int = 30  # time to finish requests when the server is stopped
 
     def __post_init__(self) -> None:
@@ -76,6 +84,13 @@ class ServerSettings:
     def is_local(self) -> bool:
         """Whether only programs on this machine can connect."""
         return is_loopback(self.host)
+
+    @property
+    def thresholds_file(self) -> Path | None:
+        """The file of thresholds, which need not exist; None: there is none."""
+        if self.thresholds is None and self.corrections is not None:
+            return self.corrections / THRESHOLDS
+        return self.thresholds
 
     @property
     def scheme(self) -> str:

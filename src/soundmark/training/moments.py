@@ -51,6 +51,9 @@ class Moments:
                 products += q.T @ q
         return cls(products, targets.shape[1])
 
+    def __add__(self, other: Moments) -> Moments:
+        return Moments(self.products + other.products, self.n_classes)
+
     def __sub__(self, other: Moments) -> Moments:
         return Moments(self.products - other.products, self.n_classes)
 

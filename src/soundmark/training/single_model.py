@@ -14,6 +14,7 @@ from soundmark.datasets import Dataset, Skipped, features, splits
 from soundmark.datasets.clip import LONGEST_WINDOW_S, choose_window, sampled_lengths_s
 from soundmark.datasets.clip_windows import with_window
 from soundmark.datasets.dataset import with_background
+from soundmark.datasets.layouts.joining import joined
 from soundmark.datasets.protocols import ALL, FOLDS, most_trusted
 from soundmark.errors import SettingsError
 from soundmark.metrics.task import Task
@@ -55,7 +56,7 @@ class TrainedModel:
 
 
 def train(
-    dataset: Dataset | str | PathLike[str],
+    dataset: Dataset | str | PathLike[str] | Sequence[Dataset | str | PathLike[str]],
     recipe: Recipe | str | PathLike[str] = DEFAULT_RECIPE,
     folder: str | PathLike[str] | None = None,
     *,
@@ -85,7 +86,7 @@ def train(
     and named in warnings.
 
     Args:
-        dataset: a ``Dataset``, or the path of one.
+        dataset: a ``Dataset``, or the path of one; or several, such as a data set and corrections, which are joined.
         recipe: the name of a recipe, a .toml file, or a ``Recipe``.
         folder: the folder that the model is written to.
         test_fold: the official fold to hold out and test on. Default: train on all clips.
@@ -255,9 +256,14 @@ def comparison_scores(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[st
 
 
 def open_dataset(
-    dataset: Dataset | str | PathLike[str], subset: str | None = None, *, complete: bool = False
+    dataset: Dataset | str | PathLike[str] | Sequence[Dataset | str | PathLike[str]],
+    subset: str | None = None,
+    *,
+    complete: bool = False,
 ) -> Dataset:
     """Return ``dataset``, opened first if it is a path, with the options of ``Dataset.open``.
+
+    Several are joined: see ``datasets/layouts/joining``. The options are those of the first.
 
     Raises:
         DatasetError: the path is not a data set.
@@ -266,6 +272,9 @@ def open_dataset(
     >>> open_dataset(city) is city, len(open_dataset(str(city.root)).clips)
     (True, 60)
     """
+    if isinstance(dataset, list | tuple):
+        others = [open_dataset(each) for each in dataset[1:]]
+        return joined([*(open_dataset(each, subset, complete=complete) for each in dataset[:1]), *others])
     if isinstance(dataset, str | PathLike):
         return Dataset.open(dataset, subset=subset, complete=complete)
     if not isinstance(dataset, Dataset):

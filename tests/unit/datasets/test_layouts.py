@@ -23,7 +23,7 @@ def test_every_layout_is_tested():
 
 def test_every_file_is_a_clip_or_skipped_with_a_reason(layout: str, tmp_path: Path):
     data = Dataset.open(WRITERS[layout](tmp_path))
-    n_files = {"urbansound8k": 3, "esc50": 4, "annotations": 3, "table": 3, "folders": 5}[layout]
+    n_files = {"corrections": 3, "urbansound8k": 3, "esc50": 4, "annotations": 3, "table": 3, "folders": 5}[layout]
     assert len(data.clips) + len(data.skipped) == n_files
     assert data.skipped
     assert all(skipped.reason for skipped in data.skipped)

@@ -86,6 +86,18 @@ def test_the_page_and_health_are_open(closed):
         assert requests.get(closed.url + path, timeout=10).status_code in (401, 404)
 
 
+def test_two_servers_on_one_host_do_not_share_a_session(closed, detector):
+    """A browser sends the cookies of a host to all its ports."""
+    other = "y" * 20
+    session = requests.Session()
+    with running(detector, token=other) as second:
+        for server, token in ((closed, TOKEN), (second, other)):
+            session.post(f"{server.url}/v1/session", headers={"Authorization": f"Bearer {token}"}, timeout=10)
+        assert len({cookie.name for cookie in session.cookies}) == 2
+        for server in (closed, second):
+            assert session.get(f"{server.url}/v1/model", timeout=10).status_code == 200
+
+
 def test_the_token_is_accepted_as_header_and_as_cookie(closed, sound):
     headers = {"Authorization": f"Bearer {TOKEN}"}
     assert closed.get("/v1/model", headers=headers).status_code == 200
@@ -107,7 +119,8 @@ def test_the_token_is_accepted_as_header_and_as_cookie(closed, sound):
 
 def test_cookies_of_other_programs_on_this_machine_do_not_hide_the_session(closed):
     """A browser sends the cookies of all ports of a host."""
-    cookie = f'options[a]={{"b": 1}}; {COOKIE}={session_of(TOKEN)}'
+    port = closed.url.rpartition(":")[2]
+    cookie = f'options[a]={{"b": 1}}; {COOKIE}_{port}={session_of(TOKEN)}'
     assert closed.get("/v1/model", headers={"Cookie": cookie}).status_code == 200
 
 

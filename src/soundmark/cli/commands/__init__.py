@@ -15,6 +15,7 @@ from soundmark.cli.commands import (
     listen,
     merge,
     push,
+    review,
     search,
     serve,
     show,
@@ -26,5 +27,5 @@ from soundmark.cli.commands import (
 
 __all__ = [
     "app", "classify", "compare", "curve", "demo", "download", "evaluate", "explain", "export", "index", "inspect",
-    "listen", "merge", "push", "search", "serve", "show", "spectrograms", "suggest", "summary", "train",
+    "listen", "merge", "push", "review", "search", "serve", "show", "spectrograms", "suggest", "summary", "train",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ import typer
 from soundmark.cli import choices, help_page, options, requirements, shell
 from soundmark.cli.app import app
 from soundmark.detection.settings import DEFAULT_MODEL, DetectionSettings, LiveSettings, read_thresholds
+from soundmark.errors import SettingsError
 
 
 @app.command(
@@ -94,6 +95,7 @@ def listen(
             rich_help_panel="Output",
         ),
     ] = "500MB",
+    no_speech: options.NoSpeech = False,
     post: Annotated[
         str | None,
         typer.Option(
@@ -113,6 +115,8 @@ def listen(
         requirements.require("the microphone", ("sounddevice",))
     elif "://" in source:
         requirements.require("a network stream", ("av",))
+    if no_speech and save is None:
+        raise SettingsError("--no-speech discards saved clips in which there is speech: add --save DIR.")
     from soundmark.audio.capture import open_source
     from soundmark.cli import live_output
     from soundmark.detection.live import saved_clips
@@ -139,6 +143,7 @@ def listen(
         form=form,
         save=save,
         max_bytes=saved_clips.parse_size(save_at_most),
+        no_speech=no_speech,
         post=post,
         quiet=quiet,
     )

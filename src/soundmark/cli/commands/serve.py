@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from soundmark.cli import help_page, options, requirements, shell
-from soundmark.cli.app import app
+from soundmark.cli.app import app, open_dataset
 from soundmark.detection.settings import DEFAULT_MODEL
+from soundmark.errors import SettingsError
 from soundmark.serving.settings import ServerSettings
 
 if TYPE_CHECKING:
+    from soundmark.datasets import Dataset
     from soundmark.models.classifier import Model
+    from soundmark.serving.archives import Archive
+
+
+CORRECTIONS = Path("corrections")  # of the archives that are served
 
 
 def _bound(name: str, metavar: str, help: str, *, whole: bool = False) -> Any:
     """An option that limits what requests may take."""
-    parser: Any = options.positive_integer if whole else _finite
+    parser: Any = options.positive_integer if whole else options.finite
     return typer.Option(name, metavar=metavar, help=help, parser=parser, rich_help_panel="Limits")
-
-
-def _finite(text: str) -> float:
-    value = options.number(text)
-    if not math.isfinite(value):
-        raise options.InvalidValue(f'"{text}": expected a finite number.')
-    return value
 
 
 def _network(name: str, metavar: str, help: str, **others: Any) -> Any:
@@ -40,12 +39,15 @@ def _network(name: str, metavar: str, help: str, **others: Any) -> Any:
         [
             "soundmark serve",
             "soundmark serve -m model.onnx --open",
+            "soundmark serve index --open",
+            "soundmark serve index --corrections corrections --train-data sounds",
             "soundmark serve --host 0.0.0.0 --token SECRET --tls-cert A.pem --tls-key B.pem",
         ]
     )
 )
 def serve(
-    model: options.ModelOrDefault = DEFAULT_MODEL,
+    archive: options.Archives = None,
+    model: options.ServedModel = None,
     classes: options.Classes = None,
     host: Annotated[
         str, _network("--host", "ADDRESS", "Address to listen at; another than this machine's needs --token.")
@@ -89,6 +91,11 @@ def serve(
         int, _bound("--max-requests", "N", "Uploads at once.", whole=True)
     ] = ServerSettings.max_requests,
     max_live: Annotated[int, _bound("--max-live", "N", "Live sessions at once.", whole=True)] = ServerSettings.max_live,
+    corrections: options.CorrectionsFolder = None,
+    max_corrections: options.MaxCorrections = ServerSettings.max_corrections_bytes / 1e6,
+    train_data: options.TrainData = None,
+    no_speech: options.NoSpeech = ServerSettings.no_speech,
+    thresholds: options.Thresholds = None,
     open_page: Annotated[
         bool, typer.Option("--open", help="Open the page in the browser.", rich_help_panel="General")
     ] = False,
@@ -96,11 +103,13 @@ def serve(
 ) -> None:
     """Serve a model: web page, HTTP API and WebSocket.
 
-    Without -m, a pretrained model with AudioSet's 527 classes is served. The page needs no installation on the
-    machine with the browser. Stop with Ctrl-C: requests under way are finished.
+    Without -m, the model of the index is served, or without an index a pretrained model with AudioSet's 527 classes.
+    The page needs no installation on the machine with the browser. Stop with Ctrl-C: requests under way are finished.
     """
     requirements.require("serve", requirements.EXTRAS["serve"])
-    from soundmark.models.pretrained import named_models
+    shell.single_blas_thread()
+    from soundmark.cli import console
+    from soundmark.serving.archives import open_archives
 
     shell.not_resumable()
     settings = ServerSettings(
@@ -115,26 +124,71 @@ def serve(
         max_request_s=max_request,
         max_requests=max_requests,
         max_live=max_live,
+        corrections=corrections or (CORRECTIONS if archive else None),
+        max_corrections_bytes=round(max_corrections * 1e6),
+        no_speech=no_speech,
+        thresholds=thresholds,
     )
+    console.show_library_warnings()
+    archives = open_archives(archive or [])
+    loaded, name = model_to_serve(model, classes, archives)
+    if train_data is not None and settings.corrections is None:
+        raise SettingsError("--train-data is used to retrain the model on corrections: add --corrections DIR.")
     serve_and_say(
-        named_models.load(model, classes=classes), settings, name=Path(model).name, jobs=jobs, open_page=open_page
+        loaded,
+        settings,
+        name=name,
+        jobs=jobs,
+        archives=archives,
+        training=None if train_data is None else open_dataset(train_data, None),
+        open_page=open_page,
     )
+
+
+def model_to_serve(model: str | None, classes: str | None, archives: Sequence[Archive]) -> tuple[Model, str]:
+    """Load the model that is served: the given one, that of the archives, or the default."""
+    from soundmark.models.pretrained import named_models
+
+    if archives and classes is not None:
+        raise SettingsError("an index has the scores of all classes of its model: leave out --classes.")
+    if archives and model is None:
+        return archives[0].index.model, f"{archives[0].name}/model.onnx"
+    return named_models.load(model or DEFAULT_MODEL, classes=classes), Path(model or DEFAULT_MODEL).name
 
 
 def serve_and_say(
-    model: Model, settings: ServerSettings, *, name: str, jobs: int | None = None, open_page: bool = False
+    model: Model,
+    settings: ServerSettings,
+    *,
+    name: str,
+    jobs: int | None = None,
+    archives: Sequence[Archive] = (),
+    training: Dataset | None = None,
+    open_page: bool = False,
+    tab: str = "",
 ) -> None:
-    """Serve ``model`` until Ctrl-C, and print the address of the page on standard output."""
+    """Serve ``model`` until Ctrl-C, and print the address of the page, at a ``tab``, on standard output."""
     import webbrowser
 
     from soundmark.cli import console
     from soundmark.serving import server
 
     def started(address: str) -> None:
+        address += f"#{tab}" if tab else ""
         console.print_result(f"Page: {address}")
+        if archives and settings.corrections:
+            console.say(f"Reviews are kept in {settings.corrections}.")
         console.say("Stop with Ctrl-C.")
         if open_page:
             webbrowser.open(address)
 
     console.show_library_warnings()
-    server.serve(model, settings, name=name, jobs=jobs, on_started=started)
+    server.serve(
+        model,
+        settings,
+        name=name,
+        jobs=jobs,
+        archives=archives,
+        training=training,
+        on_started=started,
+    )

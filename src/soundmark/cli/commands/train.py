@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from soundmark.cli import choices, help_page, options, requirements
-from soundmark.cli.app import app, open_dataset
+from soundmark.cli.app import app, open_datasets
 from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, DEFAULT_RECIPE
 
 
@@ -16,13 +16,14 @@ from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, DEFAULT_RECIP
     epilog=help_page.page_end(
         [
             "soundmark train sounds -o final",
+            "soundmark train sounds corrections -o better",
             "soundmark train UrbanSound8K -o fold10 --recipe scratch --test-fold 10",
         ],
         Recipes=choices.RECIPES,
     )
 )
 def train(
-    dataset: options.DatasetPath,
+    dataset: options.DatasetPaths,
     output: options.Output,
     recipe: Annotated[str, options.recipe_option("Recipe, or a .toml file. See Recipes.")] = DEFAULT_RECIPE,
     test_fold: Annotated[
@@ -80,7 +81,7 @@ def train(
     )
     named_recipes.check_used([chosen], **fields, window_s=window)
     requirements.require_for_recipes([chosen])
-    data = prepare(open_dataset(dataset, subset, complete=complete), [chosen], window_s=window, background=background)
+    data = prepare(open_datasets(dataset, subset, complete=complete), [chosen], window_s=window, background=background)
     console.say(describe_window(data))
     with console.progress(quiet) as progress:
         trained = train_model(

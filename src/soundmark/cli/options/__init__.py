@@ -3,6 +3,7 @@
 Help texts are noun phrases; the names in ``rich_help_panel`` are the groups of the help page. In reading order:
 
     parsers  parse the values of options
+    serving  options of the commands that serve a page
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from soundmark.cli.options.parsers import (  # noqa: F401 - commands use them as
     Number,
     UnknownName,
     cluster_address,
+    finite,
     fold_numbers,
     fraction,
     frequency_band,
@@ -29,6 +31,14 @@ from soundmark.cli.options.parsers import (  # noqa: F401 - commands use them as
     path,
     positive_integer,
     result_format,
+)
+from soundmark.cli.options.serving import (  # noqa: F401
+    Archives,
+    CorrectionsFolder,
+    MaxCorrections,
+    NoSpeech,
+    ServedModel,
+    TrainData,
 )
 
 # --- Options that commands complete ---
@@ -98,6 +108,20 @@ DatasetPath = Annotated[
         metavar="DATASET",
         help="Path of a data set: the folder of UrbanSound8K or ESC-50, a folder with one folder of sound files per "
         "class, a CSV table (path,label), or annotated recordings (Raven, Audacity, Whombat, tables).",
+        show_default=False,
+        parser=path,
+        rich_help_panel="Input",
+    ),
+]
+
+
+DatasetPaths = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="DATASET...",
+        help="Path of a data set: the folder of UrbanSound8K or ESC-50, a folder with one folder of sound files per "
+        "class, a CSV table (path,label), or annotated recordings (Raven, Audacity, Whombat, tables). Several are "
+        "joined, such as a data set and a folder of corrections.",
         show_default=False,
         parser=path,
         rich_help_panel="Input",

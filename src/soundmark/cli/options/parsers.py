@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
@@ -76,6 +77,18 @@ def positive_integer(text: str) -> int:
     value = _parsed(int, text, "a whole number of at least 1")
     if value < 1:
         raise InvalidValue(f"{value}: expected a whole number of at least 1.")
+    return value
+
+
+def finite(text: str) -> float:
+    """Parse a finite number.
+
+    >>> finite("0.5")
+    0.5
+    """
+    value = number(text)
+    if not math.isfinite(value):
+        raise InvalidValue(f'"{text}": expected a finite number.')
     return value
 
 

@@ -5,9 +5,11 @@ In reading order:
     table_reader  reading and validating the rows of a CSV table
     urbansound8k  UrbanSound8K
     esc50         ESC-50 and ESC-10
+    corrections   corrections of reviewers: clips and an append-only table
     annotations   annotated recordings: Raven, Audacity, Whombat, and tables with the usual columns
     table         a CSV table of clips
     folders       one folder per class
+    joining       several data sets as one
 
 To support another layout, add a module here and its name to ``LAYOUTS``. A layout module defines
 
@@ -29,7 +31,14 @@ from soundmark.datasets.dataset import Dataset
 from soundmark.errors import DatasetError, SettingsError
 from soundmark.runtime.text import reason_unreadable
 
-LAYOUTS = ("urbansound8k", "esc50", "annotations", "table", "folders")  # tried in this order, the most specific first
+LAYOUTS = (
+    "corrections",
+    "urbansound8k",
+    "esc50",
+    "annotations",
+    "table",
+    "folders",
+)  # tried in this order, the most specific first
 
 
 class Layout(Protocol):

@@ -14,8 +14,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,9 +27,10 @@ from numpy.typing import NDArray
 from soundmark import audio
 from soundmark.audio import Sound
 from soundmark.detection import inputs as input_files
-from soundmark.detection.archive import review, store, suggestions
+from soundmark.detection.archive import store, suggestions
+from soundmark.detection.archive.corrections import Corrections
 from soundmark.detection.archive.indexing import build_index, path_in_index
-from soundmark.detection.archive.review import PrecisionCurve
+from soundmark.detection.archive.review_session import Review
 from soundmark.detection.archive.store import Parameters, Recording
 from soundmark.detection.inputs import Failure
 from soundmark.errors import BundleError, SettingsError, unknown_name
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 REFERENCE = 20_000  # records, evenly spaced, whose mean and SD standardise the embeddings
 
 BLOCK = 50_000  # records that are compared at once: 77 MB with an embedding of 384
+
+SAME_S = 1e-3  # times of a window that are written with three decimals
 
 CANDIDATES = 50_000  # windows, the most uncertain ones, that suggestions are chosen from
 
@@ -222,6 +226,11 @@ class Index:
         return self._parameters.classes
 
     @property
+    def model_digest(self) -> str:
+        """The digest of the model that computed the index: ``model.bundle.digest``."""
+        return self._parameters.model
+
+    @property
     def model(self) -> Model:
         """The model that computed the index.
 
@@ -229,7 +238,7 @@ class Index:
             BundleError: it was deleted from the index, damaged, or replaced by another one.
         """
         found = load(self.folder / store.MODEL)
-        if found.bundle.digest != self._parameters.model:
+        if found.bundle.digest != self.model_digest:
             raise BundleError(
                 f'"{store.MODEL}" is not the model that computed the index "{self.folder}": make it again with '
                 "`soundmark index --fresh`."
@@ -265,6 +274,17 @@ class Index:
         found: NDArray[np.float32] = self._records["scores"][self._rows, self._class(label)]
         return found
 
+    def all_scores(self) -> NDArray[np.float32]:
+        """Return the scores of all classes that decide on events, ``[windows, classes]``."""
+        found: NDArray[np.float32] = self._records["scores"][self._rows]
+        return found
+
+    def embeddings(self, numbers: Sequence[int] | NDArray[np.integer] | None = None) -> NDArray[np.float16]:
+        """Return the embeddings of the windows with these ``numbers``, or of all, ``[windows, d]``."""
+        rows = self._rows if numbers is None else self._rows[np.asarray(numbers, np.int64)]
+        found: NDArray[np.float16] = self._records["embedding"][rows]
+        return found
+
     def windows(self, numbers: Sequence[int] | NDArray[np.integer], label: str | None = None) -> FoundWindows:
         """Return the windows with these ``numbers``, 0 to ``len(index)`` − 1, with the score of ``label``.
 
@@ -276,6 +296,28 @@ class Index:
         """
         which = None if label is None else self._class(label)
         return FoundWindows(self._windows(self._rows[np.asarray(numbers, np.int64)], which=which))
+
+    def number_of(self, path: str, start_s: float, stop_s: float) -> int | None:
+        """Return the number of the window from ``start_s`` to ``stop_s`` of a recording, to 1 ms; None: there is none.
+
+        >>> index = Index.build(city.clips[0].path, embedder, folder / "one", quiet=True)
+        >>> window = index.windows([0])[0]
+        >>> index.number_of(window.file, window.start_s, window.stop_s)
+        0
+        """
+        first, n = self._span_of.get(path, (0, 0))
+        records = self._records[self._rows[first : first + n]]
+        same = np.abs(records["start_s"] - start_s) + np.abs(records["stop_s"] - stop_s) < SAME_S
+        return first + int(np.argmax(same)) if same.any() else None
+
+    @cached_property
+    def _span_of(self) -> dict[str, tuple[int, int]]:
+        """The first window and the number of windows of each recording, by path."""
+        found, first = {}, 0
+        for recording in self.recordings:
+            found[recording.path] = (first, recording.windows)
+            first += recording.windows
+        return found
 
     def _class(self, label: str) -> int:
         if label not in self.classes:
@@ -312,9 +354,20 @@ class Index:
         else:
             wanted = model.embed(_part(sounds, start_s, stop_s))
         excluded = set() if same_file else {_resolved(sound) for sound in sounds if isinstance(sound, str | PathLike)}
-        kept = np.array([recording.path not in excluded for recording in self.recordings], bool)
+        return self.like(wanted, n, without=excluded)
+
+    def like(self, embeddings: NDArray[np.float32], n: int, *, without: Container[str] = ()) -> FoundWindows:
+        """Return the ``n`` windows that are most similar to the nearest of ``embeddings`` ``[k, d]``; see ``search``.
+
+        Those of the recordings ``without`` are left out.
+
+        >>> index = Index.build([clip.path for clip in city.clips[:8]], embedder, folder / "index", quiet=True)
+        >>> index.like(index.embeddings([3]), 1)[0].file == index.windows([3])[0].file
+        True
+        """
+        kept = np.array([recording.path not in without for recording in self.recordings], bool)
         rows = self._rows[kept[self._recording_of]] if len(self) else self._rows
-        similarity = self._similarity(rows, wanted)
+        similarity = self._similarity(rows, embeddings)
         best = np.argsort(-similarity, kind="stable")[:n]
         return FoundWindows(self._windows(rows[best], similarity[best]))
 
@@ -330,18 +383,37 @@ class Index:
         """
         _check_n(n)
         which = None if label is None else self._class(label)
-        has_label = self._labelled(labelled or ())
-        rows = self._rows[~has_label]
-        if not len(rows):
-            return FoundWindows(())
-        uncertainties = suggestions.uncertainty(self._records["scores"][rows], which)
-        most = np.argsort(-uncertainties, kind="stable")[:CANDIDATES]
-        known = self._directions(self._rows[has_label]) if has_label.any() else None
-        chosen = suggestions.choose(self._directions(rows[most]), uncertainties[most], n, labelled=known)
-        return FoundWindows(self._windows(rows[most[chosen]]))
+        uncertainties = suggestions.uncertainty(self.all_scores(), which)
+        return self.windows(self.suggested(n, uncertainties, labelled or ()))
 
-    def review(self, label: str, *, wanted: float = 0.9, seed: int = 0) -> Review:
+    def suggested(self, n: int, uncertainties: NDArray[np.float64], labelled: Iterable[Clip]) -> NDArray[np.int64]:
+        """Return the numbers of the windows that ``suggest`` chooses by their ``uncertainties``, 0 to 1 ``[windows]``.
+
+        >>> index = Index.build([clip.path for clip in city.clips[:8]], embedder, folder / "index", quiet=True)
+        >>> index.suggested(3, np.ones(8), []).shape
+        (3,)
+        """
+        has_label = self._labelled(labelled)
+        free = np.flatnonzero(~has_label)
+        most = free[np.argsort(-uncertainties[free], kind="stable")[:CANDIDATES]]
+        if not len(most):
+            return most
+        known = self._directions(self._rows[has_label]) if has_label.any() else None
+        chosen = suggestions.choose(self._directions(self._rows[most]), uncertainties[most], n, labelled=known)
+        return most[chosen]
+
+    def review(
+        self,
+        label: str,
+        *,
+        wanted: float = 0.9,
+        seed: int = 0,
+        corrections: Corrections | str | PathLike[str] | None = None,
+        reviewer: str = "",
+    ) -> Review:
         """Begin to review detections of the class ``label``, to find a threshold with the ``wanted`` precision.
+
+        With ``corrections``, a folder, the decisions in it count, and each new one is added to it.
 
         Raises:
             SettingsError: there is no such class, or ``wanted`` is not between 0 and 1.
@@ -356,7 +428,8 @@ class Index:
         self._class(label)
         if not 0 < wanted < 1:
             raise SettingsError(f"wanted is {wanted!r}: expected a precision between 0 and 1, such as 0.9.")
-        return Review(self, label, wanted=wanted, seed=seed)
+        kept = Corrections(corrections) if isinstance(corrections, str | PathLike) else corrections
+        return Review(self, label, wanted=wanted, seed=seed, corrections=kept, reviewer=reviewer)
 
     def _labelled(self, clips: Iterable[Clip]) -> NDArray[np.bool_]:
         """Return whether each window overlaps one of ``clips``."""
@@ -410,59 +483,6 @@ class Index:
                 level_dbfs=float(record["level_dbfs"]),
                 similarity=None if similarity is None else float(similarity[position]),
             )
-
-
-class Review:
-    """Reviews of one class in an index: ``next`` windows, ``answer`` each, read ``curve`` and ``safe_threshold``."""
-
-    def __init__(self, index: Index, label: str, *, wanted: float, seed: int) -> None:
-        self.label, self.wanted = label, wanted
-        self._index, self._seed = index, seed
-        self._scores = index.scores(label)
-        self._returned: dict[FoundWindow, int] = {}  # by ``next``, with their numbers
-        self._answers: dict[int, bool] = {}  # by number of the window
-
-    def next(self, n: int = 1) -> FoundWindows:
-        """Return up to ``n`` windows to review next; fewer if only few are left.
-
-        Raises:
-            SettingsError: ``n`` is not a whole number above 0.
-        """
-        _check_n(n)
-        reviewed, answers = self._reviewed()
-        chosen = review.next_windows(self._scores, reviewed, answers, n, wanted=self.wanted, seed=self._seed)
-        found = self._index.windows(chosen, self.label)
-        self._returned.update(zip(found, chosen.tolist(), strict=True))
-        return found
-
-    def answer(self, window: FoundWindow, *, contains: bool) -> None:
-        """Record whether a window contains the class; a later answer replaces an earlier one.
-
-        Raises:
-            SettingsError: ``next`` did not return this window.
-        """
-        if window not in self._returned:
-            raise SettingsError(f'"{window.file}" at {window.start_s:g} s was not returned by next: answer those only.')
-        self._answers[self._returned[window]] = bool(contains)
-
-    @property
-    def curve(self) -> PrecisionCurve:
-        """The precision by threshold, with intervals."""
-        return review.precision_curve(self._scores, *self._reviewed(), wanted=self.wanted)
-
-    @property
-    def safe_threshold(self) -> float | None:
-        """The lowest threshold whose precision is the wanted one with a probability of 90 %; None: none yet."""
-        return self.curve.safe_threshold
-
-    def _reviewed(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        return np.array(list(self._answers), np.int64), np.array(list(self._answers.values()), bool)
-
-    def __repr__(self) -> str:
-        found, threshold = sum(self._answers.values()), self.safe_threshold
-        precision = f"a precision of {100 * self.wanted:g} %"
-        end = f"no threshold has {precision} yet" if threshold is None else f"{threshold:g} has {precision}"
-        return f"Review({self.label}: {counted(len(self._answers), 'window')} reviewed, {found} contain it; {end})"
 
 
 def _check_n(n: int) -> None:

@@ -90,7 +90,7 @@ def analyze_file(
     options = settings.stream_options(model)
     log.debug('analysing "%s"', file.path)
     try:
-        with _source(file.path) as source, open_stream(source, None, None, pool, decoders) as stream:
+        with opened_input(file.path) as source, open_stream(source, None, None, pool, decoders) as stream:
             classifier = StreamClassifier(
                 model,
                 stream.rate_hz,
@@ -112,8 +112,13 @@ def analyze_file(
     return result_of(model, file.path, classifier.aggregator, events, settings, note=stream.note)
 
 
-def _source(path: str) -> AbstractContextManager[Path | BinaryIO]:
-    """Return what is decoded: a path, standard input, or an open file at a URL."""
+def opened_input(path: str) -> AbstractContextManager[Path | BinaryIO]:
+    """Return what is decoded, for a ``with`` block: a path, standard input ("-"), or an open file at a URL.
+
+    >>> with opened_input("street.wav") as source:
+    ...     source.name
+    'street.wav'
+    """
     if path == STANDARD_INPUT:
         return nullcontext(inputs.standard_input())
     if not is_url(path):

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from soundmark import audio
-from soundmark.audio import Samples
+from soundmark.audio import Samples, Sound
 from soundmark.errors import OutputError, SettingsError
 from soundmark.models.events import Event
+from soundmark.models.pretrained.speech import SpeechDetector
 from soundmark.runtime import atomic, output_folder
 from soundmark.runtime.output_folder import OutputFolder
 
@@ -41,8 +42,9 @@ def _wait() -> None:
 class SavedClips:
     """Saves the audio of events in ``folder``: 16-bit WAV at ``rate_hz``, at most ``max_bytes`` in total.
 
-    The oldest clips are deleted first. Files that soundmark did not write, or that were changed since, are never
-    touched. The folder is locked only while a clip is written: several streams may share it.
+    With ``speech``, clips in which it finds speech are not written. The oldest clips are deleted first. Files that
+    soundmark did not write, or that were changed since, are never touched. The folder is locked only while a clip is
+    written: several streams may share it.
 
     >>> clips = SavedClips(folder / "kept", rate_hz=8000, max_bytes=1_000_000)
     >>> clips.add(0, np.zeros(80_000, np.float32))
@@ -51,9 +53,9 @@ class SavedClips:
     ('Z_dog_bark.wav', 3.0)
     """
 
-    def __init__(self, folder: Path, *, rate_hz: int, max_bytes: int) -> None:
+    def __init__(self, folder: Path, *, rate_hz: int, max_bytes: int, speech: SpeechDetector | None = None) -> None:
         self.folder = atomic.make_folder(folder, REMEDY)
-        self.rate_hz, self.max_bytes = rate_hz, max_bytes
+        self.rate_hz, self.max_bytes, self.speech = rate_hz, max_bytes, speech
         self._recent: deque[tuple[int, Samples]] = deque()
 
     def add(self, start: int, samples: Samples) -> None:
@@ -63,7 +65,7 @@ class SavedClips:
             self._recent.popleft()
 
     def save(self, event: Event, started: datetime | None) -> Path | None:
-        """Save the clip of an event; return its path, or None if its audio has left the buffer."""
+        """Save the clip of an event; return its path, or None: its audio has left the buffer, or contains speech."""
         first = round((event.start_s - MARGIN_S) * self.rate_hz)
         last = round((event.stop_s + MARGIN_S) * self.rate_hz)
         parts = [
@@ -73,12 +75,15 @@ class SavedClips:
         ]
         if not parts:
             return None
+        sound = Sound(np.concatenate(parts), self.rate_hz)
+        if self.speech is not None and self.speech.find(sound) is not None:
+            return None
         onset = started + timedelta(seconds=event.start_s) if started else datetime.now(UTC)
         stamp = onset.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
         label = re.sub(r"[^\w-]+", "_", event.label)[:60].encode()[:MAX_LABEL_BYTES].decode(errors="ignore") or "_"
         with output_folder.opened(self.folder, remedy=REMEDY, on_wait=_wait) as output:
             path = self._unused_path(f"{stamp}Z_{label}")
-            audio.write(path, np.concatenate(parts), self.rate_hz)
+            audio.write(path, sound.samples, self.rate_hz)
             self._delete_oldest(output)
         return path
 

@@ -11,5 +11,7 @@ In reading order:
     backbone       frozen networks from a spectrogram to the features of a linear head
     backbone_file  backbones from ONNX files of any program
     hub            models on the Hugging Face Hub: hf://user/name
+    model_parts    the backbone of a model; scores of embeddings
     named_models   load a model by name or by path: load("audioset")
+    speech         whether a sound contains speech
 """

@@ -78,7 +78,10 @@ class Counting:
 
 
 def _label(scope: Scope) -> str:
-    """Return the path of a known route; others have no end."""
+    """Return the pattern of the path of a known route; paths have no end."""
     if "endpoint" not in scope:
         return "other"
-    return "/page" if scope["path"].startswith("/page/") else str(scope["path"])
+    if scope["path"].startswith("/page/"):
+        return "/page"
+    names = {str(value): f"{{{name}}}" for name, value in scope.get("path_params", {}).items()}
+    return "/".join(names.get(part, part) for part in scope["path"].split("/"))

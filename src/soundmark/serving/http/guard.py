@@ -74,7 +74,7 @@ class Guard:
             check_origin(headers)
         is_open = scope["path"] in OPEN_PATHS or scope["path"].startswith(OPEN_FOLDER)
         if self._settings.token is not None and not is_open:
-            check_token(headers, self._settings.token)
+            check_token(headers, self._settings.token, cookie=cookie_name(scope))
 
 
 def check_host(host: str, settings: ServerSettings) -> None:
@@ -126,7 +126,17 @@ def check_origin(headers: Headers) -> None:
         raise Problem(403, f'pages of the origin "{shortened(origin, 100)}" may not use this server.')
 
 
-def check_token(headers: Headers, token: str) -> None:
+def cookie_name(scope: Scope) -> str:
+    """Return the name of the session's cookie: browsers send the cookies of all ports of a host to each of them.
+
+    >>> cookie_name({"server": ("127.0.0.1", 8765)})
+    'soundmark_session_8765'
+    """
+    _, port = scope.get("server") or ("", None)
+    return f"{COOKIE}_{port}" if port else COOKIE
+
+
+def check_token(headers: Headers, token: str, *, cookie: str = COOKIE) -> None:
     """Check that a request has the token, as a header or as a cookie.
 
     Raises:
@@ -138,8 +148,8 @@ def check_token(headers: Headers, token: str) -> None:
     kind, _, given = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode()):
         return
-    cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
-    if hmac.compare_digest(cookie.encode(), session_of(token).encode()):
+    session = cookie_parser(headers.get("cookie", "")).get(cookie, "")
+    if hmac.compare_digest(session.encode(), session_of(token).encode()):
         return
     raise Problem(
         401,

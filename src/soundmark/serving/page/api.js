@@ -29,7 +29,21 @@ async function request(path, options = {}) {
   return response;
 }
 
-export async function getJson(path) { return (await request(path)).json(); }
+// The body of an answer; a server that ends before all of it arrived cannot be reached.
+const received = (body) => body.catch(() => { throw new Problem("The connection to the server was lost."); });
+
+export async function getJson(path) { return received((await request(path)).json()); }
+export async function getBlob(path) { return received((await request(path)).blob()); }
+export async function postJson(path, body) {
+  const options = { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
+  return received((await request(path, options)).json());
+}
+
+export async function sendJson(method, path, body = {}) {
+  const options = { method, headers: { "Content-Type": "application/json" } };
+  if (method !== "DELETE") options.body = JSON.stringify(body);
+  return received((await request(path, options)).json());
+}
 
 // Let the browser in; return what is wrong, or nothing.
 export async function signIn(token) {

@@ -4,6 +4,8 @@ import { byId, show } from "./dom.js";
 import { Problem, getJson, onTokenNeeded, serverIsBack, signIn } from "./api.js";
 import { startClassify } from "./classify.js";
 import { startLive } from "./live.js";
+import { startReview } from "./review.js";
+import { startTeach } from "./teach.js";
 import { showModel } from "./model.js";
 
 const tabs = [...document.querySelectorAll("[role=tab]")];
@@ -16,18 +18,23 @@ function openTab(tab, focus = false) {
     byId(each.getAttribute("aria-controls")).hidden = !isOpen;
   }
   if (focus) tab.focus();
-  history.replaceState(null, "", `#${tab.id.slice(4)}`);
+  const name = tab.id.slice(4);
+  history.replaceState(null, "", `#${name}`);
+  document.dispatchEvent(new CustomEvent("tab", { detail: name }));
 }
 
 for (const [i, tab] of tabs.entries()) {
   tab.addEventListener("click", () => openTab(tab));
   tab.addEventListener("keydown", ({ key }) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
-    if (step) openTab(tabs[(i + step + tabs.length) % tabs.length], true);
+    for (let next = i + step; step; next += step) {
+      const found = tabs[(next + tabs.length) % tabs.length];
+      if (!found.hidden) return openTab(found, true);
+    }
   });
 }
 const wanted = byId(`tab-${location.hash.slice(1)}`);
-if (wanted) openTab(wanted);
+if (wanted && !wanted.hidden) openTab(wanted);
 
 let asking = null;
 onTokenNeeded(() => {
@@ -48,10 +55,10 @@ onTokenNeeded(() => {
   return asking;
 });
 
-async function loadModel() {
+async function load(path) {
   for (;;) {
     try {
-      return await getJson("/v1/model");
+      return await getJson(path);
     } catch (error) {
       show(byId("banner"), error.message);
       if (!(error instanceof Problem) || error.status) throw error;
@@ -61,8 +68,16 @@ async function loadModel() {
   }
 }
 
-const model = await loadModel();
+const model = await load("/v1/model");
 showModel(model);
 startClassify(model);
 startLive(model);
+const { archives } = await load("/v1/archives");
+if (archives.length) {
+  byId("tab-review").hidden = false;
+  byId("tab-teach").hidden = false;
+  startReview(archives);
+  startTeach(archives, { onModel: async () => showModel(await load("/v1/model")) });
+  if (wanted === byId("tab-review") || wanted === byId("tab-teach")) openTab(wanted);
+}
 document.documentElement.dataset.ready = "true";

@@ -32,9 +32,11 @@ export class Player {
     this.audio.play().catch(() => this.audio.error && this.onError());
   }
 
+  pause() { this.audio.pause(); }
+
   toggle() {
     if (this.audio.paused) this.play();
-    else this.audio.pause();
+    else this.pause();
   }
 
   #started() {

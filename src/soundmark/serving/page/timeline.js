@@ -18,10 +18,10 @@ function niceStep(seconds, width) {
 }
 
 export class Timeline {
-  constructor(container, { onSeek = () => {}, onEvent = null, onToggle = () => {}, height = 260, curves = true } = {}) {
-    Object.assign(this, { container, onSeek, onEvent, onToggle, height, curves });
+  constructor(container, { onSeek = () => {}, onEvent = null, onToggle = () => {}, onRegion = null, height = 260, curves = true } = {}) {
+    Object.assign(this, { container, onSeek, onEvent, onToggle, onRegion, height, curves });
     this.spectrogram = null;
-    this.duration = 1;
+    [this.start, this.duration] = [0, 1]; // seconds of the recording that can be shown: from start to duration
     this.scores = []; // of { start, stop, p: [classes] }
     this.shown = []; // rows of the classes with a curve
     this.classes = [];
@@ -46,13 +46,13 @@ export class Timeline {
   get fullHeight() { return this.height + AXIS + (this.curves ? GAP + CURVES : 0); }
 
   show(t0, t1) {
-    const span = Math.min(this.duration, Math.max(0.05, t1 - t0));
-    this.t0 = Math.min(Math.max(0, t0), this.duration - span);
+    const span = Math.min(this.duration - this.start, Math.max(0.05, t1 - t0));
+    this.t0 = Math.min(Math.max(this.start, t0), this.duration - span);
     this.t1 = this.t0 + span;
     this.redraw();
   }
 
-  fit() { this.show(0, this.duration); }
+  fit() { this.show(this.start, this.duration); }
   zoom(factor, centre = (this.t0 + this.t1) / 2) {
     this.show(centre - (centre - this.t0) * factor, centre + (this.t1 - centre) * factor);
   }
@@ -263,14 +263,21 @@ export class Timeline {
     return this.t0 + (clientX - left - this.gutter) / this.plotWidth * (this.t1 - this.t0);
   }
 
+  // A region is marked by dragging, between two positions of the pointer.
+  #mark(one, other) {
+    const inside = (x) => Math.min(this.duration, Math.max(this.start, this.#time(x)));
+    const [start, stop] = [inside(one), inside(other)].sort((a, b) => a - b);
+    if (stop > start) this.onRegion(start, stop);
+  }
+
   #listen() {
     const pointers = new Map();
-    let moved = 0, pinch = 0;
+    let moved = 0, pinch = 0, from = 0;
     this.view.addEventListener("pointerdown", (e) => {
       if (e.button !== 0) return;
       pointers.set(e.pointerId, e);
       this.view.setPointerCapture(e.pointerId);
-      moved = 0;
+      [moved, from] = [0, e.clientX];
       if (pointers.size === 2) pinch = this.#distance(pointers);
     });
     this.view.addEventListener("pointermove", (e) => {
@@ -284,12 +291,13 @@ export class Timeline {
         moved = 100;
       } else {
         moved += Math.abs(e.clientX - before.clientX);
-        if (moved > 4) this.pan((before.clientX - e.clientX) / this.plotWidth);
+        if (moved > 4 && this.onRegion) this.#mark(from, e.clientX);
+        else if (moved > 4) this.pan((before.clientX - e.clientX) / this.plotWidth);
       }
     });
     const up = (e) => {
       if (pointers.delete(e.pointerId) && e.type === "pointerup" && moved <= 4) {
-        this.onSeek(Math.min(this.duration, Math.max(0, this.#time(e.clientX))));
+        this.onSeek(Math.min(this.duration, Math.max(this.start, this.#time(e.clientX))));
       }
     };
     this.view.addEventListener("pointerup", up);

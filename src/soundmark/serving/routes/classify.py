@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -77,8 +77,8 @@ RESULTS_BYTES = 50_000_000  # of results to convert
 SPARE_S = 1.0  # after the deadline, to send the last line
 
 
-def detection_settings(values: dict[str, Any]) -> DetectionSettings:
-    """Return the settings of the detection for the parameters of a request.
+def detection_settings(values: dict[str, Any], thresholds: Mapping[str, float] | None = None) -> DetectionSettings:
+    """Return the settings of the detection for the parameters of a request, whose threshold replaces ``thresholds``.
 
     Raises:
         SettingsError: a value is out of range.
@@ -87,7 +87,7 @@ def detection_settings(values: dict[str, Any]) -> DetectionSettings:
     0.5
     """
     chosen = {("merge_gap_s" if name == "merge_gap" else name): values[name] for name in DETECTION if name in values}
-    return DetectionSettings(**chosen)
+    return DetectionSettings(**chosen, thresholds=None if "min_confidence" in chosen else thresholds)
 
 
 @asynccontextmanager
@@ -96,20 +96,9 @@ async def _upload(context: Context, request: Request, name: str | None, deadline
     file = received(request, context.folder, max_bytes=context.settings.max_upload_bytes, name=name)
     with context.uploads.enter():
         async with AsyncExitStack() as stack:
-            upload = await _arrived(context, stack.enter_async_context(file), deadline)
+            upload = await context.arrived(stack.enter_async_context(file), deadline)
             context.counters.uploaded_bytes.inc(upload.n_bytes)
             yield upload
-
-
-async def _arrived(context: Context, body: Awaitable[T], deadline: float) -> T:
-    """Wait for the body of a request, at most until the ``deadline``."""
-    try:
-        async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-            return await body
-    except TimeoutError:
-        raise context.analyzer.too_slow() from None
-    except ClientDisconnect:
-        raise Problem(400, "the client disconnected before the upload was complete.") from None
 
 
 async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
@@ -130,7 +119,7 @@ async def _classify(request: Request) -> Response:
     context, deadline = context_of(request), context_of(request).deadline()
     values = query.parsed(request.query_params, CLASSIFY)
     form = query.one_of("format", values.get("format", "json"), MEDIA_TYPES)
-    detection = detection_settings(values)
+    detection = detection_settings(values, context.thresholds.of(context.model))
     detection.for_model(context.model).threshold(context.model)
     async with AsyncExitStack() as stack:
         upload = await stack.enter_async_context(_upload(context, request, values.get("name"), deadline))
@@ -198,9 +187,9 @@ async def _lines(
     """Yield the lines of an analysis while it is computed; an error from now on is the last line."""
     try:
         if form == "updates":
-            thresholds = context.model.threshold(detection.threshold(context.model))
+            thresholds = first.model.threshold(detection.threshold(first.model))
             yield updates.line(
-                updates.opened(name, context.model, first.tiles, duration_s=first.duration_s, thresholds=thresholds)
+                updates.opened(name, first.model, first.tiles, duration_s=first.duration_s, thresholds=thresholds)
             )
         async for item in found:
             if line := _line(form, name, item):
@@ -279,7 +268,7 @@ async def _convert(request: Request) -> Response:
     form = query.one_of("format", values.get("format", "csv"), known)
     context = context_of(request)
     with context.uploads.enter():
-        body = await _arrived(context, received_bytes(request, max_bytes=RESULTS_BYTES), context.deadline())
+        body = await context.arrived(received_bytes(request, max_bytes=RESULTS_BYTES), context.deadline())
         converted = await asyncio.to_thread(lambda: b"".join(FORMATS[form].write(results_of(body))))
     return Response(converted, media_type=MEDIA_TYPES[form])
 

@@ -80,8 +80,9 @@ async def _serve(socket: WebSocket, context: Context) -> None:
 
 def _session(socket: WebSocket, context: Context, send: Any) -> LiveSession:
     values = {RENAMED.get(name, name): value for name, value in query.parsed(socket.query_params, LISTEN).items()}
-    detection = {name: values.pop(name) for name in ("min_confidence", "merge_gap_s", "unknown") if name in values}
-    return LiveSession(context.model, DetectionSettings(**detection), LiveOptions(**values), send)
+    chosen = {name: values.pop(name) for name in ("min_confidence", "merge_gap_s", "unknown") if name in values}
+    thresholds = None if "min_confidence" in chosen else context.thresholds.of(context.model)
+    return LiveSession(context.model, DetectionSettings(**chosen, thresholds=thresholds), LiveOptions(**values), send)
 
 
 def _run(session: LiveSession, outbox: Channel) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
+from soundmark.serving.routes import teach_paths
+from soundmark.serving.routes.openapi_parts import Json
+from soundmark.serving.routes.openapi_parts import in_path as _in_path
+from soundmark.serving.routes.openapi_parts import json_answer as _json
+from soundmark.serving.routes.openapi_parts import name_in_path as _name_in_path
+from soundmark.serving.routes.openapi_parts import parameter as _parameter
+from soundmark.serving.routes.openapi_parts import problems as _problems
 from soundmark.serving.settings import ServerSettings
-
-Json = dict[str, Any]
-
 
 PROBLEM: Json = {
     "type": "object",
@@ -88,38 +92,6 @@ SOUND: Json = {
         },
     },
 }
-
-
-REASONS = {
-    "400": "A parameter or the form is not valid.",
-    "401": "The token is missing or wrong.",
-    "403": "The request was started by a page of another origin.",
-    "404": "There is nothing at this path.",
-    "405": "This method is not supported at this path.",
-    "408": "The request took too long.",
-    "413": "The upload is too large.",
-    "421": "The server is not reached by this host name.",
-    "422": "The sound cannot be decoded, or is too long.",
-    "500": "A bug in soundmark.",
-    "507": "The disk of the server is full.",
-    "503": "Too many requests at once; see the header Retry-After.",
-}
-
-
-EVERYWHERE = ("401", "403", "421")
-
-
-def _problems(*statuses: str) -> Json:
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": REASONS[status], "content": content} for status in (*statuses, *EVERYWHERE)}
-
-
-def _json(description: str, schema: Json) -> Json:
-    return {"200": {"description": description, "content": {"application/json": {"schema": schema}}}}
-
-
-def _parameter(name: str, schema: Json, description: str) -> Json:
-    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
 
 
 DETECTION = [
@@ -238,8 +210,185 @@ def _upload_paths() -> Json:
     }
 
 
-def document(settings: ServerSettings) -> Json:
-    """Return the OpenAPI document of a server.
+ARCHIVE: Json = {
+    "type": "object",
+    "required": ["name", "recordings", "windows", "duration_s", "classes", "revision"],
+    "properties": {
+        "name": {"type": "string"},
+        "recordings": {"type": "integer"},
+        "windows": {"type": "integer"},
+        "duration_s": {"type": "number"},
+        "classes": {"type": "array", "items": {"type": "string"}},
+        "revision": {"type": "string", "description": "Changes when windows get other numbers."},
+    },
+}
+
+
+PICTURE: Json = {
+    "type": "object",
+    "required": ["number", "file", "start_s", "stop_s", "window", "spectrogram", "tiles"],
+    "properties": {
+        "number": {"type": "integer"},
+        "file": {"type": "string"},
+        "start_s": {"type": "number"},
+        "stop_s": {"type": "number"},
+        "window": {"type": "object", "required": ["start_s", "stop_s", "label", "score", "level_dbfs"]},
+        "spectrogram": {"type": "object", "required": ["scale", "frequencies_hz", "db_min", "db_max"]},
+        "tiles": {"type": "array", "items": {"type": "object", "required": ["start_s", "stop_s", "rows", "columns"]}},
+    },
+}
+
+
+REVIEW: Json = {
+    "type": "object",
+    "required": ["class", "wanted", "reviewed", "contain", "skipped", "decisions", "upcoming", "curve", "outlook"],
+    "properties": {
+        "class": {"type": "string"},
+        "wanted": {"type": "number"},
+        "reviewed": {"type": "integer"},
+        "contain": {"type": "integer"},
+        "skipped": {"type": "integer"},
+        "decisions": {"type": "array", "items": {"type": "object", "required": ["window", "decision", "label"]}},
+        "upcoming": {"type": "array", "items": {"type": "integer"}},
+        "curve": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["threshold", "windows", "precision", "low", "high", "reached"],
+                "properties": {
+                    "threshold": {"type": "number"},
+                    "windows": {"type": "integer"},
+                    "precision": {"type": ["number", "null"]},
+                    "low": {"type": ["number", "null"]},
+                    "high": {"type": ["number", "null"]},
+                    "reached": {"type": "number", "description": "Probability that the precision is as wanted."},
+                },
+            },
+        },
+        "safe_threshold": {"type": ["number", "null"]},
+        "threshold": {"type": ["number", "null"], "description": "That in the file of thresholds."},
+        "outlook": {
+            "type": "object",
+            "required": ["reviews", "chance"],
+            "properties": {"reviews": {"type": ["integer", "null"]}, "chance": {"type": "number"}},
+        },
+    },
+}
+
+
+DECISION: Json = {
+    "type": "object",
+    "required": ["class", "window", "decision"],
+    "additionalProperties": False,
+    "properties": {
+        "class": {"type": "string"},
+        "wanted": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "default": 0.9},
+        "window": {"type": "integer"},
+        "decision": {"type": "string", "enum": ["yes", "no", "label", "none", "skip", "undo"]},
+        "label": {"type": "string", "description": "The class that is present, of the decision label."},
+        "revision": {"type": "string", "description": "That of the review which the window is from."},
+        "reviewer": {"type": "string"},
+    },
+}
+
+
+THRESHOLD: Json = {
+    "type": "object",
+    "required": ["class", "threshold"],
+    "additionalProperties": False,
+    "properties": {
+        "class": {"type": "string"},
+        "wanted": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "default": 0.9},
+        "threshold": {"type": "number", "minimum": 0, "maximum": 1},
+        "model": {"type": "boolean", "default": False, "description": "Also write a copy of the model with it."},
+    },
+}
+
+
+def _review_paths(archives: Sequence[str]) -> Json:
+    name = [_name_in_path(archives)]
+    review = _json("The state of the review.", {"$ref": "#/components/schemas/Review"})
+    written = {"type": "object", "required": ["file", "model", "thresholds"]}
+    statuses = _problems("400", "404", "408", "409", "413", "422", "503", "507")
+
+    def body(schema: str) -> Json:
+        reference = {"schema": {"$ref": f"#/components/schemas/{schema}"}}
+        return {"required": True, "content": {"application/json": reference}}
+
+    return {
+        "/v1/archives/{archive}/review": {
+            "get": {
+                "summary": "The review of a class: decisions, precision by threshold, and the windows to review next.",
+                "parameters": [
+                    *name,
+                    _parameter("class", {"type": "string"}, "The class; default: the first one."),
+                    _parameter(
+                        "wanted",
+                        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "default": 0.9},
+                        "The wanted precision.",
+                    ),
+                ],
+                "responses": review | _problems("400", "404", "422", "503"),
+            },
+            "post": {
+                "summary": "Record a decision about a window, or undo it.",
+                "parameters": name,
+                "requestBody": body("Decision"),
+                "responses": review | statuses,
+            },
+        },
+        "/v1/archives/{archive}/threshold": {
+            "post": {
+                "summary": "Write a threshold into the file of thresholds, and use it from now on.",
+                "parameters": name,
+                "requestBody": body("Threshold"),
+                "responses": _json("It is written.", written) | statuses,
+            }
+        },
+    }
+
+
+def _archive_paths(archives: Sequence[str]) -> Json:
+    margin = {"type": "number", "minimum": 0, "maximum": 30, "default": 1.0}
+    common = [
+        *_in_path(archives),
+        _parameter("margin", margin, "Seconds of the recording before and after the window."),
+        _parameter("class", {"type": "string"}, "Class of the score; default: that with the highest score."),
+    ]
+    equal = _parameter(
+        "equal_loudness", {"type": "boolean", "default": False}, "Scale the sound, so that quiet ones can be heard."
+    )
+    found = {"type": "object", "required": ["archives"], "properties": {"archives": {"type": "array"}}}
+    found["properties"]["archives"]["items"] = {"$ref": "#/components/schemas/Archive"}  # type: ignore[index]
+    wav = {"description": "WAV.", "content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}
+    statuses = _problems("400", "404", "408", "422", "503")
+    window = "/v1/archives/{archive}/windows/{window}"
+    return {
+        "/v1/archives": {
+            "get": {
+                "summary": "The archives of the server, and what they contain.",
+                "responses": _json("The archives.", found) | _problems("400"),
+            }
+        },
+        f"{window}/sound": {
+            "get": {
+                "summary": "The sound of a window, with a margin.",
+                "parameters": [*common, equal],
+                "responses": {"200": wav} | statuses,
+            }
+        },
+        f"{window}/spectrogram": {
+            "get": {
+                "summary": "The spectrogram of a window as the model sees it, with a margin.",
+                "parameters": common,
+                "responses": _json("The spectrogram.", {"$ref": "#/components/schemas/Picture"}) | statuses,
+            }
+        },
+    }
+
+
+def document(settings: ServerSettings, archives: Sequence[str] = ()) -> Json:
+    """Return the OpenAPI document of a server with some ``archives``.
 
     >>> sorted(document(ServerSettings())["paths"])[:2]
     ['/healthz', '/metrics']
@@ -252,8 +401,26 @@ def document(settings: ServerSettings) -> Json:
             "description": f"Classify sounds. An upload has at most {settings.max_upload_bytes / 1e6:g} MB and "
             f"{settings.max_audio_s / 3600:g} h. WS /v1/listen classifies live PCM: see docs/serve.md.",
         },
-        "paths": _status_paths() | _upload_paths(),
-        "components": {"schemas": {"Problem": PROBLEM, "Event": EVENT, "Result": RESULT, "Model": MODEL}},
+        "paths": _status_paths()
+        | _upload_paths()
+        | _archive_paths(archives)
+        | _review_paths(archives)
+        | teach_paths.paths(archives),
+        "components": {
+            "schemas": {
+                "Problem": PROBLEM,
+                "Event": EVENT,
+                "Result": RESULT,
+                "Model": MODEL,
+                "Archive": ARCHIVE,
+                "Picture": PICTURE,
+                "Review": REVIEW,
+                "Decision": DECISION,
+                "Threshold": THRESHOLD,
+                "Teach": teach_paths.TEACH,
+                "Job": teach_paths.JOB,
+            }
+        },
     }
     if settings.token is not None:
         found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}

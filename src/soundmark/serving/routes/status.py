@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from soundmark.serving.http.guard import COOKIE, session_of
+from soundmark.serving.http.guard import cookie_name, session_of
 from soundmark.serving.http.problems import Problem
 from soundmark.serving.routes.context import context_of
 from soundmark.serving.routes.openapi import document
@@ -29,7 +29,8 @@ async def _metrics(request: Request) -> Response:
 
 
 async def _openapi(request: Request) -> Response:
-    return JSONResponse(document(context_of(request).settings))
+    context = context_of(request)
+    return JSONResponse(document(context.settings, tuple(context.archives)))
 
 
 async def _session(request: Request) -> Response:
@@ -38,7 +39,7 @@ async def _session(request: Request) -> Response:
     response = Response(status_code=204)
     if settings.token is not None:
         response.set_cookie(
-            COOKIE,
+            cookie_name(request.scope),
             session_of(settings.token),
             max_age=SESSION_S,
             httponly=True,

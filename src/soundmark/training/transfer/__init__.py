@@ -9,4 +9,5 @@ In reading order:
     linear_head    linear discriminant analysis with shrinkage
     head_graph     add a head to the graph of a backbone
     head_training  fit and calibrate a head
+    head_stages    heads of growing training sets, on recordings that none of them was fitted on
 """

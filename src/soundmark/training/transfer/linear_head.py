@@ -107,8 +107,21 @@ def fit_weights(
     >>> bool(((features @ weights + bias).argmax(1) == labels).all())
     True
     """
-    moments = Moments.of(views, np.asarray(targets, np.float64))
-    ((weights, bias),) = _discriminants(moments, (shrinkage,), activation)
+    return fit_moments(Moments.of(views, np.asarray(targets, np.float64)), shrinkage, activation=activation)
+
+
+def fit_moments(
+    moments: Moments, shrinkage: float, *, activation: str = "softmax", precision: type[np.floating] = np.float64
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a head like ``fit_weights`` on the moments of the views.
+
+    >>> labels = np.arange(60) % 2
+    >>> features = labels[:, None] + np.random.default_rng(0).normal(0, 0.2, (60, 4))
+    >>> weights, bias = fit_moments(Moments.of(features[None], np.eye(2)[labels]), 0.9)
+    >>> bool(((features @ weights + bias).argmax(1) == labels).all())
+    True
+    """
+    ((weights, bias),) = _discriminants(moments, (shrinkage,), activation, precision)
     return weights.astype(np.float32), bias.astype(np.float32)
 
 

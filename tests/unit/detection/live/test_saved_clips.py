@@ -143,3 +143,20 @@ def test_a_limit_without_a_unit_is_in_megabytes(text, size):
 def test_an_invalid_limit_is_rejected(text):
     with pytest.raises(SettingsError, match="the limit on disk space is .*: expected megabytes such as 500, or a size"):
         saved_clips.parse_size(text)
+
+
+class LoudIsSpeech:
+    """Takes every sound whose peak is above 0.4 for speech."""
+
+    def find(self, sound: audio.Sound) -> str | None:
+        return "Speech" if np.abs(sound.samples).max() > 0.4 else None
+
+
+def test_clips_with_speech_are_not_written(tmp_path):
+    clips = clips_in(tmp_path / "clips")
+    clips.speech = LoudIsSpeech()
+    assert clips.save(event(10.0, 12.0), STARTED) is None
+    assert names(tmp_path / "clips") == []
+    quiet = saved_clips.SavedClips(tmp_path / "quiet", rate_hz=RATE_HZ, max_bytes=10**9, speech=LoudIsSpeech())
+    quiet.add(0, np.full(40_000, 0.1, np.float32))
+    assert quiet.save(event(1.0, 2.0), STARTED).is_file()

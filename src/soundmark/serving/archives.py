@@ -1,0 +1,223 @@
+"""Archives: indexes made by ``soundmark index``, and the sound and spectrogram of their windows.
+
+    folders ─ open_archives ─▶ Archive ─ excerpt ─▶ where to read ─ wav, picture ─▶ the page
+
+Clients name an archive and the number of a window: no path comes from outside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from soundmark import audio
+from soundmark.audio import Sound
+from soundmark.detection.archive.index import FoundWindow, Index
+from soundmark.detection.archive.store import PARAMETERS
+from soundmark.errors import SettingsError
+from soundmark.models.classifier import Model
+from soundmark.runtime.checks import is_url
+from soundmark.serving.spectrogram_tiles import COLUMNS_PER_S, SpectrogramTiles
+from soundmark.spectrograms import Representation
+
+UNNAMED = "archive"
+
+
+LOUD = 0.9  # the peak of a sound with equal loudness
+
+
+MOST_GAIN = 1000.0  # 60 dB: silence remains quiet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Excerpt:
+    """A window of an archive, and the part of its recording around it: from ``start_s`` to ``stop_s``."""
+
+    number: int
+    window: FoundWindow
+    name: str  # of the recording, below the folder that all recordings of the archive are in
+    start_s: float
+    stop_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the excerpt as JSON values; the scores are those of its class.
+
+        >>> window = FoundWindow(file="/a/b.wav", start_s=4.0, stop_s=8.0, label="dog", score=0.5, level_dbfs=-20.0)
+        >>> Excerpt(number=1, window=window, name="b.wav", start_s=3.0, stop_s=9.0).to_json()["window"]["start_s"]
+        4.0
+        """
+        return {
+            "number": self.number,
+            "file": self.name,
+            "start_s": round(self.start_s, 6),
+            "stop_s": round(self.stop_s, 6),
+            "window": {
+                "start_s": round(self.window.start_s, 6),
+                "stop_s": round(self.window.stop_s, 6),
+                "label": self.window.label,
+                "score": float(f"{self.window.score:.6g}"),
+                "level_dbfs": round(self.window.level_dbfs, 2),
+            },
+        }
+
+
+class Archive:
+    """An index under the ``name`` by which clients select it."""
+
+    def __init__(self, name: str, index: Index) -> None:
+        self.name, self.index = name, index
+        self._durations = {recording.path: recording.duration_s for recording in index.recordings}
+        local = [str(Path(path).parent) for path in self._durations if not is_url(path)]
+        self._folder = Path(_common(local)) if local else None
+
+    @cached_property
+    def revision(self) -> str:
+        """A text that changes when windows get other numbers: when recordings were changed, or indexed afresh."""
+        digest = hashlib.sha256(self.index.model_digest.encode())
+        for recording in self.index.recordings:
+            digest.update(f"{recording.key} {recording.path} {recording.windows}\n".encode(errors="surrogatepass"))
+        return digest.hexdigest()[:16]
+
+    def shown(self, path: str) -> str:
+        """Return how the recording at ``path`` is called on the page: its path below the folder of all recordings."""
+        if self._folder is None or is_url(path):
+            return path
+        return Path(path).relative_to(self._folder).as_posix()
+
+    def excerpt(self, number: int, *, label: str | None = None, margin_s: float = 0.0) -> Excerpt | None:
+        """Return the window ``number`` with the part around it; None: there is no such window.
+
+        ``label`` is the class whose score the window has; by default the class with the highest score.
+
+        Raises:
+            SettingsError: there is no such class.
+        """
+        if not 0 <= number < len(self.index):
+            return None
+        window = self.index.windows([number], label)[0]
+        stop_s = min(window.stop_s + margin_s, max(window.stop_s, self._durations[window.file]))
+        start_s = max(0.0, window.start_s - margin_s)
+        return Excerpt(number=number, window=window, name=self.shown(window.file), start_s=start_s, stop_s=stop_s)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the archive contains, as JSON values."""
+        return {
+            "name": self.name,
+            "recordings": len(self.index.recordings),
+            "windows": len(self.index),
+            "duration_s": round(sum(self._durations.values()), 3),
+            "classes": list(self.index.classes),
+            "revision": self.revision,
+        }
+
+
+def _common(folders: Sequence[str]) -> str:
+    try:
+        return os.path.commonpath(folders)
+    except ValueError:  # two drives
+        return ""
+
+
+def open_archives(folders: Sequence[Path]) -> tuple[Archive, ...]:
+    """Open the indexes in ``folders``, checksums included; archives of the same name get numbers.
+
+    Raises:
+        SettingsError: a folder is not an index, is given twice, or the indexes are of different models.
+
+    >>> open_archives([folder / "none"])
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: "...none" is not an index: ... Make one with `soundmark index`.
+    """
+    found: list[Archive] = []
+    for folder in folders:
+        _check_no_results(folder)
+        index = Index.open(folder)
+        if any(_is_same(index, other.index) for other in found):
+            raise SettingsError(f'the index "{folder}" is given twice: give it once.')
+        if found and index.model_digest != found[0].index.model_digest:
+            raise SettingsError(
+                f'the indexes "{found[0].index.folder}" and "{folder}" are of different models: serve them one by one, '
+                "or index both with the same model."
+            )
+        name = folder.resolve().name or UNNAMED
+        names = {archive.name for archive in found}
+        found.append(Archive(next(name for name in _numbered(name) if name not in names), index))
+    return tuple(found)
+
+
+def _check_no_results(folder: Path) -> None:
+    """Refuse a results folder: it has events, but neither embeddings nor the scores of all windows."""
+    if not (folder / PARAMETERS).exists() and any(folder.glob("results.*")):
+        raise SettingsError(
+            f'"{folder}" is a results folder of `soundmark classify`, which has no scores of windows: index the '
+            "recordings, `soundmark index RECORDINGS -m MODEL -o index`, and give that folder."
+        )
+
+
+def _is_same(index: Index, other: Index) -> bool:
+    return index.folder.resolve() == other.folder.resolve()
+
+
+def _numbered(name: str) -> Any:
+    yield name
+    number = 2
+    while True:
+        yield f"{name}-{number}"
+        number += 1
+
+
+def check_model(archives: Sequence[Archive], model: Model) -> None:
+    """Check that the archives were indexed with ``model``.
+
+    Raises:
+        SettingsError: one was indexed with another model.
+
+    >>> check_model([], model)
+    """
+    for archive in archives:
+        if archive.index.model_digest != model.bundle.digest:
+            raise SettingsError(
+                f'the index "{archive.index.folder}" was made with another model: leave out -m to serve the model of '
+                "the index, or index the recordings again with this one."
+            )
+
+
+def wav(sound: Sound, *, equal_loudness: bool = False) -> bytes:
+    """Return a sound as a WAV file of 16 bits; ``equal_loudness`` scales its peak to ``LOUD``.
+
+    >>> wav(Sound(np.zeros(8000, np.float32), 8000))[:4]
+    b'RIFF'
+    """
+    import soundfile
+
+    samples = sound.samples
+    if equal_loudness and samples.size:
+        peak = float(np.abs(samples).max())
+        samples = samples * min(LOUD / max(peak, 1e-9), MOST_GAIN)
+    encoded = io.BytesIO()
+    soundfile.write(encoded, samples, sound.rate_hz, format="WAV", subtype="PCM_16")
+    return encoded.getvalue()
+
+
+def picture(sound: Sound, representation: Representation, start_s: float) -> dict[str, Any]:
+    """Return the spectrogram of a sound that begins at ``start_s``: its axis and one tile, as JSON values.
+
+    >>> from soundmark.spectrograms import Mel
+    >>> found = picture(Sound(np.zeros(22050, np.float32), 22050), Mel(), start_s=4.0)
+    >>> found["tiles"][0]["start_s"], found["tiles"][0]["stop_s"], found["spectrogram"]["scale"]
+    (4.0, 5.0, 'mel')
+    """
+    rate_hz = representation.input_rate_hz or sound.rate_hz  # that of the samples which the model gets
+    samples = audio.resample(sound.samples, sound.rate_hz, rate_hz)
+    tiles = SpectrogramTiles(representation, rate_hz, step_s=len(samples) / rate_hz, columns_per_s=COLUMNS_PER_S)
+    found = [*tiles.push(0, samples), *tiles.end()]
+    shifted = [replace(tile, start_s=tile.start_s + start_s, stop_s=tile.stop_s + start_s) for tile in found]
+    return {"spectrogram": tiles.axis(), "tiles": [tile.to_json() for tile in shifted]}
