@@ -81,7 +81,7 @@ def with_thresholds(model: Model, thresholds: Mapping[str, float]) -> Model:
     Raises:
         SettingsError: a threshold is for a class that the model does not have.
 
-    >>> with_thresholds(model, {"siren": 0.75}).event_thresholds[model.classes.index("siren")]
+    >>> float(with_thresholds(model, {"siren": 0.75}).event_thresholds.max())
     0.75
     """
     found = DetectionSettings(thresholds=thresholds).threshold(model)
