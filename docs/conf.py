@@ -1,0 +1,111 @@
+"""Build the documentation site with Sphinx: ``make docs`` writes it to build/site.
+
+The source folder is the root of the repository, so that links such as ``../LOG.md`` work on the site as on a Git host.
+The page of the commands is made from the commands themselves, by the directive ``command-help`` below.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, ClassVar
+
+import typer
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+project = "soundmark"
+copyright = "the authors of soundmark, MIT licence"  # noqa: A001 - the name that Sphinx reads
+version = release = PROJECT["version"]
+language = "en"
+
+root_doc = "docs/index"
+include_patterns = ["docs/**.md", "*.md", "benchmarks/*.md"]
+exclude_patterns = ["README.md", "build", "dist", ".*", "demo", "src", "tests", "shared", "examples"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+
+myst_heading_anchors = 3  # links to headings, as on a Git host: using.md#windows-and-overlap
+myst_enable_extensions = ["colon_fence"]
+highlight_language = "none"
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_default_options = {"members": True, "undoc-members": False}
+autoclass_content = "class"
+napoleon_numpy_docstring = False
+maximum_signature_line_length = 80
+
+html_theme = "furo"
+html_title = f"soundmark {release}"
+html_extra_path = ["site"]  # index.html, which leads from the root of the site to docs/index.html
+html_copy_source = False
+html_show_sphinx = False
+html_theme_options = {"navigation_with_keys": True}
+
+
+class CommandHelp(SphinxDirective):
+    """Show the help of every command, from the same objects that print ``soundmark COMMAND --help``."""
+
+    has_content: ClassVar[bool] = False
+
+    def run(self) -> list[nodes.Node]:
+        """Return a section per command, in the groups of ``soundmark --help``."""
+        from soundmark.cli.commands import app
+
+        main: Any = typer.main.get_command(app)
+        context = typer.Context(main, info_name="soundmark")
+        names = [name for group in main.groups.values() for name in group]
+        assert sorted(names) == sorted(main.list_commands(context)), "a command is in no group"
+        return [self.section(main.commands[name], typer.Context(main.commands[name], context, name)) for name in names]
+
+    def section(self, command: Any, context: Any) -> nodes.section:
+        """Return the section of a command: usage, description, options in groups, names and examples."""
+        title = context.command_path
+        section = nodes.section(ids=[nodes.make_id(title)], names=[title])
+        section += nodes.title(title, title)
+        self.state.document.note_implicit_target(section, section)
+        usage = command.get_usage(context).removeprefix("Usage: ")
+        section += nodes.literal_block(usage, re.sub(r"\s+", " ", usage), language="text")
+        for paragraph in (command.help or "").split("\n\n"):
+            section += nodes.paragraph("", "", *marked(" ".join(paragraph.split())))
+        groups: dict[str, nodes.definition_list] = {}
+        for parameter in command.get_params(context):
+            if record := parameter.get_help_record(context):
+                group = getattr(parameter, "rich_help_panel", None) or "General"
+                groups.setdefault(group, nodes.definition_list()).append(definition(*record))
+        from soundmark.cli.help_page import OPTION_GROUPS
+
+        for group in sorted(groups, key=OPTION_GROUPS.index):
+            section += [nodes.rubric(group, group), groups[group]]
+        for part in filter(None, (command.epilog or "").split("\n\n")):
+            heading, *lines = part.splitlines()
+            section += nodes.rubric(heading, heading.removesuffix(":"))
+            text = "\n".join(line.removeprefix("  ") for line in lines)
+            section += nodes.literal_block(text, text, language="text")
+        return section
+
+
+def definition(name: str, text: str) -> nodes.definition_list_item:
+    """Return an option and its description as an item of a list."""
+    term = nodes.term("", "", nodes.literal(name, name))
+    return nodes.definition_list_item("", term, nodes.definition("", nodes.paragraph("", "", *marked(text))))
+
+
+def marked(text: str) -> list[nodes.Node]:
+    """Return a help text as nodes; typer 0.15 escapes brackets for rich."""
+    plain = text.replace("\\[", "[")
+    return [
+        nodes.literal(part, part.strip("`")) if part.startswith("`") else nodes.Text(part)
+        for part in re.split(r"(`+[^`]+`+)", plain)
+        if part
+    ]
+
+
+def setup(app: Any) -> None:
+    """Register the directive."""
+    app.add_directive("command-help", CommandHelp)
