@@ -19,19 +19,21 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 project = "soundmark"
-copyright = "the authors of soundmark, MIT licence"  # noqa: A001 - the name that Sphinx reads
+copyright = "the authors of soundmark, MIT licence"
 version = release = PROJECT["version"]
 language = "en"
 
 root_doc = "docs/index"
 include_patterns = ["docs/**.md", "*.md", "benchmarks/*.md"]
-exclude_patterns = ["README.md", "build", "dist", ".*", "demo", "src", "tests", "shared", "examples"]
+exclude_patterns = ["build", "dist", ".*", "demo", "src", "tests", "shared", "examples"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 
 myst_heading_anchors = 3  # links to headings, as on a Git host: using.md#windows-and-overlap
 myst_enable_extensions = ["colon_fence"]
 highlight_language = "none"
 
+napoleon_use_ivar = True
+autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
@@ -39,6 +41,7 @@ autodoc_default_options = {"members": True, "undoc-members": False}
 autoclass_content = "class"
 napoleon_numpy_docstring = False
 maximum_signature_line_length = 80
+python_display_short_literal_types = True
 
 html_theme = "furo"
 html_title = f"soundmark {release}"
@@ -58,10 +61,13 @@ class CommandHelp(SphinxDirective):
         from soundmark.cli.commands import app
 
         main: Any = typer.main.get_command(app)
-        context = typer.Context(main, info_name="soundmark")
+        context = main.make_context("soundmark", [], resilient_parsing=True)
         names = [name for group in main.groups.values() for name in group]
         assert sorted(names) == sorted(main.list_commands(context)), "a command is in no group"
-        return [self.section(main.commands[name], typer.Context(main.commands[name], context, name)) for name in names]
+        return [
+            self.section(main.commands[name], typer.Context(main.commands[name], parent=context, info_name=name))
+            for name in names
+        ]
 
     def section(self, command: Any, context: Any) -> nodes.section:
         """Return the section of a command: usage, description, options in groups, names and examples."""
@@ -106,6 +112,17 @@ def marked(text: str) -> list[nodes.Node]:
     ]
 
 
+def add_contents(_app: Any, docname: str, source: list[str]) -> None:
+    """Make the site's table of contents from the headings and links of docs/index.md, which stay plain Markdown."""
+    if docname != root_doc:
+        return
+    for title, links in re.findall(r"^## (.+)\n\n((?:- .*\n)+)", source[0], re.MULTILINE):
+        targets = re.findall(r"^- \[(.+)\]\((.+)\.md\)$", links, re.MULTILINE)
+        lines = "\n".join(f"{text} <{target}>" for text, target in targets)
+        source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n{lines}\n```\n"
+
+
 def setup(app: Any) -> None:
-    """Register the directive."""
+    """Register the directive and the table of contents."""
     app.add_directive("command-help", CommandHelp)
+    app.connect("source-read", add_contents)

@@ -1,17 +1,18 @@
 """The code blocks of the documentation: found in the Markdown pages, and run as a reader would run them.
 
-A block without a language, or in ``bash``, is shell: each of its lines is run, unless ``NOT_RUN`` says why not. A block in
-``python`` is run in one namespace per page. Other languages (``text``, ``json``, ``yaml``) are output or files, not code.
+A block without a language, or in ``bash``, is shell: each of its lines is run, unless ``NOT_RUN`` says why not. Blocks
+in ``python`` are run in one namespace per page. Blocks in ``text``, ``json`` or ``yaml`` are output or files, not code.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from markdown_it import MarkdownIt
 
@@ -19,18 +20,18 @@ ROOT = Path(__file__).resolve().parents[2]
 CODE = ("shell", "python")
 
 NOT_RUN = {
-    r"^#!/bin/bash|^#SBATCH|parts/\$SLURM|--shard \"\$SLURM|^sbatch |SLURM_CPUS": "run by tests/system/test_job_arrays.py",
-    r"^(python3 -m venv|git clone|cd soundmark|pip install|\. )": "installs: tests/system/test_base_install.py",
-    r"^(make|bash \.ci/run|docker) ?": "what .ci/run runs, or what runs the tests",
+    r"^#!/bin/bash|^#SBATCH|parts/\$SLURM|^sbatch ": "tests/system/test_job_arrays.py runs it",
+    r"^(python3 -m venv|git clone|cd soundmark|pip install|sudo) ?": "installs: see tests/system/test_base_install.py",
+    r"^make ": "runs the tests or the checks",
     r"^soundmark download": "downloads gigabytes: tests/system/test_download.py runs it against a local server",
-    r"^python (benchmarks|docs)/": "a measurement or a figure: takes minutes to hours",
+    r"^python benchmarks/": "a measurement: takes minutes to hours",
     r"s3://|gs://|https://example|urls\.txt": "needs a server: tests/unit/audio/test_remote.py has one",
-    r"rtsp://|^arecord|^ffmpeg": "needs hardware, a stream or a program that is not a dependency",
-    r"^soundmark listen( -m \S+)?$": "needs a microphone: tests/unit/audio/test_capture.py has one",
-    r"^soundmark (serve|demo --serve)|^curl .*127\.0\.0\.1": "runs until Ctrl-C: tests/system/test_serve_command.py",
-    r"^dask |tcp://": "needs several processes: tests/system/test_cluster.py",
-    r"(perch_v2|ced_tiny|birdnet_backbone|--backbone model)\S*\.onnx": "a file of others that is not here",
-    r"--recipe scratch": "trains for hours: tests/unit/training trains small ones",
+    r"rtsp://|^arecord|^ffmpeg": "needs hardware, a stream, or a program that is not a dependency",
+    r"^soundmark listen -m [^|]*$": "needs a microphone: tests/unit/audio/test_capture.py imitates one",
+    r"^soundmark demo --serve": "tests/system/test_demo.py runs it",
+    r"^dask |tcp://": "needs several machines: tests/system/test_cluster.py has several processes",
+    r"(perch_v2|ced_tiny|birdnet_backbone|--backbone model)\S*": "needs a file of others that is not here",
+    r"--recipe scratch": "trains for hours on a laptop: tests/unit/training trains small ones",
 }
 """Which lines are not run, and why: a regular expression and a reason."""
 
@@ -70,7 +71,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def pages() -> list[Path]:
-    """Return the pages whose blocks are run: the README, CONTRIBUTING, SECURITY and docs, without the table of messages."""
+    """Return the pages whose blocks are run; those of docs/errors.md have their own test."""
     top = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
     return [*top, *sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "errors.md")]
 
@@ -80,22 +81,44 @@ def reason_not_to_run(command: str) -> str | None:
     return next((reason for pattern, reason in NOT_RUN.items() if re.search(pattern, command)), None)
 
 
-def run_commands(commands: list[str], folder: Path, program: Path) -> Iterator[str]:
-    """Run commands one after the other in ``folder``; yield a sentence for each that fails.
+class Shell:
+    """Runs the commands of a page in a folder. A server that a command starts runs until the end of the page."""
 
-    ``program`` is the folder of the command ``soundmark``.
-    """
-    environment = {**os.environ, "PATH": f"{program}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
-    for command in commands:
+    def __init__(self, folder: Path, program: Path) -> None:
+        self.folder = folder
+        path = f"{program}{os.pathsep}{os.environ['PATH']}"
+        self.environment = {**os.environ, "PATH": path, "COLUMNS": "100"}
+        self.server: subprocess.Popen[str] | None = None
+
+    def run(self, command: str) -> str | None:
+        """Run a command; return what it printed if it fails."""
         if reason_not_to_run(command):
-            continue
-        done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", command],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=900,
-        )
-        if done.returncode:
-            yield f"{command}\nexit status {done.returncode}\n{done.stdout[-1000:]}{done.stderr[-2000:]}"
+            return None
+        if command.startswith("soundmark serve"):
+            return self.stop() or self.start(command)
+        done = subprocess.run(["bash", "-o", "pipefail", "-c", command], **self.settings(), timeout=900)
+        if done.returncode == 0:
+            return None
+        return f"{command}\nexit status {done.returncode}\n{done.stdout[-1000:]}{done.stderr[-2000:]}"
+
+    def settings(self) -> dict[str, Any]:
+        """Return how processes are started."""
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return {"cwd": self.folder, "env": self.environment, "text": True, **pipes}
+
+    def start(self, command: str) -> str | None:
+        """Start a server and wait until it prints its address."""
+        self.server = subprocess.Popen(command.split(), **self.settings())
+        assert self.server.stdout is not None
+        if any(line.startswith("Page: ") for line in self.server.stdout):
+            return None
+        return f"{command}\n{self.server.communicate()[1]}"
+
+    def stop(self) -> str | None:
+        """Press Ctrl-C in the server, if there is one."""
+        if self.server is None:
+            return None
+        self.server.send_signal(signal.SIGINT)
+        messages = self.server.communicate(timeout=60)[1]
+        status, self.server = self.server.returncode, None
+        return None if status in (0, 130) else f"the server ended with {status}\n{messages}"

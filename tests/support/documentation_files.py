@@ -19,7 +19,7 @@ BAT_RATE_HZ = 256_000
 
 
 def write_program(folder: Path) -> Path:
-    """Write the command ``soundmark`` of this environment to ``folder/soundmark``, and ``python``; return the folder."""
+    """Write the programs ``soundmark`` and ``python`` of this environment to a folder; return it."""
     folder.mkdir(parents=True)
     for name, command in (("soundmark", f'"{sys.executable}" -m soundmark.cli'), ("python", f'"{sys.executable}"')):
         (folder / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
@@ -53,7 +53,9 @@ def write(path: Path, samples: np.ndarray, rate_hz: int = synthetic.RATE_HZ) -> 
 
 def scene(seed: int) -> np.ndarray:
     """Join one sound of each class, with silence between them."""
-    parts = [(synthetic.synthesise(label, seed=30 + seed), np.zeros(synthetic.RATE_HZ * 2, np.float32)) for label in CLASSES]
+    parts = [
+        (synthetic.synthesise(label, seed=30 + seed), np.zeros(synthetic.RATE_HZ * 2, np.float32)) for label in CLASSES
+    ]
     return np.concatenate([part for pair in parts for part in pair])
 
 
@@ -81,7 +83,11 @@ def write_bats(folder: Path) -> None:
     for number in range(8):
         for label, end_hz in (("pipistrelle", 45_000), ("horseshoe", 90_000)):
             write(folder / "bats" / label / f"{number}.wav", calls(rng, end_hz), BAT_RATE_HZ)
-    write(folder / "nights" / "20240612_220000.wav", np.concatenate([calls(rng, hz) for hz in (45_000, 90_000) * 4]), BAT_RATE_HZ)
+    write(
+        folder / "nights" / "20240612_220000.wav",
+        np.concatenate([calls(rng, hz) for hz in (45_000, 90_000) * 4]),
+        BAT_RATE_HZ,
+    )
 
 
 def calls(rng: np.random.Generator, end_hz: float) -> np.ndarray:

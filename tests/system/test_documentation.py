@@ -9,11 +9,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from support import documentation, documentation_files
 from support.documentation import NOT_RUN, ROOT, Block
@@ -41,7 +43,7 @@ def test_every_line_of_shell_starts_with_a_known_program():
 
 def test_other_blocks_name_what_they_are():
     kinds = {block.kind for block in BLOCKS} - {*documentation.CODE}
-    assert kinds <= {"text", "json", "yaml", "toml", "csv"}
+    assert kinds <= {"text", "json", "yaml", "toml", "ini", "csv"}
 
 
 def test_every_reason_not_to_run_a_line_is_used():
@@ -80,12 +82,15 @@ def test_the_blocks_of_a_page_run(page: Path, workplace, tmp_path: Path, request
         shutil.rmtree(folder / name, ignore_errors=True)
     monkeypatch.chdir(folder)
     namespace: dict[str, object] = {}
-    failures: list[str] = []
-    for block in found:
-        if block.kind == "shell":
-            failures += documentation.run_commands(block.commands(), folder, program)
-        elif block.kind == "python":
-            failures += run_python(block, namespace)
+    shell, failures = documentation.Shell(folder, program), []
+    monkeypatch.setattr("builtins.input", lambda question: "y")  # the reader's answer
+    with FileLock(Path(tempfile.gettempdir()) / "soundmark-documentation.lock"):  # servers share a port
+        for block in found:
+            if block.kind == "shell":
+                failures += [shell.run(command) for command in block.commands()]
+            elif block.kind == "python":
+                failures.append(run_python(block, namespace))
+        failures = [failure for failure in (*failures, shell.stop()) if failure]
     assert not failures, "\n\n".join(failures)
 
 
@@ -95,14 +100,14 @@ def written_by(found: list[Block]) -> set[str]:
     return {name for name in re.findall(r"(?:-o|--output) (\w+)(?:\s|$)", text) if name != "final" or "train" in text}
 
 
-def run_python(block: Block, namespace: dict[str, object]) -> list[str]:
+def run_python(block: Block, namespace: dict[str, object]) -> str | None:
     """Run a block of Python; return why it failed, if it did."""
     code = compile("\n" * block.line + block.text, str(block.page), "exec")
     try:
         exec(code, namespace)  # noqa: S102
     except Exception as error:
-        return [f"{block.page.name}:{block.line}: {type(error).__name__}: {error}"]
-    return []
+        return f"{block.page.name}:{block.line}: {type(error).__name__}: {error}"
+    return None
 
 
 @pytest.mark.slow
