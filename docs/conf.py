@@ -113,7 +113,11 @@ def marked(text: str) -> list[nodes.Node]:
 
 
 def add_contents(_app: Any, docname: str, source: list[str]) -> None:
-    """Make the site's table of contents from the headings and links of docs/index.md, which stay plain Markdown."""
+    """Make the table of contents from the headings and links of docs/index.md; show pages by title, not by file name.
+
+    So the pages are plain Markdown, which a Git host shows as well.
+    """
+    source[0] = re.sub(r"\[[\w/.-]+\.md\]\(", "[](", source[0])
     if docname != root_doc:
         return
     for title, links in re.findall(r"^## (.+)\n\n((?:- .*\n)+)", source[0], re.MULTILINE):

@@ -22,7 +22,7 @@ CODE = ("shell", "python")
 NOT_RUN = {
     r"^#!/bin/bash|^#SBATCH|parts/\$SLURM|^sbatch ": "tests/system/test_job_arrays.py runs it",
     r"^(python3 -m venv|git clone|cd soundmark|pip install|sudo) ?": "installs: see tests/system/test_base_install.py",
-    r"^make ": "runs the tests or the checks",
+    r"^(make|bash \.ci|python -m pytest) ?": "runs the tests or the checks",
     r"^soundmark download": "downloads gigabytes: tests/system/test_download.py runs it against a local server",
     r"^python benchmarks/": "a measurement: takes minutes to hours",
     r"s3://|gs://|https://example|urls\.txt": "needs a server: tests/unit/audio/test_remote.py has one",
