@@ -22,6 +22,7 @@ project = "soundmark"
 copyright = "the authors of soundmark, MIT licence"
 version = release = PROJECT["version"]
 language = "en"
+smartquotes = False  # "--option" keeps its dashes
 
 root_doc = "docs/index"
 include_patterns = ["docs/**.md", "*.md", "benchmarks/*.md"]
@@ -82,6 +83,8 @@ class CommandHelp(SphinxDirective):
         groups: dict[str, nodes.definition_list] = {}
         for parameter in command.get_params(context):
             if record := parameter.get_help_record(context):
+                if parameter.param_type_name == "argument":  # the usage shows that it is required
+                    record = record[0], record[1].removesuffix("[required]")
                 group = getattr(parameter, "rich_help_panel", None) or "General"
                 groups.setdefault(group, nodes.definition_list()).append(definition(*record))
         from soundmark.cli.help_page import OPTION_GROUPS
@@ -103,8 +106,8 @@ def definition(name: str, text: str) -> nodes.definition_list_item:
 
 
 def marked(text: str) -> list[nodes.Node]:
-    """Return a help text as nodes; typer 0.15 escapes brackets for rich."""
-    plain = text.replace("\\[", "[")
+    """Return a help text as nodes, with the changes that ``cli.help_page`` makes as well."""
+    plain = re.sub(r"\[default: \((.*)\)\]", r"[default: \1]", text.replace("\\[", "["))
     return [
         nodes.literal(part, part.strip("`")) if part.startswith("`") else nodes.Text(part)
         for part in re.split(r"(`+[^`]+`+)", plain)
@@ -126,7 +129,18 @@ def add_contents(_app: Any, docname: str, source: list[str]) -> None:
         source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n{lines}\n```\n"
 
 
+def keep_numbers_together(_app: Any, document: nodes.document) -> None:
+    """Break no line inside "2 097" or between a number and its unit."""
+    for text in list(document.findall(nodes.Text)):
+        if not isinstance(text.parent, nodes.literal | nodes.literal_block):
+            joined = re.sub(
+                r"(?<=\d) (?=\d{3}\b|%|(?:ms|s|h|kB|MB|GB|TB|Hz|kHz|dB|points)\b)", "\N{NO-BREAK SPACE}", text
+            )
+            text.parent.replace(text, nodes.Text(joined))
+
+
 def setup(app: Any) -> None:
-    """Register the directive and the table of contents."""
+    """Register the directive, the table of contents and the typography."""
     app.add_directive("command-help", CommandHelp)
     app.connect("source-read", add_contents)
+    app.connect("doctree-read", keep_numbers_together)
