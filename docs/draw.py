@@ -163,7 +163,7 @@ def draw_report(demo: str) -> None:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
-        page = browser.new_page(viewport={"width": 1100, "height": 1000})
+        page = browser.new_page(viewport={"width": 1100, "height": 984})
         page.goto((Path(demo) / "report.html").resolve().as_uri())
         page.screenshot(path=HERE / "report.png")
         browser.close()
