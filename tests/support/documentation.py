@@ -115,10 +115,10 @@ class Shell:
         return f"{command}\n{self.server.communicate()[1]}"
 
     def stop(self) -> str | None:
-        """Press Ctrl-C in the server, if there is one."""
+        """Stop the server, if there is one."""
         if self.server is None:
             return None
-        self.server.send_signal(signal.SIGINT)
+        self.server.terminate()
         messages = self.server.communicate(timeout=60)[1]
         status, self.server = self.server.returncode, None
-        return None if status in (0, 130) else f"the server ended with {status}\n{messages}"
+        return None if status in (0, 143, -signal.SIGTERM) else f"the server ended with {status}\n{messages}"

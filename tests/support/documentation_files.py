@@ -14,7 +14,7 @@ import numpy as np
 from soundmark import audio
 from soundmark.datasets import synthetic
 
-CLASSES = ("dog_bark", "siren", "car_horn")
+SCENE = ("dog_bark", "siren", "car_horn")
 BAT_RATE_HZ = 256_000
 
 
@@ -30,7 +30,7 @@ def write_program(folder: Path) -> Path:
 def write_files(folder: Path, program: Path) -> None:
     """Write everything that the pages name, from synthetic sounds."""
     for number in range(8):
-        for label in CLASSES:
+        for label in synthetic.CLASSES:
             write(folder / "sounds" / label / f"{number}.wav", synthetic.synthesise(label, seed=number))
     shutil.copytree(folder / "sounds", folder / "DATASET")
     for name, label in (("street", "car_horn"), ("siren", "siren"), ("horn", "car_horn")):
@@ -52,9 +52,9 @@ def write(path: Path, samples: np.ndarray, rate_hz: int = synthetic.RATE_HZ) -> 
 
 
 def scene(seed: int) -> np.ndarray:
-    """Join one sound of each class, with silence between them."""
+    """Join three sounds, with silence between them."""
     parts = [
-        (synthetic.synthesise(label, seed=30 + seed), np.zeros(synthetic.RATE_HZ * 2, np.float32)) for label in CLASSES
+        (synthetic.synthesise(label, seed=30 + seed), np.zeros(synthetic.RATE_HZ * 2, np.float32)) for label in SCENE
     ]
     return np.concatenate([part for pair in parts for part in pair])
 
@@ -64,7 +64,7 @@ def write_annotations(folder: Path) -> None:
     rows = [("path", "label", "start", "end")]
     for number in range(8):
         samples, at, lines = [], 0.0, []
-        for label in CLASSES:
+        for label in SCENE:
             sound = synthetic.synthesise(label, seed=50 + number)
             samples += [sound, np.zeros(synthetic.RATE_HZ * 3, np.float32)]
             stop = at + sound.size / synthetic.RATE_HZ

@@ -77,7 +77,8 @@ def test_the_blocks_of_a_page_run(page: Path, workplace, tmp_path: Path, request
     found = [block for block in BLOCKS if block.page == page]
     if any("UrbanSound8K" in block.text for block in found if block.kind in documentation.CODE):
         clips = request.getfixturevalue("urbansound8k")  # skipped, with the reason, where the clips are missing
-        documentation_files.copy_some_clips(clips, folder / "UrbanSound8K", each=4)
+        some = documentation_files.copy_some_clips(clips, folder / "UrbanSound8K", each=4)
+        shutil.copytree(some, folder / "data" / "UrbanSound8K")
     for name in written_by(found):
         shutil.rmtree(folder / name, ignore_errors=True)
     monkeypatch.chdir(folder)
