@@ -31,7 +31,7 @@ NOT_RUN = {
     r"^soundmark demo --serve": "tests/system/test_demo.py runs it",
     r"^dask |tcp://": "needs several machines: tests/system/test_cluster.py has several processes",
     r"(perch_v2|ced_tiny|birdnet_backbone|--backbone model)\S*": "needs a file of others that is not here",
-    r"--int8 --calibrate UrbanSound8K": "needs a model of all its clips: tests/unit/evaluation has small ones",
+    r"--int8 --calibrate UrbanSound8K": "needs a model of all its clips: see tests/unit/models/export/test_int8.py",
     r"--recipe scratch": "trains for hours on a laptop: tests/unit/training trains small ones",
 }
 """Which lines are not run, and why: a regular expression and a reason."""
