@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # One thread in each of as many processes as there are cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-.PHONY: demo setup quick test test-all check lint types unit fmt bench faults clean
+.PHONY: demo setup quick test test-all check lint types unit docs docs-pictures dist fmt bench faults clean
 
 demo: $(VENV)/.train            ## No data needed: synthesise a data set, compare two recipes on it, write a report.
 	$(BIN)/soundmark demo
@@ -22,7 +22,7 @@ test: setup                     ## Everything a contributor needs, in about eigh
 test-all: test                  ## The long batteries as well: every kill, every flipped byte, every message from a new process, lowest versions.
 	$(PYTEST) -m long
 
-check: setup lint types         ## Lint, format, layers and types.
+check: setup lint types docs    ## Lint, format, layers, types, and the site.
 
 lint: setup
 	$(BIN)/ruff check .
@@ -34,6 +34,20 @@ types: setup
 
 unit: setup
 	$(PYTEST) -m "not long and not slow" -q tests/unit tests/contracts/test_layout.py
+
+docs: setup                     ## Build the site in build/site; a warning is an error.
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs -b html . build/site
+
+docs-pictures: setup demo       ## Draw the pictures of the docs that need no data again; the others have their command beside them.
+	$(BIN)/python docs/draw.py report demo
+	$(BIN)/python docs/draw.py page demo
+	$(BIN)/python docs/draw.py inputs
+
+dist: setup                     ## Build wheel and sdist in dist/, and check them.
+	rm -rf build/lib dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m zipfile --list dist/*.whl
 
 fmt: setup                      ## Format the code.
 	$(BIN)/ruff check --fix .

@@ -1,4 +1,4 @@
-"""Draw the figures of the docs: the live view, labels under a spectrogram, detections by hour, and the web page.
+"""Draw the figures of the docs: live view, labels, detections by hour, web page, report, inputs of the recipes.
 
 python docs/draw.py scope MODEL SOUND      docs/listening.svg
 python docs/draw.py labels MODEL SOUND     docs/labels.png
@@ -6,6 +6,8 @@ python docs/draw.py when MODEL DATASET     docs/when.png: a synthetic week of cl
 python docs/draw.py page DEMO              docs/serve-*.png: the page, from the folder of `soundmark demo`
 python docs/draw.py review                 docs/serve-review.png: the tab Review, on synthetic recordings
 python docs/draw.py teach                  docs/serve-teach.png: the tab Teach, on synthetic recordings
+python docs/draw.py report DEMO            docs/report.png: the report, from the same folder
+python docs/draw.py inputs                 docs/inputs.png: what the recipes' networks see of three synthetic sounds
 """
 
 from __future__ import annotations
@@ -33,9 +35,11 @@ from soundmark.detection.inputs import Input
 from soundmark.detection.live import monitor
 from soundmark.detection.live.monitor import StreamCallbacks, StreamState
 from soundmark.detection.settings import DetectionSettings
+from soundmark.training.named_recipes import recipe_named
 
 HERE = Path(__file__).parent
 SHOWN_S = 18.0
+SHOWN_CLASSES = ("siren", "jackhammer", "dog_bark")
 SCENE = ("air_conditioner", "siren", "dog_bark", "car_horn", "street_music", "jackhammer", "engine_idling", "siren")
 
 
@@ -240,15 +244,47 @@ def _four_seconds(samples: np.ndarray) -> np.ndarray:
     return np.pad(samples, (0, max(0, n - len(samples))))[:n]
 
 
-DRAWN = {
+def draw_inputs() -> None:
+    """Draw the inputs of three recipes for three synthetic sounds, as the arrays that the networks get."""
+    figure = Figure(figsize=(9, 7.2), layout="constrained")
+    recipes = ("notebook-image", "notebook-mel", "transfer")
+    axes = figure.subplots(len(SHOWN_CLASSES), len(recipes))
+    for row, label in zip(axes, SHOWN_CLASSES, strict=True):
+        samples = synthetic.synthesise(label, seed=1)
+        row[0].set_ylabel(label)
+        for ax, name in zip(row, recipes, strict=True):
+            values = recipe_named(name).representation(samples, synthetic.RATE_HZ)
+            is_image = name == "notebook-image"  # its first row is the highest frequency
+            shown = ax.imshow(values, aspect="auto", cmap="magma", origin="upper" if is_image else "lower")
+            unit = "" if name == "transfer" else "grey level, 0 to 1" if is_image else "dB"
+            figure.colorbar(shown, ax=ax, label=unit)
+            ax.set(title=f"{name}: {values.shape[0]} × {values.shape[1]}", xticks=[], yticks=[])
+    figure.savefig(HERE / "inputs.png", dpi=100)
+
+
+def draw_report(demo: str) -> None:
+    """Draw the upper part of the demo's report in Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+        page = browser.new_page(viewport={"width": 1100, "height": 984})
+        page.goto((Path(demo) / "report.html").resolve().as_uri())
+        page.screenshot(path=HERE / "report.png")
+        browser.close()
+
+
+DRAWINGS = {
     "scope": draw_scope,
     "labels": draw_labels,
     "when": draw_when,
     "page": draw_page,
     "review": draw_review,
     "teach": draw_teach,
+    "report": draw_report,
+    "inputs": draw_inputs,
 }
 
 
 if __name__ == "__main__":
-    DRAWN[sys.argv[1]](*sys.argv[2:])
+    DRAWINGS[sys.argv[1]](*sys.argv[2:])
