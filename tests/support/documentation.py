@@ -1,7 +1,8 @@
 """The code blocks of the documentation: found in the Markdown pages, and run as a reader would run them.
 
 A block without a language, or in ``bash``, is shell: each of its lines is run, unless ``NOT_RUN`` says why not. Blocks
-in ``python`` are run in one namespace per page. Blocks in ``text``, ``json`` or ``yaml`` are output or files, not code.
+in ``python`` are run in one namespace per page. Blocks in ``text``, ``json`` or ``yaml`` are output or files; those in
+``py`` and ``javascript`` are for other programs.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ CODE = ("shell", "python")
 NOT_RUN = {
     r"^#!/bin/bash|^#SBATCH|parts/\$SLURM|^sbatch ": "tests/system/test_job_arrays.py runs it",
     r"^(python3 -m venv|git clone|cd soundmark|pip install|sudo) ?": "installs: see tests/system/test_base_install.py",
+    r"^(npm|hf) |^soundmark (push|export .*--page)|hf://": "needs a download: tests/unit/models has stand-ins",
+    r"--preset notebook": "trains for minutes: tests/system/test_demo.py runs it",
     r"^(make|bash \.ci|python -m pytest) ?": "runs the tests or the checks",
     r"^soundmark download": "downloads gigabytes: tests/system/test_download.py runs it against a local server",
     r"^python benchmarks/": "a measurement: takes minutes to hours",
@@ -88,14 +91,14 @@ class Shell:
     def __init__(self, folder: Path, program: Path) -> None:
         self.folder = folder
         path = f"{program}{os.pathsep}{os.environ['PATH']}"
-        self.environment = {**os.environ, "PATH": path, "COLUMNS": "100"}
+        self.environment = {**os.environ, "PATH": path, "COLUMNS": "100", "BROWSER": "true"}
         self.server: subprocess.Popen[str] | None = None
 
     def run(self, command: str) -> str | None:
         """Run a command; return what it printed if it fails."""
         if reason_not_to_run(command):
             return None
-        if command.startswith("soundmark serve"):
+        if command.startswith(("soundmark serve", "soundmark review")):
             return self.stop() or self.start(command)
         done = subprocess.run(["bash", "-o", "pipefail", "-c", command], **self.settings(), timeout=900)
         if done.returncode == 0:

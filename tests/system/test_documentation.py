@@ -43,7 +43,7 @@ def test_every_line_of_shell_starts_with_a_known_program():
 
 def test_other_blocks_name_what_they_are():
     kinds = {block.kind for block in BLOCKS} - {*documentation.CODE}
-    assert kinds <= {"text", "json", "yaml", "toml", "ini", "csv"}
+    assert kinds <= {"text", "json", "yaml", "toml", "ini", "csv", "javascript", "py"}  # py: for other programs
 
 
 def test_every_reason_not_to_run_a_line_is_used():
