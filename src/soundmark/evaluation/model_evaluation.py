@@ -24,6 +24,7 @@ from soundmark.models.classifier import Model, load
 from soundmark.runtime import atomic, parallel
 from soundmark.runtime.checks import check_jobs
 from soundmark.runtime.dataframes import import_pandas
+from soundmark.runtime.output_folder import MANIFEST
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.training.run_folder import check_units, exclusive_run
 from soundmark.training.single_model import open_dataset, results_folder, warn_skipped
@@ -262,8 +263,11 @@ def check_same_run(folder: Path, about: Mapping[str, Any], name: str) -> None:
         if isinstance(found, dict) and found.get("about") == about:
             return
     except FileNotFoundError:
-        if not any((folder / other).exists() for other in ("predictions.csv", "model.onnx")):
-            return
+        exists = {
+            other for other in ("predictions.csv", "metrics.json", "model.onnx", MANIFEST) if (folder / other).exists()
+        }
+        if not exists & {"predictions.csv", "model.onnx"} or exists == {"predictions.csv", MANIFEST}:
+            return  # new; or killed before the last file, and the manifest decides what may be replaced
     except OSError:
         return  # writing will fail too, with a clearer message
     except ValueError:

@@ -14,7 +14,7 @@ from soundmark.errors import OutputError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota exceeded, file size limit
 
-PART = re.compile(r"\.(.+)\.\d+\.part", re.DOTALL)  # name of a file until it is complete: .<name>.<process ID>.part
+PART = re.compile(r"\.(.+)\.(\d+)\.part", re.DOTALL)  # name of a file until it is complete: .<name>.<process ID>.part
 
 
 class Guard(Protocol):
@@ -116,6 +116,8 @@ def _sync(path: Path) -> None:
 def check_new_file(path: Path, *, overwrite: bool = False) -> None:
     """Check that ``path`` can be written as a single file: nothing has this path, or ``overwrite`` and no folder has.
 
+    Partial files of ``path`` that killed processes left are deleted.
+
     Raises:
         OutputError: it cannot.
 
@@ -129,6 +131,28 @@ def check_new_file(path: Path, *, overwrite: bool = False) -> None:
         raise OutputError(f'"{path}" is a folder: give a file name with -o.')
     if os.path.lexists(path) and not overwrite:
         raise OutputError(f'"{path}" exists already. Choose another file with -o, or replace it with --overwrite.')
+    _remove_partial(path)
+
+
+def _remove_partial(path: Path) -> None:
+    """Delete what killed processes left of ``path``: its partial files, if their process has ended."""
+    if os.name != "posix":  # elsewhere, there is no harmless way to ask whether a process runs
+        return
+    with suppress(OSError):
+        for file in path.parent.iterdir():
+            part = PART.fullmatch(file.name)
+            if part and part[1] == path.name and file.is_file() and not file.is_symlink() and _has_ended(int(part[2])):
+                file.unlink()
+
+
+def _has_ended(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
 
 
 def remove(path: Path) -> None:

@@ -1,5 +1,9 @@
 """Paths that cannot be written."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from soundmark.errors import OutputError
@@ -10,3 +14,17 @@ from soundmark.runtime import atomic
 def test_a_path_with_a_nul_character_is_an_output_error(tmp_path, write):
     with pytest.raises(OutputError, match="the path contains a NUL character. Choose another path with -o"):
         write(tmp_path / "a\0b")
+
+
+def test_partial_files_of_killed_processes_are_removed_with_the_next_file(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    left, running, other = (
+        tmp_path / f".why.png.{child.pid}.part",
+        tmp_path / f".why.png.{os.getpid()}.part",
+        tmp_path / f".a.png.{child.pid}.part",
+    )
+    for path in (left, running, other):
+        path.write_text("partial")
+    atomic.check_new_file(tmp_path / "why.png")
+    assert {path.name for path in tmp_path.iterdir()} == {running.name, other.name}
