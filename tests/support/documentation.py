@@ -23,7 +23,7 @@ CODE = ("shell", "python")
 NOT_RUN = {
     r"^#!/bin/bash|^#SBATCH|parts/\$SLURM|^sbatch ": "tests/system/test_job_arrays.py runs it",
     r"^(python3 -m venv|git clone|cd soundmark|pip install|sudo) ?": "installs: see tests/system/test_base_install.py",
-    r"^(npm|hf) |http\.server|^soundmark (push|export .*--page)|hf://": "needs a download: tests/unit/models has stand-ins",
+    r"^(npm|hf) |http\.server|^soundmark (push|export .*--page)|hf://": "needs a download: see tests/unit/models",
     r"--preset notebook": "trains for minutes: tests/system/test_demo.py runs it",
     r"^(make|bash \.ci|python -m pytest) ?": "runs the tests or the checks",
     r"^soundmark download": "downloads gigabytes: tests/system/test_download.py runs it against a local server",
