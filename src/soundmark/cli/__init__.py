@@ -31,11 +31,9 @@ def main() -> None:
     """Run the command line and exit."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _exit_at_once)  # until the handlers of ``shell`` are loaded
-    # NumPy is not imported yet. Threads of BLAS wait for each other by spinning: beside any other work on the machine,
-    # `train` from stored features took twice as long with two of them as with one.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from soundmark.cli import shell
 
+    shell.single_blas_thread()
     shell.run(_run_commands)
 
 

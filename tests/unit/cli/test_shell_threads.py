@@ -19,4 +19,4 @@ def test_blas_has_one_thread_unless_the_user_has_chosen(chosen: dict[str, str], 
     env = {name: value for name, value in os.environ.items() if name not in BLAS_THREADS} | chosen
     code = f"from soundmark.cli import shell\nshell.single_blas_thread()\n{CODE}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
-    assert done.stdout.strip() == expected
+    assert int(done.stdout) == min(int(expected), len(os.sched_getaffinity(0)))
