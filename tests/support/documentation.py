@@ -57,8 +57,7 @@ class Block:
         return self.language or "json"
 
     def commands(self) -> list[str]:
-        """Return the commands of a block of shell, without comments, each in one line.
-        """
+        """Return the commands of a block of shell, without comments, each in one line."""
         joined = re.sub(r"\\\n\s*", "", self.text)
         lines = (re.sub(r"(^|\s+)# .*$", "", line).strip() for line in joined.splitlines())
         return [line for line in lines if line]

@@ -132,16 +132,16 @@ def _print_plain(text: str) -> None:
 _resume_hint = " Finished work is kept: run the same command again to resume."
 
 
-BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")  # of NumPy's wheels; torch has threads of other names
 
 
 def single_blas_thread() -> None:
     """Let NumPy's linear algebra use one thread, unless the user has chosen; call it before NumPy is imported.
 
-    For a server, which computes several things at once: threads of BLAS wait for each other in a busy loop, and take
-    five times the processor time when the cores are busy.
+    soundmark's own workers use the cores. Threads of BLAS wait for each other in a busy loop: beside other work, a
+    training on stored features takes twice as long with two of them, and a server five times the processor time.
     """
-    if not any(name in os.environ for name in BLAS_THREADS):
+    if not any(name in os.environ for name in (*BLAS_THREADS, "OMP_NUM_THREADS")):
         os.environ.update(dict.fromkeys(BLAS_THREADS, "1"))
 
 

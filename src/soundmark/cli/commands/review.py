@@ -50,7 +50,6 @@ def review(
     command goes on with them. Stop with Ctrl-C. `soundmark serve INDEX` has more options.
     """
     requirements.require("review", requirements.EXTRAS["serve"])
-    shell.single_blas_thread()
     from soundmark.cli import console
     from soundmark.serving.archives import open_archives
 

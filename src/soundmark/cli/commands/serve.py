@@ -107,7 +107,6 @@ def serve(
     The page needs no installation on the machine with the browser. Stop with Ctrl-C: requests under way are finished.
     """
     requirements.require("serve", requirements.EXTRAS["serve"])
-    shell.single_blas_thread()
     from soundmark.cli import console
     from soundmark.serving.archives import open_archives
 

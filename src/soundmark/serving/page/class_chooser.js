@@ -37,7 +37,7 @@ export function chooseClass(classes, without) {
       dialog.close();
       resolve(option ?? null);
     };
-    dialog.onclose = () => resolve(null); // Escape
+    dialog.onclose = () => dialog.open || resolve(null); // Escape; the event of an earlier dialog may come when it is open again
     input.oninput = refresh;
     input.onkeydown = (e) => {
       const step = { ArrowDown: 1, ArrowUp: -1 }[e.key];
