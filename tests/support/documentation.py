@@ -57,7 +57,11 @@ class Block:
         return self.language or "json"
 
     def commands(self) -> list[str]:
-        """Return the commands of a block of shell, without comments, each in one line."""
+        r"""Return the commands of a block of shell, without comments, each in one line.
+
+        >>> Block(page=Path("a.md"), line=1, language="", text="ls \\\n  -l   # list\n\n# no\nls").commands()
+        ['ls -l', 'ls']
+        """
         joined = re.sub(r"\\\n\s*", "", self.text)
         lines = (re.sub(r"(^|\s+)# .*$", "", line).strip() for line in joined.splitlines())
         return [line for line in lines if line]

@@ -200,6 +200,7 @@ def serve(
     Raises:
         SettingsError: the address or the certificate cannot be used; see ``application``.
 
+    >>> from pathlib import Path
     >>> serve(model, ServerSettings(port=0, tls_cert=Path("none.pem"), tls_key=Path("none.key")))
     Traceback (most recent call last):
     soundmark.errors.SettingsError: the certificate "none.pem" with the key "none.key" cannot be used: No such file ...
