@@ -54,4 +54,5 @@ def demo(
         from soundmark.serving.settings import ServerSettings
 
         console.say(f"Drop {result.unseen} on the page, or any sound file.")
+        console.show_library_warnings()
         serve_and_say(load(result.model), ServerSettings(), name="demo: notebook-mel", open_page=True)

@@ -21,24 +21,10 @@ from soundmark.serving.settings import ServerSettings
 def review(
     index: options.IndexFolder,
     model: options.ServedModel = None,
-    corrections: Annotated[
-        Path,
-        typer.Option(
-            "--corrections",
-            metavar="DIR",
-            help="Folder that reviews are kept in: decisions, and the clips that they label.",
-            parser=options.path,
-            rich_help_panel="Output",
-        ),
-    ] = CORRECTIONS,
+    corrections: Annotated[Path, options.corrections_option()] = CORRECTIONS,
     max_corrections: options.MaxCorrections = ServerSettings.max_corrections_bytes / 1e6,
     thresholds: options.Thresholds = None,
-    port: Annotated[
-        int,
-        typer.Option(
-            metavar="N", help="Port to listen at; 0: any free one.", parser=options.integer, rich_help_panel="Network"
-        ),
-    ] = ServerSettings.port,
+    port: options.Port = ServerSettings.port,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Do not open the page in the browser.", rich_help_panel="General")
     ] = False,

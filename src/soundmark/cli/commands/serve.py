@@ -52,9 +52,7 @@ def serve(
     host: Annotated[
         str, _network("--host", "ADDRESS", "Address to listen at; another than this machine's needs --token.")
     ] = ServerSettings.host,
-    port: Annotated[
-        int, _network("--port", "N", "Port to listen at; 0: any free one.", parser=options.integer)
-    ] = ServerSettings.port,
+    port: options.Port = ServerSettings.port,
     token: Annotated[
         str | None,
         _network(
@@ -181,7 +179,6 @@ def serve_and_say(
         if open_page:
             webbrowser.open(address)
 
-    console.show_library_warnings()
     server.serve(
         model,
         settings,

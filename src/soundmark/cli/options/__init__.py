@@ -37,8 +37,9 @@ from soundmark.cli.options.serving import (  # noqa: F401
     CorrectionsFolder,
     MaxCorrections,
     NoSpeech,
-    ServedModel,
+    Port,
     TrainData,
+    corrections_option,
 )
 
 # --- Options that commands complete ---
@@ -100,18 +101,30 @@ def _recipe_field(metavar: str, help: str, parser: Callable[[str], Number]) -> A
     )
 
 
+def _model_option(help: str, *, show_default: bool | str = True) -> Any:
+    """The option -m of a command."""
+    return typer.Option(
+        "-m",
+        "--model",
+        metavar="MODEL",
+        help=help,
+        show_default=show_default,
+        parser=model_name,
+        autocompletion=completion.models,
+        rich_help_panel="Input",
+    )
+
+
 # --- Input ------------------------------------------------------------------------------------------------------------
 
+DATASET = (
+    "Path of a data set: the folder of UrbanSound8K or ESC-50, a folder with one folder of sound files per class, a "
+    "CSV table (path,label), or annotated recordings (Raven, Audacity, Whombat, tables)."
+)
+
+
 DatasetPath = Annotated[
-    Path,
-    typer.Argument(
-        metavar="DATASET",
-        help="Path of a data set: the folder of UrbanSound8K or ESC-50, a folder with one folder of sound files per "
-        "class, a CSV table (path,label), or annotated recordings (Raven, Audacity, Whombat, tables).",
-        show_default=False,
-        parser=path,
-        rich_help_panel="Input",
-    ),
+    Path, typer.Argument(metavar="DATASET", help=DATASET, show_default=False, parser=path, rich_help_panel="Input")
 ]
 
 
@@ -119,9 +132,7 @@ DatasetPaths = Annotated[
     list[Path],
     typer.Argument(
         metavar="DATASET...",
-        help="Path of a data set: the folder of UrbanSound8K or ESC-50, a folder with one folder of sound files per "
-        "class, a CSV table (path,label), or annotated recordings (Raven, Audacity, Whombat, tables). Several are "
-        "joined, such as a data set and a folder of corrections.",
+        help=f"{DATASET} Several are joined, such as a data set and a folder of corrections.",
         show_default=False,
         parser=path,
         rich_help_panel="Input",
@@ -150,33 +161,19 @@ Complete = Annotated[
 ]
 
 
-ModelName = Annotated[
-    str,
-    typer.Option(
-        "-m",
-        "--model",
-        metavar="MODEL",
-        help="Trained model (.onnx, hf://USER/NAME), or audioset.",
-        show_default=False,
-        parser=model_name,
-        autocompletion=completion.models,
-        rich_help_panel="Input",
-    ),
-]
+MODEL = "Trained model (.onnx, hf://USER/NAME), or audioset"
 
 
-ModelOrDefault = Annotated[
-    str,
-    typer.Option(
-        "-m",
-        "--model",
-        metavar="MODEL",
-        help="Trained model (.onnx, hf://USER/NAME), or audioset: a pretrained model with AudioSet's 527 classes.",
-        parser=model_name,
-        autocompletion=completion.models,
-        rich_help_panel="Input",
-    ),
-]
+AUDIOSET = f"{MODEL}: a pretrained model with AudioSet's 527 classes."
+
+
+ModelName = Annotated[str, _model_option(f"{MODEL}.", show_default=False)]
+
+
+ModelOrDefault = Annotated[str, _model_option(AUDIOSET)]
+
+
+ServedModel = Annotated[str | None, _model_option(AUDIOSET, show_default="the index's, or audioset")]
 
 
 Classes = Annotated[
@@ -195,7 +192,7 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="Trained model (.onnx, hf://USER/NAME), or audioset.",
+        help=f"{MODEL}.",
         show_default=False,
         parser=model_name,
         autocompletion=completion.models,

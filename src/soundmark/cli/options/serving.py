@@ -3,27 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from soundmark.cli import completion
-from soundmark.cli.options.parsers import finite, model_name, path
-
-ServedModel = Annotated[
-    str | None,
-    typer.Option(
-        "-m",
-        "--model",
-        metavar="MODEL",
-        help="Trained model (.onnx), or audioset: a pretrained model with AudioSet's 527 classes.",
-        show_default="the index's, or audioset",
-        parser=model_name,
-        autocompletion=completion.models,
-        rich_help_panel="Input",
-    ),
-]
-
+from soundmark.cli.options.parsers import finite, integer, path
 
 Archives = Annotated[
     list[Path] | None,
@@ -37,17 +21,31 @@ Archives = Annotated[
 ]
 
 
-CorrectionsFolder = Annotated[
-    Path | None,
+Port = Annotated[
+    int,
     typer.Option(
+        "--port",
+        metavar="N",
+        help="Port to listen at; 0: any free one.",
+        parser=integer,
+        rich_help_panel="Network",
+    ),
+]
+
+
+def corrections_option(*, show_default: bool | str = True) -> Any:
+    """The folder that reviews are kept in."""
+    return typer.Option(
         "--corrections",
         metavar="DIR",
         help="Folder that reviews are kept in: decisions, and the clips that they label.",
-        show_default="corrections, with an index",
+        show_default=show_default,
         parser=path,
         rich_help_panel="Output",
-    ),
-]
+    )
+
+
+CorrectionsFolder = Annotated[Path | None, corrections_option(show_default="corrections, with an index")]
 
 
 MaxCorrections = Annotated[
