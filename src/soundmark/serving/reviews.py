@@ -16,6 +16,7 @@ from soundmark.detection.archive.corrections import Corrections
 from soundmark.detection.archive.review import PrecisionCurve
 from soundmark.detection.archive.review_session import Review
 from soundmark.detection.settings import check_share
+from soundmark.metrics.intervals import finite_or_none
 from soundmark.runtime.text import counted
 from soundmark.serving.archives import Archive
 from soundmark.serving.thresholds import Thresholds
@@ -146,19 +147,10 @@ def curve_json(curve: PrecisionCurve) -> list[dict[str, float | int | None]]:
     names = ("precision", "low", "high")
     return [
         {"threshold": round(float(threshold), 6), "windows": int(curve.windows[row])}
-        | {name: exact_or_none(float(getattr(curve, name)[row])) for name in names}
+        | {name: finite_or_none(getattr(curve, name)[row]) for name in names}
         | {"reached": float(curve.reached[row])}
         for row, threshold in enumerate(curve.thresholds)
     ]
-
-
-def exact_or_none(value: float) -> float | None:
-    """Return a number, or None instead of NaN, which JSON does not have.
-
-    >>> exact_or_none(0.5), exact_or_none(float("nan"))
-    (0.5, None)
-    """
-    return None if math.isnan(value) else value
 
 
 def evidence(name: str, session: Review, threshold: float) -> str:

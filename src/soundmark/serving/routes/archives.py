@@ -19,7 +19,7 @@ from soundmark.serving.archives import Archive, Excerpt, picture, wav
 from soundmark.serving.http import query
 from soundmark.serving.http.problems import Problem
 from soundmark.serving.http.query import Parser, number, switch
-from soundmark.serving.routes.context import context_of
+from soundmark.serving.routes.context import Context, context_of
 
 MARGIN_S = 1.0  # of sound on both sides of a window
 
@@ -45,7 +45,21 @@ def archive_of(request: Request) -> Archive:
     Traceback (most recent call last):
     soundmark.serving.http.problems.Problem: there is no archive "index": this server has none. Start it with ...
     """
-    name, known = request.path_params["archive"], context_of(request).archives
+    return archive_named(context_of(request), request.path_params["archive"])
+
+
+def archive_named(context: Context, name: str) -> Archive:
+    """Return an archive of a server.
+
+    Raises:
+        Problem: there is none of this name (404).
+
+    >>> from types import SimpleNamespace
+    >>> archive_named(SimpleNamespace(archives={}), "index")
+    Traceback (most recent call last):
+    soundmark.serving.http.problems.Problem: there is no archive "index": this server has none. Start it with ...
+    """
+    known = context.archives
     found = known.get(name)
     if found is None:
         have = f"this server has {', '.join(known)}" if known else "this server has none"
@@ -67,8 +81,18 @@ def _excerpt(request: Request, archive: Archive, values: dict[str, Any]) -> Exce
     number = request.path_params["window"]
     found = archive.excerpt(number, label=values.get("class"), margin_s=margin_s)
     if found is None:
-        raise Problem(404, f'the archive "{archive.name}" has {len(archive.index)} windows, numbered from 0.')
+        raise no_window(archive)
     return found
+
+
+def no_window(archive: Archive) -> Problem:
+    """Return the problem of a number that no window of an archive has.
+
+    >>> from types import SimpleNamespace
+    >>> no_window(SimpleNamespace(name="index", index=range(20))).detail
+    'the archive "index" has 20 windows, numbered from 0.'
+    """
+    return Problem(404, f'the archive "{archive.name}" has {len(archive.index)} windows, numbered from 0.')
 
 
 async def _archives(request: Request) -> Response:

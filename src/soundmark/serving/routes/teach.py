@@ -26,7 +26,7 @@ from soundmark.serving.http import query
 from soundmark.serving.http.problems import Problem
 from soundmark.serving.http.query import Parser, number, whole
 from soundmark.serving.http.uploads import received_bytes
-from soundmark.serving.routes.archives import archive_of
+from soundmark.serving.routes.archives import archive_named, archive_of, no_window
 from soundmark.serving.routes.context import Context, context_of
 from soundmark.serving.teach.teacher import OFF, Teacher
 
@@ -87,9 +87,10 @@ async def _fields(request: Request, known: dict[str, Any], required: tuple[str, 
     """Return the fields of the JSON object in the body of a request.
 
     Raises:
-        Problem: it is no such object (400), or too large (413).
+        Problem: it is no such object (400), too large (413), or takes too long (408).
     """
-    body = await received_bytes(request, max_bytes=BODY_BYTES)
+    context = context_of(request)
+    body = await context.arrived(received_bytes(request, max_bytes=BODY_BYTES), context.deadline())
     try:
         values = parse_json(body.decode())
     except ValueError as error:
@@ -115,7 +116,7 @@ async def _add(request: Request) -> Response:
     teacher = teacher_of(request)
     values = await _fields(request, LABEL, ("archive", "window", "decision"))
     context = context_of(request)
-    archive = _archive(context, values["archive"])
+    archive = archive_named(context, values["archive"])
     excerpt = _window(archive, values["window"])
     start_s = values.get("start_s", excerpt.start_s)
     stop_s = values.get("stop_s", excerpt.stop_s)
@@ -218,17 +219,9 @@ async def _download(request: Request) -> Response:
     return FileResponse(path, media_type="application/octet-stream", filename=path.name)
 
 
-def _archive(context: Context, name: str) -> Archive:
-    found = context.archives.get(name)
-    if found is None:
-        known = ", ".join(context.archives) or "none"
-        raise Problem(404, f'there is no archive "{name[:60]}": this server has {known}.')
-    return found
-
-
 def _window(archive: Archive, wanted: int) -> FoundWindow:
     if not 0 <= wanted < len(archive.index):
-        raise Problem(404, f'the archive "{archive.name}" has {len(archive.index)} windows, numbered from 0.')
+        raise no_window(archive)
     found: FoundWindow = archive.index.windows([wanted])[0]
     return found
 
