@@ -1,13 +1,12 @@
 """The example notebooks run without errors: on synthetic sounds, and on real clips if they are available."""
 
-import csv
 import re
-import shutil
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from support.documentation_files import copy_some_clips
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
@@ -100,27 +99,9 @@ def test_a_notebook_runs_on_synthetic_sounds(path: Path, tmp_path: Path):
 def test_the_urbansound8k_notebook_runs_on_real_clips(
     urbansound8k: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("SOUNDMARK_DATASET", str(copy_some_clips(urbansound8k, tmp_path / "UrbanSound8K")))
+    monkeypatch.setenv(
+        "SOUNDMARK_DATASET", str(copy_some_clips(urbansound8k, tmp_path / "UrbanSound8K", each=REAL_CLIPS))
+    )
     notebook = execute(EXAMPLES / "urbansound8k.ipynb", tmp_path)
     assert count_images(notebook) >= 7
     assert "UrbanSound8K" in output_text(notebook)
-
-
-def copy_some_clips(root: Path, small: Path) -> Path:
-    """Copy a few clips of each class in each fold, with their rows of the metadata."""
-    (small / "metadata").mkdir(parents=True)
-    copied: Counter[tuple[str, str]] = Counter()
-    table = Path("metadata", "UrbanSound8K.csv")
-    with (root / table).open(newline="") as source, (small / table).open("w", newline="") as target:
-        rows = csv.DictReader(source)
-        writer = csv.DictWriter(target, rows.fieldnames or ())
-        writer.writeheader()
-        for row in rows:
-            clip = Path("audio", f"fold{row['fold']}", row["slice_file_name"])
-            if not (root / clip).exists() or copied[row["fold"], row["class"]] == REAL_CLIPS:
-                continue
-            copied[row["fold"], row["class"]] += 1
-            (small / clip).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(root / clip, small / clip)
-            writer.writerow(row)
-    return small

@@ -10,26 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 import soundmark as sm
 from soundmark.detection.archive import review
 from soundmark.detection.settings import read_thresholds
 from soundmark.serving.archives import open_archives
 from support.archives import tone_archive
-from support.browser import find_chromium
 from support.pages import check_accessibility, free_port, opened, server_process
 from support.serving import Running, running
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=find_chromium(), args=["--mute-audio"])
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 import soundmark as sm
 from soundmark.serving.archives import open_archives
-from support.browser import find_chromium
 from support.pages import check_accessibility, free_port, opened, server_process
 from support.serving import Running, running
 from support.teaching import TeachingSet, teaching_set
@@ -24,14 +23,6 @@ from support.teaching import TeachingSet, teaching_set
 pytestmark = pytest.mark.slow
 
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=find_chromium(), args=["--mute-audio"])
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
