@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,16 @@ class FolderListing:
         if folder not in self._folders:
             self._folders[folder] = files_in(folder)
         return self._folders[folder].get(os.path.normcase(name))
+
+
+def in_class_folders(files: Iterable[Sequence[str]]) -> bool:
+    """Return whether sound files, given as parts of paths below a folder, are in several folders, and none beside them.
+
+    >>> in_class_folders([("dog", "1.wav"), ("cat", "1.wav")]), in_class_folders([("dog", "1.wav"), ("1.wav",)])
+    (True, False)
+    """
+    tops = {parts[0] if len(parts) > 1 else "" for parts in files}
+    return len(tops) > 1 and "" not in tops
 
 
 def files_in(folder: str) -> dict[str, os.DirEntry[str]]:

@@ -23,7 +23,7 @@ from soundmark import audio
 from soundmark.audio import AudioSource, is_samples
 from soundmark.audio.decoding import UNNAMED, reopenable
 from soundmark.errors import AudioError
-from soundmark.models.classifier import Model
+from soundmark.models.classifier import BATCH_VALUES, Model
 from soundmark.models.streaming import open_stream
 from soundmark.runtime import atomic, plotting
 from soundmark.runtime.text import counted, one_line
@@ -38,9 +38,6 @@ Float64 = npt.NDArray[np.float64]
 
 # Number of patches along frequency and time. As many minus one are added half-way between them.
 FREQUENCY_PATCHES, TIME_PATCHES = 8, 12
-
-
-BATCH_VALUES = 512 * 1024  # of the occluded spectrograms of a batch: four windows of 10 s with 128 mel bands
 
 
 IMPORTANT_FRACTION = 0.5  # a region is important from this fraction of the maximum importance on

@@ -151,7 +151,7 @@ def _has_ended(process_id: int) -> bool:
     except ProcessLookupError:
         return True
     except (OSError, OverflowError):
-        return False
+        pass
     return False
 
 

@@ -31,14 +31,8 @@ from soundmark.datasets.dataset import Dataset
 from soundmark.errors import DatasetError, SettingsError
 from soundmark.runtime.text import reason_unreadable
 
-LAYOUTS = (
-    "corrections",
-    "urbansound8k",
-    "esc50",
-    "annotations",
-    "table",
-    "folders",
-)  # tried in this order, the most specific first
+# Tried in this order, the most specific first.
+LAYOUTS = ("corrections", "urbansound8k", "esc50", "annotations", "table", "folders")
 
 
 class Layout(Protocol):

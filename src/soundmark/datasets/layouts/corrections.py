@@ -159,7 +159,7 @@ def find(path: Path) -> Path | None:
 
 
 def load(table: Path, *, classes: Sequence[str] | None = None) -> Dataset:
-    r"""Load the clips with a label that stands, in the order of the table; classes by name unless ``classes`` is given.
+    r"""Load the clips with a label that counts, in the order of the table; classes by name unless ``classes`` is given.
 
     Raises:
         DatasetError: no clip has a label, none of the clips exists, or a label is not among ``classes``.
@@ -182,7 +182,7 @@ def load(table: Path, *, classes: Sequence[str] | None = None) -> Dataset:
         raise DatasetError(f'"{table}": {unknown_name("label", unknown[0], classes)}')
     if not usable:
         decisions = counted(len(rows.corrections), "decision")
-        raise DatasetError(f'"{table}" has no clip with a label: {decisions}, none of which gives a class that stands.')
+        raise DatasetError(f'"{table}" has no clip with a label: {decisions}, none of which gives a class that counts.')
     pairs = ((Row(table, number, {}), _clip(table.parent, each)) for number, each in usable.items())
     clips, missing = existing_clips(table.parent, pairs)
     return Dataset(
@@ -197,7 +197,7 @@ def load(table: Path, *, classes: Sequence[str] | None = None) -> Dataset:
 
 
 def has_labels(folder: Path) -> bool:
-    """Return whether a folder of corrections has a clip with a label that stands, so that it can be opened.
+    """Return whether a folder of corrections has a clip with a label that counts, so that it can be opened.
 
     >>> has_labels(folder)
     False
@@ -335,7 +335,7 @@ def _delimiter(line: bytes) -> str:
 
 
 def _cells(line: bytes, delimiter: str | None = None) -> list[str] | None:
-    """Return the cells of a line, which is a row of its own: a damaged one does not affect the next."""
+    """Return the cells of a line, which is one row: a damaged one does not affect the next."""
     try:
         text = line.decode("utf-8-sig").strip("\r\n")
         return [cell.strip() for cell in next(csv.reader([text], delimiter=delimiter or _delimiter(line)), [])]

@@ -116,9 +116,9 @@ def _clips_about(sources: set[str], data: Dataset, clips: _Clips) -> dict[str, _
     for key, (owner, clip) in clips.items():
         if owner is not data and clip.path.name in files:
             with suppress(AudioError):  # reported when it is read
-                name = names.setdefault(clip.path, "") or corrections.source_name(clip.path)
-                names[clip.path] = name
-                found.setdefault(name, {})[key] = owner, clip
+                if clip.path not in names:
+                    names[clip.path] = corrections.source_name(clip.path)
+                found.setdefault(names[clip.path], {})[key] = owner, clip
     return found
 
 

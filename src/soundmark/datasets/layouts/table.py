@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from soundmark.audio.folders import SUFFIXES, files_in, walk
+from soundmark.audio.folders import SUFFIXES, files_in, in_class_folders, walk
 from soundmark.datasets.dataset import SEPARATOR, Clip, Dataset, Skipped, relative, split_label, typical_length_s
 from soundmark.datasets.layouts.table_reader import MAX_FOLD, Row, existing_clips, read_rows
 from soundmark.errors import DatasetError
@@ -65,10 +65,9 @@ def _is_table(path: Path) -> bool:
 
 
 def _has_class_folders(folder: Path) -> bool:
-    """Return whether at least two folders contain sound files, and no sound file is beside them."""
-    entries = (entry.parts for entry in walk(str(folder)) if not entry.is_folder)
-    tops = {parts[0] if len(parts) > 1 else "" for parts in entries if Path(parts[-1]).suffix.lower() in SUFFIXES}
-    return len(tops) > 1 and "" not in tops
+    """Return whether a folder has one folder of sound files per class."""
+    files = (entry.parts for entry in walk(str(folder)) if not entry.is_folder)
+    return in_class_folders(parts for parts in files if Path(parts[-1]).suffix.lower() in SUFFIXES)
 
 
 def load(path: Path, *, classes: Sequence[str] | None = None) -> Dataset:
@@ -91,17 +90,16 @@ def load(path: Path, *, classes: Sequence[str] | None = None) -> Dataset:
     >>> data.multi_label, data.classes, [clip.label for clip in data.clips]
     (True, ('dog', 'siren'), ['dog;siren', ''])
     """
-    columns = REQUIRED
     # A label with a semicolon is a single class name only if ``classes`` contains it.
     given = frozenset(classes or ())
-    several = any(SEPARATOR in row.get("label") and row.get("label") not in given for row in read_rows(path, columns))
+    several = any(SEPARATOR in row.get("label") and row.get("label") not in given for row in read_rows(path, REQUIRED))
     if classes is None:
-        found = (name for row in read_rows(path, columns) for name in _names(row, several))
+        found = (name for row in read_rows(path, REQUIRED) for name in _names(row, several))
         known = tuple(dict.fromkeys(found))
     else:
         known = tuple(classes)
     position = {name: number for number, name in enumerate(known)}
-    rows = ((row, _clip(row, _label(row, _names(row, several), position))) for row in read_rows(path, columns))
+    rows = ((row, _clip(row, _label(row, _names(row, several), position))) for row in read_rows(path, REQUIRED))
     clips, skipped = existing_clips(path.parent, _without_duplicates(path.parent, rows))
     return Dataset(
         name=path.stem,

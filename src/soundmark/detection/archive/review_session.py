@@ -51,7 +51,7 @@ class Review:
     """Reviews of one class in an index: ``next`` windows, ``answer`` each, read ``curve`` and ``safe_threshold``.
 
     With ``corrections``, the decisions are those on disk, of all reviewers; the latest one about a window counts. So a
-    review goes on where an earlier process ended, even if it was killed.
+    review continues where an earlier process ended, even if it was killed.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol, cast
 
-from soundmark.audio.folders import walk
+from soundmark.audio.folders import in_class_folders, walk
 from soundmark.datasets.dataset import SEPARATOR, Clip, Dataset, Skipped, relative, typical_length_s
 from soundmark.datasets.layouts.annotations.annotation import (
     Annotation,
@@ -154,9 +154,8 @@ def _label_files(folder: Path) -> list[Path]:
         return found
     if found := [path for path in texts if sound_beside(path) is not None and recognised(path)]:
         return found
-    at_top = any(path.parent == folder for path in sounds)
-    if not at_top and len({path.relative_to(folder).parts[0] for path in sounds}) > 1:
-        return []  # one folder per class
+    if in_class_folders(path.relative_to(folder).parts for path in sounds):
+        return []
     recordings = Recordings(folder)
     found = [path for path in near if _names_sounds(path, recordings)]
     if len(found) > 1:

@@ -186,7 +186,8 @@ def _description(found: PolyphaseFilter) -> dict[str, Any]:
 
 def _compact(found: PolyphaseFilter) -> np.ndarray:
     """The used weights of each phase ``[up · taps]``, then those of the first outputs; little-endian float32."""
-    taps, padded = _taps(found), np.pad(found.weights, ((0, 0), (0, _taps(found))))
+    taps = _taps(found)
+    padded = np.pad(found.weights, ((0, 0), (0, taps)))
     rows = np.stack([row[at : at + taps] for row, at in zip(padded, _offsets(found), strict=True)])
     return np.concatenate([rows.ravel(), found.start.ravel()]).astype("<f4")
 
