@@ -16,7 +16,7 @@ setup: $(VENV)/.test            ## Create the environment of a developer.
 quick: setup                    ## A minute, before each commit: lint, layers, types, and the unit tests that take no training.
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint types unit
 
-test: setup                     ## Everything a contributor needs, in about eight minutes on two cores.
+test: setup                     ## Everything a contributor needs, in about twelve minutes on two cores.
 	$(PYTEST)
 
 test-all: test                  ## The long batteries as well: every kill, every flipped byte, every message from a new process, lowest versions.
