@@ -77,6 +77,8 @@ if TYPE_CHECKING:
     from soundmark.training.recipe import Recipe
     from soundmark.training.single_model import train
 
+    __version__: str
+
 __all__ = [
     "Analysis",
     "AudioError",
@@ -158,6 +160,10 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("soundmark")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _MODULES[name].split(":")

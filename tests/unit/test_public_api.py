@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -34,6 +35,10 @@ def test_every_lazily_imported_name_is_public():
     errors = {name for name in soundmark.__all__ if name.endswith("Error")}
     assert set(soundmark._MODULES) == set(soundmark.__all__) - errors
     assert soundmark.__all__ == sorted(soundmark.__all__)
+
+
+def test_version_is_that_of_the_installed_package():
+    assert soundmark.__version__ == version("soundmark")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
