@@ -13,6 +13,7 @@ import numpy as np
 
 from soundmark.datasets import splits
 from soundmark.metrics.task import Task
+from soundmark.runtime import parallel
 from soundmark.training.moments import Moments
 
 SHRINKAGE = 0.6  # of the covariances: clips of one recording are more alike than recordings are (benchmarks/UNKNOWN.md)
@@ -134,12 +135,15 @@ def held_out_familiarity(views: np.ndarray, targets: np.ndarray, sources: np.nda
     """
     fold_of = splits.assign_folds(sources, targets, k=min(N_FOLDS, len(np.unique(sources))), seed=seed)
     everything, raw = Moments.of(views, targets), np.zeros(len(targets))
-    for fold in np.unique(fold_of):
+
+    def hold_out(fold: int) -> None:
         held_out = fold_of == fold
         if held_out.all():
-            continue  # there is only one recording
+            return  # there is only one recording
         others = everything - Moments.of(views[:, held_out], targets[held_out])
         raw[held_out] = Familiarity.of_moments(others).raw(views[0, held_out])
+
+    parallel.map_in_threads(hold_out, np.unique(fold_of).tolist())
     return raw
 
 

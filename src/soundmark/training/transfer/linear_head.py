@@ -13,6 +13,7 @@ import numpy as np
 
 from soundmark.datasets import splits
 from soundmark.metrics.task import Task
+from soundmark.runtime import parallel
 from soundmark.training import calibration
 from soundmark.training.moments import Floats, Moments
 
@@ -71,11 +72,14 @@ def fit_head(
     fold_of = splits.assign_folds(sources, y, k=min(FOLDS, recordings), seed=seed)
     everything = Moments.of(examples, y)
     held_out = np.zeros((len(SHRINKAGES), *y.shape))
-    for fold in np.unique(fold_of) if recordings > 1 else ():
+
+    def hold_out(fold: int) -> None:
         test = fold_of == fold
         others = everything - Moments.of(examples[:, test], y[test])
         for index, (weights, bias) in enumerate(_discriminants(others, SHRINKAGES, activation, np.float32)):
             held_out[index, test] = x[test] @ weights + bias
+
+    parallel.map_in_threads(hold_out, np.unique(fold_of).tolist() if recordings > 1 else [])
     # With a single recording, nothing was held out: no temperature can be fitted.
     temperatures = [calibration.temperature(logits, y, activation) if recordings > 1 else 1.0 for logits in held_out]
     task = Task.named(activation)
