@@ -55,8 +55,9 @@ def fit_power_law(sizes: Floats, scores: Floats, typical: float | Floats = TYPIC
     """Fit a power law to each row of ``scores`` ``[m, k]``, which were reached with ``sizes`` ``[k]`` recordings.
 
     With x = ln n and e = ln(1 − score), it minimises Σ w·(e − a + c·x)² + W·(c − C)², where C is the ``typical``
-    exponent (of all rows, or of each) and W its weight. The weights w are proportional to the squared errors of the first row, so that all scores are
-    fitted with the same absolute accuracy; their mean is 1. Scores of 1 are fitted as almost 1.
+    exponent (of all rows, or of each) and W its weight. The weights w are proportional to the squared errors of the
+    first row, so that all scores are fitted with the same absolute accuracy; their mean is 1. Scores of 1 are fitted as
+    almost 1.
 
     >>> sizes = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
     >>> found = fit_power_law(sizes, 1 - 0.4 * sizes[None] ** -0.28)
