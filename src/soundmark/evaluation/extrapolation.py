@@ -1,7 +1,7 @@
 """Extrapolate a learning curve: the score that more recordings of the same kind would give, with an interval.
 
 The error (1 − score) falls as a power of the number of recordings, b·n^−c, with 0 ≤ c ≤ 1. Few points determine the
-exponent c badly, so it is drawn towards a typical value.
+exponent c badly, so it is drawn towards a typical value, which is uncertain too.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ LEVEL = 0.8  # of the interval of an extrapolation
 FACTOR = 2.0  # an extrapolation is to this many times the recordings
 
 
-TYPICAL_EXPONENT = 0.25  # learning curves of classifiers have exponents of 0.07 to 0.5
+TYPICAL_EXPONENT = 0.28  # learning curves of classifiers have exponents of 0.07 to 0.5
 
 
-TYPICAL_WEIGHT = 2.0  # of the typical exponent, relative to a sum of squares of ln(n); see ``fit_power_law``
+TYPICAL_SPREAD = 0.07  # standard deviation of the typical exponent
+
+
+TYPICAL_WEIGHT = 5.0  # of the typical exponent, relative to a sum of squares of ln(n); see ``fit_power_law``
 
 
 LEAST_ERROR = 0.1  # of the largest error of a curve; a smaller one is set to it: its logarithm would dominate
@@ -48,17 +51,18 @@ class PowerLaws:
         return np.asarray(1 - self.scale * n**-self.exponent, np.float64)
 
 
-def fit_power_law(sizes: Floats, scores: Floats) -> PowerLaws:
+def fit_power_law(sizes: Floats, scores: Floats, typical: float | Floats = TYPICAL_EXPONENT) -> PowerLaws:
     """Fit a power law to each row of ``scores`` ``[m, k]``, which were reached with ``sizes`` ``[k]`` recordings.
 
-    With x = ln n and e = ln(1 − score), it minimises Σ w·(e − a + c·x)² + W·(c − C)², where C is the typical exponent
-    and W its weight. The weights w are proportional to the squared errors of the first row, so that all scores are
-    fitted with the same absolute accuracy; their mean is 1. Scores of 1 are fitted as almost 1.
+    With x = ln n and e = ln(1 − score), it minimises Σ w·(e − a + c·x)² + W·(c − C)², where C is the ``typical``
+    exponent (of all rows, or of each) and W its weight. The weights w are proportional to the squared errors of the
+    first row, so that all scores are fitted with the same absolute accuracy; their mean is 1. Scores of 1 are fitted as
+    almost 1.
 
     >>> sizes = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
-    >>> found = fit_power_law(sizes, 1 - 0.4 * sizes[None] ** -0.25)
+    >>> found = fit_power_law(sizes, 1 - 0.4 * sizes[None] ** -0.28)
     >>> found.scale.round(6).tolist(), found.exponent.round(6).tolist(), found.at(32.0).round(3).tolist()
-    ([0.4], [0.25], [0.832])
+    ([0.4], [0.28], [0.848])
     """
     errors = np.clip(1 - scores, TINY, 1)
     x, e = np.log(sizes), np.log(np.maximum(errors, LEAST_ERROR * errors.max(axis=1, keepdims=True)))
@@ -67,7 +71,7 @@ def fit_power_law(sizes: Floats, scores: Floats) -> PowerLaws:
     middle_x, middle_e = (w * x).sum() / w.sum(), (e @ w) / w.sum()
     squares = (w * (x - middle_x) ** 2).sum()
     products = -((e - middle_e[:, None]) @ (w * (x - middle_x)))
-    exponent = np.clip((products + TYPICAL_WEIGHT * TYPICAL_EXPONENT) / (squares + TYPICAL_WEIGHT), 0, 1)
+    exponent = np.clip((products + TYPICAL_WEIGHT * typical) / (squares + TYPICAL_WEIGHT), 0, 1)
     return PowerLaws(scale=np.exp(middle_e + exponent * middle_x), exponent=exponent)
 
 
@@ -111,19 +115,22 @@ def extrapolate(
 
     A new measurement with F times the recordings contains the present ones, so test and training recordings deviate
     from the present ones by the fraction 1 − 1/F of their variance. The variance σ²/n between training sets of n
-    recordings follows from the draws: two draws of n of N recordings share some, so theirs is σ²·(1/n − 1/N).
+    recordings follows from the draws: two draws of n of N recordings share some, so theirs is σ²·(1/n − 1/N). The
+    interval contains the uncertainty of the typical exponent.
 
     >>> sizes = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
     >>> spread, draws = np.full((5, 5), 0.03**2), np.full(4, 0.02**2)
-    >>> found = extrapolate(sizes, 1 - 0.4 * sizes**-0.25, spread, draws, draws=10)
+    >>> found = extrapolate(sizes, 1 - 0.4 * sizes**-0.28, spread, draws, draws=10)
     >>> round(found.score, 3), round(found.gain, 3), 0.77 < found.interval.low < found.score < found.interval.high < 0.9
-    (0.832, 0.032, True)
+    (0.848, 0.032, True)
     """
     new = 1 - 1 / factor
     variance = _training_variance(sizes, draw_variances)
     spread = new * covariance + np.diag(np.append(draw_variances / draws, 0)) + new * variance
-    random = np.random.default_rng(seed).multivariate_normal(scores, spread, REPLICATES, method="eigh")
-    curves = fit_power_law(sizes, np.vstack([scores, random]))
+    rng = np.random.default_rng(seed)
+    random = rng.multivariate_normal(scores, spread, REPLICATES, method="eigh")
+    typical = np.append(TYPICAL_EXPONENT, rng.normal(TYPICAL_EXPONENT, TYPICAL_SPREAD, REPLICATES))
+    curves = fit_power_law(sizes, np.vstack([scores, random]), typical)
     reached = curves.at(factor * sizes[-1])
     gains = reached - curves.at(sizes[-1])
     return Extrapolation(

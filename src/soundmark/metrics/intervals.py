@@ -5,6 +5,7 @@ Clips cut from the same recording are not independent. The intervals here treat 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -71,18 +72,11 @@ def finite_or_none(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prior:
-    """What is assumed of data of a kind: with few recordings, the variation between them is hardly known.
+# Assumed intra-class correlations of the clips of a recording: with few recordings, the variation between them is
+# hardly known. The values were chosen by simulation (benchmarks/interval_coverage.py).
+SCORE_CORRELATION, DIFFERENCE_CORRELATION = 0.2, 0.1
 
-    The values were chosen by simulation (benchmarks/interval_coverage.py).
-    """
-
-    correlation: float  # intra-class correlation of the clips of a recording
-    freedom: float  # degrees of freedom added, because score intervals are wider than t intervals where data are few
-
-
-SCORE, DIFFERENCE = Prior(correlation=0.2, freedom=6.0), Prior(correlation=0.1, freedom=8.0)
+LEAST_SHARE = 1e-6  # of the variance that is due to correlation: with less, t quantiles equal normal ones
 
 PRIOR_RECORDINGS = 1.0  # the assumed correlation counts as much as that of one recording
 
@@ -96,9 +90,9 @@ def score_interval(values: ArrayLike, sources: ArrayLike, *, level: float = LEVE
     of a few recordings are correct, it still extends below 1. With one recording the interval is NaN.
 
     >>> score_interval([1, 1, 0, 0, 1, 0], ["a", "a", "b", "b", "c", "d"])
-    Interval(low=0.119..., high=0.880...)
+    Interval(low=0.109..., high=0.890...)
     >>> score_interval([1, 1, 1, 1, 1, 1], ["a", "a", "b", "b", "c", "d"])
-    Interval(low=0.503..., high=1.0)
+    Interval(low=0.550..., high=1.0)
     """
     values = np.asarray(values, np.float64)
     totals, counts = per_recording(values, sources)
@@ -106,7 +100,8 @@ def score_interval(values: ArrayLike, sources: ArrayLike, *, level: float = LEVE
         return UNKNOWN
     mean = values.mean()
     informative = int(min(np.count_nonzero(totals > 0), np.count_nonzero(totals < counts)))
-    found = spread(totals, counts, unit=mean * (1 - mean), informative=informative, prior=SCORE, level=level)
+    unit = mean * (1 - mean)
+    found = spread(totals, counts, unit=unit, informative=informative, prior=SCORE_CORRELATION, level=level)
     return wilson(mean, found)
 
 
@@ -118,7 +113,7 @@ def difference_interval(values: ArrayLike, sources: ArrayLike, *, level: float =
     clips may differ on others. With one recording the interval is NaN.
 
     >>> difference_interval([1, 0, 0, 0, 1, 0], ["a", "a", "b", "b", "c", "d"])
-    Interval(low=-0.265..., high=0.732...)
+    Interval(low=-0.187..., high=0.700...)
     """
     values = np.asarray(values, np.float64)
     totals, counts = per_recording(values, sources)
@@ -127,7 +122,7 @@ def difference_interval(values: ArrayLike, sources: ArrayLike, *, level: float =
     mean, discordant = values.mean(), np.abs(values).mean()
     informative = int(np.count_nonzero(per_recording(np.abs(values), sources)[0]))
     unit = discordant - mean**2
-    found = spread(totals, counts, unit=unit, informative=informative, prior=DIFFERENCE, level=level)
+    found = spread(totals, counts, unit=unit, informative=informative, prior=DIFFERENCE_CORRELATION, level=level)
     return tango((discordant + mean) / 2, (discordant - mean) / 2, found)
 
 
@@ -145,19 +140,18 @@ class Spread:
 
 
 def spread(
-    totals: Floats, counts: Floats, *, unit: float, informative: int, prior: Prior, level: float = LEVEL
+    totals: Floats, counts: Floats, *, unit: float, informative: int, prior: float, level: float = LEVEL
 ) -> Spread:
     """Estimate the variance of the ratio Σ ``totals`` / Σ ``counts`` [recordings] over recordings.
 
     ``unit`` is the variance of a single clip. Clips of one recording are correlated: the intra-class correlation ρ is
     found from the variance with bias-reduced weights (CR2; Bell and McCaffrey 2002), and shrunk towards ``prior``,
     which weighs as much as ``PRIOR_RECORDINGS`` of the ``informative`` recordings: those with a rare outcome. The
-    variance is unit · Σ count · (1 + (count − 1) ρ) / N². The degrees of freedom are Satterthwaite's for unequal
-    recordings with correlation ρ.
+    variance is unit · Σ count · (1 + (count − 1) ρ) / N²; for its degrees of freedom, see ``degrees_of_freedom``.
 
-    >>> found = spread(np.array([3.0, 5.0, 1.0]), np.array([5.0, 5.0, 2.0]), unit=0.19, informative=3, prior=SCORE)
+    >>> found = spread(np.array([3.0, 5.0, 1.0]), np.array([5.0, 5.0, 2.0]), unit=0.19, informative=3, prior=0.2)
     >>> round(1 / found.per_clip, 1), round(found.t, 2)
-    (7.6, 2.33)
+    (7.6, 2.72)
     """
     n = counts.sum()
     share = counts / n
@@ -168,12 +162,24 @@ def spread(
         unit = unit + variance  # the variance of a single clip is underestimated by that of the mean
         pair_weight = float(np.sum((pairs - 2 * share * pairs + pairs.sum() * share**2) / (1 - share)))
         found = (variance * n**2 / unit - n) / pair_weight if unit > 0 else 0.0
-        correlation = max(
-            0.0, (informative * found + PRIOR_RECORDINGS * prior.correlation) / (informative + PRIOR_RECORDINGS)
-        )
-    freedom = satterthwaite(counts, min(1.0, correlation)) + prior.freedom
+        correlation = max(0.0, (informative * found + PRIOR_RECORDINGS * prior) / (informative + PRIOR_RECORDINGS))
+    freedom = degrees_of_freedom(counts, correlation)
     per_clip = float((n + correlation * pairs.sum()) / n**2)
     return Spread(per_clip=per_clip, t=student_t.two_sided_quantile(level, freedom))
+
+
+def degrees_of_freedom(counts: Floats, correlation: float) -> float:
+    """Return the degrees of freedom of the variance of a mean over recordings with ``counts`` clips each, at least 2.
+
+    Only the part of the variance that is due to the ``correlation`` is estimated from the recordings; that of single
+    clips follows from the mean. So Satterthwaite's number is divided by the share of the first part.
+
+    >>> round(degrees_of_freedom(np.array([5.0] * 10), 0.2), 2)  # 9, divided by 40 / 90
+    20.25
+    """
+    correlated = correlation * float((counts * (counts - 1)).sum())
+    share = correlated / (float(counts.sum()) + correlated)
+    return max(2.0, satterthwaite(counts, min(1.0, correlation)) / max(share, LEAST_SHARE))
 
 
 def satterthwaite(counts: Floats, correlation: float) -> float:
@@ -218,15 +224,14 @@ def tango(better: float, worse: float, found: Spread) -> Interval:
     >>> tango(0.2, 0.1, Spread(per_clip=0.01, t=1.96))
     Interval(low=-0.0076..., high=0.208...)
     """
-    mean = better - worse
+    better, worse = float(better), float(worse)  # NumPy's numbers are ten times as slow
+    mean, width = better - worse, float(found.width)
 
     def is_inside(difference: float) -> bool:
         b = (2 - better + worse) * difference - better - worse
-        discordant = (
-            np.sqrt(max(0.0, b * b + 8 * worse * difference * (1 - difference))) - b
-        ) / 4  # only the second, likeliest
-        variance = 2 * discordant + difference * (1 - difference)
-        return bool((mean - difference) ** 2 <= found.width * variance)
+        only_second = (math.sqrt(max(0.0, b * b + 8 * worse * difference * (1 - difference))) - b) / 4  # the likeliest
+        variance = 2 * only_second + difference * (1 - difference)
+        return (mean - difference) ** 2 <= width * variance
 
     return Interval(_last_inside(is_inside, mean, -1.0), _last_inside(is_inside, mean, 1.0))
 
@@ -235,7 +240,7 @@ def _last_inside(is_inside: Callable[[float], bool], inside: float, outside: flo
     for _ in range(BISECTIONS):
         middle = (inside + outside) / 2
         inside, outside = (middle, outside) if is_inside(middle) else (inside, middle)
-    return float(inside)
+    return inside
 
 
 def per_recording(values: Floats, sources: ArrayLike) -> tuple[Floats, Floats]:

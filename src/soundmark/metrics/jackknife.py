@@ -8,16 +8,15 @@ import numpy as np
 
 from soundmark.metrics import student_t
 from soundmark.metrics.intervals import (
-    DIFFERENCE,
+    DIFFERENCE_CORRELATION,
     LEVEL,
     PRIOR_RECORDINGS,
-    SCORE,
+    SCORE_CORRELATION,
     UNKNOWN,
     Floats,
     Interval,
-    Prior,
     Spread,
-    satterthwaite,
+    degrees_of_freedom,
     tango,
     wilson,
 )
@@ -50,34 +49,34 @@ class Jackknife:
         groups = len(self.left_out)
         return float((groups - 1) / groups * np.sum((self.left_out - self.left_out.mean()) ** 2))
 
-    def _spread(self, unit: float, prior: Prior, level: float) -> Spread:
+    def _spread(self, unit: float, prior: float, level: float) -> Spread:
         n, groups = self.counts.sum(), len(self.counts)
-        expected = (n + prior.correlation * np.sum(self.counts * (self.counts - 1))) / n**2
+        expected = (n + prior * np.sum(self.counts * (self.counts - 1))) / n**2
         found = self.variance / unit if unit > 0 else 0.0
         weight = groups if found > 0 else 0
         per_clip = (weight * found + PRIOR_RECORDINGS * expected) / (weight + PRIOR_RECORDINGS)
-        freedom = satterthwaite(self.counts, prior.correlation) + prior.freedom
+        freedom = degrees_of_freedom(self.counts, prior)
         return Spread(per_clip=float(per_clip), t=student_t.two_sided_quantile(level, freedom))
 
     def score_interval(self, level: float = LEVEL) -> Interval:
         """Return a confidence interval of a statistic from 0 to 1: Wilson's, with the jackknife variance.
 
         >>> Jackknife(value=0.8, left_out=np.array([0.85, 0.8, 0.75]), counts=np.full(3, 4.0)).score_interval()
-        Interval(low=0.545..., high=0.930...)
+        Interval(low=0.521..., high=0.936...)
         """
         if len(self.left_out) < 2 or not np.isfinite(self.value):
             return UNKNOWN
-        return wilson(self.value, self._spread(self.value * (1 - self.value), SCORE, level))
+        return wilson(self.value, self._spread(self.value * (1 - self.value), SCORE_CORRELATION, level))
 
     def difference_interval(self, level: float = LEVEL) -> Interval:
         """Return a confidence interval of a difference of two such statistics: a t interval, within [−1, 1].
 
         >>> Jackknife(value=0.1, left_out=np.array([0.1, 0.15, 0.05]), counts=np.full(3, 4.0)).difference_interval()
-        Interval(low=-0.028..., high=0.228...)
+        Interval(low=-0.031..., high=0.231...)
         """
         if len(self.left_out) < 2 or not np.isfinite(self.value):
             return UNKNOWN
-        found = self._spread(0.0, DIFFERENCE, level)
+        found = self._spread(0.0, DIFFERENCE_CORRELATION, level)
         if self.variance == 0:
             return tango(max(0.0, self.value), max(0.0, -self.value), found)
         half = found.t * np.sqrt(self.variance)

@@ -26,7 +26,7 @@ def test_quantiles_of_student_t_equal_those_of_scipy(level, freedom):
 def test_with_one_clip_per_recording_the_interval_is_that_of_wilson(right):
     found = intervals.score_interval(np.r_[np.ones(right), np.zeros(100 - right)], np.arange(100))
     wilson = scipy.stats.binomtest(right, 100).proportion_ci(method="wilson")
-    assert (found.low, found.high) == pytest.approx((wilson.low, wilson.high), abs=0.003)  # t instead of normal
+    assert (found.low, found.high) == pytest.approx((wilson.low, wilson.high), abs=1e-5)
 
 
 def tango_by_hand(b, c, n, z):
@@ -60,6 +60,12 @@ def test_the_degrees_of_freedom_are_those_of_the_matrix():
     covariance = residual @ np.diag(counts * (1 + (counts - 1) * correlation)) @ residual.T
     p = covariance / np.sqrt(np.outer(1 - share, 1 - share))
     assert intervals.satterthwaite(counts, correlation) == pytest.approx(np.trace(p) ** 2 / np.trace(p @ p))
+
+
+def test_correlation_that_explains_all_variance_leaves_the_degrees_of_freedom_of_the_recordings():
+    counts = np.full(10, 1000.0)
+    assert intervals.degrees_of_freedom(counts, 0.5) == pytest.approx(9, rel=0.01)
+    assert intervals.degrees_of_freedom(counts, 0.001) == pytest.approx(18, rel=0.01)  # half of the variance
 
 
 @pytest.mark.parametrize("function", [intervals.score_interval, intervals.difference_interval])
