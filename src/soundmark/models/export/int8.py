@@ -80,7 +80,7 @@ def _ranges(
 
 
 def _range_of_each(session: Any, names: list[str], spectrogram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the smallest and the largest value, float32 [1 + tensors], of a spectrogram [1, freq, time] and tensors."""
+    """Return the minimum and the maximum, float32 [1 + tensors], of a spectrogram [1, freq, time] and the tensors."""
     batch = np.ascontiguousarray(spectrogram[:, np.newaxis], np.float32)
     tensors = [batch, *session.run(names, {"spectrogram": batch})]
     return np.array([tensor.min() for tensor in tensors]), np.array([tensor.max() for tensor in tensors])
