@@ -1,4 +1,4 @@
-"""Fuzz soundmark: sounds, models, model cards, tables or recipes with random damage.
+"""Fuzz soundmark: sounds, models, model cards, tables, annotations, recipes or indexes with random damage.
 
     python benchmarks/fuzz.py --target sounds --seconds 1200 --seed 1 --findings findings
     python benchmarks/fuzz.py --target sounds --seed 1 --index 4711    # one input again, with its traceback

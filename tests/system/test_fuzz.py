@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 FUZZ = Path(__file__).parents[2] / "benchmarks" / "fuzz.py"
-INPUTS = {"sounds": 600, "models": 300, "cards": 120, "tables": 400, "recipes": 800}
+INPUTS = {"sounds": 600, "models": 300, "cards": 120, "tables": 400, "recipes": 800, "annotations": 300, "indexes": 200}
 """Inputs of a short run: a few seconds."""
 
 

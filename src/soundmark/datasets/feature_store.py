@@ -206,7 +206,7 @@ class Store:
             _check_layout(path, self.shape)
             path = self._journal
             path.stat()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             log.warning('"%s" is damaged or missing (%s): recomputing all features', path, error)
             return False
         return True
@@ -218,7 +218,7 @@ class Store:
         for line in lines:
             try:
                 entry = checksums.verified(json.loads(line.decode()))
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             failures = {int(row): reason for row, reason in entry["failures"].items()}
             chunks[entry["number"]] = Chunk(**{**entry, "failures": failures})

@@ -209,7 +209,7 @@ class Journal:
 def _verified_line(line: bytes) -> dict[str, Any] | None:
     try:
         return checksums.verified(json.loads(line))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -436,7 +436,7 @@ def check_same_data(folder: Path, dataset: Dataset) -> None:
         before = json.loads(path.read_bytes().decode())
     except FileNotFoundError:
         return
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         before = {}
     if isinstance(before, dict) and "note" in before:
         raise OutputError(f'"{folder}" contains the results of `soundmark evaluate`. Choose another folder with -o.')

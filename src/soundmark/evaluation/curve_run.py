@@ -489,7 +489,7 @@ def _check_same_curve(folder: Path, plan: CurvePlan) -> None:
         known = before["dataset"]["fingerprint"], before["recipe"]
     except FileNotFoundError:
         return
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         log.warning('"%s" was damaged or changed after it was written: it is recomputed', path)
         return
     if known != (plan.dataset.fingerprint, json.loads(json.dumps(plan.recipe.settings()))):

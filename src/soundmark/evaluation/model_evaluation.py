@@ -270,7 +270,7 @@ def check_same_run(folder: Path, about: Mapping[str, Any], name: str) -> None:
             return  # new; or killed before the last file, and the manifest decides what may be replaced
     except OSError:
         return  # writing will fail too, with a clearer message
-    except ValueError:
+    except (ValueError, RecursionError):
         pass  # not JSON: an unknown file that must not be overwritten
     raise OutputError(
         f'"{folder}" contains the results of another model or of other data. Choose another folder with -o.'

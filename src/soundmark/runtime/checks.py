@@ -103,18 +103,14 @@ def parse_toml(text: str) -> dict[str, Any]:
     """
     import tomllib
 
-    try:
-        return _parsed(text, tomllib.loads, tomllib.TOMLDecodeError)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    return _parsed(text, tomllib.loads, tomllib.TOMLDecodeError)
 
 
 def parse_json(text: str) -> Any:
     """Parse JSON text from an untrusted file; see ``check_digits``.
 
     Raises:
-        ValueError: it is not valid JSON, or a number is too long; with the reason.
-        RecursionError: it is nested too deeply.
+        ValueError: it is not valid JSON, a number is too long, or it is nested too deeply; with the reason.
 
     >>> parse_json('{"classes": ["dog"]}')
     {'classes': ['dog']}
@@ -125,6 +121,8 @@ def parse_json(text: str) -> Any:
 def _parsed(text: str, load: Callable[[str], Any], syntax_error: type[ValueError]) -> Any:
     try:
         values = load(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     except syntax_error:  # it names the line or the character
         raise
     except ValueError:  # Python converts at most 4300 digits

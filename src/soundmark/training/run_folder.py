@@ -110,7 +110,7 @@ def is_of_earlier_run(path: Path) -> bool:
     """
     try:
         return _EARLIER[path.name](path) if path.name in _EARLIER else False
-    except (OSError, ValueError, KeyError, TypeError, SoundmarkError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SoundmarkError):
         return False
 
 

@@ -227,7 +227,7 @@ def comparison_scores(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[st
         }
         fingerprint = found["dataset"]["fingerprint"]
         _ = [entry["settings"] for entry in results.values()]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SettingsError(
             f'"{path}" is not the result of a comparison: give the folder that `soundmark compare` wrote.'
         ) from error

@@ -3,7 +3,7 @@
     mutators    random changes of bytes, texts and JSON values
     protobuf    random changes of protobuf messages
     target      what a target is; the rules for messages
-    sounds, models, cards, tables, recipes   the targets
+    sounds, models, cards, tables, recipes, annotations, indexes   the targets
     faulty      a target with known faults, to test the runner
     runner      runs a target in worker processes and collects the findings
 

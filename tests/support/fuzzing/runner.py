@@ -43,6 +43,8 @@ TARGETS = {
     "cards": "cards.Cards",
     "tables": "tables.Tables",
     "recipes": "recipes.Recipes",
+    "annotations": "annotations.Annotations",
+    "indexes": "indexes.Indexes",
     "faulty": "faulty.Faulty",
 }
 _fork = multiprocessing.get_context("fork")

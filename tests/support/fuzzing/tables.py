@@ -77,7 +77,7 @@ class Tables(Target):
             return _mutated_folders(seed, rng)
         text = seed.data.decode()
         if rng.random() < 0.75:
-            text = _mutated_cells(text, rng)
+            text = mutated_cells(text, rng)
         if rng.random() < 0.4 and len(text) < MOST_CHARS:
             text = mutated_text(text, rng)
         return seed.with_data(encoded(text[:MOST_CHARS], rng))
@@ -99,12 +99,12 @@ class Tables(Target):
             )
         )
         data = Dataset.open(opened, **options)
-        _check_dataset(data)
+        check_dataset(data)
         beat("open again")
         again = Dataset.open(opened, **options)
         expect(again == data and again.fingerprint == data.fingerprint, "opened twice, the data sets differ")
         beat("describe")
-        _check_descriptions(data)
+        check_descriptions(data)
         beat("splits")
         for protocol in PROTOCOLS.values():
             try:
@@ -124,7 +124,7 @@ class Tables(Target):
             repr(inspection.inspect(data, jobs=1, progress=no_progress))
 
 
-def _check_dataset(data: Dataset) -> None:
+def check_dataset(data: Dataset) -> None:
     expect(len(data.clips) > 0, "no clips")
     for clip in data.clips:
         expect(math.isfinite(clip.start_s) and clip.start_s >= 0, f"start {clip.start_s}")
@@ -138,7 +138,7 @@ def _check_dataset(data: Dataset) -> None:
     expect(len(data.sources) == len(data.fold_of) == len(data), "sources or folds")
 
 
-def _check_descriptions(data: Dataset) -> None:
+def check_descriptions(data: Dataset) -> None:
     expect(len(repr(data).splitlines()) <= 6, f"the repr is {data!r}")
     for text in (repr(data), data.summary(), data._repr_html_(), repr(data.clips[0])):
         expect(len(text) < 100_000, f"a description of {len(text)} characters")
@@ -146,7 +146,7 @@ def _check_descriptions(data: Dataset) -> None:
     expect(len(data.to_dataframe()) == len(data), "the DataFrame")
 
 
-def _mutated_cells(text: str, rng: Random) -> str:
+def mutated_cells(text: str, rng: Random) -> str:
     delimiter = "\t" if "\t" in text else "," if "," in text else ";"
     rows = [list(row) for row in csv.reader(io.StringIO(text), delimiter=delimiter)]
     for _ in range(rng.randint(1, 4)):

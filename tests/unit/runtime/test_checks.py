@@ -2,7 +2,7 @@
 
 import pytest
 
-from soundmark.runtime.checks import parse_toml
+from soundmark.runtime.checks import parse_json, parse_toml
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,11 @@ from soundmark.runtime.checks import parse_toml
 def test_toml_that_cannot_be_used_is_a_value_error(text, message):
     with pytest.raises(ValueError, match=message):
         parse_toml(text)
+
+
+def test_json_that_is_nested_too_deeply_is_a_value_error():
+    with pytest.raises(ValueError, match="it is nested too deeply"):
+        parse_json("[" * 100_000 + "]" * 100_000)
 
 
 def test_a_number_of_30_digits_is_read():

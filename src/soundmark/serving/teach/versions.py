@@ -144,7 +144,7 @@ class Versions:
         for line in content.splitlines():
             try:
                 yield checksums.verified(json.loads(line))
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
 
 

@@ -83,7 +83,7 @@ class Checkpoint:
             if content["schema"] != SCHEMA:
                 raise ValueError("it was written by another version of soundmark")
             engine, history = Engine(**content["engine"]), tuple(Epoch(**epoch) for epoch in content["history"])
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
             log.warning('the checkpoint "%s" is damaged (%s): training restarts from the first epoch', path, error)
             return None
         if content["run"] != fingerprint:

@@ -242,6 +242,20 @@ def test_class_folders_with_notes_remain_class_folders(tmp_path: Path) -> None:
     assert Dataset.open(tmp_path).classes == ("cat", "dog")
 
 
+AOEF = json.dumps(
+    {
+        "data": {
+            "recordings": [{"uuid": "r", "path": "dawn.wav"}],
+            "tags": [{"id": 0, "key": "species", "value": "wren"}],
+            "sound_events": [
+                {"uuid": "e", "recording": "r", "geometry": {"type": "BoundingBox", "coordinates": [0, 1, 2, 3]}}
+            ],
+            "sound_event_annotations": [{"sound_event": "e", "tags": [0]}],
+        }
+    }
+)
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
@@ -259,6 +273,22 @@ def test_invalid_annotations_are_one_message(folder: Path, table: str, message: 
     (folder / "t.csv").write_text(table)
     with pytest.raises(DatasetError, match=message) as caught:
         Dataset.open(folder / "t.csv")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("cut.txt", "View\tBegin Time (s)\tEnd Time (s)\tSpecies\nWave\t0\t1\twren\nW", 'row 3: start="" must be'),
+        ("deep.json", '{"data": {"recordings": ' + "[" * 100_000 + "]" * 100_000 + "}}", "nested too deeply"),
+        ("deep.jsonl", '{"file": "dawn.wav", "label": "wren"}\n' + "[" * 100_000, "row 2: it is not JSON .*too deeply"),
+        ("box.json", AOEF.replace("[0, 1, 2, 3]", "[0, 1]"), "not a valid file of Whombat"),
+    ],
+)  # fmt: skip
+def test_damaged_label_files_are_one_message(folder: Path, name: str, content: str, message: str) -> None:
+    (folder / name).write_text(content)
+    with pytest.raises(DatasetError, match=message) as caught:
+        Dataset.open(folder / name)
     assert "\n" not in str(caught.value)
 
 

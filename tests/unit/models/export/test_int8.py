@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnxruntime.quantization
 import pytest
 import torch
 
@@ -21,6 +22,7 @@ from soundmark.training import networks
 from soundmark.training.epochs import onnx_export
 from support.commands import run_soundmark
 from support.exports import REPRESENTATIONS
+from support.memory import run_measured
 from support.models import random_transfer_graph
 
 pytestmark = pytest.mark.slow
@@ -113,3 +115,52 @@ def test_command_reports_the_accuracy_of_the_int8_model(city, cache, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{tmp_path / 'model-int8.onnx'}: ")
     assert "accuracy" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "representation"), [("notebook_cnn", Mel()), ("resnet", Mel()), ("mn04", LogMel(size=(128, 100)))]
+)
+def test_ranges_are_those_of_onnx_runtimes_calibration(name, representation, city, tmp_path, monkeypatch):
+    """One spectrogram is computed at once; the model is the same as if whole batches were, which take 0.7 GB."""
+    graph = untrained(name, representation, city).bundle.graph
+    spectrograms = np.random.default_rng(0).normal(0, 1, (40, *representation.shape)).astype(np.float32)
+    chosen = np.arange(1, 40)  # three batches, of 13 each
+    found = int8.quantise_graph(graph, spectrograms, chosen)
+    batches = iter(np.split(spectrograms[chosen][:, None], 3))
+
+    class Batches:
+        def get_next(self):
+            batch = next(batches, None)
+            return None if batch is None else {"spectrogram": batch}
+
+    quantize_static = onnxruntime.quantization.quantize_static
+
+    def calibrated(model, path, _, *, extra_options, op_types_to_quantize, **options):
+        quantize_static(model, path, Batches(), extra_options={"CalibMovingAverage": True}, **options)
+
+    monkeypatch.setattr(onnxruntime.quantization, "quantize_static", calibrated)
+    tensors, expected = (
+        {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(each).graph.initializer}
+        for each in (found, int8.quantise_graph(graph, spectrograms, chosen))
+    )
+    assert tensors.keys() == expected.keys()
+    for key, array in expected.items():  # scales differ by rounding errors, so that 32-bit biases do, too
+        allowed = 1 if array.dtype == np.int32 else 0
+        np.testing.assert_allclose(tensors[key], array, rtol=1e-5, atol=allowed, err_msg=key)
+
+
+def test_calibration_with_windows_of_4_s_takes_little_memory(city, tmp_path):
+    graph = tmp_path / "graph.onnx"
+    graph.write_bytes(untrained("mn04", LogMel(), city).bundle.graph)
+    before, peak = (
+        run_measured(
+            "import numpy as np, onnx, onnxruntime.quantization\n"
+            "from pathlib import Path\n"
+            "from soundmark.models.export import int8\n"
+            "spectrograms = np.random.default_rng(0).normal(0, 1, (32, 128, 400)).astype(np.float32)\n"
+            f"int8.quantise_graph(Path({str(graph)!r}).read_bytes(), spectrograms, np.arange({n}))"
+        )[1]
+        for n in (1, 32)
+    )
+    assert peak < before + 50
+    assert peak < 280

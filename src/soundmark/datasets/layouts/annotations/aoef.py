@@ -43,7 +43,7 @@ def read(text: LabelFile) -> list[Annotation]:
         recordings = {one["uuid"]: str(one["path"]) for one in data["recordings"]}
         tags = {one["id"]: (_key(one), str(one["value"])) for one in data.get("tags") or ()}
         found = [*_events(data, recordings, tags), *_clips(data, recordings, tags)]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise text.error(1, f"it is not a valid file of Whombat ({type(error).__name__}: {error})") from error
     keys = Counter(key for *_, named in found for key, _ in named)
     chosen = keys.most_common(1)[0][0] if keys else None

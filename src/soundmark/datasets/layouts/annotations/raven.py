@@ -66,7 +66,7 @@ def read(text: LabelFile) -> Iterator[Annotation]:
     label = _label_column(text)
     found: set[tuple[str, str | None, float, float]] = set()
     for number, row in table_rows(text, "\t"):
-        start_s, stop_s = text.section(number, row[BEGIN], row[END])
+        start_s, stop_s = text.section(number, row.get(BEGIN, ""), row.get(END, ""))
         if row.get(OFFSET):
             offset_s = text.seconds(number, OFFSET, row[OFFSET])
             start_s, stop_s = offset_s, offset_s + stop_s - start_s
