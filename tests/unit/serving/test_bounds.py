@@ -148,6 +148,25 @@ def test_a_client_that_leaves_stops_its_analysis(detector, monkeypatch):
         assert len(scored) == n
 
 
+def test_an_explanation_stops_at_the_end_of_its_time(detector, sound, monkeypatch):
+    batches, answered = [], threading.Event()
+
+    def log_odds(*_: object) -> np.ndarray:
+        batches.append(time.monotonic())
+        answered.wait(30)
+        return np.zeros(1)
+
+    monkeypatch.setattr(explanation, "BATCH_VALUES", 1)  # a region per batch
+    monkeypatch.setattr(explanation, "_log_odds", log_odds)
+    with running(detector, max_request_s=4.0, jobs=1) as server:
+        assert "took longer than" in problem(server.post("/v1/explain", sound), 408)
+        assert len(batches) == 1  # of the complete spectrogram
+        answered.set()
+        wait_until(lambda: len(batches) == 2)
+        time.sleep(0.3)
+        assert len(batches) == 2
+
+
 @pytest.mark.parametrize("path", ["/v1/classify", pytest.param("/v1/explain?stop=20", marks=pytest.mark.long)])
 def test_a_client_that_leaves_before_a_complete_answer_ends_its_request(detector, monkeypatch, path):
     leave = threading.Event()
