@@ -119,7 +119,8 @@ def test_a_live_session_is_told_that_another_model_is_in_use(teaching, material)
         socket.send(bytes(4 * 22050))
         socket.send(b"")
         notes = [each["detail"] for each in map(json.loads, socket) if each["kind"] == "note"]
-    assert [note for note in notes if "in use now" in note] == ['the model "model.onnx, taught 1" is in use now: start to listen again to use it.']
+    expected = 'the model "model.onnx, taught 1" is in use now: start to listen again to use it.'
+    assert [note for note in notes if "in use now" in note] == [expected]
 
 
 def test_without_the_training_data_the_model_learns_the_classes_of_the_corrections_alone(material, tmp_path):
