@@ -236,7 +236,7 @@ def test_a_review_goes_on_after_the_server_was_killed(browser, folder, index, tm
 def test_the_keys_can_be_turned_off_and_do_not_disturb_typing(browser, server, index):
     with opened(browser, server.url) as page:
         start(page)
-        page.get_by_label("Your name").press_sequentially("yann")
+        page.locator("#reviewer").press_sequentially("yann")
         page.locator("summary", has_text="Options").click()
         page.get_by_label("Keys Y, N").uncheck()
         page.keyboard.press("y")

@@ -26,6 +26,7 @@ from soundmark.errors import AudioError
 from soundmark.models.classifier import BATCH_VALUES, Model
 from soundmark.models.streaming import open_stream
 from soundmark.runtime import atomic, plotting
+from soundmark.runtime.progress import Progress, no_progress
 from soundmark.runtime.text import counted, one_line
 from soundmark.spectrograms import SpectrogramImage
 from soundmark.spectrograms.drawing import show_on_axes
@@ -182,11 +183,13 @@ class Explanation:
         return f'<img style="max-width:100%" src="data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}">'
 
 
-def explain(model: Model, source: AudioSource, *, rate_hz: float | None = None) -> Explanation:
+def explain(
+    model: Model, source: AudioSource, *, rate_hz: float | None = None, progress: Progress = no_progress
+) -> Explanation:
     """Find the regions of a recording's spectrogram that matter most for its top class.
 
     ``source`` and ``rate_hz`` are those of ``Model.scores``. For a recording longer than 1.05 windows, the window in
-    which the top class has its highest score is explained.
+    which the top class has its highest score is explained. ``progress`` is called after each batch of hidden regions.
 
     Raises:
         AudioError: the file cannot be decoded.
@@ -198,12 +201,12 @@ def explain(model: Model, source: AudioSource, *, rate_hz: float | None = None) 
     """
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else "-"
     if is_samples(source) or rate_hz is not None:
-        return _explain(model, audio.as_sound(source, rate_hz), name)
+        return _explain(model, audio.as_sound(source, rate_hz), name, progress)
     with reopenable(source) as again:  # type: ignore[arg-type]  # decoded twice: a long sound does not fit in memory
-        return _explain(model, again, name)
+        return _explain(model, again, name, progress)
 
 
-def _explain(model: Model, source: AudioSource, name: str) -> Explanation:
+def _explain(model: Model, source: AudioSource, name: str, progress: Progress) -> Explanation:
     representation = model.card.representation
     try:
         scores = model.scores(source)
@@ -217,7 +220,8 @@ def _explain(model: Model, source: AudioSource, name: str) -> Explanation:
     section = _section(source, representation.input_rate_hz, start_s, stop_s)
     samples, rate = section.samples, section.rate_hz
     times_s = representation.times_s(len(samples), rate)
-    importance = occlusion(model, representation(samples, rate), times_s / (stop_s - start_s), int(order[0]))
+    positions = times_s / (stop_s - start_s)
+    importance = occlusion(model, representation(samples, rate), positions, int(order[0]), progress=progress)
     return Explanation(
         name=str(name),
         duration_s=section.of_s,
@@ -266,7 +270,9 @@ def _resampled(blocks: Iterable[audio.Samples], resampler: audio.Resampler) -> I
     yield 0, resampler.end()
 
 
-def occlusion(model: Model, spectrogram: Float32, positions: Float64, which: int) -> Float32:
+def occlusion(
+    model: Model, spectrogram: Float32, positions: Float64, which: int, *, progress: Progress = no_progress
+) -> Float32:
     """Compute the occlusion map of class index ``which``, in the shape of the spectrogram [freq, time].
 
     Its values are the decrease of the log-odds when this part of the spectrogram is hidden. ``positions`` [time] is the
@@ -291,6 +297,7 @@ def occlusion(model: Model, spectrogram: Float32, positions: Float64, which: int
         low, early = np.array(patches[start : start + per_batch]).T
         masks = in_frequency[low, :, None] & in_time[early, None, :]
         decreases.append(baseline - _log_odds(model, np.where(masks, fill, spectrogram), which))
+        progress("explain", start + len(low), len(patches), "regions")
     by_patch = np.concatenate(decreases).reshape(len(in_frequency), len(in_time))
     n_patches = np.outer(in_frequency.sum(axis=0), in_time.sum(axis=0))
     return ((in_frequency.T @ by_patch @ in_time) / np.maximum(n_patches, 1)).astype(np.float32)

@@ -32,6 +32,7 @@ from soundmark.models import explanation
 from soundmark.models.classifier import Model
 from soundmark.models.explanation import Explanation
 from soundmark.runtime import parallel
+from soundmark.runtime.progress import Progress
 from soundmark.runtime.text import duration
 from soundmark.serving.http.problems import Problem
 from soundmark.serving.http.uploads import Upload
@@ -231,21 +232,29 @@ class Analyzer:
         Raises:
             Problem: the sound cannot be decoded, or the part is too long (422); the ``deadline`` passed (408).
         """
+        stopped = threading.Event()
+
+        def check(*_: object) -> None:
+            if stopped.is_set():
+                raise CancelledError
+
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._readers, self._explain, upload, start_s, stop_s)
+                return await loop.run_in_executor(self._readers, self._explain, upload, start_s, stop_s, check)
         except TimeoutError:
             raise self.too_slow() from None
+        finally:  # also if the client has left
+            stopped.set()
 
-    def _explain(self, upload: Upload, start_s: float, stop_s: float | None) -> Explanation:
+    def _explain(self, upload: Upload, start_s: float, stop_s: float | None, check: Progress) -> Explanation:
         try:
             with self._decoders.blocks(upload.path, start_s=start_s, stop_s=stop_s) as blocks:
                 check_duration(upload.name, blocks.frames / blocks.rate_hz, MOST_EXPLAINED_S, "an explanation")
                 sound = Sound(np.concatenate(list(blocks)), blocks.rate_hz)
         except AudioError as error:
             raise Problem(422, _named(str(error), upload)) from error
-        return explanation.explain(self.model, sound)
+        return explanation.explain(self.model, sound, progress=check)
 
     def too_slow(self) -> Problem:
         """Return the problem of a request that took too long."""

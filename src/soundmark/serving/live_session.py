@@ -78,13 +78,21 @@ class LiveOptions:
 class LiveSession:
     """Classifies the PCM of one client; ``send`` is called with each message, in the thread of ``run``.
 
+    The session keeps its ``model``; when ``replacement`` returns the name of another one, the client gets a note.
+
     Raises:
         SettingsError: see ``StreamProcessor``.
     """
 
     def __init__(
-        self, model: Model, detection: DetectionSettings, options: LiveOptions, send: Callable[[Update], None]
+        self,
+        model: Model,
+        detection: DetectionSettings,
+        options: LiveOptions,
+        send: Callable[[Update], None],
+        replacement: Callable[[], str | None] = lambda: None,
     ) -> None:
+        self._replacement, self._announced = replacement, replacement()
         self._model, self._options, self._send = model, options, send
         self._blocks: queue.Queue[Block | None] = queue.Queue(QUEUED_BLOCKS)
         self._rest, self._is_over = b"", False
@@ -166,6 +174,12 @@ class LiveSession:
             return
         self._shown_at = now
         self._send({"kind": "state", **state_json(state)})
+        if (name := self._replacement()) != self._announced:
+            self._announced = name
+            if name is not None:
+                self._send(
+                    {"kind": "note", "detail": f'the model "{name}" is in use now: start to listen again to use it.'}
+                )
 
 
 def state_json(state: StreamState) -> dict[str, Any]:

@@ -148,6 +148,28 @@ def test_a_client_that_leaves_stops_its_analysis(detector, monkeypatch):
         assert len(scored) == n
 
 
+def test_an_explanation_stops_with_its_request(detector, sound, monkeypatch):
+    batches, has_left = [], threading.Event()
+
+    def log_odds(*_: object) -> np.ndarray:
+        batches.append(time.monotonic())
+        has_left.wait(60)
+        return np.zeros(1)
+
+    monkeypatch.setattr(explanation, "BATCH_VALUES", 1)  # a region per batch
+    monkeypatch.setattr(explanation, "_log_odds", log_odds)
+    with running(detector, jobs=1) as server:
+        with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as client:
+            head = f"POST /v1/explain HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(sound)}\r\n\r\n"
+            client.sendall(head.encode() + sound)
+            wait_until(lambda: len(batches) == 1, 60)  # of the complete spectrogram
+        wait_until(lambda: not server.app.state.context.uploads.inside, 60)
+        has_left.set()
+        wait_until(lambda: len(batches) == 2, 60)
+        time.sleep(0.3)
+        assert len(batches) == 2
+
+
 @pytest.mark.parametrize("path", ["/v1/classify", pytest.param("/v1/explain?stop=20", marks=pytest.mark.long)])
 def test_a_client_that_leaves_before_a_complete_answer_ends_its_request(detector, monkeypatch, path):
     leave = threading.Event()

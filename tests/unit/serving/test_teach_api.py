@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
+from websockets.sync.client import connect
 
 import soundmark as sm
 from soundmark.serving.archives import open_archives
@@ -110,6 +111,18 @@ def test_one_goes_back_to_the_model_before_and_forth_again(teaching, material):
     assert "middle" not in teaching.get("/v1/model").json()["classes"]
 
 
+def test_a_live_session_is_told_that_another_model_is_in_use(teaching, material):
+    teach_middle(teaching, material)
+    with connect(f"{teaching.url.replace('http', 'ws')}/v1/listen?rate=22050") as socket:
+        socket.send(bytes(2 * 22050))
+        train(teaching)
+        socket.send(bytes(4 * 22050))
+        socket.send(b"")
+        notes = [each["detail"] for each in map(json.loads, socket) if each["kind"] == "note"]
+    expected = 'the model "model.onnx, taught 1" is in use now: start to listen again to use it.'
+    assert [note for note in notes if "in use now" in note] == [expected]
+
+
 def test_without_the_training_data_the_model_learns_the_classes_of_the_corrections_alone(material, tmp_path):
     archives = open_archives([material.index])
     with running(tone_embedder(), archives=archives, corrections=tmp_path / "corrections") as server:
@@ -199,15 +212,16 @@ def test_a_region_is_labelled_and_a_label_is_undone(teaching, tmp_path):
 @pytest.mark.parametrize(
     ("values", "code", "message"),
     [
-        ({"window": 3}, 400, 'the field "decision" is missing'),
+        ({"window": 3}, 400, "the body has no decision: expected a JSON object with archive"),
         ({"window": 999, "decision": "none"}, 404, "windows, numbered from 0"),
         ({"archive": "../x", "window": 0, "decision": "none"}, 404, "there is no archive"),
         ({"window": 0, "decision": "maybe"}, 400, "there is no decision"),
         ({"window": 0, "decision": "label"}, 400, "is not valid"),
         ({"window": 0, "decision": "label", "label": "a", "start_s": 5.0, "stop_s": 5.0}, 400, "the first smaller"),
         ({"window": 0, "decision": "label", "label": "a", "start_s": 500.0, "stop_s": 501.0}, 422, "r0.wav"),
-        ({"window": 0, "decision": "none", "colour": "red"}, 400, 'there is no field "colour"'),
+        ({"window": 0, "decision": "none", "colour": "red"}, 400, 'the body has no name "colour"'),
         ({"window": True, "decision": "none"}, 400, "expected a whole number"),
+        ({"window": 0, "decision": "none", "start_s": 10**400}, 400, "expected a number"),
     ],
 )
 def test_a_label_that_is_not_valid_is_refused(teaching, values, code, message):
@@ -217,9 +231,9 @@ def test_a_label_that_is_not_valid_is_refused(teaching, values, code, message):
 
 
 def test_the_body_of_a_label_must_be_a_json_object(teaching):
-    assert "not JSON" in problem(teaching.post("/v1/teach/labels", b"{"), 400)
-    assert "not an object" in problem(teaching.post("/v1/teach/labels", b"[]"), 400)
-    assert problem(teaching.post("/v1/teach/labels", b" " * 70_000), 413)
+    assert "is not a JSON object" in problem(teaching.post("/v1/teach/labels", b"{"), 400)
+    assert "is not a JSON object" in problem(teaching.post("/v1/teach/labels", b"[" * 100_000), 400)
+    assert "expected a small JSON object" in problem(teaching.post("/v1/teach/labels", b" " * 100_001), 413)
 
 
 def test_the_disk_for_corrections_is_bounded(material, tmp_path):

@@ -2,8 +2,8 @@
 
 The next window is the one with the largest product of
 
-    uncertainty   1 − (p₁ − p₂), the margin of the two highest scores; "none of the classes" counts as a class of score
-                  1 − p₁
+    uncertainty   1 − (p₁ − p₂), the margin of the two highest scores; unless the scores sum to 1, "none of the classes"
+                  counts as a class of score 1 − p₁
     distance      1 − cosine similarity to the nearest window that is labelled or already chosen, on embeddings that are
                   standardised over the index
 
@@ -22,21 +22,25 @@ MIN_SPREAD = 1e-6  # added to each SD
 
 ROUNDING = 2e-3  # four steps of half precision, relative
 
+SUM_ROUNDING = 1e-3  # of the sum of scores in single precision
+
 BLOCK = 512  # labelled windows that are compared at once
 
 
 def uncertainty(scores: NDArray[np.floating], which: int | None = None) -> NDArray[np.float64]:
     """Return the uncertainty of windows, 0 to 1 ``[n]``, from their ``scores`` ``[n, classes]``.
 
-    With ``which``, only the presence of this class counts.
+    With ``which``, only the presence of this class counts. Scores that sum to 1 are those of a softmax, by which a
+    window contains one of the classes; others are of independent classes, and a window may contain none of them.
 
-    >>> uncertainty(np.array([[0.9, 0.1], [0.5, 0.5], [0.0, 0.1]])).round(2).tolist()
-    [0.2, 1.0, 0.2]
+    >>> uncertainty(np.array([[0.9, 0.1], [0.4, 0.6], [0.0, 0.1]])).round(2).tolist()
+    [0.2, 0.8, 0.2]
     """
     scores = np.asarray(scores, np.float64)
+    is_one = which is None and scores.shape[1] > 1 and np.abs(scores.sum(axis=1) - 1).max(initial=0) < SUM_ROUNDING
     if which is not None:
         scores = scores[:, which : which + 1]
-    none = 1 - scores.max(axis=1, keepdims=True)
+    none = np.zeros((len(scores), 1)) if is_one else 1 - scores.max(axis=1, keepdims=True)
     ranked = np.sort(np.concatenate([scores, none], axis=1), axis=1)
     found: NDArray[np.float64] = 1 - (ranked[:, -1] - ranked[:, -2])
     return found

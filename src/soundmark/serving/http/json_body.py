@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from starlette.requests import Request
 
 from soundmark.errors import SettingsError, unknown_name
+from soundmark.runtime.checks import is_finite
 from soundmark.runtime.text import listed, shortened
 from soundmark.serving.http.problems import Problem
 from soundmark.serving.http.uploads import received_bytes
@@ -34,15 +34,6 @@ def is_text(value: Any) -> bool:
     return not any(0xD800 <= ord(char) < 0xE000 for char in value)
 
 
-def is_number(value: Any) -> bool:
-    """Return whether a value is a finite number.
-
-    >>> is_number(0.5), is_number(True)
-    (True, False)
-    """
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def is_whole(value: Any) -> bool:
     """Return whether a value is a whole number.
 
@@ -63,7 +54,7 @@ def is_switch(value: Any) -> bool:
 
 EXPECTED: dict[Kind, str] = {
     is_text: f"a text of at most {MOST_CHARS} characters",
-    is_number: "a number",
+    is_finite: "a number",
     is_whole: "a whole number",
     is_switch: "true or false",
 }

@@ -149,7 +149,7 @@ export function startLive(model) {
 
   function logRejection(one) {
     byId("rejected-empty").hidden = true;
-    log("rejected", { start_s: one.start_s + offset }, one.label, percent(one.score), `${one.reason} (threshold ${percent(one.threshold)})`);
+    log("rejected", { start_s: one.start_s + offset }, one.label, percent(one.score), one.reason === "below the threshold" ? `${one.reason} of ${percent(one.threshold)}` : one.reason);
   }
 
   function log(id, { start_s }, label, value, small) {

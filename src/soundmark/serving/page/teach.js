@@ -76,7 +76,7 @@ export function startTeach(archives, { onModel }) {
   function drawWindows() {
     byId("teach-windows").replaceChildren(...windows.map((window) => {
       const given = labels.get(key(window));
-      const value = window.similarity === undefined ? `${window.label} ${window.score.toFixed(2)}` : `similarity ${window.similarity.toFixed(2)}`;
+      const value = window.similarity === undefined ? `${window.label}, ${percent(window.score)}` : `similarity ${window.similarity.toFixed(2)}`;
       return element("li", {}, element("button", { "aria-pressed": String(window === shown?.window), onclick: () => select(window) },
         element("span", { class: "name", text: `${window.file}, ${clock(window.start_s, 1)}` }),
         element("span", { class: "quiet", text: given ? `✓ ${given}` : value })));

@@ -1,6 +1,6 @@
 // The learning curve: macro F1 on held-out recordings by the number of labels, with its interval, as an SVG.
 
-const NS = "http://www.w3.org/2000/svg", WIDTH = 520, HEIGHT = 220, LEFT = 52, RIGHT = 16, TOP = 12, BOTTOM = 42;
+const NS = "http://www.w3.org/2000/svg", WIDTH = 390, HEIGHT = 220, LEFT = 52, RIGHT = 16, TOP = 12, BOTTOM = 42;
 
 function shape(name, attributes, text = "") {
   const node = document.createElementNS(NS, name);

@@ -81,8 +81,14 @@ async def _serve(socket: WebSocket, context: Context) -> None:
 def _session(socket: WebSocket, context: Context, send: Any) -> LiveSession:
     values = {RENAMED.get(name, name): value for name, value in query.parsed(socket.query_params, LISTEN).items()}
     chosen = {name: values.pop(name) for name in ("min_confidence", "merge_gap_s", "unknown") if name in values}
-    thresholds = None if "min_confidence" in chosen else context.thresholds.of(context.model)
-    return LiveSession(context.model, DetectionSettings(**chosen, thresholds=thresholds), LiveOptions(**values), send)
+    model = context.model
+    thresholds = None if "min_confidence" in chosen else context.thresholds.of(model)
+    detection = DetectionSettings(**chosen, thresholds=thresholds)
+
+    def replacement() -> str | None:
+        return None if context.model is model else context.model_name
+
+    return LiveSession(model, detection, LiveOptions(**values), send, replacement)
 
 
 def _run(session: LiveSession, outbox: Channel) -> None:

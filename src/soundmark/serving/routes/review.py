@@ -11,8 +11,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from soundmark.errors import OutputError
+from soundmark.runtime.checks import is_finite
 from soundmark.serving.http import query
-from soundmark.serving.http.json_body import Kind, is_number, is_switch, is_text, is_whole, received_object, values_of
+from soundmark.serving.http.json_body import Kind, is_switch, is_text, is_whole, received_object, values_of
 from soundmark.serving.http.problems import Problem
 from soundmark.serving.http.query import Parser, number
 from soundmark.serving.routes.archives import archive_of
@@ -26,7 +27,7 @@ STATE: dict[str, Parser] = {"class": str, "wanted": number}
 
 DECISION: dict[str, Kind] = {
     "class": is_text,
-    "wanted": is_number,
+    "wanted": is_finite,
     "window": is_whole,
     "decision": is_text,
     "label": is_text,
@@ -35,7 +36,7 @@ DECISION: dict[str, Kind] = {
 }
 
 
-THRESHOLD: dict[str, Kind] = {"class": is_text, "wanted": is_number, "threshold": is_number, "model": is_switch}
+THRESHOLD: dict[str, Kind] = {"class": is_text, "wanted": is_finite, "threshold": is_finite, "model": is_switch}
 
 
 async def _state(request: Request) -> Response:

@@ -6,8 +6,7 @@ A section is one of the recording that a window of an archive is of: no path com
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,18 +19,15 @@ from soundmark.datasets.layouts.corrections import WITH_LABEL
 from soundmark.detection.archive.index import FoundWindow
 from soundmark.errors import OutputError, SettingsError, SoundmarkError, unknown_name
 from soundmark.models.classifier import Model
-from soundmark.runtime.checks import is_count, is_finite, parse_json
+from soundmark.runtime.checks import is_count, is_finite
 from soundmark.serving.archives import Archive
 from soundmark.serving.http import query
+from soundmark.serving.http.json_body import Kind, is_text, is_whole, received_object, values_of
 from soundmark.serving.http.problems import Problem
 from soundmark.serving.http.query import Parser, number, whole
-from soundmark.serving.http.uploads import received_bytes
 from soundmark.serving.routes.archives import archive_named, archive_of, no_window
 from soundmark.serving.routes.context import Context, context_of
 from soundmark.serving.teach.teacher import OFF, Teacher
-
-BODY_BYTES = 1 << 16
-
 
 MOST_WINDOWS = 200  # of an answer
 
@@ -45,16 +41,17 @@ SIMILAR: dict[str, Parser] = {"window": whole, "start": number, "stop": number, 
 SUGGESTIONS: dict[str, Parser] = {"n": whole, "class": str}
 
 
-LABEL: dict[str, Any] = {  # the fields of a label, with their types
-    "archive": str,
-    "window": int,
-    "start_s": float,
-    "stop_s": float,
-    "decision": str,
-    "label": str,
-    "asked": str,
-    "reviewer": str,
+LABEL: dict[str, Kind] = {
+    "archive": is_text,
+    "window": is_whole,
+    "start_s": is_finite,
+    "stop_s": is_finite,
+    "decision": is_text,
+    "label": is_text,
+    "asked": is_text,
+    "reviewer": is_text,
 }
+"""The fields of a label."""
 
 
 def teacher_of(request: Request) -> Teacher:
@@ -83,32 +80,10 @@ async def _status(request: Request) -> Response:
     return JSONResponse({"is_on": True, **await asyncio.to_thread(teacher.status)})
 
 
-async def _fields(request: Request, known: dict[str, Any], required: tuple[str, ...]) -> dict[str, Any]:
-    """Return the fields of the JSON object in the body of a request.
-
-    Raises:
-        Problem: it is no such object (400), too large (413), or takes too long (408).
-    """
+async def _fields(request: Request, known: Mapping[str, Kind], required: Sequence[str]) -> dict[str, Any]:
+    """Wait for the body of a request, and read its fields: see ``values_of``."""
     context = context_of(request)
-    body = await context.arrived(received_bytes(request, max_bytes=BODY_BYTES), context.deadline())
-    try:
-        values = parse_json(body.decode())
-    except ValueError as error:
-        raise Problem(400, f"the body of the request is not JSON: {error}.") from error
-    if not isinstance(values, dict):
-        raise Problem(400, f"the body of the request is not an object: expected the fields {', '.join(known)}.")
-    for name, value in values.items():
-        if name not in known:
-            raise unknown_name("field", name, known)
-        wanted = known[name]
-        is_right = is_finite(value) if wanted is float else isinstance(value, wanted) and not isinstance(value, bool)
-        if not is_right:
-            expected = {str: "a text", int: "a whole number", float: "a number"}[wanted]
-            raise SettingsError(f"{name} is {json.dumps(value)[:60]}: expected {expected}.")
-    for name in required:
-        if name not in values:
-            raise SettingsError(f'the field "{name}" is missing.')
-    return values
+    return values_of(await context.arrived(received_object(request), context.deadline()), known, required=required)
 
 
 async def _add(request: Request) -> Response:
@@ -190,7 +165,7 @@ async def _cancel(request: Request) -> Response:
 async def _use(request: Request) -> Response:
     query.parsed(request.query_params, {})
     teacher = teacher_of(request)
-    values = await _fields(request, {"number": int}, ("number",))
+    values = await _fields(request, {"number": is_whole}, ("number",))
     if teacher.job.state == "running":
         raise Problem(409, "a training is running: wait for it, or cancel it.")
     _check_version(teacher, values["number"])

@@ -11,6 +11,11 @@ def test_the_margin_to_the_next_class_or_to_none_is_the_uncertainty():
     np.testing.assert_allclose(suggestions.uncertainty(scores), [0.2, 1.0, 0.9, 0.04])
 
 
+def test_none_of_the_classes_is_no_answer_of_a_softmax():
+    scores = np.array([[0.6, 0.3, 0.1], [0.34, 0.33, 0.33], [0.5, 0.5, 0.0]])
+    np.testing.assert_allclose(suggestions.uncertainty(scores), [0.7, 0.99, 1.0])
+
+
 def test_the_uncertainty_of_one_class_does_not_depend_on_the_others():
     scores = np.array([[0.5, 0.9], [0.9, 0.5]])
     np.testing.assert_allclose(suggestions.uncertainty(scores, 0), [1.0, 0.2])
