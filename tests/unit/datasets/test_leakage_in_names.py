@@ -14,7 +14,7 @@ def data_of(**names: list[str]) -> Dataset:
     clips = tuple(
         Clip(path=Path(label, f"{name}.wav"), label=label) for label, found in names.items() for name in found
     )
-    return Dataset(name="sounds", root=Path("."), classes=tuple(names), clips=clips)
+    return Dataset(name="sounds", root=Path(), classes=tuple(names), clips=clips)
 
 
 def write_tone(path: Path, f_hz: float) -> None:
@@ -63,7 +63,7 @@ def test_a_few_similar_names_and_known_recordings_suggest_nothing():
     few = data_of(dog=["r1_1", "r1_2", *map(str, range(30))])
     assert recordings_in_names(few) == ""
     clips = tuple(Clip(path=Path(f"r1_{i}.wav"), label="dog", source="r1") for i in range(4))
-    assert recordings_in_names(Dataset(name="a", root=Path("."), classes=("dog",), clips=clips)) == ""
+    assert recordings_in_names(Dataset(name="a", root=Path(), classes=("dog",), clips=clips)) == ""
 
 
 def test_inspect_says_what_the_names_suggest(tmp_path):
