@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 
-from soundmark.datasets.dataset import Dataset
+from soundmark.datasets.dataset import Clip, Dataset
 from soundmark.datasets.splits import Indices, Split
 from soundmark.errors import DatasetError
+
+CLIP_NUMBER = re.compile(r"(.*\d.*?)[ _-]+\d{1,4}", re.ASCII)  # "rec12_003", but neither "dog_003" nor "r1_043000"
+
+
+ENDS_WITH_DATE = re.compile(
+    r"(?:^|\D)(?:19|20)\d\d(?:[T _-]?\d\d){0,4}$", re.ASCII
+)  # the number after it is a day or time
+
+
+MIN_SHARE = 0.1  # of the clips: fewer names that look alike are a coincidence
 
 
 @dataclass(frozen=True)
@@ -98,3 +110,33 @@ def _look_up(source_of: Indices, labels: Indices, split: Split) -> Indices:
     order = np.lexsort((-candidates, counts))  # the last write wins: the most frequent label, then the first class
     answer[sources[order]] = candidates[order]
     return answer[source_of[split.test]]
+
+
+def recordings_in_names(dataset: Dataset) -> str:
+    """Say how many clips seem to come from how many recordings, by file names like "rec12_003.wav"; "" if none do.
+
+    Such a name ends with a separator and the number of the clip, of at most four digits; the rest contains a digit and
+    does not end with a date. A name that all clips of a class share is that of the class. Only names that several clips
+    share count, in data sets whose recordings are unknown.
+
+    >>> from pathlib import Path
+    >>> clips = [Clip(path=Path(name), label=name[0]) for name in ("d/r1_1.wav", "d/r1_2.wav", "d/r2_1.wav", "c/1.wav")]
+    >>> recordings_in_names(Dataset(name="pets", root=Path("."), classes=("d", "c"), clips=tuple(clips)))
+    'the file names suggest that 2 of 4 clips come from 1 recording ("d/r1_1.wav" and "d/r1_2.wav")'
+    """
+    if dataset.sources_known:
+        return ""
+    named: dict[str, list[Clip]] = defaultdict(list)
+    for clip in dataset.clips:
+        match = CLIP_NUMBER.fullmatch(clip.path.stem)
+        if match and not ENDS_WITH_DATE.search(match[1]):
+            named[match[1]].append(clip)
+    sizes = Counter(clip.label for clip in dataset.clips)
+    shared = [clips for clips in named.values() if len(clips) > 1 and len(clips) < max(sizes[c.label] for c in clips)]
+    number = sum(map(len, shared))
+    if number < max(1, MIN_SHARE * len(dataset.clips)):
+        return ""
+    first, second = (f'"{dataset.relative_path(clip)}"' for clip in shared[0][:2])
+    recordings = "1 recording" if len(shared) == 1 else f"{len(shared)} recordings"
+    example = f"{first} and {second}" if len(shared) == 1 else f"{first} and {second} from one"
+    return f"the file names suggest that {number} of {len(dataset.clips)} clips come from {recordings} ({example})"

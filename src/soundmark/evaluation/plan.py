@@ -159,7 +159,7 @@ def leakage_warnings(plan: Plan, usable: np.ndarray) -> list[str]:
     for protocol, chosen in plan.splits.items():
         usable_splits = [usable_split(split, usable) for split in chosen]
         if not plan.dataset.sources_known:
-            warnings += [] if apart else [f"{protocol}: {_UNKNOWN_RECORDINGS}"]
+            warnings += [] if apart else [f"{protocol}: {_unknown_recordings(plan.dataset)}"]
         elif any(len(split.test) for split in usable_splits):
             leak = leakage.measure_leakage(plan.dataset, usable_splits)
             if PROTOCOLS[protocol].relevant_leakage(leak):
@@ -167,10 +167,13 @@ def leakage_warnings(plan: Plan, usable: np.ndarray) -> list[str]:
     return warnings
 
 
-_UNKNOWN_RECORDINGS = (
-    "the data set does not say which clips come from the same recording, so this score may reflect data leakage. To "
-    'rule it out, use a CSV table with a column "source" (the recording) or "fold".'
-)
+def _unknown_recordings(dataset: Dataset) -> str:
+    suggestion = leakage.recordings_in_names(dataset)
+    return (
+        "the data set does not say which clips come from the same recording, so this score may reflect data leakage"
+        f"{f'; {suggestion}' if suggestion else ''}. To rule it out, use a CSV table with a column "
+        '"source" (the recording) or "fold".'
+    )
 
 
 def unfinished(plan: Plan, folder: Path, *, fresh: bool = False) -> list[tuple[Recipe, Split]]:

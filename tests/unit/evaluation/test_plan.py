@@ -83,6 +83,12 @@ def test_unknown_recordings_give_a_warning(sibling_city):
     (warning,) = leakage_warnings(make_plan(unknown, SMALL_RECIPES), usable)
     assert warning.startswith("random: the data set does not say which clips come from the same recording")
     assert "may reflect data leakage" in warning
+    named = with_clips(sibling_city, fold=None, source=None)
+    names = [clip.path.with_name(f"rec{i // 2}_{i % 2}.wav") for i, clip in enumerate(named.clips)]
+    named = replace(named, clips=tuple(replace(clip, path=path) for clip, path in zip(named.clips, names, strict=True)))
+    (warning,) = leakage_warnings(make_plan(named, SMALL_RECIPES), usable)
+    n = len(named.clips)
+    assert f"data leakage; the file names suggest that {n} of {n} clips come from {n // 2} recordings (" in warning
     with_folds = with_clips(sibling_city, source=None)
     assert leakage_warnings(make_plan(with_folds, SMALL_RECIPES), usable) == []  # the folds keep recordings apart
 

@@ -33,6 +33,7 @@ from soundmark import audio
 from soundmark.audio import decoding, limits
 from soundmark.datasets import description
 from soundmark.datasets.dataset import Clip, Dataset, Skipped, with_background
+from soundmark.datasets.leakage import recordings_in_names
 from soundmark.errors import AudioError, processing
 from soundmark.runtime import parallel
 from soundmark.runtime.progress import Progress
@@ -85,7 +86,7 @@ def measure(samples: NDArray[np.float32], rate_hz: int) -> SoundMeasure:
 
 
 def sound_warnings(dataset: Dataset, sounds: Sequence[tuple[Clip, Sequence[SoundMeasure]]]) -> list[str]:
-    """Warn about identical audio under different labels, classes with one recording, and very quiet clips.
+    """Warn about similar class names, identical audio under different labels, single recordings, and quiet clips.
 
     ``sounds`` are the clips in use with the measures of their windows. Clips of digital silence are not identical
     audio; clips of background may be quiet.
@@ -107,9 +108,22 @@ def sound_warnings(dataset: Dataset, sounds: Sequence[tuple[Clip, Sequence[Sound
     negative = {*dataset.background, ""}  # "": a clip without a class, in multi-label data
     quiet = [clip for (clip, _), low in zip(sounds, is_quiet, strict=True) if low and clip.label not in negative]
     return [
+        *_similar_classes(dataset.classes),
         *([_conflict_text(dataset, conflicts)] if conflicts else []),
         *_single_recordings(dataset, [clip for clip, _ in sounds]),
         *([_quiet_text(dataset, quiet)] if quiet else []),
+    ]
+
+
+def _similar_classes(classes: Sequence[str]) -> list[str]:
+    """Warn about class names that differ only in upper and lower case."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        names[name.casefold()].append(f'"{name}"')
+    return [
+        f"the classes {listed(same)} differ only in upper and lower case: give them one name if they are one class."
+        for same in names.values()
+        if len(same) > 1
     ]
 
 
@@ -213,7 +227,7 @@ class Inspection:
     recordings_and_class_in_folds: tuple[SharedRecording, ...]
     unreadable: tuple[Skipped, ...]
     skipped: tuple[Skipped, ...]  # files skipped when the data set was opened
-    warnings: tuple[str, ...] = ()  # identical audio with different labels, classes with one recording, quiet clips
+    warnings: tuple[str, ...] = ()  # of `sound_warnings`, and recordings that file names suggest
 
     @property
     def faults(self) -> dict[str, int]:
@@ -369,7 +383,16 @@ def _warnings(dataset: Dataset, checks: Sequence[_ClipCheck]) -> tuple[str, ...]
         for clip, one in zip(dataset.clips, checks, strict=True)
         if not one.error
     ]
-    return tuple(sound_warnings(dataset, sounds))
+    return (*sound_warnings(dataset, sounds), *_recordings_warning(dataset))
+
+
+def _recordings_warning(dataset: Dataset) -> list[str]:
+    suggestion = recordings_in_names(dataset)
+    advice = (
+        "Clips of one recording must not be in training and test at once: name the recordings in a CSV table with the "
+        "columns path, label and source."
+    )
+    return [f"{suggestion}. {advice}"] if suggestion else []
 
 
 def recordings_in_folds(dataset: Dataset, *, same_class: bool = False) -> tuple[SharedRecording, ...]:

@@ -1,8 +1,8 @@
 """A CSV table of clips.
 
-Required columns: ``path`` and ``label``. Optional: ``start`` and ``end`` (seconds), ``fold``, ``source``, ``salience``
-and ``time``. Paths are relative to the table's folder. Row numbers in messages are those of a spreadsheet: the header
-is row 1.
+Required columns: ``path`` and ``label``. Optional: ``start`` and ``end`` (seconds), ``fold``, ``source`` (or
+``recording``, ``recording_id``, ``source_recording``), ``salience`` and ``time``. Paths are relative to the table's
+folder. Row numbers in messages are those of a spreadsheet: the header is row 1.
 
 Several labels in one cell are separated by semicolons, "dog;siren" (with quotes if the column delimiter is a
 semicolon). One such cell makes the table multi-label: a clip then has any number of classes; an empty cell means none.
@@ -31,6 +31,9 @@ SUFFIXES_OF_TABLES = (".csv", ".tsv", ".txt")
 
 
 REQUIRED = ("path", "label")
+
+
+SOURCES = ("source", "recording", "recording_id", "source_recording")  # of the recording; the first that is not empty
 
 
 def find(path: Path) -> Path | None:
@@ -135,7 +138,7 @@ def _clip(row: Row, label: str) -> Clip:
         start_s=start_s,
         stop_s=stop_s,
         fold=row.whole_number("fold", minimum=1, maximum=MAX_FOLD) if row.get("fold") else None,
-        source=row.get("source") or None,
+        source=next(filter(None, map(row.get, SOURCES)), None),
         salience=row.salience(),
         time=row.get("time") or None,
     )

@@ -34,6 +34,12 @@ def test_rows(tmp_path: Path):
     assert data.window_s == 1.5
 
 
+@pytest.mark.parametrize("column", ["source", "Recording", "recording_id", "source_recording"])
+def test_the_recording_of_a_clip_may_have_the_usual_column_names(pets: Path, column: str):
+    (pets / "t.csv").write_text(f"path,label,{column}\nrex.wav,dog,r1\nmia.wav,cat,\n")
+    assert [clip.source for clip in Dataset.open(pets / "t.csv").clips] == ["r1", None]
+
+
 @pytest.mark.parametrize(
     "sounds", [["clips/rex.wav", "clips/mia.wav"], ["rex.wav", "mia.wav"], ["rex.wav", "more/mia.wav"]]
 )
