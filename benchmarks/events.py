@@ -66,7 +66,7 @@ VARIANTS = (
     Variant(name="+ presence", **NOW | {"smoothing": False, "novelty": False}, threshold=EVENT_THRESHOLD),
     Variant(name="+ averages", **NOW | {"novelty": False}, threshold=EVENT_THRESHOLD),
     Variant(name="now: + novelty", **NOW, threshold=EVENT_THRESHOLD),
-    *(Variant(name=f"now, threshold {t:g}", **NOW, threshold=t) for t in (0.37, 0.43, 0.46, 0.5)),
+    *(Variant(name=f"now, threshold {t:g}", **NOW, threshold=t) for t in (0.37, 0.43, 0.46, 0.5, 0.57)),
 )
 
 
