@@ -351,10 +351,6 @@ def _computed(
         yield index, replace(_as_given(todo[index], done.chunk), checksum=checksum)
 
 
-def _absolute(clip: Clip) -> Clip:
-    return replace(clip, path=clip.path.absolute())
-
-
 def _as_given(task: _Task, chunk: Chunk) -> Chunk:
     """Return the entry of a worker's chunk with the paths in its messages as they were given."""
 

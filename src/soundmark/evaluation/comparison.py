@@ -150,12 +150,9 @@ def compare(
     command = _call_text(dict(locals()))
     folder = results_folder(folder)
     fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
-    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate_hz}
-    chosen = [
-        named_recipes.recipe(one, **fields, seed=seed, time_expansion=time_expansion, band=band)
-        for one in preset_or(_recipe_names(recipes), preset)
-    ]
-    named_recipes.check_used(chosen, **fields, window_s=window_s)
+    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate_hz, "window_s": window_s}
+    given = preset_or(_recipe_names(recipes), preset)
+    chosen = named_recipes.changed_recipes(given, **fields, seed=seed, time_expansion=time_expansion, band=band)
     check_jobs(jobs)
     check_device(chosen, device)  # before the features are computed
     plan = make_plan(

@@ -272,9 +272,8 @@ def learning_curve(
     [(1, 10.0), (None, 20.0)]
     """
     fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
-    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate_hz}
-    chosen = named_recipes.recipe(recipe, **fields, seed=seed, time_expansion=time_expansion, band=band)
-    named_recipes.check_used([chosen], **fields, window_s=window_s)
+    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate_hz, "window_s": window_s}
+    (chosen,) = named_recipes.changed_recipes([recipe], **fields, seed=seed, time_expansion=time_expansion, band=band)
     folder = results_folder(folder)
     check_jobs(jobs)
     check_device([chosen], device)  # before the features are computed

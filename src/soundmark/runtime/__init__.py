@@ -4,7 +4,6 @@ In reading order:
 
     checks         validation of numbers
     atomic         write files atomically
-    checksums      checksums of files and of JSON values
     locks          folder locks between processes
     output_folder  output folders with a manifest of the files that soundmark wrote
     text           format durations, percentages, counts, lists, tables
@@ -13,6 +12,7 @@ In reading order:
     progress       the progress callback, and the progress of an analysis of many files
     progress_bars  display progress in a terminal, a notebook or a log
     cache          the cache folder
+    checksums      checksums of files and of JSON values
     downloads      download files, bounded in size and verified
     provenance     package versions and machine, to record with results
     plotting       axes, colours and saving of figures

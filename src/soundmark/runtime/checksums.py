@@ -10,8 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from soundmark.errors import WeightsError
+from soundmark.runtime import atomic
+from soundmark.runtime.progress import Progress, no_progress
 
 KEY = "sha256"
+
+
+BLOCK_BYTES = 1 << 20  # read at once
 
 
 SAMPLED_BYTES = 1024  # of each sample of a file's content
@@ -69,6 +74,29 @@ def sha256_of(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise WeightsError(f'"{path}" cannot be read: {error.strerror}. Check its permissions.') from error
+
+
+def file_checksum(path: Path, algorithm: str, label: str = "", progress: Progress = no_progress) -> str:
+    """Return the checksum of a file as hexadecimal digits; ``algorithm`` is a name that ``hashlib`` knows.
+
+    Raises:
+        OutputError: the file cannot be read.
+
+    >>> _ = (folder / "abc.bin").write_bytes(b"abc")
+    >>> file_checksum(folder / "abc.bin", "md5")
+    '900150983cd24fb0d6963f7d28e17f72'
+    """
+    found = hashlib.new(algorithm, usedforsecurity=False)
+    try:
+        total, done = path.stat().st_size, 0
+        with path.open("rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                found.update(block)
+                done += len(block)
+                progress(f"verifying {label}", done // 1_000_000, max(total, done) // 1_000_000, "MB")
+    except OSError as error:
+        raise atomic.cannot_write(path, error) from error
+    return found.hexdigest()
 
 
 def sampled_digest(path: str | PathLike[str], size: int) -> str:

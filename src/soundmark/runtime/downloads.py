@@ -2,14 +2,13 @@
 
 ``download`` fetches a small file, such as pretrained weights, in one attempt and writes it atomically. ``fetch``
 continues a large file: it appends to a partial file, asks the server for the missing bytes only (``Range`` with
-``If-Range``), and tries again after a cut or a stall. ``verify`` compares a file with its published checksum.
+``If-Range``), and tries again after a cut or a stall.
 
 A server may redirect at most five times, and never from https to http.
 """
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
 import re
@@ -24,6 +23,7 @@ from typing import Any
 from soundmark.errors import SoundmarkError, WeightsError
 from soundmark.runtime import atomic
 from soundmark.runtime.checks import parse_json
+from soundmark.runtime.checksums import file_checksum
 from soundmark.runtime.progress import Progress, no_progress
 
 BLOCK_BYTES = 1 << 16
@@ -88,6 +88,7 @@ def download(
 
     >>> source = folder / "source.bin"
     >>> _ = source.write_bytes(b"abc")
+    >>> import hashlib
     >>> digest = hashlib.sha256(b"abc").hexdigest()
     >>> copied = download(source.as_uri(), folder / "copy.bin", sha256=digest, max_bytes=10, what="abc", label="abc")
     >>> copied.read_bytes()
@@ -97,7 +98,7 @@ def download(
         transfer = _Transfer(url, temporary, max_bytes, f"downloading {label}", "kB", progress, ONCE)
         try:
             transfer.run()
-            content_is_right = checksum(temporary, "sha256") == sha256
+            content_is_right = file_checksum(temporary, "sha256") == sha256
         except _TooLargeError:
             content_is_right = False
         except _FailedError as failure:
@@ -151,29 +152,6 @@ def fetch(
         ) from failure
     except _FailedError as failure:
         raise error(f"{label} cannot be downloaded: {failure}. {remedy}") from failure
-
-
-def checksum(path: Path, algorithm: str, label: str = "", progress: Progress = no_progress) -> str:
-    """Return the checksum of a file as hexadecimal digits; ``algorithm`` is a name that ``hashlib`` knows.
-
-    Raises:
-        OutputError: the file cannot be read.
-
-    >>> _ = (folder / "abc.bin").write_bytes(b"abc")
-    >>> checksum(folder / "abc.bin", "md5")
-    '900150983cd24fb0d6963f7d28e17f72'
-    """
-    found = hashlib.new(algorithm, usedforsecurity=False)
-    try:
-        total, done = path.stat().st_size, 0
-        with path.open("rb") as file:
-            while block := file.read(BLOCK_BYTES * 16):
-                found.update(block)
-                done += len(block)
-                progress(f"verifying {label}", done // 1_000_000, max(total, done) // 1_000_000, "MB")
-    except OSError as error:
-        raise atomic.cannot_write(path, error) from error
-    return found.hexdigest()
 
 
 class _FailedError(Exception):

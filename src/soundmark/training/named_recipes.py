@@ -9,7 +9,7 @@ notebook-mel: mel 64×64 → notebook_cnn, 20 epochs of batch 250, Adam at 0.001
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +73,30 @@ OPTIONS = {
     "epochs": "--epochs",
     "batch_size": "--batch-size",
     "learning_rate": "--learning-rate",
-    "window_s": "--window",
     "backbone": "--backbone",
     "backbone_output": "--backbone-output",
     "backbone_rate_hz": "--backbone-rate",
+    "window_s": "--window",
 }
+
+
+def changed_recipes(given: Iterable[str | os.PathLike[str] | Recipe], **changes: Any) -> list[Recipe]:
+    """Return each recipe with ``changes``, as ``recipe`` does; at least one recipe must use each change.
+
+    A ``window_s`` is only checked: ``prepare`` applies it to the data set.
+
+    Raises:
+        SettingsError: no recipe uses a change; see also ``recipe``.
+        BundleError: the file of a backbone cannot be read, or is not a backbone.
+
+    >>> [one.epochs for one in changed_recipes(["notebook-mel", "notebook-image"], epochs=5)]
+    [5, 5]
+    """
+    used = {option: changes.get(option) for option in OPTIONS}
+    changes.pop("window_s", None)
+    found = [recipe(one, **changes) for one in given]
+    check_used(found, **used)
+    return found
 
 
 def check_used(recipes: Sequence[Recipe], **options: Any) -> None:

@@ -119,9 +119,8 @@ def train(
     [{'label': ..., 'score': ...}]
     """
     fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
-    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate_hz}
-    chosen = named_recipes.recipe(recipe, **fields, seed=seed, time_expansion=time_expansion, band=band)
-    named_recipes.check_used([chosen], **fields, window_s=window_s)
+    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate_hz, "window_s": window_s}
+    (chosen,) = named_recipes.changed_recipes([recipe], **fields, seed=seed, time_expansion=time_expansion, band=band)
     folder = results_folder(folder)
     check_jobs(jobs)
     if test_fold is not None and not is_whole(test_fold):

@@ -7,7 +7,7 @@ import pytest
 from soundmark import spectrograms
 from soundmark.errors import SettingsError
 from soundmark.spectrograms import LogMel, Waveform
-from soundmark.training.named_recipes import RECIPES, check_used, recipe, recipe_named
+from soundmark.training.named_recipes import RECIPES, changed_recipes, check_used, recipe, recipe_named
 from soundmark.training.recipe import Augmentation, Recipe
 from support.backbones import write_small
 
@@ -101,3 +101,15 @@ def test_the_file_of_a_recipe_is_read_again(tmp_path):
 def test_options_of_files_need_a_file(option):
     with pytest.raises(SettingsError, match=r"does not use --backbone-.* Omit it, or give a file with --backbone"):
         check_used([recipe_named("transfer")], **{option: 1})
+
+
+def test_a_change_is_refused_only_if_no_recipe_uses_it():
+    changed = changed_recipes(["notebook-mel", "scratch"], epochs=2, batch_size=8, seed=7, window_s=1.5)
+    assert [(one.name, one.epochs, one.batch_size, one.seed) for one in changed] == [
+        ("notebook-mel", 2, 8, 7),
+        ("scratch", 2, 8, 7),
+    ]
+    with pytest.raises(SettingsError, match="notebook-mel does not use --window"):
+        changed_recipes(["notebook-mel"], epochs=2, window_s=1.5)
+    with pytest.raises(SettingsError, match="transfer does not use --epochs"):
+        changed_recipes(["transfer"], epochs=2)

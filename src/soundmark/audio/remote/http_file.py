@@ -23,9 +23,6 @@ TIMEOUT_S = 30.0  # without any byte
 BLOCK_S = 60.0  # for a block; in a pipe, on average, and once more
 
 
-RETRIED = (OSError, http.client.HTTPException)
-
-
 def open_http(url: str) -> RangeFile | HttpPipe:
     """Open the file at ``url``.
 

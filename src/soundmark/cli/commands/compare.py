@@ -115,13 +115,10 @@ def compare(
     from soundmark.training.single_model import prepare
 
     fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
-    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate}
+    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate, "window_s": window}
     hertz = options.frequency_band(band)
-    chosen = [
-        named_recipes.recipe(name, **fields, seed=seed, time_expansion=time_expansion, band=hertz)
-        for name in preset_or(recipe or None, preset)
-    ]
-    named_recipes.check_used(chosen, **fields, window_s=window)
+    given = preset_or(recipe or None, preset)
+    chosen = named_recipes.changed_recipes(given, **fields, seed=seed, time_expansion=time_expansion, band=hertz)
     requirements.require_for_recipes(chosen)
     if curve:
         curve_run.check_curves(chosen)

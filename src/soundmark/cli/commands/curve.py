@@ -70,10 +70,9 @@ def curve(
     from soundmark.training.unit import check_device
 
     fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
-    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate}
+    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate, "window_s": window}
     hertz = options.frequency_band(band)
-    chosen = named_recipes.recipe(recipe, **fields, seed=seed, time_expansion=time_expansion, band=hertz)
-    named_recipes.check_used([chosen], **fields, window_s=window)
+    (chosen,) = named_recipes.changed_recipes([recipe], **fields, seed=seed, time_expansion=time_expansion, band=hertz)
     requirements.require_for_recipes([chosen])
     check_device([chosen], device)
     data = prepare(open_dataset(dataset, subset, complete=complete), [chosen], window_s=window, background=background)

@@ -75,11 +75,9 @@ def train(
     from soundmark.training.single_model import prepare, train_model
 
     fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
-    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate}
-    chosen = named_recipes.recipe(
-        recipe, **fields, seed=seed, time_expansion=time_expansion, band=options.frequency_band(band)
-    )
-    named_recipes.check_used([chosen], **fields, window_s=window)
+    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate, "window_s": window}
+    hertz = options.frequency_band(band)
+    (chosen,) = named_recipes.changed_recipes([recipe], **fields, seed=seed, time_expansion=time_expansion, band=hertz)
     requirements.require_for_recipes([chosen])
     data = prepare(open_datasets(dataset, subset, complete=complete), [chosen], window_s=window, background=background)
     console.say(describe_window(data))

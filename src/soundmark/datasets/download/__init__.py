@@ -26,6 +26,7 @@ from soundmark.datasets.download import archives, verification
 from soundmark.datasets.download.sources import DataSource, source_named
 from soundmark.errors import DatasetError, OutputError
 from soundmark.runtime import atomic, downloads, output_folder
+from soundmark.runtime.checksums import file_checksum
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import Progress
 
@@ -156,7 +157,7 @@ class _Download:
     def _has_checksum(self, path: Path) -> bool:
         if self.source.size not in (None, path.stat().st_size):
             return False
-        return not self.source.md5 or self.source.md5 == downloads.checksum(
+        return not self.source.md5 or self.source.md5 == file_checksum(
             path, "md5", path.name.removesuffix(".part"), self.progress
         )
 

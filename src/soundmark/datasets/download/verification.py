@@ -11,7 +11,7 @@ from soundmark.audio import riff
 from soundmark.datasets.dataset import Dataset
 from soundmark.datasets.download.sources import DataSource
 from soundmark.errors import DatasetError
-from soundmark.runtime import downloads
+from soundmark.runtime.checksums import file_checksum
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.runtime.text import one_line
 
@@ -111,6 +111,6 @@ def verify_digests(
         path = root / name
         if ".." in Path(name).parts or Path(name).is_absolute() or not path.is_file():
             raise DatasetError(f'"{path}" is in {list_name}, but does not exist. {AGAIN}')
-        if downloads.checksum(path, "sha256" if len(digest) == 64 else "md5") != digest:
+        if file_checksum(path, "sha256" if len(digest) == 64 else "md5") != digest:
             raise DatasetError(f'"{path}" differs from {list_name}. {AGAIN}')
         progress(f"verifying {root.name}", number, len(digests), "files")
