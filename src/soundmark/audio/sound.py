@@ -255,8 +255,8 @@ def as_sound(source: AudioSource, rate_hz: float | None = None) -> Sound:
     0.5
     """
     if is_array(source):
-        rate = _whole_rate(rate_hz)
-        return Sound(mono_of_any_layout(as_array(source)), rate)
+        array = as_array(source)  # a list of paths is refused as such, and not for its missing rate
+        return Sound(mono_of_any_layout(array), _whole_rate(rate_hz))
     if rate_hz is not None:
         raise SettingsError(
             f"rate_hz={rate_hz!r} was given for a source that has its own sample rate: omit it; it is for arrays only."

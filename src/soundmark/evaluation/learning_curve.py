@@ -134,10 +134,10 @@ class LearningCurve:
                 f"{counted(len(self.points), 'size')} and {counted(len(self.points[0].scores), 'draw')}."
             ]
         gain = found.gain_interval
+        change = f"{percent(found.gain, '+')} points [{percent(gain.low, '+')}, {percent(gain.high, '+')}], to"
         lines = [
-            f"{_times(found.factor)} as many recordings: {figure} {percent(found.gain, '+')} points "
-            f"[{percent(gain.low, '+')}, {percent(gain.high, '+')}], to {percent(found.score)} % "
-            f"{_range(found.interval)} ({100 * LEVEL:.0f} % interval)."
+            f"{_times(found.factor)} as many recordings: {figure} {change if found.gain > 0 else 'about as now,'} "
+            f"{percent(found.score)} % {_range(found.interval)} ({100 * LEVEL:.0f} % interval)."
         ]
         first = self.classes[0]
         if first.extrapolation:

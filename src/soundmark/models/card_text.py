@@ -195,7 +195,7 @@ def _calibration_summary(card: Card) -> str:
         parts.append("class thresholds")
     if card.event_thresholds:
         low, high = min(card.event_thresholds), max(card.event_thresholds)
-        parts.append(f"events: threshold {low:.3g}" + (f" to {high:.3g}" if high > low else ""))
+        parts.append(f"events ≥ {low:.3g}" + (f" to {high:.3g}" if high > low else ""))
     is_known = card.unknown is not None
     parts.append(f"unknown: familiarity < {card.unknown:.3g}" if is_known else "no unknown threshold")
     return ", ".join(parts)

@@ -118,6 +118,11 @@ def test_invalid_samples_are_rejected(samples, match):
         audio.as_sound(samples, RATE_HZ)
 
 
+def test_a_list_of_paths_is_refused_as_such_without_a_rate_too():
+    with pytest.raises(AudioError, match="one path at a time"):
+        audio.as_sound(["a.wav", "b.wav"])
+
+
 @pytest.mark.parametrize("rate_hz", [16_000, 16_000.0, np.int64(16_000), np.float32(16_000)])
 def test_whole_sample_rates_are_accepted(rate_hz):
     assert len(mono(LEFT, rate_hz)) == 1000

@@ -230,6 +230,11 @@ def test_invalid_sample_rate_is_rejected(wav, rate_hz):
 # ── files that cannot be decoded ───────────────────────────────────────────────────────────────────────────────────
 
 
+def test_an_address_is_not_reported_as_a_missing_file():
+    with pytest.raises(AudioError, match=r"^\"http://127.0.0.1/a.wav\" is an address: .*soundmark.analyze"):
+        audio.read("http://127.0.0.1/a.wav")
+
+
 def test_missing_file_is_named_with_the_closest_match(wav, monkeypatch):
     with pytest.raises(
         AudioError, match=r'stret.wav" does not exist: ".*" contains no "stret.wav"; did you mean "street'

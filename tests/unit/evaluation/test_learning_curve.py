@@ -121,6 +121,14 @@ def test_scores_intervals_and_classes_are_those_of_the_clips():
     assert curve.sentences()[1].startswith(f"The class {curve.classes[0].label} (30 recordings) would gain most: F1 +")
 
 
+def test_a_score_that_cannot_grow_is_not_reported_as_a_loss():
+    data = dataset({"cat": 30, "dog": 30, "owl": 30})
+    curve = measure(data, TRANSFER, "folds", np.arange(180), measured(data, [[0.9, 0.95], [0.99, 0.98], [1, 1], [1]]))
+    assert curve.extrapolation is not None
+    assert curve.extrapolation.gain < 0
+    assert curve.sentences()[0].startswith("Twice as many recordings: accuracy about as now, 9")
+
+
 def test_two_sizes_or_one_draw_give_no_extrapolation():
     data = dataset({"cat": 10, "dog": 10})
     for right in ([[0.5, 0.6], [0.8]], [[0.5], [0.7], [0.8]]):

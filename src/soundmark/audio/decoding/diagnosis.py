@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
+from soundmark.runtime.checks import is_url
 from soundmark.runtime.text import reason_unreadable
 
 FileSource = str | os.PathLike[str] | bytes | BinaryIO
@@ -29,8 +30,10 @@ def why_unreadable(source: FileSource, name: str, error: Exception) -> str:
     """
     try:
         head = _head(source)
-    except FileNotFoundError:
-        return f"{name} {_missing(Path(source))}"  # type: ignore[arg-type]  # only a path is not found
+    except FileNotFoundError:  # only a path is not found
+        if is_url(os.fspath(source)):  # type: ignore[arg-type]
+            return f"{name} is an address: give it to `soundmark classify` or soundmark.analyze, or download the file."
+        return f"{name} {_missing(Path(source))}"  # type: ignore[arg-type]
     except IsADirectoryError:
         return f"{name} is a folder, not a sound file: name a file in it."
     except PermissionError:
