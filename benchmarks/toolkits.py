@@ -23,7 +23,7 @@ from table import Row, compared
 from use_parts import trained
 
 ROUNDS, EPOCHS, MINUTES = 3, 2, 10
-TOLERANCE = 1e-4  # of a probability
+TOLERANCE = 1e-2  # of a probability: OpenSoundscape resamples each window on its own, soundmark the recording
 BIRDNET = "BirdNET-Analyzer 2.4.0: training and analysis"
 BIRDNET_REASON = "no figures: before both it downloads its network (`ensure_model_exists`), and the benchmark does not"
 
