@@ -57,7 +57,13 @@ def train(files: str, epochs: str, folder: str) -> None:
     for name, step in model.preprocessor.pipeline.items():
         step.bypass = step.is_augmentation and name != "random_trim_audio"
     model.train(
-        targets, steps=steps, batch_size=BATCH, num_workers=os.cpu_count(), save_path=folder, progress_bar=False
+        targets,
+        validation_df=targets.head(1),  # else it is tested on all clips after the training
+        steps=steps,
+        batch_size=BATCH,
+        num_workers=os.cpu_count(),
+        save_path=folder,
+        progress_bar=False,
     )
 
 
@@ -67,7 +73,7 @@ def network(n_classes: int) -> torch.nn.Module:
     for before, after in ((1, 32), (32, 64), (64, 64)):
         layers += [torch.nn.Conv2d(before, after, 3, padding=1), torch.nn.ReLU()]
         layers += [torch.nn.Conv2d(after, after, 3), torch.nn.ReLU(), torch.nn.MaxPool2d(2), torch.nn.Dropout(0.25)]
-    layers += [torch.nn.Flatten(), torch.nn.Linear(64 * 4 * 4, 512), torch.nn.ReLU(), torch.nn.Dropout(0.5)]
+    layers += [torch.nn.Flatten(), torch.nn.Linear(64 * 6 * 6, 512), torch.nn.ReLU(), torch.nn.Dropout(0.5)]
     return torch.nn.Sequential(*layers, torch.nn.Linear(512, n_classes))
 
 
