@@ -3,7 +3,8 @@
     python benchmarks/bench.py [DATASET] [--parts features,training,accuracy,store,transfer,…] [--output FILE.md]
 
 The notebook is "Spectrogram Classification with the UrbanSound8K Dataset"; beyond it, transfer, detection, archives and
-the server are compared with scripts of the same work in librosa, joblib, PyTorch, scikit-learn and ONNX Runtime.
+the server are compared with scripts of the same work in librosa, joblib, PyTorch, scikit-learn and ONNX Runtime, and
+with OpenSoundscape.
 DATASET has the layout of UrbanSound8K. By default, the real clips beside the checkout are used, or a synthetic city if
 there are none. Each part runs soundmark
 and its baseline in turn and checks that their outputs agree. A row contains the median of each, the ratio of the
@@ -21,6 +22,7 @@ import time
 from pathlib import Path
 
 import parts
+import toolkits
 import use_parts
 from contenders import BUILD
 from soundmark.datasets import synthetic
@@ -37,6 +39,7 @@ PARTS = {
     "files": use_parts.many_files,
     "archive": use_parts.archive,
     "server": use_parts.server,
+    "toolkits": toolkits.toolkits,
 }
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "build" / "bench"
+COMPLETE = {"opensoundscape"}  # files that list every package, without those that fetch gigabytes and are not used
 
 
 def environment(name: str) -> Path:
@@ -30,7 +31,8 @@ def environment(name: str) -> Path:
     if not ready.exists():
         print(f"creating the environment {name} …", file=sys.stderr)
         venv.create(folder, clear=True, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", requirements], check=True)
+        alone = ["--no-deps"] if name in COMPLETE else []
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *alone, "-r", requirements], check=True)
         ready.touch()
     return python
 

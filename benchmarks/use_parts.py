@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -50,9 +49,9 @@ def transfer(path: Path, versions: dict[str, str]) -> list[Row]:
         seconds: dict[str, list[float]] = {"ours": [], "again": [], "script": [], "head": [], "bound": []}
         peak = 0.0
         for turn in range(ROUNDS):
-            cache = Path(folder) / "cache"
-            shutil.rmtree(cache, ignore_errors=True)
-            with _cache(cache):
+            features = Path(folder) / "cache"
+            shutil.rmtree(features, ignore_errors=True)
+            with using.cache(features):
                 wall, megabytes = using.run(*using.SOUNDMARK, "train", path, "-o", f"{folder}/first {turn}", "--quiet")
                 seconds["ours"].append(wall)
                 peak = max(peak, megabytes)
@@ -83,8 +82,8 @@ def clip_and_hour(path: Path, versions: dict[str, str]) -> list[Row]:
     clips = sorted(path.rglob("*.wav"))
     models = {
         "audioset": "audioset",
-        "transfer": _trained(path, "transfer"),
-        "notebook-mel": _trained(path, "notebook-mel"),
+        "transfer": trained(path, "transfer"),
+        "notebook-mel": trained(path, "notebook-mel"),
     }
     recording = using.long_recording(clips, 3600, BUILD / "hour.flac")
     rows = []
@@ -124,7 +123,7 @@ def many_files(path: Path, versions: dict[str, str]) -> list[Row]:
     """Time 10 000 files against a script that classifies the distinct clips with librosa, joblib and ONNX Runtime."""
     versions |= {name: version(name) for name in PEERS}
     clips = [clip.path for clip in Dataset.open(path).clips]
-    model = _trained(path, "notebook-mel")
+    model = trained(path, "notebook-mel")
     with tempfile.TemporaryDirectory(dir=BUILD) as folder:
         for number in range(MANY_FILES):
             place = Path(folder) / "files" / str(number // 1000) / f"{number:05}.wav"
@@ -153,7 +152,7 @@ def many_files(path: Path, versions: dict[str, str]) -> list[Row]:
 def archive(path: Path, versions: dict[str, str]) -> list[Row]:
     """Time the index of an archive, and a search in it."""
     versions |= {name: version(name) for name in PEERS}
-    model = _trained(path, "transfer")
+    model = trained(path, "transfer")
     clips = [clip.path for clip in Dataset.open(path).clips]
     seconds: dict[str, list[float]] = {"index": [], "bound": [], "search": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -203,7 +202,7 @@ def _single(what: str, seconds: list[float], target: str = "", limit: float | No
     )
 
 
-def _trained(path: Path, recipe: str) -> Path:
+def trained(path: Path, recipe: str) -> Path:
     """Return a model of a recipe, trained once; a network for two epochs, as its weights do not change its speed."""
     folder = BUILD / f"{recipe}-model"
     if not (folder / "model.onnx").exists():
@@ -235,16 +234,6 @@ def _timed(function: Callable, items) -> float:
         for _ in pool.map(function, items):
             pass
     return time.perf_counter() - started
-
-
-@contextmanager
-def _cache(folder: Path):
-    before = os.environ.get("SOUNDMARK_CACHE", "")
-    os.environ["SOUNDMARK_CACHE"] = str(folder)
-    try:
-        yield
-    finally:
-        os.environ["SOUNDMARK_CACHE"] = before
 
 
 def _same_disk(one: Path, other: Path) -> bool:

@@ -16,9 +16,11 @@ The results are written as a table, with the machine and the versions.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,17 @@ def run(*command: object) -> tuple[float, float]:
     seconds, megabytes, status = map(float, measured.stdout.split())
     assert status == 0, words
     return seconds, megabytes
+
+
+@contextmanager
+def cache(folder: Path):
+    """Let soundmark keep its features in another folder."""
+    before = os.environ.get("SOUNDMARK_CACHE", "")
+    os.environ["SOUNDMARK_CACHE"] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ["SOUNDMARK_CACHE"] = before
 
 
 def measure_in_turn(rounds: int, **commands: tuple[object, ...]) -> dict[str, list[tuple[float, float]]]:

@@ -6,27 +6,10 @@ imports but does not use for ONNX models, are replaced by empty modules where th
 
 import json
 import sys
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
-from types import ModuleType
 
-import torch
+import torch_standins
 
-
-class Standin(ModuleType):
-    """A module of which every class is an empty ``torch.nn.Module``."""
-
-    def __getattr__(self, name: str) -> object:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return type(name, (torch.nn.Module,), {}) if name[0].isupper() else Standin(f"{self.__name__}.{name}")
-
-
-for package in ("torchvision", "torchaudio"):
-    if find_spec(package) is None:
-        for name in (package, f"{package}.transforms", f"{package}.models"):
-            sys.modules[name] = Standin(name)
-            sys.modules[name].__spec__ = ModuleSpec(name, None)
+torch_standins.install()
 
 from opensoundscape import ONNXModel  # noqa: E402 - after the stand-ins
 
