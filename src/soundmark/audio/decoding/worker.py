@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, BinaryIO
 
@@ -42,8 +42,13 @@ MESSAGE_BYTES = 1 << 20  # most that the decoders may print while they decode a 
 CPU_S = 60.0  # most CPU time for one file, plus one second for each second of sound
 
 
-def serve(requests: BinaryIO, out: BinaryIO, threads: int) -> None:
+LimitCpu = Callable[[float], None]  # lets this process use so many more seconds of CPU time
+
+
+def serve(requests: BinaryIO, out: BinaryIO, threads: int, limit_cpu: LimitCpu = lambda seconds: None) -> None:
     """Answer the requests, one at a time, until ``requests`` ends; with several threads, decode long files in parallel.
+
+    ``limit_cpu`` is called for each file.
 
     >>> import io
     >>> out = io.BytesIO()
@@ -55,7 +60,7 @@ def serve(requests: BinaryIO, out: BinaryIO, threads: int) -> None:
         pool = threads_pool if threads > 1 else None
         for line in requests:
             try:
-                for kind, content in _answer(json.loads(line), pool):
+                for kind, content in _answer(json.loads(line), pool, limit_cpu):
                     _write(out, kind, content)
             except AudioError as error:
                 _write(out, ERROR, _json(str(error)))
@@ -65,12 +70,12 @@ def serve(requests: BinaryIO, out: BinaryIO, threads: int) -> None:
             out.flush()
 
 
-def _answer(request: dict[str, Any], pool: Executor | None) -> Iterator[tuple[bytes, Any]]:
+def _answer(request: dict[str, Any], pool: Executor | None, limit_cpu: LimitCpu) -> Iterator[tuple[bytes, Any]]:
     """Yield the messages for one request."""
-    _limit_cpu(CPU_S)
+    limit_cpu(CPU_S)
     part = {"start_s": request["start_s"], "stop_s": request["stop_s"]}
     with decoding.blocks(request["path"], name=request["name"], pool=pool, **part) as blocks:
-        _limit_cpu(CPU_S + blocks.frames / blocks.rate_hz)
+        limit_cpu(CPU_S + blocks.frames / blocks.rate_hz)
         yield SOUND, _json({"rate_hz": blocks.rate_hz, "frames": blocks.frames})
         for block in blocks:
             yield BLOCK, block.data.cast("B")
@@ -143,7 +148,7 @@ def main(threads: int) -> None:
     """
     _limit(threads)
     threading.Thread(target=_exit_with, args=(os.getppid(),), daemon=True).start()
-    serve(sys.stdin.buffer, sys.stdout.buffer, threads)
+    serve(sys.stdin.buffer, sys.stdout.buffer, threads, _limit_cpu)
 
 
 def _exit_with(parent: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import soundfile
 
 from soundmark import audio
 from soundmark.audio import decoding
-from soundmark.audio.decoding import isolation
+from soundmark.audio.decoding import isolation, worker
 from soundmark.audio.decoding.isolation import Decoders
 from soundmark.errors import AudioError
 from support import faulty_decoder
@@ -160,3 +161,14 @@ def test_a_stream_resamples_what_a_worker_decodes(decoders: Decoders) -> None:
     expected = audio.read(data, rate_hz=22_050)
     with audio.stream(data, rate_hz=22_050, decoders=decoders) as flow:
         np.testing.assert_array_equal(np.concatenate(list(flow)), expected.samples)
+
+
+def test_only_a_worker_process_limits_its_own_processor_time(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="there are no limits on this system")
+    before = resource.getrlimit(resource.RLIMIT_CPU)
+    request = json.dumps({"path": str(tmp_path / "none.wav"), "name": "none.wav", "start_s": 0.0, "stop_s": None})
+    worker.serve(io.BytesIO(request.encode()), io.BytesIO(), 1)
+    assert resource.getrlimit(resource.RLIMIT_CPU) == before
+    limited: list[float] = []
+    worker.serve(io.BytesIO(request.encode()), io.BytesIO(), 1, limited.append)
+    assert limited == [worker.CPU_S]
