@@ -200,13 +200,13 @@ class Store:
         if not path.exists():
             return False  # the first call, or a previous one was killed before the store was ready
         try:
-            if checksums.verified(json.loads(path.read_bytes().decode())) != self.key:
+            if checksums.parse_verified(path.read_bytes().decode()) != self.key:
                 return False  # computed from other files, or by an older soundmark
             path = self._array
             _check_layout(path, self.shape)
             path = self._journal
             path.stat()
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             log.warning('"%s" is damaged or missing (%s): recomputing all features', path, error)
             return False
         return True
@@ -217,8 +217,8 @@ class Store:
         kept, chunks = [], {}
         for line in lines:
             try:
-                entry = checksums.verified(json.loads(line.decode()))
-            except (ValueError, RecursionError):
+                entry = checksums.parse_verified(line.decode())
+            except ValueError:
                 continue
             failures = {int(row): reason for row, reason in entry["failures"].items()}
             chunks[entry["number"]] = Chunk(**{**entry, "failures": failures})

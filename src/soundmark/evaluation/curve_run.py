@@ -484,11 +484,11 @@ def _check_same_curve(folder: Path, plan: CurvePlan) -> None:
     """Check that ``curve.json``, if there is one, is of the same data and recipe; warn if it is damaged."""
     path = folder / NAME
     try:
-        before = checksums.verified(json.loads(path.read_bytes()))
+        before = checksums.parse_verified(path.read_bytes())
         known = before["dataset"]["fingerprint"], before["recipe"]
     except FileNotFoundError:
         return
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         log.warning('"%s" was damaged or changed after it was written: it is recomputed', path)
         return
     if known != (plan.dataset.fingerprint, json.loads(json.dumps(plan.recipe.settings()))):

@@ -54,6 +54,21 @@ def verified(values: Any) -> dict[str, Any]:
     return rest
 
 
+def parse_verified(text: str | bytes) -> dict[str, Any]:
+    """Parse JSON text, and verify the checksum of its values; return them without it.
+
+    Raises:
+        ValueError: it is not valid JSON, it is nested too deeply, or the values were changed.
+
+    >>> parse_verified(json.dumps(with_checksum({"accuracy": 0.7})))
+    {'accuracy': 0.7}
+    """
+    try:
+        return verified(json.loads(text))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def _digest(values: Mapping[str, Any]) -> str:
     plain = json.loads(json.dumps(values))  # as JSON reads it back: keys are strings, tuples are lists
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

@@ -339,7 +339,7 @@ def _number(text: str | None) -> int | None:
 def _read_state(path: Path) -> dict[str, Any]:
     try:
         state = parse_json(path.read_bytes()[:10_000].decode())
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return {}
     return state if isinstance(state, dict) else {}
 

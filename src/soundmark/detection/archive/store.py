@@ -132,7 +132,7 @@ def read_parameters(folder: Path) -> Parameters:
         ) from error
     except OSError as error:
         raise SettingsError(f'the index "{folder}" cannot be read: {reason_unreadable(error)}.') from error
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise SettingsError(
             f'the index "{folder}" is damaged, in "{PARAMETERS}": make it again with `soundmark index --fresh`.'
         ) from error
@@ -207,8 +207,8 @@ def _journal_lines(path: Path) -> Iterator[tuple[Recording, int]]:
         for line in file:
             stop += len(line)
             try:
-                recording = Recording(**checksums.verified(json.loads(line)) or {})
-            except (ValueError, TypeError, RecursionError):
+                recording = Recording(**checksums.parse_verified(line) or {})
+            except (ValueError, TypeError):
                 continue
             if line.endswith(b"\n"):
                 yield recording, stop

@@ -86,7 +86,7 @@ def merge(folder: str | PathLike[str], shards: Sequence[str | PathLike[str]]) ->
 def _read(folder: Path) -> _Part:
     """Read shard.json and parameters.json of a shard."""
     try:
-        about = checksums.verified(json.loads((folder / SHARD).read_bytes()))
+        about = checksums.parse_verified((folder / SHARD).read_bytes())
         parameters = (folder / PARAMETERS).read_bytes()
         with _damaged(PARAMETERS):
             values = json.loads(parameters)

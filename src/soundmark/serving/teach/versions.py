@@ -143,8 +143,8 @@ class Versions:
             raise SettingsError(f'"{self.path}" cannot be read: {error.strerror}. {REMEDY}') from error
         for line in content.splitlines():
             try:
-                yield checksums.verified(json.loads(line))
-            except (ValueError, RecursionError):
+                yield checksums.parse_verified(line)
+            except ValueError:
                 continue
 
 

@@ -1,0 +1,34 @@
+"""JSON values with a checksum: changed, damaged or foreign text is a ``ValueError``, whatever it contains."""
+
+import json
+
+import pytest
+
+from soundmark.runtime.checksums import parse_verified, with_checksum
+
+TEXT = json.dumps(with_checksum({"accuracy": 0.7}))
+
+
+@pytest.mark.parametrize("text", [TEXT, TEXT.encode()])
+def test_values_are_returned_without_their_checksum(text):
+    assert parse_verified(text) == {"accuracy": 0.7}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1",
+        "[]",
+        "{}",
+        TEXT[:-1],
+        TEXT.replace("0.7", "0.9"),
+        b"\xff",
+        "[" * 100_000,
+        '{"a":' * 990 + "1" + "}" * 990,
+    ],
+    ids=["empty", "number", "list", "object", "cut", "changed", "not UTF-8", "deep", "deep object"],
+)
+def test_anything_else_is_a_value_error(text):
+    with pytest.raises(ValueError, match="."):
+        parse_verified(text)
