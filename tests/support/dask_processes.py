@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-START_S = 60
+START_S = 120  # a worker imports all of Dask, beside other tests
+REGISTERED = "Registered to:"  # in the log of a worker, once its scheduler has answered
 
 
 class Cluster:
@@ -20,30 +22,32 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self._folder, self.workers = folder, []
         self.scheduler = self._start("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", self._file)
-        while not self._file.exists():
-            assert self.scheduler.poll() is None, self.log()
-            time.sleep(0.05)
-        import json
+        self._wait(self.scheduler, self._find_address)
 
-        deadline = time.monotonic() + START_S
-        while time.monotonic() < deadline:
-            try:
-                self.address = str(json.loads(self._file.read_text())["address"])
-                return
-            except (ValueError, KeyError):
-                time.sleep(0.05)
-        raise TimeoutError(self.log())
+    def _find_address(self) -> bool:
+        try:
+            self.address = str(json.loads(self._file.read_text())["address"])
+        except (OSError, ValueError, KeyError):  # not there yet, or half written
+            return False
+        return True
 
     @property
     def _file(self) -> Path:
         return self._folder / "scheduler.json"
 
-    def start_worker(self, **environment: str) -> subprocess.Popen:
-        """Start a worker with one thread and no nanny, so that a killed one stays dead; return its process."""
+    def start_workers(self, count: int = 1, **environment: str) -> None:
+        """Start workers of one thread, without nanny (a killed one stays dead); wait until all are registered."""
         options = ("--no-nanny", "--nthreads", "1", "--no-dashboard", "--local-directory", self._folder)
-        worker = self._start("worker", self.address, *options, environment=environment)
-        self.workers.append(worker)
-        return worker
+        for _ in range(count):
+            self.workers.append(self._start("worker", self.address, *options, environment=environment))
+        self._wait(self.workers[-1], lambda: self.log().count(REGISTERED) == len(self.workers))
+
+    def _wait(self, process: subprocess.Popen, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_S
+        while not ready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise TimeoutError(self.log())
+            time.sleep(0.05)
 
     def log(self) -> str:
         """The output of all processes."""
@@ -78,8 +82,8 @@ def dask_cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
     folder.mkdir(parents=True, exist_ok=True)
     cluster = Cluster(folder)
     try:
-        for _ in range(workers):
-            cluster.start_worker()
+        if workers:
+            cluster.start_workers(workers)
         yield cluster
     finally:
         cluster.close()

@@ -129,7 +129,7 @@ def test_a_scheduler_that_is_killed_is_one_sentence_and_the_same_call_resumes(
 
 
 def test_a_cluster_without_workers_is_refused(tmp_path, monkeypatch, sounds, random_model):
-    monkeypatch.setattr(dask, "CONNECT_S", 2.0)
+    monkeypatch.setattr(dask, "WORKERS_S", 1.0)
     with (
         dask_cluster(tmp_path / "dask", workers=0) as empty,
         pytest.raises(
@@ -169,7 +169,7 @@ def test_a_worker_of_another_version_is_refused(tmp_path, sounds, random_model, 
                 "    if name == 'soundmark':\n        raise m.PackageNotFoundError(name)\n    return find(name)\n"
                 "m.version = version\n"
             )
-        other.start_worker(PYTHONPATH=str(hidden))
+        other.start_workers(PYTHONPATH=str(hidden))
         has = "soundmark 0.0.9" if version else "no soundmark"
         with pytest.raises(SettingsError, match=rf"1 worker of 1 \(tcp://.*\) has {has}, but this machine"):
             analyze(sounds, random_model, tmp_path / "results", cluster=other.address, quiet=True)
@@ -187,8 +187,7 @@ def test_an_address_without_a_scheduler_is_refused(sounds, random_model, tmp_pat
 
 
 def test_a_file_that_kills_every_worker_is_named(own_cluster, tmp_path):
-    for _ in range(3):
-        own_cluster.start_worker()
+    own_cluster.start_workers(3)
     with (
         parallel.workers(own_cluster.address) as workers,
         pytest.raises(SoundmarkError, match="several workers ended while they worked on .*: killed .out of memory"),

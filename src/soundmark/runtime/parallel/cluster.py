@@ -24,19 +24,11 @@ from soundmark.runtime.text import counted, listed, shortened
 
 log = logging.getLogger("soundmark")
 
-
 LOCAL = "local"
-
-
 CONNECT_S = 5.0  # time to find the scheduler
-
-
+WORKERS_S = 30.0  # time for the first worker to start
 NO_WORKERS_S = 60.0  # time without any worker, after which the work is given up
-
-
 CHECK_INTERVAL_S = 2.0
-
-
 SETTINGS = {
     "distributed.admin.large-graph-warning-threshold": "1GB",  # of a model
     "distributed.worker.profile.enabled": False,  # of workers that are started here
@@ -249,8 +241,10 @@ def _check_workers(workers: Cluster) -> None:
     """
     since_s = time.monotonic()
     workers.count_cores()
+    if not workers.cores:
+        log.warning("the cluster at %s has no workers yet: waiting for up to %.0f s", workers.address, WORKERS_S)
     while not workers.cores:
-        if time.monotonic() - since_s > CONNECT_S:
+        if time.monotonic() - since_s > WORKERS_S:
             raise SettingsError(
                 f'the cluster at {workers.address} has no workers: start some with "dask worker {workers.address}".'
             )
