@@ -65,13 +65,18 @@ clean:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# Compile once, here: with PYTHONDONTWRITEBYTECODE set, every command would compile the modules again.
+# Compile once, here, and on all cores: pip uses one, and with PYTHONDONTWRITEBYTECODE set, every command would compile
+# the modules again. Some packages contain files for other versions of Python, which do not compile.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
+PACKAGES = $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+COMPILE = $(BIN)/python -m compileall -qq -j 0 "$(PACKAGES)" src/soundmark || true
+
 $(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train]"
-	$(BIN)/python -m compileall -q src/soundmark
+	$(INSTALL) ".[train]"
+	$(COMPILE)
 	touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
-	$(BIN)/python -m compileall -q src/soundmark
+	$(INSTALL) ".[test]"
+	$(COMPILE)
 	touch $@ $(VENV)/.train
