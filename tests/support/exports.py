@@ -9,9 +9,11 @@ from torch import nn
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
+from soundmark.models.pretrained.graph import Graph
 from soundmark.spectrograms import LogMel, Mel, Representation
 from soundmark.training import calibration
 from soundmark.training.epochs import onnx_export
+from soundmark.training.networks import onnx_layers
 from soundmark.training.networks.network import Network
 
 REPRESENTATIONS = {
@@ -41,23 +43,29 @@ class SmallNetwork(Network):
 
     def __init__(self, shape: tuple[int, int], n_classes: int) -> None:
         super().__init__()
-        self.level = nn.BatchNorm2d(1)
-        self.features = nn.Conv2d(1, 4, 5, stride=4)
+        self.mean, self.scale = (-20.0, 20.0) if shape == (64, 64) else (0.0, 1.0)
+        self.features = nn.Sequential(nn.Conv2d(1, 4, 5, stride=4), nn.ReLU())
         self.dense = nn.Linear(4, n_classes)
-        self.level.running_mean.fill_(-20.0 if shape == (64, 64) else 0.0)
-        self.level.running_var.fill_(400.0 if shape == (64, 64) else 1.0)
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Embeddings ``[batch, 4]``."""
-        return torch.relu(self.features(self.level(x))).mean((2, 3))
+        return 8 * self.features((x - self.mean) / self.scale).mean((2, 3))
 
     def head(self, embedding: torch.Tensor) -> torch.Tensor:
         """Logits."""
-        return self.dense(8 * embedding)
+        return self.dense(embedding)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits."""
         return self.head(self.embed(x))
+
+    def add_to(self, graph: Graph, x: str) -> tuple[str, str]:
+        """Add it to an ONNX graph."""
+        centred = graph.node("Sub", x, graph.constant("mean", self.mean))
+        x = graph.node("Div", centred, graph.constant("scale", self.scale))
+        x = graph.node("GlobalAveragePool", onnx_layers.sequence(graph, x, "features", self.features))
+        embedding = graph.node("Mul", graph.node("Flatten", x, axis=1), graph.constant("eight", 8.0))
+        return onnx_layers.dense(graph, embedding, "dense", self.dense), embedding
 
 
 def small_model(representation: Representation, activation: str = "softmax", **fields: object) -> Model:

@@ -146,7 +146,7 @@ def test_a_network_names_the_missing_packages(base, folder, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     assert done.returncode == 2
     assert done.stderr == (
-        "soundmark: training scratch needs the packages torch, onnxscript and safetensors, which are not installed: "
+        "soundmark: training scratch needs the packages torch and safetensors, which are not installed: "
         'pip install "soundmark[train]".\n'
     )
     assert not list(tmp_path.iterdir())

@@ -72,13 +72,13 @@ def files(folder: Path) -> set[Path]:
         (
             "compare pets -o run --preset notebook",
             OPTIONAL,
-            "training notebook-image and notebook-mel needs the packages torch, onnxscript and safetensors, which are "
-            "not installed: [train]",
+            "training notebook-image and notebook-mel needs the packages torch and safetensors, which are not "
+            "installed: [train]",
         ),
         (
             "train pets -o run --recipe scratch",
-            ("torch", "onnxscript"),
-            "training scratch needs the packages torch and onnxscript, which are not installed: [train]",
+            ("torch", "safetensors"),
+            "training scratch needs the packages torch and safetensors, which are not installed: [train]",
         ),
         ("demo", ("torch",), "demo needs the package torch, which is not installed: [train]"),
         ("demo", ("matplotlib",), "demo needs the package matplotlib, which is not installed: [plot]"),

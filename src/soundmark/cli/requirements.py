@@ -22,7 +22,7 @@ EXTRAS = {
     "cluster": ("distributed",),
     "hub": ("huggingface-hub",),
     "remote": ("fsspec", "s3fs", "gcsfs"),
-    "train": ("torch", "onnxscript", "safetensors", "matplotlib"),
+    "train": ("torch", "safetensors", "matplotlib"),
 }
 """The extras of pyproject.toml and their packages, the smallest download first."""
 

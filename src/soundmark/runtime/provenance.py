@@ -10,7 +10,7 @@ from typing import Any
 
 from soundmark.runtime import parallel
 
-PACKAGES = ("soundmark", "numpy", "soundfile", "soxr", "ducc0", "pillow", "onnxruntime", "torch", "onnx", "onnxscript")
+PACKAGES = ("soundmark", "numpy", "soundfile", "soxr", "ducc0", "pillow", "onnxruntime", "torch", "onnx")
 
 
 def versions() -> dict[str, str]:

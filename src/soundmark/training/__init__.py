@@ -23,4 +23,4 @@ In reading order:
 DEFAULT_RECIPE = "transfer"  # of ``train``
 DEFAULT_DEVICE = "auto"
 DEFAULT_BACKGROUND = "auto"  # labels that mean "none of these": see ``datasets.dataset.with_background``
-NETWORK_PACKAGES = ("torch", "onnxscript", "safetensors")  # needed to train networks without a backbone
+NETWORK_PACKAGES = ("torch", "safetensors")  # needed to train networks without a backbone

@@ -21,9 +21,10 @@ from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
 from soundmark.models.explanation import explain
+from soundmark.models.pretrained.graph import Graph
 from soundmark.spectrograms import Image, LogMel, Mel
-from soundmark.training.epochs import onnx_export
 from support.memory import run_measured
+from support.torch_export import torch_export
 
 pytestmark = pytest.mark.slow
 
@@ -82,7 +83,7 @@ def trained(request) -> Model:
             nn.functional.cross_entropy(network(x), y).backward()
             optimizer.step()
     card = Card(classes=CLASSES, representation=representation, window_s=WINDOW_S)
-    return Model(Bundle(onnx_export.export_network(network.eval(), representation.shape), card))
+    return Model(Bundle(torch_export(network, representation.shape), card))
 
 
 def peak(found: explanation.Explanation) -> tuple[float, float]:
@@ -158,11 +159,11 @@ def test_unusual_sounds_are_explained(trained, sound, tmp_path):
 
 def linear(activation: str, temperature: float = 1.0) -> Model:
     """A linear model of two classes: the first logit is a tenth of the sum of the upper half of the spectrogram."""
-    network = nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 2))
-    with torch.no_grad():
-        network[1].weight.zero_()
-        network[1].bias.zero_()
-        network[1].weight[0, 16 * 32 :] = 0.1
+    weights = np.zeros((32 * 32, 2))
+    weights[16 * 32 :, 0] = 0.1
+    graph = Graph()
+    flat = graph.node("Flatten", graph.input("spectrogram", (1, 32, 32)), axis=1)
+    graph.output("logits", graph.node("MatMul", flat, graph.constant("weights", weights)))
     card = Card(
         classes=("high $x^2$", "犬"),
         representation=Mel(size=(32, 32)),
@@ -170,7 +171,7 @@ def linear(activation: str, temperature: float = 1.0) -> Model:
         activation=activation,
         temperature=temperature,
     )
-    return Model(Bundle(onnx_export.export_network(network.eval(), (32, 32)), card))
+    return Model(Bundle(graph.to_bytes(), card))
 
 
 @pytest.mark.parametrize(("activation", "temperature"), [("softmax", 1.0), ("sigmoid", 1.0), ("sigmoid", 2.0)])
@@ -236,7 +237,7 @@ def test_explaining_needs_only_matplotlib(random_model: Model, city: Dataset, tm
     random_model.bundle.write(tmp_path / "model.onnx")
     script = f"""
 import sys
-for name in "torch onnx onnxscript safetensors pandas pyarrow av sounddevice scipy sklearn".split():
+for name in "torch onnx safetensors pandas pyarrow av sounddevice scipy sklearn".split():
     sys.modules[name] = None
 import soundmark
 soundmark.load({str(tmp_path / "model.onnx")!r}).explain({str(city.clips[0].path)!r}).save({str(tmp_path / "a.png")!r})

@@ -13,9 +13,9 @@ from soundmark.models.classifier import Model
 from soundmark.models.export import int8, onnx_graph
 from soundmark.models.pretrained.graph import Graph
 from soundmark.spectrograms import LogMel
-from soundmark.training.epochs import onnx_export
 from support import torch_mobilenet
 from support.models import random_transfer_graph
+from support.torch_export import torch_export
 
 pytestmark = pytest.mark.slow
 
@@ -89,7 +89,7 @@ def test_layers_of_a_transfer_model():
 
 
 def test_layers_of_folded_and_int8_graphs(notebook_model):
-    exported = onnx_export.export_network(torch_mobilenet.TwoViews(), (64, 100))
+    exported = torch_export(torch_mobilenet.TwoViews(), (64, 100))
     assert "BatchNorm" in {layer.kind for layer in overview.layer_table(exported)}
     folded = overview.layer_table(onnx_graph.with_folded_batch_norm(exported))
     assert "BatchNorm" not in {layer.kind for layer in folded}

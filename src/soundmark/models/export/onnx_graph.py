@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from soundmark.models.pretrained.graph import fold_batch_norm
+
 WITH_WEIGHTS = ("Conv", "Gemm", "MatMul")  # operators whose second input is a weight tensor
 
 
@@ -37,7 +39,6 @@ def without_metadata(graph: bytes) -> bytes:
 def with_folded_batch_norm(graph: bytes) -> bytes:
     """Fold each BatchNormalization that follows a convolution into the convolution.
 
-    y = γ·(w∗x − µ)/√(σ² + ε) + β is the convolution with the weights w·γ/√(σ² + ε) and the bias β − µ·γ/√(σ² + ε).
     Layers that share weights share the folded weights too.
 
     >>> with_folded_batch_norm(model.bundle.graph) == without_metadata(model.bundle.graph)  # notebook_cnn has none
@@ -62,13 +63,12 @@ def _fold(graph: Any, convolution: Any, norm: Any) -> None:
 
     kernel = f"{convolution.input[1]}/{norm.input[1]}"
     if kernel not in {tensor.name for tensor in graph.initializer}:
-        weights = constant(graph, convolution.input[1])
         bias = constant(graph, convolution.input[2]) if len(convolution.input) > 2 else 0.0
-        scale, shift, mean, variance = (constant(graph, name).astype(np.float64) for name in norm.input[1:5])
         epsilon = {each.name: helper.get_attribute_value(each) for each in norm.attribute}.get("epsilon", 1e-5)
-        factor = scale / np.sqrt(variance + epsilon)
-        _add_constant(graph, kernel, (weights * factor.reshape(-1, *[1] * (weights.ndim - 1))).astype(np.float32))
-        _add_constant(graph, f"{kernel}/bias", (shift + (bias - mean) * factor).astype(np.float32))
+        parts = [constant(graph, name) for name in norm.input[1:5]]
+        weights, shift = fold_batch_norm(constant(graph, convolution.input[1]), bias, parts, epsilon)
+        _add_constant(graph, kernel, weights.astype(np.float32))
+        _add_constant(graph, f"{kernel}/bias", shift.astype(np.float32))
     del convolution.input[1:]
     convolution.input.extend([kernel, f"{kernel}/bias"])
     convolution.output[0] = norm.output[0]

@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-OPSET, IR = (
-    18,
-    10,
-)  # of ONNX 1.16; onnxruntime 1.18 and later read them. Graphs that are extended may have a later opset
+OPSET, IR = 18, 10  # ONNX 1.16, read by onnxruntime 1.18 and later; graphs that are extended may have a later opset
+
+
+Floats = npt.NDArray[np.float64]
+
+
+def fold_batch_norm(
+    weights: npt.ArrayLike, bias: npt.ArrayLike, norm: Sequence[npt.ArrayLike], epsilon: float
+) -> tuple[Floats, Floats]:
+    """Return weights ``[out, ...]`` and bias ``[out]`` of a convolution that includes the BatchNorm after it.
+
+    ``norm`` are its scale γ, shift β, mean µ and variance σ², each ``[out]``: γ·(w∗x + b − µ)/√(σ² + ε) + β is the
+    convolution with the weights w·γ/√(σ² + ε) and the bias β + (b − µ)·γ/√(σ² + ε).
+
+    >>> weights, bias = fold_batch_norm([[1.0]], 0.5, ([2.0], [1.0], [0.0], [4.0]), epsilon=0.0)
+    >>> weights.tolist(), bias.tolist()
+    ([[1.0]], [1.5])
+    """
+    scale, shift, mean, variance = (np.asarray(values, np.float64) for values in norm)
+    factor = scale / np.sqrt(variance + epsilon)
+    kernel = np.asarray(weights, np.float64)
+    return kernel * factor.reshape(-1, *[1] * (kernel.ndim - 1)), shift + (np.asarray(bias) - mean) * factor
 
 
 class Graph:

@@ -16,14 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from soundmark.errors import WeightsError
-
-if TYPE_CHECKING:
-    from soundmark.models.pretrained.graph import Graph
+from soundmark.models.pretrained.graph import Graph, fold_batch_norm
 
 N_AUDIOSET = 527  # AudioSet classes
 
@@ -151,7 +148,6 @@ def add_embedding(graph: Graph, x: str, name: str, tensors: Tensors) -> str:
 
     Returns the name of the embedding ``[batch, d]``. It can be added several times: the weights are stored once.
 
-    >>> from soundmark.models.pretrained.graph import Graph
     >>> random = np.random.default_rng(0)
     >>> tensors = {key: random.random(shape, np.float32) for key, shape in _shapes(0.4).items()}
     >>> graph = Graph()
@@ -174,7 +170,6 @@ def add_embedding(graph: Graph, x: str, name: str, tensors: Tensors) -> str:
 def add_tags(graph: Graph, embedding: str, tensors: Tensors) -> str:
     """Add the layers from an embedding ``[batch, d]`` to AudioSet logits ``[batch, 527]``; return their name.
 
-    >>> from soundmark.models.pretrained.graph import Graph
     >>> shapes = {key: shape for key, shape in _shapes(0.4).items() if "classifier" in key}
     >>> graph = Graph()
     >>> embedding = graph.input("embedding", (384,))
@@ -198,8 +193,6 @@ def build(name: str, tensors: Tensors, shape: tuple[int, int]) -> tuple[Graph, s
     >>> build("mn04", tensors, (128, 400))[1:]
     ('flatten_1', 'gemm_2')
     """
-    from soundmark.models.pretrained.graph import Graph
-
     check_tensors(name, tensors)
     graph = Graph()
     embedding = add_embedding(graph, graph.input("spectrogram", (1, *shape)), name, tensors)
@@ -226,18 +219,10 @@ class _Layers:
         return self.convolution(x, f"{key}.{layer + 1}", None)
 
     def convolution(self, x: str, key: str, activation: str | None, *, stride: int = 1, depthwise: bool = False) -> str:
-        """A convolution with its BatchNorm folded into it.
-
-        γ·(w∗x − µ)/√(σ² + ε) + β is the convolution with the weights w·γ/√(σ² + ε) and the bias β − µ·γ/√(σ² + ε).
-        """
-        kernel = self.tensors[f"{key}.0.weight"].astype(np.float64)
-        scale, shift, mean, variance = (
-            self.tensors[f"{key}.1.{part}"].astype(np.float64)
-            for part in ("weight", "bias", "running_mean", "running_var")
-        )
-        factor = scale / np.sqrt(variance + EPSILON)
-        weights = self.graph.constant(f"{key}.weight", kernel * factor[:, None, None, None])
-        bias = self.graph.constant(f"{key}.bias", shift - mean * factor)
+        """A convolution with its BatchNorm folded into it."""
+        norm = [self.tensors[f"{key}.1.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
+        kernel, shift = fold_batch_norm(self.tensors[f"{key}.0.weight"], 0.0, norm, EPSILON)
+        weights, bias = self.graph.constant(f"{key}.weight", kernel), self.graph.constant(f"{key}.bias", shift)
         pad = (kernel.shape[-1] - 1) // 2
         groups = len(kernel) if depthwise else 1
         kernel_shape = list(kernel.shape[2:])

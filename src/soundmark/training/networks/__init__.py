@@ -9,6 +9,7 @@ In reading order:
     network         the base class, with the interface that the training loop uses
     notebook_cnn    the notebook's network
     resnet          three small residual networks
+    onnx_layers     add layers to the ONNX graph of a model file
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from soundmark.models.pretrained.graph import Graph
+
 
 class Network(nn.Module):
     """A network from spectrograms ``[batch, 1, freq, time]`` to logits ``[batch, n_classes]``, with any normalisation.
@@ -21,6 +23,13 @@ class Network(nn.Module):
     def normalise(self, mean: float, spread: float) -> None:
         """Set the mean and SD of the training spectrograms, by which every input is standardised."""
         raise NotImplementedError(f"{type(self).__name__} does not normalise its input")
+
+    def add_to(self, graph: Graph, x: str) -> tuple[str, str | None]:
+        """Add the network, as it is in inference, to an ONNX graph with the spectrograms ``x`` ``[batch, 1, ...]``.
+
+        Returns the names of the logits ``[batch, n_classes]`` and of the embedding ``[batch, d]``, if it has one.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot be exported")
 
     def embed(self, x: Tensor) -> Tensor:
         """Compute the embedding ``[batch, d]`` of spectrograms ``[batch, 1, freq, time]``."""

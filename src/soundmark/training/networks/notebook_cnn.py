@@ -11,12 +11,16 @@ are monotonic, so they commute. And the network ends in logits; their softmax is
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from soundmark.errors import SettingsError
+from soundmark.models.pretrained.graph import Graph
 from soundmark.training.networks.network import Network
+from soundmark.training.networks.onnx_layers import convolution, dense
 
 BLOCKS = ((1, 32), (32, 64), (64, 64))  # channels in, channels out
 
@@ -47,6 +51,16 @@ class NotebookCNN(Network):
         x = dropout(F.relu(self.dense(x)), 0.5, self.training)
         logits: Tensor = self.logits(x)
         return logits
+
+    def add_to(self, graph: Graph, x: str) -> tuple[str, None]:
+        """Add the network to an ONNX graph."""
+        for i, (same, valid) in enumerate(zip(self.same, self.valid, strict=True)):
+            x = graph.node("Relu", convolution(graph, x, f"same.{i}", cast(nn.Conv2d, same)))
+            x = convolution(graph, x, f"valid.{i}", cast(nn.Conv2d, valid))
+            x = graph.node("Relu", graph.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2]))
+        x = graph.node("Flatten", graph.node("Transpose", x, perm=[0, 2, 3, 1]), axis=1)
+        x = graph.node("Relu", dense(graph, x, "dense", self.dense))
+        return dense(graph, x, "logits", self.logits), None
 
 
 def build(name: str, shape: tuple[int, int], n_classes: int) -> NotebookCNN:

@@ -19,7 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from soundmark.models.pretrained.graph import Graph
 from soundmark.training.networks.network import Network
+from soundmark.training.networks.onnx_layers import dense, sequence, values
 
 MEMBERS = 3
 
@@ -78,6 +80,14 @@ class ResNet(Network):
         parts = ((x - self.mean) / self.spread).chunk(self.n_members)
         return torch.cat([member(part) for member, part in zip(self._each(), parts, strict=True)])
 
+    def add_to(self, graph: Graph, x: str) -> tuple[str, str]:
+        """Add the ensemble to an ONNX graph."""
+        centred = graph.node("Sub", x, graph.constant("mean", values(self.mean)))
+        x = graph.node("Div", centred, graph.constant("spread", values(self.spread)))
+        each = [member.add_to(graph, x, f"members.{i}") for i, member in enumerate(self._each())]
+        embedding = graph.node("Concat", *each, axis=1)
+        return dense(graph, embedding, "logits", *(member.dense for member in self._each())), embedding
+
     def _each(self) -> list[Member]:
         return cast(list[Member], list(self.members))
 
@@ -100,6 +110,13 @@ class Member(nn.Module):
         """Compute the mean of the last feature maps, ``[batch, 100]``."""
         maps: Tensor = self.blocks(self.stem(x))
         return maps.mean((2, 3))
+
+    def add_to(self, graph: Graph, x: str, name: str) -> str:
+        """Add the layers up to the embedding ``[batch, 100]`` to an ONNX graph; return its name."""
+        x = sequence(graph, x, f"{name}.stem", self.stem)
+        for i, block in enumerate(self.blocks):
+            x = cast(Residual, block).add_to(graph, x, f"{name}.blocks.{i}")
+        return graph.node("Flatten", graph.node("GlobalAveragePool", x), axis=1)
 
     def head(self, embedding: Tensor) -> Tensor:
         """Compute logits ``[batch, n_classes]`` from embeddings."""
@@ -126,6 +143,12 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[batch, inside, freq, time]`` to ``[batch, out, ...]``."""
         return F.relu(self.shortcut(x) + self.second(self.first(x)))
+
+    def add_to(self, graph: Graph, x: str, name: str) -> str:
+        """Add the block to an ONNX graph; return the name of its output."""
+        first = sequence(graph, x, f"{name}.first", self.first)
+        second = sequence(graph, first, f"{name}.second", self.second)
+        return graph.node("Relu", graph.node("Add", sequence(graph, x, f"{name}.shortcut", self.shortcut), second))
 
 
 def build(name: str, shape: tuple[int, int], n_classes: int) -> ResNet:

@@ -37,12 +37,25 @@ def model_graph(
     graph.output("logits", graph.node("Gemm", "features", weights, bias))
     graph.output("embedding", "embedding")
     if familiarity is not None:
-        raw = _raw_familiarity(graph, familiarity)
-        scaled = _standardised(graph, raw, "familiarity/scaled", Standard(familiarity.middle, familiarity.spread))
-        graph.output("familiarity", graph.node("Sigmoid", scaled))
+        raw = add_familiarity(graph, familiarity)
         if presence is not None:
             graph.output("presence", _presence(graph, presence, raw))
     return graph.to_bytes()
+
+
+def add_familiarity(graph: Graph, fitted: Familiarity) -> str:
+    """Add the output ``familiarity`` ``[batch]``, computed from ``embedding``; return the name of its raw value.
+
+    >>> graph = Graph()
+    >>> x = graph.input("embedding", (4,))
+    >>> fitted = Familiarity.of(np.random.default_rng(0).normal(size=(60, 4)), np.eye(3)[np.arange(60) % 3])
+    >>> add_familiarity(graph, fitted)
+    'sub_2'
+    """
+    raw = _raw_familiarity(graph, fitted)
+    scaled = _standardised(graph, raw, "familiarity/scaled", Standard(fitted.middle, fitted.spread))
+    graph.output("familiarity", graph.node("Sigmoid", scaled))
+    return raw
 
 
 def _raw_familiarity(graph: Graph, fitted: Familiarity) -> str:
