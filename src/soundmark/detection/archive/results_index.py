@@ -72,6 +72,7 @@ def index_results(
     """
     if not is_results_folder(results):
         raise SettingsError(f'"{results}" is not a results folder: classify -o makes one, with "{PARAMETERS}".')
+    model.check_embedding()
     files = _recordings(results)
     _warn(results, files, model)
     folder = cache_folder() / FOLDER / _key(results, model)

@@ -375,11 +375,14 @@ def test_recordings_at_urls_and_from_pipes(archive: Path, results: Path, model: 
         assert (lines(index), caplog.messages) == (1, [])
 
 
-def test_what_is_not_a_results_folder_or_is_damaged(results: Path, model: sm.Model, tmp_path: Path):
+def test_what_is_not_a_results_folder_or_is_damaged(results: Path, model: sm.Model, cache: Path):
     with pytest.raises(SettingsError, match=r'results" is a results folder of .*, with -m \(in Python, Index.of_'):
         sm.Index.open(results)
     with pytest.raises(SettingsError, match="is not a results folder: classify -o makes one"):
         sm.Index.of_results(results.parent / "sounds", model, quiet=True)
+    with pytest.raises(BundleError, match="has no embedding output"):
+        sm.Index.of_results(results, tone_model(), quiet=True)
+    assert not cache.exists()
     (results / "files.csv").write_text("path\na.wav\n")
     with pytest.raises(SettingsError, match=r"files.csv\" cannot be read: the file is damaged"):
         sm.Index.of_results(results, model, quiet=True)
