@@ -409,6 +409,25 @@ def test_an_archive_is_indexed_searched_and_suggestions_are_labelled(soundmark, 
     assert not {(w["file"], w["start_s"]) for w in first} & {(w["file"], w["start_s"]) for w in second}
 
 
+def test_the_recordings_of_a_results_folder_are_searched_and_suggested(city_folder, tmp_path):
+    embedder, files = tmp_path / "embedder.onnx", clips(city_folder, 3)
+    tone_embedder().save(embedder)
+    settings = {"env": {"SOUNDMARK_CACHE": tmp_path / "cache", "COLUMNS": 100}}
+    run_soundmark("classify", *files, "-m", embedder, "-o", tmp_path / "results", **settings)
+    command = (tmp_path / "results", "-m", embedder, "--format", "json")
+    first = run_soundmark("suggest", *command, **settings)
+    assert (first.returncode, {found["file"] for found in json.loads(first.stdout)}) == (0, set(map(str, files)))
+    assert re.search(r"^The index of .*results \(3 recordings\) is in .*cache/indexes/[0-9a-f]{16}\.$", first.stderr)
+    (journal,) = (tmp_path / "cache" / "indexes").glob("*/recordings.jsonl")
+    written = journal.read_bytes()
+    found = run_soundmark("search", *command, "--like", files[0], "-n", 1, **settings)
+    assert (found.returncode, len(json.loads(found.stdout))) == (0, 1)
+    assert journal.read_bytes() == written
+    other = run_soundmark("search", journal.parent, "-m", "audioset", "--like", files[0], **settings)
+    assert (other.returncode, other.stdout) == (2, "")
+    assert "was made with another model: leave out -m" in other.stderr
+
+
 def test_compare_shows_learning_curves_in_its_report(soundmark, city_folder, mn04_weights, tmp_path):
     words = ("compare", city_folder, "-o", tmp_path / "run", "--recipe", "transfer", "--protocol", "folds", "--curve")
     done = soundmark(*words)

@@ -1341,7 +1341,12 @@ setup_of(286)(no_files)
 
 @setup_of(287)
 def a_results_folder(folder: Path) -> None:
-    atomic.write_text(folder / "results" / "results.csv", "Start (s),End (s),Label,Confidence,File\n")
+    """Results of embedder.onnx for sounds/0.wav and 1.wav, by relative paths."""
+    tone_embedder().save(folder / "embedder.onnx")
+    for i in range(2):
+        tone(folder / "sounds" / f"{i}.wav", 300)
+    soundmark = ("classify", "sounds", "-m", "embedder.onnx", "-o", "results", "--quiet")
+    assert run_soundmark(*soundmark, cwd=folder).returncode == 0
 
 
 @setup_of(288, 289, 290, 291, 292, 293)
@@ -1372,3 +1377,22 @@ def corrections_of_two_reviewers(folder: Path) -> None:
 
 
 setup_of(298, 299)(no_files)
+
+
+@setup_of(300)
+def results_without_a_recording(folder: Path) -> None:
+    a_results_folder(folder)
+    (folder / "sounds" / "1.wav").unlink()
+
+
+@setup_of(301)
+def results_without_recordings(folder: Path) -> None:
+    a_results_folder(folder)
+    shutil.rmtree(folder / "sounds")
+
+
+@setup_of(302)
+def unfinished_results_of_another_model(folder: Path) -> None:
+    a_results_folder(folder)
+    tone_embedder(2.0).save(folder / "other.onnx")
+    (folder / "results" / "files.csv").unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import ssl
@@ -18,6 +19,8 @@ import pytest
 import requests
 from websockets.sync.client import connect
 
+import soundmark as sm
+from support.archives import tone_archive
 from support.sounds import RATE_HZ, pcm, tones
 from unit.serving.conftest import encoded
 
@@ -100,3 +103,19 @@ def test_https_and_its_web_socket(model, tmp_path):
             socket.send(pcm(tones(3.0, [("low", 1.0, 2.0)])))
             socket.send(b"")
             assert '"label": "low"' in "".join(socket).replace('":"', '": "')
+
+
+def test_the_recordings_of_a_results_folder_are_served(tmp_path):
+    index = tone_archive(tmp_path, n=2)
+    model = index / "model.onnx"
+    sm.analyze(tmp_path / "recordings", model, tmp_path / "results", quiet=True)
+    options = (tmp_path / "results", "--corrections", tmp_path / "corrections")
+    with serving(model, *options, SOUNDMARK_CACHE=str(tmp_path / "cache")) as (process, url):
+        (archive,) = requests.get(f"{url}/v1/archives", timeout=30).json()["archives"]
+        assert (archive["name"], archive["recordings"], archive["windows"]) == ("results", 2, 12)
+        review = requests.get(f"{url}/v1/archives/results/review", {"class": "low"}, timeout=30).json()
+        assert review["upcoming"]
+        process.send_signal(signal.SIGTERM)
+        messages = process.communicate(timeout=30)[1].splitlines()
+    assert re.fullmatch(r"The index of .*results \(2 recordings\) is in .*cache/indexes/[0-9a-f]{16}\.", messages[0])
+    assert messages[-1] == "soundmark: stopped."

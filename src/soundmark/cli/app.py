@@ -14,6 +14,7 @@ from soundmark.cli import help_page
 
 if TYPE_CHECKING:
     from soundmark.datasets import Dataset
+    from soundmark.detection.archive.index import Index
 
 
 class _Commands(help_page.CommandGroups):
@@ -83,6 +84,27 @@ def open_datasets(paths: Sequence[Path], subset: str | None, *, complete: bool =
     return joined(
         [open_dataset(paths[0], subset, complete=complete), *(open_dataset(path, None) for path in paths[1:])]
     )
+
+
+def open_index(folder: Path, model: str | None, jobs: int | None) -> Index:
+    """Open an index, or index the recordings of a results folder with ``model``, and name those that cannot be read."""
+    from soundmark.cli import console, tables
+    from soundmark.detection.archive.index import Index
+
+    console.show_library_warnings()
+    if model is None:
+        return Index.open(folder)
+    from soundmark.detection.results_folder import is_results_folder
+    from soundmark.models.pretrained import named_models
+
+    loaded = named_models.load(model)
+    if not is_results_folder(folder):
+        index = Index.open(folder)
+        index.check_model(loaded)
+        return index
+    index = Index.of_results(folder, loaded, jobs=jobs)
+    tables.show_results_index(folder, index)
+    return index
 
 
 def command_line() -> str:

@@ -11,12 +11,14 @@ from rich.text import Text
 from soundmark.cli.console import fail, line, out, print_note, print_result, say, warn, write_output
 from soundmark.cli.table_layout import Cell, Column, print_table
 from soundmark.models import card_text
-from soundmark.runtime.text import percent
+from soundmark.runtime.text import counted, percent
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from soundmark.datasets import Skipped
     from soundmark.datasets.inspection import Inspection
-    from soundmark.detection.archive.index import FoundWindows
+    from soundmark.detection.archive.index import FoundWindows, Index
     from soundmark.detection.archive.indexing import Indexed
     from soundmark.detection.file_analysis import FileAnalysis
     from soundmark.detection.file_result import FileResult
@@ -289,6 +291,13 @@ def show_failures(found: FolderResult | FileAnalysis | Indexed) -> None:
         fail(failure.reason)
     for text in getattr(found, "summary_lines", ()):
         say(text)
+
+
+def show_results_index(results: Path, index: Index) -> None:
+    """Print on standard error which recordings of a results folder were left out, and where their index is."""
+    for failure in index.failures:
+        fail(failure.reason)
+    say(f"The index of {results} ({counted(len(index.recordings), 'recording')}) is in {index.folder}.")
 
 
 def show_card(name: str, model: Bundle, *, everything: bool = False) -> None:

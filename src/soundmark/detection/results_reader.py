@@ -16,6 +16,8 @@ from soundmark.audio import timestamps
 from soundmark.errors import SettingsError
 from soundmark.runtime.text import listed
 
+FILES = "files.csv"
+
 MAX_DURATION_S = 1e9  # 31 years: no recording is longer
 
 
@@ -57,12 +59,33 @@ def read_spans(path: Path, zone: str) -> Iterator[Span | None]:
             f'"{path}" contains no results.csv, .jsonl, .json or .parquet: expected a folder that classify -o wrote.'
         )
     starts: dict[str, datetime] = {}
-    if (path / "files.csv").is_file():
-        for file, span in _recordings(path / "files.csv"):
+    if (path / FILES).is_file():
+        for file, span in _recordings(path / FILES):
             starts[file] = span.start
             yield span
     newest = max(results, key=lambda file: file.stat().st_mtime_ns)  # only the last format written is up to date
     yield from _spans(newest, starts, zone)
+
+
+def read_files(folder: Path) -> list[str] | None:
+    r"""Return the paths of the recordings of a results folder, as they were given; None before a run has ended.
+
+    Raises:
+        SettingsError: its files.csv cannot be read, or is damaged.
+
+    >>> from soundmark.runtime import atomic
+    >>> atomic.write_text(folder / "files.csv", "File,Duration (s)\na.wav,4.0\n")
+    >>> read_files(folder), read_files(folder / "none")
+    (['a.wav'], None)
+    """
+    path = folder / FILES
+    with _reading(path):
+        if not path.exists():
+            return None
+        files = [row["File"] for row in _csv(path)]
+        if not all(files):
+            raise ValueError("a row names no file")
+        return files
 
 
 def _span(label: str | None, started: Any, start_s: Any, stop_s: Any) -> Span:

@@ -1,4 +1,4 @@
-"""Archives: indexes made by ``soundmark index``, and the sound and spectrogram of their windows.
+"""Archives: indexes, also those of results folders, and the sound and spectrogram of their windows.
 
     folders ─ open_archives ─▶ Archive ─ excerpt ─▶ where to read ─ wav, picture ─▶ the page
 
@@ -21,7 +21,7 @@ import numpy as np
 from soundmark import audio
 from soundmark.audio import Sound
 from soundmark.detection.archive.index import FoundWindow, Index
-from soundmark.detection.archive.store import PARAMETERS
+from soundmark.detection.results_folder import is_results_folder
 from soundmark.errors import SettingsError
 from soundmark.models.classifier import Model
 from soundmark.runtime.checks import is_url
@@ -126,44 +126,53 @@ def _common(folders: Sequence[str]) -> str:
         return ""
 
 
-def open_archives(folders: Sequence[Path]) -> tuple[Archive, ...]:
+def open_archives(
+    folders: Sequence[Path], model: Model | None = None, *, jobs: int | None = None
+) -> tuple[Archive, ...]:
     """Open the indexes in ``folders``, checksums included; archives of the same name get numbers.
 
+    With ``model``, the recordings of results folders are indexed with it, by ``jobs`` workers; see
+    ``Index.of_results``.
+
     Raises:
-        SettingsError: a folder is not an index, is given twice, or the indexes are of different models.
+        SettingsError: a folder is neither an index nor a results folder, is given twice, or the indexes are of
+            different models.
 
     >>> open_archives([folder / "none"])
     Traceback (most recent call last):
     soundmark.errors.SettingsError: "...none" is not an index: ... Make one with `soundmark index`.
     """
+    _check_no_repeats(folders)
+    results = [folder for folder in folders if model is not None and is_results_folder(folder)]
+    indexes = {folder: Index.open(folder) for folder in folders if folder not in results}
+    _check_one_model(list(indexes.values()), model)
+    if model is not None:
+        indexes |= {folder: Index.of_results(folder, model, jobs=jobs) for folder in results}
     found: list[Archive] = []
     for folder in folders:
-        _check_no_results(folder)
-        index = Index.open(folder)
-        if any(_is_same(index, other.index) for other in found):
-            raise SettingsError(f'the index "{folder}" is given twice: give it once.')
-        if found and index.model_digest != found[0].index.model_digest:
-            raise SettingsError(
-                f'the indexes "{found[0].index.folder}" and "{folder}" are of different models: serve them one by one, '
-                "or index both with the same model."
-            )
         name = folder.resolve().name or UNNAMED
         names = {archive.name for archive in found}
-        found.append(Archive(next(name for name in _numbered(name) if name not in names), index))
+        found.append(Archive(next(name for name in _numbered(name) if name not in names), indexes[folder]))
     return tuple(found)
 
 
-def _check_no_results(folder: Path) -> None:
-    """Refuse a results folder: it has events, but neither embeddings nor the scores of all windows."""
-    if not (folder / PARAMETERS).exists() and any(folder.glob("results.*")):
-        raise SettingsError(
-            f'"{folder}" is a results folder of `soundmark classify`, which has no scores of windows: index the '
-            "recordings, `soundmark index RECORDINGS -m MODEL -o index`, and give that folder."
-        )
+def _check_no_repeats(folders: Sequence[Path]) -> None:
+    first: set[Path] = set()
+    for folder in folders:
+        if folder.resolve() in first:
+            raise SettingsError(f'"{folder}" is given twice: give it once.')
+        first.add(folder.resolve())
 
 
-def _is_same(index: Index, other: Index) -> bool:
-    return index.folder.resolve() == other.folder.resolve()
+def _check_one_model(indexes: Sequence[Index], model: Model | None) -> None:
+    for index in indexes:
+        if index.model_digest != indexes[0].model_digest:
+            raise SettingsError(
+                f'the indexes "{indexes[0].folder}" and "{index.folder}" are of different models: serve them one by '
+                "one, or index both with the same model."
+            )
+        if model is not None:
+            index.check_model(model)
 
 
 def _numbered(name: str) -> Any:
@@ -183,11 +192,7 @@ def check_model(archives: Sequence[Archive], model: Model) -> None:
     >>> check_model([], model)
     """
     for archive in archives:
-        if archive.index.model_digest != model.bundle.digest:
-            raise SettingsError(
-                f'the index "{archive.index.folder}" was made with another model: leave out -m to serve the model of '
-                "the index, or index the recordings again with this one."
-            )
+        archive.index.check_model(model)
 
 
 def wav(sound: Sound, *, equal_loudness: bool = False) -> bytes:

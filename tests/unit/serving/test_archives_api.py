@@ -15,6 +15,7 @@ from soundmark.models.classifier import Model
 from soundmark.serving import archives, server
 from soundmark.serving.settings import ServerSettings
 from support.archives import tone_archive
+from support.models import tone_embedder
 from support.serving import Running, running
 from unit.serving.test_classify_api import problem
 
@@ -126,9 +127,33 @@ def test_archives_of_the_same_name_get_numbers(folder, tmp_path):
         archives.open_archives([copies[0], copies[0]])
 
 
+def test_results_folders_are_indexed_with_the_model(folder, index, tmp_path, cache):
+    results = tmp_path / "june" / "results"
+    sm.analyze(folder.parent / "recordings", index.model, results, quiet=True)
+    opened = archives.open_archives([results, folder], index.model)
+    assert [(found.name, len(found.index)) for found in opened] == [("results", 18), ("index", 18)]
+    assert not list(results.glob("**/index.json"))
+    with running(index.model, archives=opened, corrections=tmp_path / "corrections") as server:
+        sound = server.get("/v1/archives/results/windows/7/sound", params={"margin": 0})
+        assert soundfile.info(io.BytesIO(sound.content)).duration == 1.0
+        answer = {"class": "low", "window": 7, "decision": "yes"}
+        assert server.post("/v1/archives/results/review", json=answer).json()["reviewed"] == 1
+        assert server.get("/v1/archives/results/similar", params={"window": 7}).json()["windows"]
+    with pytest.raises(SettingsError, match=r'results" is given twice: give it once'):
+        archives.open_archives([results, results], index.model)
+
+
+def test_nothing_is_indexed_before_all_archives_are_accepted(folder, index, tmp_path, cache):
+    sm.analyze(folder.parent / "recordings", index.model, tmp_path / "results", quiet=True)
+    with pytest.raises(SettingsError, match='results" is a results folder of .* give the model that indexes'):
+        archives.open_archives([folder, tmp_path / "results"])
+    with pytest.raises(SettingsError, match=r'the index ".*index" was made with another model: leave out -m'):
+        archives.open_archives([tmp_path / "results", folder], tone_embedder(2.0))
+    assert not cache.exists()
+
+
 def test_what_is_not_an_index_is_refused(folder, tmp_path, detector):
-    (tmp_path / "results.csv").touch()
-    with pytest.raises(SettingsError, match="is a results folder of `soundmark classify`, which has no scores of"):
+    with pytest.raises(SettingsError, match="is not an index"):
         archives.open_archives([tmp_path])
     (opened,) = archives.open_archives([folder])
     other = Model(replace(opened.index.model.bundle, card=replace(opened.index.model.card, temperature=2.0)))

@@ -7,20 +7,24 @@ from typing import Annotated
 
 import typer
 
-from soundmark.cli import help_page, options, requirements, shell
+from soundmark.cli import help_page, options, requirements
 from soundmark.cli.app import app
-from soundmark.cli.commands.serve import CORRECTIONS, model_to_serve, serve_and_say
+from soundmark.cli.commands.serve import CORRECTIONS, open_served, serve_and_say
 from soundmark.serving.settings import ServerSettings
 
 
 @app.command(
     epilog=help_page.page_end(
-        ["soundmark review index", "soundmark review index --corrections mine --thresholds mine.toml"]
+        [
+            "soundmark review index",
+            "soundmark review results -m model.onnx",
+            "soundmark review index --corrections mine --thresholds mine.toml",
+        ]
     )
 )
 def review(
     index: options.IndexFolder,
-    model: options.ServedModel = None,
+    model: options.IndexModel = None,
     corrections: Annotated[Path, options.corrections_option()] = CORRECTIONS,
     max_corrections: options.MaxCorrections = ServerSettings.max_corrections_bytes / 1e6,
     thresholds: options.Thresholds = None,
@@ -33,20 +37,15 @@ def review(
     """Review detections in the browser, to choose thresholds.
 
     Listen to windows, press a key for yes or no, and see the precision at each threshold. Decisions are kept: the same
-    command goes on with them. Stop with Ctrl-C. `soundmark serve INDEX` has more options.
+    command goes on with them. The recordings of a results folder are indexed first, in the cache. Stop with Ctrl-C.
+    `soundmark serve INDEX` has more options.
     """
     requirements.require("review", requirements.EXTRAS["serve"])
-    from soundmark.cli import console
-    from soundmark.serving.archives import open_archives
-
-    shell.not_resumable()
     settings = ServerSettings(
         port=port,
         corrections=corrections,
         max_corrections_bytes=round(max_corrections * 1e6),
         thresholds=thresholds,
     )
-    console.show_library_warnings()
-    archives = open_archives([index])
-    loaded, name = model_to_serve(model, None, archives)
+    loaded, name, archives = open_served([index], model, jobs=jobs)
     serve_and_say(loaded, settings, name=name, jobs=jobs, archives=archives, open_page=not no_browser, tab="review")

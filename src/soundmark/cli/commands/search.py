@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from soundmark.cli import choices, help_page, options
-from soundmark.cli.app import app
+from soundmark.cli.app import app, open_index
 
 
 @app.command(
@@ -16,6 +16,7 @@ from soundmark.cli.app import app
         [
             "soundmark search index --like siren.wav",
             "soundmark search index --like street.wav --start 12 --stop 16 --format csv",
+            "soundmark search results -m model.onnx --like siren.wav",
         ],
         Formats=choices.WINDOW_FORMATS,
     )
@@ -52,19 +53,22 @@ def search(
             rich_help_panel="Input",
         ),
     ] = None,
+    model: options.IndexModel = None,
     n: options.NWindows = 10,
     same_file: Annotated[
         bool,
         typer.Option("--same-file", help="List windows of the searched file too.", rich_help_panel="Output"),
     ] = False,
     form: Annotated[str, options.format_option(choices.WINDOW_FORMATS)] = "table",
+    jobs: options.Jobs = None,
 ) -> None:
     """Search an index for windows that sound like a file.
 
-    Compares the embedding of the sound with those of all windows, and lists the most similar ones.
+    Compares the embedding of the sound with those of all windows, and lists the most similar ones. The recordings of a
+    results folder are indexed first, in the cache.
     """
     from soundmark.cli import tables
-    from soundmark.detection.archive.index import Index
 
-    found = Index.open(index).search(like, n=n, start_s=start, stop_s=stop, same_file=same_file)
-    tables.show_windows(found, form)
+    opened = open_index(index, model, jobs)
+    tables.show_windows(opened.search(like, n=n, start_s=start, stop_s=stop, same_file=same_file), form)
+    raise typer.Exit(1 if opened.failures else 0)

@@ -40,6 +40,7 @@ def _network(name: str, metavar: str, help: str, **others: Any) -> Any:
             "soundmark serve",
             "soundmark serve -m model.onnx --open",
             "soundmark serve index --open",
+            "soundmark serve results -m model.onnx --open",
             "soundmark serve index --corrections corrections --train-data sounds",
             "soundmark serve --host 0.0.0.0 --token SECRET --tls-cert A.pem --tls-key B.pem",
         ]
@@ -102,13 +103,10 @@ def serve(
     """Serve a model: web page, HTTP API and WebSocket.
 
     Without -m, the model of the index is served, or without an index a pretrained model with AudioSet's 527 classes.
+    The recordings of a results folder are indexed first, in the cache.
     The page needs no installation on the machine with the browser. Stop with Ctrl-C: requests under way are finished.
     """
     requirements.require("serve", requirements.EXTRAS["serve"])
-    from soundmark.cli import console
-    from soundmark.serving.archives import open_archives
-
-    shell.not_resumable()
     settings = ServerSettings(
         host=host,
         port=port,
@@ -126,11 +124,9 @@ def serve(
         no_speech=no_speech,
         thresholds=thresholds,
     )
-    console.show_library_warnings()
-    archives = open_archives(archive or [])
-    loaded, name = model_to_serve(model, classes, archives)
     if train_data is not None and settings.corrections is None:
         raise SettingsError("--train-data is used to retrain the model on corrections: add --corrections DIR.")
+    loaded, name, archives = open_served(archive or [], model, classes=classes, jobs=jobs)
     serve_and_say(
         loaded,
         settings,
@@ -142,15 +138,28 @@ def serve(
     )
 
 
-def model_to_serve(model: str | None, classes: str | None, archives: Sequence[Archive]) -> tuple[Model, str]:
-    """Load the model that is served: the given one, that of the archives, or the default."""
+def open_served(
+    folders: Sequence[Path], model: str | None, *, classes: str | None = None, jobs: int | None = None
+) -> tuple[Model, str, Sequence[Archive]]:
+    """Return the model to serve (given, that of the indexes, or the default), its name, and the archives."""
+    from soundmark.cli import console, tables
     from soundmark.models.pretrained import named_models
+    from soundmark.serving.archives import open_archives
 
-    if archives and classes is not None:
+    console.show_library_warnings()
+    if folders and classes is not None:
         raise SettingsError("an index has the scores of all classes of its model: leave out --classes.")
-    if archives and model is None:
-        return archives[0].index.model, f"{archives[0].name}/model.onnx"
-    return named_models.load(model or DEFAULT_MODEL, classes=classes), Path(model or DEFAULT_MODEL).name
+    if folders and model is None:
+        archives = open_archives(folders)
+        loaded, name = archives[0].index.model, f"{archives[0].name}/model.onnx"
+    else:
+        loaded, name = named_models.load(model or DEFAULT_MODEL, classes=classes), Path(model or DEFAULT_MODEL).name
+        archives = open_archives(folders, loaded, jobs=jobs)
+    for folder, archive in zip(folders, archives, strict=True):
+        if archive.index.folder != folder:
+            tables.show_results_index(folder, archive.index)
+    shell.not_resumable()
+    return loaded, name, archives
 
 
 def serve_and_say(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from soundmark.cli import choices, help_page, options
-from soundmark.cli.app import app
+from soundmark.cli.app import app, open_dataset, open_index
 
 
 @app.command(
@@ -23,6 +23,7 @@ from soundmark.cli.app import app
 )
 def suggest(
     index: options.IndexFolder,
+    model: options.IndexModel = None,
     n: options.NWindows = 20,
     label: Annotated[
         str | None,
@@ -45,15 +46,17 @@ def suggest(
         ),
     ] = None,
     form: Annotated[str, options.format_option(choices.WINDOW_FORMATS)] = "table",
+    jobs: options.Jobs = None,
 ) -> None:
     """Suggest which windows of an index to label next.
 
     Lists windows about which the model is uncertain, and which differ from each other: labels of these teach a model
-    more than labels of random windows. With --format csv, fill in the column "label" and train on the table.
+    more than labels of random windows. With --format csv, fill in the column "label" and train on the table. The
+    recordings of a results folder are indexed first, in the cache.
     """
     from soundmark.cli import tables
-    from soundmark.cli.app import open_dataset
-    from soundmark.detection.archive.index import Index
 
     clips = open_dataset(labelled, None) if labelled else None
-    tables.show_windows(Index.open(index).suggest(n, label=label, labelled=clips), form)
+    opened = open_index(index, model, jobs)
+    tables.show_windows(opened.suggest(n, label=label, labelled=clips), form)
+    raise typer.Exit(1 if opened.failures else 0)

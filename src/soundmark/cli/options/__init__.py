@@ -224,11 +224,16 @@ FilesFrom = Annotated[
 ]
 
 
+IndexModel = Annotated[
+    str | None, _model_option(f"{MODEL}; needed for a results folder.", show_default="the model of the index")
+]
+
+
 IndexFolder = Annotated[
     Path,
     typer.Argument(
         metavar="INDEX",
-        help="Folder made by `soundmark index`.",
+        help="Folder made by `soundmark index`, or with -m a results folder of `soundmark classify -o`.",
         show_default=False,
         parser=path,
         rich_help_panel="Input",

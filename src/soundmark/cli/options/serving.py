@@ -13,7 +13,8 @@ Archives = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="[INDEX]...",
-        help="Folders made by `soundmark index`, to review their detections.",
+        help="Folders made by `soundmark index`, to review their detections; with -m also results folders of "
+        "`soundmark classify -o`.",
         show_default=False,
         parser=path,
         rich_help_panel="Input",

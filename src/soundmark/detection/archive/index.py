@@ -30,9 +30,11 @@ from soundmark.detection import inputs as input_files
 from soundmark.detection.archive import store, suggestions
 from soundmark.detection.archive.corrections import Corrections
 from soundmark.detection.archive.indexing import build_index, path_in_index
+from soundmark.detection.archive.results_index import index_results
 from soundmark.detection.archive.review_session import Review
 from soundmark.detection.archive.store import Parameters, Recording
 from soundmark.detection.inputs import Failure
+from soundmark.detection.results_folder import is_results_folder
 from soundmark.errors import BundleError, SettingsError, unknown_name
 from soundmark.models.classifier import Model, load
 from soundmark.runtime.checks import check_jobs, is_count
@@ -127,9 +129,9 @@ class FoundWindows(Sequence[FoundWindow]):
 
 
 class Index:
-    """The index of an archive; ``Index.build`` makes one, ``Index.open`` reads one.
+    """The index of an archive; ``build`` makes one, ``open`` reads one, ``of_results`` is that of a results folder.
 
-    ``recordings`` are the files in it. ``failures`` are the files that ``build`` could not read.
+    ``recordings`` are the files in it. ``failures`` are the files that ``build`` or ``of_results`` could not read.
     """
 
     def __init__(
@@ -151,13 +153,18 @@ class Index:
         """Open the index in ``folder``.
 
         Raises:
-            SettingsError: the folder is not an index.
+            SettingsError: the folder is not an index, or a results folder, which ``of_results`` indexes.
 
         >>> Index.open(folder / "none")
         Traceback (most recent call last):
         soundmark.errors.SettingsError: "...none" is not an index: ... Make one with `soundmark index`.
         """
         folder = Path(folder)
+        if is_results_folder(folder):
+            raise SettingsError(
+                f'"{folder}" is a results folder of `soundmark classify`, not an index: give the model that indexes '
+                "its recordings, with -m (in Python, Index.of_results)."
+            )
         parameters = store.read_parameters(folder)
         records = store.read_records(folder, parameters)
         return cls(folder, parameters, records, store.read_recordings(folder, records))
@@ -211,6 +218,42 @@ class Index:
         index.failures = tuple(done.failures)
         return index
 
+    @classmethod
+    def of_results(
+        cls,
+        results: str | PathLike[str],
+        model: Model | str | PathLike[str],
+        *,
+        jobs: int | None = None,
+        isolate: bool = False,
+        quiet: bool = False,
+    ) -> Index:
+        """Index the recordings of a results folder, which ``analyze`` or `soundmark classify -o` wrote.
+
+        The index is kept in the user's cache, or in the folder in ``SOUNDMARK_CACHE``: the same call opens it, and adds
+        recordings that are new or have changed. Recordings that cannot be read are left out; see ``failures``. The
+        other arguments are those of ``build``.
+
+        Raises:
+            SettingsError: the folder is not a results folder, or none of its recordings can be read.
+            BundleError: the model cannot be read, or has no embedding output.
+            OutputError: the cache cannot be written.
+
+        >>> import soundmark as sm
+        >>> _ = sm.analyze([clip.path for clip in city.clips[:8]], embedder, folder / "results", quiet=True)
+        >>> Index.of_results(folder / "results", embedder, quiet=True)
+        Index(8 recordings, 26 s, 8 windows)
+        """
+        check_jobs(jobs)
+        loaded = model if isinstance(model, Model) else load(model)
+        from soundmark.runtime.progress_bars import analysis_progress  # imports rich, which is slow
+
+        with analysis_progress(quiet) as on_progress:
+            found = index_results(Path(results), loaded, jobs=jobs, isolate=isolate, on_progress=on_progress)
+        index = cls.open(found.folder)
+        kept = [recording for recording in index.recordings if recording.path in found.paths]
+        return cls(found.folder, index._parameters, index._records, kept, found.failures)
+
     def __len__(self) -> int:
         """The number of windows."""
         return len(self._rows)
@@ -244,6 +287,20 @@ class Index:
                 "`soundmark index --fresh`."
             )
         return found
+
+    def check_model(self, model: Model) -> None:
+        """Check that ``model`` is the one that computed the index.
+
+        Raises:
+            SettingsError: it is another one.
+
+        >>> Index.build(city.clips[0].path, embedder, folder / "one", quiet=True).check_model(embedder)
+        """
+        if self.model_digest != model.bundle.digest:
+            raise SettingsError(
+                f'the index "{self.folder}" was made with another model: leave out -m to use the model of the index, '
+                "or index the recordings again with this one."
+            )
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return a row per window: file, start_s, stop_s, level_dbfs, and the score of each class.

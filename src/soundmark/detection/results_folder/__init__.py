@@ -310,6 +310,15 @@ def _failures(work: FolderWork) -> list[Failure]:
     return [work.failures[index] for index in sorted(work.failures)]
 
 
+def is_results_folder(folder: Path) -> bool:
+    """Whether ``folder`` is a results folder, finished or not.
+
+    >>> is_results_folder(folder / "new")
+    False
+    """
+    return is_parameters(folder / PARAMETERS) or is_journal(folder / JOURNAL)
+
+
 def check_results_folder(folder: Path) -> None:
     """Check that ``folder`` is missing, empty, or a results folder.
 
@@ -319,7 +328,7 @@ def check_results_folder(folder: Path) -> None:
     >>> check_results_folder(folder / "new")
     """
     names = [path.name for path in folder.glob("*") if not path.name.startswith(".")] if folder.is_dir() else []
-    if names and not is_parameters(folder / PARAMETERS) and not is_journal(folder / JOURNAL):
+    if names and not is_results_folder(folder):
         raise OutputError(
             f'"{folder}" is not a results folder: it contains "{sorted(names)[0]}". Choose a new folder with -o.'
         )

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import threading
 import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,8 +16,11 @@ import soundmark as sm
 from soundmark import audio
 from soundmark.detection.archive import store
 from soundmark.detection.archive.indexing import build_index
+from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import Input
+from soundmark.detection.results_folder import write_files_table
 from soundmark.errors import BundleError, OutputError, SettingsError
+from soundmark.runtime import locks
 from support.models import tone_embedder, tone_model
 from support.servers import QuietHandler, serving
 
@@ -235,3 +240,176 @@ def served(content: bytes, *, ranges: bool):
                 self.wfile.write(body)
 
     return serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+
+
+@pytest.fixture
+def results(archive: Path, model: sm.Model, tmp_path: Path, cache: Path) -> Path:
+    """The results folder of two recordings, ``sounds/low.wav`` and ``sounds/high.wav``; the cache is empty."""
+    (tmp_path / "sounds").mkdir()
+    for name in ("low", "high"):
+        shutil.copy(archive / name / "0.wav", tmp_path / "sounds" / f"{name}.wav")
+    sm.analyze(tmp_path / "sounds", model, tmp_path / "results", quiet=True)
+    return tmp_path / "results"
+
+
+def names(index: sm.Index) -> set[str]:
+    return {Path(recording.path).name for recording in index.recordings}
+
+
+def lines(index: sm.Index) -> int:
+    """Recordings that were written to the index, in all runs."""
+    return len((index.folder / store.JOURNAL).read_text().splitlines())
+
+
+def test_the_recordings_of_a_results_folder_are_indexed_in_the_cache(
+    results: Path, model: sm.Model, cache: Path, caplog
+):
+    index = sm.Index.of_results(results, model, quiet=True)
+    assert cache in index.folder.parents
+    plain = sm.Index.build(results.parent / "sounds", model, results.parent / "index", quiet=True)
+    assert index.to_dataframe().equals(plain.to_dataframe())
+    assert (index.failures, caplog.messages) == ((), [])
+    assert sm.Index.open(index.folder).model.bundle.digest == model.bundle.digest
+
+
+def test_the_next_call_adds_what_is_new_and_leaves_out_what_the_results_no_longer_name(
+    archive: Path, results: Path, model: sm.Model
+):
+    sounds = results.parent / "sounds"
+    first = sm.Index.of_results(results, model, quiet=True)
+    assert (names(sm.Index.of_results(results, model, quiet=True)), lines(first)) == ({"low.wav", "high.wav"}, 2)
+    shutil.copy(archive / "both.wav", sounds)
+    sm.analyze([sounds / "both.wav", sounds / "low.wav"], model, results, quiet=True)
+    second = sm.Index.of_results(results, model, quiet=True)
+    assert (second.folder, names(second), lines(first)) == (first.folder, {"both.wav", "low.wav"}, 3)
+    assert second.scores("low").shape == (len(second),) == (4 + 5,)
+
+
+def test_an_interrupted_index_of_a_results_folder_is_resumed(results: Path, model: sm.Model, monkeypatch):
+    add = store.IndexWriter.add
+
+    def stopped(self: store.IndexWriter, *arguments: object, **others: object) -> None:
+        if self.keys:
+            raise KeyboardInterrupt("here")
+        add(self, *arguments, **others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.IndexWriter, "add", stopped)
+        with pytest.raises(KeyboardInterrupt, match="here"):
+            sm.Index.of_results(results, model, quiet=True)
+    index = sm.Index.of_results(results, model, quiet=True)
+    assert (names(index), lines(index)) == ({"low.wav", "high.wav"}, 2)
+
+
+def test_results_folders_and_models_do_not_mix(results: Path, model: sm.Model, caplog):
+    sounds, others = results.parent / "sounds", results.parent / "others" / "results"
+    sm.analyze(sounds / "low.wav", model, others, quiet=True)
+    found = [sm.Index.of_results(folder, model, quiet=True) for folder in (results, others)]
+    assert ([names(index) for index in found], caplog.messages) == ([{"low.wav", "high.wav"}, {"low.wav"}], [])
+    found.append(sm.Index.of_results(results, tone_embedder(2.0), quiet=True))
+    assert (len({index.folder for index in found}), found[2].windows([0])[0].stop_s) == (3, 2.0)
+    assert caplog.messages == [
+        f'"{results}" was made with another model: its events are those of that model, the scores of windows those of '
+        "this one."
+    ]
+
+
+def test_recordings_that_are_gone_are_named_and_left_out(results: Path, model: sm.Model):
+    sounds = results.parent / "sounds"
+    assert len(sm.Index.of_results(results, model, quiet=True)) == 10
+    (sounds / "low.wav").unlink()
+    index = sm.Index.of_results(results, model, quiet=True)
+    assert names(index) == {"high.wav"}
+    assert [failure.reason.partition(":")[0] for failure in index.failures] == [
+        f'"{sounds / "low.wav"}" does not exist'
+    ]
+    (sounds / "high.wav").unlink()
+    with pytest.raises(SettingsError, match=r'none of the 2 recordings in ".*" can be indexed: ".*high.wav" does not'):
+        sm.Index.of_results(results, model, quiet=True)
+
+
+def test_relative_paths_are_those_of_the_folder_in_which_the_recordings_were_classified(
+    results: Path, model: sm.Model, monkeypatch
+):
+    monkeypatch.chdir(results.parent)
+    sm.analyze("sounds", model, "other", quiet=True)
+    assert len(sm.Index.of_results("other", model, quiet=True)) == 10
+    monkeypatch.chdir(results)
+    with pytest.raises(SettingsError, match=r"does not exist.* Its paths are relative: run this in the folder in"):
+        sm.Index.of_results("../other", model, quiet=True)
+
+
+def test_recordings_that_have_changed_are_named_and_indexed_as_they_are_now(results: Path, model: sm.Model, caplog):
+    sounds = results.parent / "sounds"
+    shutil.copy(sounds / "high.wav", sounds / "low.wav")
+    index = sm.Index.of_results(results, model, quiet=True)
+    (message,) = caplog.messages
+    assert message.startswith(f'"{results}": 1 recording changed or moved since classify was run; the index has the')
+    assert message.endswith('sounds/low.wav".')
+    assert index.to_dataframe().groupby("file")["low"].mean()[str(sounds / "low.wav")] < 0.1
+
+
+def test_an_unfinished_results_folder_has_the_recordings_so_far(results: Path, model: sm.Model, caplog):
+    (results / "files.csv").unlink()
+    assert names(sm.Index.of_results(results, model, quiet=True)) == {"low.wav", "high.wav"}
+    assert caplog.messages == [
+        f'"{results}" is unfinished: its 2 recordings so far are indexed. Run this again when classify has ended.'
+    ]
+    (results / "journal.jsonl").write_bytes(b"")
+    with pytest.raises(SettingsError, match="contains no recording that was classified"):
+        sm.Index.of_results(results, model, quiet=True)
+
+
+def test_recordings_at_urls_and_from_pipes(archive: Path, results: Path, model: sm.Model, caplog):
+    with served((archive / "both.wav").read_bytes(), ranges=True) as address:
+        url = f"{address}/both.wav"
+        answer = [{"label": "low", "score": 0.9}]
+        found = [FileResult(file=file, duration_s=4.0, answer=answer, events=[]) for file in (url, "-")]
+        write_files_table(results / "files.csv", found)
+        for _ in range(2):
+            index = sm.Index.of_results(results, model, quiet=True)
+            assert [recording.path for recording in index.recordings] == [url]
+            assert [failure.reason for failure in index.failures] == [
+                f'a recording in "{results}" was read from standard input: it cannot be indexed.'
+            ]
+        assert (lines(index), caplog.messages) == (1, [])
+
+
+def test_what_is_not_a_results_folder_or_is_damaged(results: Path, model: sm.Model, cache: Path):
+    with pytest.raises(SettingsError, match=r'results" is a results folder of .*, with -m \(in Python, Index.of_'):
+        sm.Index.open(results)
+    with pytest.raises(SettingsError, match="is not a results folder: classify -o makes one"):
+        sm.Index.of_results(results.parent / "sounds", model, quiet=True)
+    with pytest.raises(BundleError, match="has no embedding output"):
+        sm.Index.of_results(results, tone_model(), quiet=True)
+    assert not cache.exists()
+    (results / "files.csv").write_text("path\na.wav\n")
+    with pytest.raises(SettingsError, match=r"files.csv\" cannot be read: the file is damaged"):
+        sm.Index.of_results(results, model, quiet=True)
+
+
+def test_a_damaged_index_in_the_cache_is_made_again(results: Path, model: sm.Model):
+    index = sm.Index.of_results(results, model, quiet=True)
+    (index.folder / store.PARAMETERS).write_text("{}")
+    assert len(sm.Index.of_results(results, model, quiet=True)) == 10
+
+
+def test_a_cache_that_is_in_use_or_cannot_be_written(results: Path, model: sm.Model, tmp_path: Path, monkeypatch):
+    folder, taken, done = sm.Index.of_results(results, model, quiet=True).folder, threading.Event(), threading.Event()
+
+    def other() -> None:
+        with locks.exclusive(folder):
+            taken.set()
+            done.wait(30)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    taken.wait(30)
+    monkeypatch.setattr("logging.Logger.warning", lambda *message: done.set())
+    assert len(sm.Index.of_results(results, model, quiet=True)) == 10
+    assert done.is_set()
+    thread.join(30)
+    (tmp_path / "full").touch()
+    monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path / "full"))
+    with pytest.raises(OutputError, match="or set SOUNDMARK_CACHE to another folder"):
+        sm.Index.of_results(results, model, quiet=True)
