@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+expect.set_options(timeout=60_000)  # a starting Chromium may have to share one core with other tests
+
 
 @contextmanager
 def opened(browser: Browser, url: str, *, at: str = "", may_fail: bool = False, **options) -> Iterator[Page]:

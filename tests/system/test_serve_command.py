@@ -44,7 +44,7 @@ def serving(model: Path, *options: object, **environment: str) -> Iterator[tuple
     process = subprocess.Popen(command, env=os.environ | environment, text=True, **pipes)
     try:
         line = process.stdout.readline()
-        assert line.startswith("Page: http"), process.communicate(timeout=10)
+        assert line.startswith("Page: http"), process.communicate(timeout=30)
         yield process, line.removeprefix("Page: ").strip("/\n")
     finally:
         process.kill()
@@ -70,7 +70,7 @@ def test_a_signal_ends_it_after_the_work_under_way(model, number, status):
         process.send_signal(number)
         time.sleep(0.3)
         with pytest.raises(requests.ConnectionError):
-            requests.get(f"{url}/healthz", timeout=5)
+            requests.get(f"{url}/healthz", timeout=30)
         post.join(30)
         messages = process.communicate(timeout=30)[1]
         assert answers[0].status_code == 200

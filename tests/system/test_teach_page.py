@@ -104,7 +104,7 @@ def teach_middle(page: Page, index: sm.Index, material: TeachingSet, n: int = 5)
 
 def train(page: Page, number: int) -> None:
     page.get_by_role("button", name="Train on the labels").click()
-    expect(page.locator("#train-state")).to_contain_text(f"Model {number} was trained on", timeout=60_000)
+    expect(page.locator("#train-state")).to_contain_text(f"Model {number} was trained on")
 
 
 def test_a_class_taught_from_five_examples_is_found_elsewhere_and_one_click_goes_back(
@@ -225,7 +225,7 @@ def test_a_server_killed_during_a_training_loses_nothing_and_the_page_says_what_
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         trained = b'"trained"' in journal.read_bytes()
-        expect(page.locator("#teach-error")).to_contain_text("connection to the server was lost", timeout=20_000)
+        expect(page.locator("#teach-error")).to_contain_text("connection to the server was lost")
         with server_process(port, *options):
             expect(page.locator("#teach-error")).to_be_hidden(timeout=30_000)
             if not trained:
