@@ -13,7 +13,6 @@ at or above it, with the binomial variance of so many windows. So reviews of all
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import erf, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -41,6 +40,10 @@ _A, _B, _GAMMA = np.linspace(-6, 6, 49), np.exp(np.linspace(-1.6, 1.6, 25)), np.
 _PRIOR_A, _PRIOR_LOG_B = 2.0, 0.7  # SDs; the means are those of a calibrated score
 
 _PRIOR_GAMMA = np.array([0.4, 0.2, 0.15, 0.1, 0.1, 0.05])
+
+_Z = np.linspace(-8, 8, 3201)  # between which the normal distribution is interpolated, to 1e-6
+
+_NORMAL = np.array([NormalDist().cdf(z) for z in _Z])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +180,7 @@ def precision_curve(
     weights = np.exp(_log_posterior(_log_odds(np.asarray(scores)[reviewed]), np.asarray(answers, bool))).ravel()
     used = weights > 1e-6
     weights = weights[used] / weights[used].sum()
-    mean, sd = _precision(_share(bins.middles)[used], bins)
+    mean, sd = _precision(_share(bins.middles, used), bins)
     windows = bins.windows
     nothing = (np.nan, np.nan, np.nan, 0.0)
     rows = [
@@ -233,7 +236,7 @@ def outlook(
     used, possible = logs > np.log(1e-4), np.flatnonzero(bins.windows >= FEWEST)
     if not len(possible):
         return Outlook(None, 0.0)
-    logs, share = logs[used], np.clip(_share(bins.middles)[used], 1e-9, 1 - 1e-9)
+    logs, share = logs[used], np.clip(_share(bins.middles, used), 1e-9, 1 - 1e-9)
     weights = np.exp(logs) / np.exp(logs).sum()
     mean, sd = (values[:, possible] for values in _precision(share, bins))
     reaches = _chance_of(mean, sd, wanted)
@@ -259,9 +262,9 @@ def outlook(
     return Outlook(round(float(np.median(enough))) if len(enough) else None, len(enough) / DRAWS)
 
 
-def _share(middles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the share of windows that contain the class, for each grid point and log-odds, ``[grid, n]``."""
-    a, b, gamma = (grid.reshape(-1, 1) for grid in np.meshgrid(_A, _B, _GAMMA, indexing="ij"))
+def _share(middles: NDArray[np.float64], used: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the share of windows that contain the class, for each grid point ``used`` and log-odds, ``[grid, n]``."""
+    a, b, gamma = (grid.ravel()[used, None] for grid in np.meshgrid(_A, _B, _GAMMA, indexing="ij"))
     found: NDArray[np.float64] = gamma / (1 + np.exp(-(a + b * middles)))
     return found
 
@@ -274,9 +277,7 @@ def _precision(share: NDArray[np.float64], bins: ScoreBins) -> tuple[NDArray[np.
 
 def _chance_of(mean: NDArray[np.float64], sd: NDArray[np.float64], wanted: float) -> NDArray[np.float64]:
     """Return the probability that a normally distributed precision is at least ``wanted``, of the same shape."""
-    z = (mean - wanted) / np.maximum(sd, 1e-9)
-    halves = [0.5 * (1 + erf(value / sqrt(2))) for value in z.ravel().tolist()]
-    return np.array(halves).reshape(z.shape)
+    return np.interp((mean - wanted) / np.maximum(sd, 1e-9), _Z, _NORMAL)
 
 
 def _log_odds(scores: NDArray[np.floating]) -> NDArray[np.float64]:
