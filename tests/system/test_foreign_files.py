@@ -4,7 +4,6 @@ Each command runs once in an empty folder, which shows the names that it writes.
 each kind of thing that can be in its way: a file, a read-only file, a link to a file or to a folder, and a folder.
 """
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import pytest
 from soundmark import audio
 from soundmark.runtime.output_folder import MANIFEST
 from support.commands import run_soundmark
+from support.foreign_files import KINDS, changes, snapshot
 from support.models import tone_embedder, tone_model
 from support.sounds import RATE_HZ, pcm, tones
 
@@ -97,53 +97,6 @@ def names(run, tmp_path_factory) -> Callable[[str], list[str]]:
         return known[command]
 
     return of
-
-
-def put_file(path: Path, elsewhere: Path) -> None:
-    path.write_text("mine")
-
-
-def put_read_only_file(path: Path, elsewhere: Path) -> None:
-    path.write_text("mine")
-    path.chmod(0o400)
-
-
-def put_link_to_file(path: Path, elsewhere: Path) -> None:
-    (elsewhere / "file").write_text("mine")
-    path.symlink_to(elsewhere / "file")
-
-
-def put_dangling_link(path: Path, elsewhere: Path) -> None:
-    path.symlink_to(elsewhere / "none")
-
-
-def put_link_to_folder(path: Path, elsewhere: Path) -> None:
-    (elsewhere / "inner").mkdir()
-    (elsewhere / "inner" / "thesis.txt").write_text("mine")
-    path.symlink_to(elsewhere / "inner")
-
-
-def put_folder(path: Path, elsewhere: Path) -> None:
-    path.mkdir()
-    (path / "thesis.txt").write_text("mine")
-
-
-KINDS = (put_file, put_read_only_file, put_link_to_file, put_dangling_link, put_link_to_folder, put_folder)
-
-
-def snapshot(folder: Path) -> dict[str, str]:
-    """Every path below a folder, with the target of a link and a digest of a file's content."""
-    found = {}
-    for path in folder.rglob("*"):
-        if path.is_symlink():
-            found[str(path)] = f"link to {path.readlink()}"
-        else:
-            found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
-    return found
-
-
-def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    return [path for path, content in before.items() if after.get(path) != content]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__.removeprefix("put_"))

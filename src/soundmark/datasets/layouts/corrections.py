@@ -41,7 +41,7 @@ from soundmark.datasets.dataset import SEPARATOR, Clip, Dataset, Skipped, split_
 from soundmark.datasets.layouts.table_reader import MAX_ROW_CHARS, MAX_ROWS, Row, existing_clips
 from soundmark.errors import AudioError, DatasetError, as_line, unknown_name
 from soundmark.runtime import checksums
-from soundmark.runtime.checks import is_url
+from soundmark.runtime.checks import is_url, open_regular
 from soundmark.runtime.text import counted, listed
 
 KIND = "a folder of corrections"
@@ -309,7 +309,7 @@ def read(table: Path) -> Rows:
 def _lines(table: Path) -> Iterator[tuple[int, bytes]]:
     """Yield the lines with their numbers, without a last line that is incomplete; none if there is no table."""
     try:
-        with table.open("rb") as file:
+        with open_regular(table) as file:
             for number, line in enumerate(iter(lambda: file.readline(MAX_ROW_CHARS), b""), 1):
                 if number > MAX_ROWS:
                     raise DatasetError(f'"{table}" has more than {MAX_ROWS:,} rows, the most that a table may have.')

@@ -251,12 +251,13 @@ def _journal_lines(path: Path) -> Iterator[tuple[Recording, int]]:
         stop = 0
         for line in iter(lambda: file.readline(MAX_LINE_BYTES), b""):
             stop += len(line)
+            if not line.endswith(b"\n"):
+                continue
             try:
                 recording = Recording(**checksums.parse_verified(line) or {})
             except (ValueError, TypeError):
                 continue
-            if line.endswith(b"\n"):
-                yield recording, stop
+            yield recording, stop
 
 
 class IndexWriter:
