@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from soundmark import audio
+from soundmark import Corrections, audio
+from soundmark.detection.analysis import analyze
 from soundmark.runtime.output_folder import MANIFEST
+from support.backbones import write_small
 from support.commands import run_soundmark
 from support.foreign_files import KINDS, changes, snapshot
 from support.models import tone_embedder, tone_model
@@ -27,13 +29,19 @@ TRAINING = ("--recipe", "notebook-mel", "--epochs", "1", "--batch-size", "4", "-
 COMMANDS = {
     "classify": ("classify", "sounds", "-m", "model.onnx", "-o", "out", "--quiet"),
     "classify --format jsonl": ("classify", "sounds", "-m", "model.onnx", "-o", "out", "--format", "jsonl", "--fresh"),
+    "classify --shard": ("classify", "sounds", "-m", "model.onnx", "-o", "out", "--shard", "1/2", "--quiet"),
+    "merge": ("merge", "out", "shards/1", "shards/2"),
+    "merge corrections": ("merge", "out", "corrections"),
     "train": ("train", "sounds", "-o", "out", *TRAINING),
     "train --fresh": ("train", "sounds", "-o", "out", *TRAINING, "--fresh"),
     "compare": ("compare", "sounds", "-o", "out", *TRAINING, "--protocol", "random"),
     "compare --fresh": ("compare", "sounds", "-o", "out", *TRAINING, "--protocol", "random", "--fresh"),
     "evaluate": ("evaluate", "sounds", "-m", "model.onnx", "-o", "out", "--quiet"),
+    "evaluate --events": ("evaluate", "events.csv", "-m", "model.onnx", "-o", "out", "--events", "--quiet"),
+    "curve": ("curve", "sounds", "-o", "out", "--backbone", "backbone.onnx", "--draws", "1", "--quiet"),
     "spectrograms": ("spectrograms", "sounds", "out", "--quiet"),
     "export": ("export", "model.onnx", "--with-front-end", "-o", "out/export.onnx", "--quiet"),
+    "export --for": ("export", "model.onnx", "--for", "birdnet-go", "-o", "out", "--quiet"),
     "explain": ("explain", "sounds/low/20240612_043000.wav", "-m", "model.onnx", "-o", "out/why.png"),
     "inspect": ("inspect", "sounds", "-o", "out/pets.png", "--quiet"),
     "index": ("index", "sounds", "-m", "embedder.onnx", "-o", "out", "--quiet"),
@@ -62,7 +70,13 @@ def inputs(tmp_path_factory) -> Path:
             audio.write(folder / "sounds" / label / f"20240612_04300{number}.wav", samples, RATE_HZ)
     tone_model().bundle.write(folder / "model.onnx")
     tone_embedder().bundle.write(folder / "embedder.onnx")
+    write_small(folder / "backbone.onnx")
     (folder / "results.csv").write_text(RESULTS)
+    (folder / "events.csv").write_text("path,label,start,end\nsounds/low/20240612_043000.wav,low,0,1\n")
+    for shard in ("1", "2"):
+        analyze(folder / "sounds", tone_model(), folder / "shards" / shard, shard=f"{shard}/2", quiet=True)
+    sound = folder / "sounds" / "low" / "20240612_043000.wav"
+    Corrections(folder / "corrections").add(sound, 0, 1, decision="label", label="low")
     return folder
 
 
@@ -93,7 +107,8 @@ def names(run, tmp_path_factory) -> Callable[[str], list[str]]:
             assert run(command, out) == 0
             found = {path.relative_to(out).as_posix() for path in out.rglob("*")}
             assert found, "the command writes nothing"
-            known[command] = sorted({*found, *ALSO.get(command, ()), ".lock", MANIFEST})
+            found |= {".lock"} | (set() if command == "merge corrections" else {MANIFEST})
+            known[command] = sorted({*found, *ALSO.get(command, ())})
         return known[command]
 
     return of
