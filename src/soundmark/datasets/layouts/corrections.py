@@ -30,6 +30,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -127,7 +128,10 @@ def source_name(path: str | PathLike[str]) -> str:
         digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
         return f"{as_cell(text.rstrip('/').rsplit('/', 1)[-1])} {digest}"
     try:
-        digest = checksums.sampled_digest(text, Path(text).stat().st_size)
+        status = Path(text).stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            raise AudioError(f'"{text}" is not a regular file: it cannot be read again, so it cannot be corrected.')
+        digest = checksums.sampled_digest(text, status.st_size)
     except OSError as error:
         raise AudioError(f'"{text}" cannot be read: {error.strerror}.') from error
     return f"{as_cell(Path(text).name)} {digest[:8]}"

@@ -367,6 +367,13 @@ def test_a_table_that_is_a_pipe_is_not_waited_for(recording, corrections):
         corrections.add(recording, 0, 1, decision="no", asked="wren")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="the test needs pipes")
+def test_a_recording_that_is_a_pipe_is_not_waited_for(corrections, tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(AudioError, match="is not a regular file"):
+        corrections.add(tmp_path / "pipe.wav", 0, 1, decision="no", asked="wren")
+
+
 def test_threads_and_processes_add_at_once(recording, corrections):
     code = f"""
         import soundmark as sm
