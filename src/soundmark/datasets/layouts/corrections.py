@@ -350,6 +350,8 @@ def _cells(line: bytes, delimiter: str | None = None) -> list[str] | None:
 def _correction(row: Row) -> Correction | None:
     """Return a row as a ``Correction``; None if a cell is not valid."""
     try:
+        for name in split_label(row.get("label")):
+            row.check_label("label", name)
         values: dict[str, str | float | None] = {}
         for name in COLUMNS:
             if name in ("start", "end", "source_start", "source_end"):

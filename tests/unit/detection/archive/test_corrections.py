@@ -357,6 +357,15 @@ def test_clips_of_the_same_name_with_other_sounds_are_not_mixed_up(recording, co
     assert corrections.merge(other.folder) == 1
 
 
+def test_a_label_that_is_too_long_is_a_damaged_row(recording, corrections):
+    corrections.add(recording, 0, 1, decision="label", label="wren")
+    corrections.add(recording, 1, 2, decision="label", label="owl")
+    table = corrections.table.read_text()
+    corrections.table.write_text(table.replace("wren", "w" * 100_000).replace("owl", "owl;robin"))
+    assert [label for label, _ in labels(corrections)] == ["owl;robin"]
+    assert [each.reason for each in corrections.rows.damaged] == ["row 2: it is incomplete or damaged"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="the test needs pipes")
 def test_a_table_that_is_a_pipe_is_not_waited_for(recording, corrections):
     corrections.folder.mkdir()
