@@ -156,6 +156,7 @@ def test_a_recording_that_overlaps_others_is_left_out(tmp_path: Path):
     [
         ("scores", np.nan),
         ("scores", np.inf),
+        ("scores", [np.inf, -np.inf]),
         ("embedding", np.nan),
         ("embedding", -np.inf),
         ("level_dbfs", np.nan),
@@ -163,7 +164,7 @@ def test_a_recording_that_overlaps_others_is_left_out(tmp_path: Path):
         ("stop_s", 1e300),
     ],
 )
-def test_a_recording_with_values_that_are_no_numbers_is_left_out(name: str, value: float, tmp_path: Path):
+def test_a_recording_with_values_that_are_no_numbers_is_left_out(name: str, value: float | list[float], tmp_path: Path):
     add(tmp_path, 1)
     damaged = records(2)
     damaged[name][1] = value
