@@ -227,7 +227,7 @@ def _is_intact(recording: Recording, records: NDArray[np.void], spans: list[tupl
 def _has_numbers(records: NDArray[np.void]) -> bool:
     """Whether all values are finite, and times are in range: others would be displayed, and compare with nothing."""
     with np.errstate(all="ignore"):  # an infinity less an infinity
-        times = max(np.abs(records["start_s"]).max(), np.abs(records["stop_s"]).max())  # of a NaN: NaN
+        times = np.maximum(np.abs(records["start_s"]), np.abs(records["stop_s"])).max()  # of a NaN: NaN
         sums = records["level_dbfs"].sum(dtype=np.float64) + records["scores"].sum(dtype=np.float64)
         embeddings = np.bitwise_and(records["embedding"].view("<u2"), HALF_EXPONENT).max()  # isfinite is slow
     return bool(times <= MAX_TIME_S and np.isfinite(sums) and embeddings < HALF_EXPONENT)

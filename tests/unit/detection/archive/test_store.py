@@ -161,6 +161,7 @@ def test_a_recording_that_overlaps_others_is_left_out(tmp_path: Path):
         ("embedding", -np.inf),
         ("level_dbfs", np.nan),
         ("start_s", np.nan),
+        ("stop_s", np.nan),
         ("stop_s", 1e300),
     ],
 )
