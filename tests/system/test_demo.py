@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import requests
 
 import soundmark as sm
+from soundmark import audio
 from soundmark.cli import synthetic_demo
 from soundmark.errors import OutputError
 from support.browser import examine
@@ -36,6 +38,38 @@ def test_the_folder_may_contain_a_partial_synthesis_but_no_other_files(tmp_path,
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(OutputError, match="contains other files"):
         synthetic_demo.run_demo(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the test needs symbolic links")
+def test_what_a_killed_synthesis_left_is_removed_and_files_of_others_are_kept(tmp_path, monkeypatch):
+    def kill(*_: object) -> None:
+        raise InterruptedError
+
+    def killed(folder: Path) -> None:
+        audio.write(folder.with_name(".city-x1y2") / "city" / "audio" / "fold1" / "1.wav", [0.0], 8000)
+        raise InterruptedError
+
+    notes, target = tmp_path / ".city-notes", tmp_path / "elsewhere" / "empty"
+    notes.mkdir()
+    (notes / "thesis.txt").write_text("mine")
+    target.mkdir(parents=True)
+    (tmp_path / "demo").mkdir()
+    for name, path in ((".city-notes", notes), (".city-link", target.parent)):
+        (tmp_path / "demo" / name).symlink_to(path)
+    (tmp_path / "demo" / ".city-mine").mkdir()
+    (tmp_path / "demo" / ".city-mine" / "thesis.txt").write_text("mine")
+    for step in (killed, kill):
+        monkeypatch.setattr(synthetic_demo.synthetic, "write", step)
+        with pytest.raises(InterruptedError):
+            synthetic_demo.run_demo(tmp_path / "demo")
+    assert (notes / "thesis.txt").exists()
+    assert target.exists()
+    assert sorted(path.name for path in (tmp_path / "demo").glob(".city-*")) == [
+        ".city-link",
+        ".city-mine",
+        ".city-notes",
+    ]
+    assert (tmp_path / "demo" / ".city-mine" / "thesis.txt").read_text() == "mine"
 
 
 @pytest.mark.long

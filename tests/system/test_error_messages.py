@@ -1011,7 +1011,9 @@ def a_journal_with_a_damaged_line(folder: Path) -> None:
     path = folder / "again" / "journal.jsonl"
     path.parent.mkdir()
     with Journal(path) as journal:
-        journal.add("1234", FileResult(file="a.wav", duration_s=4.0, answer=[], events=[]))
+        journal.add(
+            "1234", FileResult(file="a.wav", duration_s=4.0, answer=[{"label": "dog", "score": 0.9}], events=[])
+        )
     with path.open("a") as file:
         file.write('{"key": "1234", "sha256": "5678"}\n')
 

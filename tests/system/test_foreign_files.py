@@ -4,7 +4,6 @@ Each command runs once in an empty folder, which shows the names that it writes.
 each kind of thing that can be in its way: a file, a read-only file, a link to a file or to a folder, and a folder.
 """
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -12,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from soundmark import audio
+from soundmark import Corrections, audio
+from soundmark.detection.analysis import analyze
 from soundmark.runtime.output_folder import MANIFEST
+from support.backbones import write_small
 from support.commands import run_soundmark
+from support.foreign_files import KINDS, changes, snapshot
 from support.models import tone_embedder, tone_model
 from support.sounds import RATE_HZ, pcm, tones
 
@@ -27,13 +29,19 @@ TRAINING = ("--recipe", "notebook-mel", "--epochs", "1", "--batch-size", "4", "-
 COMMANDS = {
     "classify": ("classify", "sounds", "-m", "model.onnx", "-o", "out", "--quiet"),
     "classify --format jsonl": ("classify", "sounds", "-m", "model.onnx", "-o", "out", "--format", "jsonl", "--fresh"),
+    "classify --shard": ("classify", "sounds", "-m", "model.onnx", "-o", "out", "--shard", "1/2", "--quiet"),
+    "merge": ("merge", "out", "shards/1", "shards/2"),
+    "merge corrections": ("merge", "out", "corrections"),
     "train": ("train", "sounds", "-o", "out", *TRAINING),
     "train --fresh": ("train", "sounds", "-o", "out", *TRAINING, "--fresh"),
     "compare": ("compare", "sounds", "-o", "out", *TRAINING, "--protocol", "random"),
     "compare --fresh": ("compare", "sounds", "-o", "out", *TRAINING, "--protocol", "random", "--fresh"),
     "evaluate": ("evaluate", "sounds", "-m", "model.onnx", "-o", "out", "--quiet"),
+    "evaluate --events": ("evaluate", "events.csv", "-m", "model.onnx", "-o", "out", "--events", "--quiet"),
+    "curve": ("curve", "sounds", "-o", "out", "--backbone", "backbone.onnx", "--draws", "1", "--quiet"),
     "spectrograms": ("spectrograms", "sounds", "out", "--quiet"),
     "export": ("export", "model.onnx", "--with-front-end", "-o", "out/export.onnx", "--quiet"),
+    "export --for": ("export", "model.onnx", "--for", "birdnet-go", "-o", "out", "--quiet"),
     "explain": ("explain", "sounds/low/20240612_043000.wav", "-m", "model.onnx", "-o", "out/why.png"),
     "inspect": ("inspect", "sounds", "-o", "out/pets.png", "--quiet"),
     "index": ("index", "sounds", "-m", "embedder.onnx", "-o", "out", "--quiet"),
@@ -62,7 +70,13 @@ def inputs(tmp_path_factory) -> Path:
             audio.write(folder / "sounds" / label / f"20240612_04300{number}.wav", samples, RATE_HZ)
     tone_model().bundle.write(folder / "model.onnx")
     tone_embedder().bundle.write(folder / "embedder.onnx")
+    write_small(folder / "backbone.onnx")
     (folder / "results.csv").write_text(RESULTS)
+    (folder / "events.csv").write_text("path,label,start,end\nsounds/low/20240612_043000.wav,low,0,1\n")
+    for shard in ("1", "2"):
+        analyze(folder / "sounds", tone_model(), folder / "shards" / shard, shard=f"{shard}/2", quiet=True)
+    sound = folder / "sounds" / "low" / "20240612_043000.wav"
+    Corrections(folder / "corrections").add(sound, 0, 1, decision="label", label="low")
     return folder
 
 
@@ -93,57 +107,11 @@ def names(run, tmp_path_factory) -> Callable[[str], list[str]]:
             assert run(command, out) == 0
             found = {path.relative_to(out).as_posix() for path in out.rglob("*")}
             assert found, "the command writes nothing"
-            known[command] = sorted({*found, *ALSO.get(command, ()), ".lock", MANIFEST})
+            found |= {".lock"} | (set() if command == "merge corrections" else {MANIFEST})
+            known[command] = sorted({*found, *ALSO.get(command, ())})
         return known[command]
 
     return of
-
-
-def put_file(path: Path, elsewhere: Path) -> None:
-    path.write_text("mine")
-
-
-def put_read_only_file(path: Path, elsewhere: Path) -> None:
-    path.write_text("mine")
-    path.chmod(0o400)
-
-
-def put_link_to_file(path: Path, elsewhere: Path) -> None:
-    (elsewhere / "file").write_text("mine")
-    path.symlink_to(elsewhere / "file")
-
-
-def put_dangling_link(path: Path, elsewhere: Path) -> None:
-    path.symlink_to(elsewhere / "none")
-
-
-def put_link_to_folder(path: Path, elsewhere: Path) -> None:
-    (elsewhere / "inner").mkdir()
-    (elsewhere / "inner" / "thesis.txt").write_text("mine")
-    path.symlink_to(elsewhere / "inner")
-
-
-def put_folder(path: Path, elsewhere: Path) -> None:
-    path.mkdir()
-    (path / "thesis.txt").write_text("mine")
-
-
-KINDS = (put_file, put_read_only_file, put_link_to_file, put_dangling_link, put_link_to_folder, put_folder)
-
-
-def snapshot(folder: Path) -> dict[str, str]:
-    """Every path below a folder, with the target of a link and a digest of a file's content."""
-    found = {}
-    for path in folder.rglob("*"):
-        if path.is_symlink():
-            found[str(path)] = f"link to {path.readlink()}"
-        else:
-            found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
-    return found
-
-
-def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    return [path for path, content in before.items() if after.get(path) != content]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__.removeprefix("put_"))

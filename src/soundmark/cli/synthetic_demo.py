@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from soundmark.evaluation import PRESETS, comparison
 from soundmark.evaluation.plan import describe_cost, make_plan
 from soundmark.evaluation.results import Evaluation
 from soundmark.models.classifier import load
+from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.training.named_recipes import recipe_named
 from soundmark.training.run_folder import exclusive_run
@@ -66,13 +67,23 @@ def run_demo(
     others = [path for path in folder.glob("*") if not path.name.startswith(".")]
     if others and not (folder / "city" / synthetic.STAMP).is_file():
         raise OutputError(f'"{folder}" contains other files. Choose a new folder for the demo with -o.')
-    with exclusive_run(folder):
+    with exclusive_run(folder) as output:
+        _remove_partial(output)
         return _run(folder, say, progress, fresh, command)
 
 
+def _remove_partial(output: OutputFolder) -> None:
+    """Remove what a synthesis that was killed left: the files that it wrote, and empty folders."""
+    for name in [name for name in output.names() if name.startswith(".city-")]:
+        output.remove(name)
+    for partial in output.folder.glob(".city-*"):
+        if not partial.is_symlink():
+            for path in sorted([partial, *partial.rglob("*")], reverse=True):
+                with suppress(OSError):
+                    path.rmdir()
+
+
 def _run(folder: Path, say: Callable[[str], None], progress: Progress, fresh: bool, command: str) -> DemoResult:
-    for partial in folder.glob(".city-*"):  # left by a synthesis that was killed
-        shutil.rmtree(partial, ignore_errors=True)
     say("Synthesising a small data set of city sounds: ten classes, three folds by recording.")
     dataset = Dataset.open(synthetic.write(folder / "city"))
     chosen = [replace(recipe_named(name), **SETTINGS) for name in PRESETS["notebook"]]

@@ -9,6 +9,7 @@ that all clips of a recording share, ``take`` those that differ from clip to cli
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import tempfile
@@ -416,7 +417,7 @@ def write(
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
             complete = Path(temporary, folder.name)
             _write_all(complete, recordings_per_class, clips_per_recording, seed)
-            (complete / STAMP).write_text(json.dumps(settings), encoding="utf-8")
+            atomic.write_text(complete / STAMP, json.dumps(settings))
             if folder.exists():
                 folder.rmdir()  # it is empty; Windows cannot rename to an existing folder
             complete.replace(folder)
@@ -446,9 +447,9 @@ def _write_all(root: Path, recordings: int, clips: int, seed: int) -> None:
     for recording in range(recordings):
         for label in CLASSES:
             rows += _write_recording(root, label, recording, clips + (recording < FOLDS), seed)
-    (root / "metadata").mkdir()
-    with (root / "metadata" / "UrbanSound8K.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([COLUMNS, *rows])
+    atomic.write_text(root / "metadata" / "UrbanSound8K.csv", table.getvalue())
 
 
 def _write_recording(root: Path, label: str, recording: int, clips: int, seed: int) -> list[Row]:

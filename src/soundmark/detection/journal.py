@@ -26,9 +26,12 @@ from soundmark.detection.file_result import FileResult
 from soundmark.errors import OutputError
 from soundmark.models.events import Event
 from soundmark.runtime import atomic, checksums
-from soundmark.runtime.checks import is_url
+from soundmark.runtime.checks import is_url, open_regular
 
 log = logging.getLogger("soundmark")
+
+
+MAX_NUMBER, MAX_YEAR = 1e10, 9000  # seconds, 300 years; times beyond the year 9999 cannot be computed with
 
 
 SYNC_INTERVAL_S = 2.0  # between calls of fsync: the most work that a power failure may lose
@@ -90,8 +93,9 @@ def _hash(identity: list[Any]) -> str:
 def is_journal(path: Path) -> bool:
     """Whether the file at ``path`` is a journal: at least one of its lines is intact.
 
+    >>> result = FileResult(file="a.wav", duration_s=4.0, answer=[{"label": "dog", "score": 0.9}], events=[])
     >>> with Journal(folder / "journal.jsonl") as journal:
-    ...     journal.add("1234", FileResult(file="a.wav", duration_s=4.0, answer=[], events=[]))
+    ...     journal.add("1234", result)
     >>> is_journal(folder / "journal.jsonl"), is_journal(folder / "none.jsonl")
     (True, False)
     """
@@ -104,12 +108,10 @@ def read_journal(path: Path) -> Iterator[FileResult]:
     >>> list(read_journal(folder / "none.jsonl"))
     []
     """
-    with suppress(OSError), path.open("rb") as file:
+    with suppress(OSError), open_regular(path) as file:
         for line in file:
-            values = _verified_line(line)
-            if values is not None and "key" in values:
-                with suppress(KeyError, TypeError, ValueError):
-                    yield _result_of(values)
+            if (values := _verified_line(line)) is not None:
+                yield _result_of(values)
 
 
 def read_keys(path: Path) -> dict[str, int]:
@@ -119,10 +121,10 @@ def read_keys(path: Path) -> dict[str, int]:
     {}
     """
     offsets, offset = {}, 0
-    with suppress(OSError), path.open("rb") as file:
+    with suppress(OSError), open_regular(path) as file:
         for line in file:
             values = _verified_line(line) if line.endswith(b"\n") else None
-            if values is not None and "key" in values:
+            if values is not None:
                 offsets[values["key"]] = offset
             offset += len(line)
     return offsets
@@ -170,7 +172,7 @@ class Journal:
         if key is None or key not in self._offsets:
             return None
         self._file.seek(self._offsets[key])
-        return _result_of(_verified_line(self._file.readline()) or {})
+        return _result_of(checksums.parse_verified(self._file.readline()))
 
     def results(self, keys: Sequence[str]) -> JournalResults:
         """Return the results stored under ``keys``; they stay readable after the journal is closed."""
@@ -207,10 +209,28 @@ class Journal:
 
 
 def _verified_line(line: bytes) -> dict[str, Any] | None:
+    """Return the values of a line; None if it is damaged or has no valid result: anyone can compute its checksum."""
     try:
-        return checksums.parse_verified(line)
-    except ValueError:
+        values = checksums.parse_verified(line)
+        return values if isinstance(values["key"], str) and _is_valid(_result_of(values)) else None
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _is_valid(found: FileResult) -> bool:
+    """Whether all values have their types, and numbers are finite and can be displayed."""
+    entries, events = found.answer, found.events
+    texts = [found.file, found.note or "", *(entry["label"] for entry in entries), *(event.label for event in events)]
+    numbers = [found.duration_s, *(entry["score"] for entry in entries)]
+    for event in events:
+        levels = event.level_dbfs or 0.0, event.level_dba or 0.0
+        numbers += (event.start_s, event.stop_s, event.confidence, event.peak, *levels)
+    return (
+        bool(entries)
+        and all(isinstance(text, str) for text in texts)
+        and all(-MAX_NUMBER <= number <= MAX_NUMBER for number in numbers)  # a NaN is not
+        and (found.started is None or found.started.year <= MAX_YEAR)
+    )
 
 
 def _to_values(result: FileResult) -> dict[str, Any]:
@@ -231,7 +251,7 @@ class JournalResults(Sequence[FileResult]):
     Raises:
         OutputError: the journal was changed or deleted.
 
-    >>> result = FileResult(file="a.wav", duration_s=4.0, answer=[], events=[])
+    >>> result = FileResult(file="a.wav", duration_s=4.0, answer=[{"label": "dog", "score": 0.9}], events=[])
     >>> with Journal(folder / "journal.jsonl") as journal:
     ...     journal.add("1234", result)
     ...     results = journal.results(["1234"])
@@ -257,9 +277,10 @@ class JournalResults(Sequence[FileResult]):
         try:
             with self.path.open("rb") as file:
                 file.seek(self._offsets[index])
-                values = _verified_line(file.readline())
+                return _result_of(checksums.parse_verified(file.readline()))
         except OSError as error:
             raise OutputError(f'the results in "{self.path}" cannot be read: {error.strerror}.') from error
-        if values is None:
-            raise OutputError(f'"{self.path}" has changed since its results were computed: analyse the files again.')
-        return _result_of(values)
+        except ValueError as error:
+            raise OutputError(
+                f'"{self.path}" has changed since its results were computed: analyse the files again.'
+            ) from error

@@ -9,6 +9,7 @@ import csv
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -16,7 +17,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soundmark.errors import SettingsError, as_line, unknown_name
+from soundmark.errors import OutputError, SettingsError, as_line, unknown_name
 from soundmark.runtime.checks import is_whole, parse_toml
 from soundmark.runtime.text import reason_unreadable, shortened
 
@@ -33,6 +34,9 @@ DEFAULT_MODEL = "audioset"
 
 
 MOST_SHARDS = 100_000
+
+
+MAX_THRESHOLDS_CHARS = 4_000_000  # of a file of thresholds
 
 
 def _release() -> float:
@@ -300,9 +304,14 @@ def read_thresholds(path: Path) -> dict[str, float]:
     {'siren': 0.7, 'dog bark': 0.4}
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:  # may be a pipe
+            text = file.read(MAX_THRESHOLDS_CHARS + 1)
     except (OSError, ValueError) as error:
         raise SettingsError(f'the thresholds file "{path}" cannot be read: {reason_unreadable(error)}.') from error
+    if len(text) > MAX_THRESHOLDS_CHARS:
+        raise SettingsError(
+            f'the thresholds file "{path}" has more than {MAX_THRESHOLDS_CHARS:,} characters: it is another file.'
+        )
     values = _from_csv(text, path) if path.suffix.lower() == ".csv" else _from_toml(text, path)
     for label, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
@@ -330,6 +339,10 @@ def write_threshold(path: Path, label: str, threshold: float, *, comment: str = 
             f'thresholds are written to a TOML file, and "{path}" is CSV: choose a file like mine.toml.'
         )
     check_share(f'the threshold of "{shortened(label)}"', threshold)
+    if path.is_symlink():
+        raise OutputError(f'"{path}" is a symbolic link, which is not written through: give the file that it leads to.')
+    if path.exists() and not (path.is_file() and path.stat().st_mode & 0o222 and os.access(path, os.W_OK)):
+        raise OutputError(f'"{path}" is read-only, or not a file: choose another file for the thresholds.')
     known = read_thresholds(path) if path.exists() else {}
     lines = path.read_text(encoding="utf-8-sig").splitlines() if known else []
     line = _toml_line(label, threshold) + (f"  # {as_line(comment)}" if comment else "")

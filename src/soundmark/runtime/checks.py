@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import re
+import stat
 from collections.abc import Callable
 from numbers import Integral
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from soundmark.errors import SettingsError
 
@@ -129,3 +132,35 @@ def _parsed(text: str, load: Callable[[str], Any], syntax_error: type[ValueError
         raise ValueError(TOO_LONG) from None
     check_digits(values)
     return values
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file of an untrusted folder to read it: a pipe would be waited for, and a device may never end.
+
+    Raises:
+        OSError: it cannot be opened, or is not a regular file; a link to one is.
+
+    >>> with open_regular(Path(__file__)) as file:
+    ...     len(file.read(10))
+    10
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return path.open("rb")
+
+
+def read_regular(path: Path, max_bytes: int) -> bytes:
+    """Read a file of an untrusted folder.
+
+    Raises:
+        OSError: it cannot be read, is not a regular file, or is larger.
+
+    >>> read_regular(Path(__file__), 10)
+    Traceback (most recent call last):
+    OSError: [Errno 27] it has more than 10 bytes
+    """
+    with open_regular(path) as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise OSError(errno.EFBIG, f"it has more than {max_bytes:,} bytes")
+    return data

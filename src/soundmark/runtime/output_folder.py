@@ -91,7 +91,7 @@ class OutputFolder:
         Raises:
             OutputError: a file or a symbolic link is in the way.
         """
-        self._check_parents(self.folder / name / "file")
+        _check_parents(self.folder, f"{name}/file", self._remedy)
 
     def names(self) -> list[str]:
         """Return the names of the files on the manifest, relative to the folder; some may be missing."""
@@ -158,8 +158,7 @@ class OutputFolder:
     def writing(self, path: Path, temporary: Path) -> None:
         """Check ``path`` before a file is written; part of ``atomic.Guard``."""
         name = self._name(path)
-        self._check_parents(path)
-        _size(path, self._remedy)
+        check_path(self.folder, name, self._remedy)
         if os.path.lexists(temporary):
             raise self._foreign(temporary)
         if name not in self._pending:
@@ -250,7 +249,7 @@ class OutputFolder:
         listed = {self.folder / name: self._digests[name] for name in recent & set(self._digests)}
         for parent in {path.parent for path in (*unfinished, *listed)}:
             with suppress(OSError, OutputError):
-                self._check_parents(parent / "file")
+                _check_parents(self.folder, self._name(parent / "file"), self._remedy)
                 for path in list(parent.iterdir()):
                     part = atomic.PART.fullmatch(path.name)
                     if part is None or not stat.S_ISREG(path.lstat().st_mode):
@@ -293,11 +292,10 @@ class OutputFolder:
         Raises:
             OutputError: a folder or a symbolic link is in the way.
         """
-        self._check_parents(path)
-        size = _size(path, self._remedy)
+        name = self._name(path)
+        size = check_path(self.folder, name, self._remedy)
         if size is None:
             return "missing"
-        name = self._name(path)
         digests = self._digests.get(name)
         if name in self._growing or name in self._claimed:
             return "own"
@@ -307,20 +305,6 @@ class OutputFolder:
             self._record(path, name, _digest(path), durable=False)
             return "own"
         return "foreign"
-
-    def _check_parents(self, path: Path) -> None:
-        """Check that the parents of ``path`` below the folder are folders, or missing."""
-        parent = str(self.folder)
-        for part in self._name(path).split("/")[:-1]:
-            parent = f"{parent}{os.sep}{part}"
-            try:
-                mode = os.lstat(parent).st_mode
-            except FileNotFoundError:
-                return
-            if stat.S_ISLNK(mode):
-                raise _is_link(Path(parent), self._remedy)
-            if not stat.S_ISDIR(mode):
-                raise OutputError(f'"{parent}" is a file, but soundmark needs a folder there. {self._remedy}')
 
     def _set_aside(self, path: Path) -> None:
         """Rename a file that was changed after soundmark wrote it."""
@@ -392,6 +376,37 @@ def opened(
         finally:
             del _open[root]
             output.close()
+
+
+def check_path(folder: Path, name: str, remedy: str = REMEDY) -> int | None:
+    """Check that ``name``, relative to ``folder``, can be written as a file: it is one, or is missing.
+
+    Returns:
+        Its size in bytes, or None if nothing has this path.
+
+    Raises:
+        OutputError: a folder, a symbolic link or a device is in the way.
+
+    >>> check_path(folder, "new/notes.txt") is None
+    True
+    """
+    _check_parents(folder, name, remedy)
+    return _size(folder / name, remedy)
+
+
+def _check_parents(folder: Path, name: str, remedy: str) -> None:
+    """Check that the parents of ``name`` below ``folder`` are folders, or missing."""
+    parent = str(folder)
+    for part in name.split("/")[:-1]:
+        parent = f"{parent}{os.sep}{part}"
+        try:
+            mode = os.lstat(parent).st_mode
+        except FileNotFoundError:
+            return
+        if stat.S_ISLNK(mode):
+            raise _is_link(Path(parent), remedy)
+        if not stat.S_ISDIR(mode):
+            raise OutputError(f'"{parent}" is a file, but soundmark needs a folder there. {remedy}')
 
 
 def _size(path: Path, remedy: str) -> int | None:

@@ -88,7 +88,7 @@ class Archive:
 
     def shown(self, path: str) -> str:
         """Return how the recording at ``path`` is called on the page: its path below the folder of all recordings."""
-        if self._folder is None or is_url(path):
+        if self._folder is None or is_url(path) or not Path(path).is_relative_to(self._folder):
             return path
         return Path(path).relative_to(self._folder).as_posix()
 

@@ -7,9 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from soundmark.detection.settings import DetectionSettings, read_thresholds, write_threshold
-from soundmark.errors import SettingsError
+from soundmark.errors import BundleError, OutputError, SettingsError
+from soundmark.models.bundle import read_bundle
 from soundmark.models.classifier import Model
+from soundmark.runtime.output_folder import check_path
 from soundmark.serving.settings import ServerSettings
+
+REMEDY = "Move it, or choose another file with --thresholds."
+
 
 MODEL = "model-with-thresholds.onnx"  # beside the file of thresholds
 
@@ -30,7 +35,8 @@ class Thresholds:
     def __init__(self, model: Model, settings: ServerSettings) -> None:
         self.path, self._model = settings.thresholds_file, model
         may_be_new = settings.corrections is not None
-        is_read = self.path is not None and (self.path.exists() or not may_be_new)
+        is_named = settings.thresholds is not None  # it may be a pipe
+        is_read = self.path and (not may_be_new or (self.path.exists() if is_named else self.path.is_file()))
         known = read_thresholds(self.path) if self.path and is_read else {}
         if settings.thresholds:
             DetectionSettings(thresholds=known).threshold(model)
@@ -71,8 +77,18 @@ class Thresholds:
         if self.path is None:
             raise SettingsError("this server has no file for thresholds: start it with --thresholds FILE.")
         path = self.path.with_name(MODEL)
+        if check_path(path.parent, MODEL, REMEDY) is not None and not _is_copy(path, self._model):
+            raise OutputError(f'"{path}" exists already and is not a copy of the model that is served. {REMEDY}')
         with_thresholds(self._model, self.values).save(path)
         return path
+
+
+def _is_copy(path: Path, model: Model) -> bool:
+    """Whether a file has the graph of ``model``; the thresholds in its card are other ones."""
+    try:
+        return read_bundle(path).graph == model.bundle.graph
+    except BundleError:
+        return False
 
 
 def with_thresholds(model: Model, thresholds: Mapping[str, float]) -> Model:

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from soundmark.detection.file_result import FileResult
-from soundmark.detection.journal import Journal, journal_key
+from soundmark.detection.journal import Journal, journal_key, read_journal, read_keys
 from soundmark.errors import OutputError
 from soundmark.models.events import Event
+from soundmark.runtime import checksums
 
 RESULT = FileResult(
     file="a\udce9.wav",  # a name that is not UTF-8
@@ -58,6 +59,43 @@ def test_a_damaged_line_is_reported_and_ignored(tmp_path, caplog):
         assert "1" not in journal
         assert journal.find("2") == RESULT
     assert "contains 1 damaged line: its file is analysed again" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"key": 5},
+        {"file": None},
+        {"duration_s": "4"},
+        {"duration_s": float("nan")},
+        {"duration_s": 10**400},
+        {"answer": []},
+        {"answer": [{"label": "dog"}]},
+        {"answer": [{"label": 5, "score": 0.9}]},
+        {"answer": [{"label": "dog", "score": float("inf")}]},
+        {"events": None},
+        {"events": [5]},
+        {"events": [{"label": "dog", "start_s": "a", "stop_s": 1.0, "confidence": 0.9, "peak": 0.9}]},
+        {"events": [{"label": "dog", "start_s": 0.0, "stop_s": 1e300, "confidence": 0.9, "peak": 0.9}]},
+        {"began": 5},
+        {"began": "yesterday"},
+        {"began": "9999-12-31T23:59:59+00:00"},
+        {"note": 5},
+        {"of_a_later_version": 1},
+    ],
+    ids=str,
+)
+def test_a_line_with_other_values_is_ignored(tmp_path, change, caplog):
+    path = tmp_path / "journal.jsonl"
+    add_results(path, "1", "2")
+    first, second = path.read_text().splitlines()
+    values = checksums.verified(json.loads(first)) | change
+    path.write_text(f"{json.dumps(checksums.with_checksum(values))}\n{second}\n")
+    assert list(read_keys(path)) == ["2"]
+    assert list(read_journal(path)) == [RESULT]
+    with Journal(path) as journal:
+        assert (journal.find("1"), journal.find("2")) == (None, RESULT)
+    assert "1 damaged line: its file is analysed again" in caplog.text
 
 
 def test_a_key_depends_on_path_size_time_and_settings(tmp_path):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -192,9 +193,24 @@ def test_foreign_files_in_the_output_folder_are_kept(parts, tmp_path):
     assert (tmp_path / "merged" / "results.csv").read_text() == "mine"
 
 
-def test_a_shard_cannot_be_the_output(copies):
-    with pytest.raises(SettingsError, match="is one of the shards: choose another folder"):
+def test_a_shard_cannot_be_the_output(copies, tmp_path):
+    with pytest.raises(SettingsError, match="is one of the shards, or in one: choose another folder"):
         merge(copies[0], copies)
+    (tmp_path / "link").symlink_to(copies[0])
+    for inside in (tmp_path / "link", copies[0] / "new", tmp_path / "link" / "new"):
+        with pytest.raises(SettingsError, match="is one of the shards, or in one"):
+            merge(inside, copies)
+    assert not (copies[0] / "new").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the test needs symbolic links and pipes")
+@pytest.mark.parametrize("name", ["shard.json", "parameters.json", "journal.jsonl"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_pipes_and_devices_in_a_shard_are_not_waited_for(copies, tmp_path, name, kind):
+    (copies[0] / name).unlink()
+    os.mkfifo(copies[0] / name) if kind == "pipe" else (copies[0] / name).symlink_to("/dev/zero")
+    with pytest.raises(OutputError, match=r"part-1.*(it is not a regular file|has lost results since)"):
+        merge(tmp_path / "merged", copies)
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
@@ -208,7 +224,7 @@ def changed_record(part: Path, change) -> None:
     (part / "shard.json").write_text(json.dumps(checksums.with_checksum(record)))
 
 
-@pytest.mark.parametrize("name", ["../../../outside", "/outside", "a/../../../b", None, 3, "a\0b", ""])
+@pytest.mark.parametrize("name", ["../../../outside", "/outside", "a/../../../b", None, 3, "a\0b", "", "\ud800"])
 def test_the_name_of_a_result_cannot_leave_the_folder(copies, tmp_path, name):
     def rename(record):
         for item in record["items"]:
@@ -222,7 +238,16 @@ def test_the_name_of_a_result_cannot_leave_the_folder(copies, tmp_path, name):
 
 @pytest.mark.parametrize(
     "change",
-    [{"items": 3}, {"items": [3]}, {"files": 10**12}, {"files": "15"}, {"files": -1}, {"number": "1"}],
+    [
+        {"items": 3},
+        {"items": [3]},
+        {"files": 10**12},
+        {"files": "15"},
+        {"files": -1},
+        {"files": 13.0},
+        {"list": {}},
+        {"number": "1"},
+    ],
 )
 def test_a_record_with_other_types_is_refused(copies, tmp_path, change):
     for part in copies:  # of all shards: they agree

@@ -1,8 +1,10 @@
 """Windows of archives: their sound and spectrogram, by the name of the archive and a number."""
 
 import io
+import os
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -106,6 +108,16 @@ def test_a_recording_that_is_missing_or_damaged(tmp_path):
         assert "tones-1.wav" in detail
         assert "cannot be decoded" in detail
         assert str(tmp_path) not in detail
+        if hasattr(os, "mkfifo"):  # not waited for
+            os.mkfifo(tmp_path / "recordings" / "tones-0.wav")
+            detail = problem(get(server, f"{number_of(opened.index, first)}/sound"), 422)
+            assert detail == "tones-0.wav is not a regular file."
+
+
+def test_recordings_without_a_common_folder_keep_their_paths():
+    recordings = [SimpleNamespace(path=path, duration_s=1.0) for path in ("/a/b.wav", "c/d.wav")]
+    archive = archives.Archive("index", SimpleNamespace(recordings=recordings))
+    assert [archive.shown(recording.path) for recording in recordings] == ["/a/b.wav", "c/d.wav"]
 
 
 def number_of(index: sm.Index, path: str) -> int:

@@ -30,6 +30,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -41,7 +42,7 @@ from soundmark.datasets.dataset import SEPARATOR, Clip, Dataset, Skipped, split_
 from soundmark.datasets.layouts.table_reader import MAX_ROW_CHARS, MAX_ROWS, Row, existing_clips
 from soundmark.errors import AudioError, DatasetError, as_line, unknown_name
 from soundmark.runtime import checksums
-from soundmark.runtime.checks import is_url
+from soundmark.runtime.checks import is_url, open_regular
 from soundmark.runtime.text import counted, listed
 
 KIND = "a folder of corrections"
@@ -127,7 +128,10 @@ def source_name(path: str | PathLike[str]) -> str:
         digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
         return f"{as_cell(text.rstrip('/').rsplit('/', 1)[-1])} {digest}"
     try:
-        digest = checksums.sampled_digest(text, Path(text).stat().st_size)
+        status = Path(text).stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            raise AudioError(f'"{text}" is not a regular file: it cannot be read again, so it cannot be corrected.')
+        digest = checksums.sampled_digest(text, status.st_size)
     except OSError as error:
         raise AudioError(f'"{text}" cannot be read: {error.strerror}.') from error
     return f"{as_cell(Path(text).name)} {digest[:8]}"
@@ -309,7 +313,7 @@ def read(table: Path) -> Rows:
 def _lines(table: Path) -> Iterator[tuple[int, bytes]]:
     """Yield the lines with their numbers, without a last line that is incomplete; none if there is no table."""
     try:
-        with table.open("rb") as file:
+        with open_regular(table) as file:
             for number, line in enumerate(iter(lambda: file.readline(MAX_ROW_CHARS), b""), 1):
                 if number > MAX_ROWS:
                     raise DatasetError(f'"{table}" has more than {MAX_ROWS:,} rows, the most that a table may have.')
@@ -346,6 +350,8 @@ def _cells(line: bytes, delimiter: str | None = None) -> list[str] | None:
 def _correction(row: Row) -> Correction | None:
     """Return a row as a ``Correction``; None if a cell is not valid."""
     try:
+        for name in split_label(row.get("label")):
+            row.check_label("label", name)
         values: dict[str, str | float | None] = {}
         for name in COLUMNS:
             if name in ("start", "end", "source_start", "source_end"):

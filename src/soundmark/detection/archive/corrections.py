@@ -54,8 +54,9 @@ from soundmark.datasets.layouts.table_reader import MAX_LABEL_CHARS
 from soundmark.errors import AudioError, DatasetError, OutputError, SettingsError, as_line, unknown_name
 from soundmark.models.pretrained.speech import SpeechDetector
 from soundmark.runtime import atomic
-from soundmark.runtime.checks import is_finite, is_url
+from soundmark.runtime.checks import is_finite, is_url, read_regular
 from soundmark.runtime.locks import exclusive
+from soundmark.runtime.output_folder import check_path
 
 DEFAULT_MAX_BYTES = 2_000_000_000  # of clips
 
@@ -208,6 +209,7 @@ class Corrections:
 
         Raises:
             DatasetError: the other folder is not one of corrections.
+            AudioError: a clip of it cannot be read, or is a link out of it.
             OutputError: this folder cannot be written, or the clips would exceed ``max_bytes``.
         """
         there = Path(other)
@@ -218,8 +220,8 @@ class Corrections:
             known = {each.id for each in self.rows.corrections.values()}
             new = [each for each in found.corrections.values() if each.id not in known]
             for each in new:
-                if each.path and not (self.folder / each.path).is_file():
-                    self._save(each.path, _content(there / each.path))
+                if each.path:
+                    self._save(each.path, _content(there, each.path, self.max_bytes))
             if new:
                 self._append(new)
         return len(new)
@@ -239,7 +241,9 @@ class Corrections:
     def _save(self, name: str, content: bytes) -> None:
         """Write a clip, if it is new: the hash in its name is that of its samples."""
         path = self.folder / name
-        if path.is_file():
+        if check_path(self.folder, name, REMEDY) is not None:
+            if not _is_same_sound(path, content):
+                raise OutputError(f'"{path}" exists already and is another clip. Move it, or choose another folder.')
             return
         used = _bytes_in(self.folder / CLIPS)
         if used + len(content) > self.max_bytes:
@@ -253,6 +257,7 @@ class Corrections:
         """Append rows, with ids and times where they have none, and sync them to disk."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         written = [replace(each, id=each.id or f"c{secrets.token_hex(8)[1:]}", time=each.time or now) for each in rows]
+        check_path(self.folder, TABLE, REMEDY)
         try:
             with self.table.open("a+b") as file:
                 lead = _repaired(file, self.table)
@@ -332,11 +337,26 @@ def _repaired(file: BinaryIO, table: Path) -> str:
     return ""
 
 
-def _content(path: Path) -> bytes:
+def _content(folder: Path, name: str, max_bytes: int) -> bytes:
+    """Read a clip of a folder from someone else: its links could lead to any file of this machine."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise AudioError(f'"{path}" is a link out of its folder of corrections. Replace it by the file.')
     try:
-        return path.read_bytes()
+        return read_regular(path, max_bytes)
     except OSError as error:
         raise AudioError(f'"{path}" cannot be read: {error.strerror}.') from error
+
+
+def _is_same_sound(path: Path, content: bytes) -> bool:
+    """Whether a file has the samples of ``content``: other versions of libsndfile write other bytes."""
+    if path.read_bytes() == content:
+        return True
+    try:
+        found, wanted = audio.read(path), audio.read(content)
+    except AudioError:
+        return False
+    return found.rate_hz == wanted.rate_hz and np.array_equal(found.samples, wanted.samples)
 
 
 def _bytes_in(folder: Path) -> int:

@@ -281,7 +281,7 @@ class Index:
             BundleError: it was deleted from the index, damaged, or replaced by another one.
         """
         found = load(self.folder / store.MODEL)
-        if found.bundle.digest != self.model_digest:
+        if found.bundle.digest != self.model_digest or found.classes != self.classes:
             raise BundleError(
                 f'"{store.MODEL}" is not the model that computed the index "{self.folder}": make it again with '
                 "`soundmark index --fresh`."
@@ -422,6 +422,11 @@ class Index:
         >>> index.like(index.embeddings([3]), 1)[0].file == index.windows([3])[0].file
         True
         """
+        if embeddings.shape[1] != self._parameters.embedding_size:
+            raise SettingsError(
+                f'the index "{self.folder}" is damaged: its embeddings have {self._parameters.embedding_size} values, '
+                f"those of its model {embeddings.shape[1]}. Make it again with `soundmark index --fresh`."
+            )
         kept = np.array([recording.path not in without for recording in self.recordings], bool)
         rows = self._rows[kept[self._recording_of]] if len(self) else self._rows
         similarity = self._similarity(rows, embeddings)

@@ -28,6 +28,8 @@ from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import AnalysisProgress
 from soundmark.runtime.text import counted
 
+HALF_MAX = float(np.finfo(np.float16).max)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Indexed:
@@ -137,7 +139,8 @@ def _records(parts: Sequence[WindowScores], parameters: Parameters, model: Model
         own = records[stop : (stop := stop + len(part))]
         own["start_s"], own["stop_s"] = part.start_s, part.stop_s
         own["scores"] = part.event_scores(model.card.unknown)
-        own["embedding"] = part.embedding
+        if part.embedding is not None:
+            own["embedding"] = np.clip(part.embedding, -HALF_MAX, HALF_MAX)
         if part.power is not None:
             own["level_dbfs"] = [power_db(float(power)) for power in part.power]
     return records

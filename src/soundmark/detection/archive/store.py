@@ -16,6 +16,7 @@ import logging
 import os
 import time
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 from soundmark.errors import SettingsError
 from soundmark.runtime import atomic, checksums
-from soundmark.runtime.checks import is_finite, is_whole, parse_json
+from soundmark.runtime.checks import is_finite, is_whole, open_regular, parse_json, read_regular
 from soundmark.runtime.text import counted, reason_unreadable
 
 log = logging.getLogger("soundmark")
@@ -39,6 +40,20 @@ HEADER = b"soundmark index of windows, schema 1".ljust(64)
 SCHEMA = 1
 
 MAX_EMBEDDING = 1 << 20  # values
+
+MAX_PARAMETERS_BYTES = 1 << 26  # of index.json
+
+MAX_LINE_BYTES = 1 << 20  # of the journal
+
+MAX_PATH_CHARS = 1 << 15  # the longest path that a system allows, or URL that a server accepts
+
+MAX_RECORDS = 1 << 48
+
+MAX_TIME_S = 1e10  # 300 years: what is longer cannot be displayed
+
+HALF_EXPONENT = 0x7C00  # bits of a float16; all are set if it is infinite or NaN
+
+BLOCK = 4096  # records that are checked at once
 
 SYNC_INTERVAL_S = 2.0  # between calls of fsync: the most work that a power failure may lose
 
@@ -58,11 +73,15 @@ class Recording:
     def __post_init__(self) -> None:
         is_valid = (
             all(isinstance(text, str) for text in (self.key, self.path, self.note or ""))
-            and all(type(number) is int and number >= 0 for number in (self.first, self.windows, self.crc32))
+            and 0 < len(self.path) <= MAX_PATH_CHARS
+            and all(type(number) is int and 0 <= number < MAX_RECORDS for number in (self.first, self.windows))
+            and type(self.crc32) is int
             and is_finite(self.duration_s)
+            and 0 <= self.duration_s <= MAX_TIME_S
         )
         if not is_valid:
             raise ValueError("a value has another type, or is out of range")
+        os.fsencode(self.path)  # fails if no file can have this path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +140,7 @@ def read_parameters(folder: Path) -> Parameters:
     soundmark.errors.SettingsError: "...none" is not an index: it has no file "index.json". Make one with ...
     """
     try:
-        values = parse_json((folder / PARAMETERS).read_text(encoding="utf-8"))
+        values = parse_json(read_regular(folder / PARAMETERS, MAX_PARAMETERS_BYTES).decode())
         is_later = values.pop("schema") > SCHEMA
         if not isinstance(values["classes"], list):
             raise ValueError("its classes are not a list")
@@ -144,6 +163,9 @@ def read_parameters(folder: Path) -> Parameters:
 def read_records(folder: Path, parameters: Parameters) -> NDArray[np.void]:
     """Return all records of the index in ``folder``, mapped from the file: only those that are used are read.
 
+    Raises:
+        SettingsError: the file cannot be mapped.
+
     >>> parameters = Parameters(model="", classes=("a",), window_s=4.0, overlap=0.0, embedding_size=2)
     >>> len(read_records(folder / "none", parameters))
     0
@@ -151,7 +173,10 @@ def read_records(folder: Path, parameters: Parameters) -> NDArray[np.void]:
     count = _complete_records(folder, parameters)
     if not count:
         return np.zeros(0, parameters.record_type)
-    return np.memmap(folder / RECORDS, parameters.record_type, "r", offset=len(HEADER), shape=(count,))
+    try:
+        return np.memmap(folder / RECORDS, parameters.record_type, "r", offset=len(HEADER), shape=(count,))
+    except (OSError, ValueError, OverflowError) as error:  # too large for the address space
+        raise SettingsError(f'the index "{folder}" cannot be read: "{RECORDS}" cannot be mapped ({error}).') from error
 
 
 def read_recordings(folder: Path, records: NDArray[np.void]) -> tuple[Recording, ...]:
@@ -166,8 +191,9 @@ def read_recordings(folder: Path, records: NDArray[np.void]) -> tuple[Recording,
     for recording, _ in _journal_lines(folder / JOURNAL):
         latest.pop(recording.path, None)
         latest[recording.path] = recording
-    is_free = np.ones(len(records), bool)
-    found = tuple(recording for recording in latest.values() if _is_intact(recording, records, is_free))
+    spans: list[tuple[int, int]] = []
+    records = np.asarray(records)  # slices of a memory map are slow
+    found = tuple(recording for recording in latest.values() if _is_intact(recording, records, spans))
     if damaged := len(latest) - len(found):
         log.warning(
             'the index "%s" is damaged: it lacks %s. `soundmark index` adds %s again.',
@@ -178,19 +204,39 @@ def read_recordings(folder: Path, records: NDArray[np.void]) -> tuple[Recording,
     return found
 
 
-def _is_intact(recording: Recording, records: NDArray[np.void], is_free: NDArray[np.bool_]) -> bool:
-    """Whether the recording's records are complete, unchanged and ``is_free``; they are no longer free afterwards."""
-    span = slice(recording.first, recording.first + recording.windows)
-    own, free = records[span], is_free[span]
-    if len(own) != recording.windows or not free.all() or zlib.crc32(own.tobytes()) != recording.crc32:
+def _is_intact(recording: Recording, records: NDArray[np.void], spans: list[tuple[int, int]]) -> bool:
+    """Whether the recording's records are complete, unchanged, and none is in the sorted ``spans``; they are added."""
+    first, stop = recording.first, recording.first + recording.windows
+    if first == stop:
+        return recording.crc32 == zlib.crc32(b"")
+    at = bisect_left(spans, (first, stop))
+    is_free = (at == 0 or spans[at - 1][1] <= first) and (at == len(spans) or stop <= spans[at][0])
+    if stop > len(records) or not is_free:
         return False
-    free[:] = False
-    return True
+    crc32 = 0
+    for start in range(first, stop, BLOCK):
+        data = records[start : min(start + BLOCK, stop)].tobytes()
+        if not _has_numbers(np.frombuffer(data, records.dtype)):
+            return False
+        crc32 = zlib.crc32(data, crc32)
+    if crc32 == recording.crc32:
+        spans.insert(at, (first, stop))
+    return crc32 == recording.crc32
+
+
+def _has_numbers(records: NDArray[np.void]) -> bool:
+    """Whether all values are finite, and times are in range: others would be displayed, and compare with nothing."""
+    with np.errstate(all="ignore"):  # an infinity less an infinity
+        times = np.maximum(np.abs(records["start_s"]), np.abs(records["stop_s"])).max()  # of a NaN: NaN
+        sums = records["level_dbfs"].sum(dtype=np.float64) + records["scores"].sum(dtype=np.float64)
+        embeddings = np.bitwise_and(records["embedding"].view("<u2"), HALF_EXPONENT).max()  # isfinite is slow
+    return bool(times <= MAX_TIME_S and np.isfinite(sums) and embeddings < HALF_EXPONENT)
 
 
 def _complete_records(folder: Path, parameters: Parameters) -> int:
     try:
-        size = (folder / RECORDS).stat().st_size
+        with open_regular(folder / RECORDS) as file:
+            size = file.seek(0, os.SEEK_END)
     except OSError:
         return 0
     return max(0, size - len(HEADER)) // parameters.record_type.itemsize
@@ -199,19 +245,20 @@ def _complete_records(folder: Path, parameters: Parameters) -> int:
 def _journal_lines(path: Path) -> Iterator[tuple[Recording, int]]:
     """Yield each intact entry of the journal, and the byte after it."""
     try:
-        file = path.open("rb")
+        file = open_regular(path)
     except OSError:
         return
     with file:
         stop = 0
-        for line in file:
+        for line in iter(lambda: file.readline(MAX_LINE_BYTES), b""):
             stop += len(line)
+            if not line.endswith(b"\n"):
+                continue
             try:
                 recording = Recording(**checksums.parse_verified(line) or {})
             except (ValueError, TypeError):
                 continue
-            if line.endswith(b"\n"):
-                yield recording, stop
+            yield recording, stop
 
 
 class IndexWriter:

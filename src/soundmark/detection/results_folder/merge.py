@@ -6,6 +6,7 @@ shard.json of each shard ─▶ checks ─▶ the complete list of files ─▶ 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,9 +30,13 @@ from soundmark.detection.results_folder import (
 from soundmark.detection.settings import Shard
 from soundmark.errors import OutputError, SettingsError
 from soundmark.runtime import atomic, checksums, output_folder
+from soundmark.runtime.checks import read_regular
 from soundmark.runtime.text import counted
 
 MAX_LISTED = 10
+
+
+MAX_LIST_BYTES, MAX_PARAMETERS_BYTES = 1 << 30, 1 << 26  # of shard.json, with all its files, and of parameters.json
 
 
 _Item = tuple[str | None, str | None, tuple[str, str] | None]  # name, key of the result, failure
@@ -74,8 +79,10 @@ def merge(folder: str | PathLike[str], shards: Sequence[str | PathLike[str]]) ->
     form = json.loads(parts[0].parameters)["format"]
     FORMATS[form].check()
     check_results_folder(output)
-    if any(_is_same(output, part.folder) for part in parts):
-        raise SettingsError(f'"{output}" is one of the shards: choose another folder for the merged results.')
+    if any(output.resolve().is_relative_to(part.folder.resolve()) for part in parts):
+        raise SettingsError(
+            f'"{output}" is one of the shards, or in one: choose another folder for the merged results.'
+        )
     with output_folder.opened(output) as opened:
         open_results(opened, form, fresh=True)
         atomic.write_bytes(output / PARAMETERS, parts[0].parameters)
@@ -86,13 +93,15 @@ def merge(folder: str | PathLike[str], shards: Sequence[str | PathLike[str]]) ->
 def _read(folder: Path) -> _Part:
     """Read shard.json and parameters.json of a shard."""
     try:
-        about = checksums.parse_verified((folder / SHARD).read_bytes())
-        parameters = (folder / PARAMETERS).read_bytes()
+        about = checksums.parse_verified(read_regular(folder / SHARD, MAX_LIST_BYTES))
+        parameters = read_regular(folder / PARAMETERS, MAX_PARAMETERS_BYTES)
         with _damaged(PARAMETERS):
             values = json.loads(parameters)
             if values["format"] not in FORMATS or not isinstance(values["versions"], dict):
                 raise ValueError("an unknown format, or no versions")
         with _damaged(SHARD):
+            if type(about["files"]) is not int or not isinstance(about["list"], str):
+                raise ValueError("a value has another type")
             return _Part(
                 folder=folder,
                 shard=Shard(about["number"], about["count"]),
@@ -109,7 +118,8 @@ def _read(folder: Path) -> _Part:
             "command, classify --shard K/N, to the end."
         ) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise OutputError(f'"{folder}" cannot be read ({error}). Run its command, classify --shard, again.') from error
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f'"{folder}" cannot be read ({reason}). Run its command, classify --shard, again.') from error
 
 
 @contextmanager
@@ -130,6 +140,8 @@ def _item(name: Any, key: Any, failure: Any) -> _Item:
     else:
         parts = name.split("/")
         is_valid = isinstance(key, str) and "\0" not in name and not {"", ".", ".."}.intersection(parts)
+        # On Windows, a name with a backslash or a drive has other parts. A name that no file can have raises an error.
+        is_valid = is_valid and Path(name).parts == tuple(parts) and bool(os.fsencode(name))
     if not is_valid:
         raise ValueError("an entry has another type, or a name that is not a path below the folder")
     return name, key, failure
@@ -208,10 +220,3 @@ def _offset(part: _Part, offsets: dict[str, int], key: str | None) -> int:
             "again, with the same options."
         )
     return offsets[key]
-
-
-def _is_same(a: Path, b: Path) -> bool:
-    try:
-        return a.samefile(b)
-    except OSError:
-        return False

@@ -4,8 +4,8 @@
         versions.jsonl          a line per event, with a checksum: started, trained, ended, use
         model-1.onnx
 
-A model is written before its line. So after a kill there is the line, or a file that the next model replaces; and a
-training that was started and did not end is known to have been interrupted. A line that is damaged is ignored.
+A model is written before its line. So after a kill there is the line, or a file that is not used; and a training that
+was started and did not end is known to have been interrupted. A line that is damaged is ignored. No file is replaced.
 """
 
 from __future__ import annotations
@@ -13,16 +13,25 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from soundmark.errors import BundleError, SettingsError
+from soundmark.errors import BundleError, OutputError, SettingsError
 from soundmark.models.bundle import Bundle, read_bundle
 from soundmark.runtime import atomic, checksums
+from soundmark.runtime.checks import read_regular
 from soundmark.runtime.locks import exclusive
+from soundmark.runtime.output_folder import check_path
 
 FOLDER, JOURNAL = "models", "versions.jsonl"
+
+
+HEAD = b'{"base": "'  # of the journal
+
+
+MAX_JOURNAL_BYTES = 1 << 28
 
 
 REMEDY = "Choose another folder with --corrections."
@@ -67,18 +76,18 @@ class Versions:
         for line in self._lines():
             if line.get("base") != self.base:
                 continue
-            kind = line.get("kind")
+            kind, number = line.get("kind"), line.get("number", 0)
             if kind == "started":
                 started = str(line.get("time"))
             elif kind == "ended":
                 started = None
             elif kind == "trained":
-                started, number = None, int(line["number"])
+                started = None
                 values = {key: line[key] for key in ("number", "base", "digest", "time", "report")}
                 versions[number] = Version(**values, clips=frozenset(line["clips"]))
                 in_use = number
-            elif kind == "use" and (line["number"] == 0 or line["number"] in versions):
-                in_use = int(line["number"])
+            elif kind == "use" and (number == 0 or number in versions):
+                in_use = number
         return History(versions=tuple(versions.values()), in_use=in_use, interrupted=started)
 
     def started(self, time: str) -> None:
@@ -91,8 +100,11 @@ class Versions:
 
     def add(self, bundle: Bundle, *, time: str, clips: frozenset[str], report: dict[str, Any]) -> Version:
         """Save a model; it is in use from now on."""
+        check_path(self.folder.parent, f"{FOLDER}/{JOURNAL}", REMEDY)
         with exclusive(self.folder, on_wait=_wait, remedy=REMEDY):
             number = 1 + max((int(line.get("number", 0)) for line in self._lines()), default=0)
+            while os.path.lexists(self.model_path(number)):  # of a killed server, or of someone else
+                number += 1
             bundle.write(self.model_path(number))
             made = Version(number=number, base=self.base, digest=bundle.digest, time=time, clips=clips, report=report)
             about = {"number": number, "digest": made.digest, "time": time, "clips": sorted(clips), "report": report}
@@ -120,6 +132,9 @@ class Versions:
         return found
 
     def _append(self, values: dict[str, Any]) -> None:
+        size = check_path(self.folder.parent, f"{FOLDER}/{JOURNAL}", REMEDY)
+        if size and not self._is_own():
+            raise OutputError(f'"{self.path}" exists already and was not written by soundmark. {REMEDY}')
         line = json.dumps(checksums.with_checksum({"base": self.base, **values}), ensure_ascii=False).encode() + b"\n"
         with exclusive(self.folder, on_wait=_wait, remedy=REMEDY):
             try:
@@ -134,18 +149,34 @@ class Versions:
             except OSError as error:
                 raise atomic.cannot_write(self.path, error, REMEDY) from error
 
+    def _is_own(self) -> bool:
+        with self.path.open("rb") as file:
+            return HEAD.startswith(file.read(len(HEAD)))
+
     def _lines(self) -> Iterator[dict[str, Any]]:
         try:
-            content = self.path.read_bytes()
+            content = read_regular(self.path, MAX_JOURNAL_BYTES)
         except FileNotFoundError:
             return
         except OSError as error:
             raise SettingsError(f'"{self.path}" cannot be read: {error.strerror}. {REMEDY}') from error
         for line in content.splitlines():
-            try:
-                yield checksums.parse_verified(line)
-            except ValueError:
-                continue
+            with suppress(ValueError):
+                values = checksums.parse_verified(line)
+                if _is_event(values):
+                    yield values
+
+
+def _is_event(values: dict[str, Any]) -> bool:
+    """Whether a line of the journal, whose checksum anyone can compute, has the values of its kind."""
+    is_trained = values.get("kind") != "trained" or (
+        "number" in values
+        and all(isinstance(values.get(name), str) for name in ("base", "digest", "time"))
+        and isinstance(values.get("report"), dict)
+        and isinstance(clips := values.get("clips"), list)
+        and all(isinstance(name, str) for name in clips)
+    )
+    return is_trained and type(values.get("number", 0)) is int
 
 
 def _wait() -> None:

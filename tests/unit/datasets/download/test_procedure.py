@@ -1,6 +1,8 @@
 """Data sets fetched from a hostile server: resumed, verified, unpacked, and never in the way of other files."""
 
+import os
 import shutil
+from contextlib import suppress
 
 import pytest
 
@@ -8,6 +10,8 @@ import soundmark
 from soundmark.datasets.download import download, sources
 from soundmark.errors import DatasetError, OutputError
 from soundmark.runtime import downloads
+from soundmark.runtime.output_folder import MANIFEST
+from support.foreign_files import KINDS, changes, snapshot
 from support.hostile_downloads import (
     contents,
     esc50_files,
@@ -131,6 +135,27 @@ def test_files_of_others_are_never_replaced(name, tmp_path, monkeypatch):
             download("urbansound8k", tmp_path, quiet=True)
         assert server.ranges == []
     assert mine.read_text() == "mine"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the test needs symbolic links")
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__.removeprefix("put_"))
+def test_nothing_foreign_is_changed(kind, tmp_path, monkeypatch):
+    names = ["UrbanSound8K", "UrbanSound8K.sha256", "UrbanSound8K-LICENCE.txt", "UrbanSound8K.tar.gz"]
+    names += ["UrbanSound8K.tar.gz.part", "UrbanSound8K.tar.gz.part.json", ".UrbanSound8K.unpacking"]
+    names += [".UrbanSound8K.unpacking/audio", ".UrbanSound8K.unpacking/metadata/UrbanSound8K.csv", ".lock", MANIFEST]
+    with hostile(ARCHIVE) as server:
+        register(monkeypatch, server)
+        for number, name in enumerate(names):
+            place, elsewhere = tmp_path / f"{number}", tmp_path / f"{number}" / "elsewhere"
+            elsewhere.mkdir(parents=True)
+            (place / "out" / name).parent.mkdir(parents=True)
+            kind(place / "out" / name, elsewhere)
+            before = snapshot(place)
+            with suppress(OutputError, DatasetError):
+                download("urbansound8k", place / "out", quiet=True)
+            after = snapshot(place)
+            assert changes(before, after) == [], name
+            assert [path for path in after if path not in before and str(elsewhere) in path] == [], name
 
 
 def test_foreign_file_in_the_folder_for_unpacking_is_kept(tmp_path, monkeypatch):

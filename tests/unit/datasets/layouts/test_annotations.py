@@ -283,6 +283,7 @@ def test_invalid_annotations_are_one_message(folder: Path, table: str, message: 
         ("deep.json", '{"data": {"recordings": ' + "[" * 100_000 + "]" * 100_000 + "}}", "nested too deeply"),
         ("deep.jsonl", '{"file": "dawn.wav", "label": "wren"}\n' + "[" * 100_000, "row 2: it is not JSON .*too deeply"),
         ("box.json", AOEF.replace("[0, 1, 2, 3]", "[0, 1]"), "not a valid file of Whombat"),
+        ("s.csv", '# YTID\ndawn,1,2,"wren,a;b"\n', 's.csv": the class "a;b" contains a semicolon'),
     ],
 )  # fmt: skip
 def test_damaged_label_files_are_one_message(folder: Path, name: str, content: str, message: str) -> None:

@@ -5,10 +5,13 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 import soundmark as sm
 from soundmark import audio
@@ -16,6 +19,7 @@ from soundmark.datasets.layouts.corrections import source_name
 from soundmark.detection.archive.corrections import HEADER
 from soundmark.errors import AudioError, DatasetError, OutputError, SettingsError
 from support.commands import run_soundmark
+from support.foreign_files import KINDS, changes, put_folder, snapshot
 
 RATE_HZ = 8000
 
@@ -298,6 +302,85 @@ def test_a_table_with_other_columns_is_not_touched(recording, corrections):
     with pytest.raises(OutputError, match="has other columns"):
         corrections.add(recording, 0, 1, decision="label", label="owl")
     assert corrections.table.read_text() == "path,label\nmine.wav,wren\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the test needs symbolic links")
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__.removeprefix("put_"))
+def test_nothing_foreign_is_changed(recording, tmp_path: Path, kind):
+    other = sm.Corrections(tmp_path / "other")
+    clip = other.add(recording, 0, 1, decision="label", label="wren").path
+    for number, name in enumerate(("corrections.csv", "clips", clip, ".lock")):
+        place, elsewhere = tmp_path / f"{number}", tmp_path / f"{number}" / "elsewhere"
+        elsewhere.mkdir(parents=True)
+        (place / "out" / name).parent.mkdir(parents=True)
+        kind(place / "out" / name, elsewhere)
+        before = snapshot(place)
+        corrections = sm.Corrections(place / "out")
+        is_allowed = kind is put_folder and name == "clips"
+        calls = (partial(corrections.add, recording, 0, 1, decision="none"), partial(corrections.merge, other.folder))
+        for call in calls:
+            with nullcontext() if is_allowed else pytest.raises((OutputError, DatasetError)):
+                call()
+        after = snapshot(place)
+        assert changes(before, after) == [], name
+        assert [path for path in after if path not in before and str(elsewhere) in path] == [], name
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the test needs symbolic links")
+@pytest.mark.parametrize("target", ["secret.txt", "pipe", "/dev/zero"])
+def test_a_clip_of_a_merged_folder_cannot_be_a_link_out_of_it(recording, corrections, tmp_path: Path, target: str):
+    other = sm.Corrections(tmp_path / "other")
+    clip = other.folder / other.add(recording, 0, 1, decision="label", label="wren").path
+    (tmp_path / "secret.txt").write_text("secret")
+    os.mkfifo(tmp_path / "pipe")
+    clip.unlink()
+    clip.symlink_to(tmp_path / target)
+    with pytest.raises(AudioError, match="is a link out of its folder of corrections"):
+        corrections.merge(other.folder)
+    clip.unlink()
+    os.mkfifo(clip)
+    with pytest.raises(AudioError, match="cannot be read: it is not a regular file"):
+        corrections.merge(other.folder)
+    assert len(corrections) == 0
+
+
+def test_clips_of_the_same_name_with_other_sounds_are_not_mixed_up(recording, corrections, tmp_path: Path):
+    other = sm.Corrections(tmp_path / "other")
+    clip = other.add(recording, 0, 1, decision="label", label="wren").path
+    corrections.add(recording, 2, 3, decision="label", label="owl")
+    audio.write(corrections.folder / clip, audio.read(recording, start_s=5.0, stop_s=6.0).samples, RATE_HZ)
+    with pytest.raises(OutputError, match="exists already and is another clip"):
+        corrections.merge(other.folder)
+    same = audio.read(other.folder / clip).samples
+    soundfile.write(corrections.folder / clip, same, RATE_HZ, format="WAV", subtype="PCM_24")  # other bytes
+    assert (corrections.folder / clip).read_bytes() != (other.folder / clip).read_bytes()
+    assert corrections.merge(other.folder) == 1
+
+
+def test_a_label_that_is_too_long_is_a_damaged_row(recording, corrections):
+    corrections.add(recording, 0, 1, decision="label", label="wren")
+    corrections.add(recording, 1, 2, decision="label", label="owl")
+    table = corrections.table.read_text()
+    corrections.table.write_text(table.replace("wren", "w" * 100_000).replace("owl", "owl;robin"))
+    assert [label for label, _ in labels(corrections)] == ["owl;robin"]
+    assert [each.reason for each in corrections.rows.damaged] == ["row 2: it is incomplete or damaged"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the test needs pipes")
+def test_a_table_that_is_a_pipe_is_not_waited_for(recording, corrections):
+    corrections.folder.mkdir()
+    os.mkfifo(corrections.table)
+    with pytest.raises(DatasetError, match="cannot be read: it is not a regular file"):
+        len(corrections)
+    with pytest.raises(OutputError, match="is not a regular file"):
+        corrections.add(recording, 0, 1, decision="no", asked="wren")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the test needs pipes")
+def test_a_recording_that_is_a_pipe_is_not_waited_for(corrections, tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(AudioError, match="is not a regular file"):
+        corrections.add(tmp_path / "pipe.wav", 0, 1, decision="no", asked="wren")
 
 
 def test_threads_and_processes_add_at_once(recording, corrections):

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import soundmark as sm
@@ -20,6 +21,7 @@ from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import Input
 from soundmark.detection.results_folder import write_files_table
 from soundmark.errors import BundleError, OutputError, SettingsError
+from soundmark.models.bundle import Bundle
 from soundmark.runtime import locks
 from support.models import tone_embedder, tone_model
 from support.servers import QuietHandler, serving
@@ -188,6 +190,30 @@ def test_a_replaced_model_is_refused(archive: Path, model: sm.Model, tmp_path: P
     tone_embedder(2.0).save(folder / store.MODEL)
     with pytest.raises(BundleError, match=r'"model.onnx" is not the model that computed the index ".*": make it again'):
         index.search(archive / "both.wav")
+
+
+def test_a_description_of_other_classes_or_another_embedding_is_refused(archive: Path, model: sm.Model, tmp_path: Path):
+    index = sm.Index.build(archive / "both.wav", model, tmp_path / "index", quiet=True)
+    path = tmp_path / "index" / store.PARAMETERS
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {"classes": ["a", "b", "c"]}))
+    with pytest.raises(BundleError, match=r'"model.onnx" is not the model that computed the index'):
+        sm.Index.open(tmp_path / "index").search(archive / "both.wav")
+    path.write_text(json.dumps(values | {"embedding_size": 32}))
+    with pytest.raises(SettingsError, match=r"is damaged: its embeddings have 32 values, those of its model 64"):
+        sm.Index.open(tmp_path / "index").search(archive / "both.wav")
+    assert len(index) == 4
+
+
+def test_embeddings_beyond_half_precision_are_limited(archive: Path, tmp_path: Path):
+    model = tone_embedder()
+    graph = onnx.load_from_string(model.bundle.graph)
+    graph.graph.node[-1].CopyFrom(onnx.helper.make_node("Mul", ["flat", "large"], ["embedding"]))
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(1e4), "large"))
+    large = sm.Model(Bundle(graph.SerializeToString(), model.card))
+    index = sm.Index.build(archive / "both.wav", large, tmp_path / "index", quiet=True)
+    assert len(index) == 4
+    assert np.abs(index.embeddings()).max() == np.finfo(np.float16).max
 
 
 @pytest.mark.parametrize("fresh", [False, True])

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +115,12 @@ def test_the_description_is_read_as_written(tmp_path: Path):
         {"duration_s": "2"},
         {"duration_s": float("nan")},
         {"note": 5},
+        {"first": 10**30, "windows": 0, "crc32": 0},
+        {"path": ""},
+        {"path": "/\ud800.wav"},
+        {"path": "/" + "a" * 100_000},
+        {"duration_s": -1.0},
+        {"duration_s": 1e300},
     ],
 )
 def test_a_line_with_other_types_is_ignored(change: dict, tmp_path: Path):
@@ -132,6 +140,60 @@ def test_records_belong_to_one_recording_only(tmp_path: Path):
     with (tmp_path / store.JOURNAL).open("a") as file:
         file.writelines(json.dumps(checksums.with_checksum(line | {"path": f"/{k}.wav"})) + "\n" for k in range(2, 6))
     assert read(tmp_path) == {"/1.wav": 1}
+
+
+def test_a_recording_that_overlaps_others_is_left_out(tmp_path: Path):
+    add(tmp_path, 1, 2)
+    line = checksums.verified(json.loads((tmp_path / store.JOURNAL).read_text().splitlines()[0]))
+    crc32 = zlib.crc32(store.read_records(tmp_path, PARAMETERS)[1:3].tobytes())
+    with (tmp_path / store.JOURNAL).open("a") as file:
+        file.write(json.dumps(checksums.with_checksum(line | {"path": "/3.wav", "first": 1, "crc32": crc32})) + "\n")
+    assert read(tmp_path) == {"/1.wav": 1, "/2.wav": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("scores", np.nan),
+        ("scores", np.inf),
+        ("scores", [np.inf, -np.inf]),
+        ("embedding", np.nan),
+        ("embedding", -np.inf),
+        ("level_dbfs", np.nan),
+        ("start_s", np.nan),
+        ("stop_s", np.nan),
+        ("stop_s", 1e300),
+    ],
+)
+def test_a_recording_with_values_that_are_no_numbers_is_left_out(name: str, value: float | list[float], tmp_path: Path):
+    add(tmp_path, 1)
+    damaged = records(2)
+    damaged[name][1] = value
+    with store.writer(tmp_path, PARAMETERS) as index:
+        index.add("2", "/2.wav", damaged, duration_s=2.0)
+    assert read(tmp_path) == {"/1.wav": 1}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the test needs pipes")
+def test_pipes_are_not_waited_for(tmp_path: Path):
+    for name in (store.RECORDS, store.JOURNAL, store.PARAMETERS):
+        os.mkfifo(tmp_path / name)
+    assert read(tmp_path) == {}
+    with pytest.raises(SettingsError, match="cannot be read: it is not a regular file"):
+        store.read_parameters(tmp_path)
+
+
+def test_a_folder_in_place_of_the_records_is_an_empty_index(tmp_path: Path):
+    (tmp_path / store.RECORDS).mkdir()
+    assert read(tmp_path) == {}
+
+
+def test_a_long_line_does_not_affect_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    add(tmp_path, 1, 2)
+    first, second = (tmp_path / store.JOURNAL).read_text().splitlines(keepends=True)
+    monkeypatch.setattr(store, "MAX_LINE_BYTES", 1000)
+    (tmp_path / store.JOURNAL).write_text(f"{first}{'x' * 5000}\n{second}")
+    assert read(tmp_path) == {"/1.wav": 1, "/2.wav": 2}
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ from soundmark.datasets.layouts.annotations.annotation import (
 from soundmark.datasets.layouts.annotations.background import BACKGROUND, background_clips
 from soundmark.datasets.layouts.annotations.recordings import Recordings, is_sound, sound_beside
 from soundmark.errors import DatasetError, unknown_name
-from soundmark.runtime.text import listed
+from soundmark.runtime.text import listed, shortened
 
 KIND = "a set of annotated recordings"
 
@@ -97,6 +97,11 @@ def load(location: Path, *, classes: Sequence[str] | None = None, complete: bool
     names = sorted({name for labels in label_sets for name in labels}, key=lambda name: (name.casefold(), name))
     if classes is not None and (unknown := [name for name in names if name not in classes]):
         raise DatasetError(f'"{location}": {unknown_name("class", unknown[0], classes)}')
+    if several and (joint := [name for name in names if SEPARATOR in name]):
+        raise DatasetError(
+            f'"{location}": the class "{shortened(joint[0])}" contains a semicolon, which separates classes in '
+            "multi-label data. Rename it."
+        )
     known = list(names if classes is None else classes)
     if complete:
         all_looked_through = location.is_dir() and all(sound_beside(file) is not None for file in files)
