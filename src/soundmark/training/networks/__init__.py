@@ -7,9 +7,9 @@ network is built; importing this package does not import torch.
 In reading order:
 
     network         the base class, with the interface that the training loop uses
+    onnx_layers     add layers to the ONNX graph of a model file
     notebook_cnn    the notebook's network
     resnet          three small residual networks
-    onnx_layers     add layers to the ONNX graph of a model file
 """
 
 from __future__ import annotations
