@@ -97,7 +97,7 @@ def save_images(
     outputs = [(clip, folder / name) for clip, name in zip(dataset.clips, image_names(dataset), strict=True)]
     metadata = {
         "dataset": [str(dataset.root.resolve()), dataset.name],
-        "drawn": [representation.settings(), colours, axes],
+        "drawn": [representation.settings(), colours, bool(axes)],
         "clips": _digest(outputs),
     }
     with output_folder.opened(folder, recognised=_is_of_earlier_version, remedy="Choose an empty folder.") as output:

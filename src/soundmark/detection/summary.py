@@ -27,6 +27,7 @@ from soundmark.audio import timestamps
 from soundmark.detection.results_reader import Span, read_spans
 from soundmark.detection.settings import DEFAULT_TIMEZONE
 from soundmark.errors import SettingsError
+from soundmark.runtime.checks import check_paths
 from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.text import html_table
 
@@ -210,7 +211,7 @@ def summarize(
     (('siren',), [np.float64(10.0), np.float64(10.0)], 2)
     """
     local = timestamps.timezone_named(timezone)
-    paths = [Path(path) for path in ([results] if isinstance(results, str | PathLike) else results)]
+    paths = [Path(path) for path in check_paths("the results folder", results)]
     if not paths:
         raise SettingsError("no results were given: expected results folders or results files.")
     paths = distinct_results(paths)

@@ -148,7 +148,7 @@ def compare(
     (20, True)
     """
     command = _call_text(dict(locals()))
-    folder = results_folder(folder)
+    folder = results_folder(folder, recipes)
     fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
     fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate_hz, "window_s": window_s}
     given = preset_or(_recipe_names(recipes), preset)

@@ -16,11 +16,12 @@ from soundmark.datasets import Dataset, Skipped, features
 from soundmark.datasets.dataset import with_background
 from soundmark.datasets.protocols import protocol_of
 from soundmark.detection.settings import DetectionSettings, EventRule, check_event_options
-from soundmark.errors import DatasetError, OutputError, SettingsError
+from soundmark.errors import DatasetError, OutputError
 from soundmark.metrics.predictions import write_predictions
 from soundmark.metrics.score_summary import ScoreSummary
 from soundmark.metrics.task import score_clips
-from soundmark.models.classifier import Model, load
+from soundmark.models.classifier import Model
+from soundmark.models.pretrained.named_models import open_model
 from soundmark.runtime import atomic, parallel
 from soundmark.runtime.checks import check_jobs
 from soundmark.runtime.dataframes import import_pandas
@@ -136,21 +137,6 @@ def evaluate(
             found = evaluate_model(loaded, data, folder=target, jobs=workers, progress=progress)
     warn_skipped(data, found.skipped)
     return found
-
-
-def open_model(model: Model | str | PathLike[str]) -> Model:
-    """Return ``model``, loaded first if it is a path.
-
-    Raises:
-        SettingsError: it is neither a ``Model`` nor a path.
-        BundleError: the path is not a model.
-
-    >>> open_model(model) is model
-    True
-    """
-    if not isinstance(model, Model | str | PathLike):
-        raise SettingsError(f"the model is a {type(model).__name__}: expected a Model, or the path of one.")
-    return model if isinstance(model, Model) else load(model)
 
 
 def evaluate_model(

@@ -16,7 +16,7 @@ from soundmark.datasets.splits import Split
 from soundmark.errors import DatasetError, SettingsError, unknown_name
 from soundmark.evaluation import DEFAULT_RECIPES, PRESETS
 from soundmark.runtime import parallel
-from soundmark.runtime.checks import is_whole
+from soundmark.runtime.checks import is_count
 from soundmark.runtime.text import estimate, listed
 from soundmark.training.methods import features_key, n_features
 from soundmark.training.recipe import Recipe
@@ -69,7 +69,7 @@ def preset_or(recipes: Sequence[Any] | None, preset: str | None) -> Sequence[Any
     """
     if preset is None:
         return DEFAULT_RECIPES if recipes is None else recipes
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
     if recipes:
         raise SettingsError(
@@ -113,7 +113,7 @@ def make_plan(
     if len({recipe.name for recipe in recipes}) != len(recipes) or not recipes:
         names = ", ".join(recipe.name for recipe in recipes) or "none"
         raise SettingsError(f"the recipes are {names}: expected at least one recipe and no duplicates.")
-    if not is_whole(seeds) or seeds > MOST_SEEDS:
+    if not is_count(seeds) or seeds > MOST_SEEDS:
         raise SettingsError(f"seeds is {seeds!r}: expected a whole number from 1 to {MOST_SEEDS}.")
     splits.check_classes(dataset)
     if len(dataset.clips) < 3:
@@ -125,7 +125,7 @@ def make_plan(
         for protocol in _protocols(dataset, protocols, folds)
     }
     fitted = tuple(recipe.for_window(dataset.window_s) for recipe in recipes)
-    plan = Plan(dataset=dataset, recipes=fitted, splits=chosen, seeds=seeds)
+    plan = Plan(dataset=dataset, recipes=fitted, splits=chosen, seeds=int(seeds))
     for recipe in recipes:
         plan.repeats(recipe)  # raises if a seed is too large
     return plan

@@ -36,6 +36,7 @@ from soundmark.datasets.dataset import Clip, Dataset, Skipped, with_background
 from soundmark.datasets.leakage import recordings_in_names
 from soundmark.errors import AudioError, processing
 from soundmark.runtime import parallel
+from soundmark.runtime.checks import check_jobs
 from soundmark.runtime.progress import Progress
 from soundmark.runtime.text import listed
 
@@ -338,6 +339,7 @@ def inspect(
     >>> found.counts, found.folds, found.durations_s, sum(found.faults.values())
     (array([[1]]), (None,), array([1.]), 0)
     """
+    check_jobs(jobs)
     data = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
     if progress is not None:
         return _inspection(data, _check_clips(data.clips, progress, jobs))

@@ -35,7 +35,8 @@ from soundmark.detection.archive.store import Parameters, Recording
 from soundmark.detection.inputs import Failure
 from soundmark.errors import BundleError, SettingsError, unknown_name
 from soundmark.models.classifier import Model, load
-from soundmark.runtime.checks import check_jobs, is_count
+from soundmark.models.pretrained.named_models import open_model
+from soundmark.runtime.checks import check_jobs, check_path, check_paths, is_count
 from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.text import counted, duration, html_table, shortened
 
@@ -157,7 +158,7 @@ class Index:
         Traceback (most recent call last):
         soundmark.errors.SettingsError: "...none" is not an index: ... Make one with `soundmark index`.
         """
-        folder = Path(folder)
+        folder = Path(check_path("the folder", folder))
         parameters = store.read_parameters(folder)
         records = store.read_records(folder, parameters)
         return cls(folder, parameters, records, store.read_recordings(folder, records))
@@ -190,10 +191,10 @@ class Index:
         1
         """
         check_jobs(jobs)
-        paths = [fspath(path) for path in ([archive] if isinstance(archive, str | PathLike) else archive)]
+        paths, folder = check_paths("the archive", archive), check_path("the folder", folder)
         input_files.check(paths, None)
         files, _ = input_files.without_repeats(input_files.files(paths))
-        loaded = model if isinstance(model, Model) else load(model)
+        loaded = open_model(model)
         from soundmark.runtime.progress_bars import analysis_progress  # imports rich, which is slow
 
         with analysis_progress(quiet) as on_progress:

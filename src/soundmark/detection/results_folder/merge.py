@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from soundmark.detection.results_folder import (
 from soundmark.detection.settings import Shard
 from soundmark.errors import OutputError, SettingsError
 from soundmark.runtime import atomic, checksums, output_folder
+from soundmark.runtime.checks import check_path, check_paths
 from soundmark.runtime.text import counted
 
 MAX_LISTED = 10
@@ -69,8 +70,8 @@ def merge(folder: str | PathLike[str], shards: Sequence[str | PathLike[str]]) ->
     >>> merge(folder / "all", [folder / "shard-1", folder / "shard-2"]).analyzed
     4
     """
-    output = Path(folder)
-    parts = _in_order([_read(Path(fspath(shard))) for shard in shards])
+    output = Path(check_path("the folder", folder))
+    parts = _in_order([_read(Path(shard)) for shard in check_paths("the shard", shards)])
     form = json.loads(parts[0].parameters)["format"]
     FORMATS[form].check()
     check_results_folder(output)
