@@ -11,7 +11,7 @@ from rich.text import Text
 from soundmark.cli.console import fail, line, out, print_note, print_result, say, warn, write_output
 from soundmark.cli.table_layout import Cell, Column, print_table
 from soundmark.models import card_text
-from soundmark.runtime.text import percent
+from soundmark.runtime.text import counted, percent
 
 if TYPE_CHECKING:
     from soundmark.datasets import Skipped
@@ -40,7 +40,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
     from soundmark.metrics.task import Task
 
     data = evaluation.dataset
-    title = f"{data.name}: {len(data.clips):,} clips, {len(data.classes)} classes"
+    title = f"{data.name}: {counted(len(data.clips), 'clip')}, {counted(len(data.classes), 'class')}"
     figure = Task.of(data.multi_label).figure
     numbers = ("clips", f"{figure} % [95 %]", "macro F1", "ECE", "folds")
     columns = [Column("recipe"), Column("protocol"), *(Column(name, "number") for name in numbers)]
@@ -122,7 +122,7 @@ def show_scored(tested: ModelEvaluation) -> None:
     """Print the scores of a model on a data set."""
     summary, headline = tested.summary, tested.summary.headline
     interval = headline.interval
-    print_result(f"Scored {summary.n:,} clips: {tested.note}.")
+    print_result(f"Scored {counted(summary.n, 'clip')}: {tested.note}.")
     print_result(
         f"{headline.name} {100 * headline.value:.1f} % "
         f"(95 % interval {percent(interval.low)} to {percent(interval.high)}), "

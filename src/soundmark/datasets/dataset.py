@@ -19,7 +19,7 @@ from soundmark.audio.folders import SUFFIXES, UNSUPPORTED, FolderListing
 from soundmark.datasets.clip import DEFAULT_WINDOW_S, Clip, Skipped, relative, typical_length_s
 from soundmark.errors import DatasetError, processing, unknown_name
 from soundmark.runtime.checks import check_path
-from soundmark.runtime.text import count, shortened
+from soundmark.runtime.text import count, counted, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,7 +205,7 @@ class Dataset:
         available = len(self.clips)
         total = max(self.complete_size or 0, available + len(self.skipped))
         percent = 100 * available // total if total else 100  # rounded down: only a complete copy is 100 %
-        return f"{count(available, ' ')} of {count(total, ' ')} clips ({percent or '< 1'} %)"
+        return f"{count(available, ' ')} of {counted(total, 'clip', ' ')} ({percent or '< 1'} %)"
 
     @property
     def is_partial(self) -> bool:
@@ -335,7 +335,7 @@ class Dataset:
 
         >>> print(city.summary())
         synthetic city: 60 clips...
-        classes     10, with 6 to 6 clips each
+        classes     10, with 6 clips each
         folds       1 (20 clips), 2 (20), 3 (20)
         recordings  30
         durations   ...

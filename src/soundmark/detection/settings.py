@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from soundmark.errors import SettingsError, as_line, unknown_name
 from soundmark.runtime.checks import is_finite, is_whole, parse_toml, use_python_numbers, value_text
-from soundmark.runtime.text import reason_unreadable, shortened
+from soundmark.runtime.text import counted, reason_unreadable, shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -283,8 +283,8 @@ def resolve_thresholds(
     values = list(thresholds)
     if len(values) != len(model.classes):
         raise SettingsError(
-            f"there are {len(values)} thresholds for {len(model.classes)} classes: give one threshold per class, in "
-            "order, or a mapping from label to threshold."
+            f"{counted(len(values), 'threshold')} for {counted(len(model.classes), 'class')} were given: give one per "
+            "class, in order, or a mapping from label to threshold."
         )
     return dict(zip(model.classes, values, strict=True))
 

@@ -31,7 +31,7 @@ from soundmark.runtime import atomic, checksums, parallel, plotting
 from soundmark.runtime.checks import check_jobs, is_count
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import Progress, no_progress, numbered
-from soundmark.runtime.text import estimate
+from soundmark.runtime.text import counted, estimate
 from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, DEFAULT_RECIPE, named_recipes
 from soundmark.training.methods import background_features, build_features, head_scores
 from soundmark.training.recipe import Recipe
@@ -192,9 +192,10 @@ def describe_curve(plan: CurvePlan, *, device: str = DEFAULT_DEVICE) -> str:
     """
     sizes = ", ".join(map(str, plan.sizes))
     noun = "recording" if plan.sizes == (1,) else "recordings"
+    cores = counted(parallel.available_cores(), "core")
     return (
-        f"{plan.recipe.describe()}; {plan.trainings} trainings on {sizes} {noun} per class, and on all "
-        f"({plan.per_class:.1f}): {estimate(_estimated_s(plan, device))} on {parallel.available_cores()} cores."
+        f"{plan.recipe.describe()}; {counted(plan.trainings, 'training')} on {sizes} {noun} per class, and on all "
+        f"({plan.per_class:.1f}): {estimate(_estimated_s(plan, device))} on {cores}."
     )
 
 

@@ -17,7 +17,7 @@ from soundmark.errors import DatasetError, SettingsError, unknown_name
 from soundmark.evaluation import DEFAULT_RECIPES, PRESETS
 from soundmark.runtime import parallel
 from soundmark.runtime.checks import is_count
-from soundmark.runtime.text import estimate, listed
+from soundmark.runtime.text import counted, estimate, listed
 from soundmark.training.methods import features_key, n_features
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import unit_folder
@@ -118,7 +118,8 @@ def make_plan(
     splits.check_classes(dataset)
     if len(dataset.clips) < 3:
         raise DatasetError(
-            f"{dataset.name} has {len(dataset.clips)} clips: at least 3 are needed to train and test. Add more clips."
+            f"{dataset.name} has {counted(len(dataset.clips), 'clip')}: at least 3 are needed to train and test. Add "
+            "more clips."
         )
     chosen = {
         protocol: PROTOCOLS[protocol].splits(dataset, folds, split_seed)
@@ -204,9 +205,9 @@ def describe_cost(plan: Plan, folder: Path, *, device: str = "auto", fresh: bool
     remaining = unfinished(plan, folder, fresh=fresh)
     recipes = "; ".join(recipe.describe() for recipe in plan.recipes)
     parts = ", ".join(f"{protocol} × {len(chosen)}" for protocol, chosen in plan.splits.items())
-    noun = "training" if plan.trainings == 1 else "trainings"
     job = (
-        f"{recipes}.\n{len(plan.dataset.clips):,} clips of {plan.dataset.name}; {plan.trainings} {noun} "
+        f"{recipes}.\n{counted(len(plan.dataset.clips), 'clip')} of {plan.dataset.name}; "
+        f"{counted(plan.trainings, 'training')} "
         f"({parts}, for each recipe{f' and each of {plan.seeds} seeds' if plan.seeds > 1 else ''})"
     )
     if not remaining:
@@ -218,8 +219,8 @@ def describe_cost(plan: Plan, folder: Path, *, device: str = "auto", fresh: bool
     )
     finished = f", {plan.trainings - len(remaining)} already finished" if len(remaining) < plan.trainings else ""
     return (
-        f"{job}{finished}: {estimate(seconds)} on {parallel.available_cores()} cores, after the features are "
-        f"computed once ({plan.store_bytes / 1e6:,.0f} MB on disk)."
+        f"{job}{finished}: {estimate(seconds)} on {counted(parallel.available_cores(), 'core')}, after the features "
+        f"are computed once ({plan.store_bytes / 1e6:,.0f} MB on disk)."
     )
 
 

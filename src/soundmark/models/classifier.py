@@ -67,13 +67,15 @@ class Model:
     def _repr_html_(self) -> str:
         return html_table(overview.lines(self.bundle), caption="Model")
 
-    def summary(self) -> LayerTable:
+    def summary(self, *, complete: bool = False) -> LayerTable:
         """List the layers with their output shapes and parameters, as Keras does: ``print(model.summary())``.
+
+        Of more than 15 layers, the first and the last ones are displayed, or all if ``complete``.
 
         Raises:
             SettingsError: the package onnx is not installed.
         """
-        return overview.layer_table(self.bundle.graph)
+        return overview.layer_table(self.bundle.graph, complete=complete)
 
     @cached_property
     def history(self) -> tuple[Epoch, ...]:

@@ -443,6 +443,6 @@ def _draw_classes(bars: Any, explanation: Explanation) -> None:
     bars.bar_label(drawn, [f"{p:.2f}" for p in probabilities], padding=3)
     bars.set_yticks(range(len(names)), names, parse_math=False)
     bars.set(xlim=(0, 1.18), ylim=(max(len(names), MAX_CLASSES) - 0.5, -0.5), xticks=[0, 0.5, 1], xlabel="probability")
-    mean_of = "" if explanation.windows == 1 else f"\n(mean of {explanation.windows} windows)"
+    mean_of = "" if explanation.windows == 1 else f"\n(mean of {counted(explanation.windows, 'window')})"
     bars.set_title(f"Scores of the recording{mean_of}", fontsize="medium")
     bars.spines[["top", "right"]].set_visible(False)

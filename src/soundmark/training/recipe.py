@@ -16,6 +16,7 @@ from soundmark.models import card, legacy
 from soundmark.models.pretrained.backbone import DESCRIPTIONS as BACKBONES
 from soundmark.models.pretrained.backbone_file import NOT_IN_NAMES, is_file
 from soundmark.runtime.checks import is_finite, parse_toml, python_number, use_python_numbers
+from soundmark.runtime.text import counted
 from soundmark.spectrograms import LogMel, Representation
 from soundmark.training.networks import NETWORKS
 
@@ -404,7 +405,7 @@ class Recipe:
         at_least = f" (at least {self.min_batches:,} batches)" if self.min_batches else ""
         optimizer = f"{'AdamW' if self.weight_decay else 'Adam'} at {self.learning_rate:g}"
         twice = ", trained twice: for calibration, then on all clips" if self.validation_fraction else ""
-        return f"{model}, {self.epochs} epochs of batch {self.batch_size}{at_least}, {optimizer}{twice}"
+        return f"{model}, {counted(self.epochs, 'epoch')} of batch {self.batch_size}{at_least}, {optimizer}{twice}"
 
 
 def _field_values(settings: Mapping[str, Any]) -> dict[str, Any]:

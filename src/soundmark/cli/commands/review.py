@@ -32,8 +32,8 @@ def review(
 ) -> None:
     """Review detections in the browser, to choose thresholds.
 
-    Listen to windows, press a key for yes or no, and see the precision at each threshold. Decisions are kept: the same
-    command goes on with them. Stop with Ctrl-C. `soundmark serve INDEX` has more options.
+    Listen to windows, press a key for yes or no, and see the precision at each threshold. Decisions are saved: run
+    the same command again to resume. Stop with Ctrl-C. `soundmark serve INDEX` has more options.
     """
     requirements.require("review", requirements.EXTRAS["serve"])
     from soundmark.cli import console

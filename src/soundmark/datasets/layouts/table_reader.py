@@ -76,9 +76,9 @@ def existing_clips(
     >>> row = Row(Path("labels.csv"), 2, {})
     >>> existing_clips(Path("pets"), [(row, Clip(path=Path("pets/rex.wav"), label="dog"))])
     Traceback (most recent call last):
-    soundmark.errors.DatasetError: none of the 1 files listed in "labels.csv" exists; row 2: "pets/rex.wav". ...
+    soundmark.errors.DatasetError: none of the files listed in "labels.csv" exists; row 2: "pets/rex.wav". ...
     """
-    listing, clips, skipped, n_missing, first_missing = FolderListing(), [], [], 0, None
+    listing, clips, skipped, first_missing = FolderListing(), [], [], None
     for row, clip in rows:
         if isinstance(clip, Skipped):
             skipped.append(clip)
@@ -86,7 +86,6 @@ def existing_clips(
             clips.append(clip)
         else:
             skipped.append(Skipped(relative(clip.path, root), f"row {row.number}: {_reason_missing(clip.path)}"))
-            n_missing += 1
             first_missing = first_missing or (row, clip)
     if not clips and first_missing is None:
         problem = f'"{skipped[0].path}": {skipped[0].reason}' if skipped else "it has no rows of clips"
@@ -94,7 +93,7 @@ def existing_clips(
     if not clips and first_missing is not None:
         row, clip = first_missing
         raise DatasetError(
-            f'none of the {n_missing} files listed in "{row.table}" exists; row {row.number}: "{clip.path}". Add '
+            f'none of the files listed in "{row.table}" exists; row {row.number}: "{clip.path}". Add '
             "the sound files, or correct the paths: they are relative to the table's folder."
         )
     return tuple(clips), tuple(skipped)

@@ -38,7 +38,7 @@ from soundmark.models.bundle.graph_check import CheckedGraph
 from soundmark.models.card import Card
 from soundmark.runtime import atomic
 from soundmark.runtime.parallel import available_cores
-from soundmark.runtime.text import one_line
+from soundmark.runtime.text import counted, one_line
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -63,7 +63,7 @@ class Bundle:
     name: str = field(default="the model", compare=False)  # for messages: the file
 
     def __repr__(self) -> str:
-        return f"Bundle(graph of {len(self.graph)} bytes, {self.card!r})"
+        return f"Bundle(graph of {counted(len(self.graph), 'byte')}, {self.card!r})"
 
     @cached_property
     def card_json(self) -> str:

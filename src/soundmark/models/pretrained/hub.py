@@ -19,7 +19,7 @@ from soundmark.errors import BundleError, OutputError, SettingsError, SoundmarkE
 from soundmark.models.bundle import Bundle
 from soundmark.models.card_text import to_markdown
 from soundmark.runtime.checksums import sha256_of
-from soundmark.runtime.text import one_line
+from soundmark.runtime.text import counted, one_line
 
 log = logging.getLogger("soundmark")
 
@@ -165,7 +165,7 @@ def push(model: Bundle, repository: str, *, private: bool = False, message: str 
         api.create_commit(
             repository,
             [CommitOperationAdd(name, content) for name, content in files.items()],
-            commit_message=message or f"soundmark: {len(model.card.classes)} classes",
+            commit_message=message or f"soundmark: {counted(len(model.card.classes), 'class')}",
         )
     return str(url)
 

@@ -148,7 +148,7 @@ def test_unknown_classes_are_refused_with_the_nearest_names(model):
     [
         ("audio-set", 'the model "audio-set" does not exist. Did you mean "audioset"?'),
         ("audoset", 'the model "audoset" does not exist. Did you mean "audioset"?'),
-        ("bird.onnx", 'the model "bird.onnx" does not exist.'),
+        ("7", 'the model "7" does not exist.'),
         ("model.onxn", 'the model "model.onxn" does not exist; did you mean "model.onnx"?'),
         ("finl/x.onnx", 'the model "finl/x.onnx" does not exist: "." contains no "finl"; did you mean "final"?'),
         ("final", 'the model "final" is a folder; a model is one .onnx file. Models in it: final/birds.onnx.'),

@@ -39,7 +39,7 @@ from soundmark.datasets.layouts.annotations.annotation import (
 from soundmark.datasets.layouts.annotations.background import BACKGROUND, background_clips
 from soundmark.datasets.layouts.annotations.recordings import Recordings, is_sound, sound_beside
 from soundmark.errors import DatasetError, unknown_name
-from soundmark.runtime.text import listed
+from soundmark.runtime.text import counted, listed
 
 KIND = "a set of annotated recordings"
 
@@ -227,6 +227,6 @@ def _nothing_usable(files: Sequence[Path], skipped: Sequence[Skipped]) -> str:
     reasons = Counter(item.reason.split(": ", 1)[-1] for item in skipped)
     reason, n = reasons.most_common(1)[0]
     return (
-        f'none of the {len(skipped)} annotations in "{files[0]}" can be used; {n} times: {reason} '
+        f'none of the {counted(len(skipped), "annotation")} in "{files[0]}" can be used; {n} times: {reason} '
         f'("{skipped[0].path}"). Put the table or label files beside the sound files, or correct the names in them.'
     )

@@ -28,7 +28,7 @@ from soundmark.runtime.cache import cache_folder
 from soundmark.runtime.checksums import sha256_of
 from soundmark.runtime.downloads import download
 from soundmark.runtime.progress import Progress, no_progress
-from soundmark.runtime.text import one_line
+from soundmark.runtime.text import counted, one_line
 
 VERSION = "1.27.0"  # of onnxruntime-web
 
@@ -156,7 +156,7 @@ def _settings(model: Model) -> dict[str, Any]:
         "hop_samples": hop_samples(card.window_s * rate_hz, model.overlap),
         "unknown_label": model.unknown,
         "title": "Sound classifier",
-        "about": one_line(f"{len(model.classes)} classes{''.join(f', {text}' for text in known)}", 200),
+        "about": one_line(f"{counted(len(model.classes), 'class')}{''.join(f', {text}' for text in known)}", 200),
         "licence": one_line(f"{licence.strip()} Runs ONNX Runtime Web (MIT licence).", 500),
     }
 
