@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SEPARATOR", "Clip", "ClipIndexError", "Dataset", "Skipped", "relative", "split_label", "typical_length_s"]
 
+BACKGROUND = "background"  # the label of sections without annotations, of corrections "none", and of rejections
+
+
 AUTOMATIC, NO_BACKGROUND = "auto", "none"  # values of ``with_background`` that are not labels
 
 

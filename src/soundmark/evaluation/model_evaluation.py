@@ -23,7 +23,7 @@ from soundmark.metrics.task import score_clips
 from soundmark.models.classifier import Model
 from soundmark.models.pretrained.named_models import open_model
 from soundmark.runtime import atomic, parallel
-from soundmark.runtime.checks import check_jobs
+from soundmark.runtime.checks import check_jobs, parse_json
 from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.output_folder import MANIFEST
 from soundmark.runtime.progress import Progress, no_progress
@@ -245,7 +245,7 @@ def check_same_run(folder: Path, about: Mapping[str, Any], name: str) -> None:
     """
     path = folder / name
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
         if isinstance(found, dict) and found.get("about") == about:
             return
     except FileNotFoundError:
@@ -256,7 +256,7 @@ def check_same_run(folder: Path, about: Mapping[str, Any], name: str) -> None:
             return  # new; or killed before the last file, and the manifest decides what may be replaced
     except OSError:
         return  # writing will fail too, with a clearer message
-    except (ValueError, RecursionError):
+    except ValueError:
         pass  # not JSON: an unknown file that must not be overwritten
     raise OutputError(
         f'"{folder}" contains the results of another model or of other data. Choose another folder with -o.'

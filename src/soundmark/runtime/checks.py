@@ -173,10 +173,10 @@ def parse_toml(text: str) -> dict[str, Any]:
     """
     import tomllib
 
-    return _parsed(text, tomllib.loads, tomllib.TOMLDecodeError)
+    return _parsed(text, tomllib.loads, (tomllib.TOMLDecodeError,))
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str | bytes) -> Any:
     """Parse JSON text from an untrusted file; see ``check_digits``.
 
     Raises:
@@ -185,15 +185,15 @@ def parse_json(text: str) -> Any:
     >>> parse_json('{"classes": ["dog"]}')
     {'classes': ['dog']}
     """
-    return _parsed(text, json.loads, json.JSONDecodeError)
+    return _parsed(text, json.loads, (json.JSONDecodeError, UnicodeDecodeError))
 
 
-def _parsed(text: str, load: Callable[[str], Any], syntax_error: type[ValueError]) -> Any:
+def _parsed(text: Any, load: Callable[[Any], Any], syntax_errors: tuple[type[ValueError], ...]) -> Any:
     try:
         values = load(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    except syntax_error:  # it names the line or the character
+    except syntax_errors:  # it names the line or the character
         raise
     except ValueError:  # Python converts at most 4300 digits
         raise ValueError(TOO_LONG) from None

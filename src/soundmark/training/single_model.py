@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from soundmark.models import bundle, legacy
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
-from soundmark.runtime.checks import check_jobs, check_path, is_count
+from soundmark.runtime.checks import check_jobs, check_path, is_count, parse_json
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.runtime.text import listed
 from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, DEFAULT_RECIPE, named_recipes
@@ -218,7 +217,7 @@ def comparison_scores(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[st
     """
     path = folder / "metrics.json"
     try:
-        found = json.loads(path.read_bytes().decode())
+        found = parse_json(path.read_bytes())
         results = {
             entry["protocol"]: entry
             for entry in found["results"]
@@ -226,7 +225,7 @@ def comparison_scores(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[st
         }
         fingerprint = found["dataset"]["fingerprint"]
         _ = [entry["settings"] for entry in results.values()]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingsError(
             f'"{path}" is not the result of a comparison: give the folder that `soundmark compare` wrote.'
         ) from error

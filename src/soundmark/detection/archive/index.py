@@ -17,7 +17,7 @@ import json
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -354,7 +354,9 @@ class Index:
             wanted = np.concatenate([model.embed(sound, rate_hz) for sound in sounds])
         else:
             wanted = model.embed(_part(sounds, start_s, stop_s))
-        excluded = set() if same_file else {_resolved(sound) for sound in sounds if isinstance(sound, str | PathLike)}
+        excluded = (
+            set() if same_file else {path_in_index(sound) for sound in sounds if isinstance(sound, str | PathLike)}
+        )
         return self.like(wanted, n, without=excluded)
 
     def like(self, embeddings: NDArray[np.float32], n: int, *, without: Container[str] = ()) -> FoundWindows:
@@ -437,7 +439,7 @@ class Index:
         found = np.zeros(len(self), bool)
         numbers = {recording.path: number for number, recording in enumerate(self.recordings)}
         for clip in clips:
-            number = numbers.get(_resolved(clip.path))
+            number = numbers.get(path_in_index(clip.path))
             if number is None:
                 continue
             own = np.flatnonzero(self._recording_of == number)
@@ -495,7 +497,3 @@ def _part(sounds: Sequence[Any], start_s: float | None, stop_s: float | None) ->
     if len(sounds) != 1 or not isinstance(sounds[0], str | PathLike):
         raise SettingsError("start and stop are those of one file: give one sound, as a path.")
     return audio.read(sounds[0], start_s=start_s or 0.0, stop_s=stop_s)
-
-
-def _resolved(path: str | PathLike[str]) -> str:
-    return path_in_index(fspath(path))

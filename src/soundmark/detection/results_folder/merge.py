@@ -29,7 +29,7 @@ from soundmark.detection.results_folder import (
 from soundmark.detection.settings import Shard
 from soundmark.errors import OutputError, SettingsError
 from soundmark.runtime import atomic, checksums, output_folder
-from soundmark.runtime.checks import check_path, check_paths
+from soundmark.runtime.checks import check_path, check_paths, parse_json
 from soundmark.runtime.text import counted
 
 MAX_LISTED = 10
@@ -90,7 +90,7 @@ def _read(folder: Path) -> _Part:
         about = checksums.parse_verified((folder / SHARD).read_bytes())
         parameters = (folder / PARAMETERS).read_bytes()
         with _damaged(PARAMETERS):
-            values = json.loads(parameters)
+            values = parse_json(parameters)
             if values["format"] not in FORMATS or not isinstance(values["versions"], dict):
                 raise ValueError("an unknown format, or no versions")
         with _damaged(SHARD):
@@ -109,7 +109,7 @@ def _read(folder: Path) -> _Part:
             f'"{folder}" is not the folder of a finished shard: it has no {Path(error.filename).name}. Run its '
             "command, classify --shard K/N, to the end."
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise OutputError(f'"{folder}" cannot be read ({error}). Run its command, classify --shard, again.') from error
 
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from soundmark.audio.folders import in_class_folders, walk
-from soundmark.datasets.dataset import SEPARATOR, Clip, Dataset, Skipped, relative, typical_length_s
+from soundmark.datasets.dataset import BACKGROUND, SEPARATOR, Clip, Dataset, Skipped, relative, typical_length_s
 from soundmark.datasets.layouts.annotations.annotation import (
     Annotation,
     LabelFile,
@@ -36,7 +36,7 @@ from soundmark.datasets.layouts.annotations.annotation import (
     read_label_file,
     too_large,
 )
-from soundmark.datasets.layouts.annotations.background import BACKGROUND, background_clips
+from soundmark.datasets.layouts.annotations.background import background_clips
 from soundmark.datasets.layouts.annotations.recordings import Recordings, is_sound, sound_beside
 from soundmark.errors import DatasetError, unknown_name
 from soundmark.runtime.text import counted, listed
