@@ -188,7 +188,7 @@ def describe_curve(plan: CurvePlan, *, device: str = DEFAULT_DEVICE) -> str:
     """Describe the trainings of a plan and their estimated time, which is measured on a few batches now.
 
     >>> describe_curve(make_curve_plan(city, recipe, draws=3))
-    'notebook-mel...; 12 trainings on 1 recording per class, and on all (2.0): ... cores.'
+    'notebook-mel...; 12 trainings on 1 recording per class, and on all (2.0): ... core...'
     """
     sizes = ", ".join(map(str, plan.sizes))
     noun = "recording" if plan.sizes == (1,) else "recordings"
