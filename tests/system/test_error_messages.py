@@ -611,7 +611,7 @@ def a_negative_time(folder: Path) -> None:
 
 @setup_of(53)
 def a_decimal_comma(folder: Path) -> None:
-    table(folder / "times.csv", "path;label;start;end", "pets/dog/0.wav;dog;0,1;0,4")
+    table(folder / "times.csv", "path,label,start,end", 'pets/dog/0.wav,dog,"0,1","0,4"')
 
 
 @setup_of(54)

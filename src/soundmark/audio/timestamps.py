@@ -84,7 +84,7 @@ def timezone_named(name: str) -> tzinfo:
         return UTC
     try:
         return ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
+    except (TypeError, KeyError, ValueError, OSError) as error:
         raise SettingsError(f'unknown timezone "{name}": give a name such as Europe/Berlin, or UTC.') from error
 
 

@@ -79,7 +79,7 @@ CARD_FORMATS = {
 
 EXPORT_TARGETS = {
     "opensoundscape": "one ONNX file for its class ONNXModel",
-    "birdnet-go": "an ONNX file and a label file, in the place of BirdNET 2.4",
+    "birdnet-go": "an ONNX file and a label file that replace BirdNET 2.4",
     "transformers.js": "a folder for its pipeline audio-classification",
 }
 

@@ -42,7 +42,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
     from soundmark.metrics.task import Task
 
     data = evaluation.dataset
-    title = f"{data.name}: {len(data.clips):,} clips, {len(data.classes)} classes"
+    title = f"{data.name}: {counted(len(data.clips), 'clip')}, {counted(len(data.classes), 'class')}"
     figure = Task.of(data.multi_label).figure
     numbers = ("clips", f"{figure} % [95 %]", "macro F1", "ECE", "folds")
     columns = [Column("recipe"), Column("protocol"), *(Column(name, "number") for name in numbers)]
@@ -124,7 +124,7 @@ def show_scored(tested: ModelEvaluation) -> None:
     """Print the scores of a model on a data set."""
     summary, headline = tested.summary, tested.summary.headline
     interval = headline.interval
-    print_result(f"Scored {summary.n:,} clips: {tested.note}.")
+    print_result(f"Scored {counted(summary.n, 'clip')}: {tested.note}.")
     print_result(
         f"{headline.name} {100 * headline.value:.1f} % "
         f"(95 % interval {percent(interval.low)} to {percent(interval.high)}), "

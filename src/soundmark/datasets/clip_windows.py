@@ -34,7 +34,7 @@ class ClipWindows:
     n_clips: int
 
     def __repr__(self) -> str:
-        return f"ClipWindows({self.n_clips} clips, {len(self.clip_of)} windows)"
+        return f"ClipWindows({counted(self.n_clips, 'clip')}, {counted(len(self.clip_of), 'window')})"
 
     @property
     def n_cut(self) -> int:

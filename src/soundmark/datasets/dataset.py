@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from soundmark.audio.folders import SUFFIXES, UNSUPPORTED, FolderListing
 from soundmark.datasets.clip import DEFAULT_WINDOW_S, Clip, Skipped, relative, typical_length_s
 from soundmark.errors import DatasetError, processing, unknown_name
-from soundmark.runtime.text import count, shortened
+from soundmark.runtime.checks import check_path
+from soundmark.runtime.text import count, counted, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from soundmark.spectrograms import Representation
 
 __all__ = ["SEPARATOR", "Clip", "ClipIndexError", "Dataset", "Skipped", "relative", "split_label", "typical_length_s"]
+
+BACKGROUND = "background"  # the label of sections without annotations, of corrections "none", and of rejections
+
 
 AUTOMATIC, NO_BACKGROUND = "auto", "none"  # values of ``with_background`` that are not labels
 
@@ -102,7 +106,7 @@ class Dataset:
 
         Raises:
             DatasetError: the path does not exist or is not a data set, or a row of the table is invalid.
-            SettingsError: the layout does not support an option.
+            SettingsError: the path is not a path, or the layout does not support an option.
 
         >>> import tempfile
         >>> root = Path(tempfile.mkdtemp())
@@ -115,7 +119,7 @@ class Dataset:
         """
         from soundmark.datasets.layouts import SUPPORTED_LAYOUTS, open_layout  # layouts import this module
 
-        if not os.fspath(path):
+        if not check_path("the path of the data set", path):
             raise DatasetError(f'the path of the data set is "". {SUPPORTED_LAYOUTS}')
         path = Path(path).expanduser()
         options: dict[str, Any] = {"subset": subset, "classes": classes, "complete": complete or None}
@@ -204,7 +208,7 @@ class Dataset:
         available = len(self.clips)
         total = max(self.complete_size or 0, available + len(self.skipped))
         percent = 100 * available // total if total else 100  # rounded down: only a complete copy is 100 %
-        return f"{count(available, ' ')} of {count(total, ' ')} clips ({percent or '< 1'} %)"
+        return f"{count(available, ' ')} of {counted(total, 'clip', ' ')} ({percent or '< 1'} %)"
 
     @property
     def is_partial(self) -> bool:
@@ -334,7 +338,7 @@ class Dataset:
 
         >>> print(city.summary())
         synthetic city: 60 clips...
-        classes     10, with 6 to 6 clips each
+        classes     10, with 6 clips each
         folds       1 (20 clips), 2 (20), 3 (20)
         recordings  30
         durations   ...
@@ -461,7 +465,13 @@ class Dataset:
         chosen = representation_named(representation)
         with parallel.workers(cluster, jobs) as workers, progress_bars(quiet) as progress:
             return spectrogram_images.save_images(
-                self, chosen, Path(folder), colours=colours, axes=axes, jobs=workers, progress=progress
+                self,
+                chosen,
+                Path(check_path("the folder", folder)),
+                colours=colours,
+                axes=axes,
+                jobs=workers,
+                progress=progress,
             )
 
 
@@ -483,12 +493,15 @@ def with_background(dataset: Dataset, names: str | Sequence[str]) -> Dataset:
     >>> [with_background(data, names).background for names in ("auto", "none", "dog")]
     [('Noise',), (), ('dog',)]
     """
-    if names == AUTOMATIC:
+    found: tuple[str, ...]
+    if not isinstance(names, str):
+        found = tuple(names) if isinstance(names, Iterable) else (names,)
+    elif names == AUTOMATIC:
         found = tuple(name for name in dataset.classes if name.strip().casefold() in NEGATIVE_LABELS)
     else:
-        found = () if names == NO_BACKGROUND else (names,) if isinstance(names, str) else tuple(names)
+        found = () if names == NO_BACKGROUND else (names,)
     for name in found:
-        if name not in dataset.classes:
+        if not isinstance(name, str) or name not in dataset.classes:
             raise unknown_name("label", name, dataset.classes, owner=dataset.name)
     if not dataset.multi_label or not found:
         return replace(dataset, background=found)
@@ -515,6 +528,8 @@ def _positions(indices: ArrayLike, dataset: Dataset) -> NDArray[np.int64]:
     """Convert indices (negative ones count from the end) or a mask [n] to clip indices 0 to n − 1, int64 [k]."""
     n = len(dataset.clips)
     array = np.asarray(indices)
+    if np.issubdtype(array.dtype, np.integer):
+        array = np.atleast_1d(array)
     if array.ndim == 1 and array.dtype == bool:
         if len(array) != n:
             raise ClipIndexError(

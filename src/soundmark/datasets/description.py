@@ -16,7 +16,7 @@ from soundmark.datasets.dataset import Dataset
 from soundmark.errors import AudioError
 from soundmark.runtime import plotting
 from soundmark.runtime.dataframes import import_pandas
-from soundmark.runtime.text import aligned, count, duration, first_of, shortened
+from soundmark.runtime.text import aligned, count, counted, duration, first_of, shortened, spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,10 +98,10 @@ def to_html(dataset: Dataset) -> str:
     n_hidden = len(rows) - MAX_ROWS
     body = [_html_row(row) for row in rows[:MAX_ROWS]]
     if n_hidden > 0:
-        body.append(f'<tr><td colspan="{len(heads)}">… and {n_hidden} more classes</td></tr>')
+        body.append(f'<tr><td colspan="{len(heads)}">… and {counted(n_hidden, "more class")}</td></tr>')
     return (
-        f"<p><b>{escape(shortened(dataset.name))}</b>: {escape(_size(dataset))}, {len(dataset.classes)} classes, "
-        f"recordings: {_recordings(dataset)}</p>"
+        f"<p><b>{escape(shortened(dataset.name))}</b>: {escape(_size(dataset))}, "
+        f"{counted(len(dataset.classes), 'class')}, recordings: {_recordings(dataset)}</p>"
         f"<table><thead>{_html_row(heads, 'th')}</thead><tbody>{''.join(body)}</tbody>"
         f"<tfoot>{_html_row(total, 'th')}</tfoot></table>"
     )
@@ -115,12 +115,13 @@ def summary(dataset: Dataset) -> str:
     """
     found = counts(dataset)
     each = found.by_class.sum(axis=1)
-    spread = f", with {count(each.min(), SPACE)} to {count(each.max(), SPACE)} clips each" if len(each) else ""
+    low, high = (count(each.min(), SPACE), counted(each.max(), "clip", SPACE)) if len(each) else ("", "")
+    sizes = f", with {high if each.min() == each.max() else f'{low} to {high}'} each" if len(each) else ""
     folds = [
         f"{fold} ({count(n, SPACE)}{' clips' if i == 0 else ''})" for i, (fold, n) in enumerate(_fold_sizes(found))
     ]
     lines = {
-        "classes": f"{len(dataset.classes)}{spread}",
+        "classes": f"{len(dataset.classes)}{sizes}",
         "folds": first_of(folds) or "none",
         "recordings": _recordings(dataset),
         "durations": _durations(dataset),
@@ -133,7 +134,7 @@ def summary(dataset: Dataset) -> str:
     heads, rows, total = _table(dataset)
     table = aligned([heads, *rows[:MAX_ROWS], total])
     if len(rows) > MAX_ROWS:
-        table.insert(-1, f"… and {len(rows) - MAX_ROWS} more classes")
+        table.insert(-1, f"… and {counted(len(rows) - MAX_ROWS, 'more class')}")
     head = f'{dataset.name}: {_size(dataset)} in "{dataset.root}"'
     return "\n".join([head, *(f"{name:11} {text}" for name, text in lines.items()), "", *table])
 
@@ -229,7 +230,7 @@ def _draw_bars(axes: Any, found: Counts, shown: NDArray[np.int64], legend: dict[
 def _size(dataset: Dataset) -> str:
     """Return the number of clips as text, with the percentage if clips are missing."""
     total = max(dataset.complete_size or 0, len(dataset) + len(dataset.skipped))
-    return dataset.share if total > len(dataset) else f"{count(len(dataset), SPACE)} clips"
+    return dataset.share if total > len(dataset) else f"{counted(len(dataset), 'clip', SPACE)}"
 
 
 def _recordings(dataset: Dataset) -> str:
@@ -237,7 +238,7 @@ def _recordings(dataset: Dataset) -> str:
     if dataset.sources_known:
         return count(len(set(dataset.sources.tolist())), SPACE)
     known = sum(clip.source is not None for clip in dataset)
-    return "unknown" if not known else f"known for {count(known, SPACE)} clips only"
+    return "unknown" if not known else f"known for {counted(known, 'clip', SPACE)} only"
 
 
 def _fold_sizes(found: Counts) -> list[tuple[str, int]]:
@@ -252,10 +253,11 @@ def _durations(dataset: Dataset) -> str:
     if len(lengths_s) < len(known):
         chosen = np.linspace(0, len(known) - 1, min(len(known), MAX_HEADERS)).round().astype(np.int64)
         lengths_s = [length for i in np.unique(chosen) if (length := _header_length_s(dataset.clips[i])) is not None]
-        note = f"; {duration(sum(lengths_s))} in all" if len(lengths_s) == len(known) else f" of {len(lengths_s)} clips"
+        complete = len(lengths_s) == len(known)
+        note = f"; {duration(sum(lengths_s))} in all" if complete else f" of {counted(len(lengths_s), 'clip')}"
     if not lengths_s:
         return "unknown"
-    return f"{min(lengths_s):.1f} s to {max(lengths_s):.1f} s, median {np.median(lengths_s):.1f} s{note}"
+    return f"{spread(*(f'{s:.1f} s' for s in (min(lengths_s), np.median(lengths_s), max(lengths_s))))}{note}"
 
 
 def _table_length_s(clip: Clip) -> float | None:
@@ -274,7 +276,7 @@ def _header_length_s(clip: Clip) -> float | None:
 def _skipped(dataset: Dataset) -> str:
     faults = dataset.faults(dataset.skipped)
     missing = len(dataset.skipped) - len(faults)
-    partial = [f"{count(missing, SPACE)} clips missing from this partial copy"] if missing else []
+    partial = [f"{counted(missing, 'clip', SPACE)} missing from this partial copy"] if missing else []
     named = [f"{item.path} ({item.reason})" for item in faults[:MAX_LISTED]]
     more = [f"{len(faults) - MAX_LISTED} more (see .skipped)"] if len(faults) > MAX_LISTED else []
     return "; ".join([*partial, *named, *more])

@@ -24,6 +24,7 @@ from soundmark import audio
 from soundmark.datasets.dataset import Clip, Dataset, Skipped
 from soundmark.errors import AudioError, OutputError, SettingsError, processing
 from soundmark.runtime import atomic, output_folder, parallel
+from soundmark.runtime.checks import parse_json
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.parallel import same_files
 from soundmark.runtime.parallel.same_files import Found
@@ -97,7 +98,7 @@ def save_images(
     outputs = [(clip, folder / name) for clip, name in zip(dataset.clips, image_names(dataset), strict=True)]
     metadata = {
         "dataset": [str(dataset.root.resolve()), dataset.name],
-        "drawn": [representation.settings(), colours, axes],
+        "drawn": [representation.settings(), colours, bool(axes)],
         "clips": _digest(outputs),
     }
     with output_folder.opened(folder, recognised=_is_of_earlier_version, remedy="Choose an empty folder.") as output:
@@ -217,8 +218,8 @@ def _is_of_earlier_version(path: Path) -> bool:
 def _read_metadata(folder: Path) -> dict[str, Any]:
     """Return the metadata of the images in ``folder``; empty if missing or unreadable."""
     try:
-        found = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = parse_json((folder / METADATA).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from soundmark.datasets.dataset import Dataset
 from soundmark.errors import DatasetError, SettingsError
+from soundmark.runtime.text import counted
 
 Indices = NDArray[np.int64]
 
@@ -60,7 +61,7 @@ class Split:
             ("validation", self.validation, "training", self.train),
         ):
             if n := len(np.intersect1d(clips, others)):
-                shared = f"1 {name} clip is" if n == 1 else f"{n} {name} clips are"
+                shared = f"{counted(n, f'{name} clip')} {'is' if n == 1 else 'are'}"
                 raise SettingsError(
                     f"{shared} also in the {other_name} set (data leakage): each clip must be in one set only."
                 )
@@ -87,8 +88,8 @@ def random_split(n: int, *, test_share: float = 0.33, seed: int = 42) -> Split:
     n_test = math.ceil(test_share * n)
     if not 0 < n_test < n:
         raise DatasetError(
-            f"{n} clips cannot be split with test_share={test_share}: the training or test set would be empty. Add "
-            "clips."
+            f"{counted(n, 'clip')} cannot be split with test_share={test_share}: the training or test set would be "
+            "empty. Add clips."
         )
     shuffled = np.random.RandomState(seed).permutation(n).astype(np.int64)  # the generator that scikit-learn uses
     return Split(train=shuffled[n_test:], test=shuffled[:n_test])
@@ -194,7 +195,8 @@ def grouped_folds(dataset: Dataset, k: int = 5, seed: int = 42) -> list[Split]:
     if k < 2:
         raise SettingsError(f"k is {k}: expected at least 2 folds.")
     if recordings < k:
-        raise DatasetError(f"{dataset.name} has {recordings} recordings, too few for k={k} folds. Choose a smaller k.")
+        found = counted(recordings, "recording")
+        raise DatasetError(f"{dataset.name} has {found}, too few for k={k} folds. Choose a smaller k.")
     fold_of = assign_folds(dataset.sources, dataset.targets, k=k, seed=seed)
     return [Split(np.flatnonzero(fold_of != f), np.flatnonzero(fold_of == f), f) for f in range(1, k + 1)]
 

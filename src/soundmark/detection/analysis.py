@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,11 @@ from soundmark.detection.output_formats import FORMATS
 from soundmark.detection.results_folder import analyze_to_folder
 from soundmark.detection.settings import DEFAULT_TIMEZONE, DetectionSettings, Shard, check_share, resolve_thresholds
 from soundmark.errors import SettingsError, unknown_name
-from soundmark.models.classifier import Model, load
+from soundmark.models.classifier import Model
 from soundmark.models.events import RELEASE
+from soundmark.models.pretrained.named_models import open_model
 from soundmark.runtime import parallel
-from soundmark.runtime.checks import check_jobs, is_url
+from soundmark.runtime.checks import check_jobs, check_path, check_paths, is_url
 from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.output_folder import NO_URL
 from soundmark.runtime.text import counted, duration, html_table
@@ -168,12 +169,12 @@ def analyze(
     (2, 1, [])
     """
     check_share("threshold", threshold)
-    if format not in FORMATS:
+    if not isinstance(format, str) or format not in FORMATS:
         raise unknown_name("format", format, list(FORMATS))
     check_jobs(jobs)
-    if isinstance(shard, str):
-        shard = Shard.parse(shard)
-    loaded = model if isinstance(model, Model) else load(model)
+    if shard is not None and not isinstance(shard, Shard):
+        shard = Shard.parse(str(shard))
+    loaded = open_model(model)
     settings = DetectionSettings(
         top_k=top_k,
         unknown=unknown,
@@ -184,11 +185,11 @@ def analyze(
         merge_gap_s=merge_gap_s,
         calibration_db=calibration_db,
     )
-    paths = [fspath(path) for path in ([inputs] if isinstance(inputs, str | PathLike) else inputs)]
+    paths = check_paths("the input", inputs)
     input_files.check(paths, None)
     input_files.check_shard(paths, shard, folder)
-    if folder is not None and is_url(fspath(folder)):
-        raise SettingsError(f'folder is "{fspath(folder)}": {NO_URL}')
+    if folder is not None and is_url(check_path("the folder", folder)):
+        raise SettingsError(f'folder is "{folder}": {NO_URL}')
     files, _ = input_files.without_repeats(input_files.files(paths))
     from soundmark.runtime.progress_bars import analysis_progress  # imports rich, which is slow
 

@@ -6,7 +6,6 @@ is not one of soundmark, or was changed.
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from soundmark.detection import output_formats
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.journal import read_journal
+from soundmark.runtime.checks import parse_json
 
 MAX_PARAMETERS_BYTES = 100_000_000
 
@@ -74,8 +74,8 @@ def is_parameters(path: Path) -> bool:
     try:
         if path.is_symlink() or path.stat().st_size > MAX_PARAMETERS_BYTES:
             return False
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        values = parse_json(path.read_bytes())
+    except (OSError, ValueError):
         return False
     if not isinstance(values, dict) or not isinstance(values.get("parameters"), dict):
         return False

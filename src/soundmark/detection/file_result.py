@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from soundmark.models.events import Event
+from soundmark.runtime.text import counted
 
 REPR_CLASSES = 3
 
@@ -37,7 +38,7 @@ class FileResult:
         shown = [f"{e.label[:40]} {e.start_s:.1f}–{e.stop_s:.1f} s" for e in self.events[:REPR_EVENTS]]
         more = ", …" if len(self.events) > REPR_EVENTS else ""
         started = f", started {self.started:%Y-%m-%d %H:%M:%S} UTC" if self.started else ""
-        n_events = f"{len(self.events):,} event{'' if len(self.events) == 1 else 's'}"
+        n_events = f"{counted(len(self.events), 'event')}"
         return (
             f'FileResult("{self.file[-200:]}": {self.duration_s:.1f} s{started}; {classes or "no classes"}; '
             f"{n_events}{': ' if shown else ''}{', '.join(shown)}{more})"

@@ -8,18 +8,17 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundmark.errors import OutputError, SettingsError, as_line, unknown_name
-from soundmark.runtime.checks import is_whole, parse_toml
-from soundmark.runtime.text import reason_unreadable, shortened
+from soundmark.runtime.checks import is_finite, is_whole, parse_toml, use_python_numbers, value_text
+from soundmark.runtime.text import counted, reason_unreadable, shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,20 +68,23 @@ class DetectionSettings:
     def __post_init__(self) -> None:
         from soundmark.audio.windows import hop_samples
 
-        if isinstance(self.top_k, bool) or not hasattr(self.top_k, "__index__") or self.top_k < 1:
+        use_python_numbers(self)
+        if not is_whole(self.top_k):
             raise SettingsError(f"top_k is {self.top_k!r}: expected a whole number of at least 1.")
-        if self.overlap is not None and not _is_number(self.overlap):
+        if not isinstance(self.unknown, bool):
+            raise SettingsError(f"unknown is {value_text(self.unknown)}: expected True or False.")
+        if self.overlap is not None and not is_finite(self.overlap):
             raise SettingsError(
                 f"overlap is {self.overlap!r}: expected a fraction of the window, at least 0 and below 1."
             )
         hop_samples(1000.0, self.overlap or 0.0)
         check_share("min_confidence", self.min_confidence)
-        check_share("release", self.release)
+        check_share("release", self.release, optional=False)
         for label, value in (self.thresholds or {}).items():
             check_share(f'the threshold of "{label}"', value)
-        if not (_is_number(self.merge_gap_s) and 0 <= self.merge_gap_s < float("inf")):
+        if not is_finite(self.merge_gap_s) or self.merge_gap_s < 0:
             raise SettingsError(f"merge_gap_s is {self.merge_gap_s!r}: expected a number of seconds, at least 0.")
-        if self.calibration_db is not None and not (_is_number(self.calibration_db) and abs(self.calibration_db) < 1e3):
+        if self.calibration_db is not None and not (is_finite(self.calibration_db) and abs(self.calibration_db) < 1e3):
             raise SettingsError(
                 f"calibration_db is {self.calibration_db!r}: expected the sound pressure level of 0 dBFS, like 120."
             )
@@ -133,7 +135,8 @@ class DetectionSettings:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         if self.calibration_db is None:  # as in results of earlier versions
             del values["calibration_db"]
-        return values | {"thresholds": dict(self.thresholds) if self.thresholds else None}
+        by_class = {label: float(value) for label, value in (self.thresholds or {}).items()}
+        return values | {"thresholds": by_class or None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +154,8 @@ class EventRule:
     min_overlap: float = 0.5  # share of a detection, and of an annotation, that must overlap
 
     def __post_init__(self) -> None:
-        if not _is_number(self.min_overlap) or not 0 < self.min_overlap <= 1:
+        use_python_numbers(self)
+        if not is_finite(self.min_overlap) or not 0 < self.min_overlap <= 1:
             raise SettingsError(
                 f"min_overlap is {self.min_overlap!r}: expected a share above 0 and at most 1, like 0.5."
             )
@@ -244,8 +248,8 @@ class Shard:
         return f"{self.number}/{self.count}"
 
 
-def check_share(name: str, value: float | None) -> None:
-    """Check that a fraction or probability is from 0 to 1; None is accepted.
+def check_share(name: str, value: float | None, *, optional: bool = True) -> None:
+    """Check that a fraction or probability is from 0 to 1, or None if it is ``optional``.
 
     Raises:
         SettingsError: it is not.
@@ -254,18 +258,10 @@ def check_share(name: str, value: float | None) -> None:
     Traceback (most recent call last):
     soundmark.errors.SettingsError: threshold is 50: expected a number from 0 to 1.
     """
-    if value is not None and not (_is_number(value) and 0 <= value <= 1):
-        raise SettingsError(f"{name} is {value!r}: expected a number from 0 to 1.")
-
-
-def _is_number(value: object) -> bool:
-    """Whether ``value`` is a real number, of Python or NumPy, and not NaN."""
-    if isinstance(value, bool | str | bytes) or not hasattr(value, "__float__"):
-        return False
-    try:
-        return not math.isnan(float(value))
-    except (TypeError, ValueError):
-        return False
+    if value is None and optional:
+        return
+    if not is_finite(value) or not 0 <= value <= 1:  # type: ignore[operator]
+        raise SettingsError(f"{name} is {value_text(value)}: expected a number from 0 to 1.")
 
 
 def resolve_thresholds(
@@ -283,11 +279,16 @@ def resolve_thresholds(
         return thresholds
     if isinstance(thresholds, str | PathLike):
         return read_thresholds(Path(thresholds))
+    if not isinstance(thresholds, Iterable):
+        raise SettingsError(
+            f"thresholds is {value_text(thresholds)}: expected a mapping from label to threshold, a file, or one "
+            "number per class."
+        )
     values = list(thresholds)
     if len(values) != len(model.classes):
         raise SettingsError(
-            f"there are {len(values)} thresholds for {len(model.classes)} classes: give one threshold per class, in "
-            "order, or a mapping from label to threshold."
+            f"{counted(len(values), 'threshold')} for {counted(len(model.classes), 'class')} were given: give one per "
+            "class, in order, or a mapping from label to threshold."
         )
     return dict(zip(model.classes, values, strict=True))
 

@@ -27,8 +27,9 @@ from soundmark.audio import timestamps
 from soundmark.detection.results_reader import Span, read_spans
 from soundmark.detection.settings import DEFAULT_TIMEZONE
 from soundmark.errors import SettingsError
+from soundmark.runtime.checks import check_paths
 from soundmark.runtime.dataframes import import_pandas
-from soundmark.runtime.text import html_table
+from soundmark.runtime.text import counted, html_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +97,8 @@ class Summary:
             return None
         if self.untimed == 1:
             return "1 event was skipped: the start time of its recording is unknown."
-        return f"{self.untimed:,} events were skipped: the start times of their recordings are unknown."
+        events = f"{counted(self.untimed, 'event')} {'was' if self.untimed == 1 else 'were'}"
+        return f"{events} skipped: the start times of their recordings are unknown."
 
     def busiest_hour(self, row: int) -> int:
         """The hour of the day with the highest percentage of the class ``labels[row]``."""
@@ -173,7 +175,7 @@ class Summary:
     def _title(self) -> str:
         days = f"{self.days[0]} to {self.days[-1]}" if len(self.days) > 1 else f"{self.days[0]}"
         recorded = "" if self.recorded is None else f", {self.recorded.sum() / 60:,.1f} h recorded"
-        n_classes = f"{len(self.labels):,} class{'' if len(self.labels) == 1 else 'es'}"
+        n_classes = f"{counted(len(self.labels), 'class')}"
         return f"{n_classes}, {days} ({self.zone}){recorded}"
 
     def __repr__(self) -> str:
@@ -210,7 +212,7 @@ def summarize(
     (('siren',), [np.float64(10.0), np.float64(10.0)], 2)
     """
     local = timestamps.timezone_named(timezone)
-    paths = [Path(path) for path in ([results] if isinstance(results, str | PathLike) else results)]
+    paths = [Path(path) for path in check_paths("the results folder", results)]
     if not paths:
         raise SettingsError("no results were given: expected results folders or results files.")
     paths = distinct_results(paths)

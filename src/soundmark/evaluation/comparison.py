@@ -43,7 +43,7 @@ from soundmark.metrics.task import Task
 from soundmark.metrics.verdicts import Baseline
 from soundmark.models.pretrained import weights
 from soundmark.runtime import atomic, parallel, provenance
-from soundmark.runtime.checks import check_jobs
+from soundmark.runtime.checks import check_jobs, parse_json
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import Progress, no_progress, numbered
 from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, named_recipes
@@ -148,7 +148,7 @@ def compare(
     (20, True)
     """
     command = _call_text(dict(locals()))
-    folder = results_folder(folder)
+    folder = results_folder(folder, recipes)
     fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
     fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate_hz, "window_s": window_s}
     given = preset_or(_recipe_names(recipes), preset)
@@ -430,10 +430,10 @@ def check_same_data(folder: Path, dataset: Dataset) -> None:
     """
     path = folder / "metrics.json"
     try:
-        before = json.loads(path.read_bytes().decode())
+        before = parse_json(path.read_bytes())
     except FileNotFoundError:
         return
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         before = {}
     if isinstance(before, dict) and "note" in before:
         raise OutputError(f'"{folder}" contains the results of `soundmark evaluate`. Choose another folder with -o.')

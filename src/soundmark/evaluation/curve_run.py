@@ -28,10 +28,10 @@ from soundmark.errors import DatasetError, OutputError, SettingsError
 from soundmark.evaluation.learning_curve import LearningCurve, Measured, measure
 from soundmark.evaluation.plan import training_time_s
 from soundmark.runtime import atomic, checksums, parallel, plotting
-from soundmark.runtime.checks import check_jobs, is_whole
+from soundmark.runtime.checks import check_jobs, is_count
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import Progress, no_progress, numbered
-from soundmark.runtime.text import estimate
+from soundmark.runtime.text import counted, estimate
 from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, DEFAULT_RECIPE, named_recipes
 from soundmark.training.methods import background_features, build_features, head_scores
 from soundmark.training.recipe import Recipe
@@ -111,12 +111,12 @@ def make_curve_plan(dataset: Dataset, recipe: Recipe, *, draws: int | None = Non
     """
     if draws is None:
         draws = HEAD_DRAWS if recipe.backbone else NETWORK_DRAWS
-    if not is_whole(draws) or not 1 <= draws <= MOST_DRAWS:
+    if not is_count(draws) or not 1 <= draws <= MOST_DRAWS:
         raise SettingsError(f"draws is {draws!r}: expected a whole number from 1 to {MOST_DRAWS}.")
     splits.check_classes(dataset)
     protocol = PROTOCOLS[most_trusted(default_protocols(dataset))]
     chosen = tuple(_apart(dataset, split) for split in protocol.splits(dataset))
-    return plan_for_splits(dataset, recipe, protocol.name, chosen, draws=draws)
+    return plan_for_splits(dataset, recipe, protocol.name, chosen, draws=int(draws))
 
 
 def plan_for_splits(
@@ -188,13 +188,14 @@ def describe_curve(plan: CurvePlan, *, device: str = DEFAULT_DEVICE) -> str:
     """Describe the trainings of a plan and their estimated time, which is measured on a few batches now.
 
     >>> describe_curve(make_curve_plan(city, recipe, draws=3))
-    'notebook-mel...; 12 trainings on 1 recording per class, and on all (2.0): ... cores.'
+    'notebook-mel...; 12 trainings on 1 recording per class, and on all (2.0): ... core...'
     """
     sizes = ", ".join(map(str, plan.sizes))
     noun = "recording" if plan.sizes == (1,) else "recordings"
+    cores = counted(parallel.available_cores(), "core")
     return (
-        f"{plan.recipe.describe()}; {plan.trainings} trainings on {sizes} {noun} per class, and on all "
-        f"({plan.per_class:.1f}): {estimate(_estimated_s(plan, device))} on {parallel.available_cores()} cores."
+        f"{plan.recipe.describe()}; {counted(plan.trainings, 'training')} on {sizes} {noun} per class, and on all "
+        f"({plan.per_class:.1f}): {estimate(_estimated_s(plan, device))} on {cores}."
     )
 
 
@@ -273,8 +274,8 @@ def learning_curve(
     """
     fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
     fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate_hz, "window_s": window_s}
+    folder = results_folder(folder, recipe)
     (chosen,) = named_recipes.changed_recipes([recipe], **fields, seed=seed, time_expansion=time_expansion, band=band)
-    folder = results_folder(folder)
     check_jobs(jobs)
     check_device([chosen], device)  # before the features are computed
     data = prepare(open_dataset(dataset, subset, complete=complete), [chosen], window_s=window_s, background=background)

@@ -142,8 +142,8 @@ class LearningCurve:
         first = self.classes[0]
         if first.extrapolation:
             lines.append(
-                f"The class {first.label} ({first.recordings} recordings) would gain most: {self.task.class_figure} "
-                f"{_gain_text(first.extrapolation)} points."
+                f"The class {first.label} ({counted(first.recordings, 'recording')}) would gain most: "
+                f"{self.task.class_figure} {_gain_text(first.extrapolation)} points."
             )
         return lines
 

@@ -16,13 +16,14 @@ from soundmark.datasets import Dataset, Skipped, features
 from soundmark.datasets.dataset import with_background
 from soundmark.datasets.protocols import protocol_of
 from soundmark.detection.settings import DetectionSettings, EventRule, check_event_options
-from soundmark.errors import DatasetError, OutputError, SettingsError
+from soundmark.errors import DatasetError, OutputError
 from soundmark.metrics.predictions import write_predictions
 from soundmark.metrics.score_summary import ScoreSummary
 from soundmark.metrics.task import score_clips
-from soundmark.models.classifier import Model, load
+from soundmark.models.classifier import Model
+from soundmark.models.pretrained.named_models import open_model
 from soundmark.runtime import atomic, parallel
-from soundmark.runtime.checks import check_jobs
+from soundmark.runtime.checks import check_jobs, parse_json
 from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.output_folder import MANIFEST
 from soundmark.runtime.progress import Progress, no_progress
@@ -138,21 +139,6 @@ def evaluate(
     return found
 
 
-def open_model(model: Model | str | PathLike[str]) -> Model:
-    """Return ``model``, loaded first if it is a path.
-
-    Raises:
-        SettingsError: it is neither a ``Model`` nor a path.
-        BundleError: the path is not a model.
-
-    >>> open_model(model) is model
-    True
-    """
-    if not isinstance(model, Model | str | PathLike):
-        raise SettingsError(f"the model is a {type(model).__name__}: expected a Model, or the path of one.")
-    return model if isinstance(model, Model) else load(model)
-
-
 def evaluate_model(
     model: Model,
     dataset: Dataset,
@@ -259,7 +245,7 @@ def check_same_run(folder: Path, about: Mapping[str, Any], name: str) -> None:
     """
     path = folder / name
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
         if isinstance(found, dict) and found.get("about") == about:
             return
     except FileNotFoundError:
@@ -270,7 +256,7 @@ def check_same_run(folder: Path, about: Mapping[str, Any], name: str) -> None:
             return  # new; or killed before the last file, and the manifest decides what may be replaced
     except OSError:
         return  # writing will fail too, with a clearer message
-    except (ValueError, RecursionError):
+    except ValueError:
         pass  # not JSON: an unknown file that must not be overwritten
     raise OutputError(
         f'"{folder}" contains the results of another model or of other data. Choose another folder with -o.'

@@ -16,8 +16,8 @@ from soundmark.datasets.splits import Split
 from soundmark.errors import DatasetError, SettingsError, unknown_name
 from soundmark.evaluation import DEFAULT_RECIPES, PRESETS
 from soundmark.runtime import parallel
-from soundmark.runtime.checks import is_whole
-from soundmark.runtime.text import estimate, listed
+from soundmark.runtime.checks import is_count
+from soundmark.runtime.text import counted, estimate, listed
 from soundmark.training.methods import features_key, n_features
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import unit_folder
@@ -69,7 +69,7 @@ def preset_or(recipes: Sequence[Any] | None, preset: str | None) -> Sequence[Any
     """
     if preset is None:
         return DEFAULT_RECIPES if recipes is None else recipes
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
     if recipes:
         raise SettingsError(
@@ -113,19 +113,20 @@ def make_plan(
     if len({recipe.name for recipe in recipes}) != len(recipes) or not recipes:
         names = ", ".join(recipe.name for recipe in recipes) or "none"
         raise SettingsError(f"the recipes are {names}: expected at least one recipe and no duplicates.")
-    if not is_whole(seeds) or seeds > MOST_SEEDS:
+    if not is_count(seeds) or seeds > MOST_SEEDS:
         raise SettingsError(f"seeds is {seeds!r}: expected a whole number from 1 to {MOST_SEEDS}.")
     splits.check_classes(dataset)
     if len(dataset.clips) < 3:
         raise DatasetError(
-            f"{dataset.name} has {len(dataset.clips)} clips: at least 3 are needed to train and test. Add more clips."
+            f"{dataset.name} has {counted(len(dataset.clips), 'clip')}: at least 3 are needed to train and test. Add "
+            "more clips."
         )
     chosen = {
         protocol: PROTOCOLS[protocol].splits(dataset, folds, split_seed)
         for protocol in _protocols(dataset, protocols, folds)
     }
     fitted = tuple(recipe.for_window(dataset.window_s) for recipe in recipes)
-    plan = Plan(dataset=dataset, recipes=fitted, splits=chosen, seeds=seeds)
+    plan = Plan(dataset=dataset, recipes=fitted, splits=chosen, seeds=int(seeds))
     for recipe in recipes:
         plan.repeats(recipe)  # raises if a seed is too large
     return plan
@@ -204,9 +205,9 @@ def describe_cost(plan: Plan, folder: Path, *, device: str = "auto", fresh: bool
     remaining = unfinished(plan, folder, fresh=fresh)
     recipes = "; ".join(recipe.describe() for recipe in plan.recipes)
     parts = ", ".join(f"{protocol} × {len(chosen)}" for protocol, chosen in plan.splits.items())
-    noun = "training" if plan.trainings == 1 else "trainings"
     job = (
-        f"{recipes}.\n{len(plan.dataset.clips):,} clips of {plan.dataset.name}; {plan.trainings} {noun} "
+        f"{recipes}.\n{counted(len(plan.dataset.clips), 'clip')} of {plan.dataset.name}; "
+        f"{counted(plan.trainings, 'training')} "
         f"({parts}, for each recipe{f' and each of {plan.seeds} seeds' if plan.seeds > 1 else ''})"
     )
     if not remaining:
@@ -218,8 +219,8 @@ def describe_cost(plan: Plan, folder: Path, *, device: str = "auto", fresh: bool
     )
     finished = f", {plan.trainings - len(remaining)} already finished" if len(remaining) < plan.trainings else ""
     return (
-        f"{job}{finished}: {estimate(seconds)} on {parallel.available_cores()} cores, after the features are "
-        f"computed once ({plan.store_bytes / 1e6:,.0f} MB on disk)."
+        f"{job}{finished}: {estimate(seconds)} on {counted(parallel.available_cores(), 'core')}, after the features "
+        f"are computed once ({plan.store_bytes / 1e6:,.0f} MB on disk)."
     )
 
 

@@ -24,6 +24,7 @@ from soundmark.models.export import int8, onnx_graph
 from soundmark.models.export.waveform import ExportResult
 from soundmark.models.training_record import Int8Record
 from soundmark.runtime.progress import Progress, no_progress
+from soundmark.runtime.text import counted
 from soundmark.spectrograms import Waveform
 
 CLIPS = 128  # calibration clips
@@ -51,9 +52,9 @@ class Quantised:
         (large, small), before, after = self.size, self.before.headline, self.after.headline
         return (
             f"{small / 1e6:.2f} MB instead of {large / 1e6:.2f} MB (÷ {large / small:.1f}), calibrated on "
-            f"{self.calibrated_on} clips; {before.name} {100 * after.value:.1f} % instead of "
+            f"{counted(self.calibrated_on, 'clip')}; {before.name} {100 * after.value:.1f} % instead of "
             f"{100 * before.value:.1f} % ({100 * (after.value - before.value):+.1f} points), and the same top class "
-            f"for {100 * self.same:.1f} % of {self.after.n:,} test clips: {self.note}."
+            f"for {100 * self.same:.1f} % of {counted(self.after.n, 'test clip')}: {self.note}."
         )
 
 
@@ -95,7 +96,7 @@ def quantise(model: Model, dataset: Dataset, *, jobs: int | None = None, progres
     check_loss(before, after)
     compared = Int8Record(
         calibrated_on=len(chosen),
-        scored=f"{after.n} clips: {note}",
+        scored=f"{counted(after.n, 'clip')}: {note}",
         figure=before.headline.name,
         before=before.headline.value,
         after=after.headline.value,

@@ -24,6 +24,7 @@ from soundmark.metrics.score_summary import ScoreSummary
 from soundmark.metrics.task import Task
 from soundmark.models import legacy
 from soundmark.runtime.dataframes import import_pandas
+from soundmark.runtime.text import counted
 from soundmark.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ class FoldResult:
     def __repr__(self) -> str:
         fold = "" if self.fold is None else f"fold {self.fold}, "
         return (
-            f"FoldResult({fold}seed {self.seed}: {100 * self.accuracy:.1f} % of {self.n_test:,} clips, trained on "
-            f"{self.n_train:,}, {len(self.history)} epochs, {str(self.model)[-300:]!r})"
+            f"FoldResult({fold}seed {self.seed}: {100 * self.accuracy:.1f} % of {counted(self.n_test, 'clip')}, "
+            f"trained on {self.n_train:,}, {counted(len(self.history), 'epoch')}, {str(self.model)[-300:]!r})"
         )
 
 

@@ -18,7 +18,7 @@ from soundmark.evaluation.results import Comparison, Evaluation, Result
 from soundmark.metrics import intervals
 from soundmark.metrics.predictions import clip_columns, clip_values
 from soundmark.runtime.dataframes import import_pandas
-from soundmark.runtime.text import NO_NUMBER, aligned, percent
+from soundmark.runtime.text import NO_NUMBER, aligned, counted, percent
 
 if TYPE_CHECKING:
     import pandas
@@ -209,7 +209,7 @@ def model_text(found: ModelEvaluation) -> str:
     class ...
     """
     rows = [[_shorten(one.label), *_class_cells(one)] for one in found.summary.class_figures]
-    title = _shorten(f"ModelEvaluation on {found.summary.n:,} clips: {found.note}", 400)
+    title = _shorten(f"ModelEvaluation on {counted(found.summary.n, 'clip')}: {found.note}", 400)
     return _within_limit([title, _model_figures(found), *aligned([["class", *CLASS_COLUMNS], *rows])])
 
 
@@ -223,7 +223,7 @@ def model_html(found: ModelEvaluation) -> str:
     rows = [[one.label, *_class_cells(one)] for one in found.summary.class_figures]
     return element(
         "div",
-        element("p", element("b", f"{found.summary.n:,} clips: "), found.note),
+        element("p", element("b", f"{counted(found.summary.n, 'clip')}: "), found.note),
         element("p", _model_figures(found)),
         table(["class", *CLASS_COLUMNS], rows),
     )
@@ -283,7 +283,7 @@ def _caption(evaluation: Evaluation, *, full_name: bool = False) -> str:
     data, faults = evaluation.dataset, evaluation.dataset.faults(evaluation.skipped)
     name = data.name if full_name else _shorten(data.name, 80)
     skipped = f", {len(faults):,} skipped" if faults else ""
-    return f"{name}: {data.share}, {len(data.classes)} classes{skipped}"
+    return f"{name}: {data.share}, {counted(len(data.classes), 'class')}{skipped}"
 
 
 def _shorten(text: str, most: int = NAME_CHARACTERS) -> str:
@@ -297,6 +297,6 @@ def _within_limit(lines: Sequence[str]) -> str:
     for line in lines:
         size += len(line) + 1
         if size > MOST_CHARACTERS:
-            return "\n".join([*kept, f"… {len(lines) - len(kept)} more lines: see to_dataframe()"])
+            return "\n".join([*kept, f"… {counted(len(lines) - len(kept), 'more line')}: see to_dataframe()"])
         kept.append(line)
     return "\n".join(kept)

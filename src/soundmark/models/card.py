@@ -12,7 +12,7 @@ from soundmark.metrics.task import TASKS, Task
 from soundmark.models import legacy
 from soundmark.models.training_record import TrainingRecord
 from soundmark.runtime.checks import is_finite, is_whole, parse_json
-from soundmark.runtime.text import one_line
+from soundmark.runtime.text import counted, one_line
 from soundmark.spectrograms import Representation, Waveform
 
 SCHEMA = 1
@@ -76,7 +76,8 @@ class Card:
         more = ", …" if len(self.classes) > 4 else ""
         recipe, data = (one_line(repr(name), 100) for name in (self.recipe.get("name"), self.training.name))
         return (
-            f"Card({len(self.classes)} classes: {names}{more}; representation={one_line(self.representation, 300)}, "
+            f"Card({counted(len(self.classes), 'class')}: {names}{more}; "
+            f"representation={one_line(self.representation, 300)}, "
             f"window_s={self.window_s!r}, activation={one_line(repr(self.activation), 40)}, recipe={recipe}, "
             f"data={data})"
         )

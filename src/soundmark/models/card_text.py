@@ -19,7 +19,7 @@ from soundmark.datasets.protocols import PROTOCOLS, protocol_of
 from soundmark.metrics.task import Task
 from soundmark.models.training_record import Int8Record, TrainingRecord
 from soundmark.runtime.checks import is_finite
-from soundmark.runtime.text import duration, percent, shortened
+from soundmark.runtime.text import counted, duration, percent, shortened
 
 if TYPE_CHECKING:
     from soundmark.models.card import Card
@@ -158,9 +158,9 @@ def _training_clips(record: TrainingRecord, *, name_columns: int = 200) -> str:
 
 
 def _clip_counts(record: TrainingRecord) -> str:
-    clips = "" if record.n_train is None else f": {_count_text(record.n_train)} clips"
-    clips += "" if record.n_windows is None else f" in {_count_text(record.n_windows)} windows"
-    recordings = "" if record.n_recordings is None else f" of {_count_text(record.n_recordings)} recordings"
+    clips = "" if record.n_train is None else f": {_counted(record.n_train, 'clip')}"
+    clips += "" if record.n_windows is None else f" in {_counted(record.n_windows, 'window')}"
+    recordings = "" if record.n_recordings is None else f" of {_counted(record.n_recordings, 'recording')}"
     return clips + recordings
 
 
@@ -177,7 +177,7 @@ def _headline(scores: Mapping[str, Any]) -> tuple[str, str]:
     elif scores.get("cross_validated"):
         where = f", cross-validated ({protocol})"
     else:
-        where = f", protocol {protocol}, {_count_text(scores.get('n_test'))} clips"
+        where = f", protocol {protocol}, {_counted(scores.get('n_test'), 'clip')}"
     return task.figure, f"{percent(scores.get(task.key))} %{interval}{where}"
 
 
@@ -302,7 +302,7 @@ def _calibration(card: Card) -> str:
     if not clips:
         return "not calibrated: the probabilities are the outputs of the network"
     thresholds = ", and a threshold per class" if card.thresholds else ""
-    return f"temperature {card.temperature:.3g}{thresholds}, fitted on {_count_text(clips)} clips of the training data"
+    return f"temperature {card.temperature:.3g}{thresholds}, fitted on {_counted(clips, 'clip')} of the training data"
 
 
 def _unknown(card: Card) -> str:
@@ -316,6 +316,10 @@ def _unknown(card: Card) -> str:
 
 def _licence(record: TrainingRecord) -> str:
     return "unknown" if record.licence is None else record.licence
+
+
+def _counted(value: object, noun: str) -> str:
+    return f"{_count_text(value)} {noun}{'' if value == 1 else 's'}"
 
 
 def _count_text(value: object) -> str:
@@ -377,14 +381,14 @@ def _int8(record: Int8Record) -> str:
     if record == Int8Record():
         return "int8, details unknown"
     return (
-        f"int8, calibrated on {record.calibrated_on} clips: {record.figure} {percent(record.after)} %, before "
-        f"quantisation {percent(record.before)} %, on {record.scored}"
+        f"int8, calibrated on {_counted(record.calibrated_on, 'clip')}: {record.figure} {percent(record.after)} %, "
+        f"before quantisation {percent(record.before)} %, on {record.scored}"
     )
 
 
 def _training(record: TrainingRecord) -> str:
     """Epochs, time, device, precision and threads, as far as they are known."""
-    parts = [f"{len(record.history)} epochs"] if record.history else []
+    parts = [f"{counted(len(record.history), 'epoch')}"] if record.history else []
     if record.training_s is not None:
         parts.append(duration(record.training_s) if is_finite(record.training_s) else "?")
     if record.engine is not None:
@@ -459,7 +463,7 @@ def to_markdown(name: str, card: Card, *, address: str | None = None) -> str:
         *_front_matter(card),
         "---",
         "",
-        f"# {_cell(title)}: sound classifier with {len(card.classes)} classes",
+        f"# {_cell(title)}: sound classifier with {counted(len(card.classes), 'class')}",
         "",
         "| | |",
         "|---|---|",

@@ -4,7 +4,7 @@
 >>> soundmark.load("missing.onnx")
 Traceback (most recent call last):
 ...
-soundmark.errors.BundleError: the model "missing.onnx" cannot be read: No such file or directory.
+soundmark.errors.BundleError: the model "missing.onnx" does not exist.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from numbers import Real
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +33,7 @@ from soundmark.models.streaming import StreamClassifier, WindowScores, as_segmen
 from soundmark.models.training_record import Epoch
 from soundmark.models.windows import Window
 from soundmark.runtime import parallel
-from soundmark.runtime.checks import is_count
+from soundmark.runtime.checks import is_count, is_finite
 from soundmark.runtime.text import html_table, one_line
 
 if TYPE_CHECKING:
@@ -68,13 +67,15 @@ class Model:
     def _repr_html_(self) -> str:
         return html_table(overview.lines(self.bundle), caption="Model")
 
-    def summary(self) -> LayerTable:
+    def summary(self, *, complete: bool = False) -> LayerTable:
         """List the layers with their output shapes and parameters, as Keras does: ``print(model.summary())``.
+
+        Of more than 15 layers, the first and the last ones are displayed, or all if ``complete``.
 
         Raises:
             SettingsError: the package onnx is not installed.
         """
-        return overview.layer_table(self.bundle.graph)
+        return overview.layer_table(self.bundle.graph, complete=complete)
 
     @cached_property
     def history(self) -> tuple[Epoch, ...]:
@@ -88,7 +89,7 @@ class Model:
             SettingsError: the quantity is unknown, the model has no history, or Matplotlib is not installed.
         """
         name = self.card.recipe.get("name")
-        title = f"{quantity.capitalize()} by epoch{f', {name}' if name else ''}"
+        title = f"{str(quantity).capitalize()} by epoch{f', {name}' if name else ''}"
         return training_record.plot(self.history, ax, quantity=quantity, title=title)
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -327,9 +328,9 @@ class Model:
         """
         overlap = self.overlap if overlap is None else overlap
         _check_overlap(overlap)
-        if not _is_number(release) or not 0 <= release <= 1:
+        if not is_finite(release) or not 0 <= release <= 1:
             raise SettingsError(f"release is {release!r}: expected a number from 0 to 1.")
-        if not _is_number(merge_gap_s) or not 0 <= merge_gap_s < float("inf"):
+        if not is_finite(merge_gap_s) or merge_gap_s < 0:
             raise SettingsError(f"merge_gap_s is {merge_gap_s!r}: expected a number of seconds, 0 or more.")
         with (
             ThreadPoolExecutor(_threads(jobs)) as pool,
@@ -407,12 +408,8 @@ def _checked_threshold(given: ArrayLike, n_classes: int) -> np.ndarray:
     return array
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
 def _check_overlap(overlap: float) -> None:
-    if not _is_number(overlap) or not 0 <= overlap < 1:
+    if not is_finite(overlap) or not 0 <= overlap < 1:
         raise SettingsError(f"overlap is {overlap!r}: expected a fraction of the window, at least 0 and below 1.")
 
 

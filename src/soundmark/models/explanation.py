@@ -184,21 +184,30 @@ class Explanation:
 
 
 def explain(
-    model: Model, source: AudioSource, *, rate_hz: float | None = None, progress: Progress = no_progress
+    model: Model | str | os.PathLike[str],
+    source: AudioSource,
+    *,
+    rate_hz: float | None = None,
+    progress: Progress = no_progress,
 ) -> Explanation:
     """Find the regions of a recording's spectrogram that matter most for its top class.
 
-    ``source`` and ``rate_hz`` are those of ``Model.scores``. For a recording longer than 1.05 windows, the window in
-    which the top class has its highest score is explained. ``progress`` is called after each batch of hidden regions.
+    ``model`` may be the path of one. ``source`` and ``rate_hz`` are those of ``Model.scores``. For a recording longer
+    than 1.05 windows, the window in which the top class has its highest score is explained. ``progress`` is called
+    after each batch of hidden regions.
 
     Raises:
         AudioError: the file cannot be decoded.
+        BundleError: the model cannot be read.
         SettingsError: ``rate_hz`` is missing for samples, or given for a file.
 
     >>> found = explain(model, city.clips[0].path)
     >>> found.classes[0] == model.classify(city.clips[0].path)[0]["label"], found.importance.shape
     (True, (24, 24))
     """
+    from soundmark.models.pretrained.named_models import open_model  # imports modules that import this one
+
+    model = open_model(model)
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else "-"
     if is_samples(source) or rate_hz is not None:
         return _explain(model, audio.as_sound(source, rate_hz), name, progress)
@@ -434,6 +443,6 @@ def _draw_classes(bars: Any, explanation: Explanation) -> None:
     bars.bar_label(drawn, [f"{p:.2f}" for p in probabilities], padding=3)
     bars.set_yticks(range(len(names)), names, parse_math=False)
     bars.set(xlim=(0, 1.18), ylim=(max(len(names), MAX_CLASSES) - 0.5, -0.5), xticks=[0, 0.5, 1], xlabel="probability")
-    mean_of = "" if explanation.windows == 1 else f"\n(mean of {explanation.windows} windows)"
+    mean_of = "" if explanation.windows == 1 else f"\n(mean of {counted(explanation.windows, 'window')})"
     bars.set_title(f"Scores of the recording{mean_of}", fontsize="medium")
     bars.spines[["top", "right"]].set_visible(False)

@@ -13,12 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from soundmark.errors import BundleError
 from soundmark.models import card_text
-from soundmark.runtime.text import aligned, html_table, one_line
+from soundmark.runtime.text import aligned, counted, html_table, one_line, shortened
 
 if TYPE_CHECKING:
     from soundmark.models.bundle import Bundle
 
 MAX_BYTES = 2000  # of a repr
+
+
+MAX_LAYERS = 15  # displayed; of more layers, the first 8 and the last 6
+
+
+NAME_CHARACTERS = 26  # of a layer: a row of the table then fits into 80 columns
 
 
 # ONNX operator → name in the table: layers with weights, and pooling layers.
@@ -71,10 +77,10 @@ class Layer:
     n_parameters: int
 
     @property
-    def cells(self) -> tuple[str, str, str, str]:
-        """The layer as a row of text."""
+    def cells(self) -> tuple[str, str, str, int]:
+        """The layer as a row of a table."""
         sides = ", ".join("?" if side is None else str(side) for side in self.shape)
-        return one_line(self.name, 56), self.kind, f"[batch, {sides}]", f"{self.n_parameters:,}"
+        return shortened(self.name, NAME_CHARACTERS), self.kind, f"[batch, {sides}]", self.n_parameters
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,11 +88,13 @@ class LayerTable:
     """The layers of a network from input to logits; print it, or display it in Jupyter.
 
     A layer that is applied several times with the same weights is listed once. ``n_parameters`` counts all weights that
-    the logits depend on, including the statistics of batch normalisation.
+    the logits depend on, including the statistics of batch normalisation. Of many layers, the first and the last ones
+    are displayed, or all if ``complete``.
     """
 
     layers: tuple[Layer, ...]
     n_parameters: int
+    complete: bool = False
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -95,28 +103,34 @@ class LayerTable:
         return iter(self.layers)
 
     def __str__(self) -> str:
-        rows = [HEADER, *(layer.cells for layer in self.layers)]
-        text = aligned(rows, left=3)
+        text = aligned([HEADER, *((*texts, f"{n:,}") for *texts, n in self._rows())], left=3)
         rule = "─" * len(text[0])
         return "\n".join([text[0], rule, *text[1:], rule, f"Total parameters: {self.n_parameters:,}"])
+
+    def _rows(self) -> list[tuple[str, str, str, int]]:
+        rows = [layer.cells for layer in self.layers]
+        if self.complete or len(rows) <= MAX_LAYERS:
+            return rows
+        hidden = self.layers[8:-6]
+        n_parameters = sum(layer.n_parameters for layer in hidden)
+        return [*rows[:8], (f"… {len(hidden)} more layers", "", "", n_parameters), *rows[-6:]]
 
     def __repr__(self) -> str:
         text = str(self)
         if len(text.encode()) <= MAX_BYTES:
             return text
-        return f"LayerTable({len(self)} layers, {self.n_parameters:,} parameters; print() shows them)"
+        return f"LayerTable({counted(len(self), 'layer')}, {self.n_parameters:,} parameters; print() shows them)"
 
     def _repr_html_(self) -> str:
-        caption = f"{len(self)} layers, {self.n_parameters:,} parameters"
-        rows = [[*layer.cells[:3], layer.n_parameters] for layer in self.layers]
-        return html_table(rows, header=HEADER, caption=caption)
+        caption = f"{counted(len(self), 'layer')}, {self.n_parameters:,} parameters"
+        return html_table(self._rows(), header=HEADER, caption=caption)
 
 
 HEADER = ("layer", "type", "output shape", "parameters")
 
 
-def layer_table(graph: bytes) -> LayerTable:
-    """List the layers of an ONNX ``graph`` that its ``logits`` depend on.
+def layer_table(graph: bytes, *, complete: bool = False) -> LayerTable:
+    """List the layers of an ONNX ``graph`` that its ``logits`` depend on; ``complete`` displays all of many layers.
 
     Raises:
         BundleError: the graph cannot be parsed.
@@ -143,7 +157,7 @@ def layer_table(graph: bytes) -> LayerTable:
                 Layer(name=_name(node, own, kind), kind=kind, shape=parsed.shape(node), n_parameters=n_parameters)
             )
         seen.update(own)
-    return LayerTable(tuple(layers), sum(parsed.weights[name] for name in seen))
+    return LayerTable(tuple(layers), sum(parsed.weights[name] for name in seen), complete)
 
 
 def _name(node: Any, own: list[str], kind: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from soundmark.runtime.dataframes import import_pandas
-from soundmark.runtime.text import html_table, one_line
+from soundmark.runtime.text import counted, html_table, one_line
 
 MAX_ROWS, MAX_COLUMNS = 20, 5  # windows and classes of the table in Jupyter
 
@@ -47,10 +47,10 @@ class Scores:
 
     def __repr__(self) -> str:
         files = sorted(set(self.items))
-        what = one_line(f'"{files[0]}"') if len(files) == 1 else f"{len(files)} files"
+        what = one_line(f'"{files[0]}"') if len(files) == 1 else counted(len(files), "file")
         best = ", ".join(f"{one_line(self.classes[i], 60)} {self.mean()[i]:.2f}" for i in self._best(3))
-        windows = "1 window" if len(self) == 1 else f"{len(self)} windows"
-        return f"Scores({windows} of {what}, {len(self.classes)} classes; highest means: {best or 'none'})"
+        windows = counted(len(self), "window")
+        return f"Scores({windows} of {what}, {counted(len(self.classes), 'class')}; highest means: {best or 'none'})"
 
     def _repr_html_(self) -> str:
         best = self._best(MAX_COLUMNS)
@@ -64,7 +64,8 @@ class Scores:
             for i in range(min(len(self), MAX_ROWS))
         ]
         header = ["file", "start (s)", "stop (s)", *(one_line(self.classes[c], 60) for c in best)]
-        counts = f"{min(len(self), MAX_ROWS)} of {len(self)} windows, {len(best)} of {len(self.classes)} classes"
+        windows, classes = counted(len(self), "window"), counted(len(self.classes), "class")
+        counts = f"{min(len(self), MAX_ROWS)} of {windows}, {len(best)} of {classes}"
         return html_table(rows, header=header, caption=f"Scores: {counts}, by mean probability")
 
     def to_dataframe(self) -> Any:

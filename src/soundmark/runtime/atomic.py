@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from soundmark.errors import OutputError
+from soundmark.runtime.checks import check_path
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota exceeded, file size limit
 
@@ -99,7 +100,7 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator
 
 
 def _checked(path: str | os.PathLike[str]) -> Path:
-    if "\0" in os.fspath(path):
+    if "\0" in check_path("the path of the output", path):
         raise OutputError(f'cannot write "{path}": the path contains a NUL character. Choose another path with -o.')
     return Path(path)
 

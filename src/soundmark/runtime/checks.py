@@ -7,12 +7,17 @@ import json
 import math
 import re
 import stat
-from collections.abc import Callable
-from numbers import Integral
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from numbers import Integral, Real
+from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from soundmark.errors import SettingsError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 MAX_DIGITS = 30  # of a whole number in a file; a longer one cannot be converted to a float, or even be printed
 
@@ -53,6 +58,71 @@ def check_jobs(jobs: int | None) -> None:
         raise SettingsError(f"jobs is {jobs!r}: expected a whole number of at least 1; omit it to use all cores.")
 
 
+def use_python_numbers(settings: DataclassInstance) -> None:
+    """Replace the NumPy scalars in the fields of a frozen dataclass by Python numbers, which JSON and TOML can store.
+
+    Call it in ``__post_init__``.
+
+    >>> import numpy as np
+    >>> from soundmark.spectrograms import Mel
+    >>> Mel(n_mels=np.int64(40)).n_mels
+    40
+    """
+    for each in fields(settings):
+        object.__setattr__(settings, each.name, python_number(getattr(settings, each.name)))
+
+
+def python_number(value: Any) -> Any:
+    """Return a NumPy scalar as a number of Python, and any other value as it is.
+
+    >>> import numpy as np
+    >>> python_number(np.int64(3)), python_number(np.float32(0.5)), python_number("three")
+    (3, 0.5, 'three')
+    """
+    is_scalar = type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0
+    return value.item() if is_scalar else value
+
+
+def check_path(what: str, value: object) -> str:
+    """Return the text of a path that is an argument; ``what`` begins the message.
+
+    Raises:
+        SettingsError: it is not a path.
+
+    >>> check_path("the folder", None)
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: the folder is None: expected a path.
+    """
+    if not isinstance(value, str | PathLike):
+        raise SettingsError(f"{what} is {value_text(value)}: expected a path.")
+    return fspath(value)
+
+
+def check_paths(what: str, values: object) -> list[str]:
+    """Return the texts of one path or of several; ``what`` begins the message.
+
+    Raises:
+        SettingsError: one is not a path.
+
+    >>> check_paths("the input", ["a.wav", 3])
+    Traceback (most recent call last):
+    soundmark.errors.SettingsError: the input is 3: expected a path.
+    """
+    if isinstance(values, str | bytes | PathLike) or not isinstance(values, Iterable):
+        return [check_path(what, values)]
+    return [check_path(what, value) for value in values]
+
+
+def value_text(value: object) -> str:
+    """Return the ``repr`` of a value for a message, or its type if that is long.
+
+    >>> value_text(3), value_text("x" * 100)
+    ('3', 'a value of the type str')
+    """
+    text = repr(value)
+    return text if len(text) <= 60 and text.isprintable() else f"a value of the type {type(value).__name__}"
+
+
 def is_url(text: str) -> bool:
     """Return whether ``text`` is a URL, of any scheme, and no path.
 
@@ -63,12 +133,12 @@ def is_url(text: str) -> bool:
 
 
 def is_finite(value: object) -> bool:
-    """Return whether a value is a finite real number.
+    """Return whether a value is a finite real number, of Python or NumPy.
 
     >>> [is_finite(value) for value in (1, -80.0, math.inf, 10**400, "80", None)]
     [True, True, False, False, False, False]
     """
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, Real) or isinstance(value, bool):
         return False
     try:
         return math.isfinite(value)
@@ -106,10 +176,10 @@ def parse_toml(text: str) -> dict[str, Any]:
     """
     import tomllib
 
-    return _parsed(text, tomllib.loads, tomllib.TOMLDecodeError)
+    return _parsed(text, tomllib.loads, (tomllib.TOMLDecodeError,))
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str | bytes) -> Any:
     """Parse JSON text from an untrusted file; see ``check_digits``.
 
     Raises:
@@ -118,15 +188,15 @@ def parse_json(text: str) -> Any:
     >>> parse_json('{"classes": ["dog"]}')
     {'classes': ['dog']}
     """
-    return _parsed(text, json.loads, json.JSONDecodeError)
+    return _parsed(text, json.loads, (json.JSONDecodeError, UnicodeDecodeError))
 
 
-def _parsed(text: str, load: Callable[[str], Any], syntax_error: type[ValueError]) -> Any:
+def _parsed(text: Any, load: Callable[[Any], Any], syntax_errors: tuple[type[ValueError], ...]) -> Any:
     try:
         values = load(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    except syntax_error:  # it names the line or the character
+    except syntax_errors:  # it names the line or the character
         raise
     except ValueError:  # Python converts at most 4300 digits
         raise ValueError(TOO_LONG) from None

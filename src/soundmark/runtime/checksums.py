@@ -9,8 +9,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from soundmark.errors import WeightsError
-from soundmark.runtime import atomic
+from soundmark.errors import SoundmarkError
+from soundmark.runtime.checks import parse_json
 from soundmark.runtime.progress import Progress, no_progress
 
 KEY = "sha256"
@@ -63,10 +63,7 @@ def parse_verified(text: str | bytes) -> dict[str, Any]:
     >>> parse_verified(json.dumps(with_checksum({"accuracy": 0.7})))
     {'accuracy': 0.7}
     """
-    try:
-        return verified(json.loads(text))
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    return verified(parse_json(text))
 
 
 def _digest(values: Mapping[str, Any]) -> str:
@@ -74,28 +71,11 @@ def _digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal digits.
-
-    Raises:
-        WeightsError: the file cannot be read.
-
-    >>> _ = (folder / "a.txt").write_text("")
-    >>> sha256_of(folder / "a.txt")[:8]
-    'e3b0c442'
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsError(f'"{path}" cannot be read: {error.strerror}. Check its permissions.') from error
-
-
-def file_checksum(path: Path, algorithm: str, label: str = "", progress: Progress = no_progress) -> str:
+def file_checksum(path: Path, algorithm: str = "sha256", *, label: str = "", progress: Progress = no_progress) -> str:
     """Return the checksum of a file as hexadecimal digits; ``algorithm`` is a name that ``hashlib`` knows.
 
     Raises:
-        OutputError: the file cannot be read.
+        SoundmarkError: the file cannot be read.
 
     >>> _ = (folder / "abc.bin").write_bytes(b"abc")
     >>> file_checksum(folder / "abc.bin", "md5")
@@ -110,7 +90,7 @@ def file_checksum(path: Path, algorithm: str, label: str = "", progress: Progres
                 done += len(block)
                 progress(f"verifying {label}", done // 1_000_000, max(total, done) // 1_000_000, "MB")
     except OSError as error:
-        raise atomic.cannot_write(path, error) from error
+        raise SoundmarkError(f'"{path}" cannot be read: {error.strerror}. Check its permissions.') from error
     return found.hexdigest()
 
 

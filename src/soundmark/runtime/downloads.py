@@ -98,7 +98,7 @@ def download(
         transfer = _Transfer(url, temporary, max_bytes, f"downloading {label}", "kB", progress, ONCE)
         try:
             transfer.run()
-            content_is_right = file_checksum(temporary, "sha256") == sha256
+            content_is_right = file_checksum(temporary) == sha256
         except _TooLargeError:
             content_is_right = False
         except _FailedError as failure:

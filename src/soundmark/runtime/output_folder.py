@@ -30,6 +30,7 @@ from typing import Any, TypeGuard
 
 from soundmark.errors import OutputError
 from soundmark.runtime import atomic, locks
+from soundmark.runtime.checks import parse_json
 
 log = logging.getLogger("soundmark")
 
@@ -459,8 +460,8 @@ def _digest(path: Path) -> Digest:
 def _values(line: bytes) -> dict[str, Any]:
     """Return the values of a line; empty if it is incomplete."""
     try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
+        values = parse_json(line)
+    except ValueError:
         return {}
     return values if isinstance(values, dict) else {}
 

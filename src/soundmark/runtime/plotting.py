@@ -11,6 +11,7 @@ from typing import Any
 
 from soundmark.errors import SettingsError, unknown_name
 from soundmark.runtime import atomic
+from soundmark.runtime.checks import value_text
 
 BLUE = "#0072B2"  # from Okabe and Ito's palette, distinct with any colour vision
 SEQUENCE = "cividis"  # for ordered values: readable with any colour vision, and in grey
@@ -68,13 +69,17 @@ def axes_or_new(ax: Any = None, figsize: tuple[float, float] = (6.4, 4.0)) -> An
     """Return ``ax``, or the Axes of a new pyplot figure of ``figsize`` inches, which Jupyter displays.
 
     Raises:
-        SettingsError: Matplotlib is not installed.
+        SettingsError: Matplotlib is not installed, or ``ax`` is not ``Axes``.
 
     >>> ax = axes_or_new(figsize=(4, 3))
     >>> axes_or_new(ax) is ax, ax.figure.get_size_inches().tolist()
     (True, [4.0, 3.0])
     """
-    return new_axes(figsize=figsize) if ax is None else ax
+    if ax is None:
+        return new_axes(figsize=figsize)
+    if not hasattr(ax, "imshow"):
+        raise SettingsError(f"ax is {value_text(ax)}: expected Axes of Matplotlib, or None for a new figure.")
+    return ax
 
 
 def new_axes(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], **layout: Any) -> Any:

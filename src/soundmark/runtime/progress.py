@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
 
-from soundmark.runtime.text import duration
+from soundmark.runtime.text import counted, duration
 
 
 class Progress(Protocol):
@@ -52,7 +52,7 @@ class AnalysisProgress:
         hours_per_minute = self.analyzed_s / 60 / max(self.elapsed_s, 1e-3)  # equal to minutes per second
         remaining_s = self.elapsed_s * (1 - self.share) / self.share if self.share else None
         left = f", {duration(remaining_s, units=2)} left" if remaining_s is not None and self.share < 1 else ""
-        files = f"{self.done:,} of {self.files:,} files"
+        files = f"{self.done:,} of {counted(self.files, 'file')}"
         for text in (f"{files}, {hours_per_minute:.1f} h of audio per minute{left}", files + left):
             if most_chars is None or len(text) <= most_chars:
                 return text

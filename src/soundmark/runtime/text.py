@@ -11,6 +11,9 @@ from soundmark.runtime.checks import is_finite
 NO_NUMBER = "–"  # text for a missing number
 
 
+NARROW = "\u202f"  # a narrow no-break space, between thousands
+
+
 def reason_unreadable(error: OSError | ValueError) -> str:
     r"""Return the reason why a file could not be opened or decoded as text.
 
@@ -73,7 +76,7 @@ def percent(value: object, sign: str = "", *, digits: int = 1, unit: str = "", u
     return f"{100 * float(value):{sign}.{digits}f}{unit}" if is_finite(value) else unknown  # type: ignore[arg-type]
 
 
-def count(value: int, separator: str = "\u202f") -> str:
+def count(value: int, separator: str = NARROW) -> str:
     r"""Format a whole number with narrow no-break spaces, or another separator, between thousands.
 
     >>> count(873), count(8732), count(8732, " ")
@@ -82,13 +85,23 @@ def count(value: int, separator: str = "\u202f") -> str:
     return f"{value:,}".replace(",", separator)
 
 
-def counted(n: int, noun: str) -> str:
-    """Format a number with its noun, in the plural unless the number is 1.
+def counted(n: int, noun: str, separator: str = ",") -> str:
+    """Format a number with its noun, in the plural unless the number is 1; ``separator`` is that of thousands.
 
-    >>> counted(1, "file"), counted(2097, "file")
-    ('1 file', '2,097 files')
+    >>> counted(1, "file"), counted(2097, "file"), counted(1, "class"), counted(2, "class")
+    ('1 file', '2,097 files', '1 class', '2 classes')
     """
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{count(n, separator)} {noun}{'' if n == 1 else plural}"
+
+
+def spread(low: str, median: str, high: str) -> str:
+    """Format a distribution of values; only one value if all look the same.
+
+    >>> spread("0.6 s", "3.9 s", "4.0 s"), spread("4.0 s", "4.0 s", "4.0 s")
+    ('0.6 s to 4.0 s, median 3.9 s', '4.0 s each')
+    """
+    return f"{low} each" if low == high else f"{low} to {high}, median {median}"
 
 
 def listed(words: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from soundmark.datasets.dataset import BACKGROUND
 from soundmark.models.classifier import Model
 from soundmark.models.streaming import WindowScores
 
@@ -20,9 +21,6 @@ ABSENT = "the window probably has no sound of the model's classes"
 
 
 BELOW = "below the threshold"
-
-
-BACKGROUND = "background"
 
 
 @dataclass(frozen=True)

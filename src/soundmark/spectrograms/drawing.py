@@ -112,5 +112,5 @@ def check_colour_map(name: str) -> None:
     """
     import matplotlib
 
-    if name not in matplotlib.colormaps:
+    if not isinstance(name, str) or name not in matplotlib.colormaps:
         raise unknown_name("colour map", name, ("magma", "viridis", "cividis", "inferno", "plasma", "gray"))

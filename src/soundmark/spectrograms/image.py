@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from soundmark.audio import Samples
 from soundmark.errors import SettingsError
-from soundmark.runtime.checks import is_finite, is_whole
+from soundmark.runtime.checks import is_finite, is_whole, use_python_numbers
 from soundmark.spectrograms.banded import Float32
 from soundmark.spectrograms.fourier import hann, power_spectra
 from soundmark.spectrograms.representation import (
@@ -60,6 +60,7 @@ class Image(Representation):
     image_shape: tuple[int, int] = (224, 224)
 
     def __post_init__(self) -> None:
+        use_python_numbers(self)
         self.require(self.rate_hz is None or is_whole(self.rate_hz), "rate_hz", "None or a whole number above 0")
         self.require_whole("segment_samples")
         self.require(self.segment_samples >= 2, "segment_samples", "2 or more")

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from soundmark.audio import Samples
-from soundmark.runtime.checks import is_finite
+from soundmark.runtime.checks import is_finite, use_python_numbers
 from soundmark.spectrograms.banded import Banded, Float32, Float64
 from soundmark.spectrograms.fourier import power_spectra
 from soundmark.spectrograms.representation import (
@@ -68,6 +68,7 @@ class LogMel(Representation):
     pre_emphasis: float = 0.97
 
     def __post_init__(self) -> None:
+        use_python_numbers(self)
         self.require_time_expansion()
         self.require_whole("rate_hz", "n_fft", "window_samples", "hop_samples")
         self.require(self.n_fft >= 4, "n_fft", "4 or more samples")

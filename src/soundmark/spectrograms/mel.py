@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from soundmark.audio import Samples
-from soundmark.runtime.checks import is_finite
+from soundmark.runtime.checks import is_finite, use_python_numbers
 from soundmark.spectrograms.banded import Banded, Float32, Float64
 from soundmark.spectrograms.fourier import hann, power_spectra
 from soundmark.spectrograms.representation import (
@@ -70,6 +70,7 @@ class Mel(Representation):
     f_max_hz: float | None = None  # None: half of ``rate_hz``
 
     def __post_init__(self) -> None:
+        use_python_numbers(self)
         self.require_whole("rate_hz", "n_fft", "hop_samples", "n_mels")
         self.require(self.n_fft >= 2, "n_fft", "2 or more samples")
         self.require(is_finite(self.top_db) and self.top_db > 0, "top_db", "a number of decibels above 0")

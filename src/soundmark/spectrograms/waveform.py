@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from soundmark.audio import Samples
 from soundmark.errors import SettingsError
+from soundmark.runtime.checks import use_python_numbers
 from soundmark.spectrograms.mel import Mel
 from soundmark.spectrograms.representation import (
     HIGHEST_RATE_HZ,
@@ -42,6 +43,7 @@ class Waveform(Representation):
     window_samples: int = 160_000
 
     def __post_init__(self) -> None:
+        use_python_numbers(self)
         self.require_whole("rate_hz", "window_samples")
         in_range = LOWEST_RATE_HZ <= self.rate_hz <= HIGHEST_RATE_HZ
         self.require(in_range, "rate_hz", f"{LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz")

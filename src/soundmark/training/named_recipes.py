@@ -45,6 +45,15 @@ def recipe(given: str | os.PathLike[str] | Recipe, /, **changes: Any) -> Recipe:
     return found.with_changes(**changes)
 
 
+def is_name(text: str) -> bool:
+    """Return whether a text is the name of a recipe, or has the suffix of its file.
+
+    >>> is_name("transfer"), is_name("mine.toml"), is_name("final")
+    (True, True, False)
+    """
+    return text in RECIPES or text in legacy.RECIPES or text.endswith(".toml")
+
+
 def recipe_named(name: str) -> Recipe:
     """Return the recipe with this name, or from this ``.toml`` file.
 

@@ -15,7 +15,8 @@ from soundmark.errors import SettingsError, unknown_name
 from soundmark.models import card, legacy
 from soundmark.models.pretrained.backbone import DESCRIPTIONS as BACKBONES
 from soundmark.models.pretrained.backbone_file import NOT_IN_NAMES, is_file
-from soundmark.runtime.checks import is_finite, parse_toml
+from soundmark.runtime.checks import is_finite, parse_toml, python_number, use_python_numbers
+from soundmark.runtime.text import counted
 from soundmark.spectrograms import LogMel, Representation
 from soundmark.training.networks import NETWORKS
 
@@ -76,6 +77,7 @@ class Augmentation:
         return _short_repr(self)
 
     def __post_init__(self) -> None:
+        use_python_numbers(self)
         if not isinstance(self.roll, bool):
             raise SettingsError(f"roll is {self.roll!r}: expected true or false.")
         probabilities = ("mixstyle_probability", "mixup_probability")
@@ -126,6 +128,7 @@ class Recipe:
     augmentation: Augmentation = Augmentation()
 
     def __post_init__(self) -> None:
+        use_python_numbers(self)
         if self.backbone is not None and not (isinstance(self.backbone, str) and is_file(self.backbone)):
             if not isinstance(self.backbone, str) or self.backbone not in BACKBONES:
                 raise unknown_name("backbone", self.backbone, BACKBONES)
@@ -402,7 +405,7 @@ class Recipe:
         at_least = f" (at least {self.min_batches:,} batches)" if self.min_batches else ""
         optimizer = f"{'AdamW' if self.weight_decay else 'Adam'} at {self.learning_rate:g}"
         twice = ", trained twice: for calibration, then on all clips" if self.validation_fraction else ""
-        return f"{model}, {self.epochs} epochs of batch {self.batch_size}{at_least}, {optimizer}{twice}"
+        return f"{model}, {counted(self.epochs, 'epoch')} of batch {self.batch_size}{at_least}, {optimizer}{twice}"
 
 
 def _field_values(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -429,7 +432,7 @@ def _band(band: object) -> tuple[float, float]:
     Raises:
         SettingsError: ``band`` is not a pair of numbers.
     """
-    values = tuple(band) if isinstance(band, list | tuple) else ()
+    values = tuple(map(python_number, band)) if isinstance(band, list | tuple) else ()
     if len(values) != 2 or not all(is_finite(hz) for hz in values):
         raise SettingsError(f"the band is {band!r}: expected a pair of frequencies in Hz, such as (50, 8000).")
     return values

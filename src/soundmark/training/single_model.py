@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from soundmark.models import bundle, legacy
 from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
-from soundmark.runtime.checks import check_jobs, is_whole
+from soundmark.runtime.checks import check_jobs, check_path, is_count, parse_json
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.runtime.text import listed
 from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, DEFAULT_RECIPE, named_recipes
@@ -120,10 +119,10 @@ def train(
     """
     fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
     fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate_hz, "window_s": window_s}
+    folder = results_folder(folder, recipe)
     (chosen,) = named_recipes.changed_recipes([recipe], **fields, seed=seed, time_expansion=time_expansion, band=band)
-    folder = results_folder(folder)
     check_jobs(jobs)
-    if test_fold is not None and not is_whole(test_fold):
+    if test_fold is not None and not is_count(test_fold):
         raise SettingsError(f"test_fold is {test_fold!r}: expected the number of a fold, or None.")
     data = prepare(open_dataset(dataset, subset, complete=complete), [chosen], window_s=window_s, background=background)
     from soundmark.runtime.progress_bars import progress_bars  # imports rich, which is slow
@@ -133,8 +132,8 @@ def train(
             data,
             chosen,
             folder,
-            test_fold=test_fold,
-            scores=None if scores is None else Path(scores),
+            test_fold=None if test_fold is None else int(test_fold),
+            scores=None if scores is None else Path(check_path("scores", scores)),
             jobs=jobs,
             device=device,
             fresh=fresh,
@@ -218,7 +217,7 @@ def comparison_scores(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[st
     """
     path = folder / "metrics.json"
     try:
-        found = json.loads(path.read_bytes().decode())
+        found = parse_json(path.read_bytes())
         results = {
             entry["protocol"]: entry
             for entry in found["results"]
@@ -226,7 +225,7 @@ def comparison_scores(folder: Path, recipe: Recipe, dataset: Dataset) -> dict[st
         }
         fingerprint = found["dataset"]["fingerprint"]
         _ = [entry["settings"] for entry in results.values()]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingsError(
             f'"{path}" is not the result of a comparison: give the folder that `soundmark compare` wrote.'
         ) from error
@@ -327,8 +326,10 @@ def _fixed_window_s(recipes: Sequence[Recipe], window_s: float | None) -> float 
     return next(iter(fixed), None)
 
 
-def results_folder(folder: str | PathLike[str] | None) -> Path:
+def results_folder(folder: str | PathLike[str] | None, recipe: object = None) -> Path:
     """Check the folder that results are written to, and return it as a ``Path``.
+
+    ``recipe`` is the argument before it: the message says so if a folder was given instead of a recipe.
 
     Raises:
         SettingsError: it is None, or not a path.
@@ -336,6 +337,11 @@ def results_folder(folder: str | PathLike[str] | None) -> Path:
     >>> results_folder("run").name
     'run'
     """
+    if folder is None and isinstance(recipe, str) and not named_recipes.is_name(recipe):
+        raise SettingsError(
+            f'no folder was given for the results, and "{recipe}" is not a recipe: the second argument is the recipe, '
+            f'the third one the folder. Pass the folder by its name: folder="{recipe}".'
+        )
     if folder is None:
         raise SettingsError('no folder was given for the results: pass one as the third argument, or as folder="run".')
     if not isinstance(folder, str | PathLike) or not fspath(folder):

@@ -40,7 +40,7 @@ from soundmark.models.pretrained import weights
 from soundmark.models.training_record import Epoch, TrainingRecord
 from soundmark.runtime import atomic, provenance
 from soundmark.runtime.progress import Progress, no_progress
-from soundmark.runtime.text import listed
+from soundmark.runtime.text import counted, listed
 from soundmark.training import NETWORK_PACKAGES, methods
 from soundmark.training.methods import Trained
 from soundmark.training.recipe import Recipe
@@ -246,13 +246,14 @@ def warn_few_steps(units: Sequence[Unit], store: Features) -> None:
         steps = unit.recipe.steps_for(n)
         if steps is not None and steps < FEW_STEPS:
             log.warning(
-                "%s: %d training steps (%d epochs, batches of %d of %d clips) are too few to train a network: use a "
-                "smaller --batch-size or more --epochs, or the recipe transfer",
+                "%s: %s (%s, batches of %d of %s) %s too few to train a network: use a smaller --batch-size or more "
+                "--epochs, or the recipe transfer",
                 unit.recipe.name,
-                steps,
-                unit.recipe.epochs_for(n),
+                counted(steps, "training step"),
+                counted(unit.recipe.epochs_for(n), "epoch"),
                 min(n, unit.recipe.batch_size),
-                n,
+                counted(n, "clip"),
+                "is" if steps == 1 else "are",
             )
 
 

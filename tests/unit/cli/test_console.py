@@ -119,7 +119,7 @@ def test_differences_state_the_resampled_unit(capsys, known, unit):
     data = SimpleNamespace(name="[/b]", clips=[1], classes=["x"], sources_known=known, multi_label=False)
     tables.show_evaluation(SimpleNamespace(dataset=data, results=[], comparisons=[comparison]))
     printed = capsys.readouterr().out
-    assert "[/b]: 1 clips" in printed
+    assert "[/b]: 1 clip," in printed
     assert f"a − b, random: +1.0 points [?, +2.1], p = ? {unit}" in printed
 
 

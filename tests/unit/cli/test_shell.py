@@ -279,7 +279,7 @@ def stopped_after(delay_s, number, tmp_path):
 
 def check_stopped(status, message, number):
     if status == 2:  # it ended before the signal came
-        assert message == 'soundmark: the model "none.onnx" cannot be read: No such file or directory.\n'
+        assert message == 'soundmark: the model "none.onnx" does not exist.\n'
     else:
         assert (status, message) == (128 + number, STOPPED)
 

@@ -165,7 +165,7 @@ def test_unreadable_files_are_listed_with_the_reason(pets: Path):
 
 @pytest.mark.parametrize(
     ("peak", "detail"),
-    [(0.0, "all samples are zero"), (0.99e-4, "peak -80 dB"), (1e-6, "peak -120 dB"), (1.01e-4, None), (0.5, None)],
+    [(0.0, "all samples are zero"), (0.99e-4, "peak −80 dBFS"), (1e-6, "peak −120 dBFS"), (1.01e-4, None), (0.5, None)],
 )
 def test_a_clip_is_silent_if_its_peak_is_at_most_minus_80_db(tmp_path: Path, peak: float, detail: str | None):
     samples = np.zeros(800)
@@ -321,7 +321,7 @@ def test_inspect_reports_recordings_across_folds_with_and_without_same_class(pet
     found = inspect_in_process(Dataset(name="pets", root=pets, classes=("cat", "dog"), clips=clips))
     assert found.recordings_in_folds == (SharedRecording("7", (1, 2, 3), ("dog", "dog", "cat")),)
     assert found.recordings_and_class_in_folds == (SharedRecording("7", (1, 2), ("dog", "dog")),)
-    assert to_sections(found)[4].text == "1 recordings across folds; 1 recordings across folds in one class"
+    assert to_sections(found)[4].text == "1 recording across folds; 1 recording across folds in one class"
     assert to_sections(found)[5].rows == (("7", "1, 2, 3", "dog, cat"),)
 
 

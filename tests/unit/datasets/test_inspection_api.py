@@ -46,7 +46,22 @@ def test_the_repr_has_durations_encodings_and_faults(pets):
     assert lines[0].startswith('Inspection of "pets": 4 of 4 clips (100 %), 2 classes')
     assert lines[1] == "  durations: 0.500 s to 1.000 s, median 1.000 s; 2.5 s in all"
     assert lines[2] == "  encodings: WAV PCM_16, 8 kHz, mono (3)"
-    assert lines[3] == "  faults:    1 unreadable clips; 1 silent clips; 1 groups of identical clips"
+    assert lines[3] == "  faults:    1 unreadable clip; 1 silent clip; 1 group of identical clips"
+
+
+def test_one_clip_is_described_in_the_singular_and_without_a_range(tmp_path):
+    (tmp_path / "pets" / "dog").mkdir(parents=True)
+    soundfile.write(tmp_path / "pets" / "dog" / "rex.wav", 0.5 * np.sin(np.arange(8000)), 8000)
+    data = Dataset.open(tmp_path / "pets")
+    lines = repr(inspect(data, jobs=1, quiet=True)).splitlines()
+    assert lines[:2] == [
+        'Inspection of "pets": 1 of 1 clip (100 %), 1 class',
+        "  durations: 1.000 s each; 1.0 s in all",
+    ]
+    assert repr(data).splitlines()[0] == 'Dataset "pets": 1 clip'
+    summary = data.summary().splitlines()
+    assert (summary[1], summary[4]) == ("classes     1, with 1 clip each", "durations   1.0 s each; 1.0 s in all")
+    assert "1 clip, 1 class, recordings" in data._repr_html_()
 
 
 def test_repr_and_html_have_a_bounded_length():

@@ -67,7 +67,7 @@ def test_analyze_returns_the_events_of_the_model_in_memory_and_in_a_folder(model
         ({"threshold": "high"}, "threshold is 'high': expected a number from 0 to 1"),
         ({"thresholds": {"cow": 0.5}}, 'the model has no class "cow"'),
         ({"thresholds": {"low": 5}}, 'the threshold of "low" is 5: expected a number from 0 to 1'),
-        ({"thresholds": [0.5, 0.5]}, "there are 2 thresholds for 3 classes"),
+        ({"thresholds": [0.5, 0.5]}, "2 thresholds for 3 classes were given"),
         ({"merge_gap_s": -1}, "merge_gap_s is -1"),
     ],
 )

@@ -88,6 +88,7 @@ def test_a_single_value_is_a_list_of_one(city, tmp_path):
         ({"jobs": 0}, SettingsError, "jobs is 0: expected a whole number of at least 1"),
         ({"device": "gpu"}, SettingsError, 'the device "gpu" is not available'),
         ({"folder": None}, SettingsError, "no folder was given for the results"),
+        ({"recipes": "final2", "folder": None}, SettingsError, 'the second argument is the recipe.*folder="final2"'),
         ({"folder": ""}, SettingsError, "the folder is ''"),
         ({"dataset": "nowhere"}, DatasetError, '"nowhere"'),
         ({"dataset": 5}, SettingsError, "the data set is a int"),
@@ -125,6 +126,7 @@ def test_train_returns_a_model_and_the_same_call_loads_it(city, tmp_path):
     [
         ({"recipe": "notebok-mel"}, SettingsError, 'Did you mean "notebook-mel"'),
         ({"folder": None}, SettingsError, "no folder was given for the results"),
+        ({"recipe": "final2", "folder": None}, SettingsError, 'the second argument is the recipe.*folder="final2"'),
         ({"test_fold": "3"}, SettingsError, "test_fold is '3'"),
         ({"test_fold": 9}, SettingsError, "has no fold 9"),
         ({"jobs": 1.5}, SettingsError, "jobs is 1.5"),
@@ -137,7 +139,7 @@ def test_train_rejects_invalid_arguments(city, tmp_path, change, error, match):
 
 
 def test_evaluate_rejects_a_model_of_the_wrong_type(city):
-    with pytest.raises(SettingsError, match="the model is a int"):
+    with pytest.raises(SettingsError, match=r"the model is \d+: expected a path"):
         evaluate(5, city)
 
 

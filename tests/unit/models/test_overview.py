@@ -85,7 +85,16 @@ def test_layers_of_a_transfer_model():
     card = Card(classes=tuple("abcdefghij"), representation=LogMel(size=(128, 100)), window_s=1.0)
     table = Model(Bundle(random_transfer_graph((128, 100), 10), card)).summary()
     assert {layer.kind for layer in table} >= {"Dense", "Conv 1×1"}
+    lines = str(table).splitlines()
+    assert len(lines) == 2 + 15 + 2
+    assert max(map(len, lines)) <= 80
+    assert lines[10].split()[:4] == ["…", str(len(table) - 14), "more", "layers"]
+    assert repr(table) == str(table)
     assert len(repr(table).encode()) < 2000
+    assert table._repr_html_().count("<tr>") == 1 + 15
+    complete = dataclasses.replace(table, complete=True)
+    assert len(str(complete).splitlines()) == 2 + len(table) + 2
+    assert complete._repr_html_().count("<tr>") == 1 + len(table)
 
 
 def test_layers_of_folded_and_int8_graphs(notebook_model):

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from soundmark.runtime.checksums import parse_verified, with_checksum
+from soundmark.errors import SoundmarkError
+from soundmark.runtime.checksums import file_checksum, parse_verified, with_checksum
 
 TEXT = json.dumps(with_checksum({"accuracy": 0.7}))
 
@@ -32,3 +33,9 @@ def test_values_are_returned_without_their_checksum(text):
 def test_anything_else_is_a_value_error(text):
     with pytest.raises(ValueError, match="."):
         parse_verified(text)
+
+
+@pytest.mark.parametrize("name", ["none.bin", "."])
+def test_a_file_that_cannot_be_read_is_named(name, tmp_path):
+    with pytest.raises(SoundmarkError, match='" cannot be read: .*. Check its permissions'):
+        file_checksum(tmp_path / name)

@@ -15,6 +15,7 @@ from soundmark.audio.capture.source import BLOCK_S, Block, LiveSource, mono_bloc
 from soundmark.audio.decoding import LARGEST_RATE_HZ, LOWEST_RATE_HZ
 from soundmark.audio.samples import to_float
 from soundmark.errors import AudioError, SettingsError, unknown_name
+from soundmark.runtime.checks import value_text
 
 FORMATS = {
     "u8": "u1",
@@ -51,6 +52,10 @@ def open_pcm(
     >>> [block.samples for block in source.blocks()]
     [array([0.25], dtype=float32)]
     """
+    if not hasattr(file, "read"):
+        raise SettingsError(
+            f'the source is {value_text(file)}: expected "microphone", a URL, "-" or an open binary file.'
+        )
     if sample_format not in FORMATS:
         raise unknown_name("sample format", sample_format, FORMATS)
     if not LOWEST_RATE_HZ <= rate_hz <= LARGEST_RATE_HZ:

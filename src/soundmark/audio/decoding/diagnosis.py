@@ -33,7 +33,7 @@ def why_unreadable(source: FileSource, name: str, error: Exception) -> str:
     except FileNotFoundError:  # only a path is not found
         if is_url(os.fspath(source)):  # type: ignore[arg-type]
             return f"{name} is an address: give it to `soundmark classify` or soundmark.analyze, or download the file."
-        return f"{name} {_missing(Path(source))}"  # type: ignore[arg-type]
+        return f"{name} {reason_missing(Path(source))}"  # type: ignore[arg-type]
     except IsADirectoryError:
         return f"{name} is a folder, not a sound file: name a file in it."
     except PermissionError:
@@ -109,8 +109,12 @@ def damage(error: Exception) -> str:
     return reason
 
 
-def _missing(path: Path) -> str:
-    """Explain why a path does not exist: a broken link, or the first missing part and the name closest to it."""
+def reason_missing(path: Path) -> str:
+    """Explain why a path does not exist: a broken link, or the first missing part and the name closest to it.
+
+    >>> reason_missing(Path(__file__).with_name("spol.py")).split("; ")[1]
+    'did you mean "spool.py"?'
+    """
     if path.is_symlink():
         return f'is a link to "{path.readlink()}", which does not exist.'
     for parent in path.parents:

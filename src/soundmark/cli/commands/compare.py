@@ -48,7 +48,7 @@ def compare(
         typer.Option(
             metavar="NAME",
             help="How to split into training and test clips; may be repeated. See Protocols.",
-            show_default="random, and folds or else grouped",
+            show_default="random and folds, else random and grouped",
             autocompletion=completion.names(choices.PROTOCOLS),
             rich_help_panel="Evaluation",
         ),

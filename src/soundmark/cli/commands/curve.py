@@ -29,7 +29,7 @@ def curve(
         typer.Option(
             metavar="N",
             help="Random draws of training recordings at each size.",
-            show_default="10; of recipes without a backbone 2",
+            show_default="10; 2 for recipes without a backbone",
             parser=options.positive_integer,
             rich_help_panel="Evaluation",
         ),
@@ -56,7 +56,7 @@ def curve(
     """Measure how the score grows with the labelled recordings.
 
     Trains on 1, 2, 4, … recordings per class and on all, always tests on the same held-out recordings, and extrapolates
-    to twice as many recordings: in all, and for each class. Writes DIR/curve.json and DIR/curve.png. Run the same
+    to twice as many recordings: overall, and for each class. Writes DIR/curve.json and DIR/curve.png. Run the same
     command again to resume.
     """
     if cluster:

@@ -22,7 +22,7 @@ def demo(
     serve: Annotated[
         bool,
         typer.Option(
-            "--serve", help="Then serve the model of the demo: a web page to try it.", rich_help_panel="General"
+            "--serve", help="Serve the model of the demo afterwards: a web page to try it.", rich_help_panel="General"
         ),
     ] = False,
     quiet: options.Quiet = False,

@@ -51,7 +51,8 @@ def inspect(
 
     Every clip is decoded. Reports clips per class and fold, durations, encodings, and clips that are unreadable,
     truncated, silent, clipped or duplicate, or whose recording occurs in several folds. With --labels, lists the
-    recordings whose labels are contradicted most, wrong labels perhaps. Exit status 1: a clip cannot be read.
+    recordings whose labels the predictions contradict most: these labels may be wrong. Exit status 1: a clip
+    cannot be read.
     """
     fields = {"backbone": backbone, "backbone_output": backbone_output, "backbone_rate_hz": backbone_rate}
     if labels:

@@ -35,7 +35,7 @@ def listen(
         bool,
         typer.Option(
             "--real-time",
-            help="The pipe does not wait: drop PCM that arrives faster than it can be classified.",
+            help="Drop PCM that arrives faster than it can be classified, if its source does not wait.",
             rich_help_panel="Input",
         ),
     ] = LiveSettings.real_time,

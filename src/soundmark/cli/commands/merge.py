@@ -45,7 +45,7 @@ def merge(
     """Merge the results of classify --shard, or corrections.
 
     The results are those of one run over all files, byte for byte. Corrections of several people are added to those
-    that OUT has, each once. The folders that are merged are not changed.
+    in OUT, without duplicates. The folders that are merged are not changed.
     """
     from soundmark.cli import console, tables
     from soundmark.datasets.layouts import corrections

@@ -36,9 +36,9 @@ def review(
 ) -> None:
     """Review detections in the browser, to choose thresholds.
 
-    Listen to windows, press a key for yes or no, and see the precision at each threshold. Decisions are kept: the same
-    command goes on with them. The recordings of a results folder are indexed first, in the cache. Stop with Ctrl-C.
-    `soundmark serve INDEX` has more options.
+    Listen to windows, press a key for yes or no, and see the precision at each threshold. Decisions are saved: run
+    the same command again to resume. The recordings of a results folder are indexed first, in the cache. Stop with
+    Ctrl-C. `soundmark serve INDEX` has more options.
     """
     requirements.require("review", requirements.EXTRAS["serve"])
     settings = ServerSettings(

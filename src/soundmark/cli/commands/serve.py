@@ -51,7 +51,7 @@ def serve(
     model: options.ServedModel = None,
     classes: options.Classes = None,
     host: Annotated[
-        str, _network("--host", "ADDRESS", "Address to listen at; another than this machine's needs --token.")
+        str, _network("--host", "ADDRESS", "Address to listen at; all but addresses of this machine need --token.")
     ] = ServerSettings.host,
     port: options.Port = ServerSettings.port,
     token: Annotated[
@@ -104,7 +104,7 @@ def serve(
 
     Without -m, the model of the index is served, or without an index a pretrained model with AudioSet's 527 classes.
     The recordings of a results folder are indexed first, in the cache.
-    The page needs no installation on the machine with the browser. Stop with Ctrl-C: requests under way are finished.
+    The page needs no installation on the machine with the browser. Stop with Ctrl-C; running requests are completed.
     """
     requirements.require("serve", requirements.EXTRAS["serve"])
     settings = ServerSettings(

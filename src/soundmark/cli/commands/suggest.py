@@ -39,7 +39,7 @@ def suggest(
         Path | None,
         typer.Option(
             metavar="DATASET",
-            help="Data set with labels that exist already: its windows are left out, and unlike ones come first.",
+            help="Data set with labels that exist already: its windows are excluded; those unlike them come first.",
             show_default=False,
             parser=options.path,
             rich_help_panel="Input",

@@ -532,7 +532,7 @@ Cluster = Annotated[
     typer.Option(
         "--cluster",
         metavar="ADDRESS",
-        help="Dask cluster that does the work: its scheduler, like tcp://10.0.0.5:8786; local: processes here.",
+        help="Dask cluster for the work: its scheduler, like tcp://10.0.0.5:8786; local: processes on this machine.",
         show_default=False,
         parser=cluster_address,
         rich_help_panel="General",

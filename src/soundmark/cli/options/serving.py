@@ -54,7 +54,7 @@ MaxCorrections = Annotated[
     typer.Option(
         "--max-corrections",
         metavar="MB",
-        help="Largest size of the clips in that folder.",
+        help="Largest total size of the clips in the folder of --corrections.",
         parser=finite,
         rich_help_panel="Limits",
     ),

@@ -158,7 +158,7 @@ class _Download:
         if self.source.size not in (None, path.stat().st_size):
             return False
         return not self.source.md5 or self.source.md5 == file_checksum(
-            path, "md5", path.name.removesuffix(".part"), self.progress
+            path, "md5", label=path.name.removesuffix(".part"), progress=self.progress
         )
 
     def _unpack(self, archive: Path, expected: dict[str, str]) -> None:

@@ -82,6 +82,6 @@ def source_named(name: str) -> DataSource:
     Traceback (most recent call last):
     soundmark.errors.SettingsError: there is no data set to download "esc-50". Did you mean "esc50"? Known: ...
     """
-    if name not in SOURCES:
+    if not isinstance(name, str) or name not in SOURCES:
         raise unknown_name("data set to download", name, SOURCES)
     return SOURCES[name]

@@ -2,7 +2,7 @@
 
 ``inspect`` measures. Definitions:
 
-silent      no sample of the clip exceeds −80 dB of full scale
+silent      no sample of the clip exceeds −80 dBFS (dB of full scale)
 clipped     three or more consecutive samples of a channel are at full scale (the largest 16-bit value, or the largest
             8-bit value in an 8-bit file)
 truncated   the file is shorter than its header declares, or the clip is more than 50 ms shorter than the metadata state
@@ -36,8 +36,9 @@ from soundmark.datasets.dataset import Clip, Dataset, Skipped, with_background
 from soundmark.datasets.leakage import recordings_in_names
 from soundmark.errors import AudioError, processing
 from soundmark.runtime import parallel
+from soundmark.runtime.checks import check_jobs
 from soundmark.runtime.progress import Progress
-from soundmark.runtime.text import listed
+from soundmark.runtime.text import counted, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,7 +130,7 @@ def _similar_classes(classes: Sequence[str]) -> list[str]:
 
 def _conflict_text(dataset: Dataset, conflicts: Sequence[Sequence[Clip]]) -> str:
     first, second = (f'"{dataset.relative_path(clip)}" ({clip.label})' for clip in conflicts[0][:2])
-    what = "1 sound has" if len(conflicts) == 1 else f"{len(conflicts)} sounds have"
+    what = f"{counted(len(conflicts), 'sound')} {'has' if len(conflicts) == 1 else 'have'}"
     example = "" if len(conflicts) == 1 else "for example, "
     return f"{what} different labels: {example}{first} and {second} are identical. Correct the labels."
 
@@ -151,8 +152,12 @@ def _single_recordings(dataset: Dataset, clips: Sequence[Clip]) -> list[str]:
 
 def _quiet_text(dataset: Dataset, quiet: Sequence[Clip]) -> str:
     first = f'"{dataset.relative_path(quiet[0])}"'
-    what = f"1 clip, {first}, is" if len(quiet) == 1 else f"{len(quiet)} clips, {first} first, are"
-    return f"{what} below {QUIET_DBFS:g} dBFS (RMS level), almost silent. Check the recording, or leave it out."
+    what, it = (
+        (f"1 clip ({first}) has", "it") if len(quiet) == 1 else (f"{len(quiet)} clips (first: {first}) have", "them")
+    )
+    return (
+        f"{what} an RMS level below −{-QUIET_DBFS:g} dBFS, which is almost silence: listen to {it}, or leave {it} out."
+    )
 
 
 @dataclass(frozen=True)
@@ -338,6 +343,7 @@ def inspect(
     >>> found.counts, found.folds, found.durations_s, sum(found.faults.values())
     (array([[1]]), (None,), array([1.]), 0)
     """
+    check_jobs(jobs)
     data = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
     if progress is not None:
         return _inspection(data, _check_clips(data.clips, progress, jobs))
@@ -521,7 +527,7 @@ def _clipped_runs(clip: Clip, info: audio.AudioInfo, n_samples: int, in_mono: in
 def _silence(check: _ClipCheck) -> str:
     if check.error or check.peak > SILENCE_PEAK:
         return ""
-    return f"peak {20 * math.log10(check.peak):.0f} dB" if check.peak > 0 else "all samples are zero"
+    return f"peak −{-20 * math.log10(check.peak):.0f} dBFS" if check.peak > 0 else "all samples are zero"
 
 
 def _findings(dataset: Dataset, details: Sequence[str]) -> tuple[Finding, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -11,7 +12,7 @@ import numpy as np
 
 from soundmark.datasets.inspection import Duplicates, Finding, Inspection, SharedRecording
 from soundmark.runtime.dataframes import import_pandas
-from soundmark.runtime.text import duration, shortened
+from soundmark.runtime.text import counted, duration, shortened, spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,11 +49,13 @@ def to_sections(inspection: Inspection) -> tuple[Section, ...]:
     durations = "no clip could be read"
     if lengths_s.size:
         low, middle, high = lengths_s.min(), np.median(lengths_s), lengths_s.max()
-        durations = f"{low:.3f} s to {high:.3f} s, median {middle:.3f} s; {duration(lengths_s.sum())} in all"
+        each = spread(*(f"{seconds:.3f} s" for seconds in (low, middle, high)))
+        durations = f"{each}; {duration(lengths_s.sum())} in all"
+    classes = counted(len(inspection.classes), "class")
     return (
         Section(
             "Data set",
-            f'{inspection.name}, {inspection.share}, {len(inspection.classes)} classes, in "{inspection.root}"',
+            f'{inspection.name}, {inspection.share}, {classes}, in "{inspection.root}"',
         ),
         _counts_section(inspection),
         Section("Durations", durations),
@@ -79,9 +82,10 @@ def overview(inspection: Inspection) -> str:
     _, _, durations, _, faults, *_ = to_sections(inspection)
     encodings = [f"{encoding} ({encoding.clips})" for encoding in inspection.encodings]
     more = f"; and {len(encodings) - 3} more" if len(encodings) > 3 else ""
+    classes = counted(len(inspection.classes), "class")
     return "\n".join(
         (
-            f'Inspection of "{shortened(inspection.name)}": {inspection.share}, {len(inspection.classes)} classes',
+            f'Inspection of "{shortened(inspection.name)}": {inspection.share}, {classes}',
             f"  durations: {durations.text}",
             f"  encodings: {'; '.join(encodings[:3])}{more}",
             f"  faults:    {faults.text}",
@@ -168,9 +172,20 @@ def _counts_section(inspection: Inspection) -> Section:
     return Section("Clips per class and fold", text, ("class", *heads, "all"), (*rows, total))
 
 
+def _singular(kind: str) -> str:
+    """Return the name of a kind of fault for one: its first plural is that of what is counted.
+
+    >>> _singular("silent clips"), _singular("recordings across folds"), _singular("groups of identical clips")
+    ('silent clip', 'recording across folds', 'group of identical clips')
+    """
+    return re.sub("(clip|recording|group)s", r"\1", kind, count=1)
+
+
 def _fault_sections(inspection: Inspection) -> list[Section]:
     """Return a summary, then a table for each kind of fault that was found."""
-    found = [f"{number} {kind}" for kind, number in inspection.faults.items() if number]
+    found = [
+        f"{number} {_singular(kind) if number == 1 else kind}" for kind, number in inspection.faults.items() if number
+    ]
     summary = "; ".join(found) or NO_FAULTS
     clips, lists = ("path", "class", "fold", "detail"), ("path", "reason")
     recordings = ("recording", "folds", "classes")

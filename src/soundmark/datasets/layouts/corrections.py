@@ -54,9 +54,6 @@ OPTIONS = ("classes",)
 TABLE, CLIPS = "corrections.csv", "clips"
 
 
-BACKGROUND = "background"  # the label of "none"
-
-
 WITH_LABEL, WITHOUT_LABEL, UNDO = ("yes", "label", "none"), ("no", "skip"), "undo"
 
 

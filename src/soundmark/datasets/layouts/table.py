@@ -2,7 +2,8 @@
 
 Required columns: ``path`` and ``label``. Optional: ``start`` and ``end`` (seconds), ``fold``, ``source`` (or
 ``recording``, ``recording_id``, ``source_recording``), ``salience`` and ``time``. Paths are relative to the table's
-folder. Row numbers in messages are those of a spreadsheet: the header is row 1.
+folder. With semicolons between the columns, as European spreadsheets write them, times may have a decimal comma: 1,5.
+Row numbers in messages are those of a spreadsheet: the header is row 1.
 
 Several labels in one cell are separated by semicolons, "dog;siren" (with quotes if the column delimiter is a
 semicolon). One such cell makes the table multi-label: a clip then has any number of classes; an empty cell means none.

@@ -76,9 +76,9 @@ def existing_clips(
     >>> row = Row(Path("labels.csv"), 2, {})
     >>> existing_clips(Path("pets"), [(row, Clip(path=Path("pets/rex.wav"), label="dog"))])
     Traceback (most recent call last):
-    soundmark.errors.DatasetError: none of the 1 files listed in "labels.csv" exists; row 2: "pets/rex.wav". ...
+    soundmark.errors.DatasetError: none of the files listed in "labels.csv" exists; row 2: "pets/rex.wav". ...
     """
-    listing, clips, skipped, n_missing, first_missing = FolderListing(), [], [], 0, None
+    listing, clips, skipped, first_missing = FolderListing(), [], [], None
     for row, clip in rows:
         if isinstance(clip, Skipped):
             skipped.append(clip)
@@ -86,7 +86,6 @@ def existing_clips(
             clips.append(clip)
         else:
             skipped.append(Skipped(relative(clip.path, root), f"row {row.number}: {_reason_missing(clip.path)}"))
-            n_missing += 1
             first_missing = first_missing or (row, clip)
     if not clips and first_missing is None:
         problem = f'"{skipped[0].path}": {skipped[0].reason}' if skipped else "it has no rows of clips"
@@ -94,7 +93,7 @@ def existing_clips(
     if not clips and first_missing is not None:
         row, clip = first_missing
         raise DatasetError(
-            f'none of the {n_missing} files listed in "{row.table}" exists; row {row.number}: "{clip.path}". Add '
+            f'none of the files listed in "{row.table}" exists; row {row.number}: "{clip.path}". Add '
             "the sound files, or correct the paths: they are relative to the table's folder."
         )
     return tuple(clips), tuple(skipped)
@@ -123,6 +122,7 @@ class Row:
     table: Path
     number: int
     cells: dict[str, str]
+    decimal_comma: bool = False  # whether 1,5 is a number, as in tables with semicolons between the columns
 
     def get(self, column: str) -> str:
         """Return the text of a cell; "" if it is empty or the column does not exist."""
@@ -170,6 +170,8 @@ class Row:
     def seconds(self, column: str) -> float | None:
         """Return a cell as a time in seconds, 0 or more; None if it is empty."""
         value = self.get(column)
+        if self.decimal_comma and value.count(",") == 1 and "." not in value:
+            value = value.replace(",", ".")
         if not value:
             return None
         try:
@@ -201,6 +203,8 @@ class Row:
 def read_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
     r"""Read the rows of a CSV file delimited by commas, semicolons or tabs; column names are case-insensitive.
 
+    With semicolons, times may have a decimal comma: spreadsheets write both together.
+
     Raises:
         DatasetError: the file is not UTF-8 text, a ``required`` column is missing, there are no rows, or the table has
             more than ``MAX_ROWS`` rows, or more than ``MAX_ROW_CHARS`` characters in a row.
@@ -212,10 +216,11 @@ def read_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
     [(2, 'a;b.wav', 'dog')]
     """
     records = _records(path)
-    columns = _header(path, next(records, (0, []))[1], required)
+    _, names, delimiter = next(records, (0, [], ","))
+    columns = _header(path, names, required)
     number = 0
-    for number, record in records:
-        yield _row(path, number, columns, record)
+    for number, record, _ in records:
+        yield Row(path, number, _cells(path, number, columns, record), decimal_comma=delimiter == ";")
     if not number:
         raise DatasetError(f'"{path}" lists no clips: it has a header but no rows.')
 
@@ -253,8 +258,8 @@ def numbered_rows(
             yield number, record
 
 
-def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the non-empty rows with their row numbers."""
+def _records(path: Path) -> Iterator[tuple[int, list[str], str]]:
+    """Yield the non-empty rows with their row numbers, and the delimiter of the table."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             delimiter, declared = _delimiter(file)
@@ -262,7 +267,8 @@ def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
             rows = numbered_rows(path, _lines(file), delimiter, strict=True)
             if declared:
                 next(rows)
-            yield from rows
+            for number, record in rows:
+                yield number, record, delimiter
     except UnicodeDecodeError as error:
         row, byte = _undecodable(path)
         raise DatasetError(
@@ -314,11 +320,11 @@ def _header(path: Path, names: Sequence[str], required: Sequence[str]) -> list[s
     return header
 
 
-def _row(path: Path, number: int, header: Sequence[str], record: Sequence[str]) -> Row:
+def _cells(path: Path, number: int, header: Sequence[str], record: Sequence[str]) -> dict[str, str]:
     cells = [cell.strip() for cell in record]
     if any(cells[len(header) :]):
         raise DatasetError(
             f'"{path}", row {number} has {len(cells)} cells but the header has {len(header)} columns: put quotes '
             "around values that contain the delimiter."
         )
-    return Row(path, number, dict(zip(header, cells, strict=False)))
+    return dict(zip(header, cells, strict=False))

@@ -32,9 +32,8 @@ import numpy as np
 from soundmark import audio
 from soundmark.audio import Sound
 from soundmark.datasets import Clip
-from soundmark.datasets.dataset import SEPARATOR
+from soundmark.datasets.dataset import BACKGROUND, SEPARATOR
 from soundmark.datasets.layouts.corrections import (
-    BACKGROUND,
     CLIPS,
     COLUMNS,
     DECISIONS,

@@ -17,7 +17,7 @@ import json
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,8 @@ from soundmark.detection.inputs import Failure
 from soundmark.detection.results_folder import is_results_folder
 from soundmark.errors import BundleError, SettingsError, unknown_name
 from soundmark.models.classifier import Model, load
-from soundmark.runtime.checks import check_jobs, is_count
+from soundmark.models.pretrained.named_models import open_model
+from soundmark.runtime.checks import check_jobs, check_path, check_paths, is_count
 from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.text import counted, duration, html_table, shortened
 
@@ -159,7 +160,7 @@ class Index:
         Traceback (most recent call last):
         soundmark.errors.SettingsError: "...none" is not an index: ... Make one with `soundmark index`.
         """
-        folder = Path(folder)
+        folder = Path(check_path("the folder", folder))
         if is_results_folder(folder):
             raise SettingsError(
                 f'"{folder}" is a results folder of `soundmark classify`, not an index: give the model that indexes '
@@ -197,10 +198,10 @@ class Index:
         1
         """
         check_jobs(jobs)
-        paths = [fspath(path) for path in ([archive] if isinstance(archive, str | PathLike) else archive)]
+        paths, folder = check_paths("the archive", archive), check_path("the folder", folder)
         input_files.check(paths, None)
         files, _ = input_files.without_repeats(input_files.files(paths))
-        loaded = model if isinstance(model, Model) else load(model)
+        loaded = open_model(model)
         from soundmark.runtime.progress_bars import analysis_progress  # imports rich, which is slow
 
         with analysis_progress(quiet) as on_progress:
@@ -410,7 +411,9 @@ class Index:
             wanted = np.concatenate([model.embed(sound, rate_hz) for sound in sounds])
         else:
             wanted = model.embed(_part(sounds, start_s, stop_s))
-        excluded = set() if same_file else {_resolved(sound) for sound in sounds if isinstance(sound, str | PathLike)}
+        excluded = (
+            set() if same_file else {path_in_index(sound) for sound in sounds if isinstance(sound, str | PathLike)}
+        )
         return self.like(wanted, n, without=excluded)
 
     def like(self, embeddings: NDArray[np.float32], n: int, *, without: Container[str] = ()) -> FoundWindows:
@@ -498,7 +501,7 @@ class Index:
         found = np.zeros(len(self), bool)
         numbers = {recording.path: number for number, recording in enumerate(self.recordings)}
         for clip in clips:
-            number = numbers.get(_resolved(clip.path))
+            number = numbers.get(path_in_index(clip.path))
             if number is None:
                 continue
             own = np.flatnonzero(self._recording_of == number)
@@ -556,7 +559,3 @@ def _part(sounds: Sequence[Any], start_s: float | None, stop_s: float | None) ->
     if len(sounds) != 1 or not isinstance(sounds[0], str | PathLike):
         raise SettingsError("start and stop are those of one file: give one sound, as a path.")
     return audio.read(sounds[0], start_s=start_s or 0.0, stop_s=stop_s)
-
-
-def _resolved(path: str | PathLike[str]) -> str:
-    return path_in_index(fspath(path))

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from os import PathLike, fspath
 from pathlib import Path
 
 import numpy as np
@@ -122,13 +123,14 @@ def _add(
     return added
 
 
-def path_in_index(path: str) -> str:
+def path_in_index(path: str | PathLike[str]) -> str:
     """Return the path under which an index has a file: absolute, without links; a URL is one.
 
     >>> path_in_index("s3://bucket/a.wav")
     's3://bucket/a.wav'
     """
-    return path if is_url(path) else str(Path(path).resolve())
+    text = fspath(path)
+    return text if is_url(text) else str(Path(text).resolve())
 
 
 def _records(parts: Sequence[WindowScores], parameters: Parameters, model: Model) -> NDArray[np.void]:

@@ -22,6 +22,7 @@ from soundmark.runtime import parallel
 from soundmark.runtime.checks import is_url
 from soundmark.runtime.parallel import same_files
 from soundmark.runtime.parallel.same_files import Found
+from soundmark.runtime.text import counted
 
 SHARDS_PER_CORE = 8  # so that all workers end at nearly the same time
 
@@ -62,7 +63,7 @@ class _Shard:
     @property
     def description(self) -> str:
         others = len(self.files) - 1
-        return f'"{self.files[0].path}"' + (f" and {others} more files" if others else "")
+        return f'"{self.files[0].path}"' + (f" and {counted(others, 'more file')}" if others else "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ from soundmark.audio.capture import open_source
 from soundmark.audio.capture.pcm import open_pcm
 from soundmark.detection.live.monitor import StreamCallbacks, StreamProcessor
 from soundmark.detection.settings import DetectionSettings, LiveSettings, check_share, resolve_thresholds
-from soundmark.models.classifier import Model, load
+from soundmark.models.classifier import Model
+from soundmark.models.pretrained.named_models import open_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +60,7 @@ def listen(
     [0.0]
     """
     check_share("threshold", threshold)
-    loaded = model if isinstance(model, Model) else load(model)
+    loaded = open_model(model)
     settings = DetectionSettings(
         unknown=unknown,
         min_confidence=threshold,

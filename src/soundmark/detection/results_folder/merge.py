@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from soundmark.detection.results_folder import (
 from soundmark.detection.settings import Shard
 from soundmark.errors import OutputError, SettingsError
 from soundmark.runtime import atomic, checksums, output_folder
-from soundmark.runtime.checks import read_regular
+from soundmark.runtime.checks import check_path, check_paths, parse_json, read_regular
 from soundmark.runtime.text import counted
 
 MAX_LISTED = 10
@@ -74,8 +74,8 @@ def merge(folder: str | PathLike[str], shards: Sequence[str | PathLike[str]]) ->
     >>> merge(folder / "all", [folder / "shard-1", folder / "shard-2"]).analyzed
     4
     """
-    output = Path(folder)
-    parts = _in_order([_read(Path(fspath(shard))) for shard in shards])
+    output = Path(check_path("the folder", folder))
+    parts = _in_order([_read(Path(shard)) for shard in check_paths("the shard", shards)])
     form = json.loads(parts[0].parameters)["format"]
     FORMATS[form].check()
     check_results_folder(output)
@@ -96,7 +96,7 @@ def _read(folder: Path) -> _Part:
         about = checksums.parse_verified(read_regular(folder / SHARD, MAX_LIST_BYTES))
         parameters = read_regular(folder / PARAMETERS, MAX_PARAMETERS_BYTES)
         with _damaged(PARAMETERS):
-            values = json.loads(parameters)
+            values = parse_json(parameters)
             if values["format"] not in FORMATS or not isinstance(values["versions"], dict):
                 raise ValueError("an unknown format, or no versions")
         with _damaged(SHARD):
@@ -117,7 +117,7 @@ def _read(folder: Path) -> _Part:
             f'"{folder}" is not the folder of a finished shard: it has no {Path(error.filename).name}. Run its '
             "command, classify --shard K/N, to the end."
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f'"{folder}" cannot be read ({reason}). Run its command, classify --shard, again.') from error
 

@@ -145,8 +145,8 @@ def _lines(texts: Sequence[str]) -> Html:
 def _dataset(view: View) -> str:
     """The name of the data set, and its numbers of clips, recordings and classes."""
     data = view.evaluation.dataset
-    recordings = f" from {text.count(count_recordings(data))} recordings" if data.sources_known else ""
-    return f"{data.name} ({_n_clips(view)} clips{recordings}, {len(data.classes)} classes)"
+    recordings = f" from {text.counted(count_recordings(data), 'recording', text.NARROW)}" if data.sources_known else ""
+    return f"{data.name} ({_n_clips(view)} clips{recordings}, {text.counted(len(data.classes), 'class')})"
 
 
 def _n_clips(view: View) -> str:
@@ -157,7 +157,7 @@ def _n_clips(view: View) -> str:
 
 def _clips(view: View) -> str:
     data = view.evaluation.dataset
-    return f"{_n_clips(view)} clips of {data.name} in {len(data.classes)} classes"
+    return f"{_n_clips(view)} clips of {data.name} in {text.counted(len(data.classes), 'class')}"
 
 
 def _rates(view: View) -> list[str]:

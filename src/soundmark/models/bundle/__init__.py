@@ -31,13 +31,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from soundmark.audio.decoding.diagnosis import reason_missing
 from soundmark.errors import BundleError
 from soundmark.models.bundle import graph_check
 from soundmark.models.bundle.graph_check import CheckedGraph
 from soundmark.models.card import Card
 from soundmark.runtime import atomic
 from soundmark.runtime.parallel import available_cores
-from soundmark.runtime.text import one_line
+from soundmark.runtime.text import counted, one_line
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -62,7 +63,7 @@ class Bundle:
     name: str = field(default="the model", compare=False)  # for messages: the file
 
     def __repr__(self) -> str:
-        return f"Bundle(graph of {len(self.graph)} bytes, {self.card!r})"
+        return f"Bundle(graph of {counted(len(self.graph), 'byte')}, {self.card!r})"
 
     @cached_property
     def card_json(self) -> str:
@@ -226,7 +227,7 @@ def read_file(path: Path, what: str = "model") -> bytes:
 
     >>> read_file(folder / "none.onnx", "backbone")
     Traceback (most recent call last):
-    soundmark.errors.BundleError: the backbone "...none.onnx" cannot be read: No such file or directory.
+    soundmark.errors.BundleError: the backbone "...none.onnx" does not exist: "..." contains no "none.onnx".
     """
     try:
         if path.is_dir():
@@ -240,6 +241,8 @@ def read_file(path: Path, what: str = "model") -> bytes:
                 f'the {what} "{path}" has {found.st_size:,} bytes; the largest ONNX file has {MAX_BYTES:,}.'
             )
         return path.read_bytes()
+    except FileNotFoundError as error:
+        raise BundleError(f'the {what} "{path}" {reason_missing(path)}') from error
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise BundleError(f'the {what} "{path}" cannot be read: {why}.') from error
@@ -364,7 +367,7 @@ def runtime_errors(what: str, remedy: str = "Give a .onnx file that soundmark wr
 
 def _models_in_folder(folder: Path) -> str:
     """A hint that names up to three models in a folder that was given instead of a model."""
-    models = sorted(folder.rglob("model.onnx"))[:3]
+    models = sorted(folder.rglob("*.onnx"))[:3]
     return f" Models in it: {', '.join(str(model) for model in models)}." if models else ""
 
 

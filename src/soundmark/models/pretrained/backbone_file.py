@@ -12,7 +12,6 @@ The file passes the checks of models before ONNX Runtime reads it. Outputs that 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from soundmark.models.bundle import graph_check
 from soundmark.models.bundle.graph_check import Interface
 from soundmark.models.pretrained.backbone import Backbone
 from soundmark.models.pretrained.graph import OPSET, Graph
+from soundmark.runtime.checks import parse_json
 from soundmark.runtime.text import listed, one_line
 from soundmark.spectrograms import Representation, Waveform
 
@@ -244,8 +244,8 @@ def _card_representation(card: Mapping[str, Any]) -> Representation | None:
 
 def _json(text: str | None) -> dict[str, Any]:
     try:
-        found = json.loads(text or "{}")
-    except (ValueError, RecursionError):
+        found = parse_json(text or "{}")
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from soundmark.errors import BundleError, OutputError, SettingsError, SoundmarkError
 from soundmark.models.bundle import Bundle
 from soundmark.models.card_text import to_markdown
-from soundmark.runtime.checksums import sha256_of
-from soundmark.runtime.text import one_line
+from soundmark.runtime.checksums import file_checksum
+from soundmark.runtime.text import counted, one_line
 
 log = logging.getLogger("soundmark")
 
@@ -130,7 +130,7 @@ def download(address: Address) -> Path:
                 f"{MAX_BYTES:,}."
             )
         path = Path(hf_hub_download(**where))
-    if found.etag and SHA256.fullmatch(found.etag) and sha256_of(path) != found.etag:
+    if found.etag and SHA256.fullmatch(found.etag) and file_checksum(path) != found.etag:
         raise BundleError(
             f'the download of "{address}" is damaged: its SHA-256 is not that of the Hub. Delete "{path}", and try '
             "again."
@@ -165,7 +165,7 @@ def push(model: Bundle, repository: str, *, private: bool = False, message: str 
         api.create_commit(
             repository,
             [CommitOperationAdd(name, content) for name, content in files.items()],
-            commit_message=message or f"soundmark: {len(model.card.classes)} classes",
+            commit_message=message or f"soundmark: {counted(len(model.card.classes), 'class')}",
         )
     return str(url)
 

@@ -26,6 +26,7 @@ from soundmark.models.bundle import Bundle
 from soundmark.models.classifier import Model
 from soundmark.models.pretrained import hub
 from soundmark.runtime.cache import cache_folder
+from soundmark.runtime.checks import check_path
 
 if TYPE_CHECKING:
     from soundmark.models.card import Card
@@ -70,7 +71,7 @@ def load(name_or_path: str | PathLike[str], *, classes: Sequence[str] | str | No
 
     Raises:
         BundleError: the file does not exist, is not a soundmark model, is damaged, or has a later schema.
-        SettingsError: the model does not have one of the ``classes``, or is not multi-label.
+        SettingsError: it is not a path; the model does not have one of the ``classes``, or is not multi-label.
         WeightsError: the pretrained weights are missing and cannot be downloaded.
 
     >>> model.save(folder / "model.onnx")
@@ -78,7 +79,7 @@ def load(name_or_path: str | PathLike[str], *, classes: Sequence[str] | str | No
     ('air_conditioner', 'car_horn')
     >>> load("audioste")
     Traceback (most recent call last):
-    soundmark.errors.BundleError: the model "audioste" cannot be read: ... Did you mean "audioset"?
+    soundmark.errors.BundleError: the model "audioste" does not exist. Did you mean "audioset"?
     """
     found = _load(name_or_path)
     return found if classes is None else with_classes(found, classes)
@@ -90,12 +91,25 @@ def _load(name_or_path: str | PathLike[str]) -> Model:
     if isinstance(name_or_path, str) and hub.is_address(name_or_path):
         return classifier.load(hub.download(hub.parse(name_or_path)))
     try:
-        return classifier.load(name_or_path)
+        return classifier.load(check_path("the model", name_or_path))
     except BundleError as error:
         close = get_close_matches(str(name_or_path), PRETRAINED, n=1)
         if close and not Path(name_or_path).exists():
             raise BundleError(f'{error} Did you mean "{close[0]}"?') from error
         raise
+
+
+def open_model(model: Model | str | PathLike[str]) -> Model:
+    """Return ``model``, loaded first if it is a name or a path: see ``load``.
+
+    Raises:
+        BundleError: the path is not a model.
+        SettingsError: it is neither a ``Model`` nor a path.
+
+    >>> open_model(model) is model
+    True
+    """
+    return model if isinstance(model, Model) else load(model)
 
 
 def with_classes(model: Model, classes: Sequence[str] | str) -> Model:

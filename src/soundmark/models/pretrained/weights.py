@@ -14,7 +14,7 @@ from pathlib import Path
 from soundmark.errors import WeightsError
 from soundmark.runtime import atomic
 from soundmark.runtime.cache import cache_folder
-from soundmark.runtime.checksums import sha256_of
+from soundmark.runtime.checksums import file_checksum
 from soundmark.runtime.downloads import download
 from soundmark.runtime.progress import Progress, no_progress
 
@@ -61,7 +61,7 @@ def find(name: str, progress: Progress = no_progress) -> Path:
     for folder in (os.environ.get("SOUNDMARK_WEIGHTS"), cache):
         path = Path(folder) / weights.file if folder else None
         if path and path.is_file():
-            if sha256_of(path) != weights.sha256:
+            if file_checksum(path) != weights.sha256:
                 raise WeightsError(
                     f'"{path}" is not the released {weights.file}: its SHA-256 is not {weights.sha256}. Delete it; the '
                     "next run downloads it again."

@@ -27,6 +27,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from soundmark.errors import SoundmarkError
+from soundmark.runtime.checks import check_jobs
 from soundmark.runtime.parallel.allocator import undo_trimming
 
 if TYPE_CHECKING:
@@ -73,12 +74,13 @@ def workers(cluster: Any, jobs: int | None = None) -> Iterator[Jobs]:
     ``cluster`` is the address of a Dask scheduler, ``local``, a ``distributed.Client``, or any executor.
 
     Raises:
-        SettingsError: the cluster cannot be used: see ``cluster.connected``.
+        SettingsError: ``jobs`` is not valid, or the cluster cannot be used: see ``cluster.connected``.
 
     >>> with workers(None, 2) as jobs:
     ...     jobs
     2
     """
+    check_jobs(jobs)
     if cluster is None or isinstance(cluster, Executor):
         yield jobs if cluster is None else cluster
         return

@@ -16,7 +16,7 @@ export function showModel(model) {
   ]));
   const items = model.classes.map((label) => element("li", { text: label }));
   byId("all-classes").replaceChildren(...items);
-  byId("all-classes-title").textContent = `${model.classes.length} classes`;
+  byId("all-classes-title").textContent = `${model.classes.length} ${model.classes.length === 1 ? "class" : "classes"}`;
   byId("find").hidden = model.classes.length < 20;
   byId("find-class").addEventListener("input", ({ target }) => {
     const wanted = target.value.toLowerCase();

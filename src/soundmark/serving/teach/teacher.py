@@ -22,6 +22,7 @@ from soundmark.detection.archive.corrections import Corrections
 from soundmark.errors import SettingsError, SoundmarkError
 from soundmark.models.classifier import Model
 from soundmark.models.pretrained.model_parts import EmbeddingScorer
+from soundmark.runtime.text import counted
 from soundmark.serving.archives import Archive
 from soundmark.serving.teach.examples import ExampleSource
 from soundmark.serving.teach.retraining import retrain
@@ -156,7 +157,7 @@ class Teacher:
             self._check()
             self.versions.started(began)
             version = self._trained(began)
-            detail = f"Model {version.number} was trained on {version.report['clips']} clips and is in use."
+            detail = f"Model {version.number} was trained on {counted(version.report['clips'], 'clip')} and is in use."
             self._end("done", detail)
         except CancelledError:
             self._ended("cancelled", "The training was cancelled. The model did not change.")

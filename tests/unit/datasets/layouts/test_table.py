@@ -120,6 +120,12 @@ def test_a_duplicate_row_is_skipped(pets: Path):
     assert data.skipped == (Skipped("rex.wav", "row 4: duplicate of row 2"),)
 
 
+def test_times_with_a_decimal_comma_are_read_from_a_table_with_semicolons(pets: Path):
+    rows = ["path;label;start;end;fold", "rex.wav;dog;0,125;1,5;1", "mia.wav;cat;0.25;2;2"]
+    data = Dataset.open(write_table(pets / "t.csv", *rows))
+    assert [(clip.start_s, clip.stop_s, clip.fold) for clip in data.clips] == [(0.125, 1.5, 1), (0.25, 2.0, 2)]
+
+
 def test_salience_and_time(pets: Path):
     rows = ["path,label,salience,time", "rex.wav,dog,2,2024-05-01T13:00:00", "mia.wav,cat,Foreground,"]
     first, second = Dataset.open(write_table(pets / "t.csv", *rows)).clips
@@ -153,10 +159,12 @@ def test_files_can_be_outside_the_folder_of_the_table(pets: Path):
         (["path,label,start", "rex.wav,dog,-1"], r'row 2: start="-1" must be a number of seconds'),
         (["path,label,end", "rex.wav,dog,nan"], r'row 2: end="nan" must be a number of seconds'),
         (["path,label,end", "rex.wav,dog,inf"], r'row 2: end="inf" must be a number of seconds'),
-        (["path;label;end", "rex.wav;dog;1,5"], r'end="1,5" must be a number of seconds, 0 or more, for example 1.5'),
+        (["path,label,end", 'rex.wav,dog,"1,5"'], r'end="1,5" must be a number of seconds, 0 or more, for example 1.5'),
+        (["path;label;end", "rex.wav;dog;1.234,5"], r'end="1.234,5" must be a number of seconds'),
+        (["path\tlabel\tend", "rex.wav\tdog\t1,5"], r'end="1,5" must be a number of seconds'),
         (["path,label,start,end", "rex.wav,dog,2,2"], r'row 2: end="2" must be greater than start=2'),
         (["path,label,start,end", "rex.wav,dog,2,1"], r'row 2: end="1" must be greater than start=2'),
-        (["path,label", "a.wav,dog", "b.wav,dog"], r'none of the 2 files listed in ".*t.csv" exists; row 2: ".*a.wav"'),
+        (["path,label", "a.wav,dog", "b.wav,dog"], r'none of the files listed in ".*t.csv" exists; row 2: ".*a.wav"'),
         (["path,label", '"rex.wav,dog'], r"is not a valid CSV table \(unexpected end of data\): check that all quotes"),
     ],
 )

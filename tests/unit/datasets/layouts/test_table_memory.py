@@ -35,7 +35,7 @@ WIDE = ",".join(f"c{column}" for column in range(1000))
 TABLES = {
     "rows.csv": (repeated("path,label\n", "a,b\n"), "has more than 1,048,576 rows"),
     "columns.csv": (repeated("path,label\n", "a," * 20_000 + "b\n"), "row 2 has 20001 cells but the header has 2"),
-    "wide.csv": (repeated(f"path,label,{WIDE}\n", "a,b" + ",x" * 1000 + "\n"), "none of the 1 files listed in"),
+    "wide.csv": (repeated(f"path,label,{WIDE}\n", "a,b" + ",x" * 1000 + "\n"), "none of the files listed in"),
     "one_line.csv": (repeated("", "a,"), "row 1 has more than 1,048,576 characters"),
     "empty_lines.csv": (repeated("", "\n"), "has more than 1,048,576 rows"),
     "events.csv": (repeated("filename,event_label\n", "a,b\n"), "is too large: a table of annotations may"),

@@ -143,9 +143,22 @@ def test_unknown_classes_are_refused_with_the_nearest_names(model):
         pretrained.with_classes(model, " , ")
 
 
-def test_a_misspelt_name_gets_a_suggestion(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("audio-set", 'the model "audio-set" does not exist. Did you mean "audioset"?'),
+        ("audoset", 'the model "audoset" does not exist. Did you mean "audioset"?'),
+        ("7", 'the model "7" does not exist.'),
+        ("model.onxn", 'the model "model.onxn" does not exist; did you mean "model.onnx"?'),
+        ("finl/x.onnx", 'the model "finl/x.onnx" does not exist: "." contains no "finl"; did you mean "final"?'),
+        ("final", 'the model "final" is a folder; a model is one .onnx file. Models in it: final/birds.onnx.'),
+    ],
+)
+def test_the_message_for_a_missing_model_names_the_nearest(name, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BundleError, match='No such file or directory. Did you mean "audioset"'):
-        soundmark.load("audio-set")
-    with pytest.raises(BundleError, match="No such file or directory.$"):
-        soundmark.load("model.onnx")
+    (tmp_path / "model.onnx").touch()
+    (tmp_path / "final").mkdir()
+    (tmp_path / "final" / "birds.onnx").touch()
+    with pytest.raises(BundleError) as caught:
+        soundmark.load(name)
+    assert str(caught.value) == message

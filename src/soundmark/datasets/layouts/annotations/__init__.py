@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from soundmark.audio.folders import in_class_folders, walk
-from soundmark.datasets.dataset import SEPARATOR, Clip, Dataset, Skipped, relative, typical_length_s
+from soundmark.datasets.dataset import BACKGROUND, SEPARATOR, Clip, Dataset, Skipped, relative, typical_length_s
 from soundmark.datasets.layouts.annotations.annotation import (
     Annotation,
     LabelFile,
@@ -36,10 +36,10 @@ from soundmark.datasets.layouts.annotations.annotation import (
     read_label_file,
     too_large,
 )
-from soundmark.datasets.layouts.annotations.background import BACKGROUND, background_clips
+from soundmark.datasets.layouts.annotations.background import background_clips
 from soundmark.datasets.layouts.annotations.recordings import Recordings, is_sound, sound_beside
 from soundmark.errors import DatasetError, unknown_name
-from soundmark.runtime.text import listed, shortened
+from soundmark.runtime.text import counted, listed, shortened
 
 KIND = "a set of annotated recordings"
 
@@ -232,6 +232,6 @@ def _nothing_usable(files: Sequence[Path], skipped: Sequence[Skipped]) -> str:
     reasons = Counter(item.reason.split(": ", 1)[-1] for item in skipped)
     reason, n = reasons.most_common(1)[0]
     return (
-        f'none of the {len(skipped)} annotations in "{files[0]}" can be used; {n} times: {reason} '
+        f'none of the {counted(len(skipped), "annotation")} in "{files[0]}" can be used; {n} times: {reason} '
         f'("{skipped[0].path}"). Put the table or label files beside the sound files, or correct the names in them.'
     )

@@ -10,10 +10,8 @@ from pathlib import Path
 
 from soundmark import audio
 from soundmark.datasets.clip import LONGEST_WINDOW_S, Clip
+from soundmark.datasets.dataset import BACKGROUND
 from soundmark.errors import AudioError
-
-BACKGROUND = "background"  # the label of these clips
-
 
 SHORTEST_S = 0.1
 

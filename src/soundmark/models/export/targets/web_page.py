@@ -25,10 +25,10 @@ from soundmark.models.export.resampling import PolyphaseFilter, polyphase_filter
 from soundmark.models.export.targets.target import Files, Target, any_audio
 from soundmark.runtime import atomic
 from soundmark.runtime.cache import cache_folder
-from soundmark.runtime.checksums import sha256_of
+from soundmark.runtime.checksums import file_checksum
 from soundmark.runtime.downloads import download
 from soundmark.runtime.progress import Progress, no_progress
-from soundmark.runtime.text import one_line
+from soundmark.runtime.text import counted, one_line
 
 VERSION = "1.27.0"  # of onnxruntime-web
 
@@ -156,7 +156,7 @@ def _settings(model: Model) -> dict[str, Any]:
         "hop_samples": hop_samples(card.window_s * rate_hz, model.overlap),
         "unknown_label": model.unknown,
         "title": "Sound classifier",
-        "about": one_line(f"{len(model.classes)} classes{''.join(f', {text}' for text in known)}", 200),
+        "about": one_line(f"{counted(len(model.classes), 'class')}{''.join(f', {text}' for text in known)}", 200),
         "licence": one_line(f"{licence.strip()} Runs ONNX Runtime Web (MIT licence).", 500),
     }
 
@@ -210,7 +210,7 @@ def runtime_files(runtime: Path | None, progress: Progress = no_progress) -> dic
 
 def _in_package(folder: Path, file: RuntimeFile) -> Path:
     found = [path for path in (folder / "dist" / file.name, folder / file.name) if path.is_file()]
-    if not found or sha256_of(found[0]) != file.sha256:
+    if not found or file_checksum(found[0]) != file.sha256:
         why = "is missing" if not found else "has another SHA-256"
         raise SettingsError(
             f'the folder "{folder}" does not contain onnxruntime-web {VERSION}: "{file.name}" {why}. Run `npm install '
@@ -222,7 +222,7 @@ def _in_package(folder: Path, file: RuntimeFile) -> Path:
 def _downloaded(file: RuntimeFile, progress: Progress) -> Path:
     folder = atomic.make_folder(cache_folder() / f"onnxruntime-web-{VERSION}", "Set SOUNDMARK_CACHE to another folder.")
     path = folder / file.name
-    if path.is_file() and sha256_of(path) == file.sha256:
+    if path.is_file() and file_checksum(path) == file.sha256:
         return path
     return download(
         DOWNLOADS + file.name,
