@@ -11,6 +11,7 @@ from soundmark.models.bundle import Bundle
 from soundmark.models.card import Card
 from soundmark.models.classifier import Model
 from soundmark.models.pretrained.backbone import Backbone, build_backbone
+from soundmark.models.pretrained.graph import Graph
 from soundmark.spectrograms import Mel
 from soundmark.training import networks
 from soundmark.training.epochs import onnx_export
@@ -40,6 +41,23 @@ def random_transfer_graph(shape: tuple[int, int], n_classes: int) -> bytes:
     features = rng.normal(size=(len(labels), backbone.n_features)).astype(np.float32)
     head = fit_head(features, np.eye(n_classes)[labels], np.arange(len(labels)).astype(str))
     return model_graph(backbone, head, n_classes)
+
+
+def two_views_graph() -> bytes:
+    """A graph that applies convolution and batch normalisation to two views, as the first models of transfer did."""
+    graph, rng = Graph(), np.random.default_rng(0)
+    x = graph.input("spectrogram", (1, 16, 20))
+    kernel, bias = graph.constant("kernel", rng.normal(size=(8, 1, 3, 3))), graph.constant("bias", rng.normal(size=8))
+    parts = {name: rng.uniform(0.5, 1.5, 8) for name in ("scale", "shift", "mean", "variance")}
+    norm = [graph.constant(name, values) for name, values in parts.items()]
+    weights = graph.constant("weights", rng.normal(size=(3, 8)))
+    views = []
+    for view in (x, graph.node("Div", x, graph.constant("two", 2.0))):
+        y = graph.node("BatchNormalization", graph.node("Conv", view, kernel, bias), *norm, epsilon=1e-3)
+        y = graph.node("Flatten", graph.node("GlobalAveragePool", graph.node("Relu", y)), axis=1)
+        views.append(graph.node("Gemm", y, weights, transB=1))
+    graph.output("logits", graph.node("Add", *views))
+    return graph.to_bytes()
 
 
 def linear_graph(weights: np.ndarray, bias: np.ndarray) -> bytes:

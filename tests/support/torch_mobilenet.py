@@ -52,21 +52,6 @@ class MobileNet(nn.Module):
         return self.tags(self.embed(x))
 
 
-class TwoViews(nn.Module):
-    """The mean over two views of a sound, as in models of the recipe transfer of version 0.1.
-
-    The exporter does not fold the batch normalisation of layers that are applied twice.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.backbone = MobileNet(0.4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Compute AudioSet logits ``[batch, 527]``."""
-        return (self.backbone(x) + self.backbone(x / 2)) / 2
-
-
 class InvertedResidual(nn.Module):
     """An inverted residual block: 1×1 expansion, depthwise convolution, squeeze-excitation, 1×1 projection.
 

@@ -276,7 +276,7 @@ def test_an_unreadable_clip_gives_exit_status_1(soundmark, city_folder, tmp_path
         ),
         (["train", "{city_folder}", "-o", "run", "--test-fold", "4"], "has no fold 4"),
         (["train", "{city_folder}", "-o", "run", "--scores", "nowhere"], "is not the result of a comparison"),
-        (["classify", "x.wav", "-m", "none.onnx"], 'the model "none.onnx" cannot be read'),
+        (["classify", "x.wav", "-m", "none.onnx"], 'the model "none.onnx" does not exist'),
         (["classify", "x.wav", "-m", "{city_folder}/metadata/UrbanSound8K.csv"], "is not a model"),
         (["classify", "", "-m", "{model}"], 'an input is ""'),
         (["show", "{city_folder}"], "is a folder; a model is one .onnx file"),

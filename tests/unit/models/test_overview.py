@@ -13,9 +13,7 @@ from soundmark.models.classifier import Model
 from soundmark.models.export import int8, onnx_graph
 from soundmark.models.pretrained.graph import Graph
 from soundmark.spectrograms import LogMel
-from support import torch_mobilenet
-from support.models import random_transfer_graph
-from support.torch_export import torch_export
+from support.models import random_transfer_graph, two_views_graph
 
 pytestmark = pytest.mark.slow
 
@@ -98,7 +96,7 @@ def test_layers_of_a_transfer_model():
 
 
 def test_layers_of_folded_and_int8_graphs(notebook_model):
-    exported = torch_export(torch_mobilenet.TwoViews(), (64, 100))
+    exported = two_views_graph()
     assert "BatchNorm" in {layer.kind for layer in overview.layer_table(exported)}
     folded = overview.layer_table(onnx_graph.with_folded_batch_norm(exported))
     assert "BatchNorm" not in {layer.kind for layer in folded}

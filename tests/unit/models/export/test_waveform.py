@@ -125,7 +125,7 @@ def test_export_that_differs_is_not_written(model, part, tmp_path, monkeypatch):
         wrong = replace(model.card.representation, hop_samples=model.card.representation.hop_samples - 1)
     else:
         proto = onnx.load_from_string(model.bundle.graph)
-        name = {"probability": "network.dense.bias", "familiarity": "classes"}[part]
+        name = {"probability": "dense.bias", "familiarity": "familiarity/classes"}[part]
         tensor = next(t for t in proto.graph.initializer if t.name == name)
         values = numpy_helper.to_array(tensor)
         error = np.linspace(0, 0.1, values.size, dtype=np.float32).reshape(values.shape)
