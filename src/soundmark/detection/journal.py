@@ -110,8 +110,8 @@ def read_journal(path: Path) -> Iterator[FileResult]:
     """
     with suppress(OSError), open_regular(path) as file:
         for line in file:
-            if (values := _verified_line(line)) is not None:
-                yield _result_of(values)
+            if (entry := _entry(line)) is not None:
+                yield entry[1]
 
 
 def read_keys(path: Path) -> dict[str, int]:
@@ -123,9 +123,9 @@ def read_keys(path: Path) -> dict[str, int]:
     offsets, offset = {}, 0
     with suppress(OSError), open_regular(path) as file:
         for line in file:
-            values = _verified_line(line) if line.endswith(b"\n") else None
-            if values is not None:
-                offsets[values["key"]] = offset
+            entry = _entry(line) if line.endswith(b"\n") else None
+            if entry is not None:
+                offsets[entry[0]] = offset
             offset += len(line)
     return offsets
 
@@ -196,10 +196,10 @@ class Journal:
         self._file.seek(0)
         damaged = offset = complete = 0
         for line in self._file:
-            values = _verified_line(line) if line.endswith(b"\n") else None
-            if values is not None:
-                self._offsets[values["key"]] = offset
-            damaged += values is None and line.endswith(b"\n")
+            entry = _entry(line) if line.endswith(b"\n") else None
+            if entry is not None:
+                self._offsets[entry[0]] = offset
+            damaged += entry is None and line.endswith(b"\n")
             offset += len(line)
             complete = offset if line.endswith(b"\n") else complete
         self._file.truncate(complete)  # remove an incomplete last line, which would corrupt the next one
@@ -208,11 +208,12 @@ class Journal:
             log.warning('"%s" contains %s analysed again.', self.path, lines)
 
 
-def _verified_line(line: bytes) -> dict[str, Any] | None:
-    """Return the values of a line; None if it is damaged or has no valid result: anyone can compute its checksum."""
+def _entry(line: bytes) -> tuple[str, FileResult] | None:
+    """Return the key and result of a line; None if it is damaged, or a value is not valid in spite of its checksum."""
     try:
         values = checksums.parse_verified(line)
-        return values if isinstance(values["key"], str) and _is_valid(_result_of(values)) else None
+        key, result = values["key"], _result_of(values)
+        return (key, result) if isinstance(key, str) and _is_valid(result) else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -204,6 +204,17 @@ def _parsed(text: Any, load: Callable[[Any], Any], syntax_errors: tuple[type[Val
     return values
 
 
+def is_special(path: str) -> bool:
+    """Return whether a path leads to a folder, pipe or device: a missing file, or one at a URL, is not special.
+
+    A pipe would be waited for, and a device may never end.
+
+    >>> is_special("/"), is_special("missing.wav"), is_special(__file__)
+    (True, False, False)
+    """
+    return not is_url(path) and Path(path).exists() and not Path(path).is_file()
+
+
 def open_regular(path: Path) -> BinaryIO:
     """Open a file of an untrusted folder to read it: a pipe would be waited for, and a device may never end.
 

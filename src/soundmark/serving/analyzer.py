@@ -32,7 +32,7 @@ from soundmark.models import explanation
 from soundmark.models.classifier import Model
 from soundmark.models.explanation import Explanation
 from soundmark.runtime import parallel
-from soundmark.runtime.checks import is_url
+from soundmark.runtime.checks import is_special
 from soundmark.runtime.progress import Progress
 from soundmark.runtime.text import duration
 from soundmark.serving.http.problems import Problem
@@ -218,7 +218,7 @@ class Analyzer:
             raise self.too_slow() from None
 
     def _read(self, path: str, name: str, start_s: float, stop_s: float) -> Sound:
-        if not is_url(path) and Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
+        if is_special(path):
             raise Problem(422, f"{name} is not a regular file.")
         try:
             with opened_input(path) as source, self._decoders.blocks(source, start_s=start_s, stop_s=stop_s) as blocks:

@@ -29,7 +29,7 @@ EPOCH = {
 def notebook_graph() -> bytes:
     torch.manual_seed(0)
     network = networks.build("notebook_cnn", shape=(64, 64), n_classes=10)
-    with torch.no_grad():  # the exporter omits a bias of zeros only, as in a new network
+    with torch.no_grad():  # a new network has biases of zeros
         for parameter in network.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
     return onnx_export.export_network(network, (64, 64))

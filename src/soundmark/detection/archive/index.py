@@ -246,7 +246,7 @@ class Index:
         Index(8 recordings, 26 s, 8 windows)
         """
         check_jobs(jobs)
-        loaded = model if isinstance(model, Model) else load(model)
+        loaded = open_model(model)
         from soundmark.runtime.progress_bars import analysis_progress  # imports rich, which is slow
 
         with analysis_progress(quiet) as on_progress:

@@ -2,7 +2,7 @@
 
     files.csv, or the journal of an unfinished run ─▶ recordings ─ build_index ─▶ CACHE/indexes/KEY
 
-The key is one of the path of the results folder and of the model: each pair of them has an index of its own.
+The key is a hash of the path of the results folder and of the model: each pair of them has a separate index.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from soundmark.errors import OutputError, SettingsError
 from soundmark.models.classifier import Model
 from soundmark.runtime import atomic, locks
 from soundmark.runtime.cache import cache_folder
-from soundmark.runtime.checks import is_url, parse_json
+from soundmark.runtime.checks import is_special, is_url, parse_json
 from soundmark.runtime.progress import AnalysisProgress
 from soundmark.runtime.text import counted, first_of
 
@@ -105,7 +105,7 @@ def _recordings(results: Path) -> list[Input | Failure]:
 def _input(path: str, results: Path) -> Input | Failure:
     if path == STANDARD_INPUT:
         return Failure(path, f'a recording in "{results}" was read from standard input: it cannot be indexed.')
-    if not is_url(path) and Path(path).exists() and not Path(path).is_file():  # a pipe would wait for its writer
+    if is_special(path):
         return Failure(path, f'"{path}" is not a file: it cannot be indexed.')
     return Input(path, Path(path).name)
 

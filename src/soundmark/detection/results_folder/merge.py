@@ -31,7 +31,7 @@ from soundmark.detection.settings import Shard
 from soundmark.errors import OutputError, SettingsError
 from soundmark.runtime import atomic, checksums, output_folder
 from soundmark.runtime.checks import check_path, check_paths, parse_json, read_regular
-from soundmark.runtime.text import counted
+from soundmark.runtime.text import counted, reason_unreadable
 
 MAX_LISTED = 10
 
@@ -118,7 +118,7 @@ def _read(folder: Path) -> _Part:
             "command, classify --shard K/N, to the end."
         ) from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = reason_unreadable(error)
         raise OutputError(f'"{folder}" cannot be read ({reason}). Run its command, classify --shard, again.') from error
 
 
