@@ -1,8 +1,10 @@
 """Fixtures that the tests share: an isolated cache, synthetic data sets, models, and the real clips where available."""
 
 import os
+import random
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +25,21 @@ if (SHARED / "weights").is_dir():  # tests download nothing
     os.environ.setdefault("SOUNDMARK_WEIGHTS", str(SHARED / "weights"))
 
 
+STARTED = time.monotonic()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """On a slow machine, `.ci/run` tries as many of the long tests as fit in its time."""
+    parser.addoption("--within", type=float, metavar="S", help="files in random order; skip those left after S seconds")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip the test if the time of ``--within`` is over."""
+    within = item.config.getoption("--within")
+    if within is not None and time.monotonic() - STARTED > within:
+        pytest.skip(f"not started within the {within:g} s of --within")
+
+
 def pytest_configure() -> None:
     """Give each worker of pytest-xdist its own core: the threads of two trainings would wait for each other."""
     worker = os.environ.get("PYTEST_XDIST_WORKER")
@@ -31,11 +48,16 @@ def pytest_configure() -> None:
         os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests on the real clips are slow: the clips are unpacked first."""
     for item in items:
         if {"urbansound8k", "urbansound8k_native"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+    if config.getoption("--within") is not None:
+        run = getattr(config, "workerinput", {}).get("testrunuid")  # the same for each worker, another one for each run
+        order = random.Random(run)
+        keys = {path: order.random() for path in dict.fromkeys(item.path for item in items)}
+        items.sort(key=lambda item: keys[item.path])
 
 
 @pytest.fixture(autouse=True)
