@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from soundmark.cli import choices, completion, help_page, options, requirements
-from soundmark.cli.app import app, command_line, open_dataset
+from soundmark.cli.app import app, command_line
 from soundmark.evaluation import DEFAULT_RECIPES, DEFAULT_SEEDS
-from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE
+from soundmark.training import DEFAULT_DEVICE
 
 
 @app.command(
@@ -23,9 +23,11 @@ from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE
         Protocols=choices.PROTOCOLS,
     )
 )
+@options.with_groups
 def compare(
     dataset: options.DatasetPath,
     output: options.Output,
+    *,
     recipe: Annotated[
         list[str] | None,
         options.recipe_option(
@@ -79,19 +81,7 @@ def compare(
             rich_help_panel="Evaluation",
         ),
     ] = False,
-    subset: options.Subset = None,
-    complete: options.Complete = False,
-    epochs: options.Epochs = None,
-    batch_size: options.BatchSize = None,
-    learning_rate: options.LearningRate = None,
-    backbone: options.Backbone = None,
-    backbone_output: options.BackboneOutput = None,
-    backbone_rate: options.BackboneRate = None,
-    seed: options.Seed = None,
-    window: options.Window = None,
-    background: options.Background = DEFAULT_BACKGROUND,
-    time_expansion: options.TimeExpansion = None,
-    band: options.Band = None,
+    training: options.TrainingOptions,
     jobs: options.Jobs = None,
     cluster: options.Cluster = None,
     device: options.Device = DEFAULT_DEVICE,
@@ -107,23 +97,15 @@ def compare(
     if cluster:
         requirements.require("--cluster", ("distributed",))
     from soundmark.cli import console, tables
-    from soundmark.datasets.clip_windows import describe_window
     from soundmark.evaluation import comparison, curve_run, report
     from soundmark.evaluation.plan import describe_cost, make_plan, preset_or
     from soundmark.runtime import parallel
-    from soundmark.training import named_recipes
-    from soundmark.training.single_model import prepare
 
-    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
-    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate, "window_s": window}
-    hertz = options.frequency_band(band)
-    given = preset_or(recipe or None, preset)
-    chosen = named_recipes.changed_recipes(given, **fields, seed=seed, time_expansion=time_expansion, band=hertz)
+    chosen = training.changed(preset_or(recipe or None, preset))
     requirements.require_for_recipes(chosen)
     if curve:
         curve_run.check_curves(chosen)
-    data = prepare(open_dataset(dataset, subset, complete=complete), chosen, window_s=window, background=background)
-    console.say(describe_window(data))
+    data = training.open([dataset], chosen)
     plan = make_plan(data, chosen, protocols=protocol, folds=options.fold_numbers(folds), seeds=seeds)
     console.say(describe_cost(plan, output, device=device, fresh=fresh))
     with parallel.workers(cluster, jobs) as workers, console.progress(quiet) as progress:

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from soundmark.cli import choices, help_page, options, requirements
-from soundmark.cli.app import app, open_dataset
-from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, DEFAULT_RECIPE
+from soundmark.cli.app import app
+from soundmark.training import DEFAULT_DEVICE, DEFAULT_RECIPE
 
 
 @app.command(
@@ -20,9 +20,11 @@ from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, DEFAULT_RECIP
         Recipes=choices.RECIPES,
     )
 )
+@options.with_groups
 def curve(
     dataset: options.DatasetPath,
     output: options.Output,
+    *,
     recipe: Annotated[str, options.recipe_option("Recipe, or a .toml file. See Recipes.")] = DEFAULT_RECIPE,
     draws: Annotated[
         int | None,
@@ -34,19 +36,7 @@ def curve(
             rich_help_panel="Evaluation",
         ),
     ] = None,
-    subset: options.Subset = None,
-    complete: options.Complete = False,
-    epochs: options.Epochs = None,
-    batch_size: options.BatchSize = None,
-    learning_rate: options.LearningRate = None,
-    backbone: options.Backbone = None,
-    backbone_output: options.BackboneOutput = None,
-    backbone_rate: options.BackboneRate = None,
-    seed: options.Seed = None,
-    window: options.Window = None,
-    background: options.Background = DEFAULT_BACKGROUND,
-    time_expansion: options.TimeExpansion = None,
-    band: options.Band = None,
+    training: options.TrainingOptions,
     jobs: options.Jobs = None,
     cluster: options.Cluster = None,
     device: options.Device = DEFAULT_DEVICE,
@@ -65,17 +55,12 @@ def curve(
     from soundmark.evaluation import curve_run
     from soundmark.runtime import parallel
     from soundmark.runtime.plotting import has_matplotlib
-    from soundmark.training import named_recipes
-    from soundmark.training.single_model import prepare
     from soundmark.training.unit import check_device
 
-    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
-    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate, "window_s": window}
-    hertz = options.frequency_band(band)
-    (chosen,) = named_recipes.changed_recipes([recipe], **fields, seed=seed, time_expansion=time_expansion, band=hertz)
+    (chosen,) = training.changed([recipe])
     requirements.require_for_recipes([chosen])
     check_device([chosen], device)
-    data = prepare(open_dataset(dataset, subset, complete=complete), [chosen], window_s=window, background=background)
+    data = training.open([dataset], [chosen])
     plan = curve_run.make_curve_plan(data, chosen, draws=draws)
     console.say(curve_run.describe_curve(plan, device=device))
     with parallel.workers(cluster, jobs) as workers, console.progress(quiet) as progress:

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from soundmark.cli import choices, help_page, options, requirements
-from soundmark.cli.app import app, open_datasets
-from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, DEFAULT_RECIPE
+from soundmark.cli.app import app
+from soundmark.training import DEFAULT_DEVICE, DEFAULT_RECIPE
 
 
 @app.command(
@@ -22,9 +22,11 @@ from soundmark.training import DEFAULT_BACKGROUND, DEFAULT_DEVICE, DEFAULT_RECIP
         Recipes=choices.RECIPES,
     )
 )
+@options.with_groups
 def train(
     dataset: options.DatasetPaths,
     output: options.Output,
+    *,
     recipe: Annotated[str, options.recipe_option("Recipe, or a .toml file. See Recipes.")] = DEFAULT_RECIPE,
     test_fold: Annotated[
         int | None,
@@ -46,19 +48,7 @@ def train(
             rich_help_panel="Evaluation",
         ),
     ] = None,
-    subset: options.Subset = None,
-    complete: options.Complete = False,
-    epochs: options.Epochs = None,
-    batch_size: options.BatchSize = None,
-    learning_rate: options.LearningRate = None,
-    backbone: options.Backbone = None,
-    backbone_output: options.BackboneOutput = None,
-    backbone_rate: options.BackboneRate = None,
-    seed: options.Seed = None,
-    window: options.Window = None,
-    background: options.Background = DEFAULT_BACKGROUND,
-    time_expansion: options.TimeExpansion = None,
-    band: options.Band = None,
+    training: options.TrainingOptions,
     jobs: options.Jobs = None,
     device: options.Device = DEFAULT_DEVICE,
     quiet: options.Quiet = False,
@@ -69,18 +59,12 @@ def train(
     Writes DIR/model.onnx. Run the same command again to resume an interrupted training.
     """
     from soundmark.cli import console, tables
-    from soundmark.datasets.clip_windows import describe_window
     from soundmark.models.bundle import read_bundle
-    from soundmark.training import named_recipes
-    from soundmark.training.single_model import prepare, train_model
+    from soundmark.training.single_model import train_model
 
-    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "backbone": backbone}
-    fields |= {"backbone_output": backbone_output, "backbone_rate_hz": backbone_rate, "window_s": window}
-    hertz = options.frequency_band(band)
-    (chosen,) = named_recipes.changed_recipes([recipe], **fields, seed=seed, time_expansion=time_expansion, band=hertz)
+    (chosen,) = training.changed([recipe])
     requirements.require_for_recipes([chosen])
-    data = prepare(open_datasets(dataset, subset, complete=complete), [chosen], window_s=window, background=background)
-    console.say(describe_window(data))
+    data = training.open(dataset, [chosen])
     with console.progress(quiet) as progress:
         trained = train_model(
             data,

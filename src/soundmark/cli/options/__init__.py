@@ -2,19 +2,22 @@
 
 Help texts are noun phrases; the names in ``rich_help_panel`` are the groups of the help page. In reading order:
 
-    parsers  parse the values of options
-    serving  options of the commands that serve a page
+    parsers   parse the values of options
+    groups    several options as one parameter of a command
+    training  which clips, and how to train on them
+    serving   options of the commands that serve a page
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from soundmark.cli import choices, completion
+from soundmark.cli.options.groups import with_groups  # noqa: F401
 from soundmark.cli.options.parsers import (  # noqa: F401 - commands use them as options.path, …
     InvalidValue,
     Number,
@@ -40,6 +43,14 @@ from soundmark.cli.options.serving import (  # noqa: F401
     Port,
     TrainData,
     corrections_option,
+)
+from soundmark.cli.options.training import (  # noqa: F401
+    Backbone,
+    BackboneOutput,
+    BackboneRate,
+    Complete,
+    Subset,
+    TrainingOptions,
 )
 
 # --- Options that commands complete ---
@@ -94,13 +105,6 @@ def recipe_option(help: str, *, group: str = "Training", show_default: bool | st
     )
 
 
-def _recipe_field(metavar: str, help: str, parser: Callable[[str], Number]) -> Any:
-    """An option that replaces a field of the recipe."""
-    return typer.Option(
-        metavar=metavar, help=help, show_default="the recipe's", parser=parser, rich_help_panel="Training"
-    )
-
-
 def _model_option(help: str, *, show_default: bool | str = True) -> Any:
     """The option -m of a command."""
     return typer.Option(
@@ -135,27 +139,6 @@ DatasetPaths = Annotated[
         help=f"{DATASET} Several are joined, such as a data set and a folder of corrections.",
         show_default=False,
         parser=path,
-        rich_help_panel="Input",
-    ),
-]
-
-
-Subset = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Use a subset of the data set; available: esc10, the ten classes of ESC-10 (in ESC-50).",
-        autocompletion=completion.names(choices.SUBSETS),
-        rich_help_panel="Input",
-    ),
-]
-
-
-Complete = Annotated[
-    bool,
-    typer.Option(
-        "--complete",
-        help="Annotated recordings: everything of interest is annotated, so the rest is background.",
         rich_help_panel="Input",
     ),
 ]
@@ -302,99 +285,6 @@ SampleFormat = Annotated[
 
 
 # --- Training ---------------------------------------------------------------------------------------------------------
-
-Epochs = Annotated[int | None, _recipe_field("N", "Number of epochs.", integer)]
-
-
-BatchSize = Annotated[int | None, _recipe_field("N", "Clips per batch.", integer)]
-
-
-LearningRate = Annotated[float | None, _recipe_field("RATE", "Learning rate.", number)]
-
-
-Seed = Annotated[int | None, _recipe_field("N", "Random seed of weights, batch order and dropout.", integer)]
-
-
-Window = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SECONDS",
-        help="Window of the model; longer clips are cut into windows.",
-        show_default="from the durations of the clips",
-        parser=number,
-        rich_help_panel="Training",
-    ),
-]
-
-
-Background = Annotated[
-    str,
-    typer.Option(
-        metavar="LABEL",
-        help='Label that means "none of these", never reported as an event; auto: background, noise, none or silence; '
-        "none: no such label.",
-        rich_help_panel="Training",
-    ),
-]
-
-
-Backbone = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME|FILE",
-        help="Pretrained network of a recipe with a backbone: mn04, mn10 (ten times the arithmetic), or an .onnx file.",
-        show_default="the recipe's",
-        autocompletion=completion.names(choices.BACKBONES),
-        rich_help_panel="Training",
-    ),
-]
-
-
-BackboneOutput = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Output of the --backbone file that is the embedding.",
-        show_default="from the file",
-        rich_help_panel="Training",
-    ),
-]
-
-
-BackboneRate = Annotated[
-    int | None,
-    typer.Option(
-        metavar="HZ",
-        help="Sample rate of the input of the --backbone file.",
-        show_default="from the file",
-        parser=positive_integer,
-        rich_help_panel="Training",
-    ),
-]
-
-
-TimeExpansion = Annotated[
-    float | None,
-    typer.Option(
-        metavar="X",
-        help="Analyse sounds as if played X times slower: above 1 for ultrasound, below 1 for infrasound.",
-        show_default="the recipe's",
-        parser=number,
-        rich_help_panel="Training",
-    ),
-]
-
-
-Band = Annotated[
-    str | None,
-    typer.Option(
-        metavar="LOW-HIGH",
-        help="Frequencies of the spectrograms in Hz, like 20000-120000.",
-        show_default="the recipe's",
-        rich_help_panel="Training",
-    ),
-]
-
 
 Device = Annotated[
     str,
