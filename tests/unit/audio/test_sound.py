@@ -258,6 +258,12 @@ def test_the_closest_match_is_found_in_a_large_folder(large_folder, missing, clo
         audio.read(large_folder / missing)
 
 
+def test_a_file_that_is_alike_in_its_ending_only_is_not_suggested(tmp_path):
+    write_placeholders(tmp_path, "model.onnx")
+    with pytest.raises(AudioError, match=r'contains no "nowhere.onnx"\.$'):
+        audio.read(tmp_path / "nowhere.onnx")
+
+
 def read_missing(folder: Path, n: int) -> None:
     for number in range(n):
         with pytest.raises(AudioError, match="does not exist"):

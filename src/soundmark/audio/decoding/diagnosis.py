@@ -120,7 +120,8 @@ def reason_missing(path: Path) -> str:
     for parent in path.parents:
         if parent.is_dir():
             missing = path.relative_to(parent).parts[0]
-            close = get_close_matches(missing, _similar_names(parent, missing), n=1)
+            close = get_close_matches(missing, _similar_names(parent, missing))
+            close = [name for name in close if get_close_matches(Path(missing).stem, [Path(name).stem])]  # not ".onnx"
             where = "" if path == Path(missing) else f': "{parent}" contains no "{missing}"'
             return f"does not exist{where}" + (f'; did you mean "{close[0]}"?' if close else ".")
         if parent.exists():
