@@ -65,12 +65,14 @@ def print_result(text: str, style: str = "") -> None:
 def write_output(text: str) -> None:
     """Write results for a program to standard output: as UTF-8 on every system, file names byte for byte.
 
+    In a terminal, control characters, as in file names, are replaced.
+
     >>> write_output("")
     """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
     if sys.stdout:  # None if it was closed
-        sys.stdout.write(text)
+        sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
 
 
 def say(text: str) -> None:

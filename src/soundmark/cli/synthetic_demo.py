@@ -14,6 +14,7 @@ from soundmark.evaluation import PRESETS, comparison
 from soundmark.evaluation.plan import describe_cost, make_plan
 from soundmark.evaluation.results import Evaluation
 from soundmark.models.classifier import load
+from soundmark.runtime.checks import is_folder
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.training.named_recipes import recipe_named
@@ -64,7 +65,7 @@ def run_demo(
         OutputError: ``folder`` cannot be written, is in use by another process, or contains other files.
     """
     # Hidden files are left by a run that was killed during the synthesis.
-    others = [path for path in folder.glob("*") if not path.name.startswith(".")]
+    others = [path for path in folder.glob("*") if not path.name.startswith(".")] if is_folder(folder) else []
     if others and not (folder / "city" / synthetic.STAMP).is_file():
         raise OutputError(f'"{folder}" contains other files. Choose a new folder for the demo with -o.')
     with exclusive_run(folder) as output:

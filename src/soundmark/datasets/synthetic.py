@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from soundmark import audio, errors
 from soundmark.runtime import atomic
+from soundmark.runtime.checks import is_file, is_folder
 
 Samples = NDArray[np.floating[Any]]  # float32 for long arrays
 
@@ -428,9 +429,9 @@ def write(
 
 def _contains(folder: Path, settings: dict[str, int]) -> bool:
     """Return whether the folder contains this data set; False if it is empty, an error if it has other files."""
-    if folder.is_file():
+    if is_file(folder):
         raise atomic.cannot_write(folder, FileExistsError())  # fail before the synthesis, which takes seconds
-    if not folder.exists() or not any(folder.iterdir()):
+    if not is_folder(folder) or not any(folder.iterdir()):
         return False
     stamp = folder / STAMP
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == json.dumps(settings):

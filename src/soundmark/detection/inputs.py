@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from soundmark.errors import SettingsError
-from soundmark.runtime.checks import is_url
+from soundmark.runtime.checks import forget_folders, is_url, real_path
 from soundmark.runtime.text import reason_unreadable
 
 STANDARD_INPUT = "-"
@@ -70,27 +70,13 @@ def without_repeats(found: Iterable[Input | Failure]) -> tuple[list[Input | Fail
     (['a.wav'], 1)
     """
     items = list(found)
-    folders: dict[Path, Path] = {}
+    forget_folders()  # links may have changed since the last call
     first: dict[tuple[type, str], Input | Failure] = {}
     for item in items:
         path = item.path if isinstance(item, Input) else item.file
-        first.setdefault((type(item), _resolved(path, folders)), item)
+        is_name = path == STANDARD_INPUT or is_url(path)
+        first.setdefault((type(item), path if is_name else real_path(path)), item)
     return list(first.values()), len(items) - len(first)
-
-
-def _resolved(text: str, folders: dict[Path, Path]) -> str:
-    """Return the absolute path without links; ``folders`` keeps those of the folders, for many files in each."""
-    if text == STANDARD_INPUT or is_url(text):
-        return text
-    path = Path(text)
-    try:
-        if not path.name or path.name == ".." or path.is_symlink():
-            return str(path.resolve())
-        if (folder := path.parent) not in folders:
-            folders[folder] = folder.resolve()
-        return str(folders[folder] / path.name)
-    except (OSError, ValueError, RuntimeError):  # reported when the file is read
-        return text
 
 
 def read_file_list(path: str) -> Iterator[str]:

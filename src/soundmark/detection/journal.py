@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Self, overload
 
@@ -26,7 +25,7 @@ from soundmark.detection.file_result import FileResult
 from soundmark.errors import OutputError
 from soundmark.models.events import Event
 from soundmark.runtime import atomic, checksums
-from soundmark.runtime.checks import is_url, open_regular
+from soundmark.runtime.checks import is_url, open_regular, real_path
 
 log = logging.getLogger("soundmark")
 
@@ -55,7 +54,7 @@ def journal_key(path: str, settings: Mapping[str, Any]) -> str | None:
         status = os.stat(path)  # noqa: PTH116 - a path of any bytes
         if not stat.S_ISREG(status.st_mode):
             return None
-        resolved, content = _resolved(path), checksums.sampled_digest(path, status.st_size)
+        resolved, content = real_path(path), checksums.sampled_digest(path, status.st_size)
     except (OSError, ValueError):
         return None
     return _hash([path, resolved, status.st_size, status.st_mtime_ns, content, dict(settings)])
@@ -72,18 +71,6 @@ def earlier_key(path: str, settings: Mapping[str, Any]) -> str | None:
     except (OSError, ValueError):
         return None
     return _hash([path, status.st_size, status.st_mtime_ns, dict(settings)])
-
-
-def _resolved(path: str) -> str:
-    """``os.path.realpath``, which takes longer than all else, once per folder instead of once per file."""
-    folder, name = os.path.split(path)
-    is_plain = name not in ("", ".", "..") and not os.path.islink(path)  # noqa: PTH114 - a path of any bytes
-    return os.path.join(_real_folder(os.getcwd(), folder), name) if is_plain else os.path.realpath(path)  # noqa: PTH109, PTH118
-
-
-@lru_cache(maxsize=1000)
-def _real_folder(current: str, folder: str) -> str:
-    return os.path.realpath(os.path.join(current, folder))  # noqa: PTH118 - a path of any bytes
 
 
 def _hash(identity: list[Any]) -> str:

@@ -333,18 +333,17 @@ def write_threshold(path: Path, label: str, threshold: float, *, comment: str = 
     >>> (folder / "mine.toml").read_text()
     '"dog bark" = 0.4\nsiren = 0.7  # from 40 reviews\n'
     """
-    from soundmark.runtime import atomic
+    from soundmark.runtime import atomic, output_folder
 
     if path.suffix.lower() == ".csv":
         raise SettingsError(
             f'thresholds are written to a TOML file, and "{path}" is CSV: choose a file like mine.toml.'
         )
     check_share(f'the threshold of "{shortened(label)}"', threshold)
-    if path.is_symlink():
-        raise OutputError(f'"{path}" is a symbolic link, which is not written through: give the file that it leads to.')
-    if path.exists() and not (path.is_file() and path.stat().st_mode & 0o222 and os.access(path, os.W_OK)):
-        raise OutputError(f'"{path}" is read-only, or not a file: choose another file for the thresholds.')
-    known = read_thresholds(path) if path.exists() else {}
+    exists = output_folder.check_path(path.parent, path.name, "Choose another file for the thresholds.") is not None
+    if exists and not (path.stat().st_mode & 0o222 and os.access(path, os.W_OK)):
+        raise OutputError(f'"{path}" is read-only: choose another file for the thresholds.')
+    known = read_thresholds(path) if exists else {}
     lines = path.read_text(encoding="utf-8-sig").splitlines() if known else []
     line = _toml_line(label, threshold) + (f"  # {as_line(comment)}" if comment else "")
     at = next((number for number, text in enumerate(lines) if _is_of(text, label)), len(lines))

@@ -27,7 +27,7 @@ from soundmark.audio import timestamps
 from soundmark.detection.results_reader import Span, read_spans
 from soundmark.detection.settings import DEFAULT_TIMEZONE
 from soundmark.errors import SettingsError
-from soundmark.runtime.checks import check_paths
+from soundmark.runtime.checks import check_paths, is_folder, real_path
 from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.text import counted, html_table
 
@@ -240,8 +240,8 @@ def distinct_results(paths: Iterable[str | PathLike[str]]) -> list[Path]:
     """
     first: dict[Path, Path] = {}
     for path in map(Path, paths):
-        first.setdefault(path.resolve(), path)
-    return [path for real, path in first.items() if not (real.parent in first and not real.is_dir())]
+        first.setdefault(Path(real_path(path)), path)
+    return [path for real, path in first.items() if not (real.parent in first and not is_folder(real))]
 
 
 def _no_events(paths: Sequence[Path], untimed: int) -> str:

@@ -28,7 +28,7 @@ from soundmark.errors import DatasetError, OutputError, SettingsError
 from soundmark.evaluation.learning_curve import LearningCurve, Measured, measure
 from soundmark.evaluation.plan import training_time_s
 from soundmark.runtime import atomic, checksums, parallel, plotting
-from soundmark.runtime.checks import check_jobs, is_count
+from soundmark.runtime.checks import check_jobs, is_count, is_file
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import Progress, no_progress, numbered
 from soundmark.runtime.text import counted, estimate
@@ -430,7 +430,7 @@ def _score_networks_on(
     units = [_unit(plan, folder, size, draw, split) for size, draw, split in work]
     outcomes: dict[int, Outcome] = {}
     for number, unit in enumerate(units):
-        outcome = find_finished(unit, plan.dataset, store) if (unit.folder / "model.onnx").exists() else None
+        outcome = find_finished(unit, plan.dataset, store) if is_file(unit.folder / "model.onnx") else None
         if outcome:
             outcomes[number] = outcome
     missing = [number for number in range(len(units)) if number not in outcomes]
@@ -447,7 +447,7 @@ def _score_networks(plan: CurvePlan, store: Features, folder: Path, device: str,
     for number, (size, draw, split) in enumerate(plan.jobs(), 1):
         unit = _unit(plan, folder, size, draw, split)
         report = numbered(progress, number, plan.trainings)
-        outcome = find_finished(unit, plan.dataset, store) if (unit.folder / "model.onnx").exists() else None
+        outcome = find_finished(unit, plan.dataset, store) if is_file(unit.folder / "model.onnx") else None
         if outcome is None:
             outcome = train_unit(unit, plan.dataset, store, engine=engine, progress=report)
         yield size, draw, split, outcome.probabilities

@@ -16,7 +16,7 @@ from soundmark.datasets.splits import Split
 from soundmark.errors import DatasetError, SettingsError, unknown_name
 from soundmark.evaluation import DEFAULT_RECIPES, PRESETS
 from soundmark.runtime import parallel
-from soundmark.runtime.checks import is_count
+from soundmark.runtime.checks import is_count, is_file
 from soundmark.runtime.text import counted, estimate, listed
 from soundmark.training.methods import features_key, n_features
 from soundmark.training.recipe import Recipe
@@ -189,7 +189,7 @@ def unfinished(plan: Plan, folder: Path, *, fresh: bool = False) -> list[tuple[R
         for protocol, chosen in plan.splits.items()
         for seeded in plan.repeats(recipe)
         for split in chosen
-        if fresh or not (unit_folder(folder, seeded, protocol, split, seeds=plan.seeds) / "model.onnx").exists()
+        if fresh or not is_file(unit_folder(folder, seeded, protocol, split, seeds=plan.seeds) / "model.onnx")
     ]
 
 

@@ -23,6 +23,7 @@ from soundmark.metrics import calibration_error, intervals, significance, verdic
 from soundmark.metrics.score_summary import ScoreSummary
 from soundmark.metrics.task import Task
 from soundmark.models import legacy
+from soundmark.runtime.checks import is_folder
 from soundmark.runtime.dataframes import import_pandas
 from soundmark.runtime.text import counted
 from soundmark.training.recipe import Recipe
@@ -341,7 +342,7 @@ class Evaluation:
         from soundmark.evaluation.report import write
 
         path = Path(path).expanduser()
-        if path.is_dir():
+        if is_folder(path):
             raise OutputError(f'"{path}" is a folder: give a file name, such as "{path / "report.html"}".')
         if not overwrite and path.exists():
             raise OutputError(f'"{path}" already exists: choose another name, or pass overwrite=True.')

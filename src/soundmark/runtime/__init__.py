@@ -2,7 +2,7 @@
 
 In reading order:
 
-    checks         validation of numbers
+    checks         validation of numbers and paths
     atomic         write files atomically
     locks          folder locks between processes
     output_folder  output folders with a manifest of the files that soundmark wrote

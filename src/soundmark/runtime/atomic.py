@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
 from soundmark.errors import OutputError
-from soundmark.runtime.checks import check_path
+from soundmark.runtime.checks import check_path, is_folder
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota exceeded, file size limit
 
@@ -69,7 +70,7 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator
     function returns. That takes 4 to 8 ms per file. Without it, a renamed file can be empty after a power failure.
 
     Raises:
-        OutputError: the file cannot be written (for example: read-only folder, full disk).
+        OutputError: the file cannot be written (for example: read-only folder, full disk), or is a pipe or a device.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -79,6 +80,7 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator
     ['a.txt']
     """
     path = _checked(path)
+    _check_no_device(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     if guard := _guard_of(path):
         guard.writing(path, temporary)
@@ -105,6 +107,14 @@ def _checked(path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
+def _check_no_device(path: Path) -> None:
+    """Refuse a pipe or a device: a file would replace /dev/null for every program."""
+    with suppress(OSError):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise OutputError(f'"{path}" is a pipe or a device, not a file. Choose another path with -o.')
+
+
 def _sync(path: Path) -> None:
     """Sync a file, or the entries of a folder, to disk."""
     handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
@@ -115,7 +125,7 @@ def _sync(path: Path) -> None:
 
 
 def check_new_file(path: Path, *, overwrite: bool = False) -> None:
-    """Check that ``path`` can be written as a single file: nothing has this path, or ``overwrite`` and no folder has.
+    """Check that ``path`` can be written as a single file: nothing has this path, or ``overwrite`` and a file has.
 
     Partial files of ``path`` that killed processes left are deleted.
 
@@ -128,8 +138,9 @@ def check_new_file(path: Path, *, overwrite: bool = False) -> None:
     Traceback (most recent call last):
     soundmark.errors.OutputError: ...why.png" exists already. Choose another file with -o, or replace it with ...
     """
-    if path.is_dir():
+    if is_folder(path):
         raise OutputError(f'"{path}" is a folder: give a file name with -o.')
+    _check_no_device(path)
     if os.path.lexists(path) and not overwrite:
         raise OutputError(f'"{path}" exists already. Choose another file with -o, or replace it with --overwrite.')
     _remove_partial(path)

@@ -30,7 +30,7 @@ from typing import Any, TypeGuard
 
 from soundmark.errors import OutputError
 from soundmark.runtime import atomic, locks
-from soundmark.runtime.checks import parse_json
+from soundmark.runtime.checks import is_folder, parse_json
 
 log = logging.getLogger("soundmark")
 
@@ -356,13 +356,13 @@ def opened(
     Traceback (most recent call last):
     soundmark.errors.OutputError: ...notes.txt" exists already and was not written by soundmark. Move it, or ...
     """
-    if folder.suffix.lower() in FILE_SUFFIXES and not folder.is_dir():
+    if folder.suffix.lower() in FILE_SUFFIXES and not is_folder(folder):
         raise OutputError(
             f'"{folder}" is the name of a file, but the results are written to a folder: give a name without '
             f'"{folder.suffix}", such as "{folder.stem}".'
         )
     root = os.path.abspath(folder)  # noqa: PTH100 - of a link, the path of the link
-    with locks.exclusive(folder, on_wait=on_wait):
+    with locks.exclusive(folder, on_wait=on_wait, remedy=None if remedy == REMEDY else remedy):
         if root in _open:
             yield _open[root]
             return

@@ -24,7 +24,7 @@ from soundmark.detection.archive.index import FoundWindow, Index
 from soundmark.detection.results_folder import is_results_folder
 from soundmark.errors import SettingsError
 from soundmark.models.classifier import Model
-from soundmark.runtime.checks import is_url
+from soundmark.runtime.checks import is_url, real_path
 from soundmark.serving.spectrogram_tiles import COLUMNS_PER_S, SpectrogramTiles
 from soundmark.spectrograms import Representation
 
@@ -150,18 +150,18 @@ def open_archives(
         indexes |= {folder: Index.of_results(folder, model, jobs=jobs) for folder in results}
     found: list[Archive] = []
     for folder in folders:
-        name = folder.resolve().name or UNNAMED
+        name = Path(real_path(folder)).name or UNNAMED
         names = {archive.name for archive in found}
         found.append(Archive(next(name for name in _numbered(name) if name not in names), indexes[folder]))
     return tuple(found)
 
 
 def _check_no_repeats(folders: Sequence[Path]) -> None:
-    first: set[Path] = set()
+    first: set[str] = set()
     for folder in folders:
-        if folder.resolve() in first:
+        if real_path(folder) in first:
             raise SettingsError(f'"{folder}" is given twice: give it once.')
-        first.add(folder.resolve())
+        first.add(real_path(folder))
 
 
 def _check_one_model(indexes: Sequence[Index], model: Model | None) -> None:

@@ -13,6 +13,7 @@ from soundmark.datasets.splits import Split
 from soundmark.errors import SoundmarkError
 from soundmark.models import bundle, legacy, training_record
 from soundmark.runtime import atomic, checksums, output_folder
+from soundmark.runtime.checks import is_folder
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.training.recipe import Recipe
 
@@ -222,4 +223,4 @@ def unit_folder(folder: Path, recipe: Recipe, protocol: str, split: Split, *, se
 def _recipe_folder(folder: Path, name: str) -> str:
     """Return the name of a recipe's folder in a run: the recipe's name, or its old name if that folder exists."""
     old = {new: old for old, new in legacy.RECIPES.items()}.get(name)
-    return old if old and (folder / old).is_dir() and not (folder / name).is_dir() else name
+    return old if old and is_folder(folder / old) and not is_folder(folder / name) else name

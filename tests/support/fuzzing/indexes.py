@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
+import zlib
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import numpy as np
 
+from soundmark.detection.archive import store
 from soundmark.detection.archive.index import Index
 from soundmark.runtime import checksums
 from support.archives import tone_archive
@@ -33,7 +36,8 @@ class Indexes(Target):
 
     def mutated(self, seed: Case, rng: Random) -> Case:
         if seed.main == "windows.bin" or rng.random() < 0.2:
-            return seed.with_data(mutated_bytes(seed.data, rng))
+            changed = seed.with_data(mutated_bytes(seed.data, rng))
+            return _with_crc32(changed) if seed.main == "windows.bin" and rng.random() < 0.8 else changed
         if seed.main == "index.json":
             return seed.with_data(encoded(to_json(mutated_value(json.loads(seed.data), rng), rng), rng))
         return seed.with_data(b"".join(_mutated_line(line, rng) for line in seed.data.splitlines()))
@@ -53,6 +57,19 @@ class Indexes(Target):
             repr(window)
         beat("model")
         expect(index.model.bundle.digest == index.model_digest, "the model is another one")
+
+
+def _with_crc32(case: Case) -> Case:
+    """Give the recordings of changed records a valid crc32, so that their values are read."""
+    values = json.loads(case.files["index.json"])
+    parameters = store.Parameters(**{name: values[name] for name in store.Parameters.__dataclass_fields__})
+    size, lines = parameters.record_type.itemsize, []
+    for line in case.files["recordings.jsonl"].splitlines():
+        entry = checksums.verified(json.loads(line))
+        first = len(store.HEADER) + size * entry["first"]
+        entry["crc32"] = zlib.crc32(case.files["windows.bin"][first : first + size * entry["windows"]])
+        lines.append(json.dumps(checksums.with_checksum(entry)).encode() + b"\n")
+    return replace(case, files={**case.files, "recordings.jsonl": b"".join(lines)})
 
 
 def _mutated_line(line: bytes, rng: Random) -> bytes:

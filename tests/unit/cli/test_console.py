@@ -1,5 +1,6 @@
 """Text in a terminal: control characters from data are removed, missing values are shown as missing."""
 
+import io
 import logging
 from dataclasses import replace
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from soundmark.cli import console, tables
 from soundmark.datasets.leakage import Leakage
+from soundmark.detection.archive.index import FoundWindow, FoundWindows
 from soundmark.metrics.verdicts import Verdict
 from soundmark.models import card_text
 from soundmark.models.bundle import Bundle
@@ -131,3 +133,14 @@ def test_a_library_warning_is_one_line(capsys, monkeypatch):
     assert is_harmless(printed)
     assert printed.count("\n") == 1
     assert printed.startswith("warning: ")
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_results_for_a_program_do_not_control_a_terminal(monkeypatch, is_terminal):
+    output = io.StringIO()
+    output.isatty = lambda: is_terminal
+    monkeypatch.setattr("sys.stdout", output)
+    window = FoundWindow(file="a\x1b[31m.wav", start_s=0, stop_s=1, label="dog", score=0.5, level_dbfs=-20)
+    tables.show_windows(FoundWindows([window]), "csv")
+    assert ("\x1b" in output.getvalue()) is not is_terminal
+    assert output.getvalue().endswith(",0.000,1.000,,dog,0.5000,-20.0,\n")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -28,3 +29,18 @@ def test_partial_files_of_killed_processes_are_removed_with_the_next_file(tmp_pa
         path.write_text("partial")
     atomic.check_new_file(tmp_path / "why.png")
     assert {path.name for path in tmp_path.iterdir()} == {running.name, other.name}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the test needs a named pipe")
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_pipe_or_device_is_never_replaced(tmp_path, is_link):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    path = tmp_path / "link" if is_link else pipe
+    if is_link:
+        path.symlink_to(pipe)
+    for write in (partial(atomic.check_new_file, overwrite=True), partial(atomic.write_text, text="mine")):
+        with pytest.raises(OutputError, match='" is a pipe or a device, not a file. Choose another path with -o.$'):
+            write(path)
+    assert pipe.is_fifo()
+    assert {item.name for item in tmp_path.iterdir()} == {"pipe", path.name}

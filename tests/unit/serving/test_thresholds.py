@@ -45,9 +45,9 @@ def test_a_file_of_thresholds_that_is_read_only_or_a_link_is_kept(tmp_path: Path
     before = snapshot(tmp_path)
     for name, message in (
         ("link", "is a symbolic link"),
-        ("fixed", "is read-only, or not a file"),
-        ("folder", "is read-only, or not a file"),
-        ("pipe", "is read-only, or not a file"),
+        ("fixed", "is read-only: choose another file"),
+        ("folder", "is a folder, but soundmark writes a file there. Choose another file"),
+        ("pipe", "is not a regular file, but"),
     ):
         with pytest.raises(OutputError, match=message):
             write_threshold(tmp_path / f"{name}.toml", "low", 0.7)
@@ -58,7 +58,7 @@ def test_a_file_of_thresholds_that_is_read_only_or_a_link_is_kept(tmp_path: Path
 def test_a_pipe_among_the_corrections_is_not_waited_for(tmp_path: Path, model: sm.Model):
     os.mkfifo(tmp_path / "thresholds.toml")
     thresholds = Thresholds(model, ServerSettings(corrections=tmp_path))
-    with pytest.raises(OutputError, match="is read-only, or not a file"):
+    with pytest.raises(OutputError, match="is not a regular file, but"):
         thresholds.write("low", 0.7, comment="")
 
 

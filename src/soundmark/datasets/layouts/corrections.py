@@ -42,7 +42,7 @@ from soundmark.datasets.dataset import SEPARATOR, Clip, Dataset, Skipped, split_
 from soundmark.datasets.layouts.table_reader import MAX_ROW_CHARS, MAX_ROWS, Row, existing_clips
 from soundmark.errors import AudioError, DatasetError, as_line, unknown_name
 from soundmark.runtime import checksums
-from soundmark.runtime.checks import is_url, open_regular
+from soundmark.runtime.checks import is_file, is_folder, is_url, open_regular
 from soundmark.runtime.text import counted, listed
 
 KIND = "a folder of corrections"
@@ -149,8 +149,8 @@ def find(path: Path) -> Path | None:
     >>> find(Path(__file__).parent) is None
     True
     """
-    table = path / TABLE if path.is_dir() else path
-    if table.name != TABLE or not table.is_file():
+    table = path / TABLE if is_folder(path) else path
+    if table.name != TABLE or not is_file(table):
         return None
     if (table.parent / CLIPS).is_dir():
         return table  # if its columns are other ones, reading it says so

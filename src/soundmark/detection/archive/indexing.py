@@ -24,7 +24,7 @@ from soundmark.errors import OutputError, SettingsError
 from soundmark.models.classifier import Model
 from soundmark.models.streaming import WindowScores
 from soundmark.runtime import atomic, output_folder
-from soundmark.runtime.checks import is_url
+from soundmark.runtime.checks import is_file, is_folder, is_url, real_path
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import AnalysisProgress
 from soundmark.runtime.text import counted
@@ -130,7 +130,7 @@ def path_in_index(path: str | PathLike[str]) -> str:
     's3://bucket/a.wav'
     """
     text = fspath(path)
-    return text if is_url(text) else str(Path(text).resolve())
+    return text if is_url(text) else real_path(text)
 
 
 def _records(parts: Sequence[WindowScores], parameters: Parameters, model: Model) -> NDArray[np.void]:
@@ -173,8 +173,8 @@ def _check_folder(folder: Path) -> None:
     Raises:
         OutputError: it contains other files.
     """
-    names = [path.name for path in folder.glob("[!.]*") if path.name != store.MODEL] if folder.is_dir() else []
-    if names and not (folder / store.PARAMETERS).is_file():
+    names = [path.name for path in folder.glob("[!.]*") if path.name != store.MODEL] if is_folder(folder) else []
+    if names and not is_file(folder / store.PARAMETERS):
         raise OutputError(f'"{folder}" is not an index: it contains "{sorted(names)[0]}". Choose a new folder with -o.')
 
 

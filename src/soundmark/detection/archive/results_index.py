@@ -27,7 +27,7 @@ from soundmark.errors import OutputError, SettingsError
 from soundmark.models.classifier import Model
 from soundmark.runtime import atomic, locks
 from soundmark.runtime.cache import cache_folder
-from soundmark.runtime.checks import is_special, is_url, parse_json
+from soundmark.runtime.checks import is_special, is_url, parse_json, real_path
 from soundmark.runtime.progress import AnalysisProgress
 from soundmark.runtime.text import counted, first_of
 
@@ -150,7 +150,7 @@ def _changed(results: Path, files: Sequence[Input | Failure], parameters: dict[s
 
 
 def _key(results: Path, model: Model) -> str:
-    identity = json.dumps([str(results.resolve()), model.bundle.digest])
+    identity = json.dumps([real_path(results), model.bundle.digest])
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 

@@ -38,6 +38,7 @@ from soundmark.errors import OutputError
 from soundmark.models.classifier import Model
 from soundmark.models.streaming import RecordingAggregator
 from soundmark.runtime import atomic, checksums, output_folder, parallel, provenance
+from soundmark.runtime.checks import is_folder
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import AnalysisProgress
 from soundmark.runtime.text import counted
@@ -327,7 +328,7 @@ def check_results_folder(folder: Path) -> None:
 
     >>> check_results_folder(folder / "new")
     """
-    names = [path.name for path in folder.glob("*") if not path.name.startswith(".")] if folder.is_dir() else []
+    names = [path.name for path in folder.glob("*") if not path.name.startswith(".")] if is_folder(folder) else []
     if names and not is_results_folder(folder):
         raise OutputError(
             f'"{folder}" is not a results folder: it contains "{sorted(names)[0]}". Choose a new folder with -o.'

@@ -30,7 +30,7 @@ from soundmark.detection.results_folder import (
 from soundmark.detection.settings import Shard
 from soundmark.errors import OutputError, SettingsError
 from soundmark.runtime import atomic, checksums, output_folder
-from soundmark.runtime.checks import check_path, check_paths, parse_json, read_regular
+from soundmark.runtime.checks import check_path, check_paths, is_folder, parse_json, read_regular, real_path
 from soundmark.runtime.text import counted, reason_unreadable
 
 MAX_LISTED = 10
@@ -79,7 +79,7 @@ def merge(folder: str | PathLike[str], shards: Sequence[str | PathLike[str]]) ->
     form = json.loads(parts[0].parameters)["format"]
     FORMATS[form].check()
     check_results_folder(output)
-    if any(output.resolve().is_relative_to(part.folder.resolve()) for part in parts):
+    if any(Path(real_path(output)).is_relative_to(real_path(part.folder)) for part in parts):
         raise SettingsError(
             f'"{output}" is one of the shards, or in one: choose another folder for the merged results.'
         )
@@ -111,7 +111,7 @@ def _read(folder: Path) -> _Part:
                 parameters=parameters,
             )
     except FileNotFoundError as error:
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise SettingsError(f'"{folder}" does not exist: give the results folders of classify --shard.') from error
         raise OutputError(
             f'"{folder}" is not the folder of a finished shard: it has no {Path(error.filename).name}. Run its '

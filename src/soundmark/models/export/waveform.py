@@ -27,6 +27,7 @@ from soundmark.models import bundle
 from soundmark.models.classifier import Model
 from soundmark.models.export.program_graph import INPUT, ProgramGraph
 from soundmark.runtime import atomic
+from soundmark.runtime.checks import is_folder
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.runtime.text import listed
 from soundmark.spectrograms import Waveform
@@ -286,7 +287,7 @@ def _clips(paths: Sequence[Path]) -> Iterator[tuple[Path, float, float | None]]:
     for path in paths:
         if path.suffix.lower() == ".csv":
             yield from ((clip.path, clip.start_s, clip.stop_s) for clip in Dataset.open(path).clips)
-        elif path.is_dir():
+        elif is_folder(path):
             files = (path.joinpath(*entry.parts) for entry in walk(str(path)) if not entry.is_folder)
             found = sorted(file for file in files if file.suffix.lower() in SUFFIXES)
             if not found:

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 from soundmark.errors import BundleError, OutputError, SettingsError, SoundmarkError
 from soundmark.models.bundle import Bundle
@@ -39,6 +41,10 @@ ADDRESS = re.compile(rf"hf://({NAME}/{NAME})(?:@([^/@\s]+))?(?:/([\w./-]+\.onnx)
 
 
 SHA256 = re.compile("[0-9a-f]{64}")
+
+
+# The package huggingface_hub makes file names of these two answers of the server.
+ETAG, COMMIT = re.compile(r"[\w.+=-]{1,128}"), re.compile("[0-9a-fA-F]{7,64}")
 
 
 LOG_IN = "Log in with `hf auth login`, or set HF_TOKEN."
@@ -129,13 +135,43 @@ def download(address: Address) -> Path:
                 f'the model "{address}" has {found.size:,} bytes; the largest model that is downloaded has '
                 f"{MAX_BYTES:,}."
             )
-        path = Path(hf_hub_download(**where))
+        if not ETAG.fullmatch(found.etag or "") or not COMMIT.fullmatch(found.commit_hash or ""):
+            raise BundleError(
+                f'the model "{address}" cannot be loaded: the server does not answer as the Hugging Face Hub does. '
+                "Check HF_ENDPOINT."
+            )
+        path = Path(hf_hub_download(**where, **_limit(address, found.size)))
     if found.etag and SHA256.fullmatch(found.etag) and file_checksum(path) != found.etag:
         raise BundleError(
             f'the download of "{address}" is damaged: its SHA-256 is not that of the Hub. Delete "{path}", and try '
             "again."
         )
     return path
+
+
+def _limit(address: Address, size: int | None) -> dict[str, Any]:
+    """The arguments of ``hf_hub_download`` that end a download after ``size`` bytes, or ``MAX_BYTES`` if unknown.
+
+    Its progress bar is the only part that is called during a download; early versions of the package cannot replace it.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils import tqdm
+
+    most = min(size or MAX_BYTES, MAX_BYTES)
+
+    class Limited(tqdm):
+        received: float = 0
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self.received += n or 0
+            if self.received > most:
+                raise BundleError(
+                    f'the download of "{address}" is longer than its {most:,} bytes; it was stopped. Try again later.'
+                )
+            updated: bool | None = super().update(n)
+            return updated
+
+    return {"tqdm_class": Limited} if "tqdm_class" in signature(hf_hub_download).parameters else {}
 
 
 def push(model: Bundle, repository: str, *, private: bool = False, message: str | None = None) -> str:
@@ -203,6 +239,9 @@ def _errors(what: str, kind: type[SoundmarkError]) -> Iterator[None]:
             raise kind(f"{what}: the Hub answers {status}, no permission. {LOG_IN}") from error
         why = "the Hub cannot be reached" if status is None else f"the Hub answers {status}"
         raise kind(f"{what}: {why}. Check the connection and try again.") from error
+    except (OSError, ValueError) as error:  # an answer that is not the Hub's, or a full disk
+        why = getattr(error, "strerror", None) or "the answer of the Hub is incomplete or contradictory"
+        raise kind(f"{what}: {why}. Try again later.") from error
 
 
 def _status(error: Exception) -> int | None:

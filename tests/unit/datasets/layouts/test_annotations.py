@@ -11,6 +11,8 @@ import pytest
 
 from soundmark import audio
 from soundmark.datasets import Dataset
+from soundmark.datasets.layouts.annotations import columns as column_tables
+from soundmark.datasets.layouts.annotations.annotation import LabelFile
 from soundmark.errors import DatasetError
 
 RATE_HZ = 8000
@@ -315,3 +317,20 @@ def test_a_folder_with_several_tables_is_refused_and_they_are_named(folder: Path
 def test_paths_of_windows_and_other_cases_are_found(folder: Path) -> None:
     (folder / "t.csv").write_text("Filename,Onset,Offset,Event_Label\nnight\\OWLS.WAV,1,2,owl\n")
     assert [clip.path.name for clip in Dataset.open(folder / "t.csv")] == ["owls.wav"]
+
+
+@pytest.mark.parametrize("row", ['dawn.wav,"1,234","2,5",wren', 'dawn.wav,0,"1,234",wren'])
+def test_a_comma_that_may_separate_thousands_is_refused(row):
+    text = LabelFile(Path("events.csv"), f"filename,onset,offset,event_label\n{row}\n")
+    with pytest.raises(
+        DatasetError, match='row 2: the time "1,234" is ambiguous: write 1.234 for a decimal comma, or 1234'
+    ):
+        list(column_tables.read(text))
+
+
+@pytest.mark.parametrize(("delimiter", "time"), [(";", "1,234"), ("\t", "1,234"), (",", '"1,5"')])
+def test_other_decimal_commas_are_accepted(delimiter, time):
+    rows = (("filename", "onset", "offset", "event_label"), ("dawn.wav", "0", time, "wren"))
+    text = LabelFile(Path("events.csv"), "".join(f"{delimiter.join(row)}\n" for row in rows))
+    (found,) = column_tables.read(text)
+    assert found.stop_s == float(time.strip('"').replace(",", "."))

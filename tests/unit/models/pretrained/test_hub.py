@@ -153,6 +153,41 @@ def test_files_that_are_not_what_they_should_be_are_refused(stated, content, mes
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"ETag": '"../../../../evil"', "X_Linked_Etag": '"../../../../evil"'},
+        {"ETag": f'"{"e" * 5000}"', "X_Linked_Etag": f'"{"e" * 5000}"'},
+        {"X_Repo_Commit": "../../../evil"},
+        {"X_Repo_Commit": "c" * 3000},
+    ],
+)
+def test_answers_that_name_files_elsewhere_are_refused(stated, server, model_file, tmp_path):
+    server.files["user/birds"], server.stated = {"model.onnx": model_file.read_bytes()}, stated
+    done = soundmark(server, tmp_path, "show", "hf://user/birds")
+    assert done.returncode == 2
+    assert "the server does not answer as the Hugging Face Hub does. Check HF_ENDPOINT." in done.stderr
+    assert not list(tmp_path.rglob("*evil*"))
+
+
+def test_a_download_ends_after_the_size_that_was_stated(server, model_file, tmp_path):
+    content = model_file.read_bytes()
+    server.files["user/birds"], server.stated = {"model.onnx": content}, {"X_Linked_Size": "100"}
+    done = soundmark(server, tmp_path, "show", "hf://user/birds")
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        'the download of "hf://user/birds" is longer than its 100 bytes; it was stopped. Try again later.\n'
+    )
+    server.stated = {"X_Linked_Size": "100000"}
+    done = soundmark(server, tmp_path, "show", "hf://user/birds")
+    assert done.returncode == 2
+    assert (
+        'the model "hf://user/birds" cannot be loaded: the answer of the Hub is incomplete or contradictory. Try'
+        in done.stderr
+    )
+    assert "unexpected error" not in done.stderr
+
+
 def test_from_python(server, model_file, tmp_path):
     pushed(server, model_file)
     code = "import soundmark; print(soundmark.load('hf://user/birds').classes)"

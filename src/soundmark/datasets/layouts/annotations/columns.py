@@ -92,6 +92,9 @@ def _names(text: LabelFile) -> set[str]:
     return {cell.strip().strip('"').lower() for cell in text.head.split(_delimiter(text.head))}
 
 
+THOUSANDS = re.compile(r"\d{1,3},\d{3}")  # in a table separated by commas: 1,234 may be 1234 or 1.234
+
+
 def read(text: LabelFile) -> Iterator[Annotation]:
     r"""Read the rows; a row without a label, or with an empty section, is no annotation.
 
@@ -123,6 +126,17 @@ def _annotation(
 
     labels = text.labels(number, [*_labels(cell("label"), columns["label"] or ""), *_list(row.get(MORE_LABELS[0], ""))])
     start, stop = cell("start"), cell("stop")
+    for time in (start, stop):
+        if (
+            THOUSANDS.fullmatch(time.strip())
+            and not text.head.lstrip().startswith("{")
+            and _delimiter(text.head) == ","
+        ):
+            raise text.error(
+                number,
+                f'the time "{time}" is ambiguous: write {time.replace(",", ".")} for a decimal comma, '
+                f"or {time.replace(',', '')} without a separator of thousands",
+            )
     start_s = text.seconds(number, "start", start) if start else 0.0
     stop_s = text.section(number, start or "0", stop)[1] if stop else None
     if not labels or (stop_s is not None and stop_s <= start_s):

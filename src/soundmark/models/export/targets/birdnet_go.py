@@ -20,6 +20,7 @@ from soundmark.models.classifier import Model
 from soundmark.models.export import waveform
 from soundmark.models.export.program_graph import ProgramGraph, segment_probabilities
 from soundmark.models.export.targets.target import Audio, Files, Target
+from soundmark.runtime.text import printable, shortened
 
 RATE_HZ, SAMPLES = 48_000, 144_000
 
@@ -67,6 +68,13 @@ def _check(model: Model) -> None:
             f"the model has {EMBEDDING_SIZE} classes, and BirdNET-Go takes an output of exactly this size for an "
             "embedding: train a model with one class more or less."
         )
+    first: dict[str, str] = {}
+    for name in model.classes:
+        if (other := first.setdefault(label_text(name), name)) != name:
+            raise SettingsError(
+                f'the classes "{shortened(other)}" and "{shortened(name)}" have the same name in BirdNET-Go, which '
+                "writes a space for an underscore: train a model whose classes differ in more than that."
+            )
 
 
 def label_text(name: str) -> str:
@@ -75,9 +83,10 @@ def label_text(name: str) -> str:
     >>> label_text("car_horn"), label_text("Turdus merula_Eurasian Blackbird")
     ('car horn_car horn', 'Turdus merula_Eurasian Blackbird')
     """
-    if SPECIES.fullmatch(name):
-        return name
-    plain = " ".join(name.replace("_", " ").split()) or "(no name)"
+    line = printable(" ".join(name.split()))  # the file has one label per line
+    if SPECIES.fullmatch(line):
+        return line
+    plain = " ".join(line.replace("_", " ").split()) or "(no name)"
     return f"{plain}_{plain}"
 
 

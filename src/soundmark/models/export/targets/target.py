@@ -16,6 +16,7 @@ from soundmark.models.classifier import Model
 from soundmark.models.export import waveform
 from soundmark.models.export.waveform import ExportResult
 from soundmark.runtime import atomic, output_folder
+from soundmark.runtime.checks import is_file
 
 Files = Mapping[str, bytes]  # by path relative to the export; one without a name for an export of one file
 
@@ -42,6 +43,7 @@ class Target:
     name: str
     program: str
     file: str | None  # the name of the only file, or None: the export is a folder
+    option: str = "-o"  # which names the file or the folder
     audio: Callable[[Model], Audio]
     build: Callable[[Model], Files]
     run: Callable[[Files, np.ndarray], np.ndarray]
@@ -88,7 +90,7 @@ def export_for(model: Model, target: Target, path: Path) -> ExportResult:
     """
     files = target.build(model)
     n_sounds, largest = target.check(model, files)
-    write(path, files)
+    write(path, files, option=target.option)
     size = sum(map(len, files.values())) / 1e6
     return ExportResult(
         sentence=f"for {target.program}, {size:.2f} MB. Largest difference from soundmark on {n_sounds} sounds: "
@@ -97,7 +99,7 @@ def export_for(model: Model, target: Target, path: Path) -> ExportResult:
     )
 
 
-def write(path: Path, files: Files) -> None:
+def write(path: Path, files: Files, *, option: str = "-o") -> None:
     """Write the files of an export: a folder, or one file.
 
     Raises:
@@ -110,7 +112,7 @@ def write(path: Path, files: Files) -> None:
     if list(files) == [""]:
         atomic.write_bytes(path, files[""])
         return
-    with output_folder.opened(path) as output:
+    with output_folder.opened(path, remedy=f"Choose another folder with {option}.") as output:
         output.check(*files)
         for name, content in files.items():
             atomic.write_bytes(path / name, content)
@@ -130,9 +132,9 @@ def target_path(target: Target, model: Path, output: Path | None, *, overwrite: 
     path = output or model.with_name(f"{model.stem}-{target.name}{suffix}")
     if target.file:
         return waveform.checked_path(path, model, overwrite=overwrite)
-    if path.is_file():
+    if is_file(path):
         raise OutputError(
-            f'"{path}" is a file, but the export for {target.program} is a folder: choose another with -o.'
+            f'"{path}" is a file, but the export for {target.program} is a folder: choose another with {target.option}.'
         )
     return path
 

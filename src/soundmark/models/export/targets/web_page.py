@@ -25,6 +25,7 @@ from soundmark.models.export.resampling import PolyphaseFilter, polyphase_filter
 from soundmark.models.export.targets.target import Files, Target, any_audio
 from soundmark.runtime import atomic
 from soundmark.runtime.cache import cache_folder
+from soundmark.runtime.checks import is_file
 from soundmark.runtime.checksums import file_checksum
 from soundmark.runtime.downloads import download
 from soundmark.runtime.progress import Progress, no_progress
@@ -97,6 +98,7 @@ def page_target(runtime: Path | None = None, progress: Progress = no_progress) -
         name="page",
         program="a web page",
         file=None,
+        option="--page",
         audio=any_audio,
         build=partial(build, runtime=runtime, progress=progress),
         run=run,
@@ -209,7 +211,7 @@ def runtime_files(runtime: Path | None, progress: Progress = no_progress) -> dic
 
 
 def _in_package(folder: Path, file: RuntimeFile) -> Path:
-    found = [path for path in (folder / "dist" / file.name, folder / file.name) if path.is_file()]
+    found = [path for path in (folder / "dist" / file.name, folder / file.name) if is_file(path)]
     if not found or file_checksum(found[0]) != file.sha256:
         why = "is missing" if not found else "has another SHA-256"
         raise SettingsError(

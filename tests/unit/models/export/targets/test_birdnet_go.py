@@ -71,10 +71,18 @@ def test_sure_answers_stay_finite():
         ("Turdus merula_Eurasian Blackbird", "Turdus merula_Eurasian Blackbird"),
         ("two\nlines_and_more", "two lines and more_two lines and more"),
         ("_", "(no name)_(no name)"),
+        ("Turdus merula_Eurasian\nBlackbird", "Turdus merula_Eurasian Blackbird"),
+        ("a\x1b[31m\0", "a\ufffd[31m\ufffd_a\ufffd[31m\ufffd"),
     ],
 )
 def test_labels(name, label):
     assert label_text(name) == label
+
+
+def test_classes_that_would_have_the_same_label_are_refused():
+    for classes in (("car_horn", "car horn", "dog"), ("", "_", "dog")):
+        with pytest.raises(SettingsError, match=f'"{classes[0]}" and "{classes[1]}" have the same name in BirdNET-Go'):
+            build(small_model(Mel(), classes=classes))
 
 
 def test_models_that_it_would_misunderstand_are_refused():

@@ -10,7 +10,8 @@ import pytest
 from soundmark.cli import choices
 from soundmark.errors import BundleError, OutputError, SettingsError
 from soundmark.models.classifier import Model, load
-from soundmark.models.export.targets import TARGETS, export_for, target_path
+from soundmark.models.export.targets import TARGETS, export_for, page_target, target_path
+from soundmark.models.export.targets.target import write
 from soundmark.spectrograms import Mel
 from support.commands import run_soundmark
 from support.exports import MEL_ENLARGED, REPRESENTATIONS, small_model
@@ -101,6 +102,17 @@ def test_a_folder_is_not_written_over_a_file(tmp_path):
     (tmp_path / "notes").write_text("mine")
     with pytest.raises(OutputError, match="notes. is a file, but the export for BirdNET-Go is a folder"):
         target_path(TARGETS["birdnet-go"], tmp_path / "model.onnx", tmp_path / "notes")
+
+
+def test_messages_name_the_option_of_the_folder(mel, tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    page = page_target(tmp_path / "none")
+    with pytest.raises(OutputError, match="the export for a web page is a folder: choose another with --page.$"):
+        target_path(page, tmp_path / "model.onnx", tmp_path / "notes")
+    (tmp_path / "site" / "model.onnx").mkdir(parents=True)
+    for folder in ("site", "notes/site"):
+        with pytest.raises(OutputError, match="Choose another folder with --page.$"):
+            write(tmp_path / folder, {"model.onnx": b""}, option=page.option)
 
 
 def test_a_model_for_any_length_is_needed_by_transformers_js():
