@@ -49,7 +49,17 @@ def test_the_archives_are_listed(server_):
     assert len(found.pop("revision")) == 16
     assert found == {
         "name": "index", "recordings": 3, "windows": 18, "duration_s": 18.0, "classes": ["low", "high", "background"],
+        "likely_windows": {"low": 18, "high": 18, "background": 0},
     }  # fmt: skip
+
+
+def test_a_review_starts_with_the_class_of_most_likely_windows(tmp_path):
+    folder = tone_archive(tmp_path, n=1, levels_db=(-160, -120))
+    (archive,) = archives.open_archives([folder])
+    assert archive.likely_windows == {"high": 6, "low": 0, "background": 0}
+    assert list(archive.likely_windows) == ["high", "low", "background"]
+    with running(archive.index.model, archives=[archive]) as server:
+        assert server.get("/v1/archives/index/review").json()["class"] == "high"
 
 
 def test_the_sound_of_a_window_has_a_margin_within_the_recording(server_, index):

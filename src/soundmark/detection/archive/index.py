@@ -337,6 +337,18 @@ class Index:
         found: NDArray[np.float32] = self._records["scores"][self._rows]
         return found
 
+    def windows_by_class(self, threshold: float) -> dict[str, int]:
+        """Return the number of windows with a score of at least ``threshold``, by class.
+
+        >>> index = Index.build(city.clips[0].path, embedder, folder / "one", quiet=True)
+        >>> index.windows_by_class(0.0)["siren"], index.windows_by_class(1.1)["siren"]
+        (1, 0)
+        """
+        counts = np.zeros(len(self.classes), np.int64)
+        for first in range(0, len(self._rows), store.BLOCK):
+            counts += (self._records["scores"][self._rows[first : first + store.BLOCK]] >= threshold).sum(axis=0)
+        return dict(zip(self.classes, counts.tolist(), strict=True))
+
     def embeddings(self, numbers: Sequence[int] | NDArray[np.integer] | None = None) -> NDArray[np.float16]:
         """Return the embeddings of the windows with these ``numbers``, or of all, ``[windows, d]``."""
         rows = self._rows if numbers is None else self._rows[np.asarray(numbers, np.int64)]

@@ -15,7 +15,7 @@ const WINDOW_S = 20; // shown of a long recording while it is analysed, after wh
 
 export function startClassify(model) {
   const recordings = []; // { file, state, error, note, analyzed, … }, in the order in which they were chosen
-  const calibration = model.summary.find(([heading]) => heading === "calibration")?.[1] ?? "unknown";
+  const isCalibrated = !model.summary.some(([heading, text]) => heading === "calibration" && text.startsWith("not calibrated"));
   let current = null, working = false;
 
   const player = new Player({
@@ -195,7 +195,7 @@ export function startClassify(model) {
     }));
     fillBars(byId("classes"), rows);
     const mean = scores.length > 1 ? `Means of ${scores.length} windows. ` : "";
-    byId("classes-about").textContent = `${mean}Calibration: ${calibration}.`;
+    byId("classes-about").textContent = mean + (isCalibrated ? "Calibrated probabilities." : "The model is not calibrated: these are scores, not probabilities.");
   }
 
   function showEvents(recording) {
