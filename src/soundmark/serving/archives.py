@@ -22,7 +22,7 @@ from soundmark import audio
 from soundmark.audio import Sound
 from soundmark.detection.archive.index import FoundWindow, Index
 from soundmark.detection.archive.review import THRESHOLDS
-from soundmark.detection.results_folder import is_results_folder
+from soundmark.detection.archive.store import is_index
 from soundmark.errors import SettingsError
 from soundmark.models.classifier import Model
 from soundmark.runtime.checks import is_url
@@ -155,7 +155,7 @@ def open_archives(
     soundmark.errors.SettingsError: "...none" is not an index: ... Make one with `soundmark index`.
     """
     _check_no_repeats(folders)
-    results = [folder for folder in folders if model is not None and is_results_folder(folder)]
+    results = [folder for folder in folders if model is not None and not is_index(folder)]
     indexes = {folder: Index.open(folder) for folder in folders if folder not in results}
     _check_one_model(list(indexes.values()), model)
     if model is not None:

@@ -161,7 +161,7 @@ class Index:
         soundmark.errors.SettingsError: "...none" is not an index: ... Make one with `soundmark index`.
         """
         folder = Path(check_path("the folder", folder))
-        if is_results_folder(folder):
+        if not store.is_index(folder) and is_results_folder(folder):
             raise SettingsError(
                 f'"{folder}" is a results folder of `soundmark classify`, not an index: give the model that indexes '
                 "its recordings, with -m (in Python, Index.of_results)."
