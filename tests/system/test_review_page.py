@@ -134,6 +134,7 @@ def test_the_sound_and_the_spectrogram_of_the_window_are_shown(browser, server, 
         assert pixels > 100
         page.keyboard.press("r")
         expect(page.locator("#review-play")).to_have_attribute("aria-label", "Pause")
+        expect(page.locator("#review-play")).to_have_text("❚❚")
         page.keyboard.press("Space")
         expect(page.locator("#review-play")).to_have_attribute("aria-label", "Play")
         assert page.evaluate("document.querySelector('#review-about').textContent").startswith("tones-")

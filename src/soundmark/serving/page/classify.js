@@ -1,6 +1,6 @@
 // The Classify tab: files are sent to the server, and their results shown while they are computed.
 
-import { byId, element, show, fillBars, clock, percent, download } from "./dom.js";
+import { byId, element, show, showPlaying, fillBars, clock, percent, download } from "./dom.js";
 import { Problem, classify, convert, serverIsBack } from "./api.js";
 import { Spectrogram } from "./spectrogram.js";
 import { Timeline } from "./timeline.js";
@@ -20,10 +20,7 @@ export function startClassify(model) {
 
   const player = new Player({
     onTime: (time) => { timeline.moveCursor(time, true); byId("clock").value = clock(time, 1); },
-    onState: (isPlaying) => {
-      byId("play").textContent = isPlaying ? "❚❚" : "▶";
-      byId("play").setAttribute("aria-label", isPlaying ? "Pause" : "Play");
-    },
+    onState: (isPlaying) => showPlaying(byId("play"), isPlaying),
     onError: () => current && show(byId("result-note"), [current.note, "This browser cannot play this format; the results are complete."].filter(Boolean).join(" ")),
   });
   const timeline = new Timeline(byId("timeline"), {

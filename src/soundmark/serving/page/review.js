@@ -1,6 +1,6 @@
 // The Review tab: windows of an archive, one key for each answer, and the precision by threshold that they lead to.
 
-import { byId, element, show, percent, clock } from "./dom.js";
+import { byId, element, show, showPlaying, percent, clock } from "./dom.js";
 import { Problem, getJson, getBlob, postJson, query, serverIsBack } from "./api.js";
 import { Spectrogram } from "./spectrogram.js";
 import { Timeline } from "./timeline.js";
@@ -29,7 +29,7 @@ export function startReview(archives, background) {
 
   const player = new Player({
     onTime: (time) => timeline.moveCursor((shown?.picture.start_s ?? 0) + time),
-    onState: (isPlaying) => byId("review-play").setAttribute("aria-label", isPlaying ? "Pause" : "Play"),
+    onState: (isPlaying) => showPlaying(byId("review-play"), isPlaying),
     onError: () => show(byId("review-error"), "This browser cannot play the sound."),
   });
   const timeline = new Timeline(byId("review-timeline"), {

@@ -1,6 +1,6 @@
 // The Teach tab: label windows of an archive or regions of its recordings, retrain, compare, go back.
 
-import { byId, element, show, percent, clock } from "./dom.js";
+import { byId, element, show, showPlaying, percent, clock } from "./dom.js";
 import { Problem, getJson, getBlob, sendJson, query, serverIsBack } from "./api.js";
 import { Spectrogram } from "./spectrogram.js";
 import { Timeline } from "./timeline.js";
@@ -23,7 +23,7 @@ export function startTeach(archives, background, { onModel }) {
 
   const player = new Player({
     onTime: (time) => timeline.moveCursor((shown?.picture.start_s ?? 0) + time),
-    onState: (isPlaying) => byId("teach-play").setAttribute("aria-label", isPlaying ? "Pause" : "Play"),
+    onState: (isPlaying) => showPlaying(byId("teach-play"), isPlaying),
     onError: () => show(byId("teach-error"), "This browser cannot play the sound."),
   });
   const timeline = new Timeline(byId("teach-timeline"), {

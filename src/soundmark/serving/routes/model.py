@@ -13,7 +13,6 @@ from soundmark.models.classifier import Model
 from soundmark.serving.routes.context import context_of
 from soundmark.serving.settings import ServerSettings
 
-
 COLUMNS = 300  # of a text in the summary: the page wraps lines
 
 
@@ -25,7 +24,8 @@ async def _model(request: Request) -> Response:
 def describe(name: str, model: Model, settings: ServerSettings) -> dict[str, object]:
     """Return the model called ``name``, and the limits of the server, as JSON values.
 
-    ``summary`` and ``details`` are rows of a heading and a text, as ``soundmark show`` prints them; texts of the summary are shortened less.
+    ``summary`` and ``details`` are rows of a heading and a text, as ``soundmark show`` prints them; texts of the
+    summary are shortened less.
 
     >>> describe("model.onnx", model, ServerSettings())["limits"]["upload_bytes"]
     1000000000

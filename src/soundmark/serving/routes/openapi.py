@@ -326,7 +326,7 @@ def _review_paths(archives: Sequence[str]) -> Json:
                 "summary": "The review of a class: decisions, precision by threshold, and the windows to review next.",
                 "parameters": [
                     *name,
-                    _parameter("class", {"type": "string"}, "The class; default: the one with the most likely windows."),
+                    _parameter("class", {"type": "string"}, "The class; default: that of most likely windows."),
                     _parameter(
                         "wanted",
                         {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "default": 0.9},
