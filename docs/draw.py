@@ -185,6 +185,7 @@ def draw_review() -> None:
             page = browser.new_page(viewport={"width": 1280, "height": 800})
             page.goto(address)
             page.locator("#review-class").select_option("siren")
+            expect(page.locator("#review-question")).to_contain_text("siren", timeout=60_000)
             for done in range(N_REVIEWED + 1):
                 expect(page.locator("#review-count")).to_contain_text(f"{done} window")
                 expect(page.locator("[data-answer=replay]")).to_have_attribute("aria-disabled", "false")

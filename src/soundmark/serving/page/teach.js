@@ -57,7 +57,8 @@ export function startTeach(archives, background, { onModel }) {
 
   async function list() {
     const order = byId("teach-order").value, label = chosenClass();
-    if (order === "top" && !label) byId("teach-class").value = shown?.window.label ?? likelyFirst(status.model.classes)[0];
+    const known = status.model.classes;
+    if (order === "top" && !label) byId("teach-class").value = known.includes(shown?.window.label) ? shown.window.label : likelyFirst(known)[0];
     byId("windows-title").textContent = order === "top" ? `Highest scores of ${chosenClass()}` : `What to label next${label ? `: ${label}` : ""}`;
     await fill(`${path(order)}?${query({ n: LISTED, class: chosenClass() })}`);
   }
