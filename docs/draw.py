@@ -17,6 +17,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -119,12 +121,11 @@ def draw_page(demo: str) -> None:
         flags = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--mute-audio"]
         flags.append(f"--use-file-for-fake-audio-capture={sound}%noloop")
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
-        command = [sys.executable, "-m", "soundmark.cli", "serve", "--port", "0"]
-        command += ["-m", str(Path(demo) / "notebook-mel" / "random" / "model.onnx")]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-            assert server.stdout is not None
+        model = Path(demo) / "notebook-mel" / "random" / "model.onnx"
+        with _serving("serve", "-m", model) as address:
             page = browser.new_page(viewport={"width": 1280, "height": 800}, permissions=["microphone"])
-            page.goto(server.stdout.readline().removeprefix("Page: ").strip())
+            page.goto(address)
+            expect(page.locator("html")).to_have_attribute("data-ready", "true", timeout=60_000)
             page.set_input_files("#files", sound)
             expect(page.locator("#result-state")).to_contain_text(" event", timeout=60_000)
             page.wait_for_timeout(500)
@@ -137,8 +138,19 @@ def draw_page(demo: str) -> None:
             page.locator("#listen").click()
             page.get_by_role("tab", name="Model").click()
             page.screenshot(path=HERE / "serve-model.png")
-            server.terminate()
         browser.close()
+
+
+@contextmanager
+def _serving(command: str, *options: object) -> Iterator[str]:
+    """Run a server; give the address of its page, and end it, also after an error."""
+    words = [sys.executable, "-m", "soundmark.cli", command, *map(str, options), "--port", "0"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().removeprefix("Page: ").strip()
+        finally:
+            server.terminate()
 
 
 N_REVIEWED = 35
@@ -168,13 +180,12 @@ def draw_review() -> None:
             archive, Path(folder) / "model" / "model.onnx", Path(folder) / "index", quiet=True
         )
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--mute-audio"])
-        command = [sys.executable, "-m", "soundmark.cli", "review", str(index.folder), "--port", "0", "--no-browser"]
-        command += ["--corrections", f"{folder}/corrections"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-            assert server.stdout is not None
+        options = ("--no-browser", "--corrections", f"{folder}/corrections")
+        with _serving("review", index.folder, *options) as address:
             page = browser.new_page(viewport={"width": 1280, "height": 800})
-            page.goto(server.stdout.readline().removeprefix("Page: ").strip())
+            page.goto(address)
             page.locator("#review-class").select_option("siren")
+            expect(page.locator("#review-question")).to_contain_text("siren", timeout=60_000)
             for done in range(N_REVIEWED + 1):
                 expect(page.locator("#review-count")).to_contain_text(f"{done} window")
                 expect(page.locator("[data-answer=replay]")).to_have_attribute("aria-disabled", "false")
@@ -184,7 +195,6 @@ def draw_review() -> None:
                     page.keyboard.press("y" if near[Path(window.file).name, round(window.start_s, 3)] else "n")
             page.wait_for_timeout(700)
             page.screenshot(path=HERE / "serve-review.png", full_page=True)
-            server.terminate()
         browser.close()
 
 
@@ -217,11 +227,8 @@ def draw_teach() -> None:
             if labels[Path(window.file).name, round(window.start_s, 3)] == "siren":
                 found.setdefault(window.file, number)
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--mute-audio"])
-        command = [sys.executable, "-m", "soundmark.cli", "serve", str(index.folder), "--port", "0"]
-        command += ["--corrections", f"{folder}/corrections", "--train-data", str(sounds)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-            assert server.stdout is not None
-            address = server.stdout.readline().removeprefix("Page: ").strip()
+        options = ("--corrections", f"{folder}/corrections", "--train-data", sounds)
+        with _serving("serve", index.folder, *options) as address:
             for number in list(found.values())[:5]:
                 body = {"archive": "index", "window": number, "decision": "label", "label": "siren", "reviewer": "ann"}
                 requests.post(f"{address}v1/teach/labels", json=body, timeout=60).raise_for_status()
@@ -235,7 +242,6 @@ def draw_teach() -> None:
             page.wait_for_timeout(2000)
             page.evaluate("scrollTo(0, 0)")
             page.screenshot(path=HERE / "serve-teach.png", full_page=True)
-            server.terminate()
         browser.close()
 
 

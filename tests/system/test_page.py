@@ -181,6 +181,7 @@ def test_a_text_file_is_refused_with_a_clear_message(browser, tone_server):
             "Supported formats: WAV, FLAC, Ogg Vorbis, Ogg Opus, MP3 and AIFF."
         )
         expect(page.locator("#result-body")).to_be_hidden()
+        check_accessibility(page)  # the name of the file that failed can be read
         page.get_by_role("button", name="good.wav: done").click()
         wait_until_done(page)
         expect(page.locator("#result-error")).to_be_hidden()
@@ -358,6 +359,16 @@ def test_everything_is_reached_by_keyboard(browser, tone_server):
         page.keyboard.press("ArrowRight")
         expect(page.get_by_role("tab", name="Live")).to_have_attribute("aria-selected", "true")
         page.keyboard.press("ArrowLeft")
+        page.evaluate("location.hash = '#live'")
+        expect(page.get_by_role("tab", name="Live")).to_have_attribute("aria-selected", "true")
+        page.get_by_role("tab", name="Model").click()
+        page.go_back()
+        expect(page.locator("#panel-live")).to_be_visible()
+        page.evaluate("location.hash = '#nothing'")
+        expect(page.locator("#panel-live")).to_be_visible()
+        page.go_back()
+        page.go_back()
+        expect(page.locator("#panel-classify")).to_be_visible()
         drop(page, ("a.wav", encoded(tones(20.0, [("low", 1.0, 3.0), ("high", 12.0, 15.0)]))))
         wait_until_done(page)
         page.locator("#timeline .view").focus()
@@ -395,7 +406,7 @@ def test_the_page_asks_for_the_token(browser, tone_detector):
 def test_the_model_tab_shows_the_card(browser, audioset_server):
     with opened(browser, f"{audioset_server.url}") as page:
         page.get_by_role("tab", name="Model").click()
-        expect(page.locator("#summary")).to_contain_text("CC BY 4.0")
+        expect(page.locator("#summary")).to_contain_text("CC BY 4.0 (data), MIT licence (pretrained weights)")
         expect(page.locator("#all-classes li:visible")).to_have_count(527)
         page.locator("#find-class").fill("siren")
         assert page.locator("#all-classes li:visible").count() == 5

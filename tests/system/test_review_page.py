@@ -134,6 +134,7 @@ def test_the_sound_and_the_spectrogram_of_the_window_are_shown(browser, server, 
         assert pixels > 100
         page.keyboard.press("r")
         expect(page.locator("#review-play")).to_have_attribute("aria-label", "Pause")
+        expect(page.locator("#review-play")).to_have_text("❚❚")
         page.keyboard.press("Space")
         expect(page.locator("#review-play")).to_have_attribute("aria-label", "Play")
         assert page.evaluate("document.querySelector('#review-about').textContent").startswith("tones-")
@@ -249,8 +250,8 @@ def test_the_keys_can_be_turned_off_and_do_not_disturb_typing(browser, server, i
         ready(page, 2)
 
 
-def test_a_recording_that_is_missing_can_be_skipped(browser, tmp_path):
-    folder = tone_archive(tmp_path, n=1)
+def test_it_starts_with_a_class_that_has_windows_and_a_recording_that_is_missing_can_be_skipped(browser, tmp_path):
+    folder = tone_archive(tmp_path, n=1, levels_db=(-160, -120))
     archives = open_archives([folder])
     with (
         running(archives[0].index.model, archives=archives, corrections=tmp_path / "corrections") as server,
@@ -260,6 +261,9 @@ def test_a_recording_that_is_missing_can_be_skipped(browser, tmp_path):
         page.get_by_role("tab", name="Review").click()
         expect(page.locator("#review-error")).to_contain_text("tones-0.wav")
         expect(page.locator("#review-about")).to_contain_text("cannot be shown")
+        expect(page.locator("#review-question")).to_have_text("Does this window contain “high”?")
+        options = page.locator("#review-class option").all_text_contents()
+        assert options == ["high (6 windows)", "background (no windows)", "low (no windows)"]
 
 
 def test_without_an_archive_there_is_no_review(browser, tone_detector):

@@ -94,11 +94,11 @@ def open_index(folder: Path, model: str | None, jobs: int | None) -> Index:
     console.show_library_warnings()
     if model is None:
         return Index.open(folder)
-    from soundmark.detection.results_folder import is_results_folder
+    from soundmark.detection.archive.store import is_index
     from soundmark.models.pretrained import named_models
 
     loaded = named_models.load(model)
-    if not is_results_folder(folder):
+    if is_index(folder):
         index = Index.open(folder)
         index.check_model(loaded)
         return index

@@ -46,8 +46,8 @@ SURROGATES = re.compile("[\ud800-\udfff]")  # from file names that are not UTF-8
 # --- The summary ---
 
 
-def summary(card: Card) -> list[tuple[str, str]]:
-    """Summarise a card in six or seven rows of a heading and a text of at most ``SUMMARY_COLUMNS`` columns.
+def summary(card: Card, columns: int = SUMMARY_COLUMNS) -> list[tuple[str, str]]:
+    """Summarise a card in six or seven rows of a heading and a text of at most ``columns`` columns.
 
     >>> for heading, text in summary(model.card):
     ...     print(f"{heading:<11}  {text}")
@@ -67,7 +67,7 @@ def summary(card: Card) -> list[tuple[str, str]]:
         ("calibration", _calibration_summary(card)),
         ("licence", _licences(card.training)),
     ]
-    return [(heading, _within(text, SUMMARY_COLUMNS)) for heading, text in rows]
+    return [(heading, _within(text, columns)) for heading, text in rows]
 
 
 def title(name: str, card: Card, n_bytes: int) -> str:

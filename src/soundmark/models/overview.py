@@ -42,8 +42,10 @@ POOLING = {
 FLOATS = (1, 10, 11, 16)  # onnx.TensorProto: float32, float16, float64, bfloat16
 
 
-def lines(bundle: Bundle) -> list[tuple[str, str]]:
+def lines(bundle: Bundle, columns: int = card_text.SUMMARY_COLUMNS) -> list[tuple[str, str]]:
     """Describe a model in at most nine rows of a heading and a short text: recipe, model card and size.
+
+    Texts of the model card have at most ``columns`` columns.
 
     >>> dict(lines(model.bundle))["recipe"]
     'notebook-mel, network notebook_cnn'
@@ -54,7 +56,7 @@ def lines(bundle: Bundle) -> list[tuple[str, str]]:
     size = card_text.file_size(len(bundle.graph))
     with suppress(BundleError):  # the graph cannot be parsed
         size += f", {count_parameters(bundle.graph):,} parameters"
-    return [("recipe", f"{recipe}, {kind} {network}"), *card_text.summary(card), ("size", size)]
+    return [("recipe", f"{recipe}, {kind} {network}"), *card_text.summary(card, columns), ("size", size)]
 
 
 def as_text(bundle: Bundle) -> str:

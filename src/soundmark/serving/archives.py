@@ -21,7 +21,8 @@ import numpy as np
 from soundmark import audio
 from soundmark.audio import Sound
 from soundmark.detection.archive.index import FoundWindow, Index
-from soundmark.detection.results_folder import is_results_folder
+from soundmark.detection.archive.review import THRESHOLDS
+from soundmark.detection.archive.store import is_index
 from soundmark.errors import SettingsError
 from soundmark.models.classifier import Model
 from soundmark.runtime.checks import is_url, real_path
@@ -86,6 +87,16 @@ class Archive:
             digest.update(f"{recording.key} {recording.path} {recording.windows}\n".encode(errors="surrogatepass"))
         return digest.hexdigest()[:16]
 
+    @cached_property
+    def likely_windows(self) -> dict[str, int]:
+        """The number of windows whose score is at least the lowest threshold of a review, by class, the most first."""
+        counts = self.index.windows_by_class(float(THRESHOLDS[0]))
+        return dict(sorted(counts.items(), key=lambda item: -item[1]))
+
+    def first_class(self, background: Sequence[str] = ()) -> str:
+        """Return the class with the most likely windows that is not a ``background`` class: reviews start with it."""
+        return next((label for label in self.likely_windows if label not in background), self.index.classes[0])
+
     def shown(self, path: str) -> str:
         """Return how the recording at ``path`` is called on the page: its path below the folder of all recordings."""
         if self._folder is None or is_url(path) or not Path(path).is_relative_to(self._folder):
@@ -115,6 +126,7 @@ class Archive:
             "windows": len(self.index),
             "duration_s": round(sum(self._durations.values()), 3),
             "classes": list(self.index.classes),
+            "likely_windows": self.likely_windows,
             "revision": self.revision,
         }
 
@@ -143,7 +155,7 @@ def open_archives(
     soundmark.errors.SettingsError: "...none" is not an index: ... Make one with `soundmark index`.
     """
     _check_no_repeats(folders)
-    results = [folder for folder in folders if model is not None and is_results_folder(folder)]
+    results = [folder for folder in folders if model is not None and not is_index(folder)]
     indexes = {folder: Index.open(folder) for folder in folders if folder not in results}
     _check_one_model(list(indexes.values()), model)
     if model is not None:

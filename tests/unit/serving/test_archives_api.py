@@ -12,6 +12,7 @@ import soundfile
 
 import soundmark as sm
 from soundmark.audio import Sound
+from soundmark.detection import results_folder
 from soundmark.errors import SettingsError
 from soundmark.models.classifier import Model
 from soundmark.serving import archives, server
@@ -49,7 +50,28 @@ def test_the_archives_are_listed(server_):
     assert len(found.pop("revision")) == 16
     assert found == {
         "name": "index", "recordings": 3, "windows": 18, "duration_s": 18.0, "classes": ["low", "high", "background"],
+        "likely_windows": {"low": 18, "high": 18, "background": 0},
     }  # fmt: skip
+
+
+def test_whether_a_folder_has_results_is_asked_once(folder, index, tmp_path, monkeypatch):
+    sm.analyze(folder.parent / "recordings", index.model, tmp_path / "results", quiet=True)
+    monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path / "cache"))
+    asked, plain = [], results_folder.is_parameters
+    monkeypatch.setattr(results_folder, "is_parameters", lambda path: asked.append(path.parent.name) or plain(path))
+    opened = archives.open_archives([tmp_path / "results", folder], index.model, jobs=1)
+    assert ([archive.name for archive in opened], asked) == (["results", "index"], ["results"])
+    with pytest.raises(SettingsError, match="is not a results folder: .* and `soundmark index` makes an index"):
+        archives.open_archives([tmp_path], index.model)
+
+
+def test_a_review_starts_with_the_class_of_most_likely_windows(tmp_path):
+    folder = tone_archive(tmp_path, n=1, levels_db=(-160, -120))
+    (archive,) = archives.open_archives([folder])
+    assert archive.likely_windows == {"high": 6, "low": 0, "background": 0}
+    assert list(archive.likely_windows) == ["high", "low", "background"]
+    with running(archive.index.model, archives=[archive]) as server:
+        assert server.get("/v1/archives/index/review").json()["class"] == "high"
 
 
 def test_the_sound_of_a_window_has_a_margin_within_the_recording(server_, index):

@@ -161,7 +161,7 @@ class Index:
         soundmark.errors.SettingsError: "...none" is not an index: ... Make one with `soundmark index`.
         """
         folder = Path(check_path("the folder", folder))
-        if is_results_folder(folder):
+        if not store.is_index(folder) and is_results_folder(folder):
             raise SettingsError(
                 f'"{folder}" is a results folder of `soundmark classify`, not an index: give the model that indexes '
                 "its recordings, with -m (in Python, Index.of_results)."
@@ -336,6 +336,18 @@ class Index:
         """Return the scores of all classes that decide on events, ``[windows, classes]``."""
         found: NDArray[np.float32] = self._records["scores"][self._rows]
         return found
+
+    def windows_by_class(self, threshold: float) -> dict[str, int]:
+        """Return the number of windows with a score of at least ``threshold``, by class.
+
+        >>> index = Index.build(city.clips[0].path, embedder, folder / "one", quiet=True)
+        >>> index.windows_by_class(0.0)["siren"], index.windows_by_class(1.1)["siren"]
+        (1, 0)
+        """
+        counts = np.zeros(len(self.classes), np.int64)
+        for first in range(0, len(self._rows), store.BLOCK):
+            counts += (self._records["scores"][self._rows[first : first + store.BLOCK]] >= threshold).sum(axis=0)
+        return dict(zip(self.classes, counts.tolist(), strict=True))
 
     def embeddings(self, numbers: Sequence[int] | NDArray[np.integer] | None = None) -> NDArray[np.float16]:
         """Return the embeddings of the windows with these ``numbers``, or of all, ``[windows, d]``."""

@@ -71,7 +71,10 @@ def index_results(
     2
     """
     if not is_results_folder(results):
-        raise SettingsError(f'"{results}" is not a results folder: classify -o makes one, with "{PARAMETERS}".')
+        raise SettingsError(
+            f'"{results}" is not a results folder: classify -o makes one, with "{PARAMETERS}", and `soundmark index` '
+            "makes an index."
+        )
     model.check_embedding()
     files = _recordings(results)
     _warn(results, files, model)

@@ -58,6 +58,15 @@ BLOCK = 4096  # records that are checked at once
 SYNC_INTERVAL_S = 2.0  # between calls of fsync: the most work that a power failure may lose
 
 
+def is_index(folder: Path) -> bool:
+    """Whether ``folder`` has the parameters of an index.
+
+    >>> is_index(folder / "new")
+    False
+    """
+    return (folder / PARAMETERS).exists()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recording:
     """A recording in an index, and its ``windows`` records from record ``first``."""

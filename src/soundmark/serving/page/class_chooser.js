@@ -1,8 +1,30 @@
-// A dialog to choose a class with the keyboard: type a part of its name, arrow keys, Enter.
+// Choosing a class: a dialog with the keyboard (type a part of its name, arrow keys, Enter), and a list for an archive.
 
 import { byId, element } from "./dom.js";
 
 const MOST_SHOWN = 50;
+const ENOUGH = 5; // likely windows, for an estimate of the precision
+
+// Names of classes, those with the most likely windows in an archive first, and the background last.
+export function byLikelihood(names, { likely_windows: likely }, background) {
+  const rank = (name) => (background.includes(name) ? -1 : likely[name] ?? 0);
+  return [...names].sort((a, b) => rank(b) - rank(a) || a.localeCompare(b));
+}
+
+// Fill a select with the classes of an archive; choose the preferred one if it has likely windows, or else the first.
+export function fillClassSelect(select, archive, background, preferred) {
+  const { classes, likely_windows: likely } = archive, names = byLikelihood(classes, archive, background);
+  const option = (name) => {
+    const n = likely[name];
+    return element("option", { value: name, text: `${name} (${n ? n.toLocaleString("en") : "no"} window${n === 1 ? "" : "s"})` });
+  };
+  const groups = [
+    ["Score of at least 0.05 in five windows or more", names.filter((name) => likely[name] >= ENOUGH)],
+    ["Too few such windows to estimate the precision", names.filter((name) => likely[name] < ENOUGH)],
+  ];
+  select.replaceChildren(...groups.filter(([, found]) => found.length).map(([label, found]) => element("optgroup", { label }, ...found.map(option))));
+  select.value = likely[preferred] ? preferred : names[0];
+}
 
 // Resolve to { label } of the class that was chosen, { none: true } for none of the classes, or null.
 export function chooseClass(classes, without) {

@@ -1,6 +1,6 @@
 // The Classify tab: files are sent to the server, and their results shown while they are computed.
 
-import { byId, element, show, fillBars, clock, percent, download } from "./dom.js";
+import { byId, element, show, showPlaying, fillBars, clock, percent, download } from "./dom.js";
 import { Problem, classify, convert, serverIsBack } from "./api.js";
 import { Spectrogram } from "./spectrogram.js";
 import { Timeline } from "./timeline.js";
@@ -15,15 +15,12 @@ const WINDOW_S = 20; // shown of a long recording while it is analysed, after wh
 
 export function startClassify(model) {
   const recordings = []; // { file, state, error, note, analyzed, … }, in the order in which they were chosen
-  const calibration = model.summary.find(([heading]) => heading === "calibration")?.[1] ?? "unknown";
+  const isCalibrated = !model.summary.some(([heading, text]) => heading === "calibration" && text.startsWith("not calibrated"));
   let current = null, working = false;
 
   const player = new Player({
     onTime: (time) => { timeline.moveCursor(time, true); byId("clock").value = clock(time, 1); },
-    onState: (isPlaying) => {
-      byId("play").textContent = isPlaying ? "❚❚" : "▶";
-      byId("play").setAttribute("aria-label", isPlaying ? "Pause" : "Play");
-    },
+    onState: (isPlaying) => showPlaying(byId("play"), isPlaying),
     onError: () => current && show(byId("result-note"), [current.note, "This browser cannot play this format; the results are complete."].filter(Boolean).join(" ")),
   });
   const timeline = new Timeline(byId("timeline"), {
@@ -195,7 +192,7 @@ export function startClassify(model) {
     }));
     fillBars(byId("classes"), rows);
     const mean = scores.length > 1 ? `Means of ${scores.length} windows. ` : "";
-    byId("classes-about").textContent = `${mean}Calibration: ${calibration}.`;
+    byId("classes-about").textContent = mean + (isCalibrated ? "Calibrated probabilities." : "The model is not calibrated: these are scores, not probabilities.");
   }
 
   function showEvents(recording) {

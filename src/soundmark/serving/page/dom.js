@@ -19,6 +19,12 @@ export function show(node, text) {
   node.textContent = text || "";
 }
 
+// The button that starts and stops a player.
+export function showPlaying(button, isPlaying) {
+  button.textContent = isPlaying ? "❚❚" : "▶";
+  button.setAttribute("aria-label", isPlaying ? "Pause" : "Play");
+}
+
 export const percent = (p) => `${(100 * p).toFixed(p > 0 && p < 0.0995 ? 1 : 0)} %`;
 
 export function clock(seconds, digits = 0) {

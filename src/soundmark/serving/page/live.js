@@ -10,6 +10,7 @@ const SHOWN_S = 30, KEPT_S = 60, LOG_LINES = 200, QUEUED_S = 2, WAITING_S = 5, F
 
 export function startLive(model) {
   const timeline = new Timeline(byId("live-timeline"), { height: 240, curves: true });
+  Object.assign(timeline, { duration: SHOWN_S, t1: SHOWN_S, cursor: -1 });
   timeline.describe("Spectrogram of the last 30 seconds");
   byId("window-length").textContent = `${model.window_s} s`;
   const warnings = new Map(); // by topic: one does not hide another

@@ -10,7 +10,7 @@ import { showModel } from "./model.js";
 
 const tabs = [...document.querySelectorAll("[role=tab]")];
 
-function openTab(tab, focus = false) {
+function openTab(tab, { focus = false, history: change = "replaceState" } = {}) {
   for (const each of tabs) {
     const isOpen = each === tab;
     each.setAttribute("aria-selected", String(isOpen));
@@ -19,22 +19,32 @@ function openTab(tab, focus = false) {
   }
   if (focus) tab.focus();
   const name = tab.id.slice(4);
-  history.replaceState(null, "", `#${name}`);
+  document.title = `${tab.textContent} · soundmark`;
+  if (location.hash !== `#${name}`) history[change](null, "", `#${name}`);
   document.dispatchEvent(new CustomEvent("tab", { detail: name }));
 }
 
 for (const [i, tab] of tabs.entries()) {
-  tab.addEventListener("click", () => openTab(tab));
+  tab.addEventListener("click", () => openTab(tab, { history: "pushState" }));
   tab.addEventListener("keydown", ({ key }) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
     for (let next = i + step; step; next += step) {
       const found = tabs[(next + tabs.length) % tabs.length];
-      if (!found.hidden) return openTab(found, true);
+      if (!found.hidden) return openTab(found, { focus: true });
     }
   });
 }
-const wanted = byId(`tab-${location.hash.slice(1)}`);
-if (wanted && !wanted.hidden) openTab(wanted);
+
+// The tab that the address names; none if it is hidden, or the address names something else.
+const tabOfAddress = () => tabs.find((tab) => !tab.hidden && location.hash === `#${tab.id.slice(4)}`);
+
+function followAddress() {
+  const tab = location.hash ? tabOfAddress() : tabs[0];
+  if (tab && tab.getAttribute("aria-selected") !== "true") openTab(tab);
+}
+
+addEventListener("hashchange", followAddress); // typed, a link, or Back
+followAddress();
 
 let asking = null;
 onTokenNeeded(() => {
@@ -76,8 +86,9 @@ const { archives } = await load("/v1/archives");
 if (archives.length) {
   byId("tab-review").hidden = false;
   byId("tab-teach").hidden = false;
-  startReview(archives);
-  startTeach(archives, { onModel: async () => showModel(await load("/v1/model")) });
-  if (wanted === byId("tab-review") || wanted === byId("tab-teach")) openTab(wanted);
+  const { background = [] } = model.card; // labels that mean "none of these"
+  startReview(archives, background);
+  startTeach(archives, background, { onModel: async () => showModel(await load("/v1/model")) });
+  followAddress(); // these two tabs
 }
 document.documentElement.dataset.ready = "true";

@@ -1,14 +1,14 @@
 // The Review tab: windows of an archive, one key for each answer, and the precision by threshold that they lead to.
 
-import { byId, element, show, percent, clock } from "./dom.js";
+import { byId, element, show, showPlaying, percent, clock } from "./dom.js";
 import { Problem, getJson, getBlob, postJson, query, serverIsBack } from "./api.js";
 import { Spectrogram } from "./spectrogram.js";
 import { Timeline } from "./timeline.js";
 import { Player } from "./player.js";
 import { PrecisionChart } from "./precision_chart.js";
-import { chooseClass } from "./class_chooser.js";
+import { chooseClass, fillClassSelect } from "./class_chooser.js";
 
-const SEARCHED = 20, LOADED = 8, EVENLY = 10, UNLIKELY = 0.05;
+const LOADED = 8, EVENLY = 10, UNLIKELY = 0.05;
 const KEYS = { y: "yes", n: "no", o: "other", s: "skip", u: "undo", r: "replay" };
 const STORED = "soundmark review";
 
@@ -22,14 +22,14 @@ function stored() {
   }
 }
 
-export function startReview(archives) {
+export function startReview(archives, background) {
   let state = null, shown = null, busy = false, threshold = null, isChosen = false, wasPointer = false;
   let opened = 0, drawn = 0; // the latest review, and the latest window: answers to earlier requests are ignored
   const loaded = new Map(); // windows that were requested, by their address
 
   const player = new Player({
     onTime: (time) => timeline.moveCursor((shown?.picture.start_s ?? 0) + time),
-    onState: (isPlaying) => byId("review-play").setAttribute("aria-label", isPlaying ? "Pause" : "Play"),
+    onState: (isPlaying) => showPlaying(byId("review-play"), isPlaying),
     onError: () => show(byId("review-error"), "This browser cannot play the sound."),
   });
   const timeline = new Timeline(byId("review-timeline"), {
@@ -44,12 +44,7 @@ export function startReview(archives) {
   const path = (rest) => `/v1/archives/${encodeURIComponent(archive().name)}/${rest}`;
   const wanted = () => Number(byId("review-wanted").value);
 
-  function fillClasses(preferred) {
-    const names = [...archive().classes];
-    if (names.length > SEARCHED) names.sort((a, b) => a.localeCompare(b));
-    byId("review-class").replaceChildren(...names.map((name) => element("option", { value: name, text: name })));
-    if (names.includes(preferred)) byId("review-class").value = preferred;
-  }
+  const fillClasses = (preferred) => fillClassSelect(byId("review-class"), archive(), background, preferred);
 
   function remember() {
     const values = { archive: byId("review-archive").value, label: label(), wanted: wanted(), reviewer: byId("reviewer").value };

@@ -1,11 +1,11 @@
 // The Teach tab: label windows of an archive or regions of its recordings, retrain, compare, go back.
 
-import { byId, element, show, percent, clock } from "./dom.js";
+import { byId, element, show, showPlaying, percent, clock } from "./dom.js";
 import { Problem, getJson, getBlob, sendJson, query, serverIsBack } from "./api.js";
 import { Spectrogram } from "./spectrogram.js";
 import { Timeline } from "./timeline.js";
 import { Player } from "./player.js";
-import { chooseClass } from "./class_chooser.js";
+import { byLikelihood, chooseClass } from "./class_chooser.js";
 import { learningCurve } from "./teach_chart.js";
 
 const MARGIN_S = 3, LISTED = 20, BUTTONS = 9, LOADED = 6, RECENT = 20;
@@ -14,7 +14,7 @@ const STORED = "soundmark teach";
 
 const plural = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
 
-export function startTeach(archives, { onModel }) {
+export function startTeach(archives, background, { onModel }) {
   let status = null, windows = [], shown = null, region = null, busy = false, drawn = 0, listed = 0, lastJob = "";
   const labels = new Map(); // of windows labelled here: number of the window to the text that is shown
   const loaded = new Map();
@@ -23,7 +23,7 @@ export function startTeach(archives, { onModel }) {
 
   const player = new Player({
     onTime: (time) => timeline.moveCursor((shown?.picture.start_s ?? 0) + time),
-    onState: (isPlaying) => byId("teach-play").setAttribute("aria-label", isPlaying ? "Pause" : "Play"),
+    onState: (isPlaying) => showPlaying(byId("teach-play"), isPlaying),
     onError: () => show(byId("teach-error"), "This browser cannot play the sound."),
   });
   const timeline = new Timeline(byId("teach-timeline"), {
@@ -32,6 +32,7 @@ export function startTeach(archives, { onModel }) {
   });
 
   const archive = () => byId("teach-archive").value;
+  const likelyFirst = (names) => byLikelihood(names, archives.find(({ name }) => name === archive()), background);
   const path = (rest) => `/v1/archives/${encodeURIComponent(archive())}/${rest}`;
   const chosenClass = () => byId("teach-class").value;
   const reviewer = () => byId("teach-reviewer").value.trim();
@@ -56,7 +57,8 @@ export function startTeach(archives, { onModel }) {
 
   async function list() {
     const order = byId("teach-order").value, label = chosenClass();
-    if (order === "top" && !label) byId("teach-class").selectedIndex = 1;
+    const known = status.model.classes;
+    if (order === "top" && !label) byId("teach-class").value = known.includes(shown?.window.label) ? shown.window.label : likelyFirst(known)[0];
     byId("windows-title").textContent = order === "top" ? `Highest scores of ${chosenClass()}` : `What to label next${label ? `: ${label}` : ""}`;
     await fill(`${path(order)}?${query({ n: LISTED, class: chosenClass() })}`);
   }
@@ -149,7 +151,7 @@ export function startTeach(archives, { onModel }) {
 
   function nearClasses() {
     const taught = [...added, ...Object.keys(status?.corrections.by_class ?? {})].filter((name) => name !== "background");
-    const known = classes().filter((name) => name !== "background");
+    const known = likelyFirst(classes().filter((name) => name !== "background"));
     return [...new Set([...(shown ? [shown.window.label] : []), ...taught, ...known])].filter((name) => known.includes(name)).slice(0, BUTTONS);
   }
 
@@ -214,7 +216,7 @@ export function startTeach(archives, { onModel }) {
   function take(found) {
     status = found;
     const { corrections, job, models, training_data, model } = status;
-    byId("teach-counts").textContent = `${plural(corrections.labelled, "label")} of ${plural(Object.keys(corrections.by_class).length, "class").replace("classs", "classes")} in the folder of corrections.`;
+    byId("teach-counts").textContent = !corrections.labelled ? "No labels yet. Label some windows, then train." : `${plural(corrections.labelled, "label")} of ${plural(Object.keys(corrections.by_class).length, "class").replace("classs", "classes")} in the folder of corrections.`;
     byId("teach-classes").replaceChildren(...Object.entries(corrections.by_class).map(([name, n]) => element("li", { text: `${name} ${n}` })));
     show(byId("teach-data"), training_data.note);
     show(byId("teach-with"), training_data.note ? "" : `Together with ${plural(training_data.clips, "clip")} of ${training_data.name}.`);

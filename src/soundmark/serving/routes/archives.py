@@ -97,7 +97,8 @@ def no_window(archive: Archive) -> Problem:
 
 async def _archives(request: Request) -> Response:
     query.parsed(request.query_params, {})
-    return JSONResponse({"archives": [archive.to_json() for archive in context_of(request).archives.values()]})
+    archives = context_of(request).archives.values()
+    return JSONResponse({"archives": await asyncio.to_thread(lambda: [archive.to_json() for archive in archives])})
 
 
 async def _sound(request: Request) -> Response:

@@ -13,6 +13,8 @@ from soundmark.models.classifier import Model
 from soundmark.serving.routes.context import context_of
 from soundmark.serving.settings import ServerSettings
 
+COLUMNS = 300  # of a text in the summary: the page wraps lines
+
 
 async def _model(request: Request) -> Response:
     context = context_of(request)
@@ -22,7 +24,8 @@ async def _model(request: Request) -> Response:
 def describe(name: str, model: Model, settings: ServerSettings) -> dict[str, object]:
     """Return the model called ``name``, and the limits of the server, as JSON values.
 
-    ``summary`` and ``details`` are rows of a heading and a text, as ``soundmark show`` prints them.
+    ``summary`` and ``details`` are rows of a heading and a text, as ``soundmark show`` prints them; texts of the
+    summary are shortened less.
 
     >>> describe("model.onnx", model, ServerSettings())["limits"]["upload_bytes"]
     1000000000
@@ -34,7 +37,7 @@ def describe(name: str, model: Model, settings: ServerSettings) -> dict[str, obj
         "overlap": model.overlap,
         "task": model.card.task.name,
         "unknown": model.unknown,
-        "summary": [list(row) for row in overview.lines(model.bundle)],
+        "summary": [list(row) for row in overview.lines(model.bundle, COLUMNS)],
         "details": [list(row) for row in card_text.card_lines(model.card)],
         "card": json.loads(card_text.to_json(model.card)),
         "limits": {

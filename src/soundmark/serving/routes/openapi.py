@@ -212,13 +212,18 @@ def _upload_paths() -> Json:
 
 ARCHIVE: Json = {
     "type": "object",
-    "required": ["name", "recordings", "windows", "duration_s", "classes", "revision"],
+    "required": ["name", "recordings", "windows", "duration_s", "classes", "likely_windows", "revision"],
     "properties": {
         "name": {"type": "string"},
         "recordings": {"type": "integer"},
         "windows": {"type": "integer"},
         "duration_s": {"type": "number"},
         "classes": {"type": "array", "items": {"type": "string"}},
+        "likely_windows": {
+            "type": "object",
+            "additionalProperties": {"type": "integer"},
+            "description": "The number of windows with a score of at least 0.05, by class.",
+        },
         "revision": {"type": "string", "description": "Changes when windows get other numbers."},
     },
 }
@@ -321,7 +326,7 @@ def _review_paths(archives: Sequence[str]) -> Json:
                 "summary": "The review of a class: decisions, precision by threshold, and the windows to review next.",
                 "parameters": [
                     *name,
-                    _parameter("class", {"type": "string"}, "The class; default: the first one."),
+                    _parameter("class", {"type": "string"}, "The class; default: that of most likely windows."),
                     _parameter(
                         "wanted",
                         {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "default": 0.9},

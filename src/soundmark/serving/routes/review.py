@@ -42,8 +42,13 @@ THRESHOLD: dict[str, Kind] = {"class": is_text, "wanted": is_finite, "threshold"
 async def _state(request: Request) -> Response:
     values = query.parsed(request.query_params, STATE)
     archive, context = archive_of(request), context_of(request)
-    label = values.get("class", archive.index.classes[0])
-    return await _answer(request, lambda: context.reviews.state(archive, label, wanted=values.get("wanted", WANTED)))
+    wanted, background = values.get("wanted", WANTED), context.model.card.background
+
+    def state() -> dict[str, Any]:
+        label = values.get("class") or archive.first_class(background)
+        return context.reviews.state(archive, label, wanted=wanted)
+
+    return await _answer(request, state)
 
 
 async def _decide(request: Request) -> Response:
