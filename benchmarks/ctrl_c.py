@@ -1,6 +1,6 @@
 """Measure how long `soundmark classify` takes to answer Ctrl-C at random moments.
 
-    python benchmarks/ctrl_c.py [MODEL] [--signals 100] [--seed 1]
+    python benchmarks/ctrl_c.py [MODEL] [--inputs hour.flac,short,silence.flac] [--signals 100] [--seed 1]
 
 Three kinds of work: an hour of FLAC, 2 000 short files, and ten hours of silence; each in turn, with and without a
 results folder. A command is started and stopped, after a random part of the time that it takes. Its exit status must be
@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +33,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from support.models import tone_model
 
 RATE_HZ = 22_050
+INPUTS = ("hour.flac", "short", "silence.flac")
 
 
-def write_inputs(folder: Path) -> list[tuple[Path, bool]]:
-    """Write the sounds; return what is classified, and whether with a results folder."""
+def write_inputs(folder: Path) -> None:
+    """Write the sounds of ``INPUTS``."""
     noise = np.random.default_rng(0).normal(0, 0.1, 60 * RATE_HZ).astype(np.float32)
     for name, minutes, samples in (("hour", 60, noise), ("silence", 600, np.zeros_like(noise))):
         with soundfile.SoundFile(folder / f"{name}.flac", "w", RATE_HZ, 1, format="FLAC") as file:
@@ -44,7 +46,6 @@ def write_inputs(folder: Path) -> list[tuple[Path, bool]]:
     (folder / "short").mkdir()
     for number in range(2000):
         soundfile.write(folder / "short" / f"{number}.wav", noise[: RATE_HZ // 2], RATE_HZ)
-    return [(folder / name, output) for name in ("hour.flac", "short", "silence.flac") for output in (False, True)]
 
 
 def start(source: Path, model: Path, output: Path | None) -> subprocess.Popen[str]:
@@ -89,6 +90,7 @@ def main() -> None:
     """Stop the commands, and print a row for each kind of work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, nargs="?", metavar="MODEL")
+    parser.add_argument("--inputs", default=",".join(INPUTS), metavar="NAMES")
     parser.add_argument("--signals", type=int, default=100, metavar="N")
     parser.add_argument("--seed", type=int, default=1, metavar="N")
     arguments = parser.parse_args()
@@ -100,7 +102,8 @@ def main() -> None:
         if model is None:
             model = Path(root) / "model.onnx"
             tone_model().save(model)
-        for source, output in write_inputs(Path(root)):
+        write_inputs(Path(root))
+        for source, output in product((Path(root) / name for name in arguments.inputs.split(",")), (False, True)):
             folder = Path(root) / "out" if output else None
             found = list(answers(source, model, folder, arguments.signals, rng))
             row = f"{statistics.median(found):.2f} s | {max(found):.2f} s" if found else "– | –"

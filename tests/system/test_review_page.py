@@ -266,8 +266,9 @@ def test_it_starts_with_a_class_that_has_windows_and_a_recording_that_is_missing
         assert options == ["high (6 windows)", "background (no windows)", "low (no windows)"]
 
 
-def test_without_an_archive_there_is_no_review(browser, tone_detector):
+def test_without_an_archive_the_page_says_how_to_get_one(browser, tone_detector):
     with running(tone_detector) as server, opened(browser, server.url, at="/#review") as page:
+        expect(page.get_by_text("soundmark serve index")).to_be_visible()
         expect(page.locator("#tab-review")).to_be_hidden()
         expect(page.locator("#panel-classify")).to_be_visible()
 

@@ -83,6 +83,7 @@ showModel(model);
 startClassify(model);
 startLive(model);
 const { archives } = await load("/v1/archives");
+byId("no-archive").hidden = archives.length > 0;
 if (archives.length) {
   byId("tab-review").hidden = false;
   byId("tab-teach").hidden = false;
