@@ -147,9 +147,14 @@ def serving(model: str) -> Iterator[tuple[int, int]]:
             server.terminate()
 
 
+def latencies_ms(rounds: list[Round]) -> np.ndarray:
+    """Return the percentiles 50, 95 and 99 of all requests."""
+    return 1000 * np.percentile(np.concatenate([one.seconds for one in rounds]), (50, 95, 99))
+
+
 def print_requests(rounds: list[Round]) -> None:
     """Print the latencies of all rounds, and the median of the rates and of their ratio."""
-    p50, p95, p99 = 1000 * np.percentile(np.concatenate([one.seconds for one in rounds]), (50, 95, 99))
+    p50, p95, p99 = latencies_ms(rounds)
     rate, library = (float(np.median([getattr(one, name) for one in rounds])) for name in ("server", "library"))
     shares = [one.share for one in rounds]
     print("| requests/s | in-process clips/s | share (range) | p50 ms | p95 ms | p99 ms | errors |\n|" + "---|" * 7)

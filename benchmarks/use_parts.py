@@ -177,7 +177,7 @@ def server(path: Path, versions: dict[str, str]) -> list[Row]:
     clip = Dataset.open(path).clips[0].path
     with server_load.serving("audioset") as (port, _):
         rounds = server_load.in_turn(named_models.load("audioset"), clip, port)
-    p50, p95, p99 = 1000 * np.percentile(np.concatenate([one.seconds for one in rounds]), (50, 95, 99))
+    p50, p95, p99 = server_load.latencies_ms(rounds)
     errors = sum(one.errors for one in rounds)
     what = (
         f"requests to the server, {server_load.CONNECTIONS} connections, a clip of 4 s, compared with the library in "

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from soundmark.errors import SettingsError
-from soundmark.runtime.checks import forget_folders, is_url, real_path
+from soundmark.runtime.checks import forget_folders, is_url, real_path_of_one
 from soundmark.runtime.text import reason_unreadable
 
 STANDARD_INPUT = "-"
@@ -75,7 +75,7 @@ def without_repeats(found: Iterable[Input | Failure]) -> tuple[list[Input | Fail
     for item in items:
         path = item.path if isinstance(item, Input) else item.file
         is_name = path == STANDARD_INPUT or is_url(path)
-        first.setdefault((type(item), path if is_name else real_path(path)), item)
+        first.setdefault((type(item), path if is_name else real_path_of_one(path)), item)
     return list(first.values()), len(items) - len(first)
 
 

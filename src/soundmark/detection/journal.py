@@ -25,7 +25,7 @@ from soundmark.detection.file_result import FileResult
 from soundmark.errors import OutputError
 from soundmark.models.events import Event
 from soundmark.runtime import atomic, checksums
-from soundmark.runtime.checks import is_url, open_regular, real_path
+from soundmark.runtime.checks import is_url, open_regular, real_path_of_one
 
 log = logging.getLogger("soundmark")
 
@@ -54,7 +54,7 @@ def journal_key(path: str, settings: Mapping[str, Any]) -> str | None:
         status = os.stat(path)  # noqa: PTH116 - a path of any bytes
         if not stat.S_ISREG(status.st_mode):
             return None
-        resolved, content = real_path(path), checksums.sampled_digest(path, status.st_size)
+        resolved, content = real_path_of_one(path), checksums.sampled_digest(path, status.st_size)
     except (OSError, ValueError):
         return None
     return _hash([path, resolved, status.st_size, status.st_mtime_ns, content, dict(settings)])

@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
 from soundmark.errors import OutputError
-from soundmark.runtime.checks import check_path, is_folder
+from soundmark.runtime.checks import check_path, is_folder, is_special
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota exceeded, file size limit
 
@@ -109,10 +108,8 @@ def _checked(path: str | os.PathLike[str]) -> Path:
 
 def _check_no_device(path: Path) -> None:
     """Refuse a pipe or a device: a file would replace /dev/null for every program."""
-    with suppress(OSError):
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            raise OutputError(f'"{path}" is a pipe or a device, not a file. Choose another path with -o.')
+    if is_special(str(path)) and not is_folder(path):
+        raise OutputError(f'"{path}" is a pipe or a device, not a file. Choose another path with -o.')
 
 
 def _sync(path: Path) -> None:

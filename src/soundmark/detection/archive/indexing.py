@@ -24,7 +24,7 @@ from soundmark.errors import OutputError, SettingsError
 from soundmark.models.classifier import Model
 from soundmark.models.streaming import WindowScores
 from soundmark.runtime import atomic, output_folder
-from soundmark.runtime.checks import is_file, is_folder, is_url, real_path
+from soundmark.runtime.checks import is_folder, is_url, real_path
 from soundmark.runtime.output_folder import OutputFolder
 from soundmark.runtime.progress import AnalysisProgress
 from soundmark.runtime.text import counted
@@ -174,7 +174,7 @@ def _check_folder(folder: Path) -> None:
         OutputError: it contains other files.
     """
     names = [path.name for path in folder.glob("[!.]*") if path.name != store.MODEL] if is_folder(folder) else []
-    if names and not is_file(folder / store.PARAMETERS):
+    if names and not store.is_index(folder):
         raise OutputError(f'"{folder}" is not an index: it contains "{sorted(names)[0]}". Choose a new folder with -o.')
 
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from soundmark.errors import SettingsError
 from soundmark.runtime import atomic, checksums
-from soundmark.runtime.checks import is_finite, is_whole, open_regular, parse_json, read_regular
+from soundmark.runtime.checks import is_file, is_finite, is_whole, open_regular, parse_json, read_regular
 from soundmark.runtime.text import counted, reason_unreadable
 
 log = logging.getLogger("soundmark")
@@ -64,7 +64,7 @@ def is_index(folder: Path) -> bool:
     >>> is_index(folder / "new")
     False
     """
-    return (folder / PARAMETERS).exists()
+    return is_file(folder / PARAMETERS)
 
 
 @dataclass(frozen=True, kw_only=True)
