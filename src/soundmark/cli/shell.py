@@ -152,6 +152,8 @@ def not_resumable() -> None:
 
 
 def _fail(text: str, status: int) -> int:
+    global _has_failed
+    _has_failed = True  # too late to stop anything: a signal would print a second message
     try:
         from soundmark.cli import console
 
@@ -227,9 +229,8 @@ class _Stopped(BaseException):
 
 
 _stopped_by = 0  # the number of the signal that stopped the command; 0: none
-
-
 _stopped_at_s = 0.0
+_has_failed = False  # the last message is being printed
 
 
 def _handle_signals() -> None:
@@ -243,7 +244,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
     if _loads_extension(frame):  # C++ code that is called here aborts the process, or replaces the exception
         _send_again(number)
         return
-    if _stopped_by and time.monotonic() - _stopped_at_s < PATIENCE_S:
+    if _has_failed or (_stopped_by and time.monotonic() - _stopped_at_s < PATIENCE_S):
         return
     _stopped_by, _stopped_at_s = _stopped_by or number, time.monotonic()
     raise _Stopped(number)

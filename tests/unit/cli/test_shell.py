@@ -200,6 +200,34 @@ def test_an_exception_after_a_signal_means_stopped(replacement):
     assert (done.returncode, done.stderr) == (143, STOPPED)
 
 
+SIGNAL_AFTER_THE_MESSAGE = """
+import signal
+import typer
+from soundmark.cli import console, shell
+from soundmark.errors import BundleError
+
+app = typer.Typer()
+
+@app.command()
+def work():
+    raise BundleError("the last message.")
+
+fail = console.fail
+
+def fail_and_signal(text):
+    fail(text)
+    signal.raise_signal(signal.SIGINT)
+
+console.fail = fail_and_signal
+shell.run(app)
+"""
+
+
+def test_a_signal_after_an_error_message_adds_no_second_one():
+    done = run_code(SIGNAL_AFTER_THE_MESSAGE)
+    assert (done.returncode, done.stderr) == (2, "soundmark: the last message.\n")
+
+
 def test_an_error_in_a_thread_or_a_finaliser_is_one_warning():
     code = """
 import threading
