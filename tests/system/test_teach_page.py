@@ -112,6 +112,7 @@ def test_a_class_taught_from_five_examples_is_found_elsewhere_and_one_click_goes
 ):
     with opened(browser, server.url, viewport=WIDE) as page:
         open_tab(page)
+        expect(page.get_by_role("button", name="Train on the labels")).to_be_disabled()  # there are none
         numbers = teach_middle(page, index, material)
         train(page, 1)
         expect(page.locator("#model-name")).to_contain_text("taught 1")
@@ -202,6 +203,7 @@ def test_without_a_folder_the_tab_says_how_to_switch_corrections_on(browser, mat
         opened(browser, server.url, at="#teach") as page,
     ):
         expect(page.locator("#teach-note")).to_contain_text("--corrections DIR")
+        expect(page.locator("#teach-note .option")).to_have_css("white-space", "nowrap")  # not broken after "--"
         check_accessibility(page)
 
 

@@ -81,7 +81,7 @@ def _message(error: BaseException) -> str:
 
 def _unforeseen(error: BaseException) -> str:
     """The message for an exception that nothing in soundmark expects."""
-    from soundmark.runtime.atomic import DISK_FULL
+    from soundmark.runtime.atomic import DISK_FULL, PATH_REFUSED
     from soundmark.runtime.text import one_line
 
     error = error.__cause__ or error if type(error).__name__ == "Abort" else error  # typer replaces EOFError
@@ -92,6 +92,9 @@ def _unforeseen(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         file = f'cannot write "{error.filename}"' if error.filename else f"cannot write a file{where}"
         return f"{file}: {error.strerror}. Free some disk space, or choose another path with -o."
+    if isinstance(error, OSError) and error.errno in PATH_REFUSED and error.filename:
+        path = error.filename2 or error.filename  # the second is the one that is written
+        return f'cannot use "{one_line(str(path), 300)}"{where}: {error.strerror}. Check the path and its permissions.'
     text = one_line(f"{type(error).__name__}: {error}", 300).rstrip(".: ")
     return (
         f"unexpected error{where}: {text}. This is a bug in soundmark: please report it, with the command and what it "

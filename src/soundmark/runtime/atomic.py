@@ -15,6 +15,13 @@ from soundmark.runtime.checks import check_path, is_folder, is_special
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota exceeded, file size limit
 
+
+PATH_REFUSED = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS),  # not permitted, or on a read-only file system
+    *(errno.EEXIST, errno.EISDIR, errno.ENOTDIR),  # a file where a folder is needed, or the reverse
+    *(errno.ELOOP, errno.ENAMETOOLONG),  # a loop of links, a name that is too long
+)
+
 PART = re.compile(r"\.(.+)\.(\d+)\.part", re.DOTALL)  # name of a file until it is complete: .<name>.<process ID>.part
 
 

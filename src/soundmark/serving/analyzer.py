@@ -11,12 +11,13 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -33,12 +34,17 @@ from soundmark.models.classifier import Model
 from soundmark.models.explanation import Explanation
 from soundmark.runtime import parallel
 from soundmark.runtime.checks import is_special
-from soundmark.runtime.progress import Progress
 from soundmark.runtime.text import duration
 from soundmark.serving.http.problems import Problem
 from soundmark.serving.http.uploads import Upload
 from soundmark.serving.settings import ServerSettings
 from soundmark.serving.spectrogram_tiles import tiles_of_recording
+
+T = TypeVar("T")
+
+
+Check = Callable[..., None]  # raises CancelledError if nobody waits for the result any longer
+
 
 AHEAD = 32  # results that wait for a slow reader
 
@@ -159,23 +165,32 @@ class Analyzer:
             channel.close()
             future.cancel()
 
+    async def result(self, upload: Upload, detection: DetectionSettings, *, deadline: float) -> FileResult:
+        """Return the result that ``analyze`` yields last; it takes the event loop less time.
+
+        Raises:
+            Problem: see ``analyze``.
+        """
+        return await self._until(deadline, partial(self._analyze, upload, detection))
+
     def _run(self, channel: Channel, upload: Upload, detection: DetectionSettings, with_tiles: bool) -> None:
         """Analyse an upload; runs in a thread."""
         try:
-            found = self._analyze(channel, upload, detection, with_tiles)
-            if isinstance(found, Failure):
-                raise Problem(422, _named(found.reason, upload))
-            note = found.note and _named(found.note, upload)
-            started = timestamps.recording_start(upload.path, name=upload.name)
-            channel.put(replace(found, file=upload.name, note=note, started=started))
+            channel.put(self._analyze(upload, detection, channel.check, channel.put, with_tiles=with_tiles))
         except BaseException as error:  # raised again by ``Channel.items``
             channel.end(error)
         else:
             channel.end()
 
     def _analyze(
-        self, channel: Channel, upload: Upload, detection: DetectionSettings, with_tiles: bool
-    ) -> FileResult | Failure:
+        self,
+        upload: Upload,
+        detection: DetectionSettings,
+        check: Check,
+        put: Callable[[Any], None] = lambda item: None,
+        *,
+        with_tiles: bool = False,
+    ) -> FileResult:
         tiles: Any = None
         model = self.model  # another one may be used soon
 
@@ -185,24 +200,28 @@ class Analyzer:
             if with_tiles:
                 card = model.card
                 tiles = tiles_of_recording(card.representation, rate_hz, duration_s, card.window_s)
-            channel.put(Opened(duration_s, tiles, model))
+            put(Opened(duration_s, tiles, model))
 
         def samples(start: int, block: audio.Samples) -> None:
-            channel.check()
+            check()
             for tile in tiles.push(start, block) if tiles else ():
-                channel.put(tile)
+                put(tile)
 
         callbacks = FileCallbacks(
             opened=opened,
             samples=samples,
-            scores=channel.put,
-            events=lambda events: channel.put(list(events)) if events else None,
+            scores=put,
+            events=lambda events: put(list(events)) if events else None,
         )
         file = Input(str(upload.path), upload.name)
         found = analyze_file(model, file, detection, pool=self._pool, decoders=self._decoders, callbacks=callbacks)
         for tile in tiles.end() if tiles else ():
-            channel.put(tile)
-        return found
+            put(tile)
+        if isinstance(found, Failure):
+            raise Problem(422, _named(found.reason, upload))
+        note = found.note and _named(found.note, upload)
+        started = timestamps.recording_start(upload.path, name=upload.name)
+        return replace(found, file=upload.name, note=note, started=started)
 
     async def read(self, path: str, *, name: str, start_s: float, stop_s: float, deadline: float) -> Sound:
         """Read a part of a recording of an archive: a path or a URL, which is called ``name`` in messages.
@@ -210,12 +229,7 @@ class Analyzer:
         Raises:
             Problem: the sound cannot be decoded, or the part is too long (422); the ``deadline`` passed (408).
         """
-        try:
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._readers, self._read, path, name, start_s, stop_s)
-        except TimeoutError:
-            raise self.too_slow() from None
+        return await self._until(deadline, lambda check: self._read(path, name, start_s, stop_s))
 
     def _read(self, path: str, name: str, start_s: float, stop_s: float) -> Sound:
         if is_special(path):
@@ -235,6 +249,19 @@ class Analyzer:
         Raises:
             Problem: the sound cannot be decoded, or the part is too long (422); the ``deadline`` passed (408).
         """
+        return await self._until(deadline, partial(self._explain, upload, start_s, stop_s))
+
+    def _explain(self, upload: Upload, start_s: float, stop_s: float | None, check: Check) -> Explanation:
+        try:
+            with self._decoders.blocks(upload.path, start_s=start_s, stop_s=stop_s) as blocks:
+                check_duration(upload.name, blocks.frames / blocks.rate_hz, MOST_EXPLAINED_S, "an explanation")
+                sound = Sound(np.concatenate(list(blocks)), blocks.rate_hz)
+        except AudioError as error:
+            raise Problem(422, _named(str(error), upload)) from error
+        return explanation.explain(self.model, sound, progress=check)
+
+    async def _until(self, deadline: float, work: Callable[[Check], T]) -> T:
+        """Return what ``work`` returns in a thread; its check raises after ``deadline``, or if this is cancelled."""
         stopped = threading.Event()
 
         def check(*_: object) -> None:
@@ -243,21 +270,11 @@ class Analyzer:
 
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._readers, self._explain, upload, start_s, stop_s, check)
+                return await asyncio.get_running_loop().run_in_executor(self._readers, work, check)
         except TimeoutError:
             raise self.too_slow() from None
         finally:  # also if the client has left
             stopped.set()
-
-    def _explain(self, upload: Upload, start_s: float, stop_s: float | None, check: Progress) -> Explanation:
-        try:
-            with self._decoders.blocks(upload.path, start_s=start_s, stop_s=stop_s) as blocks:
-                check_duration(upload.name, blocks.frames / blocks.rate_hz, MOST_EXPLAINED_S, "an explanation")
-                sound = Sound(np.concatenate(list(blocks)), blocks.rate_hz)
-        except AudioError as error:
-            raise Problem(422, _named(str(error), upload)) from error
-        return explanation.explain(self.model, sound, progress=check)
 
     def too_slow(self) -> Problem:
         """Return the problem of a request that took too long."""

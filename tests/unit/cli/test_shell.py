@@ -151,6 +151,15 @@ def run_code(code, *arguments):
             'cannot write a file while processing "street.wav": No space left on device. Free some disk space, or '
             "choose another path with -o.",
         ),
+        (
+            'FileExistsError(errno.EEXIST, "File exists", "/home/me/.bash_completions")',
+            'cannot use "/home/me/.bash_completions" while processing "street.wav": File exists. Check the path and '
+            "its permissions.",
+        ),
+        (
+            'PermissionError(errno.EACCES, "Permission denied", "a.part", None, "a.csv")',
+            'cannot use "a.csv" while processing "street.wav": Permission denied. Check the path and its permissions.',
+        ),
     ],
 )
 def test_an_unforeseen_error_is_one_message_that_names_the_input(error, message):

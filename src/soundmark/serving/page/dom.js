@@ -14,9 +14,11 @@ export function element(name, properties = {}, ...children) {
   return node;
 }
 
+// A message, or none. The names of options, such as --train-data, are not broken at their hyphens.
 export function show(node, text) {
   node.hidden = !text;
-  node.textContent = text || "";
+  const parts = (text || "").split(/(--[\w-]+)/);
+  node.replaceChildren(...parts.map((part, i) => (i % 2 ? element("span", { class: "option", text: part }) : part)));
 }
 
 // The button that starts and stops a player.

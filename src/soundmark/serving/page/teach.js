@@ -231,7 +231,7 @@ export function startTeach(archives, background, { onModel }) {
 
   function showJob(job) {
     const isRunning = job.state === "running";
-    byId("train").disabled = isRunning;
+    byId("train").disabled = isRunning || !status.corrections.labelled;
     byId("train-cancel").hidden = byId("train-progress").hidden = !isRunning;
     byId("train-state").textContent = isRunning ? `Training: ${job.step} …`
       : job.state === "idle" ? "" : `${job.detail}${job.state === "done" ? ` It took ${job.seconds.toFixed(1)} s.` : ""}`;

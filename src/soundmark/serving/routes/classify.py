@@ -123,23 +123,17 @@ async def _classify(request: Request) -> Response:
     detection.for_model(context.model).threshold(context.model)
     async with AsyncExitStack() as stack:
         upload = await stack.enter_async_context(_upload(context, request, values.get("name"), deadline))
+        if form not in LINES:
+            work = context.analyzer.result(upload, detection, deadline=deadline)
+            result = await _while_connected(request, work)
+            _count(context, result)
+            return Response(b"".join(FORMATS[form].write([result])), media_type=MEDIA_TYPES[form])
         found = context.analyzer.analyze(upload, detection, deadline=deadline, with_tiles=form == "updates")
         found = _counted(context, found)
-        if form not in LINES:
-            result = await _while_connected(request, _result(found))
-            return Response(b"".join(FORMATS[form].write([result])), media_type=MEDIA_TYPES[form])
         first = await anext(found)  # a sound that cannot be decoded is a problem, not a line
         lines = _lines(context, form, upload.name, first, found, detection)
         return _Lines(lines, stack.pop_all(), deadline=deadline, media_type=MEDIA_TYPES[form])
     raise AssertionError  # the stack suppresses no exception
-
-
-async def _result(found: AsyncGenerator[Any, None]) -> FileResult:
-    try:
-        *_, result = [item async for item in found if isinstance(item, FileResult)]
-        return result
-    finally:
-        await found.aclose()
 
 
 class _Lines(StreamingResponse):
@@ -169,11 +163,15 @@ async def _counted(context: Context, found: AsyncGenerator[Any, None]) -> AsyncG
     try:
         async for item in found:
             if isinstance(item, FileResult):
-                context.counters.analyzed_s.inc(item.duration_s)
-                context.counters.events.inc(len(item.events))
+                _count(context, item)
             yield item
     finally:
         await found.aclose()
+
+
+def _count(context: Context, result: FileResult) -> None:
+    context.counters.analyzed_s.inc(result.duration_s)
+    context.counters.events.inc(len(result.events))
 
 
 async def _lines(
