@@ -213,14 +213,16 @@ class Analyzer:
             scores=put,
             events=lambda events: put(list(events)) if events else None,
         )
-        file = Input(str(upload.path), upload.name)
-        found = analyze_file(model, file, detection, pool=self._pool, decoders=self._decoders, callbacks=callbacks)
+        pool = None if upload.is_small else self._pool  # threads that hand a short sound over wait for each other
+        with upload.file() as path:
+            file = Input(str(path), upload.name)
+            found = analyze_file(model, file, detection, pool=pool, decoders=self._decoders, callbacks=callbacks)
+            if isinstance(found, Failure):
+                raise Problem(422, found.reason.replace(str(path), upload.name))
+            started = timestamps.recording_start(path, name=upload.name)
         for tile in tiles.end() if tiles else ():
             put(tile)
-        if isinstance(found, Failure):
-            raise Problem(422, _named(found.reason, upload))
-        note = found.note and _named(found.note, upload)
-        started = timestamps.recording_start(upload.path, name=upload.name)
+        note = found.note and found.note.replace(str(path), upload.name)
         return replace(found, file=upload.name, note=note, started=started)
 
     async def read(self, path: str, *, name: str, start_s: float, stop_s: float, deadline: float) -> Sound:
@@ -252,12 +254,13 @@ class Analyzer:
         return await self._until(deadline, partial(self._explain, upload, start_s, stop_s))
 
     def _explain(self, upload: Upload, start_s: float, stop_s: float | None, check: Check) -> Explanation:
-        try:
-            with self._decoders.blocks(upload.path, start_s=start_s, stop_s=stop_s) as blocks:
-                check_duration(upload.name, blocks.frames / blocks.rate_hz, MOST_EXPLAINED_S, "an explanation")
-                sound = Sound(np.concatenate(list(blocks)), blocks.rate_hz)
-        except AudioError as error:
-            raise Problem(422, _named(str(error), upload)) from error
+        with upload.file() as path:
+            try:
+                with self._decoders.blocks(path, start_s=start_s, stop_s=stop_s) as blocks:
+                    check_duration(upload.name, blocks.frames / blocks.rate_hz, MOST_EXPLAINED_S, "an explanation")
+                    sound = Sound(np.concatenate(list(blocks)), blocks.rate_hz)
+            except AudioError as error:
+                raise Problem(422, str(error).replace(str(path), upload.name)) from error
         return explanation.explain(self.model, sound, progress=check)
 
     async def _until(self, deadline: float, work: Callable[[Check], T]) -> T:
@@ -301,8 +304,3 @@ def check_duration(name: str, duration_s: float, most_s: float, what: str) -> No
             f'"{name}" lasts {duration(duration_s)} according to its header, longer than the {duration(most_s)} that '
             f"{what} allows: send a part of it.",
         )
-
-
-def _named(reason: str, upload: Upload) -> str:
-    """Replace the path of the temporary file in a message by the name of the upload."""
-    return reason.replace(str(upload.path), upload.name)
