@@ -1,6 +1,6 @@
 """Serve a model: a web page for people, an HTTP API and a WebSocket for programs.
 
-    upload ─ http ─▶ temporary file ─ analyzer ─▶ updates ─ routes/classify ─▶ JSON lines, CSV, …
+    upload ─ http ─▶ bytes or a file ─ analysis ─▶ updates ─ routes/classify ─▶ JSON lines, CSV, …
     WebSocket ─ routes/live ─▶ live_session ─▶ messages
 
 The inference is that of ``classify`` and ``listen``: ``detection.file_analysis`` and ``detection.live.monitor``. Files
@@ -15,7 +15,7 @@ from outside are decoded in worker processes with limits. In reading order:
     archives           indexes whose windows are reviewed: sound and spectrogram of a window
     thresholds         the thresholds of the server: its file, and the model with them
     reviews            reviews of the classes of archives: state, decisions, the threshold
-    analyzer           an upload → updates, in threads and worker processes
+    analysis           an upload → updates or an answer, in threads and worker processes
     teach              corrections and retraining
     live_session       PCM of a WebSocket → messages
     routes             paths of the API, one file per tab of the page

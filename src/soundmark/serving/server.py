@@ -21,7 +21,7 @@ from soundmark.detection.archive.corrections import Corrections
 from soundmark.errors import SettingsError
 from soundmark.models.classifier import Model
 from soundmark.models.pretrained.speech import SpeechDetector
-from soundmark.serving.analyzer import Analyzer
+from soundmark.serving.analysis.analyzer import Analyzer
 from soundmark.serving.archives import Archive, check_model
 from soundmark.serving.http.counters import Counters, Counting
 from soundmark.serving.http.gate import Gate
@@ -95,7 +95,7 @@ def application(
         with (
             upload_folder() as folder,
             ThreadPoolExecutor(settings.max_live, "live") as threads,
-            Analyzer(model, name, settings, jobs=jobs) as analyzer,
+            Analyzer(model, name, settings, folder, jobs=jobs) as analyzer,
             ExitStack() as stack,
         ):
             teacher = None

@@ -38,7 +38,7 @@ def test_a_full_disk(detector, sound, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with running(detector) as server:
-        monkeypatch.setattr(uploads.tempfile, "mkstemp", full)
+        monkeypatch.setattr(uploads.tempfile, "NamedTemporaryFile", full)
         assert "no disk space left" in problem(server.classify(sound), 507)
         monkeypatch.undo()
         assert server.classify(sound).status_code == 200

@@ -6,9 +6,11 @@ imported on use: `soundmark classify` does not need it and starts faster without
 
 In reading order:
 
-    allocator   keep freed memory in processes that compute
-    same_files  check that a worker on another machine finds the same files as this one
-    cluster     workers on other machines: a Dask cluster as an executor
+    allocator    keep freed memory in processes that compute
+    same_files   check that a worker on another machine finds the same files as this one
+    cluster      workers on other machines: a Dask cluster as an executor
+    worker       the inside of a process that answers requests, under limits on memory and time
+    worker_pool  such processes: a crash, a hang or a lack of memory ends a request, not the program
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ def _new_file(folder: Path) -> BinaryIO:
 
 
 class _Spool:
-    """Bytes in memory, or, if they are more than ``SMALL_BYTES``, in a file, which is deleted with the ``with`` block."""
+    """Bytes in memory; more than ``SMALL_BYTES`` are in a file, which is deleted at the end of the ``with`` block."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._memory = folder, io.BytesIO()

@@ -23,7 +23,7 @@ from soundmark.errors import SettingsError
 from soundmark.models.explanation import Explanation
 from soundmark.models.streaming import WindowScores
 from soundmark.serving import updates
-from soundmark.serving.analyzer import Opened
+from soundmark.serving.analysis.analyzer import Opened
 from soundmark.serving.http import query
 from soundmark.serving.http.problems import Problem, reason_of
 from soundmark.serving.http.query import Parser, number, switch, whole
@@ -124,10 +124,10 @@ async def _classify(request: Request) -> Response:
     async with AsyncExitStack() as stack:
         upload = await stack.enter_async_context(_upload(context, request, values.get("name"), deadline))
         if form not in LINES:
-            work = context.analyzer.result(upload, detection, deadline=deadline)
-            result = await _while_connected(request, work)
-            _count(context, result)
-            return Response(b"".join(FORMATS[form].write([result])), media_type=MEDIA_TYPES[form])
+            work = context.analyzer.answer(upload, detection, form, deadline=deadline)
+            answer = await _while_connected(request, work)
+            _count(context, answer.duration_s, answer.events)
+            return Response(answer.body, media_type=MEDIA_TYPES[form])
         found = context.analyzer.analyze(upload, detection, deadline=deadline, with_tiles=form == "updates")
         found = _counted(context, found)
         first = await anext(found)  # a sound that cannot be decoded is a problem, not a line
@@ -163,15 +163,15 @@ async def _counted(context: Context, found: AsyncGenerator[Any, None]) -> AsyncG
     try:
         async for item in found:
             if isinstance(item, FileResult):
-                _count(context, item)
+                _count(context, item.duration_s, len(item.events))
             yield item
     finally:
         await found.aclose()
 
 
-def _count(context: Context, result: FileResult) -> None:
-    context.counters.analyzed_s.inc(result.duration_s)
-    context.counters.events.inc(len(result.events))
+def _count(context: Context, duration_s: float, events: int) -> None:
+    context.counters.analyzed_s.inc(duration_s)
+    context.counters.events.inc(events)
 
 
 async def _lines(

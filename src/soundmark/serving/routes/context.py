@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 
 from soundmark.detection.archive.corrections import Corrections
 from soundmark.models.classifier import Model
-from soundmark.serving.analyzer import Analyzer
+from soundmark.serving.analysis.analyzer import Analyzer
 from soundmark.serving.archives import Archive
 from soundmark.serving.http.counters import Counters
 from soundmark.serving.http.gate import Gate

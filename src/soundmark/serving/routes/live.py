@@ -18,7 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import SoundmarkError
 from soundmark.serving import updates
-from soundmark.serving.analyzer import Channel
+from soundmark.serving.analysis.analyzer import Channel
 from soundmark.serving.http import query
 from soundmark.serving.http.problems import Problem, denial_response, reason_of
 from soundmark.serving.http.query import Parser, number, switch, whole

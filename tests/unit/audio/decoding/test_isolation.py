@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from soundmark.audio import decoding
 from soundmark.audio.decoding import isolation, worker
 from soundmark.audio.decoding.isolation import Decoders
 from soundmark.errors import AudioError
+from soundmark.runtime.parallel import worker_pool
 from support import faulty_decoder
 
 
@@ -114,7 +114,7 @@ def test_a_name_that_is_not_utf8_can_be_decoded(decoders: Decoders, tmp_path: Pa
 def test_a_fault_ends_its_file_and_the_next_one_is_decoded(
     faulty: Decoders, fault: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(isolation, "STALL_S", 3.0)
+    monkeypatch.setattr(worker_pool, "STALL_S", 3.0)
     for name in (fault, "street"):
         (tmp_path / f"{name}.wav").write_bytes(sound_file("WAV", "PCM_16"))
     (message,) = outcome(faulty.blocks, tmp_path / f"{fault}.wav")
@@ -147,7 +147,7 @@ def test_a_stream_that_is_not_read_to_its_end_does_not_disturb_the_next_one(deco
 def test_closing_ends_the_workers_while_they_decode(faulty: Decoders, tmp_path: Path) -> None:
     (tmp_path / "street.wav").write_bytes(sound_file("WAV", "PCM_16", seconds=60))
     with faulty.blocks(tmp_path / "street.wav") as sound:
-        processes = [worker._process for worker in faulty._all]
+        processes = [worker._process for worker in faulty._workers._all]
         blocks = iter(sound)
         next(blocks)
         started = time.monotonic()
@@ -163,12 +163,12 @@ def test_a_stream_resamples_what_a_worker_decodes(decoders: Decoders) -> None:
         np.testing.assert_array_equal(np.concatenate(list(flow)), expected.samples)
 
 
-def test_only_a_worker_process_limits_its_own_processor_time(tmp_path: Path) -> None:
+def test_only_a_worker_process_limits_itself(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource", reason="there are no limits on this system")
-    before = resource.getrlimit(resource.RLIMIT_CPU)
-    request = json.dumps({"path": str(tmp_path / "none.wav"), "name": "none.wav", "start_s": 0.0, "stop_s": None})
-    worker.serve(io.BytesIO(request.encode()), io.BytesIO(), 1)
-    assert resource.getrlimit(resource.RLIMIT_CPU) == before
-    limited: list[float] = []
-    worker.serve(io.BytesIO(request.encode()), io.BytesIO(), 1, limited.append)
-    assert limited == [worker.CPU_S]
+    kinds = (resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_FSIZE)
+    before = [resource.getrlimit(kind) for kind in kinds]
+    path = tmp_path / "street.wav"
+    path.write_bytes(sound_file("WAV", "PCM_16"))
+    request = {"path": str(path), "name": "street.wav", "start_s": 0.0, "stop_s": None}
+    assert [kind for kind, _ in worker.answer(request)] == [worker.SOUND, worker.BLOCK, worker.END]
+    assert [resource.getrlimit(kind) for kind in kinds] == before

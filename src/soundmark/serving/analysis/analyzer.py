@@ -27,6 +27,7 @@ from soundmark.audio.decoding.isolation import Decoders
 from soundmark.detection.file_analysis import FileCallbacks, analyze_file, opened_input
 from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import Failure, Input
+from soundmark.detection.output_formats import FORMATS
 from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import AudioError
 from soundmark.models import explanation
@@ -35,6 +36,7 @@ from soundmark.models.explanation import Explanation
 from soundmark.runtime import parallel
 from soundmark.runtime.checks import is_special
 from soundmark.runtime.text import duration
+from soundmark.serving.analysis.short_sounds import Answer, ShortSounds
 from soundmark.serving.http.problems import Problem
 from soundmark.serving.http.uploads import Upload
 from soundmark.serving.settings import ServerSettings
@@ -122,28 +124,34 @@ class _End:
 
 
 class Analyzer:
-    """Analyses uploads with the model in use; use it in a ``with`` block.
+    """Analyses uploads with the model in use; use it in a ``with`` block. ``folder`` is for files of models.
 
     Scores do not depend on what else is analysed.
     """
 
-    def __init__(self, model: Model, name: str, settings: ServerSettings, *, jobs: int | None = None) -> None:
-        self.model, self.name, self.settings = model, name, settings
+    def __init__(
+        self, model: Model, name: str, settings: ServerSettings, folder: Path, *, jobs: int | None = None
+    ) -> None:
+        self.settings = settings
         jobs = jobs or parallel.available_cores()
+        self._short = ShortSounds(folder, jobs, settings.max_audio_s)
         self._decoders = Decoders()
         self._readers = ThreadPoolExecutor(jobs + SPARE_READERS, "reader")
         self._pool = ThreadPoolExecutor(jobs, "scores")
+        self.use(model, name)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._short.close()
         self._decoders.close()  # first: the readers that wait for a decoder continue
         self._readers.shutdown(cancel_futures=True)
         self._pool.shutdown(cancel_futures=True)
 
     def use(self, model: Model, name: str) -> None:
         """Use another model, which is called ``name``, for analyses that begin from now on."""
+        self._short.use(model)
         self.model, self.name = model, name
 
     async def analyze(
@@ -165,13 +173,24 @@ class Analyzer:
             channel.close()
             future.cancel()
 
-    async def result(self, upload: Upload, detection: DetectionSettings, *, deadline: float) -> FileResult:
-        """Return the result that ``analyze`` yields last; it takes the event loop less time.
+    async def answer(self, upload: Upload, detection: DetectionSettings, form: str, *, deadline: float) -> Answer:
+        """Return the complete result in a format, of ``output_formats.FORMATS``.
 
         Raises:
             Problem: see ``analyze``.
         """
-        return await self._until(deadline, partial(self._analyze, upload, detection))
+        if upload.is_small:
+            model = self.model
+            short = await self._until(
+                deadline, lambda check: self._short.answer(model, upload, detection, form), self._short.threads
+            )
+            if short is not None:
+                return short
+        return await self._until(deadline, partial(self._answer, upload, detection, form))
+
+    def _answer(self, upload: Upload, detection: DetectionSettings, form: str, check: Check) -> Answer:
+        found = self._analyze(upload, detection, check)
+        return Answer(b"".join(FORMATS[form].write([found])), found.duration_s, len(found.events))
 
     def _run(self, channel: Channel, upload: Upload, detection: DetectionSettings, with_tiles: bool) -> None:
         """Analyse an upload; runs in a thread."""
@@ -263,7 +282,7 @@ class Analyzer:
                 raise Problem(422, str(error).replace(str(path), upload.name)) from error
         return explanation.explain(self.model, sound, progress=check)
 
-    async def _until(self, deadline: float, work: Callable[[Check], T]) -> T:
+    async def _until(self, deadline: float, work: Callable[[Check], T], threads: ThreadPoolExecutor | None = None) -> T:
         """Return what ``work`` returns in a thread; its check raises after ``deadline``, or if this is cancelled."""
         stopped = threading.Event()
 
@@ -273,7 +292,7 @@ class Analyzer:
 
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                return await asyncio.get_running_loop().run_in_executor(self._readers, work, check)
+                return await asyncio.get_running_loop().run_in_executor(threads or self._readers, work, check)
         except TimeoutError:
             raise self.too_slow() from None
         finally:  # also if the client has left
