@@ -342,7 +342,7 @@ def cross_validated_accuracy(dataset: Dataset, recipe: Recipe, chosen: list[Spli
     return n_correct / n
 
 
-@pytest.mark.parametrize("name", ["mel", pytest.param("logmel", marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", ["mel", pytest.param("logmel", marks=pytest.mark.long(200))])
 def test_shuffled_labels_score_at_chance_and_true_labels_above(city, tmp_path, name):
     low, high = chance_range(city)
     assert (round(low, 3), round(high, 3)) == (0.0, 0.25)  # 60 recordings, ten classes
@@ -351,7 +351,7 @@ def test_shuffled_labels_score_at_chance_and_true_labels_above(city, tmp_path, n
     assert cross_validated_accuracy(city, recipe, folds, tmp_path / "true") > high
 
 
-@pytest.mark.long
+@pytest.mark.long(600)
 def test_shuffled_labels_of_real_clips_score_at_chance_with_a_pretrained_network(urbansound8k, tmp_path):
     """145 recordings (15 per class, 10 of jackhammers) with one clip each, in three official folds."""
     weights_or_skip()
@@ -392,7 +392,7 @@ def near_copies(folder: Path, *, recordings: int = 24, copies: int = 10) -> Data
     return Dataset.open(folder / "labels.csv")
 
 
-@pytest.mark.long
+@pytest.mark.long(600)
 def test_leakage_raises_the_score_of_a_random_split_but_not_of_folds(tmp_path):
     data = near_copies(tmp_path / "copies")
     # Without validation clips, the random split trains on every recording.

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MAX_MB = 300
 
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long(300)  # packages are installed
 
 
 def lowest_versions() -> str:

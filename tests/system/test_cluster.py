@@ -249,7 +249,7 @@ def figures(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.long
+@pytest.mark.long(300)
 def test_twelve_units_on_two_workers_equal_one_process(cluster, city, small_recipes, tmp_path, monkeypatch):
     arguments = {"protocols": "folds", "seeds": 2, "quiet": True}
     here = compare(city, small_recipes, tmp_path / "here", **arguments)
@@ -301,14 +301,14 @@ def test_workers_with_another_cache_are_refused(cluster, city, small_recipes, tm
         compare(city, small_recipes[:1], tmp_path / "run", protocols="random", cluster=cluster.address, quiet=True)
 
 
-@pytest.mark.long
+@pytest.mark.long(300)
 def test_a_learning_curve_is_identical(cluster, city, small_recipes, tmp_path):
     here = learning_curve(city, small_recipes[0], tmp_path / "here", draws=1, quiet=True)
     there = learning_curve(city, small_recipes[0], tmp_path / "there", draws=1, cluster=cluster.address, quiet=True)
     assert there.points == here.points
 
 
-@pytest.mark.long
+@pytest.mark.long(300)
 def test_a_curve_of_heads_is_identical(cluster, city, mn04_weights, tmp_path):
     here = learning_curve(city, "transfer", tmp_path / "here", draws=2, quiet=True)
     there = learning_curve(city, "transfer", tmp_path / "there", draws=2, cluster=cluster.address, quiet=True)
@@ -379,7 +379,7 @@ def test_map_unordered_on_an_executor_cancels_what_it_leaves():
 # ── real clips ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.long
+@pytest.mark.long(300)
 def test_real_clips_and_an_hour_with_a_worker_killed_half_way(urbansound8k, own_cluster, mn04_weights, tmp_path):
     """Every tenth clip, and an hour of others, with the pretrained model."""
     import soundfile

@@ -72,7 +72,7 @@ def test_what_a_killed_synthesis_left_is_removed_and_files_of_others_are_kept(tm
     assert (tmp_path / "demo" / ".city-mine" / "thesis.txt").read_text() == "mine"
 
 
-@pytest.mark.long
+@pytest.mark.long(700)
 def test_both_recipes_learn_and_neither_is_perfect(demo):
     folder, _ = demo
     results = json.loads((folder / "metrics.json").read_text())["results"]
@@ -83,7 +83,7 @@ def test_both_recipes_learn_and_neither_is_perfect(demo):
         assert 0.35 < result["accuracy"] < 1, (result["recipe"], result["protocol"])  # chance is 0.1
 
 
-@pytest.mark.long
+@pytest.mark.long(700)
 def test_prints_the_paths_of_the_results_and_classifies_an_unseen_clip(demo):
     folder, done = demo
     assert "unseen-siren.wav" in done.stdout
@@ -93,7 +93,7 @@ def test_prints_the_paths_of_the_results_and_classifies_an_unseen_clip(demo):
         assert (folder / name).is_file()
 
 
-@pytest.mark.long
+@pytest.mark.long(700)
 def test_the_report_opens_in_a_browser(demo):
     folder, _ = demo
     page = examine((folder / "report.html").read_text())
@@ -107,7 +107,7 @@ def test_the_report_opens_in_a_browser(demo):
     assert "synthetic city" in page["text"]
 
 
-@pytest.mark.long
+@pytest.mark.long(700)
 def test_serves_its_model_after_a_finished_run(demo):
     folder, _ = demo
     command = [sys.executable, "-m", "soundmark.cli", "demo", "--serve", "--quiet"]

@@ -69,7 +69,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, mn04_weights: Path) -> t
     return folder / "files", program
 
 
-@pytest.mark.long
+@pytest.mark.long(200)
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
 def test_the_blocks_of_a_page_run(page: Path, workplace, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch):
     files, program = workplace

@@ -85,7 +85,7 @@ def test_file_names_of_real_clips_are_not_synthetic(urbansound8k: Path):
     assert not [name for name in names if is_synthetic(CLIP_NAME.fullmatch(name))]  # type: ignore[arg-type]
 
 
-@pytest.mark.long
+@pytest.mark.long(200)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_on_synthetic_sounds(path: Path, tmp_path: Path):
     notebook = execute(path, tmp_path)
@@ -95,7 +95,7 @@ def test_a_notebook_runs_on_synthetic_sounds(path: Path, tmp_path: Path):
     assert "Traceback" not in text
 
 
-@pytest.mark.long
+@pytest.mark.long(600)
 def test_the_urbansound8k_notebook_runs_on_real_clips(
     urbansound8k: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -429,7 +429,7 @@ def test_overload_is_shown(browser, tone_detector, monkeypatch):
         expect(page.locator("#live-state")).to_have_text("The microphone is off.")
 
 
-@pytest.mark.long
+@pytest.mark.long(300)
 def test_an_hour_of_flac_is_shown_while_it_is_analysed(browser, audioset_server, siren, tmp_path):
     """The siren at 30:00 of an hour of quiet noise is found there."""
     sound = audio.read(siren)

@@ -232,7 +232,7 @@ def test_backbones_with_different_windows_are_compared_separately(city, tmp_path
         compare(city, recipes, tmp_path / "run", protocols="folds", quiet=True)
 
 
-@pytest.mark.long
+@pytest.mark.long(300)
 def test_mn04_with_its_front_end_is_as_accurate_on_real_clips(urbansound8k, mn04_weights, tmp_path):
     """The features of complete clips are equal to 1e-4 of the largest; the accuracy on a held-out fold to a point."""
     path = write_mn04(tmp_path / "mn04_waveform.onnx", load_backbone("mn04", (128, 400)), 4.0)

@@ -328,7 +328,7 @@ def test_a_signal_during_the_imports_is_one_message(delay_s, number, tmp_path):
     check_stopped(*stopped_after(delay_s, number, tmp_path), number)
 
 
-@pytest.mark.long
+@pytest.mark.long(200)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no list of handled signals")
 def test_many_signals_at_random_moments_are_each_one_message(tmp_path):
     moments = random.Random(13)

@@ -20,7 +20,7 @@ def resident_mb() -> float:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc to measure memory")
-@pytest.mark.parametrize("n", [100, pytest.param(20_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("n", [100, pytest.param(20_000, marks=pytest.mark.long(500))])
 def test_damaged_sounds_are_answered_or_refused(detector, n):
     target, rng = Sounds(), Random(n)
     seeds = target.seeds()

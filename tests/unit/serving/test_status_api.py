@@ -77,7 +77,7 @@ CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("examples", [2, pytest.param(500, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [2, pytest.param(500, marks=pytest.mark.long(300))])
 def test_the_open_api_document_is_true(archive_server, examples):
     """No 5xx, no undocumented status, for requests that schemathesis generates from the document."""
     server = archive_server
