@@ -215,9 +215,10 @@ def test_a_server_killed_during_a_training_loses_nothing_and_the_page_says_what_
     with server_process(port, *options) as process, opened(browser, f"http://127.0.0.1:{port}", may_fail=True) as page:
         open_tab(page)
         numbers = [number for number, name in enumerate(material.truth) if name == "middle"][:10:2]
-        for number in numbers:
+        for number in numbers:  # by another person
             body = {"archive": "index", "window": number, "decision": "label", "label": "middle"}
             requests.post(f"http://127.0.0.1:{port}/v1/teach/labels", json.dumps(body), timeout=60)
+        page.evaluate("window.dispatchEvent(new Event('focus'))")  # the page is looked at again
         page.get_by_role("button", name="Train on the labels").click()
         journal = folder / "models" / "versions.jsonl"
         for _ in range(1000):

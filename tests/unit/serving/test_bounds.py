@@ -110,18 +110,24 @@ def test_uploads_at_once_are_limited(detector, sound):
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to find the worker")
 def test_a_decoder_that_crashes_ends_the_request_not_the_server(detector, sound):
-    def workers() -> list[int]:
+    def workers(module: bytes) -> set[int]:
         tasks = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-        found = [int(pid) for task in tasks for pid in task.read_text().split()]
-        return [pid for pid in found if b"decoding.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        found = {int(pid) for task in tasks for pid in task.read_text().split()}
+        return {pid for pid in found if module in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
-    before = set(workers())
+    decoder, short = b"decoding.worker", b"analysis.worker"
+    long = encoded(tones(40.0, [("low", 2.0, 4.0)]))
+    before = workers(decoder) | workers(short)
     with running(detector, jobs=1) as server:
-        assert server.classify(sound).status_code == 200
-        (worker,) = set(workers()) - before
-        os.kill(worker, signal.SIGSEGV)
-        assert "its decoder ended unexpectedly" in problem(server.classify(sound, name="a.wav"), 422)
-        assert server.classify(sound).status_code == 200
+        answers = [server.classify(long), server.classify(sound)]
+        assert [answer.status_code for answer in answers] == [200, 200]
+        for module in (decoder, short):
+            (worker,) = workers(module) - before
+            os.kill(worker, signal.SIGSEGV)
+        assert "its decoder ended unexpectedly" in problem(server.classify(long, name="a.wav"), 422)
+        assert server.classify(long).json() == answers[0].json()
+        assert server.classify(sound).json() == answers[1].json()  # here the server analyses it itself
+        assert server.classify(sound).json() == answers[1].json()
 
 
 def test_a_client_that_leaves_stops_its_analysis(detector, monkeypatch):

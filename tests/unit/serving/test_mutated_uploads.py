@@ -36,7 +36,7 @@ def test_damaged_sounds_are_answered_or_refused(detector, n):
             assert statuses(BATCH) <= {200, 422}
         assert resident_mb() - before < 50
         assert server.get("/healthz").status_code == 200
-        assert {path.name for path in server.app.state.context.folder.iterdir()} == {"lock"}
+        assert {path.name for path in server.app.state.context.folder.iterdir()} == {"lock", "model-1.onnx"}
 
 
 def refusal_or_answer(server, body: bytes) -> int:

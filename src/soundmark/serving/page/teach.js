@@ -347,6 +347,7 @@ export function startTeach(archives, background, { onModel }) {
   byId("train").addEventListener("click", train);
   byId("train-cancel").addEventListener("click", () => withServer(async () => sendJson("DELETE", "/v1/teach/training")));
   document.addEventListener("keydown", onKey);
+  window.addEventListener("focus", () => status && poll()); // others may have labelled, too
   document.addEventListener("tab", ({ detail }) => {
     if (detail !== "teach") player.pause();
     else if (!status) start();
