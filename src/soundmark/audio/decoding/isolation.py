@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
@@ -18,7 +16,7 @@ from soundmark.audio.decoding.diagnosis import FileSource
 from soundmark.audio.decoding.worker import BLOCK, END, ERROR, SOUND
 from soundmark.errors import AudioError, processing
 from soundmark.runtime.checks import is_count
-from soundmark.runtime.parallel.worker_pool import Worker, WorkerFailed, WorkerPool
+from soundmark.runtime.parallel.worker_pool import Worker, WorkerFailed, WorkerPool, parsed
 
 WORKER = ("-P", "-m", "soundmark.audio.decoding.worker")  # -P: the current folder may have a numpy.py
 
@@ -38,7 +36,7 @@ MOST_BYTES = {
 COPY_BYTES = 1 << 20
 
 
-class Decoders:
+class Decoders(WorkerPool):
     """Worker processes, each of which decodes one file at a time; started on demand, ended by ``close``.
 
     ``threads`` is the number of threads with which a worker decodes a long file. Use in a ``with`` block.
@@ -51,17 +49,7 @@ class Decoders:
     """
 
     def __init__(self, threads: int = 1) -> None:
-        self._workers = WorkerPool([*WORKER, str(threads)], MOST_BYTES)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End all workers, including those that are decoding."""
-        self._workers.close()
+        super().__init__([*WORKER, str(threads)], MOST_BYTES)
 
     @contextmanager
     def blocks(
@@ -77,7 +65,7 @@ class Decoders:
             processing(name),
             decoding.reopenable(source) as again,
             _path_of(again) as path,
-            self._workers.one() as worker,
+            self.one() as worker,
         ):
             worker.request({"path": path, "name": name, "start_s": start_s, "stop_s": stop_s})
             yield IsolatedBlocks(worker, name)
@@ -91,7 +79,7 @@ class IsolatedBlocks:
         self.note: str | None = None
         self._worker = worker
         kind, content = self._receive()
-        properties = _parsed(content) if kind == SOUND else None
+        properties = parsed(content) if kind == SOUND else None
         if not isinstance(properties, dict) or not all(is_count(properties.get(key)) for key in ("rate_hz", "frames")):
             raise self._invalid()
         self.rate_hz, self.frames = int(properties["rate_hz"]), int(properties["frames"])
@@ -110,7 +98,7 @@ class IsolatedBlocks:
             if n > self.frames:
                 raise self._invalid()
             yield block
-        note = _parsed(content)
+        note = parsed(content)
         if kind != END or not isinstance(note, str | None):
             raise self._invalid()
         self.note = note
@@ -124,7 +112,7 @@ class IsolatedBlocks:
             raise self._failure(str(error)) from error
         if kind == ERROR:
             self._worker.is_idle = True
-            raise AudioError(str(_parsed(content)))
+            raise AudioError(str(parsed(content)))
         return kind, content
 
     def _failure(self, reason: str) -> AudioError:
@@ -132,13 +120,6 @@ class IsolatedBlocks:
 
     def _invalid(self) -> AudioError:
         return self._failure("returned invalid data")
-
-
-def _parsed(content: np.ndarray) -> object:
-    try:
-        return json.loads(content.tobytes())
-    except ValueError:
-        return {}
 
 
 @contextmanager

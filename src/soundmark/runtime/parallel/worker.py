@@ -24,9 +24,6 @@ HEADER = struct.Struct("<cI")
 MEMORY_BYTES = 1 << 30  # address space of a worker
 
 
-MODEL_BYTES = 4 << 30  # more address space, to load a model
-
-
 MESSAGE_BYTES = 1 << 20  # most that the libraries may print during one request
 
 

@@ -102,6 +102,18 @@ class WorkerPool:
                 worker.kill_if_stalled()
 
 
+def parsed(content: np.ndarray) -> Any:
+    """Return the JSON value of a message; an empty object for invalid JSON.
+
+    >>> parsed(np.frombuffer(b"[1, 2]", np.uint8)), parsed(np.frombuffer(b"[", np.uint8))
+    ([1, 2], {})
+    """
+    try:
+        return json.loads(content.tobytes())
+    except ValueError:
+        return {}
+
+
 class Worker:
     """One process. Set ``is_idle`` when the last message of an answer was received."""
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -22,11 +22,11 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from soundmark import audio
-from soundmark.audio import Sound, timestamps
+from soundmark.audio import Sound
 from soundmark.audio.decoding.isolation import Decoders
-from soundmark.detection.file_analysis import FileCallbacks, analyze_file, opened_input
+from soundmark.detection.file_analysis import FileCallbacks, opened_input
 from soundmark.detection.file_result import FileResult
-from soundmark.detection.inputs import Failure, Input
+from soundmark.detection.inputs import Failure
 from soundmark.detection.output_formats import FORMATS
 from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import AudioError
@@ -37,6 +37,7 @@ from soundmark.runtime import parallel
 from soundmark.runtime.checks import is_special
 from soundmark.runtime.text import duration
 from soundmark.serving.analysis.short_sounds import Answer, ShortSounds
+from soundmark.serving.analysis.upload_analysis import analyze_upload
 from soundmark.serving.http.problems import Problem
 from soundmark.serving.http.uploads import Upload
 from soundmark.serving.settings import ServerSettings
@@ -232,17 +233,14 @@ class Analyzer:
             scores=put,
             events=lambda events: put(list(events)) if events else None,
         )
-        pool = None if upload.is_small else self._pool  # threads that hand a short sound over wait for each other
+        threads = {"pool": self._pool, "decoders": self._decoders}
         with upload.file() as path:
-            file = Input(str(path), upload.name)
-            found = analyze_file(model, file, detection, pool=pool, decoders=self._decoders, callbacks=callbacks)
-            if isinstance(found, Failure):
-                raise Problem(422, found.reason.replace(str(path), upload.name))
-            started = timestamps.recording_start(path, name=upload.name)
+            found = analyze_upload(model, path, upload.name, detection, callbacks=callbacks, **threads)
+        if isinstance(found, Failure):
+            raise Problem(422, found.reason)
         for tile in tiles.end() if tiles else ():
             put(tile)
-        note = found.note and found.note.replace(str(path), upload.name)
-        return replace(found, file=upload.name, note=note, started=started)
+        return found
 
     async def read(self, path: str, *, name: str, start_s: float, stop_s: float, deadline: float) -> Sound:
         """Read a part of a recording of an archive: a path or a URL, which is called ``name`` in messages.

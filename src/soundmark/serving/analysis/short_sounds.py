@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from soundmark.detection.settings import DetectionSettings
 from soundmark.errors import OutputError, SoundmarkError
 from soundmark.models.classifier import Model
 from soundmark.runtime.checks import is_count, is_finite
-from soundmark.runtime.parallel.worker_pool import WorkerFailed, WorkerPool
+from soundmark.runtime.parallel.worker_pool import Worker, WorkerFailed, WorkerPool, parsed
 from soundmark.serving.analysis.worker import BODY, NOTHING, RESULT
 from soundmark.serving.http.uploads import Upload
 
@@ -49,6 +48,7 @@ class ShortSounds:
     def __init__(self, folder: Path, jobs: int, most_s: float) -> None:
         self._folder, self._most_s = folder, min(SHORT_S, most_s)
         self._models: list[tuple[Model, Path]] = []  # the one in use is the last
+        self._numbers = itertools.count(1)
         self._workers = WorkerPool(WORKER, MOST_BYTES)
         self.threads = ThreadPoolExecutor(jobs, "short")
 
@@ -59,8 +59,7 @@ class ShortSounds:
 
     def use(self, model: Model) -> None:
         """Use another model; the files of the last two are kept, for requests under way."""
-        number = int(self._models[-1][1].stem.rpartition("-")[2]) + 1 if self._models else 1
-        path = self._folder / f"model-{number}.onnx"
+        path = self._folder / f"model-{next(self._numbers)}.onnx"
         try:
             model.save(path)
         except OutputError as error:
@@ -86,12 +85,20 @@ class ShortSounds:
         try:
             with upload.file() as file, self._workers.one() as worker:
                 worker.request(request | {"path": str(file)})
-                kind, content = worker.receive()
-                result: Any = json.loads(content.tobytes()) if kind == RESULT else {}
-                body = worker.receive()[1].tobytes() if kind == RESULT else b""
+                found = _received(worker)
                 worker.is_idle = True
-        except (WorkerFailed, SoundmarkError, ValueError):
+        except (WorkerFailed, SoundmarkError):
             return None
-        if not (isinstance(result, dict) and is_finite(result.get("duration_s")) and is_count(result.get("events"))):
-            return None
-        return Answer(body, result["duration_s"], result["events"])
+        return found
+
+
+def _received(worker: Worker) -> Answer | None:
+    kind, content = worker.receive()
+    if kind == NOTHING:
+        return None
+    counts = parsed(content) if kind == RESULT else {}
+    kind, body = worker.receive()
+    is_valid = kind == BODY and isinstance(counts, dict)
+    if not (is_valid and is_finite(counts.get("duration_s")) and is_count(counts.get("events"))):
+        raise WorkerFailed("returned invalid data")
+    return Answer(body.tobytes(), counts["duration_s"], counts["events"])

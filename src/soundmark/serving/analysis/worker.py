@@ -10,21 +10,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from soundmark.audio import timestamps
-from soundmark.detection.file_analysis import FileCallbacks, analyze_file
+from soundmark.detection.file_analysis import FileCallbacks
 from soundmark.detection.file_result import FileResult
-from soundmark.detection.inputs import Input
 from soundmark.detection.output_formats import FORMATS
 from soundmark.detection.settings import DetectionSettings
 from soundmark.models import classifier
 from soundmark.models.classifier import Model
 from soundmark.runtime.parallel import worker
+from soundmark.serving.analysis.upload_analysis import analyze_upload
 
 RESULT, BODY, NOTHING = b"R", b"B", b"N"  # JSON: duration_s and the number of events · bytes · nothing
+
+
+MODEL_BYTES = 4 << 30  # more address space, to load a model
 
 
 CPU_S = 60.0  # most CPU time for one sound
@@ -52,22 +54,17 @@ class ShortSoundAnalysis:
     def __call__(self, request: dict[str, Any]) -> Iterator[tuple[bytes, Any]]:
         """Yield the messages for one request."""
         worker.limit_cpu(CPU_S)
-        try:
+        messages: list[tuple[bytes, Any]] = [(NOTHING, b"")]
+        with suppress(Exception):  # the server analyses the sound itself
             found = _analyzed(request, self._loaded(request["model"]))
+            counts = {"duration_s": found.duration_s, "events": len(found.events)}
             body = b"".join(FORMATS[request["format"]].write([found]))
-        except Exception:  # the server analyses the sound itself
-            worker.printed()
-            yield NOTHING, b""
-            return
-        if worker.printed():  # by a decoder, of damage
-            yield NOTHING, b""
-            return
-        yield RESULT, json.dumps({"duration_s": found.duration_s, "events": len(found.events)}).encode()
-        yield BODY, body
+            messages = [(RESULT, json.dumps(counts).encode()), (BODY, body)]
+        yield from [(NOTHING, b"")] if worker.printed() else messages  # a decoder prints errors
 
     def _loaded(self, path: str) -> Model:
         if self._model is None or path != self._path:
-            worker.limit_more_memory(worker.MODEL_BYTES)
+            worker.limit_more_memory(MODEL_BYTES)
             self._model, self._path = classifier.load(path), path
             worker.limit_more_memory(worker.MEMORY_BYTES)
         return self._model
@@ -78,13 +75,12 @@ def _analyzed(request: dict[str, Any], model: Model) -> FileResult:
         if duration_s > request["most_s"]:
             raise _LongSound
 
-    file = Input(request["path"], request["name"])
     settings = DetectionSettings(**request["detection"])
-    found = analyze_file(model, file, settings, callbacks=FileCallbacks(opened=opened))
+    callbacks = FileCallbacks(opened=opened)
+    found = analyze_upload(model, Path(request["path"]), request["name"], settings, callbacks=callbacks)
     if not isinstance(found, FileResult) or found.note:
         raise ValueError(found)
-    started = timestamps.recording_start(Path(request["path"]), name=request["name"])
-    return replace(found, file=request["name"], started=started)
+    return found
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def test_a_stream_that_is_not_read_to_its_end_does_not_disturb_the_next_one(deco
 def test_closing_ends_the_workers_while_they_decode(faulty: Decoders, tmp_path: Path) -> None:
     (tmp_path / "street.wav").write_bytes(sound_file("WAV", "PCM_16", seconds=60))
     with faulty.blocks(tmp_path / "street.wav") as sound:
-        processes = [worker._process for worker in faulty._workers._all]
+        processes = [worker._process for worker in faulty._all]
         blocks = iter(sound)
         next(blocks)
         started = time.monotonic()

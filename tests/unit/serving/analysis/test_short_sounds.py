@@ -100,12 +100,14 @@ def test_a_process_that_sends_too_much_or_nonsense_is_ended(detector, sound, tmp
         'struct.pack("<cI", b"X", 1) + b"a"',
         'struct.pack("<cI", b"R", 1) + b"["',
         'struct.pack("<cI", b"R", 2) + b"[]" + struct.pack("<cI", b"B", 0)',
+        'struct.pack("<cI", b"R", 34) + b\'{"duration_s": 1.0, "events": 0}  \' + struct.pack("<cI", b"N", 0)',
         'struct.pack("<cI", b"R", 20) + b\'{"duration_s": "1"} \' + struct.pack("<cI", b"B", 0)',
     ):
         faulty.write_text(header.format(message))
         processes = ShortSounds(tmp_path, 1, 30.0)
         processes.use(detector)
         assert processes.answer(detector, upload(sound, tmp_path), DetectionSettings(), "csv") is None
+        assert not processes._workers._all
         processes.close()
 
 
