@@ -157,11 +157,16 @@ def _remove_partial(path: Path) -> None:
     with suppress(OSError):
         for file in path.parent.iterdir():
             part = PART.fullmatch(file.name)
-            if part and part[1] == path.name and file.is_file() and not file.is_symlink() and _has_ended(int(part[2])):
+            if part and part[1] == path.name and file.is_file() and not file.is_symlink() and has_ended(int(part[2])):
                 file.unlink()
 
 
-def _has_ended(process_id: int) -> bool:
+def has_ended(process_id: int) -> bool:
+    """Return whether no process has this ID. Call it on POSIX only: elsewhere, to ask may end the process.
+
+    >>> has_ended(os.getpid())
+    False
+    """
     try:
         os.kill(process_id, 0)
     except ProcessLookupError:

@@ -68,16 +68,16 @@ def test_a_request_that_takes_too_long_to_analyse(detector, sound, monkeypatch):
     slow = type(detector).score
 
     def score(*arguments, **options):
-        time.sleep(0.8)
+        time.sleep(1.2)
         return slow(*arguments, **options)
 
     long = encoded(tones(60.0, []))
-    with running(detector, max_request_s=1.0, jobs=1) as server:
-        server.classify(sound)  # starts the decoder
+    with running(detector, max_request_s=2.0, jobs=1) as server:
+        server.classify(sound)  # starts the decoder, which an interrupted analysis ends
         monkeypatch.setattr(type(detector), "score", score)
-        assert "took longer than" in problem(server.classify(long), 408)
         lines = server.classify(long, format="updates").text.splitlines()
         assert '"kind":"error"' in lines[-1]
+        assert "took longer than" in problem(server.classify(long), 408)
 
 
 def test_uploads_at_once_are_limited(detector, sound):

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from soundmark.runtime.atomic import has_ended
+
 HEADER = struct.Struct("<cI")
 
 
@@ -25,6 +27,9 @@ MEMORY_BYTES = 1 << 30  # address space of a worker
 
 
 MESSAGE_BYTES = 1 << 20  # most that the libraries may print during one request
+
+
+PARENT_VARIABLE = "SOUNDMARK_WORKER_OF"  # environment variable: process ID of the process that a worker serves
 
 
 _standard_error: BinaryIO | None = None  # of a worker: a temporary file
@@ -47,7 +52,11 @@ def run(answer: Answer, *, memory_bytes: int = MEMORY_BYTES) -> None:
     limit("AS", memory_bytes)
     limit("CORE", 0)
     limit("FSIZE", MESSAGE_BYTES)
-    threading.Thread(target=_exit_with, args=(os.getppid(),), daemon=True).start()
+    if os.name == "posix":  # elsewhere, to ask whether a process runs may end it
+        parent = os.getppid()
+        threading.Thread(
+            target=_exit_with, args=(parent, int(os.environ.get(PARENT_VARIABLE, parent))), daemon=True
+        ).start()
     serve(sys.stdin.buffer, sys.stdout.buffer, answer)
 
 
@@ -117,8 +126,11 @@ def printed() -> bytes:
     return found
 
 
-def _exit_with(parent: int) -> None:
-    """End this process when its parent was killed, even while a library hangs."""
-    while os.getppid() == parent:
+def _exit_with(parent: int, served: int) -> None:
+    """End this process when its parent, or the process it serves, was killed, even while a library hangs.
+
+    The parent may have been killed before this process could ask for its ID, and another program may be in between.
+    """
+    while os.getppid() == parent and not has_ended(served):
         time.sleep(1.0)
     os._exit(1)

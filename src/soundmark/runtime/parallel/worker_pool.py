@@ -17,12 +17,15 @@ from typing import Any, BinaryIO, Self, cast
 import numpy as np
 
 from soundmark.errors import SoundmarkError
-from soundmark.runtime.parallel.worker import HEADER
+from soundmark.runtime.parallel.worker import HEADER, PARENT_VARIABLE
 
 STALL_S = 30.0  # longest wait for the next message: a worker that takes longer hangs
 
 
 PIPE_BYTES = 1 << 20  # between two processes, where the system allows it: a clip in one switch between them
+
+
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}  # of each worker: less memory
 
 
 class WorkerFailed(Exception):  # noqa: N818 - as the names in concurrent.futures
@@ -128,7 +131,7 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"},
+                env=os.environ | ENVIRONMENT | {PARENT_VARIABLE: str(os.getpid())},
                 pipesize=PIPE_BYTES,
             )
         except OSError as error:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +21,7 @@ from soundmark.audio.decoding import isolation, worker
 from soundmark.audio.decoding.isolation import Decoders
 from soundmark.errors import AudioError
 from soundmark.runtime.parallel import worker_pool
+from soundmark.runtime.parallel.worker import PARENT_VARIABLE
 from support import faulty_decoder
 
 
@@ -154,6 +158,18 @@ def test_closing_ends_the_workers_while_they_decode(faulty: Decoders, tmp_path: 
         faulty.close()
         assert time.monotonic() - started < 5
     assert [process.poll() for process in processes] == [-9]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the parent's ID says nothing on this system")
+def test_a_worker_whose_parent_was_killed_while_it_started_exits(tmp_path: Path) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    environment = os.environ | {PARENT_VARIABLE: str(killed.pid)}
+    command = [sys.executable, "-P", faulty_decoder.__file__, "1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment) as running:
+        running.stdin.write(json.dumps({"path": "hang.wav"}).encode() + b"\n")
+        running.stdin.flush()
+        assert running.wait(30) == 1
 
 
 def test_a_stream_resamples_what_a_worker_decodes(decoders: Decoders) -> None:
