@@ -15,6 +15,7 @@ from soundmark.audio import remote
 from soundmark.audio.remote import http_file, range_file, store
 from soundmark.detection.analysis import analyze
 from soundmark.errors import AudioError, SettingsError
+from support.object_stores import STORES
 from support.servers import QuietHandler, serving
 from support.sounds import RATE_HZ, wave
 
@@ -255,106 +256,93 @@ def test_results_cannot_be_written_to_a_url(random_model, tmp_path, monkeypatch)
     assert list(tmp_path.iterdir()) == []
 
 
-# ── S3 ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── object stores ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture(scope="module")
-def s3():
-    """A local S3 server with a bucket of sounds, some of them with hostile names; the contents by key."""
-    from moto.server import ThreadedMotoServer
-
-    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }.items():
-            patch.setenv(name, value)
-        store._files.cache_clear()
-        import boto3
-
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="sensors")
-        contents = {f"2024/{number}.flac": encoded(2.0, seed=number) for number in range(3)}
-        contents["2024/deep/long.flac"] = encoded(SECONDS)
-        contents["2024/notes.txt"] = b"no sound"
-        contents["odd/../../../etc/passwd.wav"] = encoded(1.0, "WAV")
-        contents["odd/broken.wav"] = b"no sound"
-        for key, content in contents.items():
-            client.put_object(Bucket="sensors", Key=key, Body=content)
-        yield contents
-    running.stop()
-    store._files.cache_clear()
+@pytest.fixture(scope="module", params=STORES)
+def bucket(request):
+    """The URL of a bucket of sounds on a local server, some of them with hostile names; and the contents by key."""
+    contents = {f"2024/{number}.flac": encoded(2.0, seed=number) for number in range(3)}
+    contents["2024/deep/long.flac"] = encoded(SECONDS)
+    contents["2024/notes.txt"] = b"no sound"
+    contents["odd/a:b\\c*.wav" if request.param == "gs" else "odd/../../../etc/passwd.wav"] = encoded(1.0, "WAV")
+    contents["odd/broken.wav"] = b"no sound"
+    with STORES[request.param](contents):
+        yield f"{request.param}://sensors", contents
 
 
-def test_objects_below_a_prefix_are_those_of_a_folder(s3, random_model, tmp_path):
-    for key, content in s3.items():
+def test_objects_below_a_prefix_are_those_of_a_folder(bucket, random_model, tmp_path):
+    url, contents = bucket
+    for key, content in contents.items():
         if key.startswith("2024/"):
             (tmp_path / key).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / key).write_bytes(content)
     here = analyze(tmp_path / "2024", random_model, tmp_path / "here", quiet=True)
-    there = analyze("s3://sensors/2024/", random_model, tmp_path / "there", quiet=True)
+    there = analyze(f"{url}/2024/", random_model, tmp_path / "there", quiet=True)
     assert [one.events for one in there] == [one.events for one in here]
     names = ("0.flac", "1.flac", "2.flac", "deep/long.flac")
-    assert [one.file for one in there] == [f"s3://sensors/2024/{name}" for name in names]
+    assert [one.file for one in there] == [f"{url}/2024/{name}" for name in names]
     written = [tmp_path / run / "files" for run in ("here", "there")]
     assert [{path.relative_to(run) for path in run.rglob("*.csv")} for run in written] == [
         {Path(f"{name}.csv") for name in names}
     ] * 2
 
 
-def test_a_pattern_matches_keys(s3, random_model):
-    assert [one.file for one in analyze("s3://sensors/2024/[01].flac", random_model, quiet=True)] == [
-        "s3://sensors/2024/0.flac",
-        "s3://sensors/2024/1.flac",
+def test_a_pattern_matches_keys(bucket, random_model):
+    url, _ = bucket
+    assert [one.file for one in analyze(f"{url}/2024/[01].flac", random_model, quiet=True)] == [
+        f"{url}/2024/0.flac",
+        f"{url}/2024/1.flac",
     ]
 
 
-def test_a_single_object_and_a_missing_one(s3, random_model):
-    found = analyze(
-        ["s3://sensors/2024/0.flac", "s3://sensors/none.wav", "s3://nobody/a.wav"], random_model, quiet=True
-    )
-    assert [one.file for one in found] == ["s3://sensors/2024/0.flac"]
-    assert found.failures[0].reason == '"s3://sensors/none.wav" does not exist.'
-    assert '"s3://nobody/a.wav"' in found.failures[1].reason
+def test_a_single_object_and_a_missing_one(bucket, random_model):
+    url, _ = bucket
+    other = url.replace("sensors", "nobody")
+    found = analyze([f"{url}/2024/0.flac", f"{url}/none.wav", f"{other}/a.wav"], random_model, quiet=True)
+    assert [one.file for one in found] == [f"{url}/2024/0.flac"]
+    assert found.failures[0].reason == f'"{url}/none.wav" does not exist.'
+    assert f'"{other}/a.wav"' in found.failures[1].reason
 
 
-def test_hostile_keys_stay_below_the_results_folder(s3, random_model, tmp_path):
-    found = analyze("s3://sensors/odd/", random_model, tmp_path / "a" / "b" / "out", quiet=True)
+def test_hostile_keys_stay_below_the_results_folder(bucket, random_model, tmp_path):
+    url, _ = bucket
+    found = analyze(f"{url}/odd/", random_model, tmp_path / "a" / "b" / "out", quiet=True)
     assert (len(found), len(found.failures)) == (1, 1)
     written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert all(name.startswith("a/b/out/") for name in written)
-    assert "a/b/out/files/etc/passwd.wav.csv" in written
+    name = "a_b_c_.wav" if url.startswith("gs:") else "etc/passwd.wav"
+    assert f"a/b/out/files/{name}.csv" in written
 
 
-def test_a_pattern_without_matches_is_refused(s3, random_model):
-    with pytest.raises(SettingsError, match='"s3://sensors/2031/\\*.wav" matches no sound files'):
-        analyze("s3://sensors/2031/*.wav", random_model, quiet=True)
+def test_a_pattern_without_matches_is_refused(bucket, random_model):
+    url, _ = bucket
+    with pytest.raises(SettingsError, match=f'"{url}/2031/\\*.wav" matches no sound files'):
+        analyze(f"{url}/2031/*.wav", random_model, quiet=True)
 
 
-def test_a_long_object_is_read_by_ranges(s3, monkeypatch):
+def test_a_long_object_is_read_by_ranges(bucket, monkeypatch):
+    url, contents = bucket
     fetched = []
-    real = store._files("s3").cat_file
-    monkeypatch.setattr(store._files("s3"), "cat_file", lambda *a, **k: fetched.append(k) or real(*a, **k))
-    content = s3["2024/deep/long.flac"]
-    with remote.opened("s3://sensors/2024/deep/long.flac") as file:
+    files = store._files(url.partition("://")[0])
+    real = files.cat_file
+    monkeypatch.setattr(files, "cat_file", lambda *a, **k: fetched.append(k) or real(*a, **k))
+    content = contents["2024/deep/long.flac"]
+    with remote.opened(f"{url}/2024/deep/long.flac") as file:
         file.seek(len(content) // 2)
         assert file.read(10) == content[len(content) // 2 :][:10]
     assert [one["end"] - one["start"] for one in fetched] == [range_file.BLOCK_BYTES]
 
 
-def test_results_of_objects_resume(s3, random_model, tmp_path):
+def test_results_of_objects_resume(bucket, random_model, tmp_path):
+    url, _ = bucket
     states = []
     for _ in range(2):
         from soundmark.detection import inputs
         from soundmark.detection.results_folder import analyze_to_folder
         from soundmark.detection.settings import DetectionSettings
 
-        files = list(inputs.files(["s3://sensors/2024/*.flac"]))
+        files = list(inputs.files([f"{url}/2024/*.flac"]))
         found = analyze_to_folder(random_model, files, DetectionSettings(), Path(tmp_path / "out"))
         states.append((found.analyzed, found.resumed))
     assert states == [(3, 0), (3, 3)]
