@@ -34,6 +34,7 @@ class HostileServer:
     sent: int = 0
     block_bytes: int = 1 << 14
     pause_s: float = 0.0
+    holds_at: int | None = None  # sends so many bytes, and waits until this is None
 
     def next_fault(self) -> str:
         return self.faults.pop(0) if len(self.faults) > 1 else self.faults[0]
@@ -96,6 +97,8 @@ def _answer(request: BaseHTTPRequestHandler, server: HostileServer) -> None:
             return None
         server.sent += len(block)
         time.sleep(server.pause_s)
+        while server.holds_at is not None and server.sent >= server.holds_at:
+            time.sleep(0.01)
         if fault == "stall" and place >= len(body) // 2:
             time.sleep(1.5)
             return None

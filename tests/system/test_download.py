@@ -68,7 +68,7 @@ def wait_for_part(folder, n_bytes):
 def test_stopped_during_the_download_the_same_command_resumes(number, status, tmp_path):
     folder = tmp_path / "data"
     with hostile(ARCHIVE) as server:
-        server.pause_s = 0.05
+        server.holds_at = len(ARCHIVE) // 2
         process = start(server, folder)
         wait_for_part(folder, len(ARCHIVE) // 3)
         process.send_signal(number)
@@ -78,7 +78,7 @@ def test_stopped_during_the_download_the_same_command_resumes(number, status, tm
         if number != signal.SIGKILL:
             assert messages.endswith("stopped. Finished work is kept: run the same command again to resume.\n")
         assert not (folder / "UrbanSound8K").exists()
-        server.pause_s = 0.0
+        server.holds_at = None
         returned, output, messages = finish(start(server, folder))
         assert (returned, output) == (0, ""), messages
     assert int(server.ranges[-1].removeprefix("bytes=").rstrip("-")) >= len(ARCHIVE) // 3
@@ -106,12 +106,12 @@ def test_killed_while_unpacking_the_same_command_completes(kill_at, tmp_path):
 def test_two_downloads_into_one_folder_do_not_mix(tmp_path):
     folder = tmp_path / "data"
     with hostile(ARCHIVE) as server:
-        server.pause_s = 0.05
+        server.holds_at = 1
         first = start(server, folder)
         wait_for_part(folder, 1)
         returned, _, messages = finish(start(server, folder))
         assert returned == 2
         assert "another soundmark process is writing to" in messages
-        server.pause_s = 0.0
+        server.holds_at = None
         assert finish(first)[0] == 0
     check_complete(folder)
