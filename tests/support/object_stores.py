@@ -57,9 +57,10 @@ def gs(contents: Mapping[str, bytes]) -> Iterator[None]:
             _post(f"{address}/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name={name}", content, "audio/flac")
         environment = {
             "STORAGE_EMULATOR_HOST": address,
+            "FSSPEC_GS_TOKEN": "anon",
             "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # the kind of a bucket would be asked over gRPC
         }
-        with _store_with(environment, gs={"token": "anon"}):
+        with _store_with(environment):
             yield
 
 
@@ -72,13 +73,15 @@ def _post(url: str, content: bytes, media_type: str) -> None:
 
 
 @contextmanager
-def _store_with(environment: Mapping[str, str], **options: Mapping[str, str]) -> Iterator[None]:
-    """Let ``store`` use environment variables, and options of fsspec by scheme."""
+def _store_with(environment: Mapping[str, str]) -> Iterator[None]:
+    """Let ``store`` use environment variables, those of fsspec too, which it reads when it is imported."""
     import fsspec.config
 
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
+        options: dict[str, dict[str, object]] = {}
+        fsspec.config.set_conf_env(options)
         for scheme, values in options.items():
             patch.setitem(fsspec.config.conf, scheme, values)
         store._files.cache_clear()

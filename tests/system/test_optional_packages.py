@@ -134,6 +134,16 @@ def files(folder: Path) -> set[Path]:
             "push needs the package huggingface-hub, which is not installed: [hub]",
         ),
         (
+            "classify s3://sensors/june/ -m model.onnx -o out",
+            ("s3fs", "fsspec"),
+            "this command needs the package s3fs, which is not installed: [remote]",
+        ),
+        (
+            "classify pets -m model.onnx -o gs://sensors/june",
+            ("gcsfs", "fsspec"),
+            "this command needs the package gcsfs, which is not installed: [remote]",
+        ),
+        (
             "show hf://user/birds",
             OPTIONAL,
             "a model on the Hugging Face Hub needs the package huggingface_hub, which is not installed: [hub]",

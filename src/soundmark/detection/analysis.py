@@ -15,15 +15,15 @@ from soundmark.detection.file_result import FileResult
 from soundmark.detection.inputs import Failure
 from soundmark.detection.output_formats import FORMATS
 from soundmark.detection.results_folder import analyze_to_folder
+from soundmark.detection.results_folder.destination import destination
 from soundmark.detection.settings import DEFAULT_TIMEZONE, DetectionSettings, Shard, check_share, resolve_thresholds
-from soundmark.errors import SettingsError, unknown_name
+from soundmark.errors import unknown_name
 from soundmark.models.classifier import Model
 from soundmark.models.events import RELEASE
 from soundmark.models.pretrained.named_models import open_model
 from soundmark.runtime import parallel
-from soundmark.runtime.checks import check_jobs, check_path, check_paths, is_url
+from soundmark.runtime.checks import check_jobs, check_path, check_paths
 from soundmark.runtime.dataframes import import_pandas
-from soundmark.runtime.output_folder import NO_URL
 from soundmark.runtime.text import counted, duration, html_table
 
 if TYPE_CHECKING:
@@ -41,13 +41,13 @@ class Analysis:
     """The results of several files, in order.
 
     ``failures`` are the files that could not be read. ``notes`` describe files that could be read only in part.
-    ``folder`` is the results folder, or None if the results are only in memory.
+    ``folder`` is the results folder or its URL, or None if the results are only in memory.
     """
 
     results: Sequence[FileResult]
     failures: Sequence[Failure] = ()
     notes: Sequence[str] = ()
-    folder: Path | None = None
+    folder: Path | str | None = None
 
     def __len__(self) -> int:
         return len(self.results)
@@ -153,11 +153,11 @@ def analyze(
     have their level in dB(A) too. ``top_k`` classes are listed per file. ``unknown`` reports sounds unlike the training
     data as "unknown". ``timezone`` is the timezone of recording times in file names.
 
-    With ``folder``, results are written there in ``format`` ("csv", "jsonl", "json", "parquet", "audacity", "raven",
-    "aoef"), and the same call resumes an interrupted analysis, unless ``fresh``. ``jobs`` files are analysed in
-    parallel (default: all cores). With ``isolate``, processes with limits on memory and time decode the files: a file
-    that crashes its decoder is a failure like others. ``shard="3/8"`` analyses the third of eight parts of the files,
-    into ``folder``; ``merge`` combines the folders of all parts.
+    With ``folder``, a path or the URL of a folder in an object store, results are written there in ``format`` ("csv",
+    "jsonl", "json", "parquet", "audacity", "raven", "aoef"), and the same call resumes an interrupted analysis, unless
+    ``fresh``. ``jobs`` files are analysed in parallel (default: all cores). With ``isolate``, processes with limits on
+    memory and time decode the files: a file that crashes its decoder is a failure like others. ``shard="3/8"`` analyses
+    the third of eight parts of the files, into ``folder``; ``merge`` combines the folders of all parts.
 
     Raises:
         SettingsError: there are no inputs; a setting is out of range, or does not fit the model.
@@ -188,26 +188,25 @@ def analyze(
     paths = check_paths("the input", inputs)
     input_files.check(paths, None)
     input_files.check_shard(paths, shard, folder)
-    if folder is not None and is_url(check_path("the folder", folder)):
-        raise SettingsError(f'folder is "{folder}": {NO_URL}')
+    to = None if folder is None else check_path("the folder", folder)
     files, _ = input_files.without_repeats(input_files.files(paths))
-    from soundmark.runtime.progress_bars import analysis_progress  # imports rich, which is slow
+    from soundmark.runtime.progress_bars import analysis_progress, progress_bars  # imports rich, which is slow
 
-    with parallel.workers(cluster, jobs) as workers, analysis_progress(quiet) as on_progress:
-        options: dict[str, Any] = {"timezone": timezone, "jobs": workers, "isolate": isolate}
-        if folder is None:
-            with FileAnalysis(loaded, files, settings, **options, on_progress=on_progress) as analysis:
-                results = [found for found in analysis if isinstance(found, FileResult)]
-            return Analysis(results=results, failures=analysis.failures, notes=analysis.notes)
-        written = analyze_to_folder(
-            loaded,
-            files,
-            settings,
-            Path(folder),
-            form=format,
-            fresh=fresh,
-            shard=shard,
-            **options,
-            on_progress=on_progress,
-        )
+    options: dict[str, Any] = {"timezone": timezone, "isolate": isolate}
+    if to is None:
+        with (
+            parallel.workers(cluster, jobs) as workers,
+            analysis_progress(quiet) as on_progress,
+            FileAnalysis(loaded, files, settings, **options, jobs=workers, on_progress=on_progress) as analysis,
+        ):
+            results = [found for found in analysis if isinstance(found, FileResult)]
+        return Analysis(results=results, failures=analysis.failures, notes=analysis.notes)
+    options |= {"form": format, "fresh": fresh, "shard": shard}
+    with destination(to, fresh=fresh) as place:
+        with parallel.workers(cluster, jobs) as workers, analysis_progress(quiet) as on_progress:
+            written = analyze_to_folder(
+                loaded, files, settings, place.folder, **options, jobs=workers, on_progress=on_progress
+            )
+        with progress_bars(quiet) as on_copied:
+            written = place.publish(written, on_copied)
     return Analysis(results=written.results, failures=written.failures, notes=written.notes, folder=written.folder)

@@ -249,13 +249,6 @@ def test_a_chained_url_is_only_a_key():
         remote.check("simplecache::s3://bucket/a.wav")
 
 
-def test_results_cannot_be_written_to_a_url(random_model, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SettingsError, match='folder is "s3://bucket/out": expected a path on this machine'):
-        analyze("a.wav", random_model, "s3://bucket/out", quiet=True)
-    assert list(tmp_path.iterdir()) == []
-
-
 # ── object stores ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -6,12 +6,17 @@ The time-outs and retries of S3 are set here; ``AWS_ENDPOINT_URL``, ``AWS_PROFIL
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from soundmark.audio.remote.range_file import RangeFile
+
+PACKAGES = {"s3": "s3fs", "gs": "gcsfs"}  # by scheme
+
 
 S3_CONFIG = {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 4}}
 
@@ -41,7 +46,10 @@ def identity(url: str) -> list[str] | None:
     ['44', '"9a69802bbf37fb986f71ec1483a196e3"']
     """
     with _as_os_error():
-        found = _files(url.partition("://")[0]).info(url)
+        return _identity(_files(url.partition("://")[0]).info(url))
+
+
+def _identity(found: Mapping[str, Any]) -> list[str] | None:
     tag = found.get("ETag") or found.get("etag") or found.get("LastModified") or found.get("mtime")
     return [str(found["size"]), str(tag)] if tag else None
 
@@ -58,12 +66,70 @@ def find(url: str, *, pattern: bool) -> list[str]:
     scheme = url.partition("://")[0]
     with _as_os_error():
         files = _files(scheme)
+        files.invalidate_cache()  # of an earlier list
         found: dict[str, Any] = (files.glob if pattern else files.find)(url, detail=True)
     return [f"{scheme}://{path}" for path, about in found.items() if about["type"] == "file"]
 
 
+def contents(url: str) -> dict[str, list[str]]:
+    """Return the objects below a folder: for each name, relative to it, its ``identity``; [] if that is unknown.
+
+    Raises:
+        OSError: the store cannot be read.
+
+    >>> contents("s3://bucket/2024")  # doctest: +SKIP
+    {'a.wav': ['44', '"9a69802bbf37fb986f71ec1483a196e3"']}
+    """
+    scheme, _, place = url.partition("://")
+    with _as_os_error():
+        files = _files(scheme)
+        files.invalidate_cache()
+        found = files.find(f"{url.rstrip('/')}/", detail=True)
+    prefix = f"{place.rstrip('/')}/"
+    return {path.removeprefix(prefix): _identity(about) or [] for path, about in found.items() if path != prefix}
+
+
+def upload(path: Path, url: str) -> None:
+    """Write the content of a file to the object at ``url``.
+
+    Raises:
+        OSError: it cannot be written.
+
+    >>> upload(folder / "none.csv", "s3://bucket/none.csv")  # doctest: +SKIP
+    Traceback (most recent call last):
+    FileNotFoundError: ...
+    """
+    with _as_os_error():
+        _files(url.partition("://")[0]).put_file(str(path), url)
+
+
+def write(content: bytes, url: str) -> None:
+    """Write ``content`` to the object at ``url``.
+
+    Raises:
+        OSError: it cannot be written.
+
+    >>> write(b"", "s3://bucket/empty.txt")  # doctest: +SKIP
+    """
+    with _as_os_error():
+        _files(url.partition("://")[0]).pipe_file(url, content)
+
+
+def delete(url: str) -> None:
+    """Delete the object at ``url``.
+
+    Raises:
+        OSError: it does not exist, or cannot be deleted.
+
+    >>> delete("s3://bucket/a.wav")  # doctest: +SKIP
+    """
+    with _as_os_error():
+        _files(url.partition("://")[0]).rm_file(url)
+
+
 @cache
 def _files(scheme: str) -> Any:
+    import_module(PACKAGES[scheme])  # fsspec's own ImportError does not name the package
     import fsspec
 
     return fsspec.filesystem(scheme, **({"config_kwargs": S3_CONFIG} if scheme == "s3" else {}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,11 +32,12 @@ def classify(
     model: options.ModelOrDefault = DEFAULT_MODEL,
     files_from: options.FilesFrom = None,
     output: Annotated[
-        Path | None,
+        str | None,
         options.output_option(
-            "DIR",
+            "DIR|URL",
             "Folder for the results: of all files, and of each file. Resumes an earlier run.",
             show_default="print to the terminal",
+            parser=options.path_or_url,
         ),
     ] = None,
     form: options.ResultFormat = None,
@@ -95,27 +95,35 @@ def classify(
     if repeats:
         console.say(f"{repeats} repeated {'path' if repeats == 1 else 'paths'} of the same files: counted once.")
     found: FolderResult | FileAnalysis
-    with parallel.workers(cluster, jobs) as workers, console.analysis_progress(quiet) as show_progress:
-        if output:
-            from soundmark.detection.results_folder import analyze_to_folder
+    if output is None:
+        with (
+            parallel.workers(cluster, jobs) as workers,
+            console.analysis_progress(quiet) as show,
+            FileAnalysis(
+                loaded, files, settings, timezone=timezone, jobs=workers, isolate=isolate, on_progress=show
+            ) as found,
+        ):
+            tables.write_results(found, form, unknown=loaded.unknown if unknown else None)
+    else:
+        from soundmark.detection.results_folder import analyze_to_folder
+        from soundmark.detection.results_folder.destination import destination
 
-            found = analyze_to_folder(
-                loaded,
-                files,
-                settings,
-                output,
-                form=form,
-                timezone=timezone,
-                jobs=workers,
-                isolate=isolate,
-                fresh=fresh,
-                shard=part,
-                on_progress=show_progress,
-            )
-        else:
-            with FileAnalysis(
-                loaded, files, settings, timezone=timezone, jobs=workers, isolate=isolate, on_progress=show_progress
-            ) as found:
-                tables.write_results(found, form, unknown=loaded.unknown if unknown else None)
+        with destination(output, fresh=fresh) as place:
+            with parallel.workers(cluster, jobs) as workers, console.analysis_progress(quiet) as show:
+                found = analyze_to_folder(
+                    loaded,
+                    files,
+                    settings,
+                    place.folder,
+                    form=form,
+                    timezone=timezone,
+                    jobs=workers,
+                    isolate=isolate,
+                    fresh=fresh,
+                    shard=part,
+                    on_progress=show,
+                )
+            with console.progress(quiet) as show_copied:
+                found = place.publish(found, show_copied)
     tables.show_failures(found)
     raise typer.Exit(1 if found.failures else 0)

@@ -10,7 +10,7 @@ Help texts are noun phrases; the names in ``rich_help_panel`` are the groups of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +32,7 @@ from soundmark.cli.options.parsers import (  # noqa: F401 - commands use them as
     number,
     one_of,
     path,
+    path_or_url,
     positive_integer,
     result_format,
 )
@@ -56,7 +57,9 @@ from soundmark.cli.options.training import (  # noqa: F401
 # --- Options that commands complete ---
 
 
-def output_option(metavar: str, help: str, *, show_default: bool | str = False) -> Any:
+def output_option(
+    metavar: str, help: str, *, show_default: bool | str = False, parser: Callable[[str], Any] = path
+) -> Any:
     """Return the option ``-o`` for a file or a folder.
 
     >>> output_option("DIR", "Folder for the results.").metavar
@@ -68,7 +71,7 @@ def output_option(metavar: str, help: str, *, show_default: bool | str = False) 
         metavar=metavar,
         help=help,
         show_default=show_default,
-        parser=path,
+        parser=parser,
         rich_help_panel="Output",
     )
 

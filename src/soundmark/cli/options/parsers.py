@@ -48,6 +48,15 @@ def path(text: str | Path) -> Path:
     return Path(text)
 
 
+def path_or_url(text: str) -> str:
+    """Check a path, or the URL of a folder in an object store.
+
+    >>> path_or_url("s3://sensors/june"), path_or_url("june")
+    ('s3://sensors/june', 'june')
+    """
+    return text if is_url(text) else str(path(text))
+
+
 def model_name(text: str) -> str:
     """Parse the name, the path or the address of a model on the Hugging Face Hub.
 

@@ -12,7 +12,8 @@ Results in the journal are not recomputed, even if the next run writes another f
 
 In reading order:
 
-    merge  merge: the results folders of all shards to one
+    merge        merge: the results folders of all shards to one
+    destination  where results go: a folder, or a URL to which it is copied
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ JOURNAL, PARAMETERS, SHARD = "journal.jsonl", "parameters.json", "shard.json"
 class FolderResult:
     """The result of a run: counts of files and events, failures, notes on files, and the ``results``."""
 
-    folder: Path
+    folder: Path | str  # str: a URL
     analyzed: int
     resumed: int  # of the analysed files, those from an earlier run
     events: int
