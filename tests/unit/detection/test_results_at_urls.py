@@ -11,6 +11,7 @@ import soundfile
 from soundmark.audio.remote import store
 from soundmark.detection.analysis import analyze
 from soundmark.detection.results_folder import destination
+from soundmark.detection.results_folder.merge import merge
 from soundmark.errors import OutputError
 from support.commands import run_soundmark
 from support.object_stores import STORES
@@ -97,6 +98,18 @@ def test_a_run_on_another_machine_resumes(tone_detector, sounds, url, tmp_path):
         assert done.returncode == 0, done.stderr
         assert ("3 of them in an earlier run" in done.stderr) == resumed
         assert f"The results are in {url}." in done.stderr
+
+
+def test_copies_of_shards_at_urls_are_merged(tone_detector, sounds, url, tmp_path):
+    for number in (1, 2):
+        run(sounds, tone_detector, f"{url}/{number}", shard=f"{number}/2")
+        for name, content in contents(f"{url}/{number}").items():
+            path = tmp_path / "parts" / str(number) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    run(sounds, tone_detector, tmp_path / "out")
+    merge(tmp_path / "merged", [tmp_path / "parts" / "1", tmp_path / "parts" / "2"])
+    assert files_of(tmp_path / "merged") == files_of(tmp_path / "out")
 
 
 @pytest.mark.parametrize("uploads", [0, 1, 4])
