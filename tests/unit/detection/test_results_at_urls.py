@@ -100,6 +100,18 @@ def test_a_run_on_another_machine_resumes(tone_detector, sounds, url, tmp_path):
         assert f"The results are in {url}." in done.stderr
 
 
+def test_results_in_the_cache_and_at_the_url_are_both_used(tone_detector, sounds, url, tmp_path):
+    tone_detector.save(tmp_path / "model.onnx")
+    options = ("-m", tmp_path / "model.onnx", "-o", url)
+    here, other = {"SOUNDMARK_CACHE": tmp_path / "here"}, {"SOUNDMARK_CACHE": tmp_path / "other"}
+    run_soundmark("classify", sounds / "0.wav", *options, env=here)
+    for name in store.contents(url):  # as if this run had been interrupted before it copied its results
+        store.delete(f"{url}/{name}")
+    run_soundmark("classify", sounds / "1.wav", sounds / "2.wav", *options, env=other)
+    done = run_soundmark("classify", sounds, *options, env=here)
+    assert "3 of them in an earlier run" in done.stderr
+
+
 def test_copies_of_shards_at_urls_are_merged(tone_detector, sounds, url, tmp_path):
     for number in (1, 2):
         run(sounds, tone_detector, f"{url}/{number}", shard=f"{number}/2")
@@ -145,20 +157,20 @@ def test_objects_of_others_are_never_replaced(tone_detector, sounds, bucket, url
     assert contents(f"{bucket}/foreign") == {"thesis.txt": b"mine"}
     run(sounds, tone_detector, url)
     store.write(b"mine", f"{url}/results.jsonl")
-    with pytest.raises(OutputError, match=r'/results.jsonl" exists already and was not written by soundmark') as error:
+    with pytest.raises(OutputError, match=r'/results.jsonl" exists already and was not written by soundmark'):
         run(sounds, tone_detector, url, format="jsonl")
     assert contents(url)["results.jsonl"] == b"mine"
-    local = Path(str(error.value).rpartition("the results are in ")[2].strip('".'))
-    assert (local / "results.jsonl").is_file()
 
 
 def test_an_object_that_changed_is_kept(tone_detector, sounds, url):
     run(sounds, tone_detector, url)
     changed = contents(url)["files.csv"].swapcase()  # of the same size
     store.write(changed, f"{url}/files.csv")
-    with pytest.raises(OutputError, match=r'/files.csv" exists already and changed after soundmark wrote it'):
-        run(sounds, tone_detector, url, top_k=1)
+    with pytest.raises(OutputError, match=r'/files.csv" exists already and changed after soundmark wrote it') as error:
+        run(sounds, tone_detector, url, threshold=0.3)
     assert contents(url)["files.csv"] == changed
+    local = Path(str(error.value).rpartition("The results are in ")[2].strip('".'))
+    assert (local / "files.csv").is_file()
 
 
 def test_a_damaged_list_is_refused(tone_detector, sounds, url):

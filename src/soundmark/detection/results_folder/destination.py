@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,9 +21,10 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from soundmark.audio.remote import store
-from soundmark.detection.results_folder import JOURNAL, FolderResult
+from soundmark.detection.journal import Journal, JournalResults, read_keys
+from soundmark.detection.results_folder import JOURNAL, PARAMETERS, SHARD, FolderResult
 from soundmark.errors import OutputError
-from soundmark.runtime import atomic, checksums, locks, output_folder
+from soundmark.runtime import checksums, locks, output_folder
 from soundmark.runtime.cache import cache_folder
 from soundmark.runtime.checks import is_url
 from soundmark.runtime.progress import Progress, no_progress
@@ -32,6 +34,12 @@ OBJECTS = ".soundmark-objects.json"
 
 
 SCHEMES = ("s3", "gs")
+
+
+RESERVED = {PARAMETERS, JOURNAL, SHARD, "files.csv", "errors.csv"}
+
+
+LIST_BYTES = 1 << 28  # most of OBJECTS: of two million objects
 
 
 UPLOADS = 8  # at the same time
@@ -44,8 +52,8 @@ BLOCK_BYTES = 1 << 20
 def destination(folder: str | Path, *, fresh: bool = False) -> Iterator[Destination]:
     """Give where the results of a run are written, and published when it has ended.
 
-    ``folder`` is a path or a URL. Without ``fresh``, the journal at the URL is fetched, unless the one in the cache is
-    as long.
+    ``folder`` is a path or a URL. Without ``fresh``, the results in the journal at the URL are added to those of the
+    journal in the cache, which an interrupted run on this machine leaves.
 
     Raises:
         OutputError: the URL is not one of an object store, the store cannot be read, or the objects there are not
@@ -65,7 +73,7 @@ def destination(folder: str | Path, *, fresh: bool = False) -> Iterator[Destinat
     with locks.exclusive(place):
         with _errors(url):
             if not fresh:
-                objects.fetch_longer(JOURNAL, place / JOURNAL)
+                objects.fetch_journal(place / JOURNAL)
             objects.write_list()  # also to see, before hours of work, that objects can be written
         yield Destination(place, objects)
 
@@ -138,13 +146,23 @@ class _Objects:
                 f'"{self.url}" is not a results folder: it contains "{name}". Choose another URL with -o.'
             )
         self.wrote = self._listed() if self.there else {}
+        for name in sorted(set(self.there) - set(self.wrote)):
+            if name in RESERVED or name.startswith(("results.", "files/")):
+                raise self._in_the_way(name)
 
-    def fetch_longer(self, name: str, path: Path) -> None:
-        """Copy the object ``name`` to ``path``, if it is longer than the file there."""
-        size = int((self.there.get(name) or ["0"])[0])
-        if size > (path.stat().st_size if path.is_file() else 0):
-            with atomic.replacing(path, durable=False) as temporary, temporary.open("wb") as file:
-                file.writelines(self._blocks(name))
+    def fetch_journal(self, path: Path) -> None:
+        """Add the results in the journal at the URL to the one at ``path``."""
+        if JOURNAL not in self.there or (path.is_file() and _version(path)[:2] == self.wrote[JOURNAL][-1][:2]):
+            return
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetched-") as folder:
+            fetched = Path(folder) / JOURNAL
+            with fetched.open("wb") as file:
+                file.writelines(self._blocks(JOURNAL))
+            offsets = read_keys(fetched)
+            with Journal(path) as journal:
+                for key, found in zip(offsets, JournalResults(fetched, list(offsets.values())), strict=True):
+                    if key not in journal:
+                        journal.add(key, found)
 
     def replace(self, folder: Path, names: Iterable[str], on_progress: Progress) -> None:
         """Write the files with these ``names`` to the URL, and delete what soundmark wrote there before."""
@@ -152,11 +170,7 @@ class _Objects:
         new = {name: _version(folder / name) for name in names}
         old = {name: self._find(name, version) for name, version in new.items()}
         if foreign := [name for name in new if name in self.there and old[name] is None]:
-            what = "changed after soundmark wrote it" if foreign[0] in self.wrote else "was not written by soundmark"
-            raise OutputError(
-                f'"{self.url}/{foreign[0]}" exists already and {what}. Move it, or choose another URL with -o; the '
-                f'results are in "{folder}".'
-            )
+            raise self._in_the_way(foreign[0], f' The results are in "{folder}".')
         gone = {name: [found] for name in self.wrote if name not in new and (found := self._find(name))}
         self.wrote = {name: [each for each in (old[name], version) if each] for name, version in new.items()} | gone
         self.write_list()
@@ -193,6 +207,12 @@ class _Objects:
             digest.update(block)
         return next((version for version in versions if version.sha256 == digest.hexdigest()), None)
 
+    def _in_the_way(self, name: str, more: str = "") -> OutputError:
+        what = "changed after soundmark wrote it" if name in self.wrote else "was not written by soundmark"
+        return OutputError(
+            f'"{self.url}/{name}" exists already and {what}. Move it, or choose another URL with -o.{more}'
+        )
+
     def _blocks(self, name: str) -> Iterator[bytes]:
         with store.open_object(f"{self.url}/{name}") as file:
             while block := file.read(BLOCK_BYTES):
@@ -202,6 +222,8 @@ class _Objects:
 
     def _listed(self) -> dict[str, list[_Version]]:
         try:
+            if int((self.there[OBJECTS] or ["0"])[0]) > LIST_BYTES:
+                raise ValueError("it is too large")
             values: Any = checksums.parse_verified(b"".join(self._blocks(OBJECTS)))["objects"]
             return {name: [_Version(int(size), sha256, tag) for size, sha256, tag in values[name]] for name in values}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
