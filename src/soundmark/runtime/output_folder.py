@@ -44,8 +44,8 @@ FILE_SUFFIXES = {".csv", ".html", ".json", ".jsonl", ".onnx", ".parquet", ".pdf"
 
 
 NO_URL = (
-    "expected a path on this machine. Sound files are read from URLs, and classify writes its results to one; other "
-    "folders can be copied afterwards, for example by aws s3 sync."
+    "expected a path on this machine. Sound files are read from URLs, and classify writes its results to one; copy "
+    "anything else with another program, such as aws s3 sync."
 )
 
 
