@@ -106,7 +106,7 @@ def test_killed_while_unpacking_the_same_command_completes(kill_at, tmp_path):
 def test_two_downloads_into_one_folder_do_not_mix(tmp_path):
     folder = tmp_path / "data"
     with hostile(ARCHIVE) as server:
-        server.holds_at = 1
+        server.holds_at = len(ARCHIVE) // 2
         first = start(server, folder)
         wait_for_part(folder, 1)
         returned, _, messages = finish(start(server, folder))
