@@ -63,12 +63,8 @@ def find(url: str, *, pattern: bool) -> list[str]:
     >>> find("s3://bucket/2024/*.wav", pattern=True)  # doctest: +SKIP
     ['s3://bucket/2024/a.wav']
     """
-    scheme = url.partition("://")[0]
-    with _as_os_error():
-        files = _files(scheme)
-        files.invalidate_cache()  # of an earlier list
-        found: dict[str, Any] = (files.glob if pattern else files.find)(url, detail=True)
-    return [f"{scheme}://{path}" for path, about in found.items() if about["type"] == "file"]
+    found = _listed(url, pattern=pattern)
+    return [f"{url.partition('://')[0]}://{path}" for path, about in found.items() if about["type"] == "file"]
 
 
 def contents(url: str) -> dict[str, list[str]]:
@@ -80,13 +76,18 @@ def contents(url: str) -> dict[str, list[str]]:
     >>> contents("s3://bucket/2024")  # doctest: +SKIP
     {'a.wav': ['44', '"9a69802bbf37fb986f71ec1483a196e3"']}
     """
-    scheme, _, place = url.partition("://")
-    with _as_os_error():
-        files = _files(scheme)
-        files.invalidate_cache()
-        found = files.find(f"{url.rstrip('/')}/", detail=True)
-    prefix = f"{place.rstrip('/')}/"
+    folder = f"{url.rstrip('/')}/"
+    found, prefix = _listed(folder, pattern=False), folder.partition("://")[2]
     return {path.removeprefix(prefix): _identity(about) or [] for path, about in found.items() if path != prefix}
+
+
+def _listed(url: str, *, pattern: bool) -> dict[str, dict[str, Any]]:
+    """Return what a store says about each object that matches a pattern, or below a folder."""
+    with _as_os_error():
+        files = _files(url.partition("://")[0])
+        files.invalidate_cache()  # of an earlier list
+        found: dict[str, dict[str, Any]] = (files.glob if pattern else files.find)(url, detail=True)
+    return found
 
 
 def upload(path: Path, url: str) -> None:

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -130,22 +130,17 @@ class _Version(NamedTuple):
     tag: str
 
 
-@dataclass
 class _Objects:
     """The objects below ``url``: those that are ``there``, and the versions of each that soundmark ``wrote``."""
 
-    url: str
-    there: dict[str, list[str]] = field(init=False)
-    wrote: dict[str, list[_Version]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.there = store.contents(self.url)
+    def __init__(self, url: str) -> None:
+        self.url, self.there = url, store.contents(url)
         if self.there and OBJECTS not in self.there:
             name = shortened(min(self.there), 100)
             raise OutputError(
                 f'"{self.url}" is not a results folder: it contains "{name}". Choose another URL with -o.'
             )
-        self.wrote = self._listed() if self.there else {}
+        self.wrote: dict[str, list[_Version]] = self._listed() if self.there else {}
         for name in sorted(set(self.there) - set(self.wrote)):
             if name in RESERVED or name.startswith(("results.", "files/")):
                 raise self._in_the_way(name)
