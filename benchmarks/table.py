@@ -21,6 +21,15 @@ class Row:
     ratio: str
     target: str
     met: bool | None = None  # None: there is no target
+    needed: str = ""  # why it can miss its target or be slower than the baseline, and what it would need
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """The rows of a part of the benchmark, with its heading."""
+
+    title: str
+    rows: Sequence[Row]
 
 
 def compared(
@@ -31,6 +40,7 @@ def compared(
     unit: str,
     target: float | None = None,
     at_most: bool = False,
+    needed: str = "",
 ) -> Row:
     """Compare measurements that were taken in turn, such as seconds; lower is better.
 
@@ -51,6 +61,7 @@ def compared(
         ratio=f"{ratio:.2f} × ({min(per_round):.2f}…{max(per_round):.2f})",
         target="" if target is None else f"{'≤' if at_most else '≥'} {target:g} ×",
         met=met,
+        needed=needed,
     )
 
 
@@ -64,12 +75,13 @@ def table_lines(rows: Sequence[Row], baseline: str = "baseline") -> list[str]:
     ]
 
 
-def as_markdown(rows: Sequence[Row], versions: Mapping[str, str], dataset: Path, seconds: float) -> str:
-    """The table, followed by the machine, the data and the versions."""
+def as_markdown(sections: Sequence[Section], versions: Mapping[str, str], dataset: Path, seconds: float) -> str:
+    """The tables of all sections, the targets that were missed, and the machine, the data and the versions."""
     machine, data = provenance.machine(), Dataset.open(dataset)
     packages = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
     lines = [
-        *table_lines(rows),
+        *section_lines(sections),
+        "## Machine, data, versions",
         "",
         f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}.  ",
         f"Data: {len(data.clips):,} clips of {data.name}.  ",
@@ -77,3 +89,18 @@ def as_markdown(rows: Sequence[Row], versions: Mapping[str, str], dataset: Path,
         f"The run took {seconds / 60:.0f} minutes.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def section_lines(sections: Sequence[Section]) -> list[str]:
+    """The lines of a table for each section, and of the list of the targets that were missed."""
+    lines: list[str] = []
+    for section in sections:
+        lines += [f"## {section.title}", "", *table_lines(section.rows), ""]
+    missed = [missed_line(row) for section in sections for row in section.rows if row.met is False]
+    return [*lines, "## Targets that were missed", "", *(missed or ["None."]), ""]
+
+
+def missed_line(row: Row) -> str:
+    """An item of the list of missed targets: the measurement, its target, and what it would need."""
+    measured = f"{row.ours} ({row.ratio})" if row.ratio else row.ours
+    return f"- {row.what}: {measured}, target {row.target}. {row.needed}".rstrip()

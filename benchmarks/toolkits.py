@@ -8,6 +8,7 @@ figures, but a row that says so.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -25,6 +26,7 @@ from table import Row, compared
 from use_parts import trained
 
 ROUNDS, EPOCHS, MINUTES = 3, 2, 10
+CLIPS = 600  # of the images and the training
 BATCH = 64  # as in opensoundscape_jobs.py
 NETWORK_HZ, TOLERANCE = 32_000, 1e-4  # of a probability, where neither program resamples
 BIRDNET = "BirdNET-Analyzer 2.4.0: training and analysis"
@@ -37,8 +39,21 @@ def toolkits(path: Path, versions: dict[str, str]) -> list[Row]:
     versions["opensoundscape"] = _version(python, "opensoundscape")
     jobs = (python, HERE / "peers" / "opensoundscape_jobs.py")
     with tempfile.TemporaryDirectory(dir=BUILD) as folder:
-        rows = [*_clips(path, jobs, Path(folder)), *_recording(path, jobs, Path(folder))]
+        clips = _some_recordings(path, Path(folder) / "clips")
+        rows = [*_clips(clips, jobs, Path(folder)), *_recording(path, jobs, Path(folder))]
     return [*rows, Row(what=BIRDNET, ours="", baseline=BIRDNET_REASON, ratio="", target="")]
+
+
+def _some_recordings(path: Path, folder: Path) -> Path:
+    """Copy the clips of randomly chosen recordings, ``CLIPS`` clips or a few more, into a folder for each class."""
+    data = Dataset.open(path)
+    recordings = np.random.default_rng(0).permutation(np.unique(data.sources))
+    counts = np.cumsum([(data.sources == recording).sum() for recording in recordings])
+    chosen = recordings[: 1 + np.searchsorted(counts, CLIPS)]
+    for clip in data.select(np.isin(data.sources, chosen)).clips:
+        (folder / clip.label).mkdir(parents=True, exist_ok=True)
+        shutil.copy(clip.path, folder / clip.label)
+    return folder
 
 
 def _clips(path: Path, jobs: tuple, folder: Path) -> list[Row]:

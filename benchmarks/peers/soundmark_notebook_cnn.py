@@ -7,11 +7,15 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import torch
 from json_server import serve
+from torch.utils.flop_counter import FlopCounterMode
 
 from soundmark.training.epochs import loop
 from soundmark.training.epochs.engine import choose_engine
 from soundmark.training.named_recipes import recipe_named
+
+PRODUCTS = 10
 
 
 class Training:
@@ -33,6 +37,19 @@ class Training:
         start = time.perf_counter()
         self._train(self.timed, np.arange(0), epochs=1, batch_size=batch_size)
         return {"seconds": time.perf_counter() - start}
+
+    def multiplications(self, batch_size: int, side: int = 2048) -> dict[str, float]:
+        """Return the seconds of an epoch's multiplications in float32, at the rate of a large matrix product."""
+        batch = self.timed[:batch_size]
+        with FlopCounterMode(display=False) as counted:
+            self._train(batch, np.arange(0), epochs=1, batch_size=batch_size)
+        matrix = torch.rand(side, side)
+        matrix @ matrix  # starts the threads
+        start = time.perf_counter()
+        for _ in range(PRODUCTS):
+            matrix @ matrix
+        rate = PRODUCTS * 2 * side**3 / (time.perf_counter() - start)
+        return {"seconds": counted.get_total_flops() / len(batch) * len(self.timed) / rate}
 
     def fit(self, seed: int, epochs: int, batch_size: int) -> dict[str, list[float | None]]:
         """Train as the recipe does; return the accuracy on the test clips after each epoch."""

@@ -79,3 +79,15 @@ def test_every_score_separates_a_class_left_out_of_training(bench):
     for name in unknown.SCORES:
         assert held_out[name].shape == train.shape
         assert unknown.auroc(test_scores[name][labels[test] < 3], test_scores[name][labels[test] == 3]) > 0.95
+
+
+def test_the_page_lists_each_missed_target_with_what_it_needs(bench):
+    _, table = bench
+    missed = table.compared("a", [2.0], [1.0], unit="s", target=1.0, needed="A faster decoder.")
+    met = table.compared("b", [1.0], [2.0], unit="s", target=1.0, needed="Nothing.")
+    sections = [table.Section(title="First", rows=[missed]), table.Section(title="Second", rows=[met])]
+    assert table.missed_line(missed) == "- a: 2 s (0.50 × (0.50…0.50)), target ≥ 1 ×. A faster decoder."
+    lines = table.section_lines(sections)
+    assert [line for line in lines if line.startswith("#")] == ["## First", "## Second", "## Targets that were missed"]
+    assert [line for line in lines if line.startswith("- ")] == [table.missed_line(missed)]
+    assert table.section_lines(sections[1:])[-2] == "None."
