@@ -19,6 +19,7 @@ import one_core
 from contenders import BUILD, HERE, Contender, environment
 from soundmark.datasets import Dataset, splits, synthetic
 from soundmark.datasets import features as feature_building
+from soundmark.training.epochs.engine import choose_engine
 from soundmark.training.named_recipes import recipe_named
 from table import Row, compared
 
@@ -103,42 +104,42 @@ def _trainers(
 
 def training(path: Path, versions: dict[str, str]) -> list[Row]:
     """Time an epoch of the notebook's CNN, each contender in turn."""
-    with _trainers(path, versions, "native", "float32", plain_loop=True) as trainers:
-        native = trainers[1].call("precision")["precision"]
+    native = choose_engine("cpu").precision
+    precisions = ("float32",) if native == "float32" else (native, "float32")
+    with _trainers(path, versions, *precisions, plain_loop=True) as trainers:
         for trainer in trainers:
             trainer.call("epoch", batch_size=BATCH)  # warm-up: traces graphs, chooses kernels
         seconds = [
             [
                 *(trainer.call("epoch", batch_size=BATCH)["seconds"] for trainer in trainers),
-                trainers[2].call("multiplications", batch_size=BATCH)["seconds"],
+                trainers[-2].call("multiplications", batch_size=BATCH)["seconds"],
             ]
             for _ in range(ROUNDS + 2)
         ]
-    keras, ours, full, loop, products = ([one_round[i] for one_round in seconds] for i in range(5))
+    keras, *ours, loop, products = ([one_round[i] for one_round in seconds] for i in range(len(trainers) + 1))
     what = f"an epoch of the notebook's CNN, {TIMED_CLIPS:,} clips, batch {BATCH}, "
     theirs = "compared with Keras on TensorFlow in float32: "
-    rows = [
-        compared(f"{what}{theirs}float32", full, keras, unit="s", target=1.0, needed=FLOAT32_NEEDED),
-        compared(f"{what}float32, compared with a plain PyTorch loop", full, loop, unit="s"),
+    rows = [compared(f"{what}{theirs}{native}", ours[0], keras, unit="s", target=1.6)] if len(ours) == 2 else []
+    return [
+        *rows,
+        compared(f"{what}{theirs}float32", ours[-1], keras, unit="s", target=1.0, needed=FLOAT32_NEEDED),
+        compared(f"{what}float32, compared with a plain PyTorch loop", ours[-1], loop, unit="s"),
         compared(
             f"{what}float32, compared with its multiplications at the rate of a large matrix product",
-            full,
+            ours[-1],
             products,
             unit="s",
             at_most=True,
         ),
     ]
-    if native != "float32":
-        rows.insert(0, compared(f"{what}{theirs}{native}", ours, keras, unit="s", target=1.6))
-    return rows
 
 
 def accuracy(path: Path, versions: dict[str, str]) -> list[Row]:
     """Compare the accuracies of five trainings each, on one split, with as many steps as the notebook's."""
     n_train = len(splits.random_split(len(Dataset.open(path).clips)).train)
     settings = {"epochs": EPOCHS, "batch_size": -(-n_train // STEPS)}
-    with _trainers(path, versions, "native") as (keras, ours):
-        native = ours.call("precision")["precision"]
+    native = choose_engine("cpu").precision
+    with _trainers(path, versions, native) as (keras, ours):
         accuracies = [
             [trainer.call("fit", seed=seed, **settings)["accuracies"] for trainer in (ours, keras)]
             for seed in range(SEEDS)

@@ -25,12 +25,7 @@ class Training:
         with np.load(path) as data:
             self.x, self.labels = data["features"], data["labels"]
             self.train, self.test, self.timed = data["train"], data["test"], data["timed"]
-        native = choose_engine("cpu")
-        self.engine = native if precision == "native" else replace(native, precision=precision)
-
-    def precision(self) -> dict[str, str]:
-        """Return the precision in which this machine trains."""
-        return {"precision": self.engine.precision}
+        self.engine = replace(choose_engine("cpu"), precision=precision)
 
     def epoch(self, batch_size: int) -> dict[str, float]:
         """Train a new network for one epoch on the timed clips; return the seconds."""
