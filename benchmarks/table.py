@@ -86,7 +86,7 @@ def as_markdown(sections: Sequence[Section], versions: Mapping[str, str], datase
         f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}.  ",
         f"Data: {len(data.clips):,} clips of {data.name}.  ",
         f"Versions: Python {provenance.versions()['python']}, {packages}.  ",
-        f"The run took {seconds / 60:.0f} minutes.",
+        f"The run took {seconds / 60:.0f} min.",
     ]
     return "\n".join(lines) + "\n"
 
