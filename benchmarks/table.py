@@ -56,13 +56,18 @@ def compared(
     met = None if target is None else (ratio <= target if at_most else ratio >= target)
     return Row(
         what=what,
-        ours=f"{statistics.median(ours):.3g} {unit}",
-        baseline=f"{statistics.median(baseline):.3g} {unit}",
+        ours=f"{_number(statistics.median(ours))} {unit}",
+        baseline=f"{_number(statistics.median(baseline))} {unit}",
         ratio=f"{ratio:.2f} × ({min(per_round):.2f}…{max(per_round):.2f})",
         target="" if target is None else f"{'≤' if at_most else '≥'} {target:g} ×",
         met=met,
         needed=needed,
     )
+
+
+def _number(value: float) -> str:
+    """Three digits, or all digits of a larger whole number."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def table_lines(rows: Sequence[Row], baseline: str = "baseline") -> list[str]:

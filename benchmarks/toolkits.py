@@ -74,7 +74,7 @@ def _clips(path: Path, jobs: tuple, folder: Path) -> list[Row]:
     return [
         compared(what + "spectrogram images", seconds["images"], seconds["their images"], unit="s"),
         compared(
-            f"{what}{EPOCHS} epochs of the notebook's network, the whole command",
+            f"{what}training of the notebook's network for {EPOCHS} epochs, the whole command",
             seconds["training"],
             seconds["their training"],
             unit="s",

@@ -31,6 +31,7 @@ def test_a_lower_time_has_a_ratio_above_one(bench):
         True,
     )
     assert table.compared("epoch", [2.0], [4.9], unit="s", target=2.5).met is False
+    assert table.compared("memory", [145.4], [1060.2], unit="MB").baseline == "1,060 MB"
 
 
 def test_a_target_can_be_an_upper_bound(bench):
