@@ -155,7 +155,8 @@ def many_files(path: Path, versions: dict[str, str]) -> list[Row]:
         compared(f"{what} on {len(clips):,} of them", ours, script_ms, unit="ms per file"),
         compared(f"{MANY_FILES:,} files, `notebook-mel`, compared with decoding and resampling alone",
                  ours, bound, unit="ms per file", at_most=True),
-        Row(what=f"{MANY_FILES:,} files, `notebook-mel`, peak memory", ours=f"{peak:.0f} MB", baseline="", ratio="", target=""),
+        Row(what=f"{MANY_FILES:,} files, `notebook-mel`, peak memory", ours=f"{peak:.0f} MB", baseline="", ratio="",
+            target=""),
     ]  # fmt: skip
 
 
