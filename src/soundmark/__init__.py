@@ -23,8 +23,8 @@ The sub-packages, in reading order. Each imports only those above it; training a
 In Python:
 
     import soundmark as sm
-    sm.download("urbansound8k", "data")           # returns the folder data/UrbanSound8K
-    data = sm.Dataset.open("UrbanSound8K")        # a table in Jupyter; len(), data[0], to_dataframe(), plot()
+    folder = sm.download("urbansound8k", "data")  # data/UrbanSound8K
+    data = sm.Dataset.open(folder)                # a table in Jupyter; len(), data[0], to_dataframe(), plot()
     data[0].plot("mel")                           # spectrogram of a clip; data[0].audio() plays it in Jupyter
     X, y = data.features("mel")                   # arrays from the feature store
     data.save_spectrograms("pictures")            # PNGs, one folder per class
@@ -35,7 +35,8 @@ In Python:
     sm.load("audioset").classify("street.wav")    # 527 classes, no training needed
     index = sm.Index.build("recordings", model, "index"); index.search("siren.wav"); index.suggest(20)
 
-Each function takes the options of the command of the same name as keyword arguments. Paths are ``str`` or ``PathLike``.
+The functions take options of the commands as keyword arguments, with units in their names: ``--merge-gap`` is
+``merge_gap_s``, ``--min-confidence`` is ``threshold``. Paths are ``str`` or ``PathLike``.
 """
 
 from __future__ import annotations

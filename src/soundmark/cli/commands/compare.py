@@ -17,7 +17,7 @@ from soundmark.training import DEFAULT_DEVICE
         [
             "soundmark compare sounds -o run",
             "soundmark compare UrbanSound8K -o run --preset notebook",
-            "soundmark compare ESC-50 -o run --recipe scratch --recipe transfer",
+            "soundmark compare ESC-50-master -o run --recipe scratch --recipe transfer",
         ],
         Recipes=choices.RECIPES,
         Protocols=choices.PROTOCOLS,

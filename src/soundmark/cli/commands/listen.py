@@ -35,7 +35,7 @@ def listen(
         bool,
         typer.Option(
             "--real-time",
-            help="Drop PCM that arrives faster than it can be classified, if its source does not wait.",
+            help="Drop PCM that arrives faster than it can be classified, instead of delaying its source.",
             rich_help_panel="Input",
         ),
     ] = LiveSettings.real_time,
@@ -109,7 +109,7 @@ def listen(
 ) -> None:
     """Detect events in live audio: microphone, stream or pipe.
 
-    Prints an event when a class ends, with its start and stop time. Stop with Ctrl-C.
+    Prints each event when it has ended, with its start and stop time. Stop with Ctrl-C.
     """
     if source == LiveSettings.source:
         requirements.require("the microphone", ("sounddevice",))

@@ -15,7 +15,7 @@ from soundmark.cli.app import app, open_dataset
     epilog=help_page.page_end(
         [
             "soundmark spectrograms UrbanSound8K images",
-            "soundmark spectrograms ESC-50 figures --recipe transfer --colours magma",
+            "soundmark spectrograms ESC-50-master figures --recipe transfer --colours magma",
         ],
         Recipes=choices.RECIPES,
     )

@@ -41,8 +41,8 @@ def listen(
 
     ``source`` is "microphone" (``device`` selects another than the default), "-" for raw PCM on standard input, the URL
     of a network stream, or an open binary file of PCM. ``rate_hz``, ``channels``, ``sample_format`` ("u8", "s16",
-    "s24", "s32", "f32") and ``real_time`` describe PCM. A window starts every ``hop_s`` seconds (default: the length
-    of the model's window). ``on_event`` is called with each event before it is yielded.
+    "s24", "s32", "f32") and ``real_time`` describe PCM. A window starts every ``hop_s`` seconds (default: from the
+    model's overlap). ``on_event`` is called with each event before it is yielded.
 
     The call checks the settings and opens the source. The source is closed when the iteration ends: at the end of the
     source, after ``duration_s``, on ``break`` or on Ctrl-C. On Ctrl-C, the events that are still running are yielded

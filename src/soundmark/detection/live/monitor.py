@@ -94,7 +94,7 @@ def monitor(
     duration_s: float | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> StreamState:
-    """Classify ``source`` until it ends, or for ``duration_s``, with one window every ``hop_s`` (default: no overlap).
+    """Classify ``source`` until it ends, or for ``duration_s``, with one window every ``hop_s`` (default: the model's).
 
     Raises:
         SettingsError: ``hop_s`` is longer than a window; ``hop_s`` or ``duration_s`` is not above 0.
