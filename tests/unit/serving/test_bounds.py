@@ -65,18 +65,23 @@ def test_a_request_that_takes_too_long_to_arrive(detector, sound):
 
 
 def test_a_request_that_takes_too_long_to_analyse(detector, sound, monkeypatch):
-    slow = type(detector).score
+    slow, calls = type(detector).score, []
 
     def score(*arguments, **options):
-        time.sleep(1.2)
+        calls.append(1)
+        time.sleep(5.0 if len(calls) == 2 else 0.0)  # after the first windows were sent
         return slow(*arguments, **options)
 
     long = encoded(tones(60.0, []))
-    with running(detector, max_request_s=2.0, jobs=1) as server:
+    with running(detector, max_request_s=4.0, jobs=1) as server:
         server.classify(sound)  # starts the decoder, which an interrupted analysis ends
         monkeypatch.setattr(type(detector), "score", score)
         lines = server.classify(long, format="updates").text.splitlines()
+        assert len(lines) > 1
         assert '"kind":"error"' in lines[-1]
+        assert "took longer than" in lines[-1]
+    calls[:] = [1]
+    with running(detector, max_request_s=1.0, jobs=1) as server:
         assert "took longer than" in problem(server.classify(long), 408)
 
 

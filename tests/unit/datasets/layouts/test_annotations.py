@@ -132,6 +132,17 @@ def whombat(folder: Path) -> Path:
     return folder
 
 
+def one_hot(folder: Path) -> Path:
+    """Clip labels as OpenSoundscape writes them, with the row numbers of pandas, in folders of another machine."""
+    labels = sorted({label for *_, label in EVENTS})
+    lines = [",".join(["", "file", "start_time", "end_time", *labels])]
+    for n, (name, start_s, stop_s, label) in enumerate(EVENTS):
+        cells = ["1.0" if each == label else "0.0" for each in labels]
+        lines.append(",".join([str(n), f"/home/me/{name}", str(start_s), str(stop_s), *cells]))
+    (folder / "clip_labels.csv").write_text("\n".join([*lines, ""]))
+    return folder / "clip_labels.csv"
+
+
 FORMATS = {
     "raven beside": raven_beside,
     "raven table": raven_table,
@@ -144,6 +155,7 @@ FORMATS = {
     "path and class": columns("path,start,end,class"),
     "audiofolder": audiofolder,
     "whombat": whombat,
+    "one-hot": one_hot,
 }
 
 
@@ -158,7 +170,7 @@ def test_each_format_gives_the_same_data_set(folder: Path, name: str) -> None:
     assert data.skipped == ()
 
 
-@pytest.mark.parametrize("name", ["raven table", "dcase", "usual columns"])
+@pytest.mark.parametrize("name", ["raven table", "dcase", "usual columns", "one-hot"])
 def test_the_folder_of_a_table_is_the_same_data_set(folder: Path, name: str) -> None:
     table = FORMATS[name](folder)
     assert Dataset.open(folder).clips == Dataset.open(table).clips
@@ -193,6 +205,29 @@ def test_several_labels_of_one_section_make_the_data_multi_label(folder: Path) -
     data = Dataset.open(folder / "t.csv")
     assert data.multi_label
     assert [clip.label for clip in data] == ["robin;wren", "owl"]
+
+
+@pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("True", "False"), ("1.0", "")])
+def test_one_hot_rows_without_a_class_are_negative_examples(folder: Path, yes: str, no: str) -> None:
+    header = "file,start_time,end_time,Wren,Robin\n"
+    rows = [("0,5", yes, no), ("5,10", no, no), ("10,15", no, yes)]
+    (folder / "t.csv").write_text(header + "".join(f"dawn.wav,{times},{a},{b}\n" for times, a, b in rows))
+    data = Dataset.open(folder / "t.csv")
+    assert data.classes == ("Robin", "Wren", "background")
+    assert [clip.label for clip in data] == ["Wren", "background", "Robin"]
+
+    with (folder / "t.csv").open("a") as file:
+        file.write(f"dawn.wav,15,20,{yes},{yes}\n")
+    data = Dataset.open(folder)
+    assert data.multi_label
+    assert data.classes == ("Robin", "Wren")
+    assert [clip.label for clip in data] == ["Wren", "", "Robin", "Robin;Wren"]
+
+
+def test_tables_of_scores_are_no_labels(folder: Path) -> None:
+    (folder / "scores.csv").write_text("file,start_time,end_time,wren,robin\ndawn.wav,0,5,0.7,0.1\n")
+    with pytest.raises(DatasetError, match='has no column "path"'):
+        Dataset.open(folder / "scores.csv")
 
 
 def test_fsd50k_and_birdclef_tables_find_their_sounds(folder: Path) -> None:
@@ -269,6 +304,8 @@ AOEF = json.dumps(
         ("filename,onset,offset,event_label\ndawn.wav,40,41,wren\n", "it starts at 40 s, after the end of the file"),
         ("filename,onset,offset,event_label\ndawn.wav,1,2,wren,more\n", "row 2: it has 5 cells"),
         ("filename,onset,offset,event_label\n", "contains no annotations"),
+        ("file,wren\n" + "dawn.wav,1\n" * 20 + "dawn.wav,0.5\n", 'row 22: the column "wren" contains "0.5"; expected'),
+        ("file,wren,Wren\ndawn.wav,1,0\n", 'row 1: two columns are called "wren", apart from upper and lower case'),
     ],
 )  # fmt: skip
 def test_invalid_annotations_are_one_message(folder: Path, table: str, message: str) -> None:

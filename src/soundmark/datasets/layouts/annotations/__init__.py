@@ -7,6 +7,7 @@ is one data set. In reading order:
 
     annotation  Annotation: labels of a section of a sound file; reading label files
     columns     CSV, TSV and JSON lines with the usual column names: DCASE, FSD50K, BirdCLEF, audiofolder, …
+    one_hot     tables with a column of 0 and 1 for each class, of OpenSoundscape
     raven       selection tables of Raven
     audacity    label files of Audacity
     audioset    segment lists of AudioSet
@@ -22,7 +23,8 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Protocol, cast
@@ -47,7 +49,14 @@ KIND = "a set of annotated recordings"
 OPTIONS = ("classes", "complete")
 
 
-FORMATS = ("raven", "aoef", "audioset", "columns", "audacity")  # tried in this order, the most specific first
+FORMATS = (
+    "raven",
+    "aoef",
+    "audioset",
+    "columns",
+    "one_hot",
+    "audacity",
+)  # tried in this order, the most specific first
 
 
 SUFFIXES = (".txt", ".tsv", ".csv", ".json", ".jsonl")
@@ -75,6 +84,8 @@ def load(location: Path, *, classes: Sequence[str] | None = None, complete: bool
     r"""Load the annotated sections, ordered by file and time; classes by name, unless ``classes`` is given.
 
     Sections of one file belong to one recording, the file. A section with several labels makes the data multi-label.
+    A section that is annotated as without any class becomes a clip of the class "background" (of no class, in
+    multi-label data).
     With ``complete``, everything of interest is annotated: sections of the rest become clips of the class
     "background" (of no class, in multi-label data).
 
@@ -103,6 +114,9 @@ def load(location: Path, *, classes: Sequence[str] | None = None, complete: bool
             "multi-label data. Rename it."
         )
     known = list(names if classes is None else classes)
+    if not several and () in label_sets:
+        found = [clip if clip.label else replace(clip, label=BACKGROUND) for clip in found]
+        known += [] if BACKGROUND in known else [BACKGROUND]
     if complete:
         all_looked_through = location.is_dir() and all(sound_beside(file) is not None for file in files)
         empty = recordings.all() if all_looked_through else []  # a table may leave out recordings
@@ -184,7 +198,7 @@ _Section = tuple[Path, float, float | None]
 
 def _clips_of(
     files: Sequence[Path], recordings: Recordings
-) -> tuple[list[Clip], Iterable[tuple[str, ...]], list[Skipped]]:
+) -> tuple[list[Clip], Collection[tuple[str, ...]], list[Skipped]]:
     """Return the clips, the sets of labels that they have, and the annotations that cannot be used, with the reason."""
     sections: dict[_Section, tuple[str | None, int | None, tuple[str, ...]]] = {}  # source, fold and labels
     skipped: list[Skipped] = []

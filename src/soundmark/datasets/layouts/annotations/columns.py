@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from soundmark.datasets.layouts.annotations.annotation import Annotation, LabelFile
 from soundmark.datasets.layouts.table_reader import MAX_FOLD, numbered_rows
@@ -81,7 +81,7 @@ def matches(text: LabelFile) -> bool:
 
 
 def _names(text: LabelFile) -> set[str]:
-    if text.head.lstrip().startswith("{"):
+    if _is_json(text):
         try:
             first = parse_json(text.head)
         except ValueError:
@@ -89,7 +89,7 @@ def _names(text: LabelFile) -> set[str]:
         return {name.lower() for name in first} if isinstance(first, dict) else set()
     if _is_headerless(text.head):
         return set(HEADERLESS)
-    return {cell.strip().strip('"').lower() for cell in text.head.split(_delimiter(text.head))}
+    return {cell.strip().strip('"').lower() for cell in text.head.split(delimiter_of(text.head))}
 
 
 THOUSANDS = re.compile(r"\d{1,3},\d{3}")  # in a table separated by commas: 1,234 may be 1234 or 1.234
@@ -105,33 +105,53 @@ def read(text: LabelFile) -> Iterator[Annotation]:
     >>> list(read(LabelFile(Path("events.csv"), "filename,onset,offset,event_label\ndawn.wav,1,2.5,wren\n")))
     [Annotation(row=2, labels=('wren',), file='dawn.wav', start_s=1.0, stop_s=2.5, source=None, fold=None)]
     """
-    is_json = text.head.lstrip().startswith("{")
 
     def rows() -> Iterator[tuple[int, dict[str, str]]]:
-        return _json_rows(text) if is_json else table_rows(text, _delimiter(text.head))
+        return _json_rows(text) if _is_json(text) else table_rows(text, delimiter_of(text.head))
 
-    names = list(dict.fromkeys(name for _, row in rows() for name in row))
-    columns = {part: _first(names, known) for part, known in (
-        ("file", FILES), ("label", LABELS), ("start", STARTS), ("stop", STOPS), ("split", SPLITS), ("source", SOURCES)
-    )}  # fmt: skip
-    return (found for number, row in rows() if (found := _annotation(text, number, row, columns)) is not None)
+    columns = known_columns(dict.fromkeys(name for _, row in rows() for name in row))
+    for number, row in rows():
+        column = columns["label"]
+        labels = _labels(row.get(column, ""), column) if column else []
+        names = text.labels(number, [*labels, *_list(row.get(MORE_LABELS[0], ""))])
+        found = annotation_of(text, number, row, columns, names) if names else None
+        if found is not None:
+            yield found
 
 
-def _annotation(
-    text: LabelFile, number: int, row: Mapping[str, str], columns: Mapping[str, str | None]
+def known_columns(names: Iterable[str]) -> dict[str, str | None]:
+    """Return which of the columns ``names`` contains the file, the label, start, stop, split and source; None if none.
+
+    >>> found = known_columns(["fname", "onset", "species"])
+    >>> found["file"], found["label"], found["start"], found["stop"]
+    ('fname', 'species', 'onset', None)
+    """
+    present = set(names)
+    parts = {"file": FILES, "label": LABELS, "start": STARTS, "stop": STOPS, "split": SPLITS, "source": SOURCES}
+    return {part: next((name for name in known if name in present), None) for part, known in parts.items()}
+
+
+def annotation_of(
+    text: LabelFile, number: int, row: Mapping[str, str], columns: Mapping[str, str | None], labels: tuple[str, ...]
 ) -> Annotation | None:
+    """Return the annotation in a row with ``columns`` as in ``known_columns``; None if its section has no length.
+
+    Raises:
+        DatasetError: a time is invalid.
+
+    >>> from pathlib import Path
+    >>> row = {"file": "dawn.wav", "onset": "1"}
+    >>> annotation_of(LabelFile(Path("a.csv"), ""), 2, row, known_columns(row), ("wren",))
+    Annotation(row=2, labels=('wren',), file='dawn.wav', start_s=1.0, stop_s=None, source=None, fold=None)
+    """
+
     def cell(part: str) -> str:
         name = columns[part]
         return "" if name is None else row.get(name, "")
 
-    labels = text.labels(number, [*_labels(cell("label"), columns["label"] or ""), *_list(row.get(MORE_LABELS[0], ""))])
     start, stop = cell("start"), cell("stop")
     for time in (start, stop):
-        if (
-            THOUSANDS.fullmatch(time.strip())
-            and not text.head.lstrip().startswith("{")
-            and _delimiter(text.head) == ","
-        ):
+        if THOUSANDS.fullmatch(time.strip()) and not _is_json(text) and delimiter_of(text.head) == ",":
             raise text.error(
                 number,
                 f'the time "{time}" is ambiguous: write {time.replace(",", ".")} for a decimal comma, '
@@ -139,7 +159,7 @@ def _annotation(
             )
     start_s = text.seconds(number, "start", start) if start else 0.0
     stop_s = text.section(number, start or "0", stop)[1] if stop else None
-    if not labels or (stop_s is not None and stop_s <= start_s):
+    if stop_s is not None and stop_s <= start_s:
         return None
     return Annotation(
         row=number,
@@ -175,11 +195,6 @@ def _list(cell: str) -> list[str]:
     if inside.startswith("[") and inside.endswith("]"):
         return [single or double for single, double in re.findall(r"'([^']*)'|\"([^\"]*)\"", inside)]
     return inside.split(",")
-
-
-def _first(names: Iterable[str], known: Sequence[str]) -> str | None:
-    present = set(names)
-    return next((name for name in known if name in present), None)
 
 
 def table_rows(text: LabelFile, delimiter: str) -> Iterator[tuple[int, dict[str, str]]]:
@@ -224,7 +239,16 @@ def _cell(value: object) -> str:
     return "" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
-def _delimiter(head: str) -> str:
+def _is_json(text: LabelFile) -> bool:
+    return text.head.lstrip().startswith("{")
+
+
+def delimiter_of(head: str) -> str:
+    """Return the delimiter of a table with the first line ``head``.
+
+    >>> delimiter_of("file;onset;offset")
+    ';'
+    """
     return max("\t,;", key=head.count)
 
 
