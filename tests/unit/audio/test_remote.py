@@ -327,6 +327,37 @@ def test_a_long_object_is_read_by_ranges(bucket, monkeypatch):
     assert [one["end"] - one["start"] for one in fetched] == [range_file.BLOCK_BYTES]
 
 
+def written_elsewhere(content: bytes, url: str) -> None:
+    """Write an object as another program does, so that lists in the memory of this one do not show it."""
+    import fsspec
+
+    fsspec.filesystem(url.partition("://")[0], skip_instance_cache=True).pipe_file(url, content)
+
+
+def test_an_object_that_was_replaced_after_it_was_listed_is_read_whole(bucket):
+    url, _ = bucket
+    key = f"{url}/changed/a.wav"
+    store.write(b"first", key)
+    assert list(remote.listed(f"{url}/changed/")) == [(key, "a.wav")]
+    assert remote.identity(key)[0] == "5"
+    written_elsewhere(b"the second is longer", key)
+    with remote.opened(key) as file:
+        assert file.read() == b"the second is longer"
+
+
+def test_an_object_that_changes_while_it_is_read_is_an_error(bucket):
+    url, _ = bucket
+    key = f"{url}/replaced/a.wav"
+    n = range_file.BLOCK_BYTES
+    store.write(b"1" * 2 * n, key)
+    message = f'"{key}" cannot be read: it changed while it was read'
+    with pytest.raises(AudioError, match=message), remote.opened(key) as file:
+        assert file.read(10) == b"1" * 10
+        written_elsewhere(b"2" * 2 * n, key)
+        file.seek(n)
+        assert len(file.read(10)) == 10
+
+
 def test_results_of_objects_resume(bucket, random_model, tmp_path):
     url, _ = bucket
     states = []

@@ -51,8 +51,15 @@ def opened(url: str) -> Iterator[BinaryIO]:
         try:
             yield file  # type: ignore[misc]
         finally:
-            if isinstance(file, RangeFile) and file.error is not None:  # libsndfile sees the end of the file instead
-                raise _unreadable(url, file.error) from file.error
+            if isinstance(file, RangeFile):  # libsndfile sees the end of the file instead of an error
+                _check(url, file)
+
+
+def _check(url: str, file: RangeFile) -> None:
+    try:
+        file.check()
+    except Exception as error:  # of any library below
+        raise _unreadable(url, error) from error
 
 
 @contextmanager

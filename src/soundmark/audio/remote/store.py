@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,24 @@ def open_object(url: str) -> RangeFile:
     >>> open_object("s3://bucket/a.wav").read(4)  # doctest: +SKIP
     b'RIFF'
     """
+    found = _current(url)
+    return RangeFile(
+        url, int(found["size"]), partial(_fetched, url), is_same=lambda: _identity(_current(url)) == _identity(found)
+    )
+
+
+def _fetched(url: str, start: int, stop: int) -> bytes:
+    with _as_os_error():
+        return bytes(_files(url.partition("://")[0]).cat_file(url, start=start, end=stop))
+
+
+def _current(url: str) -> Mapping[str, Any]:
+    """Return what the store says about an object now; ``info`` alone may repeat an earlier list."""
     with _as_os_error():
         files = _files(url.partition("://")[0])
-        size = int(files.info(url)["size"])
-    return RangeFile(url, size, lambda start, stop: bytes(files.cat_file(url, start=start, end=stop)))
+        files.invalidate_cache()
+        found: Mapping[str, Any] = files.info(url)
+    return found
 
 
 def identity(url: str) -> list[str] | None:

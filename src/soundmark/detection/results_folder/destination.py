@@ -212,8 +212,7 @@ class _Objects:
         with store.open_object(f"{self.url}/{name}") as file:
             while block := file.read(BLOCK_BYTES):
                 yield block
-            if file.error is not None:
-                raise file.error
+            file.check()
 
     def _listed(self) -> dict[str, list[_Version]]:
         try:
