@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socketserver
 import subprocess
 import sys
 import threading
@@ -184,6 +185,28 @@ def test_an_address_without_a_scheduler_is_refused(sounds, random_model, tmp_pat
     )
     with pytest.raises(SettingsError, match=expected):
         analyze(sounds, random_model, tmp_path / "results", cluster=address, quiet=True)
+
+
+def test_another_service_at_the_address_is_refused(sounds, random_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(dask, "CONNECT_S", 1.0)
+
+    class Banner(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(b"SSH-2.0-OpenSSH_9.6\r\n" * 20)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Banner) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            address = f"tcp://127.0.0.1:{server.server_address[1]}"
+            with pytest.raises(SettingsError, match="no Dask scheduler answers at"):
+                analyze(sounds, random_model, tmp_path / "results", cluster=address, quiet=True)
+        finally:
+            server.shutdown()
+
+
+def test_tls_without_certificates_is_refused(sounds, random_model, tmp_path):
+    with pytest.raises(SettingsError, match="tls://127.0.0.1:9 needs certificates: set distributed.comm.tls"):
+        analyze(sounds, random_model, tmp_path / "results", cluster="tls://127.0.0.1:9", quiet=True)
 
 
 def test_a_file_that_kills_every_worker_is_named(own_cluster, tmp_path):

@@ -239,6 +239,23 @@ def test_other_schemes_are_refused(random_model, url):
         analyze(url, random_model, quiet=True)
 
 
+@pytest.mark.parametrize("url", ["http://[::1/a.wav", "https://[x]y/a.wav"])
+def test_an_address_that_cannot_be_parsed_is_refused(random_model, url):
+    with pytest.raises(SettingsError, match="is not a valid URL"):
+        analyze(url, random_model, quiet=True)
+
+
+@pytest.mark.parametrize("name", ["a b.wav", "ä.wav", "100%.wav", "a%20b.wav"])
+def test_characters_of_a_url_are_encoded(random_model, server, results, name):
+    (found,) = analyze(f"{server.url.rpartition('/')[0]}/{name}", random_model, quiet=True)
+    assert (found.events, found.answer) == results[:2]
+
+
+def test_a_url_without_a_valid_port_is_a_clear_failure(random_model):
+    found = analyze("http://127.0.0.1:x/a.wav", random_model, quiet=True)
+    assert "is not a valid address" in found.failures[0].reason
+
+
 def test_http_has_no_patterns(random_model):
     with pytest.raises(SettingsError, match="HTTP servers have no lists of files: name each file"):
         analyze("http://127.0.0.1:9/*.wav", random_model, quiet=True)
@@ -308,6 +325,19 @@ def test_hostile_keys_stay_below_the_results_folder(bucket, random_model, tmp_pa
     assert f"a/b/out/files/{name}.csv" in written
 
 
+def test_a_key_with_the_characters_of_a_pattern_is_read(bucket):
+    url, _ = bucket
+    store.write(b"1", f"{url}/patterns/a[1].wav")
+    assert list(remote.listed(f"{url}/patterns/a[1].wav")) == [(f"{url}/patterns/a[1].wav", "a[1].wav")]
+
+
+def test_the_version_of_an_object_is_refused_and_not_ignored(bucket, random_model):
+    url, _ = bucket
+    found = analyze(f"{url}/2024/0.flac?versionId=3", random_model, quiet=True)
+    expected = "versions of objects are not supported" if url.startswith("s3") else "does not exist"
+    assert expected in found.failures[0].reason
+
+
 def test_a_pattern_without_matches_is_refused(bucket, random_model):
     url, _ = bucket
     with pytest.raises(SettingsError, match=f'"{url}/2031/\\*.wav" matches no sound files'):
@@ -325,6 +355,41 @@ def test_a_long_object_is_read_by_ranges(bucket, monkeypatch):
         file.seek(len(content) // 2)
         assert file.read(10) == content[len(content) // 2 :][:10]
     assert [one["end"] - one["start"] for one in fetched] == [range_file.BLOCK_BYTES]
+
+
+def written_elsewhere(content: bytes, url: str) -> None:
+    """Write an object as another program does, so that lists in the memory of this one do not show it."""
+    import fsspec
+
+    fsspec.filesystem(url.partition("://")[0], skip_instance_cache=True).pipe_file(url, content)
+
+
+def test_an_object_that_was_replaced_after_it_was_listed_is_read_whole(bucket):
+    url, _ = bucket
+    key = f"{url}/changed/a.wav"
+    store.write(b"first", key)
+    assert list(remote.listed(f"{url}/changed/")) == [(key, "a.wav")]
+    assert remote.identity(key)[0] == "5"
+    written_elsewhere(b"the second is longer", key)
+    with remote.opened(key) as file:
+        assert file.read() == b"the second is longer"
+
+
+def test_an_object_that_changes_while_it_is_read_is_an_error(bucket):
+    url, _ = bucket
+    key = f"{url}/replaced/a.wav"
+    n = range_file.BLOCK_BYTES
+    store.write(b"1" * 2 * n, key)
+
+    def read_while_it_changes(file):
+        assert file.read(10) == b"1" * 10
+        written_elsewhere(b"2" * 2 * n, key)
+        file.seek(n)
+        assert len(file.read(10)) == 10
+
+    message = f'"{key}" cannot be read: it changed while it was read'
+    with pytest.raises(AudioError, match=message), remote.opened(key) as file:
+        read_while_it_changes(file)
 
 
 def test_results_of_objects_resume(bucket, random_model, tmp_path):

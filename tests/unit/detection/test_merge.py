@@ -213,6 +213,14 @@ def test_pipes_and_devices_in_a_shard_are_not_waited_for(copies, tmp_path, name,
         merge(tmp_path / "merged", copies)
 
 
+def test_urls_are_refused_and_no_folder_is_made_of_them(parts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder, shards in (("s3://sensors/all", parts), ("all", ["s3://sensors/1"])):
+        with pytest.raises(SettingsError, match="is a URL: copy the results to a folder, and merge folders"):
+            merge(folder, shards)
+    assert not list(tmp_path.glob("s3*"))
+
+
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(SettingsError, match='nowhere" does not exist: give the results folders of classify --shard'):
         merge(tmp_path / "merged", [tmp_path / "nowhere"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -186,9 +187,25 @@ def test_a_missing_bucket_or_an_unusable_url_is_one_message_before_the_work(tone
     missing = bucket.replace("sensors", "nobody")
     with pytest.raises(OutputError, match=f'the bucket of "{missing}/out" does not exist'):
         run(sounds, tone_detector, f"{missing}/out")
-    for other in ("https://example.org/out", "s3://", "ftp://sensors/out"):
+    for other in ("https://example.org/out", "s3://", "ftp://sensors/out", "s3://[x/june", "S3://sensors/june"):
         with pytest.raises(OutputError, match="results cannot be written to .*: give s3://… or gs://…, or a folder"):
             run(sounds, tone_detector, other)
+
+
+def test_an_object_with_the_name_of_the_folder_is_not_in_it(tone_detector, sounds, url):
+    store.write(b"mine", url)
+    run(sounds, tone_detector, url)
+    assert "files.csv" in contents(url)
+    with store.open_object(url) as file:
+        assert file.read() == b"mine"
+
+
+def test_a_name_with_a_version_replaces_no_other_object(tone_detector, sounds, url):
+    (sounds / "0.wav").rename(sounds / "0.wav?versionId=1")
+    refused = pytest.raises(OutputError, match="versions of objects are not supported")
+    with refused if url.startswith("s3") else nullcontext():
+        analyze([str(sounds / "0.wav?versionId=1")], tone_detector, url, jobs=1, quiet=True)
+    assert "files/0.wav" not in contents(url)
 
 
 def test_the_store_fails_while_results_are_copied(tone_detector, sounds, url, monkeypatch):

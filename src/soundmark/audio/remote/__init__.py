@@ -51,8 +51,15 @@ def opened(url: str) -> Iterator[BinaryIO]:
         try:
             yield file  # type: ignore[misc]
         finally:
-            if isinstance(file, RangeFile) and file.error is not None:  # libsndfile sees the end of the file instead
-                raise _unreadable(url, file.error) from file.error
+            if isinstance(file, RangeFile):  # libsndfile sees the end of the file instead of an error
+                _check(url, file)
+
+
+def _check(url: str, file: RangeFile) -> None:
+    try:
+        file.check()
+    except Exception as error:  # of any library below
+        raise _unreadable(url, error) from error
 
 
 @contextmanager
@@ -90,7 +97,7 @@ def listed(url: str) -> Iterator[tuple[str, str]]:
     """Yield the URLs of the sound files at ``url``, sorted, each with a name for its results.
 
     A pattern (``s3://bucket/2024/*.flac``) selects what matches; a URL that ends with a slash, all sound files
-    below it. Any other URL is a file.
+    below it. Any other URL is a file, and so is a pattern that matches nothing, but is the name of a file.
 
     Raises:
         SettingsError: the scheme is not supported, or has no lists; the store cannot be read, or nothing matches.
@@ -114,6 +121,9 @@ def listed(url: str) -> Iterator[tuple[str, str]]:
         found = store.find(url, pattern=is_pattern)
     except (OSError, ValueError) as error:
         raise SettingsError(str(_unreadable(url, error))) from error
+    if is_pattern and not found and identity(url):  # a key with "*" or "["
+        yield url, safe_name(url.rpartition("/")[2])
+        return
     sounds = sorted(one for one in found if is_pattern or one.lower().endswith(SUFFIXES))
     if not sounds:
         raise SettingsError(f'"{url}" matches no sound files.')
@@ -122,10 +132,10 @@ def listed(url: str) -> Iterator[tuple[str, str]]:
 
 
 def check(url: str) -> None:
-    """Check that the scheme of a URL is supported.
+    """Check that the scheme of a URL is supported, and its host can be parsed.
 
     Raises:
-        SettingsError: it is not.
+        SettingsError: it is not, or cannot.
 
     >>> check("s3://bucket/a.wav")
     """
@@ -134,6 +144,10 @@ def check(url: str) -> None:
             f'"{shortened(url, 200)}" is not a supported URL: give s3://…, gs://…, http://… or https://…, or a path '
             "without a scheme."
         )
+    try:
+        urlsplit(url)
+    except ValueError as error:
+        raise SettingsError(f'"{shortened(url, 200)}" is not a valid URL: its host has unmatched brackets.') from error
 
 
 def safe_name(key: str) -> str:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
+import string
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from soundmark.audio.remote.range_file import BLOCK_BYTES, PermanentError, RangeFile
 from soundmark.runtime.downloads import TEMPORARY, Redirects, content_range, validator_of
@@ -102,7 +105,7 @@ class HttpPipe(io.RawIOBase):
 def _requested(url: str, start: int, stop: int, headers: Mapping[str, str] | None = None) -> Any:
     """Request a range; return the open response."""
     given = {"User-Agent": "soundmark", "Accept-Encoding": "identity", "Range": f"bytes={start}-{stop - 1}"}
-    request = urllib.request.Request(url, headers=given | dict(headers or {}))  # noqa: S310 - its scheme was checked
+    request = urllib.request.Request(_encoded(url), headers=given | dict(headers or {}))  # noqa: S310 - its scheme was checked
     try:
         response = urllib.request.build_opener(Redirects).open(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
@@ -113,12 +116,21 @@ def _requested(url: str, start: int, stop: int, headers: Mapping[str, str] | Non
                 raise PermissionError(url) from error
             reason = f"the server answers {error.code} {error.reason}"
             raise (OSError if error.code >= 500 or error.code in TEMPORARY else PermanentError)(reason) from error
+    except http.client.InvalidURL as error:
+        raise PermanentError("it is not a valid address") from error
     except http.client.HTTPException as error:
         raise OSError(f"the answer is not HTTP ({type(error).__name__})") from error
     if response.headers.get("Content-Encoding", "identity") != "identity":
         response.close()
         raise PermanentError("the server sends it compressed")
     return response
+
+
+def _encoded(url: str) -> str:
+    """Return a URL with what HTTP does not allow in a path, such as spaces and umlauts, as ``%`` and its code."""
+    scheme, _, rest = url.partition("://")
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    return f"{scheme}://{host}{quote(rest[len(host) :], safe=string.punctuation, errors='surrogateescape')}"
 
 
 def _fetched(url: str, start: int, stop: int, size: int, validator: str) -> bytes:

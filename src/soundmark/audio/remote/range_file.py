@@ -31,9 +31,17 @@ class RangeFile(io.RawIOBase):
     (4, b'456', 7, None)
     """
 
-    def __init__(self, name: str, size: int, fetch: Callable[[int, int], bytes], *, head: bytes = b"") -> None:
+    def __init__(
+        self,
+        name: str,
+        size: int,
+        fetch: Callable[[int, int], bytes],
+        *,
+        head: bytes = b"",
+        is_same: Callable[[], bool] = lambda: True,
+    ) -> None:
         super().__init__()
-        self.name, self.size, self._fetch = name, size, fetch
+        self.name, self.size, self._fetch, self._is_same = name, size, fetch, is_same
         self.error: BaseException | None = None
         self._position = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
@@ -70,6 +78,21 @@ class RangeFile(io.RawIOBase):
             done += len(part)
             self._position += len(part)
         return done
+
+    def check(self) -> None:
+        """Check, after reading, that all blocks could be fetched, and are of one version of the file.
+
+        Raises:
+            OSError: they could not, or are not: ``is_same`` says whether it is still the file that was opened.
+
+        >>> RangeFile("a.bin", 10, lambda start, stop: b"", is_same=lambda: False).check()
+        Traceback (most recent call last):
+        soundmark.audio.remote.range_file.PermanentError: it changed while it was read
+        """
+        if self.error is not None:
+            raise self.error
+        if not self._is_same():
+            raise PermanentError("it changed while it was read")
 
     def _block(self, number: int) -> bytes:
         if number in self._blocks:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from typing import Any
 from soundmark.audio.remote.range_file import RangeFile
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs"}  # by scheme
+
+
+VERSION = "?versionId="
 
 
 S3_CONFIG = {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 4}}
@@ -30,10 +33,24 @@ def open_object(url: str) -> RangeFile:
     >>> open_object("s3://bucket/a.wav").read(4)  # doctest: +SKIP
     b'RIFF'
     """
+    found = _current(url)
+    return RangeFile(
+        url, int(found["size"]), partial(_fetched, url), is_same=lambda: _identity(_current(url)) == _identity(found)
+    )
+
+
+def _fetched(url: str, start: int, stop: int) -> bytes:
     with _as_os_error():
-        files = _files(url.partition("://")[0])
-        size = int(files.info(url)["size"])
-    return RangeFile(url, size, lambda start, stop: bytes(files.cat_file(url, start=start, end=stop)))
+        return bytes(_store(url).cat_file(url, start=start, end=stop))
+
+
+def _current(url: str) -> Mapping[str, Any]:
+    """Return what the store says about an object now; ``info`` alone may repeat an earlier list."""
+    with _as_os_error():
+        files = _store(url)
+        files.invalidate_cache()
+        found: Mapping[str, Any] = files.info(url)
+    return found
 
 
 def identity(url: str) -> list[str] | None:
@@ -46,7 +63,7 @@ def identity(url: str) -> list[str] | None:
     ['44', '"9a69802bbf37fb986f71ec1483a196e3"']
     """
     with _as_os_error():
-        return _identity(_files(url.partition("://")[0]).info(url))
+        return _identity(_store(url).info(url))
 
 
 def _identity(found: Mapping[str, Any]) -> list[str] | None:
@@ -78,13 +95,17 @@ def contents(url: str) -> dict[str, list[str]]:
     """
     folder = f"{url.rstrip('/')}/"
     found, prefix = _listed(folder, pattern=False), folder.partition("://")[2]
-    return {path.removeprefix(prefix): _identity(about) or [] for path, about in found.items() if path != prefix}
+    return {
+        path.removeprefix(prefix): _identity(about) or []
+        for path, about in found.items()
+        if path.startswith(prefix) and path != prefix  # an object may have the name of the folder
+    }
 
 
 def _listed(url: str, *, pattern: bool) -> dict[str, dict[str, Any]]:
     """Return what a store says about each object that matches a pattern, or below a folder."""
     with _as_os_error():
-        files = _files(url.partition("://")[0])
+        files = _store(url)
         files.invalidate_cache()  # of an earlier list
         found: dict[str, dict[str, Any]] = (files.glob if pattern else files.find)(url, detail=True)
     return found
@@ -101,7 +122,7 @@ def upload(path: Path, url: str) -> None:
     FileNotFoundError: ...
     """
     with _as_os_error():
-        _files(url.partition("://")[0]).put_file(str(path), url)
+        _store(url).put_file(str(path), url)
 
 
 def write(content: bytes, url: str) -> None:
@@ -113,7 +134,7 @@ def write(content: bytes, url: str) -> None:
     >>> write(b"", "s3://bucket/empty.txt")  # doctest: +SKIP
     """
     with _as_os_error():
-        _files(url.partition("://")[0]).pipe_file(url, content)
+        _store(url).pipe_file(url, content)
 
 
 def delete(url: str) -> None:
@@ -125,7 +146,14 @@ def delete(url: str) -> None:
     >>> delete("s3://bucket/a.wav")  # doctest: +SKIP
     """
     with _as_os_error():
-        _files(url.partition("://")[0]).rm_file(url)
+        _store(url).rm_file(url)
+
+
+def _store(url: str) -> Any:
+    scheme = url.partition("://")[0]
+    if scheme == "s3" and VERSION in url:  # s3fs would take the object without it
+        raise OSError(f'versions of objects are not supported, and its name contains "{VERSION}"')
+    return _files(scheme)
 
 
 @cache

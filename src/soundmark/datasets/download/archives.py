@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -33,7 +34,8 @@ HEADER_BYTES = 1 << 20  # longest single read of a tar header; a longer one is a
 
 MAX_DEPTH = 8
 
-UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]|[. ]$')
+# Line ends, of which a list of digests has one per name; bytes that are not UTF-8; what Windows does not allow.
+UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff<>:"|?*\\]|[. ]$')
 
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
@@ -80,6 +82,7 @@ def unpack(archive: Path, folder: Path, limits: Limits, progress: Progress = no_
     """
     digests: dict[str, str] = {}
     names: set[str] = set()
+    folders: set[str] = set()
     total, archive_mb = 0, archive.stat().st_size // 1_000_000
     with archive.open("rb") as file, _opened(archive, file, limits) as members:
         for number, member in enumerate(members, start=1):
@@ -88,9 +91,13 @@ def unpack(archive: Path, folder: Path, limits: Limits, progress: Progress = no_
             if member.is_folder or any(part.startswith(".") for part in path.parts):
                 continue
             total += member.size
-            if path.as_posix().casefold() in names or not path.parts:
+            name, parents = _comparable(path), set(map(_comparable, list(path.parents)[:-1]))
+            if name in names or not path.parts:
                 raise _refused(archive, f'two members are called "{one_line(member.name)}"')
-            names.add(path.as_posix().casefold())
+            names.add(name)
+            folders |= parents
+            if name in folders or not names.isdisjoint(parents):
+                raise _refused(archive, f'"{one_line(member.name)}" has the name of a file and a folder')
             digests[path.as_posix()] = _write(member, folder, path)
             progress(f"unpacking {limits.root}", min(archive_mb, file.tell() // 1_000_000), archive_mb, "MB")
     _check_no_other_files(folder, digests)
@@ -150,6 +157,11 @@ def _checked_path(archive: Path, name: str, root: str) -> Path:
     if not inside or not all(map(_is_plain, parts)) or len(parts) > MAX_DEPTH:
         raise _refused(archive, f'"{one_line(name)}" is not a plain path below "{root}"')
     return Path(*parts[1:])
+
+
+def _comparable(path: Path) -> str:
+    """Return what is equal for paths that are one file on some systems: case and the form of accents do not count."""
+    return unicodedata.normalize("NFC", path.as_posix()).casefold()
 
 
 def _is_plain(part: str) -> bool:

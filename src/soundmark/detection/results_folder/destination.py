@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from soundmark.audio.remote import store
 from soundmark.detection.journal import Journal, JournalResults, read_keys
@@ -34,6 +33,9 @@ OBJECTS = ".soundmark-objects.json"
 
 
 SCHEMES = ("s3", "gs")
+
+
+BRACKETS = frozenset("[]")  # no bucket has them
 
 
 RESERVED = {PARAMETERS, JOURNAL, SHARD, "files.csv", "errors.csv"}
@@ -87,8 +89,9 @@ def check_url(url: str) -> str:
     >>> check_url("s3://sensors/june/")
     's3://sensors/june'
     """
-    parts = urlsplit(url)
-    if parts.scheme not in SCHEMES or not parts.netloc:
+    scheme, _, rest = url.partition("://")
+    bucket = rest.partition("/")[0]
+    if scheme not in SCHEMES or not bucket or BRACKETS.intersection(bucket):
         raise OutputError(f'results cannot be written to "{shortened(url, 200)}": give s3://… or gs://…, or a folder.')
     return url.rstrip("/")
 
@@ -212,8 +215,7 @@ class _Objects:
         with store.open_object(f"{self.url}/{name}") as file:
             while block := file.read(BLOCK_BYTES):
                 yield block
-            if file.error is not None:
-                raise file.error
+            file.check()
 
     def _listed(self) -> dict[str, list[_Version]]:
         try:

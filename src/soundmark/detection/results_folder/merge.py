@@ -30,7 +30,7 @@ from soundmark.detection.results_folder import (
 from soundmark.detection.settings import Shard
 from soundmark.errors import OutputError, SettingsError
 from soundmark.runtime import atomic, checksums, output_folder
-from soundmark.runtime.checks import check_path, check_paths, is_folder, parse_json, read_regular, real_path
+from soundmark.runtime.checks import check_path, check_paths, is_folder, is_url, parse_json, read_regular, real_path
 from soundmark.runtime.text import counted, reason_unreadable
 
 MAX_LISTED = 10
@@ -75,6 +75,9 @@ def merge(folder: str | PathLike[str], shards: Sequence[str | PathLike[str]]) ->
     4
     """
     output = Path(check_path("the folder", folder))
+    for path in map(str, (folder, *check_paths("the shard", shards))):
+        if is_url(path):
+            raise SettingsError(f'"{path}" is a URL: copy the results to a folder, and merge folders.')
     parts = _in_order([_read(Path(shard)) for shard in check_paths("the shard", shards)])
     form = json.loads(parts[0].parameters)["format"]
     FORMATS[form].check()

@@ -204,7 +204,11 @@ def _client(cluster: str, jobs: int | None, stack: ExitStack) -> Any:
         cluster = local.scheduler_address
     try:
         client = Client(cluster, timeout=CONNECT_S, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
+    except Exception as error:  # of Dask, of the network, or of the answer of another service
+        if isinstance(error, TypeError) and cluster.startswith("tls:"):
+            raise SettingsError(
+                f"{cluster} needs certificates: set distributed.comm.tls in the configuration of Dask."
+            ) from error
         raise SettingsError(
             f'no Dask scheduler answers at {cluster}. Start one with "dask scheduler", and workers with "dask worker '
             f'{cluster}", or use --cluster local.'

@@ -38,7 +38,7 @@ def test_files_are_unpacked_and_again_after_a_stop(pack, suffix, tmp_path):
 
 NAMES = [
     "../evil", "/evil", "pets/../../evil", "other/evil", "pets/..\\evil", "C:/evil", "pets/C:evil", "pets/a\nb",
-    "pets/con.wav", "pets/end.", "pets/" + "x" * 250, "pets" + "/d" * 20,
+    "pets/a\u2028b", "pets/a\x85b", "pets/con.wav", "pets/end.", "pets/" + "x" * 250, "pets" + "/d" * 20,
 ]  # fmt: skip
 
 
@@ -48,6 +48,23 @@ def test_unsafe_names_are_refused(pack, suffix, name, tmp_path):
     with pytest.raises(DatasetError, match="was not unpacked: .*Delete it and run the same command again"):
         unpacked(pack({**GOOD, name: b"evil"}), tmp_path, suffix)
     check_nothing_outside(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["pets/dog", "pets/dog/rex.wav/x", "pets/DOG/REX.wav/x", "pets/Cat"])
+@pytest.mark.parametrize(("pack", "suffix"), [(tar_gz, ".tar.gz"), (zipped, ".zip")])
+def test_a_name_of_a_file_and_a_folder_is_refused(pack, suffix, name, tmp_path):
+    with pytest.raises(DatasetError, match="was not unpacked: .* has the name of a file and a folder"):
+        unpacked(pack({**GOOD, name: b"x"}), tmp_path, suffix)
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match="is not a plain path"):
+        unpacked(tar_gz({"pets/a\udcff": b"1"}), tmp_path, ".tar.gz")
+
+
+def test_names_that_differ_only_in_the_form_of_an_accent_are_refused(tmp_path):
+    with pytest.raises(DatasetError, match="two members are called"):
+        unpacked(tar_gz({"pets/\u00e9": b"1", "pets/e\u0301": b"2"}), tmp_path, ".tar.gz")
 
 
 def special(kind, name="pets/evil", **values):
