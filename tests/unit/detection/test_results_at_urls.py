@@ -174,6 +174,21 @@ def test_an_object_that_changed_is_kept(tone_detector, sounds, url):
     assert (local / "files.csv").is_file()
 
 
+def test_a_run_that_another_one_overtakes_changes_nothing(tone_detector, sounds, url, monkeypatch, tmp_path):
+    run(sounds / "0.wav", tone_detector, url)
+
+    def overtaken(objects, path):
+        monkeypatch.undo()
+        monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path / "other"))
+        run(sounds, tone_detector, url)
+
+    monkeypatch.setattr(destination._Objects, "fetch_journal", overtaken)
+    with pytest.raises(OutputError, match="another run has just written to"):
+        run(sounds / "1.wav", tone_detector, url)
+    assert set(listed(url)) == set(contents(url)), "the list of the other run"
+    run(sounds / "1.wav", tone_detector, url)
+
+
 def test_a_damaged_list_is_refused(tone_detector, sounds, url):
     run(sounds, tone_detector, url)
     before = contents(url)

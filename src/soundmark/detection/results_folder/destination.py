@@ -76,6 +76,7 @@ def destination(folder: str | Path, *, fresh: bool = False) -> Iterator[Destinat
         with _errors(url):
             if not fresh:
                 objects.fetch_journal(place / JOURNAL)
+            objects.check_unchanged()
             objects.write_list()  # also to see, before hours of work, that objects can be written
         yield Destination(place, objects)
 
@@ -161,6 +162,13 @@ class _Objects:
                 for key, found in zip(offsets, JournalResults(fetched, list(offsets.values())), strict=True):
                     if key not in journal:
                         journal.add(key, found)
+
+    def check_unchanged(self) -> None:
+        """Raise an error if another run has written its list since this one read it, which may take minutes."""
+        if store.contents(self.url).get(OBJECTS) != self.there.get(OBJECTS):
+            raise OutputError(
+                f'another run has just written to "{self.url}": run the command again, to resume from it.'
+            )
 
     def replace(self, folder: Path, names: Iterable[str], on_progress: Progress) -> None:
         """Write the files with these ``names`` to the URL, and delete what soundmark wrote there before."""
