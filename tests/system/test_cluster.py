@@ -1,5 +1,6 @@
 """Dask clusters: the results are those of one machine, whatever ends in the middle, and messages are one sentence."""
 
+import gc
 import os
 import re
 import shutil
@@ -202,11 +203,20 @@ def test_another_service_at_the_address_is_refused(sounds, random_model, tmp_pat
                 analyze(sounds, random_model, tmp_path / "results", cluster=address, quiet=True)
         finally:
             server.shutdown()
+    assert no_client_is_open()
 
 
 def test_tls_without_certificates_is_refused(sounds, random_model, tmp_path):
     with pytest.raises(SettingsError, match="tls://127.0.0.1:9 needs certificates: set distributed.comm.tls"):
         analyze(sounds, random_model, tmp_path / "results", cluster="tls://127.0.0.1:9", quiet=True)
+    assert no_client_is_open()
+
+
+def no_client_is_open() -> bool:
+    """Whether no client is left that the garbage collector would close, in whatever thread it runs."""
+    from distributed import Client
+
+    return all(one.status == "closed" for one in gc.get_objects() if issubclass(type(one), Client))
 
 
 def test_a_file_that_kills_every_worker_is_named(own_cluster, tmp_path):

@@ -191,6 +191,16 @@ def _client(cluster: str, jobs: int | None, stack: ExitStack) -> Any:
     """Return a client for an address, or for a cluster that is started here; ``stack`` closes both."""
     from distributed import Client, LocalCluster
 
+    class Connection(Client):
+        """A client that is closed if it cannot connect; its finaliser, called at any time, may wait for ever."""
+
+        def start(self, **options: Any) -> None:
+            try:
+                super().start(**options)
+            except BaseException:
+                _closed(self)
+                raise
+
     if cluster == LOCAL:
         with without_sigint():
             local = LocalCluster(
@@ -203,7 +213,7 @@ def _client(cluster: str, jobs: int | None, stack: ExitStack) -> Any:
         stack.callback(_closed, local)
         cluster = local.scheduler_address
     try:
-        client = Client(cluster, timeout=CONNECT_S, set_as_default=False)
+        client = Connection(cluster, timeout=CONNECT_S, set_as_default=False)
     except Exception as error:  # of Dask, of the network, or of the answer of another service
         if isinstance(error, TypeError) and cluster.startswith("tls:"):
             raise SettingsError(
