@@ -26,7 +26,7 @@ from table import Row, compared
 from use_parts import trained
 
 ROUNDS, EPOCHS, MINUTES = 3, 2, 10
-CLIPS = 600  # of the images and the training
+CLIPS = 300  # of the images and the training
 BATCH = 64  # as in opensoundscape_jobs.py
 NETWORK_HZ, TOLERANCE = 32_000, 1e-4  # of a probability, where neither program resamples
 BIRDNET = "BirdNET-Analyzer 2.4.0: training and analysis"
