@@ -40,7 +40,9 @@ AGAIN_NEEDED = (
     "It starts Python, reads the headers of all files and compares eight shrinkages by cross-validation: it would need "
     "stored lengths of files, or fewer shrinkages."
 )
-HOUR_NEEDED = "Decoding FLAC takes about half of it (next row): it would need more cores or a faster decoder."
+HOUR_NEEDED = (
+    "Decoding FLAC on one core takes most of this time (next row): it would need more cores or a faster decoder."
+)
 PEERS = ("librosa", "joblib", "scikit-learn", "torch", "onnxruntime")
 
 
