@@ -49,7 +49,7 @@ INTRODUCTION = """\
 This page is written by `{command}`. soundmark and each baseline run in turn, in environments that
 the benchmark creates; a row has the medians of the rounds, and the range of the ratios. Baselines are what one would
 use instead: the notebook's librosa, OpenCV and Keras on TensorFlow, OpenSoundscape, and scripts of the same work with
-librosa, joblib, PyTorch and scikit-learn ([benchmarks/peers](../benchmarks/peers)). Lower bounds are what no program
+librosa, joblib, PyTorch and scikit-learn (`benchmarks/peers`). Lower bounds are what no program
 can avoid: decoding and resampling on all cores, the network alone in ONNX Runtime, importing the libraries. Where
 outputs should agree, they are compared, and the run stops if they do not.
 
