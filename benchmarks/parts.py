@@ -31,8 +31,8 @@ TIMED_CLIPS, BATCH = 2_000, 250
 SEEDS, EPOCHS, STEPS = 5, 20, 24  # the notebook's epochs, and its steps per epoch: 67 % of 8 732 clips / 250
 LAST_EPOCHS = 5
 FLOAT32_NEEDED = (
-    "Nearly all of the time is spent in PyTorch's convolutions, and a plain PyTorch loop takes as long (next row): it "
-    "would need faster convolutions in float32, or a processor with instructions for bfloat16."
+    "Most of the time is spent in PyTorch's convolutions (the row of its multiplications): it would need faster ones "
+    "in float32, or a processor with instructions for bfloat16."
 )
 SMALL, LARGE = 1_000, 10_000  # clips
 # Student's t, two-sided 95 %, by degrees of freedom, for Welch's interval.

@@ -75,10 +75,11 @@ def merge(folder: str | PathLike[str], shards: Sequence[str | PathLike[str]]) ->
     4
     """
     output = Path(check_path("the folder", folder))
-    for path in map(str, (folder, *check_paths("the shard", shards))):
+    given = check_paths("the shard", shards)
+    for path in map(str, (folder, *given)):
         if is_url(path):
             raise SettingsError(f'"{path}" is a URL: copy the results to a folder, and merge folders.')
-    parts = _in_order([_read(Path(shard)) for shard in check_paths("the shard", shards)])
+    parts = _in_order([_read(Path(shard)) for shard in given])
     form = json.loads(parts[0].parameters)["format"]
     FORMATS[form].check()
     check_results_folder(output)

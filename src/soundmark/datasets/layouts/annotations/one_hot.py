@@ -7,6 +7,7 @@ pandas writes for its row numbers, are ignored.
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
@@ -75,9 +76,8 @@ def read(text: LabelFile) -> Iterator[Annotation]:
     """
     classes = _classes(text)
     _check_different(text)
-    columns: dict[str, str | None] | None = None
+    columns = known_columns(map(str.lower, _header(text)))
     for number, row in table_rows(text, delimiter_of(text.head)):
-        columns = columns or known_columns(row)
         labels = [name for column, name in classes.items() if _is_present(text, number, name, row.get(column, ""))]
         found = annotation_of(text, number, row, columns, text.labels(number, labels))
         if found is not None:
@@ -86,8 +86,8 @@ def read(text: LabelFile) -> Iterator[Annotation]:
 
 def _check_different(text: LabelFile) -> None:
     """Raise an error if two columns have the same name but for case: a class would lose its labels."""
-    header = [name for name in map(str.lower, _header(text)) if name not in UNNAMED]
-    if twice := next((name for name in header if header.count(name) > 1), None):
+    counts = Counter(map(str.lower, _header(text)))
+    if twice := next((name for name, count in counts.items() if count > 1 and name not in UNNAMED), None):
         raise text.error(1, f'two columns are called "{twice[:60]}", apart from upper and lower case: rename one')
 
 
