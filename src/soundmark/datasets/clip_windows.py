@@ -6,6 +6,7 @@ cut into the windows that the model will score (``audio.windows``), each of the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -126,23 +127,24 @@ def whole_clips(dataset: Dataset) -> ClipWindows:
     return ClipWindows(windows=dataset, clip_of=np.arange(len(dataset.clips)), n_clips=len(dataset.clips))
 
 
-def cut_clips(dataset: Dataset, window_s: float) -> ClipWindows:
+def cut_clips(dataset: Dataset, window_s: float, durations_s: Sequence[float | None] | None = None) -> ClipWindows:
     """Cut the clips longer than 1.05 windows of ``window_s`` seconds into windows without overlap.
 
     The last window of a clip is shifted back to end with the clip. A window has its clip's label, fold and recording.
-    Durations are read from the headers of the files; a clip that cannot be read is one window.
+    Durations that are not given are read from the headers of the files; a clip that cannot be read, or whose duration
+    is None, is one window.
 
     >>> cut_clips(city, 1.0).describe()
     '... clips are longer than the window of 1 s: cut into ... windows'
     """
-    found = [_windows_of(clip, window_s) for clip in dataset.clips]
+    durations_s = [length_s(clip) for clip in dataset.clips] if durations_s is None else durations_s
+    found = [_windows_of(clip, each, window_s) for clip, each in zip(dataset.clips, durations_s, strict=True)]
     cut = replace(dataset, clips=tuple(one for each in found for one in each), window_s=window_s)
     clip_of = np.repeat(np.arange(len(found)), [len(each) for each in found])
     return ClipWindows(windows=cut, clip_of=clip_of, n_clips=len(found))
 
 
-def _windows_of(clip: Clip, window_s: float) -> list[Clip]:
-    duration_s = length_s(clip)
+def _windows_of(clip: Clip, duration_s: float | None, window_s: float) -> list[Clip]:
     if duration_s is None:
         return [clip]
     spans = list(window_spans(round(duration_s * TICKS_PER_S), window_s * TICKS_PER_S))

@@ -3,6 +3,7 @@
     features.npy     float32 [rows, ...], zeros where nothing has been written
     journal.jsonl    one line per finished chunk: number, checksum, failures, notes and seconds, with a line checksum
     key.json         the inputs that the array is computed from, with a checksum; written last, when the store is ready
+    durations.json   the durations of the clips, so that the headers of unchanged files are read once
 
 If the key does not match, the store is created again. If a chunk's checksum does not match, that chunk is recomputed.
 Damage is reported in a warning. A journal line that was cut off by a kill counts as an unfinished chunk, without a
@@ -17,7 +18,7 @@ import logging
 import shutil
 import weakref
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ CHUNK = 32  # rows per chunk: written, checked and recorded in the journal toget
 
 
 REMEDY = "Free disk space there, or set SOUNDMARK_CACHE to another folder."
+
+
+DURATIONS = "durations.json"
 
 
 MIN_FREE_BYTES = 50_000_000  # disk space to keep free
@@ -142,7 +146,7 @@ class Store:
             return
         try:
             for old in self.folder.glob("*.*"):
-                if old.name != ".lock":
+                if old.name not in (".lock", DURATIONS):
                     old.unlink()
             _check_room(self.folder, 4 * int(np.prod(self.shape)))
             with self._array.open("wb") as file:
@@ -228,6 +232,34 @@ class Store:
         if damaged or incomplete:
             atomic.write_bytes(self._journal, b"".join(kept))
         return chunks
+
+
+def read_durations(folder: Path, clips: str) -> list[float | None] | None:
+    """Return the durations in seconds that ``write_durations`` stored for ``clips``; None if there are none.
+
+    >>> read_durations(folder, "a digest of clips") is None
+    True
+    """
+    try:
+        found = checksums.parse_verified((folder / DURATIONS).read_bytes())
+    except (OSError, ValueError):  # a new store, or a damaged file: the headers are read again
+        return None
+    durations: list[float | None] = found["durations_s"]
+    return durations if found["clips"] == clips else None
+
+
+def write_durations(folder: Path, clips: str, durations_s: Sequence[float | None]) -> None:
+    """Store the durations of clips in seconds; None for one that could not be read. ``clips`` is their digest.
+
+    Raises:
+        OutputError: the file cannot be written.
+
+    >>> write_durations(folder, "digest", [4.0, None])
+    >>> read_durations(folder, "digest"), read_durations(folder, "another digest")
+    ([4.0, None], None)
+    """
+    values = {"clips": clips, "durations_s": list(durations_s)}
+    atomic.write_text(folder / DURATIONS, json.dumps(checksums.with_checksum(values)))
 
 
 def _rows_of(number: int) -> slice:

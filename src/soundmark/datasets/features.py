@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -26,6 +27,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from soundmark import audio
+from soundmark.datasets import feature_store
+from soundmark.datasets.clip import length_s
 from soundmark.datasets.clip_windows import ClipWindows, cut_clips, whole_clips
 from soundmark.datasets.dataset import Clip, Dataset, Skipped
 from soundmark.datasets.feature_store import CHUNK, REMEDY, Chunk, Rows, Store
@@ -129,10 +132,13 @@ def build(
     >>> store.array.shape, store.built, build(city, Mel()).built
     ((60, 64, 64), 60, 0)
     """
-    folder = _folder(dataset, extractor)
-    windows = cut_clips(dataset, window_s) if window_s and extractor.real_time else whole_clips(dataset)
+    folder, files = _folder(dataset, extractor), _file_stamps(dataset.clips)
+    if window_s and extractor.real_time:
+        windows = _cut(dataset, window_s, folder, files, fresh=fresh)
+    else:
+        windows = whole_clips(dataset)
     clips = windows.windows.clips
-    store = Store(folder, _key(windows.windows, extractor), (len(clips), *extractor.shape))
+    store = Store(folder, _key(windows.windows, extractor, files), (len(clips), *extractor.shape))
     with exclusive(folder, on_wait=partial(progress, WAITING, 0, 0, ""), remedy=REMEDY):
         store.prepare(fresh=fresh)
         finished = store.finished()
@@ -383,19 +389,46 @@ def _folder(dataset: Dataset, extractor: Extractor) -> Path:
     return atomic.make_folder(cache_folder() / "features" / name, REMEDY)
 
 
-def _key(dataset: Dataset, extractor: Extractor) -> dict[str, Any]:
+def _cut(dataset: Dataset, window_s: float, folder: Path, files: FileStamps, *, fresh: bool) -> ClipWindows:
+    """Cut the clips into windows; the durations of unchanged files are read from the store, not from their headers."""
+    digest = _digest(dataset, files)
+    known = None if fresh else feature_store.read_durations(folder, digest)
+    found = zip(dataset.clips, known or [None] * len(dataset.clips), strict=True)
+    durations = [length_s(clip) if each is None else each for clip, each in found]
+    if durations != known:
+        feature_store.write_durations(folder, digest, durations)
+    return cut_clips(dataset, window_s, durations)
+
+
+FileStamps = dict[Path, tuple[int, int]]  # size in bytes and time of modification in ns of each file
+
+
+def _file_stamps(clips: Iterable[Clip]) -> FileStamps:
+    """Return the stamps of the files of ``clips``; (−1, −1) for one that was deleted after the data set was opened."""
+    stamps: FileStamps = {}
+    for path in dict.fromkeys(clip.path for clip in clips):
+        try:
+            found = os.stat(path)  # noqa: PTH116 - half the time of Path.stat
+            stamps[path] = (found.st_size, found.st_mtime_ns)
+        except OSError:
+            stamps[path] = (-1, -1)  # reported when the clip is read
+    return stamps
+
+
+def _digest(dataset: Dataset, files: FileStamps) -> str:
+    """Return a digest of the clips of ``dataset`` and their files."""
     digest = hashlib.sha256()
     for clip in dataset.clips:
-        try:
-            found = clip.path.stat()
-            stamp = (found.st_size, found.st_mtime_ns)
-        except OSError:
-            stamp = (-1, -1)  # deleted after the data set was opened; reported when the clip is read
-        digest.update(repr((dataset.relative_path(clip), *stamp, clip.start_s, clip.stop_s)).encode())
+        text = repr((dataset.relative_path(clip), *files[clip.path], clip.start_s, clip.stop_s))
+        digest.update(text.encode())
+    return digest.hexdigest()
+
+
+def _key(dataset: Dataset, extractor: Extractor, files: FileStamps) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "representation": extractor.settings(),
         "version": extractor.version,
-        "clips": digest.hexdigest(),
+        "clips": _digest(dataset, files),
         "dataset": str(dataset.root.resolve()),
     }

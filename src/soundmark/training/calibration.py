@@ -120,8 +120,10 @@ class Familiarity:
         return replace(self, middle=float(held_out.mean()), spread=float(held_out.std() + 1e-6))
 
 
-def held_out_familiarity(views: np.ndarray, targets: np.ndarray, sources: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """Return the raw familiarity of each training clip, float64 ``[n]``, by cross-validation over recordings.
+def fit_familiarity(
+    views: np.ndarray, targets: np.ndarray, sources: np.ndarray, *, seed: int = 0
+) -> tuple[Familiarity, np.ndarray]:
+    """Fit to all views of training clips; return also the raw familiarity of each clip, float64 ``[n]``, held out.
 
     Each clip is scored in its first view by a ``Familiarity`` that was fitted on all views without its recording.
     ``views`` are embeddings ``[v, n, d]``, ``targets`` ``[n, classes]``, and ``sources`` ``[n]`` names at least two
@@ -130,21 +132,20 @@ def held_out_familiarity(views: np.ndarray, targets: np.ndarray, sources: np.nda
 
     >>> rng = np.random.default_rng(0)
     >>> views = rng.normal(size=(1, 40, 3))
-    >>> held_out_familiarity(views, np.eye(2)[np.arange(40) % 2], (np.arange(40) // 4).astype(str)).shape
-    (40,)
+    >>> familiarity, raw = fit_familiarity(views, np.eye(2)[np.arange(40) % 2], (np.arange(40) // 4).astype(str))
+    >>> familiarity.classes.shape, raw.shape
+    ((2, 3), (40,))
     """
     fold_of = splits.assign_folds(sources, targets, k=min(N_FOLDS, len(np.unique(sources))), seed=seed)
-    everything, raw = Moments.of(views, targets), np.zeros(len(targets))
+    folds, raw = Moments.by_fold(views, targets, fold_of), np.zeros(len(targets))
+    everything = Moments.sum(folds.values())
 
     def hold_out(fold: int) -> None:
-        held_out = fold_of == fold
-        if held_out.all():
-            return  # there is only one recording
-        others = everything - Moments.of(views[:, held_out], targets[held_out])
-        raw[held_out] = Familiarity.of_moments(others).raw(views[0, held_out])
+        test = fold_of == fold
+        raw[test] = Familiarity.of_moments(everything - folds[fold]).raw(views[0, test])
 
-    parallel.map_in_threads(hold_out, np.unique(fold_of).tolist())
-    return raw
+    parallel.map_in_threads(hold_out, list(folds))
+    return Familiarity.of_moments(everything), raw
 
 
 def shrunken(covariance: np.ndarray, share: float) -> np.ndarray:
@@ -186,9 +187,9 @@ class Novelty:
         >>> bool(fitted(np.zeros((1, 4)))[0] < -2 < 2 < fitted(np.array([[0.0, 0.0, 0.0, 6.0]]))[0])
         True
         """
-        logits = views[:, :, first:].reshape(-1, views.shape[2] - first)
-        spread = logits.std(0, dtype=np.float64) + 1e-6
-        shift = -np.quantile(logits, 1 - RARE, axis=0) / spread
+        logits = np.ascontiguousarray(views[:, :, first:].reshape(-1, views.shape[2] - first).T)
+        spread = logits.std(1, dtype=np.float64) + 1e-6
+        shift = -np.quantile(logits, 1 - RARE, axis=1) / spread
         return cls(
             scale=np.pad(1 / spread, (first, 0)).astype(np.float32),
             shift=np.pad(shift, (first, 0), constant_values=NEVER).astype(np.float32),
@@ -208,9 +209,12 @@ def held_out_novelty(views: np.ndarray, first: int, fold_of: np.ndarray) -> np.n
     (20,)
     """
     found = np.zeros(len(fold_of))
-    for fold in np.unique(fold_of):
+
+    def hold_out(fold: int) -> None:
         test = fold_of == fold
         found[test] = Novelty.of(views[:, ~test], first)(views[0, test])
+
+    parallel.map_in_threads(hold_out, np.unique(fold_of).tolist())
     return found
 
 

@@ -6,10 +6,15 @@ reads the features once.
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
+
+from soundmark.runtime import parallel
 
 Floats = NDArray[np.float64]
 
@@ -50,6 +55,28 @@ class Moments:
                 q = np.concatenate([design[rows], view[rows]], axis=1)
                 products += q.T @ q
         return cls(products, targets.shape[1])
+
+    @classmethod
+    def by_fold(cls, views: np.ndarray, targets: np.ndarray, fold_of: np.ndarray) -> dict[int, Moments]:
+        """Return the moments of the examples of each fold, arguments as in ``of`` and ``fold_of`` ``[n]``.
+
+        >>> folds = Moments.by_fold(np.array([[[1.0], [3.0]]]), np.eye(2), np.array([0, 1]))
+        >>> folds[1].mean.tolist(), Moments.sum(folds.values()).mean.tolist()
+        ([3.0], [2.0])
+        """
+        folds = np.unique(fold_of).tolist()
+        found = parallel.map_in_threads(lambda fold: cls.of(views[:, fold_of == fold], targets[fold_of == fold]), folds)
+        return dict(zip(folds, found, strict=True))
+
+    @classmethod
+    def sum(cls, parts: Iterable[Moments]) -> Moments:
+        """Return the moments of the examples of all ``parts``.
+
+        >>> one = Moments.of(np.array([[[1.0], [3.0]]]), np.eye(2))
+        >>> Moments.sum([one, one]).n
+        4.0
+        """
+        return reduce(operator.add, parts)
 
     def __add__(self, other: Moments) -> Moments:
         return Moments(self.products + other.products, self.n_classes)

@@ -64,6 +64,41 @@ def test_windows_of_a_file_without_known_recording_share_one(tmp_path: Path):
     assert cut.windows.sources.tolist() == ["cat/b.wav", "dog/a.wav", "dog/a.wav", "dog/a.wav"]
 
 
+def test_headers_of_unchanged_files_are_read_once(tmp_path: Path, monkeypatch):
+    data = write_clips(tmp_path, {"dog/a": 3.0, "cat/b": 1.0})
+    first = features.build(data, LOGMEL, window_s=1.0, jobs=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(features, "length_s", lambda clip: pytest.fail(f"the header of {clip.path} was read again"))
+        again = features.build(data, LOGMEL, window_s=1.0, jobs=1)
+        longer_windows = features.build(data, LOGMEL, window_s=2.0, jobs=1)
+    assert again.built == 0
+    np.testing.assert_array_equal(again.array[:], first.array[:])
+    assert longer_windows.windows.clip_of.tolist() == [0, 1, 1]
+    soundfile.write(tmp_path / "cat" / "b.wav", np.zeros(4 * RATE_HZ), RATE_HZ)
+    assert features.build(data, LOGMEL, window_s=1.0, jobs=1).windows.clip_of.tolist() == [0, 0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"clips": "x"}', b"\xff", None])
+def test_damaged_durations_are_read_again(tmp_path: Path, content: bytes | None):
+    data = write_clips(tmp_path, {"dog/a": 3.0, "cat/b": 1.0})
+    store = features.build(data, LOGMEL, window_s=1.0, jobs=1)
+    stored = store.folder / "durations.json"
+    assert stored.exists()
+    stored.write_bytes(stored.read_bytes().replace(b"3.0", b"1.0") if content is None else content)
+    again = features.build(data, LOGMEL, window_s=1.0, jobs=1)
+    assert again.built == 0
+    assert again.windows.clip_of.tolist() == [0, 1, 1, 1]
+
+
+def test_a_file_that_could_not_be_read_is_looked_at_again(tmp_path: Path, monkeypatch):
+    """Permissions can be fixed without a change of the size or the time of the file."""
+    data = write_clips(tmp_path, {"dog/a": 3.0, "cat/b": 1.0})
+    with monkeypatch.context() as patched:
+        patched.setattr(features, "length_s", lambda clip: None)
+        assert len(features.build(data, LOGMEL, window_s=1.0, jobs=1).windows.clip_of) == 2
+    assert features.build(data, LOGMEL, window_s=1.0, jobs=1).windows.clip_of.tolist() == [0, 1, 1, 1]
+
+
 def test_the_features_of_a_long_clip_cover_all_of_it(tmp_path: Path):
     data = write_clips(tmp_path, {"dog/a": 3.0, "cat/b": 1.0})
     store = features.build(data, LOGMEL, window_s=1.0, jobs=1)

@@ -120,17 +120,19 @@ def test_familiarity_matches_the_slow_implementation(n, d, classes):
     np.testing.assert_allclose(familiarity.raw(new), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_held_out_familiarity_excludes_the_recording_of_each_clip():
+def test_familiarity_of_a_clip_is_fitted_without_its_recording():
     """With as many recordings as folds, each fold is one recording."""
     rng = np.random.default_rng(1)
     sources = np.repeat(np.arange(calibration.N_FOLDS), 4).astype(str)
     targets = np.eye(3)[np.arange(calibration.N_FOLDS) % 3].repeat(4, axis=0)
     embeddings = targets @ rng.normal(size=(3, 5)) * 4 + rng.normal(size=(len(sources), 5))
-    found = calibration.held_out_familiarity(embeddings[None], targets, sources)
+    familiarity, found = calibration.fit_familiarity(embeddings[None], targets, sources)
     for source in np.unique(sources):
         own = sources == source
         expected = Familiarity.of(embeddings[~own], targets[~own]).raw(embeddings[own])
         np.testing.assert_allclose(found[own], expected, rtol=1e-5, atol=1e-4)
+    expected = Familiarity.of(embeddings, targets).raw(embeddings)
+    np.testing.assert_allclose(familiarity.raw(embeddings), expected, rtol=1e-5, atol=1e-4)
 
 
 def test_a_threshold_from_held_out_familiarity_keeps_its_fraction_of_new_recordings():
@@ -142,7 +144,7 @@ def test_a_threshold_from_held_out_familiarity_keeps_its_fraction_of_new_recordi
     clips = (recordings[:, None] + 0.2 * rng.normal(size=(n, 5, d))).reshape(-1, d)
     targets, sources = np.eye(4)[labels].repeat(5, axis=0), np.arange(n).repeat(5).astype(str)
     train = np.arange(len(clips)) < len(clips) // 2
-    raw = calibration.held_out_familiarity(clips[None, train], targets[train], sources[train])
+    _, raw = calibration.fit_familiarity(clips[None, train], targets[train], sources[train])
     new = Familiarity.of(clips[train], targets[train]).raw(clips[~train])
     assert np.mean(new >= np.quantile(raw, 0.05)) == pytest.approx(0.95, abs=0.03)
 

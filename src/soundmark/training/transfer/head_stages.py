@@ -74,7 +74,7 @@ def held_out_logits(
                 moments += other
             moments = moments if constant is None else moments + constant
             if moments.n > 0:
-                weights, bias = linear_head.fit_moments(moments, shrinkage, activation=activation, precision=np.float32)
+                weights, bias = linear_head.fit_moments(moments, shrinkage, activation=activation)
                 test = fold_of == fold
                 logits = views[0][test] @ weights[:, :n_classes] + bias[:n_classes]
                 logits[:, moments.class_sizes[:n_classes] == 0] = ABSENT

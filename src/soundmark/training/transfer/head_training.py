@@ -15,13 +15,11 @@ from soundmark.models.pretrained.backbone import Backbone
 from soundmark.training import calibration
 from soundmark.training.calibration import (
     Calibration,
-    Familiarity,
     Novelty,
     Presence,
-    held_out_familiarity,
+    fit_familiarity,
     held_out_novelty,
 )
-from soundmark.training.moments import Moments
 from soundmark.training.recipe import Recipe
 from soundmark.training.transfer import head_graph, linear_head
 from soundmark.training.transfer.linear_head import LinearHead
@@ -176,12 +174,12 @@ def _calibrate(
         return Calibration()
     n, n_classes = targets.shape
     embeddings = views[:, :, : backbone.embedding_size]
-    raw = held_out_familiarity(embeddings, targets, sources, seed=recipe.seed)
+    familiarity, raw = fit_familiarity(embeddings, targets, sources, seed=recipe.seed)
     found = calibration.calibrate(
         head.held_out[:n, :n_classes],
         targets,
         activation,
-        familiarity=Familiarity.of_moments(Moments.of(embeddings, targets)),
+        familiarity=familiarity,
         raw=raw,
         kept=recipe.known_quantile,
     )

@@ -6,7 +6,7 @@ logits for calibration. So no validation clips are needed, and the head is fitte
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +31,7 @@ class LinearHead:
     bias: np.ndarray  # float32 [classes]
     shrinkage: float
     temperature: float
-    losses: Mapping[float, float]  # by shrinkage: the calibrated cross entropy on held-out clips, in nats
+    losses: Mapping[float, float]  # of each shrinkage tried: the calibrated cross entropy on held-out clips, in nats
     fold_of: np.ndarray  # int64 [n], the fold of the cross-validation in which each clip was held out
     held_out: np.ndarray  # float32 [n, classes]: logits of each clip from a head fitted without its recording
 
@@ -55,7 +55,8 @@ def fit_head(
     after a least-squares fit of the features on the targets. With S = (1 − s)·C + s·tr(C)/d·I, the logit of class k is
     xᵀS⁻¹m_k − ½·m_kᵀS⁻¹m_k. For ``sigmoid``, it is the discriminant between the clips with and without the label. The
     shrinkage s is the one of ``SHRINKAGES`` with the lowest cross entropy on held-out clips, each with its own
-    temperature. Strong shrinkage helps because clips of one recording are more alike than recordings are.
+    temperature; the search starts in the middle, and ends where the cross entropy rises. Strong shrinkage helps because
+    clips of one recording are more alike than recordings are.
 
     Source: J. Friedman, "Regularized Discriminant Analysis", JASA 84 (1989), equation 18 with λ = 1.
 
@@ -67,34 +68,82 @@ def fit_head(
     ((60, 2), True, True)
     """
     x, y = np.asarray(features, np.float64), np.asarray(targets, np.float64)
-    examples = x[None] if views is None else views
     recordings = len(np.unique(sources))
     fold_of = splits.assign_folds(sources, y, k=min(FOLDS, recordings), seed=seed)
-    everything = Moments.of(examples, y)
-    held_out = np.zeros((len(SHRINKAGES), *y.shape))
-
-    def hold_out(fold: int) -> None:
-        test = fold_of == fold
-        others = everything - Moments.of(examples[:, test], y[test])
-        for index, (weights, bias) in enumerate(_discriminants(others, SHRINKAGES, activation, np.float32)):
-            held_out[index, test] = x[test] @ weights + bias
-
-    parallel.map_in_threads(hold_out, np.unique(fold_of).tolist() if recordings > 1 else [])
-    # With a single recording, nothing was held out: no temperature can be fitted.
-    temperatures = [calibration.temperature(logits, y, activation) if recordings > 1 else 1.0 for logits in held_out]
-    task = Task.named(activation)
-    losses = [task.cross_entropy(logits / t, y) for logits, t in zip(held_out, temperatures, strict=True)]
-    best = int(np.argmin(losses))
-    ((weights, bias),) = _discriminants(everything, SHRINKAGES[best : best + 1], activation)
+    folds = Moments.by_fold(x[None] if views is None else views, y, fold_of)
+    everything = Moments.sum(folds.values())
+    if recordings == 1:  # nothing can be held out
+        tried = [_Tried(shrinkage=SHRINKAGES[len(SHRINKAGES) // 2], logits=np.zeros(y.shape))]
+    else:
+        others = parallel.map_in_threads(lambda fold: _Equations.of(everything - folds[fold], activation), list(folds))
+        held_out = _HeldOut(x, y, fold_of, dict(zip(folds, others, strict=True)), Task.named(activation))
+        tried = _search(held_out.evaluate)
+    best = min(tried, key=lambda each: each.loss)
+    weights, bias = _Equations.of(everything, activation).solve(best.shrinkage)
     return LinearHead(
         weights=weights.astype(np.float32),
         bias=bias.astype(np.float32),
-        shrinkage=SHRINKAGES[best],
-        temperature=temperatures[best],
-        losses=dict(zip(SHRINKAGES, losses, strict=True)),
+        shrinkage=best.shrinkage,
+        temperature=best.temperature,
+        losses={each.shrinkage: each.loss for each in sorted(tried, key=lambda each: each.shrinkage)},
         fold_of=fold_of,
-        held_out=held_out[best].astype(np.float32),
+        held_out=best.logits.astype(np.float32),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tried:
+    """A shrinkage, and the logits ``[n, classes]`` of held-out clips with it."""
+
+    shrinkage: float
+    logits: Floats
+    temperature: float = 1.0
+    loss: float = 0.0
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """Scores clips with heads that are fitted without the fold of the clip."""
+
+    features: Floats
+    targets: Floats
+    fold_of: np.ndarray
+    others: Mapping[int, _Equations]  # of the clips outside each fold
+    task: Task
+
+    def evaluate(self, shrinkage: float) -> _Tried:
+        """Score all clips with heads of one shrinkage, and fit their temperature."""
+        logits = np.zeros(self.targets.shape)
+
+        def hold_out(fold: int) -> None:
+            test = self.fold_of == fold
+            weights, bias = self.others[fold].solve(shrinkage)
+            logits[test] = self.features[test] @ weights + bias
+
+        parallel.map_in_threads(hold_out, list(self.others))
+        temperature = calibration.temperature(logits, self.targets, self.task.activation)
+        loss = self.task.cross_entropy(logits / temperature, self.targets)
+        return _Tried(shrinkage=shrinkage, logits=logits, temperature=temperature, loss=loss)
+
+
+def _search(evaluate: Callable[[float], _Tried]) -> list[_Tried]:
+    """Try shrinkages from the middle downwards, and if that does not help upwards, until the loss rises.
+
+    On 58 random parts of UrbanSound8K, this found the lowest loss of all shrinkages in 57, with 4.3 trials instead of 8
+    (LOG.md, 2026-11-29).
+    """
+    middle = len(SHRINKAGES) // 2
+    tried = {middle: evaluate(SHRINKAGES[middle])}
+    for step in (-1, 1):
+        at = middle
+        while 0 <= at + step < len(SHRINKAGES):
+            tried[at + step] = evaluate(SHRINKAGES[at + step])
+            if tried[at + step].loss >= tried[at].loss:
+                break
+            at += step
+        if at != middle:
+            break
+    return list(tried.values())
 
 
 def fit_weights(
@@ -114,9 +163,7 @@ def fit_weights(
     return fit_moments(Moments.of(views, np.asarray(targets, np.float64)), shrinkage, activation=activation)
 
 
-def fit_moments(
-    moments: Moments, shrinkage: float, *, activation: str = "softmax", precision: type[np.floating] = np.float64
-) -> tuple[np.ndarray, np.ndarray]:
+def fit_moments(moments: Moments, shrinkage: float, *, activation: str = "softmax") -> tuple[np.ndarray, np.ndarray]:
     """Fit a head like ``fit_weights`` on the moments of the views.
 
     >>> labels = np.arange(60) % 2
@@ -125,33 +172,41 @@ def fit_moments(
     >>> bool(((features @ weights + bias).argmax(1) == labels).all())
     True
     """
-    ((weights, bias),) = _discriminants(moments, (shrinkage,), activation, precision)
+    weights, bias = _Equations.of(moments, activation).solve(shrinkage)
     return weights.astype(np.float32), bias.astype(np.float32)
 
 
-def _discriminants(
-    moments: Moments, shrinkages: tuple[float, ...], activation: str, precision: type[np.floating] = np.float64
-) -> list[tuple[Floats, Floats]]:
-    """Return weights ``[d, classes]`` and bias ``[classes]`` for unstandardised features, for each shrinkage.
+@dataclass(frozen=True, kw_only=True)
+class _Equations:
+    """The linear equations whose solution is a discriminant, for standardised features."""
 
-    Single ``precision`` solves the equations in half the time, and is enough to compare shrinkages: the condition
-    number of a shrunken covariance is below 10⁴.
-    """
-    mean, spread = moments.mean, moments.spread
-    covariance = moments.residual_covariance() / np.outer(spread, spread)
-    present = (moments.class_means - mean) / spread
-    present[moments.class_sizes == 0] = 0
-    absent = (moments.other_means - mean) / spread
-    direction = (present if activation == "softmax" else present - absent).T
-    heads = []
-    for shrinkage in shrinkages:
-        shrunk = calibration.shrunken(covariance, shrinkage).astype(precision, copy=False)
-        solved = np.linalg.solve(shrunk, direction.astype(precision, copy=False)).astype(np.float64, copy=False)
-        midpoint = present if activation == "softmax" else present + absent
-        bias = -0.5 * (midpoint * solved.T).sum(1)
-        weights = solved / spread[:, None]
-        heads.append((weights, bias - mean @ weights))
-    return heads
+    mean: Floats  # [d], of the features
+    spread: Floats  # [d]
+    covariance: Floats  # [d, d], of the residuals
+    direction: Floats  # [d, classes]
+    midpoint: Floats  # [classes, d]
+
+    @classmethod
+    def of(cls, moments: Moments, activation: str) -> _Equations:
+        """Set up the equations for training clips with these ``moments``."""
+        mean, spread = moments.mean, moments.spread
+        present = (moments.class_means - mean) / spread
+        present[moments.class_sizes == 0] = 0
+        absent = (moments.other_means - mean) / spread
+        return cls(
+            mean=mean,
+            spread=spread,
+            covariance=moments.residual_covariance() / np.outer(spread, spread),
+            direction=(present if activation == "softmax" else present - absent).T,
+            midpoint=present if activation == "softmax" else present + absent,
+        )
+
+    def solve(self, shrinkage: float) -> tuple[Floats, Floats]:
+        """Return the weights ``[d, classes]`` and the bias ``[classes]`` for unstandardised features."""
+        solved = np.linalg.solve(calibration.shrunken(self.covariance, shrinkage), self.direction)
+        weights = solved / self.spread[:, None]
+        bias: Floats = -0.5 * (self.midpoint * solved.T).sum(1) - self.mean @ weights
+        return weights, bias
 
 
 def with_backgrounds(
