@@ -176,6 +176,16 @@ class Dataset:
             row[[index[name] for name in self.labels_of(clip)]] = 1
         return _read_only(has)
 
+    @property
+    def background_rows(self) -> tuple[int, ...]:
+        """The indices of the background labels among the classes.
+
+        >>> data = Dataset(name="pets", root=Path("."), classes=("dog", "none"), clips=(), background=("none",))
+        >>> data.background_rows
+        (1,)
+        """
+        return tuple(row for row, label in enumerate(self.classes) if label in self.background)
+
     @cached_property
     def sources(self) -> NDArray[np.str_]:
         """The recording that each clip was cut from, str [n]; the clip's path if the recording is unknown."""

@@ -7,6 +7,7 @@ never test clips.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +21,9 @@ SHRINKAGE = 0.6  # of the covariances: clips of one recording are more alike tha
 
 
 EVENT_THRESHOLD = 0.4  # for events of models with presence: chosen on left-out classes and folds (LOG.md, 2026-11-27)
+
+
+EVENT_THRESHOLD_BESIDE_BACKGROUND = 0.36  # the same with a background class, whose examples lower the presence of all
 
 
 RARE = 0.005  # fraction of the training clips whose logit of an AudioSet class is counted as unusual
@@ -243,15 +247,18 @@ class Standard:
 class Presence:
     """Presence: how likely a window contains a sound of the classes at all, 0 to 1. It decides on events.
 
-    Let z_k be the calibrated logits of the classes, b the one of the background, which is one more class of the same
-    discriminant, f the raw familiarity and v the novelty, if there is one. With S(x) = 1 / (1 + exp(−x)), and the
-    second factor standardised over held-out clips,
+    Let z_k be the calibrated logits of the classes that are no background, b the one of the background, f the raw
+    familiarity and v the novelty, if there is one. With S(x) = 1 / (1 + exp(−x)), and the second factor standardised
+    over held-out clips of these classes,
 
         known = standardised f + standardised (max z_k − b) − standardised v
         presence = S(ln Σ exp(z_k) − b) · S(known / spread)
+
+    The background is one more class of the same discriminant, of the synthetic backgrounds. If the data set has
+    background classes too, exp(b) is the sum over all of them.
     """
 
-    weights: np.ndarray  # float32 [features], of the background's logit before calibration
+    weights: np.ndarray  # float32 [features], of the logit of the synthetic backgrounds before calibration
     bias: float
     temperature: float
     familiarity: Standard
@@ -259,6 +266,7 @@ class Presence:
     spread: float
     novelty: Novelty | None = None
     novelty_standard: Standard = Standard(0.0, 1.0)
+    background_rows: tuple[int, ...] = ()  # the classes of the data set that are background
 
     @classmethod
     def of(
@@ -271,18 +279,21 @@ class Presence:
         *,
         novelty: Novelty | None = None,
         novelties: np.ndarray | None = None,
+        background_rows: Sequence[int] = (),
     ) -> Presence:
-        """Fit to held-out clips: ``logits`` ``[n, classes + 1]``, the last one the background's, and ``raw`` ``[n]``.
+        """Fit to held-out clips of classes that are no background: ``logits`` ``[n, classes + 1]`` and ``raw`` ``[n]``.
 
-        ``novelty`` is fitted on all training clips; ``novelties`` ``[n]`` are those of held-out clips.
+        The last logit is the one of the synthetic backgrounds. ``novelty`` is fitted on all training clips;
+        ``novelties`` ``[n]`` are those of the held-out clips. ``background_rows`` are the background classes.
 
         >>> rng = np.random.default_rng(0)
         >>> fitted = Presence.of(rng.normal(size=(50, 3)), rng.normal(size=50), np.zeros(4), 0.0, 1.0)
         >>> fitted(np.zeros((1, 2)), np.zeros(1), np.zeros(1)).shape
         (1,)
         """
-        z = np.asarray(logits, np.float64) / temperature
-        margins = z[:, :-1].max(1) - z[:, -1]
+        rows = tuple(background_rows)
+        z, b = _split(np.asarray(logits, np.float64) / temperature, (*rows, logits.shape[1] - 1))
+        margins = z.max(1) - b
         fitted = cls(
             weights=np.asarray(weights, np.float32),
             bias=float(bias),
@@ -292,6 +303,7 @@ class Presence:
             spread=1.0,
             novelty=novelty,
             novelty_standard=Standard(0.0, 1.0) if novelties is None else Standard.of(novelties),
+            background_rows=rows,
         )
         return replace(fitted, spread=Standard.of(fitted._known(raw, margins, novelties)).spread)
 
@@ -302,13 +314,20 @@ class Presence:
 
         ``logits`` are ``[n, classes]``; ``background``, ``raw`` and ``novelties``, if there is a novelty, ``[n]``.
         """
-        z, b = np.asarray(logits, np.float64) / self.temperature, np.asarray(background, np.float64) / self.temperature
+        both = np.column_stack([logits, background]).astype(np.float64) / self.temperature
+        z, b = _split(both, (*self.background_rows, both.shape[1] - 1))
         odds = np.logaddexp.reduce(z, axis=1) - b
         return logistic(odds) * logistic(self._known(raw, z.max(1) - b, novelties) / self.spread)
 
     def _known(self, raw: np.ndarray, margins: np.ndarray, novelties: np.ndarray | None) -> np.ndarray:
         known = self.familiarity(raw) + self.margin(margins)
         return known if novelties is None else known - self.novelty_standard(novelties)
+
+
+def _split(logits: np.ndarray, background: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the logits of the classes that are no background, and the one of all that are, ``[n]``."""
+    rows = list(background)
+    return np.delete(logits, rows, axis=1), np.logaddexp.reduce(logits[:, rows], axis=1)
 
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 1000.0

@@ -147,6 +147,7 @@ def train_head(
         extractor.backbone,
         recipe,
         backgrounds=_background_features(recipe, extractor),
+        background_rows=dataset.background_rows,
         activation=Task.of(dataset.multi_label).activation,
     )
     seconds = time.perf_counter() - start

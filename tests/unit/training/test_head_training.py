@@ -86,6 +86,46 @@ def test_the_graph_computes_logits_familiarity_and_presence_as_numpy_does(traine
     assert np.ptp(presence) > 0.05
 
 
+@pytest.fixture(scope="module")
+def with_background(network, views, backgrounds) -> head_training.TransferModel:
+    """A model whose class "b" is background."""
+    return head_training.train_head(
+        views, TARGETS, SOURCES, network, RECIPE, backgrounds=backgrounds, background_rows=[1]
+    )
+
+
+def test_clips_of_a_background_class_are_no_sounds_that_are_present(trained, with_background, spectrograms):
+    """Before, the background class was one of the classes: its clips had the same presence as the others."""
+    (before,) = model_of(trained).bundle.run_for(spectrograms, ("presence",))
+    (presence,) = model_of(with_background).bundle.run_for(spectrograms, ("presence",))
+    background = TARGETS[:, 1] == 1
+    assert np.median(before[background]) > 0.95 * np.median(before[~background])
+    assert np.median(presence[background]) < 0.8 * np.median(presence[~background])
+
+
+def test_the_graph_computes_presence_with_a_background_class_as_numpy_does(with_background, views, spectrograms):
+    fitted, logits = with_background.calibration, with_background.logits(views[0]).astype(np.float64)
+    (presence,) = model_of(with_background).bundle.run_for(spectrograms, ("presence",))
+    decides = fitted.presence
+    assert decides is not None
+    synthetic = views[0] @ decides.weights + decides.bias
+    raw = fitted.familiarity.raw(views[0][:, :384])
+    expected = decides(logits, synthetic, raw, decides.novelty(views[0]))
+    np.testing.assert_allclose(presence, expected, atol=2e-3)
+    z = np.column_stack([logits, synthetic]) / decides.temperature
+    sounds, background = z[:, [0, 2]], np.log(np.exp(z[:, 1]) + np.exp(z[:, 3]))
+    odds = np.log(np.exp(sounds).sum(1)) - background
+    known = decides.familiarity(raw) + decides.margin(sounds.max(1) - background)
+    known -= decides.novelty_standard(decides.novelty(views[0]))
+    np.testing.assert_allclose(expected, 1 / (1 + np.exp(-odds)) / (1 + np.exp(-known / decides.spread)), rtol=1e-6)
+
+
+def test_the_graph_with_a_background_class_passes_the_check_of_untrusted_models(with_background):
+    assert with_background.calibration.event_thresholds == (0.36,) * CLASSES
+    checked = graph_check.check(with_background.graph(), "model.onnx")
+    assert checked.outputs["presence"] == (1,)
+
+
 def test_the_graph_passes_the_check_of_untrusted_models(trained):
     checked = graph_check.check(trained.graph(), "model.onnx")
     assert checked.inputs == {"spectrogram": (1, 1, *SHAPE)}

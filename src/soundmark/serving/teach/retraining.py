@@ -73,6 +73,7 @@ def retrain(
         extractor.backbone,
         recipe,
         backgrounds=examples.backgrounds,
+        background_rows=examples.data.background_rows,
         activation=activation,
     )
     check()

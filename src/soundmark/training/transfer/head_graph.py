@@ -39,7 +39,7 @@ def model_graph(
     if familiarity is not None:
         raw = add_familiarity(graph, familiarity)
         if presence is not None:
-            graph.output("presence", _presence(graph, presence, raw))
+            graph.output("presence", _presence(graph, presence, raw, n_classes))
     return graph.to_bytes()
 
 
@@ -77,17 +77,21 @@ def _raw_familiarity(graph: Graph, fitted: Familiarity) -> str:
     return graph.node("Sub", to_origin, distance)
 
 
-def _presence(graph: Graph, fitted: Presence, raw: str) -> str:
+def _presence(graph: Graph, fitted: Presence, raw: str, n_classes: int) -> str:
     """Add ``Presence`` of the logits, the features and the raw familiarity, ``[batch]``."""
     temperature = graph.constant("presence/temperature", fitted.temperature)
     weights = graph.constant("presence/weights", fitted.weights[:, None])
     gemm = graph.node("Gemm", "features", weights, graph.constant("presence/bias", [fitted.bias]))
-    background = _sum(graph, graph.node("Div", gemm, temperature))  # [batch, 1] to [batch]
+    synthetic = graph.node("Div", gemm, temperature)  # [batch, 1]
     z = graph.node("Div", "logits", temperature)
+    background = _sum(graph, synthetic)  # [batch]
+    if fitted.background_rows:
+        sounds = np.setdiff1d(np.arange(n_classes), fitted.background_rows)
+        own = graph.node("Gather", z, graph.constant("background/rows", np.array(fitted.background_rows)), axis=1)
+        background = _log_sum(graph, graph.node("Concat", own, synthetic, axis=1))
+        z = graph.node("Gather", z, graph.constant("background/others", sounds), axis=1)
     largest = _largest(graph, z)
-    column = graph.node("Unsqueeze", largest, graph.constant("axis", np.array([1])))
-    total = _sum(graph, graph.node("Exp", graph.node("Sub", z, column)))
-    odds = graph.node("Sub", graph.node("Add", graph.node("Log", total), largest), background)
+    odds = graph.node("Sub", _log_sum(graph, z), background)
     margin = graph.node("Sub", largest, background)
     known = graph.node(
         "Add",
@@ -107,6 +111,14 @@ def _standardised(graph: Graph, x: str, name: str, by: Standard) -> str:
     """Add (x − mean) / spread."""
     offset = graph.node("Sub", x, graph.constant(f"{name}/mean", by.mean))
     return graph.node("Div", offset, graph.constant(f"{name}/spread", by.spread))
+
+
+def _log_sum(graph: Graph, x: str) -> str:
+    """Add ln Σ exp(x) over the columns, without overflow."""
+    largest = _largest(graph, x)
+    column = graph.node("Unsqueeze", largest, graph.constant("axis", np.array([1])))
+    total = _sum(graph, graph.node("Exp", graph.node("Sub", x, column)))
+    return graph.node("Add", graph.node("Log", total), largest)
 
 
 def _sum(graph: Graph, x: str) -> str:

@@ -7,6 +7,7 @@ The backgrounds are one more class of the discriminant, which the model leaves o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,12 +55,14 @@ def train_head(
     recipe: Recipe,
     *,
     backgrounds: np.ndarray | None = None,
+    background_rows: Sequence[int] = (),
     activation: str = "softmax",
 ) -> TransferModel:
     """Fit and calibrate a head.
 
     ``views`` ``[v, n, f]`` are the features of n clips, whose first view is the complete clip, with ``targets`` ``[n,
-    classes]`` from the recordings ``sources``. ``backgrounds`` ``[m, f]`` are used with softmax only.
+    classes]`` from the recordings ``sources``. ``backgrounds`` ``[m, f]`` are synthetic, and used with softmax only;
+    ``background_rows`` are the classes of the data set that are background.
 
     >>> rng = np.random.default_rng(0)
     >>> targets, sources = np.eye(2)[np.arange(40) % 2], np.arange(40).astype(str)
@@ -71,7 +74,8 @@ def train_head(
     n_classes = targets.shape[1]
     head = _fit(*_examples(views, targets, sources, backgrounds, activation), activation, recipe.seed)
     has_background = head.weights.shape[1] > n_classes
-    found = _calibrate(head, views, targets, sources, activation, recipe, backbone, has_background=has_background)
+    rows = tuple(background_rows) if has_background else None
+    found = _calibrate(head, views, targets, sources, activation, recipe, backbone, rows)
     return TransferModel(backbone=backbone, head=head, n_classes=n_classes, calibration=found)
 
 
@@ -162,10 +166,11 @@ def _calibrate(
     activation: str,
     recipe: Recipe,
     backbone: Backbone,
-    *,
-    has_background: bool,
+    background_rows: tuple[int, ...] | None,
 ) -> Calibration:
     """Calibrate a head on its held-out logits; with a single recording, calibrate nothing.
+
+    ``background_rows`` are the background classes of the data set; None if the head has no synthetic backgrounds.
 
     Familiarity is fitted on all views, so that the windows of a long recording, which contain parts of sounds, are not
     unknown; its scale and threshold are those of complete held-out clips.
@@ -183,19 +188,22 @@ def _calibrate(
         raw=raw,
         kept=recipe.known_quantile,
     )
-    if not has_background or found.familiarity is None:
+    sounds = np.flatnonzero(targets[:, list(background_rows or ())].sum(1) == 0)  # clips that are no background
+    if background_rows is None or found.familiarity is None or not len(sounds):
         return found
     novelty, novelties = None, None
     if backbone.n_features > backbone.embedding_size:
         novelty = Novelty.of(views, backbone.embedding_size)
-        novelties = held_out_novelty(views, backbone.embedding_size, head.fold_of[:n])
+        novelties = held_out_novelty(views, backbone.embedding_size, head.fold_of[:n])[sounds]
     presence = Presence.of(
-        head.held_out[:n],
-        raw,
+        head.held_out[sounds],
+        raw[sounds],
         head.weights[:, -1],
         float(head.bias[-1]),
         found.temperature,
         novelty=novelty,
         novelties=novelties,
+        background_rows=background_rows,
     )
-    return replace(found, presence=presence, event_thresholds=(calibration.EVENT_THRESHOLD,) * n_classes)
+    threshold = calibration.EVENT_THRESHOLD_BESIDE_BACKGROUND if background_rows else calibration.EVENT_THRESHOLD
+    return replace(found, presence=presence, event_thresholds=(threshold,) * n_classes)
