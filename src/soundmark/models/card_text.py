@@ -40,6 +40,9 @@ CREATIVE_COMMONS = re.compile(r"CC[ -](BY(?:-NC)?(?:-SA|-ND)?)[ -](\d\.\d)|CC0[ 
 EXPORTABLE = ("mel", "logmel", "waveform")  # representations that ``export.front_end`` supports
 
 
+NO_BACKGROUND = "none: examples of other sounds would reduce false events"  # of models that decide on events
+
+
 SURROGATES = re.compile("[\ud800-\udfff]")  # from file names that are not UTF-8
 
 
@@ -47,7 +50,7 @@ SURROGATES = re.compile("[\ud800-\udfff]")  # from file names that are not UTF-8
 
 
 def summary(card: Card, columns: int = SUMMARY_COLUMNS) -> list[tuple[str, str]]:
-    """Summarise a card in six or seven rows of a heading and a text of at most ``columns`` columns.
+    """Summarise a card in six to eight rows of a heading and a text of at most ``columns`` columns.
 
     >>> for heading, text in summary(model.card):
     ...     print(f"{heading:<11}  {text}")
@@ -59,7 +62,7 @@ def summary(card: Card, columns: int = SUMMARY_COLUMNS) -> list[tuple[str, str]]
     warning = leakage_warning(card.scores)
     rows = [
         ("classes", _first_classes(card)),
-        *([("background", _background(card))] if card.background else []),
+        *([("background", background)] if (background := _background(card)) else []),
         ("trained on", _training_clips(card.training, name_columns=30)),
         _headline(card.scores),
         *([("warning", warning)] if warning else []),
@@ -148,7 +151,9 @@ def _first_classes(card: Card) -> str:
 
 def _background(card: Card) -> str:
     names = ", ".join(shortened(label, 30) for label in card.background)
-    return f"{names} (never reported as an event)" if names else ""
+    if names:
+        return f"{names} (never reported as an event)"
+    return NO_BACKGROUND if card.event_thresholds else ""
 
 
 def _training_clips(record: TrainingRecord, *, name_columns: int = 200) -> str:

@@ -69,6 +69,13 @@ def test_summary_limits_a_long_list_of_classes():
     assert summary(classes=("犬" * 60, "b"))["classes"].endswith("…")
 
 
+def test_summary_of_a_model_for_events_has_the_background():
+    assert "background" not in summary()
+    assert summary(event_thresholds=(0.4, 0.4))["background"].startswith("none: examples of other sounds")
+    named = summary(event_thresholds=(0.36, 0.36), background=("siren",))
+    assert named["background"] == "siren (never reported as an event)"
+
+
 def test_summary_has_data_set_clips_recordings_and_licences():
     record = {**CARD.training.to_json(), "n_recordings": 412, "weights": "mn04: EfficientAT, MIT licence; AudioSet"}
     rows = summary(training=TrainingRecord.from_json(record))
