@@ -27,6 +27,7 @@ import numpy as np
 
 from soundmark.errors import OutputError, SettingsError
 from soundmark.runtime import atomic, checksums
+from soundmark.runtime.checks import is_finite
 
 log = logging.getLogger("soundmark")
 
@@ -147,7 +148,7 @@ class Store:
         try:
             for old in self.folder.glob("*.*"):
                 if old.name not in (".lock", DURATIONS):
-                    old.unlink()
+                    old.unlink(missing_ok=True)
             _check_room(self.folder, 4 * int(np.prod(self.shape)))
             with self._array.open("wb") as file:
                 file.write(_header(self.shape))
@@ -234,18 +235,20 @@ class Store:
         return chunks
 
 
-def read_durations(folder: Path, clips: str) -> list[float | None] | None:
-    """Return the durations in seconds that ``write_durations`` stored for ``clips``; None if there are none.
+def read_durations(folder: Path, clips: str, n: int) -> list[float | None] | None:
+    """Return the durations in seconds that ``write_durations`` stored for ``n`` ``clips``; None if there are none.
 
-    >>> read_durations(folder, "a digest of clips") is None
+    >>> read_durations(folder, "a digest of clips", 3) is None
     True
     """
     try:
         found = checksums.parse_verified((folder / DURATIONS).read_bytes())
     except (OSError, ValueError):  # a new store, or a damaged file: the headers are read again
         return None
-    durations: list[float | None] = found["durations_s"]
-    return durations if found["clips"] == clips else None
+    durations = found.get("durations_s")
+    if found.get("clips") != clips or not isinstance(durations, list) or len(durations) != n:
+        return None
+    return durations if all(each is None or (is_finite(each) and each >= 0) for each in durations) else None
 
 
 def write_durations(folder: Path, clips: str, durations_s: Sequence[float | None]) -> None:
@@ -255,7 +258,7 @@ def write_durations(folder: Path, clips: str, durations_s: Sequence[float | None
         OutputError: the file cannot be written.
 
     >>> write_durations(folder, "digest", [4.0, None])
-    >>> read_durations(folder, "digest"), read_durations(folder, "another digest")
+    >>> read_durations(folder, "digest", 2), read_durations(folder, "another digest", 2)
     ([4.0, None], None)
     """
     values = {"clips": clips, "durations_s": list(durations_s)}

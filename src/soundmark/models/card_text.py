@@ -153,7 +153,8 @@ def _background(card: Card) -> str:
     names = ", ".join(shortened(label, 30) for label in card.background)
     if names:
         return f"{names} (never reported as an event)"
-    return NO_BACKGROUND if card.event_thresholds else ""
+    has_presence = card.recipe.get("backgrounds") and not card.task.has_thresholds
+    return NO_BACKGROUND if has_presence and card.event_thresholds else ""
 
 
 def _training_clips(record: TrainingRecord, *, name_columns: int = 200) -> str:

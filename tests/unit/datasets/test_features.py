@@ -1,5 +1,7 @@
 """Clips longer than the window are cut into windows, in training and in scoring alike."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from soundmark.datasets import Dataset, features
 from soundmark.datasets.clip_windows import cut_clips, describe_window, with_window
 from soundmark.datasets.dataset import with_background
 from soundmark.errors import SettingsError
+from soundmark.runtime import checksums
 from soundmark.spectrograms import Image, LogMel, Mel
 
 RATE_HZ = 8000
@@ -76,6 +79,24 @@ def test_headers_of_unchanged_files_are_read_once(tmp_path: Path, monkeypatch):
     assert longer_windows.windows.clip_of.tolist() == [0, 1, 1]
     soundfile.write(tmp_path / "cat" / "b.wav", np.zeros(4 * RATE_HZ), RATE_HZ)
     assert features.build(data, LOGMEL, window_s=1.0, jobs=1).windows.clip_of.tolist() == [0, 0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "values", [[1.0], {"a": 1}, ["3", "1"], [float("nan"), 1.0], [float("inf"), 1.0], [-1.0, 1.0], None]
+)
+def test_durations_that_are_none_are_read_again(tmp_path: Path, values: object):
+    """Even with a checksum that matches."""
+    data = write_clips(tmp_path, {"dog/a": 3.0, "cat/b": 1.0})
+    stored = features.build(data, LOGMEL, window_s=1.0, jobs=1).folder / "durations.json"
+    changed = {**checksums.parse_verified(stored.read_bytes()), "durations_s": values}
+    stored.write_text(json.dumps(checksums.with_checksum(changed)))
+    assert features.build(data, LOGMEL, window_s=1.0, jobs=1).windows.clip_of.tolist() == [0, 1, 1, 1]
+
+
+def test_times_of_single_precision_are_durations(tmp_path: Path):
+    data = write_clips(tmp_path, {"dog/a": 3.0, "cat/b": 1.0})
+    clips = tuple(replace(clip, stop_s=np.float32(0.75)) for clip in data.clips)
+    assert features.build(replace(data, clips=clips), LOGMEL, window_s=1.0, jobs=1).array.shape == (2, 32, 100)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"clips": "x"}', b"\xff", None])

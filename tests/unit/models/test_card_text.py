@@ -71,7 +71,11 @@ def test_summary_limits_a_long_list_of_classes():
 
 def test_summary_of_a_model_for_events_has_the_background():
     assert "background" not in summary()
-    assert summary(event_thresholds=(0.4, 0.4))["background"].startswith("none: examples of other sounds")
+    recipe = {"name": "transfer", "backbone": "mn04", "backgrounds": 100}
+    by_transfer = summary(event_thresholds=(0.4, 0.4), recipe=recipe)
+    assert by_transfer["background"].startswith("none: examples of other sounds")
+    assert "background" not in summary(event_thresholds=(0.4, 0.4))  # thresholds from reviews, without presence
+    assert "background" not in summary(event_thresholds=(0.4, 0.4), recipe=recipe, activation="sigmoid")
     named = summary(event_thresholds=(0.36, 0.36), background=("siren",))
     assert named["background"] == "siren (never reported as an event)"
 

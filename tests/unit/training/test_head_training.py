@@ -120,6 +120,27 @@ def test_the_graph_computes_presence_with_a_background_class_as_numpy_does(with_
     np.testing.assert_allclose(expected, 1 / (1 + np.exp(-odds)) / (1 + np.exp(-known / decides.spread)), rtol=1e-6)
 
 
+def test_sounds_of_one_recording_beside_many_backgrounds_have_a_presence(network, views, backgrounds, spectrograms):
+    """Held out, they have no familiarity that could be standardised: then the presence was 0 everywhere."""
+    targets = np.eye(2)[(np.arange(CLIPS) >= 25).astype(int)]
+    sources = np.where(targets[:, 0] == 1, "one", np.arange(CLIPS).astype(str))
+    found = head_training.train_head(
+        views, targets, sources, network, RECIPE, backgrounds=backgrounds, background_rows=[1]
+    )
+    (presence,) = Bundle(found.graph(), model_of(found).bundle.card).run_for(spectrograms, ("presence",))
+    assert np.ptp(presence[:25]) > 0.01
+    assert np.median(presence[:25]) > 0.1
+
+
+def test_a_background_class_without_training_clips_counts_as_none(network, views, backgrounds, trained):
+    targets = np.pad(TARGETS, ((0, 0), (0, 1)))
+    found = head_training.train_head(
+        views, targets, SOURCES, network, RECIPE, backgrounds=backgrounds, background_rows=[3]
+    )
+    assert found.calibration.presence.background_rows == ()
+    assert found.calibration.event_thresholds == (0.4,) * 4
+
+
 def test_the_graph_with_a_background_class_passes_the_check_of_untrusted_models(with_background):
     assert with_background.calibration.event_thresholds == (0.36,) * CLASSES
     checked = graph_check.check(with_background.graph(), "model.onnx")

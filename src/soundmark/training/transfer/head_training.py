@@ -74,7 +74,7 @@ def train_head(
     n_classes = targets.shape[1]
     head = _fit(*_examples(views, targets, sources, backgrounds, activation), activation, recipe.seed)
     has_background = head.weights.shape[1] > n_classes
-    rows = tuple(background_rows) if has_background else None
+    rows = tuple(row for row in background_rows if targets[:, row].any()) if has_background else None
     found = _calibrate(head, views, targets, sources, activation, recipe, backbone, rows)
     return TransferModel(backbone=backbone, head=head, n_classes=n_classes, calibration=found)
 
@@ -188,9 +188,9 @@ def _calibrate(
         raw=raw,
         kept=recipe.known_quantile,
     )
-    sounds = np.flatnonzero(targets[:, list(background_rows or ())].sum(1) == 0)  # clips that are no background
-    if background_rows is None or found.familiarity is None or not len(sounds):
+    if background_rows is None or found.familiarity is None or len(background_rows) == n_classes:
         return found
+    sounds = _comparable_sounds(targets, sources, background_rows)
     novelty, novelties = None, None
     if backbone.n_features > backbone.embedding_size:
         novelty = Novelty.of(views, backbone.embedding_size)
@@ -207,3 +207,15 @@ def _calibrate(
     )
     threshold = calibration.EVENT_THRESHOLD_BESIDE_BACKGROUND if background_rows else calibration.EVENT_THRESHOLD
     return replace(found, presence=presence, event_thresholds=(threshold,) * n_classes)
+
+
+def _comparable_sounds(targets: np.ndarray, sources: np.ndarray, background_rows: tuple[int, ...]) -> np.ndarray:
+    """Return the clips that presence is standardised over: of the classes that are no background.
+
+    Held out, a clip of a class with a single recording is compared with a training set without the class: its
+    familiarity says nothing. If fewer than ``MIN_CLIPS`` are left, all clips are used.
+    """
+    several = [len(np.unique(sources[column > 0])) > 1 for column in targets.T]
+    usable = [row for row, more in enumerate(several) if more and row not in background_rows]
+    sounds = np.flatnonzero(targets[:, usable].any(axis=1))
+    return sounds if len(sounds) >= calibration.MIN_CLIPS else np.arange(len(targets))
