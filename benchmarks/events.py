@@ -81,10 +81,16 @@ def make_hour(dataset: Dataset, fold: int, unknown: Sequence[str], seed: int) ->
     sounds: list[np.ndarray] = []
     while sum(map(len, sounds)) < n:
         sounds += [_samples(strange[i]) * 10 ** (-10 / 20) for i in rng.permutation(len(strange))]
-    hour = np.concatenate([noise, np.concatenate(sounds)[:n], np.zeros(n, np.float32)])
-    placed = []
-    for part in range(3):
-        mine = [(clip.label, _samples(clip)) for clip in chosen[part::3]]
+    return place(chosen, [noise, np.concatenate(sounds)[:n], np.zeros(n, np.float32)], rng)
+
+
+def place(
+    chosen: Sequence[Clip], backgrounds: Sequence[np.ndarray], rng: np.random.Generator
+) -> tuple[np.ndarray, list[list]]:
+    """Add clips at random places over equally long backgrounds; return the samples, and the clips as in `make_hour`."""
+    n, hour, placed = len(backgrounds[0]), np.concatenate(backgrounds), []
+    for part in range(len(backgrounds)):
+        mine = [(clip.label, _samples(clip)) for clip in chosen[part :: len(backgrounds)]]
         gaps = np.sort(rng.random(len(mine))) * (n - sum(len(samples) for _, samples in mine))
         used = 0
         for (label, samples), gap in zip(mine, gaps, strict=True):

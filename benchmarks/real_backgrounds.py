@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 import soundmark as sm
-from events import CLIPS, MINUTES, PARTS, RATE_HZ, score
+from events import CLIPS, MINUTES, PARTS, RATE_HZ, place, score
 from soundmark import audio
 from soundmark.audio import resample
 
@@ -68,18 +68,7 @@ def make_hour(clips: Sequence[sm.Clip], files: dict[str, list[Path]], seed: list
     rng, n = np.random.default_rng(seed), MINUTES * 60 * RATE_HZ
     chosen = [clips[i] for i in rng.permutation(len(clips))[:CLIPS]]
     noise = (rng.normal(size=n) * 10 ** (-66 / 20)).astype(np.float32)
-    hour, placed = np.concatenate([noise, nature(files, rng, n), np.zeros(n, np.float32)]), []
-    for part in range(len(PARTS)):
-        mine = [(clip.label, resample(sound.samples, sound.rate_hz, RATE_HZ))
-                for clip in chosen[part :: len(PARTS)] for sound in [clip.read()]]  # fmt: skip
-        gaps = np.sort(rng.random(len(mine))) * (n - sum(len(x) for _, x in mine))
-        used = part * n
-        for (label, x), gap in zip(mine, gaps, strict=True):
-            start = int(gap) + used
-            hour[start : start + len(x)] += x
-            placed.append([label, start / RATE_HZ, (start + len(x)) / RATE_HZ, part])
-            used += len(x)
-    return np.clip(hour, -1, 1), placed
+    return place(chosen, [noise, nature(files, rng, n), np.zeros(n, np.float32)], rng)
 
 
 def main() -> None:

@@ -238,8 +238,8 @@ def length_s(clip: Clip) -> float | None:
     4.0
     """
     if clip.stop_s is not None:
-        return clip.stop_s - clip.start_s
+        return float(clip.stop_s - clip.start_s)
     try:
-        return max(0.0, audio.info(clip.path).duration_s - clip.start_s)
+        return max(0.0, float(audio.info(clip.path).duration_s - clip.start_s))
     except AudioError:  # reported when the clip is read
         return None

@@ -133,13 +133,15 @@ def build(
     ((60, 64, 64), 60, 0)
     """
     folder, files = _folder(dataset, extractor), _file_stamps(dataset.clips)
+    digest = _digest(dataset, files)
     with exclusive(folder, on_wait=partial(progress, WAITING, 0, 0, ""), remedy=REMEDY):
         if window_s and extractor.real_time:
-            windows = _cut(dataset, window_s, folder, files, fresh=fresh)
+            windows = _cut(dataset, window_s, folder, digest, fresh=fresh)
         else:
             windows = whole_clips(dataset)
         clips = windows.windows.clips
-        store = Store(folder, _key(windows.windows, extractor, files), (len(clips), *extractor.shape))
+        digest = _digest(windows.windows, files) if windows.n_cut else digest
+        store = Store(folder, _key(dataset, extractor, digest), (len(clips), *extractor.shape))
         store.prepare(fresh=fresh)
         finished = store.finished()
         missing = [number for number in range(-(-len(clips) // CHUNK)) if number not in finished]
@@ -389,13 +391,11 @@ def _folder(dataset: Dataset, extractor: Extractor) -> Path:
     return atomic.make_folder(cache_folder() / "features" / name, REMEDY)
 
 
-def _cut(dataset: Dataset, window_s: float, folder: Path, files: FileStamps, *, fresh: bool) -> ClipWindows:
+def _cut(dataset: Dataset, window_s: float, folder: Path, digest: str, *, fresh: bool) -> ClipWindows:
     """Cut the clips into windows; the durations of unchanged files are read from the store, not from their headers."""
-    digest = _digest(dataset, files)
     known = None if fresh else feature_store.read_durations(folder, digest, len(dataset.clips))
     found = zip(dataset.clips, known or [None] * len(dataset.clips), strict=True)
     durations = [length_s(clip) if each is None else each for clip, each in found]
-    durations = [None if each is None else float(each) for each in durations]
     if durations != known:
         feature_store.write_durations(folder, digest, durations)
     return cut_clips(dataset, window_s, durations)
@@ -425,11 +425,12 @@ def _digest(dataset: Dataset, files: FileStamps) -> str:
     return digest.hexdigest()
 
 
-def _key(dataset: Dataset, extractor: Extractor, files: FileStamps) -> dict[str, Any]:
+def _key(dataset: Dataset, extractor: Extractor, digest: str) -> dict[str, Any]:
+    """Return what the features depend on; ``digest`` is that of the windows."""
     return {
         "schema": SCHEMA,
         "representation": extractor.settings(),
         "version": extractor.version,
-        "clips": _digest(dataset, files),
+        "clips": digest,
         "dataset": str(dataset.root.resolve()),
     }

@@ -84,14 +84,16 @@ def _presence(graph: Graph, fitted: Presence, raw: str, n_classes: int) -> str:
     gemm = graph.node("Gemm", "features", weights, graph.constant("presence/bias", [fitted.bias]))
     synthetic = graph.node("Div", gemm, temperature)  # [batch, 1]
     z = graph.node("Div", "logits", temperature)
-    background = _sum(graph, synthetic)  # [batch]
-    if fitted.background_rows:
+    if not fitted.background_rows:
+        background = _sum(graph, synthetic)  # [batch]
+    else:
         sounds = np.setdiff1d(np.arange(n_classes), fitted.background_rows)
         own = graph.node("Gather", z, graph.constant("background/rows", np.array(fitted.background_rows)), axis=1)
-        background = _log_sum(graph, graph.node("Concat", own, synthetic, axis=1))
+        both = graph.node("Concat", own, synthetic, axis=1)
+        background = _log_sum(graph, both, _largest(graph, both))
         z = graph.node("Gather", z, graph.constant("background/others", sounds), axis=1)
     largest = _largest(graph, z)
-    odds = graph.node("Sub", _log_sum(graph, z), background)
+    odds = graph.node("Sub", _log_sum(graph, z, largest), background)
     margin = graph.node("Sub", largest, background)
     known = graph.node(
         "Add",
@@ -113,9 +115,8 @@ def _standardised(graph: Graph, x: str, name: str, by: Standard) -> str:
     return graph.node("Div", offset, graph.constant(f"{name}/spread", by.spread))
 
 
-def _log_sum(graph: Graph, x: str) -> str:
-    """Add ln Σ exp(x) over the columns, without overflow."""
-    largest = _largest(graph, x)
+def _log_sum(graph: Graph, x: str, largest: str) -> str:
+    """Add ln Σ exp(x) over the columns, without overflow: ``largest`` is the maximum of each row."""
     column = graph.node("Unsqueeze", largest, graph.constant("axis", np.array([1])))
     total = _sum(graph, graph.node("Exp", graph.node("Sub", x, column)))
     return graph.node("Add", graph.node("Log", total), largest)
