@@ -119,7 +119,7 @@ class Hours:
         )
         store = features.build(dataset, extractor, window_s=WINDOW_S)
         self.clips = np.moveaxis(store.array[np.arange(len(dataset.clips))], 1, 0)
-        self.backgrounds = extractor.of_backgrounds(recipe.backgrounds)
+        self.backgrounds = extractor.of_backgrounds(recipe.backgrounds, recipe.recorded_backgrounds)
 
     def hour(self, fold: int, draw: int) -> tuple[np.ndarray, list[list]]:
         """The features of the windows of an hour, one every ``HOP_S``, and its clips."""
@@ -169,8 +169,8 @@ class Fitted:
         presence = None
         if variant.presence:
             decides = fitted.presence if variant.novelty else replace(fitted.presence, novelty=None)
-            background = found @ decides.weights + decides.bias
-            presence = decides(logits, background, raw, decides.novelty(found) if decides.novelty else None)
+            backgrounds = found @ decides.weights + decides.bias
+            presence = decides(logits, backgrounds, raw, decides.novelty(found) if decides.novelty else None)
         model = SimpleNamespace(
             classes=self.classes,
             threshold=lambda given: np.full(k, variant.threshold),

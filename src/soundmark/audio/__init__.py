@@ -13,6 +13,7 @@ In reading order:
     level        the level of samples, plain and A-weighted
     backgrounds  synthetic background sounds
     sound        read a file as mono samples at a sample rate, at once or as a stream
+    nature       recordings of rain, wind, fire and animals, as examples of none of the classes
     windows      the spans of the windows that a recording is split into
     remote       sound files at URLs: listed, and read by ranges
     riff         read the chunks of a RIFF file, from a file or a pipe

@@ -374,7 +374,8 @@ def _stores(plan: Plan, jobs: parallel.Jobs, fresh: bool, progress: Progress) ->
 
 def _features_key(recipe: Recipe) -> tuple[object, ...]:
     """What the features of a recipe and of its backgrounds depend on."""
-    return *features_key(recipe), recipe.backgrounds if recipe.backbone else 0
+    backgrounds = (recipe.backgrounds, recipe.recorded_backgrounds) if recipe.backbone else (0, 0)
+    return *features_key(recipe), backgrounds
 
 
 def _units(plan: Plan, folder: Path, usable: np.ndarray) -> list[Unit]:

@@ -37,6 +37,7 @@ from soundmark.training.methods import background_features, build_features, head
 from soundmark.training.recipe import Recipe
 from soundmark.training.run_folder import UNIT_FILES, exclusive_run
 from soundmark.training.single_model import open_dataset, prepare, results_folder, warn_skipped
+from soundmark.training.transfer.backgrounds import Backgrounds
 from soundmark.training.unit import (
     Outcome,
     Unit,
@@ -388,7 +389,7 @@ class _Heads:
     recipe: Recipe
     dataset: Dataset
     store: RemoteFeatures
-    backgrounds: np.ndarray | None
+    backgrounds: Backgrounds | None
 
 
 def _fit_head(shared: _Heads, item: tuple[Split, float | None]) -> tuple[np.ndarray, float]:

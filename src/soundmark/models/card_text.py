@@ -157,6 +157,12 @@ def _background(card: Card) -> str:
     return NO_BACKGROUND if has_presence and card.event_thresholds else ""
 
 
+def _nature(card: Card) -> str:
+    """Which recordings of nature were examples of none of the classes."""
+    found = card.training.nature
+    return f"{shortened(found, 200)} (examples of none of the classes)" if found and found != "none" else ""
+
+
 def _training_clips(record: TrainingRecord, *, name_columns: int = 200) -> str:
     """The data set with the numbers of clips and recordings, as far as they are known."""
     name = "unknown" if record.name is None else _within(record.name, name_columns)
@@ -273,6 +279,7 @@ def card_lines(card: Card) -> list[tuple[str, str]]:
     rows = [
         ("classes", ", ".join(card.classes)),
         ("background", _background(card)),
+        ("sounds of nature", _nature(card)),
         ("task", f"{card.task.name} ({card.activation})"),
         ("window", f"{card.window_s:g} s"),
         ("representation", f"{card.representation.name} ({_settings(parameters)})"),

@@ -111,7 +111,8 @@ def split_removed(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
     return kept, changed
 
 
-ADDED_FIELDS = {"partial_views": 0, "backgrounds": 0}  # fields that version 0.1 did not have, and what it did
+# Fields that version 0.1 did not have, and the values that mean what it did.
+ADDED_FIELDS = {"partial_views": 0, "backgrounds": 0, "recorded_backgrounds": 0}
 
 
 def original_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -176,6 +176,7 @@ class TrainingRecord:
     citation: str | None = None
     engine: EngineRecord | None = None
     calibrated_on: int | None = None  # number of clips
+    nature: str | None = None  # recordings of nature that were examples of none of the classes
     weights: str | None = None  # licence of the pretrained weights
     history: tuple[Epoch, ...] | None = None
     training_s: float | None = None
@@ -231,6 +232,7 @@ SCALARS: Mapping[str, type] = {
     "licence": str,
     "citation": str,
     "calibrated_on": int,
+    "nature": str,
     "weights": str,
     "training_s": float,
     "testing_s": float,

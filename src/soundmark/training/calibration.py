@@ -20,10 +20,10 @@ from soundmark.training.moments import Moments
 SHRINKAGE = 0.6  # of the covariances: clips of one recording are more alike than recordings are (benchmarks/UNKNOWN.md)
 
 
-EVENT_THRESHOLD = 0.4  # for events of models with presence: chosen on left-out classes and folds (LOG.md, 2026-11-27)
+EVENT_THRESHOLD = 0.32  # for events of models with presence: chosen on hours of sound (LOG.md, 2026-11-29)
 
 
-EVENT_THRESHOLD_BESIDE_BACKGROUND = 0.36  # the same with a background class, whose examples lower the presence of all
+ODDS_SLOPE, ODDS_OFFSET = 2.0, 1.0  # of the first factor of presence: chosen on the same hours
 
 
 RARE = 0.005  # fraction of the training clips whose logit of an AudioSet class is counted as unusual
@@ -252,14 +252,14 @@ class Presence:
     over held-out clips of these classes,
 
         known = standardised f + standardised (max z_k − b) − standardised v
-        presence = S(ln Σ exp(z_k) − b) · S(known / spread)
+        presence = S(2·(ln Σ exp(z_k) − b) − 1) · S(known / spread)
 
-    The background is one more class of the same discriminant, of the synthetic backgrounds. If the data set has
-    background classes too, exp(b) is the sum over all of them.
+    The groups of backgrounds are further classes of the same discriminant. exp(b) is the sum over them, and over the
+    background classes of the data set, if there are any.
     """
 
-    weights: np.ndarray  # float32 [features], of the logit of the synthetic backgrounds before calibration
-    bias: float
+    weights: np.ndarray  # float32 [features, groups], of the logits of the backgrounds before calibration
+    bias: np.ndarray  # float32 [groups]
     temperature: float
     familiarity: Standard
     margin: Standard
@@ -274,29 +274,31 @@ class Presence:
         logits: np.ndarray,
         raw: np.ndarray,
         weights: np.ndarray,
-        bias: float,
+        bias: np.ndarray,
         temperature: float,
         *,
         novelty: Novelty | None = None,
         novelties: np.ndarray | None = None,
         background_rows: Sequence[int] = (),
     ) -> Presence:
-        """Fit to held-out clips of classes that are no background: ``logits`` ``[n, classes + 1]`` and ``raw`` ``[n]``.
+        """Fit to held-out clips of classes that are no background: ``logits`` and raw familiarity ``raw`` ``[n]``.
 
-        The last logit is the one of the synthetic backgrounds. ``novelty`` is fitted on all training clips;
-        ``novelties`` ``[n]`` are those of the held-out clips. ``background_rows`` are the background classes.
+        ``logits`` are ``[n, classes + groups]``, the last ones those of the groups of backgrounds. ``novelty`` is
+        fitted on all training clips; ``novelties`` ``[n]`` are those of the held-out clips. ``background_rows`` are
+        the background classes.
 
         >>> rng = np.random.default_rng(0)
-        >>> fitted = Presence.of(rng.normal(size=(50, 3)), rng.normal(size=50), np.zeros(4), 0.0, 1.0)
-        >>> fitted(np.zeros((1, 2)), np.zeros(1), np.zeros(1)).shape
+        >>> fitted = Presence.of(rng.normal(size=(50, 3)), rng.normal(size=50), np.zeros((4, 1)), np.zeros(1), 1.0)
+        >>> fitted(np.zeros((1, 2)), np.zeros((1, 1)), np.zeros(1)).shape
         (1,)
         """
         rows = tuple(background_rows)
-        z, b = _split(np.asarray(logits, np.float64) / temperature, (*rows, logits.shape[1] - 1))
+        groups = range(logits.shape[1] - len(bias), logits.shape[1])
+        z, b = _split(np.asarray(logits, np.float64) / temperature, (*rows, *groups))
         margins = z.max(1) - b
         fitted = cls(
             weights=np.asarray(weights, np.float32),
-            bias=float(bias),
+            bias=np.asarray(bias, np.float32),
             temperature=float(temperature),
             familiarity=Standard.of(raw),
             margin=Standard.of(margins),
@@ -308,16 +310,19 @@ class Presence:
         return replace(fitted, spread=Standard.of(fitted._known(raw, margins, novelties)).spread)
 
     def __call__(
-        self, logits: np.ndarray, background: np.ndarray, raw: np.ndarray, novelties: np.ndarray | None = None
+        self, logits: np.ndarray, backgrounds: np.ndarray, raw: np.ndarray, novelties: np.ndarray | None = None
     ) -> np.ndarray:
         """Return the presence ``[n]``.
 
-        ``logits`` are ``[n, classes]``; ``background``, ``raw`` and ``novelties``, if there is a novelty, ``[n]``.
+        ``logits`` are ``[n, classes]``, ``backgrounds`` the logits of the groups ``[n, groups]``; ``raw`` and
+        ``novelties``, if there is a novelty, ``[n]``.
         """
-        both = np.column_stack([logits, background]).astype(np.float64) / self.temperature
-        z, b = _split(both, (*self.background_rows, both.shape[1] - 1))
+        both = np.column_stack([logits, backgrounds]).astype(np.float64) / self.temperature
+        z, b = _split(both, (*self.background_rows, *range(logits.shape[1], both.shape[1])))
         odds = np.logaddexp.reduce(z, axis=1) - b
-        return logistic(odds) * logistic(self._known(raw, z.max(1) - b, novelties) / self.spread)
+        return logistic(ODDS_SLOPE * odds - ODDS_OFFSET) * logistic(
+            self._known(raw, z.max(1) - b, novelties) / self.spread
+        )
 
     def _known(self, raw: np.ndarray, margins: np.ndarray, novelties: np.ndarray | None) -> np.ndarray:
         known = self.familiarity(raw) + self.margin(margins)
@@ -383,6 +388,7 @@ class Calibration:
     unknown: float | None = None  # the familiarity below which a sound is "unknown"
     presence: Presence | None = None  # of recipes with backgrounds
     event_thresholds: tuple[float, ...] | None = None  # per class, with presence
+    nature: tuple[str, ...] | None = None  # the families of recordings among the backgrounds; None without backgrounds
 
 
 def calibrate(

@@ -29,6 +29,7 @@ from soundmark.spectrograms import Representation
 from soundmark.training.calibration import Calibration
 from soundmark.training.recipe import Recipe
 from soundmark.training.transfer import head_training
+from soundmark.training.transfer.backgrounds import Backgrounds
 from soundmark.training.transfer.embeddings import Embeddings
 
 if TYPE_CHECKING:
@@ -142,11 +143,12 @@ def train_head(
     train, test = store.rows(split.train), store.rows(split.test)
     start = time.perf_counter()
     progress(name, 0, 1, "fits")
+    examples = _examples(dataset, store, train, hidden=test)
     trained = head_training.train_head(
-        *_examples(dataset, store, train, hidden=test),
+        *examples,
         extractor.backbone,
         recipe,
-        backgrounds=_background_features(recipe, extractor),
+        backgrounds=_suited(_background_features(recipe, extractor), dataset, *examples),
         background_rows=dataset.background_rows,
         activation=Task.of(dataset.multi_label).activation,
     )
@@ -166,8 +168,8 @@ def train_head(
     )
 
 
-def background_features(recipe: Recipe) -> np.ndarray | None:
-    """Return the features ``[m, f]`` of the backgrounds that the head of a recipe is fitted on; None if there are none.
+def background_features(recipe: Recipe) -> Backgrounds | None:
+    """Return the backgrounds that the head of a recipe is fitted on, for any data set; None if there are none.
 
     >>> background_features(recipe) is None
     True
@@ -181,10 +183,20 @@ def _background_features(
     *,
     jobs: parallel.Jobs = None,
     progress: Progress = no_progress,
-) -> np.ndarray | None:
-    if not isinstance(extractor, Embeddings) or not recipe.backgrounds:
+) -> Backgrounds | None:
+    if not isinstance(extractor, Embeddings) or not recipe.backgrounds + recipe.recorded_backgrounds:
         return None
-    return extractor.of_backgrounds(recipe.backgrounds, jobs=jobs, progress=progress)
+    return extractor.of_backgrounds(recipe.backgrounds, recipe.recorded_backgrounds, jobs=jobs, progress=progress)
+
+
+def _suited(
+    backgrounds: Backgrounds | None, dataset: Dataset, views: np.ndarray, targets: np.ndarray, sources: np.ndarray
+) -> Backgrounds | None:
+    """Leave out the backgrounds that sound like a class of the data set in its training clips."""
+    if backgrounds is None:
+        return None
+    rows = dataset.background_rows
+    return backgrounds.suited_to(dataset.classes, views[0], targets, sources, background_rows=rows)
 
 
 def _examples(
@@ -205,7 +217,7 @@ def head_scores(
     dataset: Dataset,
     store: Features,
     *,
-    backgrounds: np.ndarray | None = None,
+    backgrounds: Backgrounds | None = None,
     shrinkage: float | None = None,
 ) -> tuple[np.ndarray, float]:
     """Fit a linear head like ``train_head``, but do not calibrate it; score the test clips.
@@ -220,9 +232,10 @@ def head_scores(
     (20, 10)
     """
     task, train, test = Task.of(dataset.multi_label), store.rows(split.train), store.rows(split.test)
+    examples = _examples(dataset, store, train, hidden=test)
     head = head_training.train_uncalibrated(
-        *_examples(dataset, store, train, hidden=test),
-        backgrounds=backgrounds,
+        *examples,
+        backgrounds=_suited(backgrounds, dataset, *examples),
         activation=task.activation,
         seed=recipe.seed,
         shrinkage=shrinkage,
@@ -232,7 +245,7 @@ def head_scores(
 
 
 def held_out_scores(
-    recipe: Recipe, dataset: Dataset, store: Features, clips: np.ndarray, *, backgrounds: np.ndarray | None = None
+    recipe: Recipe, dataset: Dataset, store: Features, clips: np.ndarray, *, backgrounds: Backgrounds | None = None
 ) -> np.ndarray:
     """Score each of ``clips`` by a head that was fitted without its recording; float64 ``[clips, classes]``.
 
@@ -245,9 +258,10 @@ def held_out_scores(
     (60, 10)
     """
     task, rows = Task.of(dataset.multi_label), store.rows(clips)
+    examples = _examples(dataset, store, rows, hidden=np.arange(0))
     logits = head_training.held_out_logits(
-        *_examples(dataset, store, rows, hidden=np.arange(0)),
-        backgrounds=backgrounds,
+        *examples,
+        backgrounds=_suited(backgrounds, dataset, *examples),
         activation=task.activation,
         seed=recipe.seed,
     )

@@ -78,6 +78,14 @@ class Moments:
         """
         return reduce(operator.add, parts)
 
+    def scaled(self, factor: float) -> Moments:
+        """Return the moments of examples that each count ``factor`` times.
+
+        >>> Moments.of(np.array([[[1.0], [3.0]]]), np.eye(2)).scaled(3).n
+        6.0
+        """
+        return Moments(self.products * factor, self.n_classes)
+
     def __add__(self, other: Moments) -> Moments:
         return Moments(self.products + other.products, self.n_classes)
 

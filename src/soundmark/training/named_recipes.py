@@ -171,6 +171,7 @@ RECIPES = {
             backbone="mn04",
             partial_views=1,
             backgrounds=100,
+            recorded_backgrounds=6,
         ),
     )
 }

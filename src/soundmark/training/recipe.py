@@ -122,9 +122,10 @@ class Recipe:
     ema_decay: float = 0.0  # decay of the exponential moving average of the weights; 0: no average
     validation_fraction: float = 0.0  # of the recordings, held out for calibration before training on all clips
     known_quantile: float = 0.95  # fraction of the validation clips that counts as known, not as "unknown"
-    # The next two are for a backbone with softmax: they make events in long recordings reliable.
+    # The next three are for a backbone with softmax: they make events in long recordings reliable.
     partial_views: int = 0  # views of each clip in which only a part of it is audible, over a background
     backgrounds: int = 0  # synthetic backgrounds: examples of none of the classes
+    recorded_backgrounds: int = 0  # variations of each recording of nature, as examples of none of the classes
     augmentation: Augmentation = Augmentation()
 
     def __post_init__(self) -> None:
@@ -201,6 +202,7 @@ class Recipe:
             ("min_batches", 0, MAX_COUNT),
             ("partial_views", 0, 20),
             ("backgrounds", 0, MAX_COUNT),
+            ("recorded_backgrounds", 0, 1000),
         ):
             _check_whole(name, getattr(self, name), lowest, highest)
         for name in ("learning_rate", "adam_epsilon"):

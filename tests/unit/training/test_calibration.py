@@ -241,8 +241,8 @@ def test_a_window_of_a_kind_that_the_training_clips_do_not_contain_has_a_lower_p
     rng = np.random.default_rng(5)
     logits, raw, novelties = rng.normal(3, 1, (200, 3)), rng.normal(size=200), rng.normal(size=200)
     novelty = Novelty.of(rng.normal(size=(1, 200, 4)), 0)
-    fitted = Presence.of(logits, raw, np.zeros(4), 0.0, 1.0, novelty=novelty, novelties=novelties)
-    same = np.full((3, 2), 3.0), np.zeros(3), np.zeros(3)
+    fitted = Presence.of(logits, raw, np.zeros((4, 1)), np.zeros(1), 1.0, novelty=novelty, novelties=novelties)
+    same = np.full((3, 2), 3.0), np.zeros((3, 1)), np.zeros(3)
     usual, new, old = fitted(*same, np.array([0.0, 4.0, -4.0]))
     assert new < 0.4 * usual
     assert old > usual

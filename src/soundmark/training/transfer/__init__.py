@@ -4,8 +4,9 @@
 
 In reading order:
 
+    backgrounds    sounds that are none of the classes, and which of them suit a data set
     partial_views  clips as the windows of a long recording contain them
-    embeddings     the features of clips and of synthetic backgrounds
+    embeddings     the features of clips and of backgrounds
     linear_head    linear discriminant analysis with shrinkage
     head_graph     add a head to the graph of a backbone
     head_training  fit and calibrate a head

@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from soundmark.audio import nature
 from soundmark.audio.backgrounds import background
 from soundmark.models.card import ASSUMED_RATE_HZ
 from soundmark.models.pretrained.backbone import Backbone
+from soundmark.models.pretrained.mobilenet import N_AUDIOSET
 from soundmark.runtime import atomic, parallel
 from soundmark.runtime.cache import cache_folder
 from soundmark.runtime.progress import Progress, no_progress
 from soundmark.spectrograms import LogMel, Representation, Waveform
 from soundmark.training.recipe import WINDOW_S
+from soundmark.training.transfer.backgrounds import SYNTHETIC, Backgrounds
 from soundmark.training.transfer.partial_views import partial_view, partial_view_of_samples
 
 VERSION = 1  # incremented when the same parameters give different features
@@ -92,20 +95,36 @@ class Embeddings:
                 views += _views_of_samples(self.representation, samples, rate_hz, generator, self.partial_views)
         return self.backbone.features(np.stack(views))
 
+    @property
+    def can_use_recordings(self) -> bool:
+        """Whether recordings of nature can be compared with a data set: by AudioSet's classes, at normal speed."""
+        has_classes = self.backbone.n_features - self.backbone.embedding_size == N_AUDIOSET
+        return has_classes and self.representation.time_expansion == 1
+
     def of_backgrounds(
-        self, n: int, *, jobs: parallel.Jobs = None, progress: Progress = no_progress
-    ) -> npt.NDArray[np.float32]:
-        """Return the features ``[n, f]`` of ``n`` synthetic backgrounds, from the cache if they were computed before.
+        self, synthetic: int, recorded: int = 0, *, jobs: parallel.Jobs = None, progress: Progress = no_progress
+    ) -> Backgrounds:
+        """Return backgrounds, from the cache if they were computed before.
+
+        They are ``synthetic`` noises, and ``recorded`` variations of each recording of nature, if those can be used.
 
         Raises:
             OutputError: the cache folder cannot be written.
         """
-        key = hashlib.sha256(json.dumps([self.settings(), n]).encode()).hexdigest()[:16]
+        recorded = recorded if self.can_use_recordings else 0
+        names = nature.recording_groups()
+        groups = np.repeat([SYNTHETIC, *names], [synthetic, *[recorded] * len(names)])
+        return Backgrounds(features=self._features_of(synthetic, recorded, len(groups), jobs, progress), groups=groups)
+
+    def _features_of(
+        self, synthetic: int, recorded: int, n: int, jobs: parallel.Jobs, progress: Progress
+    ) -> npt.NDArray[np.float32]:
+        key = hashlib.sha256(json.dumps([self.settings(), synthetic, recorded]).encode()).hexdigest()[:16]
         path = cache_folder() / "features" / f"backgrounds-{self.name}-{key}.bin"
         stored = _read(path, (n, self.backbone.n_features))
         if stored is not None:
             return stored
-        items = [(self, range(start, min(start + BATCH, n))) for start in range(0, n, BATCH)]
+        items = [(self, synthetic, recorded, range(start, min(start + BATCH, n))) for start in range(0, n, BATCH)]
         found: dict[int, np.ndarray] = {}
         for index, computed in parallel.map_unordered(_background_features, items, jobs=jobs):
             found[index] = computed
@@ -128,9 +147,14 @@ def _read(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
     return np.frombuffer(content, np.float32).reshape(shape)
 
 
-def _background_features(item: tuple[Embeddings, Sequence[int]]) -> np.ndarray:
-    embeddings, numbers = item
-    spectrograms = [background_spectrogram(embeddings.representation, number) for number in numbers]
+def _background_features(item: tuple[Embeddings, int, int, Sequence[int]]) -> np.ndarray:
+    embeddings, synthetic, recorded, numbers = item
+    spectrograms = [
+        background_spectrogram(embeddings.representation, number)
+        if number < synthetic
+        else recorded_spectrogram(embeddings.representation, *divmod(number - synthetic, recorded))
+        for number in numbers
+    ]
     return embeddings.backbone.features(np.stack(spectrograms))
 
 
@@ -166,7 +190,25 @@ def background_spectrogram(representation: Representation, number: int) -> np.nd
     >>> background_spectrogram(LogMel(size=(32, 50)), 3).shape
     (32, 50)
     """
+    n_samples, rate_hz = _length_of(representation)
+    return representation(background(np.random.default_rng([0, number]), n_samples, rate_hz), rate_hz)
+
+
+def recorded_spectrogram(representation: Representation, number: int, number_of_variation: int) -> np.ndarray:
+    """Compute the spectrogram of a variation of a recording of nature; the same numbers are the same variation.
+
+    >>> from soundmark.spectrograms import LogMel
+    >>> recorded_spectrogram(LogMel(size=(32, 50)), 3, 0).shape
+    (32, 50)
+    """
+    n_samples, rate_hz = _length_of(representation)
+    generator = np.random.default_rng([1, number, number_of_variation])
+    return representation(nature.variation(nature.recordings(rate_hz)[number], generator, n_samples), rate_hz)
+
+
+def _length_of(representation: Representation) -> tuple[int, int]:
+    """Return the samples of a background, and their sample rate."""
     rate_hz = representation.input_rate_hz or ASSUMED_RATE_HZ
     hop = representation.settings().get("hop_samples", 1)
     n_samples = representation.shape[1] * hop if representation.real_time else round(WINDOW_S * rate_hz)
-    return representation(background(np.random.default_rng([0, number]), n_samples, rate_hz), rate_hz)
+    return n_samples, rate_hz

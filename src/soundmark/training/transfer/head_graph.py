@@ -6,6 +6,7 @@ import numpy as np
 
 from soundmark.models.pretrained.backbone import Backbone
 from soundmark.models.pretrained.graph import Graph
+from soundmark.training import calibration
 from soundmark.training.calibration import Familiarity, Presence, Standard
 from soundmark.training.transfer.linear_head import LinearHead
 
@@ -20,7 +21,7 @@ def model_graph(
     """Return an ONNX file with the outputs ``logits`` ``[batch, n_classes]`` and ``embedding`` ``[batch, d]``.
 
     With ``familiarity`` and ``presence``, which requires it, there are outputs of these names, ``[batch]``. Classes of
-    the head after the first ``n_classes`` are left out; the background is one.
+    the head after the first ``n_classes`` are left out: the groups of backgrounds.
 
     >>> graph = Graph()
     >>> graph.output("embedding", graph.input("spectrogram", (2,)))
@@ -80,18 +81,16 @@ def _raw_familiarity(graph: Graph, fitted: Familiarity) -> str:
 def _presence(graph: Graph, fitted: Presence, raw: str, n_classes: int) -> str:
     """Add ``Presence`` of the logits, the features and the raw familiarity, ``[batch]``."""
     temperature = graph.constant("presence/temperature", fitted.temperature)
-    weights = graph.constant("presence/weights", fitted.weights[:, None])
-    gemm = graph.node("Gemm", "features", weights, graph.constant("presence/bias", [fitted.bias]))
-    synthetic = graph.node("Div", gemm, temperature)  # [batch, 1]
+    weights = graph.constant("presence/weights", fitted.weights)
+    gemm = graph.node("Gemm", "features", weights, graph.constant("presence/bias", fitted.bias))
+    backgrounds = graph.node("Div", gemm, temperature)  # [batch, groups]
     z = graph.node("Div", "logits", temperature)
-    if not fitted.background_rows:
-        background = _sum(graph, synthetic)  # [batch]
-    else:
+    if fitted.background_rows:
         sounds = np.setdiff1d(np.arange(n_classes), fitted.background_rows)
         own = graph.node("Gather", z, graph.constant("background/rows", np.array(fitted.background_rows)), axis=1)
-        both = graph.node("Concat", own, synthetic, axis=1)
-        background = _log_sum(graph, both, _largest(graph, both))
+        backgrounds = graph.node("Concat", own, backgrounds, axis=1)
         z = graph.node("Gather", z, graph.constant("background/others", sounds), axis=1)
+    background = _log_sum(graph, backgrounds, _largest(graph, backgrounds))
     largest = _largest(graph, z)
     odds = graph.node("Sub", _log_sum(graph, z, largest), background)
     margin = graph.node("Sub", largest, background)
@@ -106,7 +105,9 @@ def _presence(graph: Graph, fitted: Presence, raw: str, n_classes: int) -> str:
         novelty = _standardised(graph, _largest(graph, excess), "presence/novelty", fitted.novelty_standard)
         known = graph.node("Sub", known, novelty)
     known = graph.node("Div", known, graph.constant("presence/spread", fitted.spread))
-    return graph.node("Mul", graph.node("Sigmoid", odds), graph.node("Sigmoid", known))
+    steeper = graph.node("Mul", odds, graph.constant("presence/slope", calibration.ODDS_SLOPE))
+    shifted = graph.node("Sub", steeper, graph.constant("presence/offset", calibration.ODDS_OFFSET))
+    return graph.node("Mul", graph.node("Sigmoid", shifted), graph.node("Sigmoid", known))
 
 
 def _standardised(graph: Graph, x: str, name: str, by: Standard) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from soundmark.datasets import splits
 from soundmark.training.moments import Moments
 from soundmark.training.transfer import linear_head
+from soundmark.training.transfer.backgrounds import Backgrounds
 
 FOLDS = 5
 
@@ -28,7 +29,7 @@ def held_out_logits(
     stages: Sequence[np.ndarray],
     *,
     shrinkage: float,
-    backgrounds: np.ndarray | None = None,
+    backgrounds: Backgrounds | None = None,
     activation: str = "softmax",
     seed: int = 0,
     check: Callable[[], None] = lambda: None,
@@ -41,7 +42,7 @@ def held_out_logits(
         sources: their recordings, ``[n]``.
         stages: for each head, whether it is fitted on a clip, bool ``[n]``; each stage contains the first one.
         shrinkage: of all heads.
-        backgrounds: features ``[m, f]`` of one more class, which the result leaves out; with softmax only.
+        backgrounds: examples of further classes, which the result leaves out; with softmax only.
         activation: "softmax" or "sigmoid".
         seed: of the division into folds.
         check: called before each head is fitted; may raise an error to end the work.
@@ -55,21 +56,20 @@ def held_out_logits(
     """
     n, n_classes = targets.shape
     fold_of = splits.assign_folds(sources, targets, k=min(FOLDS, len(np.unique(sources))), seed=seed)
-    examples, y = views, targets.astype(np.float64)
+    constant = None  # the moments of the backgrounds, in every training set
     if backgrounds is not None and activation == "softmax":
-        examples, y, _ = linear_head.with_backgrounds(views, y, sources, backgrounds)
-    extra = len(y) - n  # the backgrounds, in every training set
+        constant = backgrounds.moments(n_classes, len(views))
+    y = np.pad(targets.astype(np.float64), ((0, 0), (0, 0 if constant is None else constant.n_classes - n_classes)))
     shared = stages[0]
-    first = {fold: Moments.of(examples[:, :n][:, shared & (fold_of == fold)], y[:n][shared & (fold_of == fold)])
+    first = {fold: Moments.of(views[:, shared & (fold_of == fold)], y[shared & (fold_of == fold)])
              for fold in np.unique(fold_of).tolist()}  # fmt: skip
-    constant = Moments.of(examples[:, n:], y[n:]) if extra else None
     for stage in stages:
         added = stage & ~shared
         found = np.full((n, n_classes), ABSENT, np.float32)
         for fold in first:
             check()
             train = added & (fold_of != fold)
-            moments = Moments.of(examples[:, :n][:, train], y[:n][train])
+            moments = Moments.of(views[:, train], y[train])
             for other in (moments_of for number, moments_of in first.items() if number != fold):
                 moments += other
             moments = moments if constant is None else moments + constant

@@ -2,7 +2,7 @@
 
     features of clips and backgrounds ─ linear_head ─▶ head ─ calibration ─▶ TransferModel ─ head_graph ─▶ graph
 
-The backgrounds are one more class of the discriminant, which the model leaves out: they make its events reliable.
+The backgrounds are further classes of the discriminant, which the model leaves out: they make its events reliable.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from soundmark.training.calibration import (
     fit_familiarity,
     held_out_novelty,
 )
+from soundmark.training.moments import Moments
 from soundmark.training.recipe import Recipe
 from soundmark.training.transfer import head_graph, linear_head
+from soundmark.training.transfer.backgrounds import Backgrounds
 from soundmark.training.transfer.linear_head import LinearHead
 
 
@@ -54,15 +56,15 @@ def train_head(
     backbone: Backbone,
     recipe: Recipe,
     *,
-    backgrounds: np.ndarray | None = None,
+    backgrounds: Backgrounds | None = None,
     background_rows: Sequence[int] = (),
     activation: str = "softmax",
 ) -> TransferModel:
     """Fit and calibrate a head.
 
     ``views`` ``[v, n, f]`` are the features of n clips, whose first view is the complete clip, with ``targets`` ``[n,
-    classes]`` from the recordings ``sources``. ``backgrounds`` ``[m, f]`` are synthetic, and used with softmax only;
-    ``background_rows`` are the classes of the data set that are background.
+    classes]`` from the recordings ``sources``. ``backgrounds`` are used with softmax only; ``background_rows`` are the
+    classes of the data set that are background.
 
     >>> rng = np.random.default_rng(0)
     >>> targets, sources = np.eye(2)[np.arange(40) % 2], np.arange(40).astype(str)
@@ -72,10 +74,12 @@ def train_head(
     40
     """
     n_classes = targets.shape[1]
-    head = _fit(*_examples(views, targets, sources, backgrounds, activation), activation, recipe.seed)
+    head = _fit(views, targets, sources, backgrounds, activation, recipe.seed)
     has_background = head.weights.shape[1] > n_classes
     rows = tuple(row for row in background_rows if targets[:, row].any()) if has_background else None
     found = _calibrate(head, views, targets, sources, activation, recipe, backbone, rows)
+    if backgrounds is not None and has_background:
+        found = replace(found, nature=backgrounds.families)
     return TransferModel(backbone=backbone, head=head, n_classes=n_classes, calibration=found)
 
 
@@ -98,7 +102,7 @@ def train_uncalibrated(
     targets: np.ndarray,
     sources: np.ndarray,
     *,
-    backgrounds: np.ndarray | None = None,
+    backgrounds: Backgrounds | None = None,
     activation: str = "softmax",
     seed: int = 0,
     shrinkage: float | None = None,
@@ -111,12 +115,12 @@ def train_uncalibrated(
     [0, 1, 0, 1]
     """
     n_classes = targets.shape[1]
-    examples, y, names = _examples(views, targets, sources, backgrounds, activation)
     if shrinkage is None:
-        head = _fit(examples, y, names, activation, seed)
+        head = _fit(views, targets, sources, backgrounds, activation, seed)
         weights, bias, shrinkage = head.weights, head.bias, head.shrinkage
     else:
-        weights, bias = linear_head.fit_weights(examples, y, shrinkage, activation=activation)
+        others = _moments(backgrounds, views, targets, sources, activation)
+        weights, bias = linear_head.fit_weights(views, targets, shrinkage, others=others, activation=activation)
     return UncalibratedHead(weights=weights[:, :n_classes], bias=bias[:n_classes], shrinkage=shrinkage)
 
 
@@ -125,7 +129,7 @@ def held_out_logits(
     targets: np.ndarray,
     sources: np.ndarray,
     *,
-    backgrounds: np.ndarray | None = None,
+    backgrounds: Backgrounds | None = None,
     activation: str = "softmax",
     seed: int = 0,
 ) -> np.ndarray:
@@ -138,24 +142,33 @@ def held_out_logits(
     >>> held_out_logits(views, targets, sources).argmax(1)[:4].tolist()
     [0, 1, 0, 1]
     """
-    n, n_classes = targets.shape
-    head = _fit(*_examples(views, targets, sources, backgrounds, activation), activation, seed)
-    logits: np.ndarray = head.held_out[:n, :n_classes] / np.float32(head.temperature)
+    head = _fit(views, targets, sources, backgrounds, activation, seed)
+    logits: np.ndarray = head.held_out[:, : targets.shape[1]] / np.float32(head.temperature)
     return logits
 
 
-def _examples(
-    views: np.ndarray, targets: np.ndarray, sources: np.ndarray, backgrounds: np.ndarray | None, activation: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return views, targets and sources of all examples: with softmax and several recordings, with backgrounds too."""
+def _fit(
+    views: np.ndarray,
+    targets: np.ndarray,
+    sources: np.ndarray,
+    backgrounds: Backgrounds | None,
+    activation: str,
+    seed: int,
+) -> LinearHead:
+    """Fit a head on all views and the backgrounds; the complete clip, the first view, is held out."""
+    others = _moments(backgrounds, views, targets, sources, activation)
+    return linear_head.fit_head(
+        views[0], targets, sources, views=views, others=others, activation=activation, seed=seed
+    )
+
+
+def _moments(
+    backgrounds: Backgrounds | None, views: np.ndarray, targets: np.ndarray, sources: np.ndarray, activation: str
+) -> Moments | None:
+    """Return the moments of the backgrounds; None if they are not used: with sigmoid, or a single recording."""
     if backgrounds is None or activation != "softmax" or len(np.unique(sources)) < 2:
-        return views, targets, sources.astype(str)
-    return linear_head.with_backgrounds(views, targets, sources, backgrounds)
-
-
-def _fit(examples: np.ndarray, targets: np.ndarray, sources: np.ndarray, activation: str, seed: int) -> LinearHead:
-    """Fit a head on all views; the complete clip, the first view, is held out."""
-    return linear_head.fit_head(examples[0], targets, sources, views=examples, activation=activation, seed=seed)
+        return None
+    return backgrounds.moments(targets.shape[1], len(views))
 
 
 def _calibrate(
@@ -170,18 +183,18 @@ def _calibrate(
 ) -> Calibration:
     """Calibrate a head on its held-out logits; with a single recording, calibrate nothing.
 
-    ``background_rows`` are the background classes of the data set; None if the head has no synthetic backgrounds.
+    ``background_rows`` are the background classes of the data set; None if the head was fitted without backgrounds.
 
     Familiarity is fitted on all views, so that the windows of a long recording, which contain parts of sounds, are not
     unknown; its scale and threshold are those of complete held-out clips.
     """
     if len(np.unique(head.fold_of)) < 2:
         return Calibration()
-    n, n_classes = targets.shape
+    n_classes = targets.shape[1]
     embeddings = views[:, :, : backbone.embedding_size]
     familiarity, raw = fit_familiarity(embeddings, targets, sources, seed=recipe.seed)
     found = calibration.calibrate(
-        head.held_out[:n, :n_classes],
+        head.held_out[:, :n_classes],
         targets,
         activation,
         familiarity=familiarity,
@@ -194,19 +207,18 @@ def _calibrate(
     novelty, novelties = None, None
     if backbone.n_features > backbone.embedding_size:
         novelty = Novelty.of(views, backbone.embedding_size)
-        novelties = held_out_novelty(views, backbone.embedding_size, head.fold_of[:n])[sounds]
+        novelties = held_out_novelty(views, backbone.embedding_size, head.fold_of)[sounds]
     presence = Presence.of(
         head.held_out[sounds],
         raw[sounds],
-        head.weights[:, -1],
-        float(head.bias[-1]),
+        head.weights[:, n_classes:],
+        head.bias[n_classes:],
         found.temperature,
         novelty=novelty,
         novelties=novelties,
         background_rows=background_rows,
     )
-    threshold = calibration.EVENT_THRESHOLD_BESIDE_BACKGROUND if background_rows else calibration.EVENT_THRESHOLD
-    return replace(found, presence=presence, event_thresholds=(threshold,) * n_classes)
+    return replace(found, presence=presence, event_thresholds=(calibration.EVENT_THRESHOLD,) * n_classes)
 
 
 def _comparable_sounds(targets: np.ndarray, sources: np.ndarray, background_rows: tuple[int, ...]) -> np.ndarray:

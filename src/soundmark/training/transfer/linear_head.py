@@ -42,6 +42,7 @@ def fit_head(
     sources: np.ndarray,
     *,
     views: np.ndarray | None = None,
+    others: Moments | None = None,
     activation: str = "softmax",
     seed: int = 0,
 ) -> LinearHead:
@@ -50,6 +51,9 @@ def fit_head(
     ``views`` ``[v, n, d]`` are the same clips in several views. If given, the head is fitted on all views as separate
     examples, so that the covariance includes the variation between views of one sound. The held-out logits are always
     computed from ``features``.
+
+    ``others`` are the moments of examples of further classes, which no clip has. They are in every training set of the
+    cross-validation, and nothing is selected on them. The head has logits of these classes too.
 
     Each feature is standardised to mean 0 and SD 1. Let m_k be the class means, and C the covariance of the residuals
     after a least-squares fit of the features on the targets. With S = (1 − s)·C + s·tr(C)/d·I, the logit of class k is
@@ -67,16 +71,16 @@ def fit_head(
     >>> head.held_out.shape, bool((head.held_out.argmax(1) == labels).all()), head.temperature > 0
     ((60, 2), True, True)
     """
-    x, y = np.asarray(features, np.float64), np.asarray(targets, np.float64)
+    x, y = np.asarray(features, np.float64), _with_classes_of(others, targets)
     recordings = len(np.unique(sources))
-    fold_of = splits.assign_folds(sources, y, k=min(FOLDS, recordings), seed=seed)
+    fold_of = splits.assign_folds(sources, targets, k=min(FOLDS, recordings), seed=seed)
     folds = Moments.by_fold(x[None] if views is None else views, y, fold_of)
-    everything = Moments.sum(folds.values())
+    everything = Moments.sum([*folds.values(), *([] if others is None else [others])])
     if recordings == 1:  # nothing can be held out
         tried = [_Tried(shrinkage=SHRINKAGES[len(SHRINKAGES) // 2], logits=np.zeros(y.shape))]
     else:
-        others = parallel.map_in_threads(lambda fold: _Equations.of(everything - folds[fold], activation), list(folds))
-        held_out = _HeldOut(x, y, fold_of, dict(zip(folds, others, strict=True)), Task.named(activation))
+        fitted = parallel.map_in_threads(lambda fold: _Equations.of(everything - folds[fold], activation), list(folds))
+        held_out = _HeldOut(x, y, fold_of, dict(zip(folds, fitted, strict=True)), Task.named(activation))
         tried = _search(held_out.evaluate)
     best = min(tried, key=lambda each: each.loss)
     weights, bias = _Equations.of(everything, activation).solve(best.shrinkage)
@@ -147,12 +151,17 @@ def _search(evaluate: Callable[[float], _Tried]) -> list[_Tried]:
 
 
 def fit_weights(
-    views: np.ndarray, targets: np.ndarray, shrinkage: float, *, activation: str = "softmax"
+    views: np.ndarray,
+    targets: np.ndarray,
+    shrinkage: float,
+    *,
+    others: Moments | None = None,
+    activation: str = "softmax",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit a head like ``fit_head``, with a given ``shrinkage`` and no cross-validation: ten times as fast.
 
-    ``views`` are ``[v, n, d]``, ``targets`` ``[n, classes]``. Returns the weights float32 ``[d, classes]`` and the bias
-    float32 ``[classes]``.
+    ``views`` are ``[v, n, d]``, ``targets`` ``[n, classes]``, ``others`` as in ``fit_head``. Returns the weights
+    float32 ``[d, classes]`` and the bias float32 ``[classes]``.
 
     >>> labels = np.arange(60) % 2
     >>> features = labels[:, None] + np.random.default_rng(0).normal(0, 0.2, (60, 4))
@@ -160,7 +169,14 @@ def fit_weights(
     >>> bool(((features @ weights + bias).argmax(1) == labels).all())
     True
     """
-    return fit_moments(Moments.of(views, np.asarray(targets, np.float64)), shrinkage, activation=activation)
+    moments = Moments.of(views, _with_classes_of(others, targets))
+    return fit_moments(moments if others is None else moments + others, shrinkage, activation=activation)
+
+
+def _with_classes_of(others: Moments | None, targets: np.ndarray) -> Floats:
+    """Return ``targets`` with columns of zeros for the further classes of ``others``."""
+    more = 0 if others is None else others.n_classes - targets.shape[1]
+    return np.pad(np.asarray(targets, np.float64), ((0, 0), (0, more)))
 
 
 def fit_moments(moments: Moments, shrinkage: float, *, activation: str = "softmax") -> tuple[np.ndarray, np.ndarray]:
@@ -207,22 +223,3 @@ class _Equations:
         weights = solved / self.spread[:, None]
         bias: Floats = -0.5 * (self.midpoint * solved.T).sum(1) - self.mean @ weights
         return weights, bias
-
-
-def with_backgrounds(
-    views: np.ndarray, targets: np.ndarray, sources: np.ndarray, backgrounds: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Append ``backgrounds`` ``[m, f]``, each a separate recording, as examples of one more class.
-
-    Returns the views ``[v, n + m, f]``, targets and sources of all examples; a background is the same in every view.
-
-    >>> found = with_backgrounds(np.zeros((2, 2, 3)), np.eye(2), np.array(["a", "b"]), np.ones((6, 3)))
-    >>> found[0].shape, found[1][-1].tolist(), str(found[2][-1])
-    ((2, 8, 3), [0.0, 0.0, 1.0], 'background 5')
-    """
-    m = len(backgrounds)
-    views = np.concatenate([views, np.broadcast_to(backgrounds, (len(views), *backgrounds.shape))], axis=1)
-    targets = np.pad(targets, ((0, m), (0, 1)))
-    targets[-m:, -1] = 1
-    names = np.array([f"background {number}" for number in range(m)])
-    return views, targets, np.concatenate([sources.astype(str), names])
