@@ -115,8 +115,11 @@ def test_a_live_session_is_told_that_another_model_is_in_use(teaching, material)
     teach_middle(teaching, material)
     with connect(f"{teaching.url.replace('http', 'ws')}/v1/listen?rate=22050") as socket:
         socket.send(bytes(2 * 22050))
+        assert any(json.loads(message)["kind"] == "state" for message in socket)  # it has started
         train(teaching)
-        socket.send(bytes(4 * 22050))
+        for _ in range(5):  # a note comes with the state, which is sent at most every 0.1 s
+            socket.send(bytes(4 * 22050))
+            time.sleep(0.3)
         socket.send(b"")
         notes = [each["detail"] for each in map(json.loads, socket) if each["kind"] == "note"]
     expected = 'the model "model.onnx, taught 1" is in use now: start to listen again to use it.'

@@ -35,7 +35,7 @@ def transfer_bundle(kind: str) -> tuple[Bundle, object]:
         unknown = float(np.median(familiarity(backbone.features(noise)[:, : backbone.embedding_size])))
     if kind == "presence":
         presence = Presence(
-            temperature=1.5, weights=head.weights[:, -1], bias=0.2, familiarity=Standard(0.1, 2.0),
+            temperature=1.5, weights=head.weights[:, -1:], bias=np.array([0.2]), familiarity=Standard(0.1, 2.0),
             margin=Standard(0.0, 1.0), spread=1.2,
         )  # fmt: skip
     card = Card(

@@ -14,6 +14,7 @@ from soundmark.models.bundle import Bundle
 from soundmark.serving.teach.examples import Examples, ExampleSource
 from soundmark.serving.teach.retraining import retrain
 from soundmark.training.transfer import head_stages
+from soundmark.training.transfer.backgrounds import Backgrounds
 from soundmark.training.transfer.embeddings import Embeddings
 from support.models import tone_embedder
 from support.teaching import TeachingSet, teaching_set
@@ -40,7 +41,9 @@ def examples(*, n_original: int = 60, n_new: int = 20, seed: int = 0) -> Example
         views=views,
         clip_of=np.arange(len(clips)),
         correction=np.arange(len(clips)) >= n_original,
-        backgrounds=rng.normal(0, 1, (20, 64)).astype(np.float32),
+        backgrounds=Backgrounds(
+            features=rng.normal(0, 1, (20, 64)).astype(np.float32), groups=np.array(["synthetic", "rain"] * 10)
+        ),
     )
 
 
