@@ -153,14 +153,15 @@ def _background(card: Card) -> str:
     names = ", ".join(shortened(label, 30) for label in card.background)
     if names:
         return f"{names} (never reported as an event)"
-    has_presence = card.recipe.get("backgrounds") and not card.task.has_thresholds
+    has_backgrounds = card.recipe.get("backgrounds") or card.recipe.get("recorded_backgrounds")
+    has_presence = has_backgrounds and not card.task.has_thresholds
     return NO_BACKGROUND if has_presence and card.event_thresholds else ""
 
 
 def _nature(card: Card) -> str:
     """Which recordings of nature were examples of none of the classes."""
     found = card.training.nature
-    return f"{shortened(found, 200)} (examples of none of the classes)" if found and found != "none" else ""
+    return f"{shortened(found, 200)} (examples of none of the classes)" if found else ""
 
 
 def _training_clips(record: TrainingRecord, *, name_columns: int = 200) -> str:

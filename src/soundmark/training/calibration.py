@@ -20,7 +20,10 @@ from soundmark.training.moments import Moments
 SHRINKAGE = 0.6  # of the covariances: clips of one recording are more alike than recordings are (benchmarks/UNKNOWN.md)
 
 
-EVENT_THRESHOLD = 0.32  # for events of models with presence: chosen on hours of sound (LOG.md, 2026-11-29)
+EVENT_THRESHOLD = 0.32  # for events of models with presence and recordings of nature: chosen on hours of sound (LOG.md)
+
+
+EVENT_THRESHOLD_OF_NOISE = 0.4  # the same with synthetic backgrounds alone
 
 
 ODDS_SLOPE, ODDS_OFFSET = 2.0, 1.0  # of the first factor of presence: chosen on the same hours
@@ -388,7 +391,7 @@ class Calibration:
     unknown: float | None = None  # the familiarity below which a sound is "unknown"
     presence: Presence | None = None  # of recipes with backgrounds
     event_thresholds: tuple[float, ...] | None = None  # per class, with presence
-    nature: tuple[str, ...] | None = None  # the families of recordings among the backgrounds; None without backgrounds
+    nature: tuple[str, ...] = ()  # the families of recordings among the backgrounds
 
 
 def calibrate(

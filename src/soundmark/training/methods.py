@@ -123,7 +123,8 @@ def build_features(
     """
     extractor = extractor_of(recipe, progress)
     store = features.build(dataset, extractor, window_s=dataset.window_s, jobs=jobs, fresh=fresh, progress=progress)
-    _background_features(recipe, extractor, jobs=jobs, progress=progress)
+    if not dataset.multi_label:
+        _background_features(recipe, extractor, jobs=jobs, progress=progress)
     return store
 
 
@@ -140,6 +141,7 @@ def train_head(
     """
     extractor = extractor_of(recipe)
     assert isinstance(extractor, Embeddings)
+    backgrounds = None if dataset.multi_label else _background_features(recipe, extractor)
     train, test = store.rows(split.train), store.rows(split.test)
     start = time.perf_counter()
     progress(name, 0, 1, "fits")
@@ -148,7 +150,7 @@ def train_head(
         *examples,
         extractor.backbone,
         recipe,
-        backgrounds=_suited(_background_features(recipe, extractor), dataset, *examples),
+        backgrounds=_suited(backgrounds, dataset, *examples),
         background_rows=dataset.background_rows,
         activation=Task.of(dataset.multi_label).activation,
     )
@@ -192,8 +194,8 @@ def _background_features(
 def _suited(
     backgrounds: Backgrounds | None, dataset: Dataset, views: np.ndarray, targets: np.ndarray, sources: np.ndarray
 ) -> Backgrounds | None:
-    """Leave out the backgrounds that sound like a class of the data set in its training clips."""
-    if backgrounds is None:
+    """Leave out the backgrounds that sound like a class of the data set in its training clips; multi-label: all."""
+    if backgrounds is None or dataset.multi_label:
         return None
     rows = dataset.background_rows
     return backgrounds.suited_to(dataset.classes, views[0], targets, sources, background_rows=rows)

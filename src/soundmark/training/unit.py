@@ -449,7 +449,7 @@ def _card(unit: Unit, dataset: Dataset, store: Features, trained: Trained) -> Ca
             unit.record(dataset, store),
             engine=trained.engine,
             calibrated_on=calibration.clips or None,
-            nature=None if calibration.nature is None else ", ".join(calibration.nature) or "none",
+            nature=", ".join(calibration.nature) or None,
             weights=_weights(unit.recipe),
             n_recordings=count_recordings(dataset, unit.split.train) if dataset.sources_known else None,
         ),

@@ -56,6 +56,10 @@ def test_each_group_of_recordings_belongs_to_one_family_and_the_audioset_classes
         ("Crickets", "animals"),
         ("hen", "animals"),
         ("clock_tick", "clock"),
+        ("CampFire", "fire"),
+        ("seaWaves", "rain and water"),
+        ("Rain1", "rain and water"),
+        ("Wind (strong)", "wind"),
     ],
 )
 def test_a_class_with_the_name_of_a_family_leaves_it_out(label, family):
@@ -100,8 +104,8 @@ def test_recorded_backgrounds_count_four_times_and_all_of_them_in_every_view():
 
 @pytest.fixture(scope="module")
 def extractor() -> Embeddings:
-    representation = replace(recipe_named("transfer").representation, size=(32, 20))
-    return Embeddings(representation=representation, backbone=random_backbone((32, 20)))
+    representation = replace(recipe_named("transfer").representation, size=(32, 200))
+    return Embeddings(representation=representation, backbone=random_backbone((32, 200)))
 
 
 def test_backgrounds_of_an_audioset_network_contain_variations_of_each_recording(extractor, tmp_path, monkeypatch):
@@ -115,14 +119,25 @@ def test_backgrounds_of_an_audioset_network_contain_variations_of_each_recording
     np.testing.assert_array_equal(found.features[:40], extractor.of_backgrounds(40, jobs=1).features)
 
 
-def test_without_audioset_classes_or_at_another_speed_there_are_synthetic_backgrounds_alone(
-    extractor, tmp_path, monkeypatch
-):
+def test_where_the_network_recognises_no_rain_there_are_synthetic_backgrounds_alone(extractor, tmp_path, monkeypatch):
+    """At another speed, in a band, in short windows, and without AudioSet's classes."""
     monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path))
-    slow = replace(extractor, representation=extractor.representation.with_time_expansion(2))
+    usual = extractor.representation
+    slow = replace(extractor, representation=usual.with_time_expansion(2))
     assert slow.of_backgrounds(3, 2, jobs=1).names == ("synthetic",)
+    assert slow.of_backgrounds(0, 2, jobs=1).features.shape == (0, 911)
+    assert not replace(extractor, representation=usual.with_band(100, 4000)).can_use_recordings
+    assert not replace(extractor, representation=replace(usual, size=(32, 199))).can_use_recordings
     assert not replace(extractor, backbone=replace(extractor.backbone, embedding_size=911)).can_use_recordings
     assert extractor.can_use_recordings
+
+
+def test_other_recordings_are_not_taken_from_the_cache(extractor, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOUNDMARK_CACHE", str(tmp_path))
+    extractor.of_backgrounds(2, 1, jobs=1)
+    monkeypatch.setattr(nature, "digest", lambda: "0" * 16)
+    extractor.of_backgrounds(2, 1, jobs=1)
+    assert len(list((tmp_path / "features").glob("backgrounds-*"))) == 2
 
 
 def test_backgrounds_are_in_every_training_set_of_the_cross_validation():

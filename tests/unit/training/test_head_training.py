@@ -88,6 +88,7 @@ def test_the_graph_computes_logits_familiarity_and_presence_as_numpy_does(networ
     np.testing.assert_allclose(familiarity, fitted.familiarity(embedding), atol=2e-3)
     groups = features @ fitted.presence.weights + fitted.presence.bias
     assert groups.shape == (CLIPS, 2)
+    assert (fitted.nature, fitted.event_thresholds) == (("rain and water",), (0.32,) * CLASSES)
     assert fitted.presence.novelty is not None
     raw, novelties = fitted.familiarity.raw(embedding), fitted.presence.novelty(features)
     expected = fitted.presence(logits, groups, raw, novelties)
@@ -150,11 +151,11 @@ def test_a_background_class_without_training_clips_counts_as_none(network, views
         views, targets, SOURCES, network, RECIPE, backgrounds=backgrounds, background_rows=[3]
     )
     assert found.calibration.presence.background_rows == ()
-    assert found.calibration.event_thresholds == (0.32,) * 4
+    assert found.calibration.event_thresholds == (0.4,) * 4
 
 
 def test_the_graph_with_a_background_class_passes_the_check_of_untrusted_models(with_background):
-    assert with_background.calibration.event_thresholds == (0.32,) * CLASSES
+    assert with_background.calibration.event_thresholds == (0.4,) * CLASSES
     checked = graph_check.check(with_background.graph(), "model.onnx")
     assert checked.outputs["presence"] == (1,)
 
@@ -167,7 +168,7 @@ def test_the_graph_passes_the_check_of_untrusted_models(trained):
 
 def test_backgrounds_are_no_class_of_the_model_and_clips_are_classified(trained, views):
     assert trained.head.weights.shape == (911, CLASSES + 1)
-    assert trained.calibration.event_thresholds == (0.32,) * CLASSES
+    assert trained.calibration.event_thresholds == (0.4,) * CLASSES
     assert (trained.logits(views[0]).argmax(1) == TARGETS.argmax(1)).mean() > 0.5  # by chance: 1/3
 
 
@@ -179,7 +180,7 @@ def test_the_same_clips_give_the_same_model(trained, network, views, backgrounds
 
 def test_a_model_with_presence_overlaps_windows_and_scores_no_pieces(trained):
     model = model_of(trained)
-    assert (model.has_presence, model.overlap, model.threshold().tolist()) == (True, 0.25, [0.32, 0.32, 0.32])
+    assert (model.has_presence, model.overlap, model.threshold().tolist()) == (True, 0.25, [0.4, 0.4, 0.4])
     samples = np.random.default_rng(0).normal(0, 0.1, 32000 * 4).astype(np.float32)
     assert model.events(samples, 32000) == model.events(samples, 32000, overlap=0.25)
     silent = model.events(np.zeros(32000 * 4, np.float32), 32000)

@@ -13,6 +13,7 @@ import csv
 from collections.abc import Container, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import lru_cache
 from importlib import resources
 from os import PathLike
 from pathlib import Path
@@ -179,6 +180,7 @@ def audioset() -> Model:
     return Model(built)
 
 
+@lru_cache(maxsize=1)
 def audioset_classes() -> tuple[str, ...]:
     """Return the names of AudioSet's 527 classes, in the order of the network's logits.
 

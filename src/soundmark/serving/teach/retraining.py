@@ -104,7 +104,7 @@ def _bundle(examples: Examples, model: Model, head: TransferModel, recipe: Recip
             citation=data.citation,
             engine=EngineRecord(device="cpu", precision="float32", threads=1),
             calibrated_on=found.clips or None,
-            nature=None if found.nature is None else ", ".join(found.nature) or "none",
+            nature=", ".join(found.nature) or None,
             weights=model.card.training.weights,
             training_s=seconds,
         ),

@@ -33,7 +33,7 @@ class Family:
 
     name: str
     groups: tuple[str, ...]
-    names: tuple[str, ...]  # words in the name of a class, singular
+    names: tuple[str, ...]  # English words in the name of a class, singular
     audioset: tuple[str, ...]  # the classes that the network gives such sounds
 
 
@@ -41,21 +41,24 @@ FAMILIES = (
     Family(
         name="rain and water",
         groups=("rain", "storm", "dripping", "stream", "waterfall"),
-        names=("rain", "rainfall", "rainstorm", "storm", "thunder", "thunderstorm", "water", "waterfall", "stream",
-               "river", "sea", "ocean", "wave", "surf"),
+        names=("rain", "rainfall", "rainstorm", "raindrop", "drizzle", "hail", "storm", "thunder", "thunderstorm",
+               "water", "waterfall", "waterdrop", "stream", "brook", "creek", "river", "sea", "ocean", "wave", "surf",
+               "drip", "dripping", "drop", "splash", "fountain", "faucet", "tap", "shower"),
         audioset=("Rain", "Raindrop", "Rain on surface", "Thunder", "Thunderstorm", "Water", "Stream", "Waterfall",
-                  "Ocean", "Waves, surf", "Splash, splatter", "Trickle, dribble", "Drip", "Gurgling"),
+                  "Ocean", "Waves, surf", "Splash, splatter", "Trickle, dribble", "Drip", "Gurgling", "Pour", "Liquid",
+                  "Water tap, faucet", "Sink (filling or washing)", "Bathtub (filling or washing)", "Toilet flush"),
     ),
     Family(
         name="wind",
         groups=("wind", "wind in hollows"),
-        names=("wind", "windy", "gale"),
+        names=("wind", "windy", "gale", "gust", "breeze"),
         audioset=("Wind", "Wind noise (microphone)", "Rustling leaves"),
     ),
     Family(
         name="animals",
         groups=("birds", "rooster", "owl", "insects", "night"),
-        names=("bird", "birdsong", "rooster", "hen", "crow", "owl", "insect", "cricket", "cicada", "frog"),
+        names=("bird", "birdsong", "rooster", "hen", "chicken", "duck", "crow", "owl", "insect", "cricket", "cicada",
+               "bee", "mosquito", "frog"),
         audioset=("Bird", "Bird vocalization, bird call, bird song", "Chirp, tweet", "Squawk", "Pigeon, dove", "Coo",
                   "Crow", "Caw", "Owl", "Hoot", "Fowl", "Chicken, rooster", "Crowing, cock-a-doodle-doo", "Insect",
                   "Cricket", "Mosquito", "Fly, housefly", "Bee, wasp, etc.", "Frog", "Croak"),
@@ -63,7 +66,7 @@ FAMILIES = (
     Family(
         name="fire",
         groups=("fire", "lava"),
-        names=("fire", "campfire", "fireplace", "flame", "lava"),
+        names=("fire", "campfire", "bonfire", "wildfire", "fireplace", "flame", "burning", "lava"),
         audioset=("Fire", "Crackle"),
     ),
     Family(
@@ -143,15 +146,15 @@ class Backgrounds:
         >>> noises.suited_to(["dog", "Camp fire"], clips, targets, sources).names
         ('synthetic', 'rain')
         """
+        if not self.families:
+            return self
         sounds = [row for row in range(len(classes)) if row not in background_rows]
+        _, recording = np.unique(sources, return_inverse=True)
         out = [
             group
             for family in FAMILIES
-            if set(family.groups) & set(self.names)
-            and any(
-                _is_named(classes[row], family) or _sounds_like(family, features, targets[:, row] > 0, sources)
-                for row in sounds
-            )
+            if any(_is_named(classes[row], family) for row in sounds)
+            or _sounds_like(family, features, targets[:, sounds] > 0, recording)
             for group in family.groups
         ]
         kept = ~np.isin(self.groups, out)
@@ -159,17 +162,22 @@ class Backgrounds:
 
 
 def _is_named(label: str, family: Family) -> bool:
-    words = re.split(r"[\W_]+", label.casefold())
+    parts = re.sub(r"([a-z])([A-Z])", r"\1 \2", label)  # CampFire: camp, fire
+    words = re.findall(r"[^\W\d_]+", parts.casefold()) + re.findall(r"[^\W\d_]+", label.casefold())
     return any(word in family.names or word.removesuffix("s") in family.names for word in words)
 
 
-def _sounds_like(family: Family, features: np.ndarray, chosen: np.ndarray, sources: np.ndarray) -> bool:
-    """Whether the mean probability of the family's likeliest AudioSet class reaches ``SIMILAR`` in the chosen clips."""
-    if not chosen.any():
-        return False
+def _sounds_like(family: Family, features: np.ndarray, belongs: np.ndarray, recording: np.ndarray) -> bool:
+    """Whether the mean probability of the family's likeliest AudioSet class reaches ``SIMILAR`` in one of the classes.
+
+    ``belongs`` ``[n, classes]`` says which clips belong to a class, and ``recording`` ``[n]`` numbers the recordings.
+    """
     names = audioset_classes()
     columns = [features.shape[1] - N_AUDIOSET + names.index(name) for name in family.audioset]
-    likeliest = logistic(features[chosen][:, columns].astype(np.float64).max(1))
-    _, recording = np.unique(sources[chosen], return_inverse=True)
-    means = np.bincount(recording, likeliest) / np.bincount(recording)
-    return float(means.mean()) >= SIMILAR
+    likeliest = logistic(features[:, columns].max(1).astype(np.float64))
+    for chosen in belongs.T:
+        clips = np.bincount(recording[chosen])
+        means = np.bincount(recording[chosen], likeliest[chosen])[clips > 0] / clips[clips > 0]
+        if len(means) and means.mean() >= SIMILAR:
+            return True
+    return False

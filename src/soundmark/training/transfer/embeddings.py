@@ -29,6 +29,9 @@ from soundmark.training.transfer.partial_views import partial_view, partial_view
 VERSION = 1  # incremented when the same parameters give different features
 
 
+SHORTEST_S = 2.0  # of windows in which the network recognises rain or birds
+
+
 N_MIXED = 64  # backgrounds that partial views are mixed with
 
 
@@ -97,9 +100,15 @@ class Embeddings:
 
     @property
     def can_use_recordings(self) -> bool:
-        """Whether recordings of nature can be compared with a data set: by AudioSet's classes, at normal speed."""
+        """Whether recordings of nature can be compared with the clips of a data set.
+
+        It takes the network's AudioSet classes, which need a window of 2 s or more, all frequencies and normal speed.
+        """
+        kind = self.representation
+        is_usual = isinstance(kind, LogMel) and kind == LogMel(size=kind.size)
         has_classes = self.backbone.n_features - self.backbone.embedding_size == N_AUDIOSET
-        return has_classes and self.representation.time_expansion == 1
+        n_samples, rate_hz = _length_of(kind)
+        return is_usual and has_classes and n_samples >= SHORTEST_S * rate_hz
 
     def of_backgrounds(
         self, synthetic: int, recorded: int = 0, *, jobs: parallel.Jobs = None, progress: Progress = no_progress
@@ -119,7 +128,10 @@ class Embeddings:
     def _features_of(
         self, synthetic: int, recorded: int, n: int, jobs: parallel.Jobs, progress: Progress
     ) -> npt.NDArray[np.float32]:
-        key = hashlib.sha256(json.dumps([self.settings(), synthetic, recorded]).encode()).hexdigest()[:16]
+        if not n:
+            return np.zeros((0, self.backbone.n_features), np.float32)
+        what = [self.settings(), VERSION, synthetic, recorded, nature.digest() if recorded else None]
+        key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
         path = cache_folder() / "features" / f"backgrounds-{self.name}-{key}.bin"
         stored = _read(path, (n, self.backbone.n_features))
         if stored is not None:
@@ -129,6 +141,7 @@ class Embeddings:
         for index, computed in parallel.map_unordered(_background_features, items, jobs=jobs):
             found[index] = computed
             progress("backgrounds", sum(map(len, found.values())), n, "sounds")
+        nature.recordings.cache_clear()
         result = np.concatenate([found[index] for index in range(len(items))])
         atomic.make_folder(path.parent, "Set SOUNDMARK_CACHE to another folder.")
         atomic.write_bytes(path, result.tobytes() + hashlib.sha256(result.tobytes()).digest())

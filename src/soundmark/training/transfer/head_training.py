@@ -77,9 +77,8 @@ def train_head(
     head = _fit(views, targets, sources, backgrounds, activation, recipe.seed)
     has_background = head.weights.shape[1] > n_classes
     rows = tuple(row for row in background_rows if targets[:, row].any()) if has_background else None
-    found = _calibrate(head, views, targets, sources, activation, recipe, backbone, rows)
-    if backgrounds is not None and has_background:
-        found = replace(found, nature=backgrounds.families)
+    nature = backgrounds.families if backgrounds and has_background else ()
+    found = _calibrate(head, views, targets, sources, activation, recipe, backbone, rows, nature)
     return TransferModel(backbone=backbone, head=head, n_classes=n_classes, calibration=found)
 
 
@@ -180,10 +179,12 @@ def _calibrate(
     recipe: Recipe,
     backbone: Backbone,
     background_rows: tuple[int, ...] | None,
+    nature: tuple[str, ...],
 ) -> Calibration:
     """Calibrate a head on its held-out logits; with a single recording, calibrate nothing.
 
     ``background_rows`` are the background classes of the data set; None if the head was fitted without backgrounds.
+    ``nature`` are the families of recordings among the backgrounds.
 
     Familiarity is fitted on all views, so that the windows of a long recording, which contain parts of sounds, are not
     unknown; its scale and threshold are those of complete held-out clips.
@@ -218,7 +219,8 @@ def _calibrate(
         novelties=novelties,
         background_rows=background_rows,
     )
-    return replace(found, presence=presence, event_thresholds=(calibration.EVENT_THRESHOLD,) * n_classes)
+    threshold = calibration.EVENT_THRESHOLD if nature else calibration.EVENT_THRESHOLD_OF_NOISE
+    return replace(found, presence=presence, event_thresholds=(threshold,) * n_classes, nature=nature)
 
 
 def _comparable_sounds(targets: np.ndarray, sources: np.ndarray, background_rows: tuple[int, ...]) -> np.ndarray:

@@ -80,7 +80,8 @@ def fit_head(
         tried = [_Tried(shrinkage=SHRINKAGES[len(SHRINKAGES) // 2], logits=np.zeros(y.shape))]
     else:
         fitted = parallel.map_in_threads(lambda fold: _Equations.of(everything - folds[fold], activation), list(folds))
-        held_out = _HeldOut(x, y, fold_of, dict(zip(folds, fitted, strict=True)), Task.named(activation))
+        outside = dict(zip(folds, fitted, strict=True))
+        held_out = _HeldOut(x, y, fold_of, outside, targets.shape[1], Task.named(activation))
         tried = _search(held_out.evaluate)
     best = min(tried, key=lambda each: each.loss)
     weights, bias = _Equations.of(everything, activation).solve(best.shrinkage)
@@ -112,7 +113,8 @@ class _HeldOut:
     features: Floats
     targets: Floats
     fold_of: np.ndarray
-    others: Mapping[int, _Equations]  # of the clips outside each fold
+    outside: Mapping[int, _Equations]  # of the clips outside each fold
+    n_classes: int  # the classes that probabilities are of; further ones select nothing
     task: Task
 
     def evaluate(self, shrinkage: float) -> _Tried:
@@ -121,12 +123,13 @@ class _HeldOut:
 
         def hold_out(fold: int) -> None:
             test = self.fold_of == fold
-            weights, bias = self.others[fold].solve(shrinkage)
+            weights, bias = self.outside[fold].solve(shrinkage)
             logits[test] = self.features[test] @ weights + bias
 
-        parallel.map_in_threads(hold_out, list(self.others))
-        temperature = calibration.temperature(logits, self.targets, self.task.activation)
-        loss = self.task.cross_entropy(logits / temperature, self.targets)
+        parallel.map_in_threads(hold_out, list(self.outside))
+        known, targets = logits[:, : self.n_classes], self.targets[:, : self.n_classes]
+        temperature = calibration.temperature(known, targets, self.task.activation)
+        loss = self.task.cross_entropy(known / temperature, targets)
         return _Tried(shrinkage=shrinkage, logits=logits, temperature=temperature, loss=loss)
 
 
