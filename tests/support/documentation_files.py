@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from soundmark import audio
+from soundmark.audio.backgrounds import background
 from soundmark.datasets import synthetic
 
 SCENE = ("dog_bark", "siren", "car_horn")
@@ -38,6 +39,9 @@ def write_files(folder: Path, program: Path) -> None:
     for hour in range(3):
         write(folder / "recordings" / f"20240612_{hour:02}0000.wav", scene(hour))
     write(folder / "hour.flac", scene(3))
+    for number in range(6):
+        sound = background(np.random.default_rng(number), 10 * synthetic.RATE_HZ, synthetic.RATE_HZ)
+        write(folder / "site" / "background" / f"{number}.wav", sound)
     (folder / "files.txt").write_text("".join(f"recordings/20240612_{hour:02}0000.wav\n" for hour in range(3)))
     write_annotations(folder)
     write_bats(folder)
