@@ -11,8 +11,8 @@ packages unpacked, each in a folder of its name:
 Those marked "shipped" are included in soundmark; "a" and "b" are from other games. For each official fold and each of
 "a" and "b", an hour contains 130 of the fold's foreground clips, in 20 minutes each of white noise of −66 dBFS, of the
 sounds (5 s of each, peak −10 dBFS), and of silence. Models are trained by ``transfer`` on the other folds: with
-synthetic backgrounds alone, as now, and with the sounds of the other part as a class "background". Events are those of
-``Model.events`` with its defaults; the counts are those of ``events.py``.
+synthetic backgrounds alone, by default, and with the sounds of the other part as a class "background". Events are those
+of ``Model.events`` with its defaults; the counts are those of ``events.py``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SECTION = 5 * RATE_HZ
 PEAK = 10 ** (-10 / 20)
 LISTED = Path(__file__).with_name("background_sounds.csv")
 PARTS_OF_SOUNDS = ("a", "b")
-ROWS = ("synthetic backgrounds alone", "now", "now, and other recordings as examples")
+ROWS = ("synthetic backgrounds alone", "default", "default, and other recordings as examples")
 
 
 def sounds(folder: Path, part: str) -> dict[str, list[Path]]:

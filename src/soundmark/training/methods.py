@@ -124,7 +124,7 @@ def build_features(
     extractor = extractor_of(recipe, progress)
     store = features.build(dataset, extractor, window_s=dataset.window_s, jobs=jobs, fresh=fresh, progress=progress)
     if not dataset.multi_label:
-        _background_features(recipe, extractor, jobs=jobs, progress=progress)
+        backgrounds_of(recipe, extractor, jobs=jobs, progress=progress)
     return store
 
 
@@ -141,7 +141,7 @@ def train_head(
     """
     extractor = extractor_of(recipe)
     assert isinstance(extractor, Embeddings)
-    backgrounds = None if dataset.multi_label else _background_features(recipe, extractor)
+    backgrounds = None if dataset.multi_label else backgrounds_of(recipe, extractor)
     train, test = store.rows(split.train), store.rows(split.test)
     start = time.perf_counter()
     progress(name, 0, 1, "fits")
@@ -150,7 +150,7 @@ def train_head(
         *examples,
         extractor.backbone,
         recipe,
-        backgrounds=_suited(backgrounds, dataset, *examples),
+        backgrounds=suited_backgrounds(backgrounds, dataset, *examples),
         background_rows=dataset.background_rows,
         activation=Task.of(dataset.multi_label).activation,
     )
@@ -176,25 +176,39 @@ def background_features(recipe: Recipe) -> Backgrounds | None:
     >>> background_features(recipe) is None
     True
     """
-    return _background_features(recipe, extractor_of(recipe))
+    return backgrounds_of(recipe, extractor_of(recipe))
 
 
-def _background_features(
+def backgrounds_of(
     recipe: Recipe,
     extractor: Representation | Embeddings,
     *,
     jobs: parallel.Jobs = None,
     progress: Progress = no_progress,
 ) -> Backgrounds | None:
+    """Return ``background_features`` of a recipe whose extractor is known.
+
+    Raises:
+        OutputError: the cache folder cannot be written.
+
+    >>> backgrounds_of(recipe, recipe.representation) is None
+    True
+    """
     if not isinstance(extractor, Embeddings) or not recipe.backgrounds + recipe.recorded_backgrounds:
         return None
     return extractor.of_backgrounds(recipe.backgrounds, recipe.recorded_backgrounds, jobs=jobs, progress=progress)
 
 
-def _suited(
+def suited_backgrounds(
     backgrounds: Backgrounds | None, dataset: Dataset, views: np.ndarray, targets: np.ndarray, sources: np.ndarray
 ) -> Backgrounds | None:
-    """Leave out the backgrounds that sound like a class of the data set in its training clips; multi-label: all."""
+    """Leave out the backgrounds that sound like a class of the data set in its training clips; multi-label: all.
+
+    ``views`` ``[v, n, f]``, ``targets`` ``[n, classes]`` and ``sources`` ``[n]`` are those of the training clips.
+
+    >>> suited_backgrounds(None, city, np.zeros((1, 60, 3)), city.targets, city.sources) is None
+    True
+    """
     if backgrounds is None or dataset.multi_label:
         return None
     rows = dataset.background_rows
@@ -237,7 +251,7 @@ def head_scores(
     examples = _examples(dataset, store, train, hidden=test)
     head = head_training.train_uncalibrated(
         *examples,
-        backgrounds=_suited(backgrounds, dataset, *examples),
+        backgrounds=suited_backgrounds(backgrounds, dataset, *examples),
         activation=task.activation,
         seed=recipe.seed,
         shrinkage=shrinkage,
@@ -263,7 +277,7 @@ def held_out_scores(
     examples = _examples(dataset, store, rows, hidden=np.arange(0))
     logits = head_training.held_out_logits(
         *examples,
-        backgrounds=_suited(backgrounds, dataset, *examples),
+        backgrounds=suited_backgrounds(backgrounds, dataset, *examples),
         activation=task.activation,
         seed=recipe.seed,
     )

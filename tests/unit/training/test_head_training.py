@@ -142,7 +142,7 @@ def test_sounds_of_one_recording_beside_many_backgrounds_have_a_presence(network
     )
     (presence,) = Bundle(found.graph(), model_of(found).bundle.card).run_for(spectrograms, ("presence",))
     assert np.ptp(presence[:25]) > 0.01
-    assert np.median(presence[:25]) > 0.05
+    assert np.median(presence[:25]) > 0.05  # S(2·odds − 1) is lower than S(odds), which was above 0.1
 
 
 def test_a_background_class_without_training_clips_counts_as_none(network, views, backgrounds, trained):
@@ -169,7 +169,7 @@ def test_the_graph_passes_the_check_of_untrusted_models(trained):
 def test_backgrounds_are_no_class_of_the_model_and_clips_are_classified(trained, views):
     assert trained.head.weights.shape == (911, CLASSES + 1)
     assert trained.calibration.event_thresholds == (0.4,) * CLASSES
-    assert (trained.logits(views[0]).argmax(1) == TARGETS.argmax(1)).mean() > 0.5  # by chance: 1/3
+    assert (trained.logits(views[0]).argmax(1) == TARGETS.argmax(1)).mean() > 0.8
 
 
 def test_the_same_clips_give_the_same_model(trained, network, views, backgrounds):

@@ -89,19 +89,14 @@ class ExampleSource:
             correction=np.array([clip.path.parent == folder / CLIPS for clip in data.clips], bool),
             backgrounds=None,
         )
-        if data.multi_label:
-            return examples
         return replace(examples, backgrounds=self._backgrounds(examples, progress))
 
     def _backgrounds(self, examples: Examples, progress: Progress) -> Backgrounds | None:
         """Return the backgrounds that suit the examples; multi-label heads are fitted without."""
-        n, data = (self.recipe.backgrounds, self.recipe.recorded_backgrounds), examples.data
-        if not sum(n):
+        if examples.data.multi_label:
             return None
-        found = self.extractor.of_backgrounds(*n, jobs=1, progress=progress)
-        return found.suited_to(
-            data.classes, examples.views[0], examples.targets, examples.sources, background_rows=data.background_rows
-        )
+        found = methods.backgrounds_of(self.recipe, self.extractor, jobs=1, progress=progress)
+        return methods.suited_backgrounds(found, examples.data, examples.views, examples.targets, examples.sources)
 
     def warm(self, *, progress: Progress = no_progress) -> None:
         """Read or compute the features of the training data."""
